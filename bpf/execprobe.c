@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The kernel side: follow watched process trees by fork, and report every exec in them.
+ *
+ * Compiled by BCC. It filters and copies and decides nothing. What it must know of the kernel's
+ * structs comes in as OFF_* constants, which the helper looks up in the running kernel's BTF.
+ *
+ * The programs, and where the helper attaches them:
+ *   on_rename    raw tracepoint task_rename           a process claims to be a root
+ *   on_newtask   raw tracepoint task_newtask          a child inherits its creator's lineage
+ *   on_prepare   raw tracepoint sched_prepare_exec    an exec is under way (newer kernels)
+ *   *_enter_*    kprobe or system-call tracepoint     an exec is under way: earlier, and with its arguments
+ *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded
+ *   *_leave      kretprobe or system-call tracepoint  an exec has failed
+ *   on_exit      raw tracepoint sched_process_exit    a process, or a thread of it, has ended
+ *
+ * Scratch memory is per CPU: the kernel runs these programs with migration off, and none of these
+ * tracepoints can fire inside another on the same CPU.
+ */
+#include <uapi/linux/ptrace.h>
+
+/* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
+#define CLONE_THREAD 0x00010000 /* uapi/linux/sched.h */
+#define AT_FDCWD -100              /* uapi/linux/fcntl.h */
+
+#define SLOTS 6
+#define PATH_CAP 4096
+#define NAME_CAP 256
+#define INTERP_CAP 512
+#define EXE_STEPS 48
+#define ARGV_CAP 16384
+#define ATTEMPT_ARGS 48
+#define ATTEMPT_ARG_CAP 1024
+#define DATA_CAP (PATH_CAP + INTERP_CAP + PATH_CAP + NAME_CAP + ARGV_CAP)
+
+enum kind { KIND_EXEC = 1, KIND_ATTEMPT = 2, KIND_EXIT = 3, KIND_UNFOLLOWED = 4, KIND_UNMARKED = 5 };
+
+enum flag {
+    FLAG_ARGV_CUT = 1,
+    FLAG_ARGV_UNREAD = 2,
+    FLAG_EXE_WHOLE = 4,
+    FLAG_EXE_PSEUDO = 8,
+    FLAG_ENTRY_UNSEEN = 16,
+};
+
+/* Where a process stands below one root: which branch of the root it belongs to. */
+struct slot {
+    u64 root;   /* the root's id, 0: no more slots */
+    u64 born;   /* when the branch left the root, 0: before the root was watched, or the root itself */
+    u32 top;    /* the process that the root forked, 0: this is the root itself */
+    u32 thread; /* the thread of the root that forked it, 0: not known */
+};
+
+/* One process of a watched tree. An image is named by its pid and the time of its exec. */
+struct proc {
+    u64 image_at;  /* the image it runs, 0: the one that was there when watching began */
+    u64 parent_at; /* the image its creator ran when it forked this process */
+    u32 image_pid;
+    u32 parent_pid;
+    u64 own_exec; /* has it exec'd since it was forked? */
+    struct slot slots[SLOTS];
+};
+
+struct head {
+    u32 kind;
+    u32 flags;
+    u64 at;
+    u64 entered; /* when execve was entered; at, where that was not seen */
+    u64 parent_at;
+    u64 previous_at; /* the image this process ran before, 0: none of its own */
+    u32 parent_pid;
+    u32 pid;
+    u32 ppid;
+    u32 uid;
+    u32 gid;
+    s32 error; /* an attempt's errno */
+    s32 dirfd; /* an attempt's execveat arguments */
+    u32 at_flags;
+    char comm[16];
+    struct slot slots[SLOTS];
+    /* What follows the head: the path, the interpreter, the components of the executable's path (the last first),
+     * argv. Each length counts the NULs of its strings; the executable has what the others leave. */
+    u32 path_len;
+    u32 interp_len;
+    u32 argv_len;
+    u32 data_len;
+};
+
+struct record {
+    struct head head;
+    char data[DATA_CAP];
+};
+
+struct entry {
+    u64 at;
+    u64 path;
+    u64 argv;
+    u32 tgid;
+    s32 dirfd;
+    u32 at_flags;
+    u32 args_known;
+};
+
+/* Per CPU, so that they cost nothing. seen == submitted + dropped once all is quiet. */
+struct counters {
+    u64 seen;
+    u64 submitted;
+    u64 dropped;
+    u64 unlisted; /* dropped, and the list of dropped ones was full too */
+    u64 entered;
+    u64 ended;
+};
+
+struct claim {
+    char comm[16];
+};
+
+struct root {
+    u64 armed_at;
+    u32 tgid;
+    u32 refused; /* all SLOTS of the process were taken */
+};
+
+BPF_PERF_OUTPUT(events);
+BPF_PERF_OUTPUT(bell);
+BPF_PERCPU_ARRAY(scratch, struct record, 1);
+BPF_PERCPU_ARRAY(child_scratch, struct proc, 1);
+BPF_PERCPU_ARRAY(counts, struct counters, 1);
+BPF_ARRAY(bell_wanted, u64, 1);
+BPF_HASH(procs, u32, struct proc, PROCS_MAX);
+BPF_HASH(entering, u64, struct entry, ENTERING_MAX);
+BPF_HASH(claims, struct claim, u64, 256);
+BPF_HASH(roots, u64, struct root, 1024);
+BPF_QUEUE(dropped, struct head, DROPPED_MAX);
+
+static __always_inline u64 read64(u64 at)
+{
+    u64 value = 0;
+    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
+    return value;
+}
+
+static __always_inline u32 read32(u64 at)
+{
+    u32 value = 0;
+    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
+    return value;
+}
+
+static __always_inline struct counters *counters(void)
+{
+    int zero = 0;
+    return counts.lookup(&zero);
+}
+
+/* Wakes the helper, but only while it waits for something: a wake-up costs more than an exec record. */
+static __always_inline void ring_bell(void *ctx)
+{
+    int zero = 0;
+    u64 *wanted = bell_wanted.lookup(&zero);
+    u64 nothing = 0;
+    if (wanted && *wanted)
+        bell.perf_submit(ctx, &nothing, sizeof(nothing));
+}
+
+/* What can't be delivered is listed by its head alone, so that it can be charged to the right window. */
+static __always_inline void deliver(void *ctx, struct record *record)
+{
+    struct counters *count = counters();
+    u64 size = sizeof(struct head) + *(volatile u32 *)&record->head.data_len;
+    if (!count)
+        return;
+    if (size > sizeof(*record))
+        size = sizeof(*record);
+    count->seen++;
+    if (events.perf_submit(ctx, record, size) == 0) {
+        count->submitted++;
+        return;
+    }
+    if (dropped.push(&record->head, 0) != 0)
+        count->unlisted++;
+    count->dropped++;
+}
+
+/* For what has no record of its own because a map was full. */
+static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid)
+{
+    struct counters *count = counters();
+    int zero = 0;
+    struct record *record = scratch.lookup(&zero);
+    if (!count || !record)
+        return;
+    __builtin_memset(&record->head, 0, sizeof(record->head));
+    record->head.kind = kind;
+    record->head.at = record->head.entered = bpf_ktime_get_ns();
+    record->head.pid = pid;
+    __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
+    count->seen++;
+    if (dropped.push(&record->head, 0) != 0)
+        count->unlisted++;
+    count->dropped++;
+}
+
+/* ---- lineage ---- */
+
+/* A process becomes a root by taking, for a moment, a name that only it was told. So it is the kernel that
+ * says which process that is, and pid namespaces do not matter. */
+int on_rename(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct claim claim = {};
+    struct root root = {};
+    struct slot slot = {};
+    int zero = 0;
+    u64 *id;
+    struct proc *proc;
+
+    bpf_probe_read_kernel_str(claim.comm, sizeof(claim.comm), (void *)ctx->args[1]);
+    id = claims.lookup(&claim);
+    if (!id)
+        return 0;
+    slot.root = *id;
+    claims.delete(&claim);
+    root.armed_at = bpf_ktime_get_ns();
+    root.tgid = read32(ctx->args[0] + OFF_TASK_TGID);
+
+    proc = procs.lookup(&root.tgid);
+    if (!proc) {
+        struct proc *fresh = child_scratch.lookup(&zero);
+        if (!fresh)
+            return 0;
+        __builtin_memset(fresh, 0, sizeof(*fresh));
+        fresh->slots[0] = slot;
+        if (procs.update(&root.tgid, fresh) != 0)
+            root.refused = 1;
+    } else {
+        int placed = 0;
+#pragma unroll
+        for (int i = 0; i < SLOTS; i++) {
+            if (!placed && (proc->slots[i].root == 0 || !roots.lookup(&proc->slots[i].root))) {
+                proc->slots[i] = slot;
+                placed = 1;
+            }
+        }
+        root.refused = !placed;
+    }
+    roots.update(&slot.root, &root);
+    return 0;
+}
+
+int on_newtask(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 child = ctx->args[0];
+    u64 self = bpf_get_current_pid_tgid();
+    u32 tgid = self >> 32;
+    u32 child_tgid;
+    int zero = 0;
+    u32 filled = 0;
+    struct proc *parent, *fresh;
+
+    if (ctx->args[1] & CLONE_THREAD)
+        return 0;
+    child_tgid = read32(child + OFF_TASK_TGID);
+    parent = procs.lookup(&tgid);
+    if (!parent) {
+        procs.delete(&child_tgid); /* pid numbers come back: nothing stale may match */
+        return 0;
+    }
+    fresh = child_scratch.lookup(&zero);
+    if (!fresh)
+        return 0;
+    __builtin_memset(fresh, 0, sizeof(*fresh));
+    fresh->image_at = fresh->parent_at = parent->image_at;
+    fresh->image_pid = fresh->parent_pid = parent->image_pid;
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot slot = parent->slots[i];
+        if (slot.root == 0 || !roots.lookup(&slot.root))
+            continue; /* a root that has gone takes its slot along */
+        if (slot.top == 0) {
+            slot.top = child_tgid;
+            slot.thread = self;
+            slot.born = bpf_ktime_get_ns();
+        }
+        if (filled < SLOTS)
+            fresh->slots[filled] = slot;
+        filled++;
+    }
+    if (filled == 0)
+        procs.delete(&child_tgid);
+    else if (procs.update(&child_tgid, fresh) != 0)
+        deliver_loss(KIND_UNFOLLOWED, parent, child_tgid);
+    return 0;
+}
+
+static __always_inline void leave(void *ctx, u64 task)
+{
+    struct counters *count = counters();
+    if (entering.delete(&task) == 0 && count) {
+        count->ended++;
+        ring_bell(ctx);
+    }
+}
+
+int on_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 task = ctx->args[0];
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    int zero = 0;
+    int tops = 0;
+    struct proc *proc = procs.lookup(&tgid);
+    struct record *record;
+
+    if (!proc)
+        return 0;
+    leave(ctx, task); /* killed inside execve */
+    /* signal->live was counted down before: 0 when this was the process's last thread. */
+    if (read32(read64(task + OFF_TASK_SIGNAL) + OFF_SIGNAL_LIVE) != 0)
+        return 0;
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++)
+        if (proc->slots[i].root != 0 && proc->slots[i].top == tgid)
+            tops = 1;
+    record = scratch.lookup(&zero);
+    if (tops && record) {
+        __builtin_memset(&record->head, 0, sizeof(record->head));
+        record->head.kind = KIND_EXIT;
+        record->head.at = record->head.entered = bpf_ktime_get_ns();
+        record->head.pid = tgid;
+        __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
+        deliver(ctx, record);
+    }
+    procs.delete(&tgid);
+    return 0;
+}
+
+/* ---- an exec is under way ---- */
+
+static __always_inline void enter(void *ctx, struct entry *entry, int replace)
+{
+    u64 task = bpf_get_current_task();
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct proc *proc = procs.lookup(&tgid);
+    struct counters *count = counters();
+    struct entry *known;
+
+    if (!proc || !count)
+        return;
+    entry->at = bpf_ktime_get_ns();
+    entry->tgid = tgid;
+    known = entering.lookup(&task);
+    if (known) {
+        if (replace) /* the end of the last one went unseen (a missed kretprobe) */
+            *known = *entry;
+        return;
+    }
+    count->entered++;
+    if (entering.update(&task, entry) != 0) {
+        count->ended++;
+        deliver_loss(KIND_UNMARKED, proc, tgid);
+    }
+}
+
+int on_prepare(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct entry entry = {};
+    enter(ctx, &entry, 0);
+    return 0;
+}
+
+/* ---- an exec has succeeded, or failed ---- */
+
+static __always_inline void fill_head(struct record *record, u32 kind, struct proc *proc, u32 tgid, u64 task)
+{
+    u64 ids = bpf_get_current_uid_gid();
+    struct head *head = &record->head;
+    __builtin_memset(head, 0, sizeof(*head));
+    head->kind = kind;
+    head->at = bpf_ktime_get_ns();
+    head->pid = tgid;
+    head->ppid = read32(read64(task + OFF_TASK_REAL_PARENT) + OFF_TASK_TGID);
+    head->uid = ids;
+    head->gid = ids >> 32;
+    head->parent_at = proc->parent_at;
+    head->parent_pid = proc->parent_pid;
+    head->previous_at = proc->own_exec ? proc->image_at : 0;
+    __builtin_memcpy(head->slots, proc->slots, sizeof(proc->slots));
+    bpf_get_current_comm(head->comm, sizeof(head->comm));
+}
+
+/* Appends a string and returns its length with the NUL, 0 if it can't be read. How much data there is stands in the
+ * record and is read anew each time: so the verifier sees one case at each turn of a loop, not one for every length. */
+static __always_inline u32 append(struct record *record, u32 cap, u64 from, int user)
+{
+    u32 used = *(volatile u32 *)&record->head.data_len;
+    int len;
+    if (used > DATA_CAP - cap)
+        return 0;
+    if (user)
+        len = bpf_probe_read_user_str(&record->data[used], cap, (void *)from);
+    else
+        len = bpf_probe_read_kernel_str(&record->data[used], cap, (void *)from);
+    if (len <= 0)
+        return 0;
+    *(volatile u32 *)&record->head.data_len = used + len;
+    return len;
+}
+
+/* The executable's path, a component at a time from its end, across mount points, as d_path() would. */
+static __always_inline void append_executable(struct record *record, u64 file)
+{
+    u64 mount = read64(file + OFF_FILE_PATH + OFF_PATH_MNT) - OFF_MOUNT_MNT;
+    u64 dentry = read64(file + OFF_FILE_PATH + OFF_PATH_DENTRY);
+
+    for (int i = 0; i < EXE_STEPS; i++) {
+        u64 parent = read64(dentry + OFF_DENTRY_PARENT);
+        if (dentry == read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT)) {
+            u64 above = read64(mount + OFF_MOUNT_PARENT);
+            if (above == mount) {
+                record->head.flags |= FLAG_EXE_WHOLE;
+                return;
+            }
+            dentry = read64(mount + OFF_MOUNT_MOUNTPOINT);
+            mount = above;
+            continue;
+        }
+        if (*(volatile u32 *)&record->head.data_len > DATA_CAP - ARGV_CAP - NAME_CAP)
+            return;
+        if (append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) == 0)
+            return;
+        if (parent == dentry) { /* a file that no directory holds: a memfd */
+            record->head.flags |= FLAG_EXE_PSEUDO;
+            return;
+        }
+        dentry = parent;
+    }
+}
+
+int on_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 task = ctx->args[0];
+    u64 bprm = ctx->args[2];
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    int zero = 0;
+    u32 used;
+    u64 mm, filename, interp, arg_start, arg_len;
+    struct proc *proc = procs.lookup(&tgid);
+    struct record *record = scratch.lookup(&zero);
+    struct entry *entry;
+
+    if (!proc || !record)
+        return 0;
+    fill_head(record, KIND_EXEC, proc, tgid, task);
+    entry = entering.lookup(&task);
+    if (entry) {
+        record->head.entered = entry->at;
+    } else {
+        record->head.entered = record->head.at;
+        record->head.flags |= FLAG_ENTRY_UNSEEN;
+    }
+    /* A root that replaces itself begins a branch of its own. */
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        if (proc->slots[i].root != 0 && proc->slots[i].top == 0) {
+            proc->slots[i].born = record->head.entered;
+            proc->slots[i].top = tgid;
+            proc->slots[i].thread = bpf_get_current_pid_tgid();
+            record->head.slots[i] = proc->slots[i];
+        }
+    }
+    proc->image_at = record->head.at;
+    proc->image_pid = tgid;
+    proc->own_exec = 1;
+
+    filename = read64(bprm + OFF_BPRM_FILENAME);
+    interp = read64(bprm + OFF_BPRM_INTERP);
+    record->head.path_len = append(record, PATH_CAP, filename, 0);
+    if (interp != filename)
+        record->head.interp_len = append(record, INTERP_CAP, interp, 0);
+    mm = read64(task + OFF_TASK_MM);
+    append_executable(record, read64(mm + OFF_MM_EXE_FILE));
+
+    arg_start = read64(mm + OFF_MM_ARG_START);
+    arg_len = read64(mm + OFF_MM_ARG_END) - arg_start;
+    if (arg_len > ARGV_CAP) {
+        arg_len = ARGV_CAP;
+        record->head.flags |= FLAG_ARGV_CUT;
+    }
+    used = *(volatile u32 *)&record->head.data_len;
+    if (used > DATA_CAP - ARGV_CAP || bpf_probe_read_user(&record->data[used], arg_len, (void *)arg_start) != 0) {
+        record->head.flags |= FLAG_ARGV_UNREAD;
+        arg_len = 0;
+    }
+    record->head.argv_len = arg_len;
+    record->head.data_len += arg_len;
+    deliver(ctx, record);
+    leave(ctx, task);
+    return 0;
+}
+
+static __always_inline void failed(void *ctx, s64 result)
+{
+    u64 task = bpf_get_current_task();
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct entry *entry;
+    struct entry copy;
+
+    if (result >= 0)
+        return;
+    entry = entering.lookup(&task);
+    if (!entry)
+        return;
+    copy = *entry;
+#ifdef ATTEMPTS
+    int zero = 0;
+    struct proc *proc = procs.lookup(&tgid);
+    struct record *record = scratch.lookup(&zero);
+    if (proc && record && copy.args_known) {
+        fill_head(record, KIND_ATTEMPT, proc, tgid, task);
+        record->head.entered = copy.at;
+        record->head.error = -result;
+        record->head.dirfd = copy.dirfd;
+        record->head.at_flags = copy.at_flags;
+        record->head.path_len = append(record, PATH_CAP, copy.path, 1);
+        record->head.flags |= FLAG_ARGV_CUT;
+        for (int i = 0; i < ATTEMPT_ARGS; i++) {
+            u64 arg = 0;
+            u32 len;
+            if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(copy.argv + 8 * i)) != 0) {
+                record->head.flags |= FLAG_ARGV_UNREAD;
+                break;
+            }
+            if (arg == 0) {
+                record->head.flags &= ~FLAG_ARGV_CUT;
+                break;
+            }
+            len = append(record, ATTEMPT_ARG_CAP, arg, 1);
+            if (len == 0) {
+                record->head.flags |= FLAG_ARGV_UNREAD;
+                break;
+            }
+            if (len == ATTEMPT_ARG_CAP) /* it may go on: what follows is not known */
+                break;
+        }
+        record->head.argv_len = *(volatile u32 *)&record->head.data_len - record->head.path_len;
+        deliver(ctx, record);
+    }
+#endif
+    leave(ctx, task);
+}
+
+/* By kprobe: costs execs alone. */
+
+/* Where the kernel wraps its system calls, their arguments are in a second pt_regs. */
+#ifdef SYSCALL_WRAPPER
+#define SYSCALL_ARG(ctx, offset, direct) read64(PT_REGS_PARM1(ctx) + (offset))
+#else
+#define SYSCALL_ARG(ctx, offset, direct) direct(ctx)
+#endif
+
+int kprobe_enter_execve(struct pt_regs *ctx)
+{
+    struct entry entry = {.args_known = 1, .dirfd = AT_FDCWD};
+    entry.path = SYSCALL_ARG(ctx, OFF_REGS_ARG1, PT_REGS_PARM1);
+    entry.argv = SYSCALL_ARG(ctx, OFF_REGS_ARG2, PT_REGS_PARM2);
+    enter(ctx, &entry, 1);
+    return 0;
+}
+
+int kprobe_enter_execveat(struct pt_regs *ctx)
+{
+    struct entry entry = {.args_known = 1};
+    entry.dirfd = SYSCALL_ARG(ctx, OFF_REGS_ARG1, PT_REGS_PARM1);
+    entry.path = SYSCALL_ARG(ctx, OFF_REGS_ARG2, PT_REGS_PARM2);
+    entry.argv = SYSCALL_ARG(ctx, OFF_REGS_ARG3, PT_REGS_PARM3);
+    entry.at_flags = SYSCALL_ARG(ctx, OFF_REGS_ARG5, PT_REGS_PARM5);
+    enter(ctx, &entry, 1);
+    return 0;
+}
+
+/* 32-bit callers: their pointers are laid out otherwise, so that the exec is marked and no more. */
+int kprobe_enter_compat(struct pt_regs *ctx)
+{
+    struct entry entry = {};
+    enter(ctx, &entry, 1);
+    return 0;
+}
+
+int kprobe_leave(struct pt_regs *ctx)
+{
+    failed(ctx, (s32)PT_REGS_RC(ctx));
+    return 0;
+}
+
+/* By system-call tracepoint: their attachment slows every system call of the machine a little.
+ * These return 1: a 0 would take the samples of this tracepoint from everyone else's perf. */
+
+struct sys_enter_args {
+    u64 common;
+    u64 nr;
+    u64 args[6];
+};
+
+struct sys_exit_args {
+    u64 common;
+    u64 nr;
+    s64 ret;
+};
+
+int tracepoint_enter_execve(struct sys_enter_args *ctx)
+{
+    struct entry entry = {.args_known = 1, .dirfd = AT_FDCWD};
+    entry.path = ctx->args[0];
+    entry.argv = ctx->args[1];
+    enter(ctx, &entry, 1);
+    return 1;
+}
+
+int tracepoint_enter_execveat(struct sys_enter_args *ctx)
+{
+    struct entry entry = {.args_known = 1};
+    entry.dirfd = ctx->args[0];
+    entry.path = ctx->args[1];
+    entry.argv = ctx->args[2];
+    entry.at_flags = ctx->args[4];
+    enter(ctx, &entry, 1);
+    return 1;
+}
+
+int tracepoint_leave(struct sys_exit_args *ctx)
+{
+    failed(ctx, ctx->ret);
+    return 1;
+}

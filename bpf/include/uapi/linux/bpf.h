@@ -1,0 +1,1 @@
+/* BCC embeds its own. */

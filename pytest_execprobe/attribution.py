@@ -1,0 +1,291 @@
+"""Whose exec is it: the five rules, over spans of time and branches of the process tree.
+
+Pure: it is fed events and the times at which tests, phases and wider fixtures began and ended, and answers what a
+window holds. All times are nanoseconds of CLOCK_MONOTONIC.
+
+1. A tree is followed by fork. (The kernel side does that.)
+2. A branch begun in a test counts for that test while the test lasts, by the time of entry. A branch begun by a wider
+   fixture counts for whichever test, or wider fixture, is running.
+3. A branch whose top process still runs when its test ends is *shared* from then on: it counts like a wider fixture's.
+4. What else goes on after its test's end is a *stray* of that test.
+5. What was there before the probe counts like a wider fixture's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from .decode import program_name
+from .events import Batch, Blind, Branch, BranchEnded, Exec, Image
+from .record import ExecRecord, Phase
+
+
+@dataclass(eq=False)
+class Owner:
+    """A test (with its phases), or a fixture of wider scope than a test."""
+
+    name: str
+    is_test: bool
+    began: int
+    ended: int | None = None
+
+
+@dataclass(eq=False)
+class Span:
+    """A stretch of time that belongs to an owner. Spans nest, and the innermost counts."""
+
+    owner: Owner
+    start: int
+    end: int | None
+    phase: Phase | None
+    outer: Span | None
+
+    def covers(self, time: int) -> bool:
+        return self.start <= time and (self.end is None or time < self.end)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A stretch of time in which events may be missing, and it is not known whose."""
+
+    start: int
+    end: int | None
+    why: str
+
+    def overlaps(self, start: int, end: int) -> bool:
+        return self.start < end and (self.end is None or self.end > start)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An exec of which only this is known: it took place."""
+
+    timestamp_ns: int
+    direct: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a window."""
+
+    records: tuple[ExecRecord, ...] = ()
+    attempts: tuple[ExecRecord, ...] = ()
+    strays: tuple[ExecRecord, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    lost_attempts: int = 0
+    lost_strays: int = 0
+    #: Why more may be missing than ``lost``, if so.
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> int | None:
+        """How many execs are not in ``records``, None if unknown."""
+        return None if self.unknown else len(self.lost)
+
+    def only_direct(self) -> Evidence:
+        def own(records: tuple[ExecRecord, ...]) -> tuple[ExecRecord, ...]:
+            return tuple(record for record in records if record._direct)
+
+        return replace(
+            self,
+            records=own(self.records),
+            attempts=own(self.attempts),
+            strays=own(self.strays),
+            lost=tuple(lost for lost in self.lost if lost.direct),
+        )
+
+
+@dataclass(eq=False)
+class _Entry:
+    """An exec, and whom it was found to belong to."""
+
+    event: Exec
+    record: ExecRecord | None  # None if it was lost
+    owner: Owner | None
+    stray_of: Owner | None
+
+
+@dataclass(eq=False)
+class Timeline:
+    """All that is known of one root's tree."""
+
+    #: Since when the root is watched.
+    armed_at: int = 0
+    #: Up to when everything is known.
+    complete_to: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+    _spans: list[Span] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
+    _current: Span | None = None
+    _entries: list[_Entry] = field(default_factory=list)
+    _entered: list[int] = field(default_factory=list)
+    _images: dict[Image, ExecRecord | None] = field(default_factory=dict)
+    _ended: dict[Branch, int] = field(default_factory=dict)
+    _late: Gap | None = None  # execs that the last synchronisation did not see the end of
+
+    # ---- spans ----
+
+    def open(self, owner: Owner, phase: Phase | None, start: int) -> Span:
+        span = Span(owner, start, None, phase, self._current)
+        self._spans.append(span)
+        self._starts.append(start)
+        self._current = span
+        return span
+
+    def close(self, span: Span, end: int) -> None:
+        span.end = end
+        self._current = span.outer
+
+    def span_at(self, time: int) -> Span | None:
+        """The innermost span that covers a moment."""
+        span: Span | None = None
+        index = bisect_right(self._starts, time)
+        if index:
+            span = self._spans[index - 1]
+        while span is not None and not span.covers(time):
+            span = span.outer
+        return span
+
+    # ---- events ----
+
+    def add(self, batch: Batch) -> None:
+        execs: list[Exec] = []
+        for event in batch.events:
+            if isinstance(event, Exec):
+                execs.append(event)
+            elif isinstance(event, BranchEnded):
+                self._ended[event.branch] = event.at
+            elif isinstance(event, Blind):
+                self.gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
+        if batch.unplaced:
+            why = f"{batch.unplaced} records more were lost than can be told apart"
+            self.gaps.append(Gap(batch.unplaced_from, max(batch.complete_to, batch.unplaced_from) + 1, why))
+        if batch.complete_to:
+            why = f"{batch.under_way} execs were still under way when the wait for them ended"
+            self._late = Gap(0, batch.complete_to, why) if batch.under_way else None
+        # Each CPU has a buffer of its own: only now is the order what it was.
+        for exec_ in sorted(execs, key=lambda event: event.at):
+            self._add(exec_)
+        self.complete_to = max(self.complete_to, batch.complete_to)
+
+    def _add(self, event: Exec) -> None:
+        owner, stray_of, span = self._assign(event)
+        record = None
+        if not event.lost:
+            record = self._record(event, span)
+        if event.error is None:
+            self._images[event.pid, event.at] = record
+        entry = _Entry(event, record, owner, stray_of)
+        index = bisect_right(self._entered, event.entered)
+        self._entered.insert(index, event.entered)
+        self._entries.insert(index, entry)
+
+    def _assign(self, event: Exec) -> tuple[Owner | None, Owner | None, Span | None]:
+        """(whom it counts for, whose stray it is, the span in which it was entered)"""
+        span = self.span_at(event.entered)
+        running = span.owner if span else None
+        began_in = self.span_at(event.branch.born) if event.branch.born else None
+        beginner = began_in.owner if began_in else None
+        if beginner is None or not beginner.is_test or beginner is running:
+            return running, None, span
+        if beginner.ended is None or event.entered < beginner.ended:
+            # While its test lasts: a wider fixture's set-up, in the middle of the test's own, takes nothing from it.
+            while span is not None and span.owner is not beginner:
+                span = span.outer
+            return beginner, None, span
+        ended = self._ended.get(event.branch)
+        if ended is None or ended > beginner.ended:
+            return running, None, span
+        return None, beginner, span
+
+    def _record(self, event: Exec, span: Span | None) -> ExecRecord:
+        parent, parent_lost = self._image(event.parent)
+        previous, previous_lost = self._image(event.previous)
+        began_in = self.span_at(event.branch.born) if event.branch.born else None
+        return ExecRecord(
+            program=program_name(event.path, event.executable),
+            path=event.path,
+            executable=event.executable,
+            argv=event.argv,
+            argv_truncated=event.argv_truncated,
+            pid=event.pid,
+            ppid=event.ppid,
+            parent=parent,
+            comm=event.comm,
+            depth=1 if parent is None else parent.depth + 1,
+            uid=event.uid,
+            gid=event.gid,
+            cwd=None,
+            interpreter=event.interpreter,
+            timestamp_ns=event.entered,
+            phase=span.phase if span else None,
+            begun_by=began_in.owner.name if began_in else None,
+            error=event.error,
+            exit_code=None,
+            signal=None,
+            duration_ns=None,
+            call_site=None,
+            _previous=previous,
+            _direct=event.branch.top == event.pid,
+            _lineage_lost=parent_lost or previous_lost,
+            _identity=(event.pid, event.at),
+        )
+
+    def _image(self, image: Image | None) -> tuple[ExecRecord | None, bool]:
+        """The record of an image, and whether it is lost. What ran before the root was watched is above the tree."""
+        if image is None or image[1] < self.armed_at:
+            return None, False
+        record = self._images.get(image)
+        return record, record is None
+
+    # ---- windows ----
+
+    def evidence(
+        self, start: int, end: int, owner: Owner | None, hidden: Callable[[ExecRecord], bool] | None = None
+    ) -> Evidence:
+        """What is known of an owner's execs entered from ``start`` to before ``end``, ``hidden`` ones left out."""
+        records: list[ExecRecord] = []
+        attempts: list[ExecRecord] = []
+        strays: list[ExecRecord] = []
+        lost: list[Lost] = []
+        lost_attempts = lost_strays = 0
+        low, high = bisect_right(self._entered, start - 1), bisect_right(self._entered, end - 1)
+        gaps = [*self.gaps, *([self._late] if self._late else [])]
+        for entry in self._entries[low:high]:
+            event, record = entry.event, entry.record
+            if hidden is not None and record is not None and hidden(record):
+                continue
+            if entry.stray_of is not None:
+                if event.error is None and record is not None:
+                    strays.append(record)
+                elif event.error is None:
+                    lost_strays += 1
+            elif entry.owner is not owner:
+                continue
+            elif record is None:
+                if event.error is None:
+                    lost.append(Lost(event.entered, event.branch.top == event.pid))
+                else:
+                    lost_attempts += 1
+            else:
+                (records if event.error is None else attempts).append(record)
+        return Evidence(
+            tuple(records),
+            tuple(attempts),
+            tuple(strays),
+            tuple(lost),
+            lost_attempts,
+            lost_strays,
+            tuple(dict.fromkeys(gap.why for gap in gaps if gap.overlaps(start, end))),
+        )
+
+    def forget(self) -> None:
+        """Starts anew in a forked child: what the parent's tree ran is not the child's."""
+        self._entries.clear()
+        self._entered.clear()
+        self._images.clear()
+        self._ended.clear()
+        self.gaps.clear()
+        self._late = None

@@ -1,0 +1,279 @@
+"""The checks, decided by what must be true.
+
+Each looks at the evidence of a window and answers True (certainly holds), False (certainly does not) or None (what
+would decide it is missing). Execs that were lost count where their number is known and only their names are not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .attribution import Evidence
+from .patterns import Pattern, Side, any_match
+from .record import ExecRecord
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer, and how to say it."""
+
+    holds: bool | None
+    #: What is wrong, for False.
+    headline: str
+    #: What can't be told, for None: it follows "cannot tell".
+    question: str
+    #: The records that break the check.
+    marked: tuple[ExecRecord, ...] = ()
+
+
+def nothing_ran(evidence: Evidence) -> Verdict:
+    count = len(evidence.records) + len(evidence.lost)
+    ran = names(evidence.records) if not evidence.lost else execs(count)
+    return Verdict(
+        holds=_at_most(0, count, None if evidence.unknown else count),
+        headline=f"nothing must run, but {ran} ran",
+        question="whether nothing ran",
+        marked=evidence.records,
+    )
+
+
+def ran(evidence: Evidence, patterns: Sequence[Pattern], times: int | None) -> list[Verdict]:
+    return [
+        at_least(evidence, 1, pattern) if times is None else exactly(evidence, times, pattern) for pattern in patterns
+    ]
+
+
+def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
+    verdicts = []
+    for pattern in patterns:
+        low, high, matching = _bounds(evidence, pattern)
+        verdicts.append(
+            Verdict(
+                holds=_at_most(0, low, high),
+                headline=f"{pattern} must not run, but it ran {times_word(low)}",
+                question=f"whether {pattern} ran",
+                marked=matching,
+            )
+        )
+    return verdicts
+
+
+def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
+    matches = [(record, any_match(patterns, record, Side.ALLOW)) for record in evidence.records]
+    others = tuple(record for record, match in matches if match is False)
+    undecided = evidence.missing != 0 or any(match is None for _, match in matches)
+    if evidence.lost and not patterns:
+        undecided = False
+        others = evidence.records
+    allowed = ", ".join(map(str, patterns))
+    return Verdict(
+        holds=False if others or (evidence.lost and not patterns) else None if undecided else True,
+        headline=f"only {allowed} may run, but {names(others)} ran",
+        question=f"whether only {allowed} ran",
+        marked=others,
+    )
+
+
+def exactly(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
+    low, high, matching = _bounds(evidence, pattern)
+    holds = _both(_at_most(n, low, high), _at_least(n, low, high))
+    if pattern is None:
+        return Verdict(holds, f"{execs(n)} expected, but {low} ran", f"whether {execs(n)} ran", matching)
+    return Verdict(
+        holds,
+        f"{pattern} must run {times_word(n)}, but it {did_run(low)}",
+        f"whether {pattern} ran {times_word(n)}",
+        matching,
+    )
+
+
+def at_most(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
+    low, high, matching = _bounds(evidence, pattern)
+    holds = _at_most(n, low, high)
+    if pattern is None:
+        return Verdict(holds, f"at most {execs(n)} allowed, but {low} ran", f"whether at most {execs(n)} ran")
+    return Verdict(
+        holds,
+        f"{pattern} may run at most {times_word(n)}, but it {did_run(low)}",
+        f"whether {pattern} ran at most {times_word(n)}",
+        matching,
+    )
+
+
+def at_least(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
+    low, high, matching = _bounds(evidence, pattern)
+    holds = _at_least(n, low, high)
+    if pattern is None:
+        return Verdict(holds, f"at least {execs(n)} expected, but {low} ran", f"whether at least {execs(n)} ran")
+    if n == 1:
+        return Verdict(holds, f"{pattern} must run, but it {did_run(low)}", f"whether {pattern} ran")
+    return Verdict(
+        holds,
+        f"{pattern} must run at least {times_word(n)}, but it {did_run(low)}",
+        f"whether {pattern} ran at least {times_word(n)}",
+        matching,
+    )
+
+
+def per_program(evidence: Evidence, limits: Mapping[Pattern, int]) -> list[Verdict]:
+    return [at_most(evidence, n, pattern) for pattern, n in limits.items()]
+
+
+def order(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
+    """Some match of the first, later some match of the second, and so on."""
+    found: list[ExecRecord] = []
+    rest = iter(evidence.records)
+    for pattern in patterns:
+        match = next((record for record in rest if pattern.match(record) is True), None)
+        if match is None:
+            break
+        found.append(match)
+    wanted = ", then ".join(map(str, patterns))
+    holds: bool | None = len(found) == len(patterns)
+    headline = ""
+    if not holds:
+        absent = len(patterns) - _longest(evidence.records, patterns)
+        if absent == 0 or evidence.missing is None or absent <= evidence.missing:
+            holds = None
+        missed = patterns[len(found)]
+        after = f" after #{evidence.records.index(found[-1]) + 1}" if found else ""
+        headline = f"{wanted} must run in this order, but {missed} did not run{after}"
+    return Verdict(holds, headline, f"whether {wanted} ran in this order", tuple(found))
+
+
+def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:
+    """Exactly these, in this order; the members of one step in any order."""
+    records, missing = evidence.records, evidence.missing
+    wanted = ", ".join(
+        str(step[0]) if len(step) == 1 else "{" + ", ".join(sorted(map(str, step))) + "}" for step in steps
+    )
+    certain, fitted = _fits(records, steps, 0, certain=True)
+    possible, _ = _fits(records, steps, missing, certain=False)
+    holds = True if certain and missing == 0 else None if possible else False
+    total = sum(map(len, steps))
+    if fitted >= len(records):
+        what = f"{execs(len(records) + len(evidence.lost))} ran, not {total}"
+    elif fitted >= total:
+        what = f"#{fitted + 1} {names(records[fitted : fitted + 1])} ran after them"
+    else:
+        what = f"#{fitted + 1} is {names(records[fitted : fitted + 1])}"
+    return Verdict(
+        holds,
+        f"exactly {wanted or 'nothing'} must run, in this order, but {what}",
+        f"whether exactly {wanted or 'nothing'} ran, in this order",
+        records[fitted : fitted + 1],
+    )
+
+
+# ---- words ----
+
+
+def execs(n: int) -> str:
+    return "1 exec" if n == 1 else f"{n} execs"
+
+
+def times_word(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
+
+
+def did_run(n: int) -> str:
+    return "did not run" if n == 0 else f"ran {times_word(n)}"
+
+
+def names(records: Iterable[ExecRecord]) -> str:
+    """The programs of some records, each once, at most three by name."""
+    unique = list(Counter(record.program or "?" for record in records))
+    if len(unique) > 3:
+        return f"{', '.join(unique[:3])} and {len(unique) - 3} more"
+    return ", ".join(unique) or "others"
+
+
+# ---- three-valued arithmetic: low and high are the least and greatest number there can have been ----
+
+
+def _bounds(evidence: Evidence, pattern: Pattern | None) -> tuple[int, int | None, tuple[ExecRecord, ...]]:
+    if pattern is None:
+        low = len(evidence.records) + len(evidence.lost)
+        return low, None if evidence.unknown else low, evidence.records
+    matches = [(record, pattern.match(record)) for record in evidence.records]
+    matching = tuple(record for record, match in matches if match is True)
+    maybe = sum(match is None for _, match in matches)
+    missing = evidence.missing
+    return len(matching), None if missing is None else len(matching) + maybe + missing, matching
+
+
+def _at_most(n: int, low: int, high: int | None) -> bool | None:
+    if low > n:
+        return False
+    return True if high is not None and high <= n else None
+
+
+def _at_least(n: int, low: int, high: int | None) -> bool | None:
+    if low >= n:
+        return True
+    return False if high is not None and high < n else None
+
+
+def _both(*holds: bool | None) -> bool | None:
+    if False in holds:
+        return False
+    return None if None in holds else True
+
+
+def _longest(records: Sequence[ExecRecord], patterns: Sequence[Pattern]) -> int:
+    """How many of the patterns, at most, the records can be a match of in order (a longest common subsequence)."""
+    best = [0] * (len(patterns) + 1)
+    for record in records:
+        before = best[:]
+        for index, pattern in enumerate(patterns):
+            step = before[index] + (pattern.match(record) is not False)
+            best[index + 1] = max(before[index + 1], best[index], step)
+    return best[-1]
+
+
+def _fits(
+    records: Sequence[ExecRecord], steps: Sequence[Sequence[Pattern]], missing: int | None, *, certain: bool
+) -> tuple[bool, int]:
+    """Whether the records, with so many missing ones anywhere among them, can be the steps; and how many records, at
+    most, fitted from the first on."""
+
+    def may(pattern: Pattern, record: ExecRecord) -> bool:
+        match = pattern.match(record)
+        return match is True if certain else match is not False
+
+    total = sum(map(len, steps))
+    if missing is not None and not certain and len(records) + missing != total:
+        return False, 0
+    reached = {0}  # how many records the steps so far can have been
+    furthest = 0
+    for step in steps:
+        following = set()
+        for start in reached:
+            fewest = len(step) if missing == 0 else 0
+            for size in range(len(step) + 1):
+                taken = records[start : start + size]
+                if len(taken) < size or not _matched(step, taken, may):
+                    break
+                furthest = max(furthest, start + size)
+                if size >= fewest:
+                    following.add(start + size)
+        reached = following
+    return len(records) in reached, furthest
+
+
+def _matched(step: Sequence[Pattern], taken: Sequence[ExecRecord], may: Callable[[Pattern, ExecRecord], bool]) -> bool:
+    """Whether each of the records can be given a pattern of its own (augmenting paths)."""
+    holder: dict[int, int] = {}
+
+    def place(record: int, tried: set[int]) -> bool:
+        for index, pattern in enumerate(step):
+            if index not in tried and may(pattern, taken[record]):
+                tried.add(index)
+                if index not in holder or place(holder[index], tried):
+                    holder[index] = record
+                    return True
+        return False
+
+    return all(place(record, set()) for record in range(len(taken)))

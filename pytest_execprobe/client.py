@@ -1,0 +1,409 @@
+"""The plugin's end of the wire: starts a probe helper, registers this process as a root, and pulls its events."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .decode import decode
+from .errors import ProbeUnavailable, SourceLost
+from .events import Batch, Event
+from .helper import wire
+
+#: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
+PYTHON_VARIABLE = "EXECPROBE_PYTHON"
+
+_HELPER = Path(__file__).resolve().parent / "helper"
+_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+_START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
+_ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
+
+
+@dataclass(frozen=True)
+class HelperSettings:
+    """How to run the helper; None is its own default."""
+
+    python: str | None = None
+    attempts: str | None = None
+    pages: int | None = None
+    procs: int | None = None
+
+
+def bpf_folder() -> Path:
+    """Where ``execprobe.c`` is: in the package when it was installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "bpf", package.parent / "bpf"):
+        if (folder / "execprobe.c").is_file():
+            return folder
+    raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing: reinstall pytest-execprobe")
+
+
+def is_helper(argv: Sequence[str] | None) -> bool:
+    """Whether a command line is that of a probe helper, with or without sudo before it: no user's log shows one."""
+    if not argv or "--connect" not in argv:
+        return False
+    return any(
+        argv[index - 2 : index] == ("-I", "-B") and word.endswith("/pytest_execprobe/helper")
+        for index, word in enumerate(argv)
+    )
+
+
+def start_helper(settings: HelperSettings) -> HelperSource:
+    """A running helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
+    if sys.platform != "linux":
+        raise ProbeUnavailable(f"execprobe: needs Linux, and this is {sys.platform}: BPF is a part of the Linux kernel")
+    bpf = bpf_folder()
+    prefix = _privilege_route()
+    tried: list[str] = []
+    for python in _candidates(settings.python):
+        try:
+            return _start(python, prefix, bpf, settings)
+        except _WrongInterpreter as error:
+            tried.append(f"{python}: {error}")
+    raise ProbeUnavailable(
+        "execprobe: no Python with BCC was found ("
+        + "; ".join(tried or ["no interpreter in " + ", ".join(_INTERPRETERS)])
+        + "). Install the distro's BCC (Debian, Ubuntu: apt install python3-bpfcc; Fedora, RHEL: dnf install"
+        f" python3-bcc), or name an interpreter that has it: --execprobe-python or {PYTHON_VARIABLE}"
+    )
+
+
+class _WrongInterpreter(Exception):
+    """This interpreter has no BCC; another may."""
+
+
+def _candidates(named: str | None) -> list[str]:
+    named = named or os.environ.get(PYTHON_VARIABLE)
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise ProbeUnavailable(
+                f"execprobe: {named} is no program (--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python)"
+            )
+        return [path]
+    found: dict[str, str] = {}
+    for path in (*_INTERPRETERS, sys.executable):
+        if path and os.access(path, os.X_OK):
+            # Links of one interpreter are one candidate, but a venv's is another, with modules of its own.
+            found.setdefault(path if path == sys.executable else os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _privilege_route() -> list[str]:
+    """What to put before the helper's command line."""
+    if os.geteuid() == 0 or _effective_capabilities() & _CAPABILITIES:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        raise ProbeUnavailable(
+            f"execprobe: user {os.geteuid()} has no privilege to probe, and there is no sudo. Run pytest as root, give"
+            " it CAP_BPF and CAP_PERFMON, or install sudo and allow it without a password"
+        )
+    return [sudo, "-n", "--"]
+
+
+def _effective_capabilities() -> int:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return int(line.split()[1], 16)
+    except OSError:
+        pass
+    return 0
+
+
+def _start(python: str, prefix: list[str], bpf: Path, settings: HelperSettings) -> HelperSource:
+    name = "pytest-execprobe-" + secrets.token_hex(16)
+    command = [*prefix, python, "-I", "-B", str(_HELPER), "--connect", name, "--bpf", str(bpf)]
+    for option, value in (
+        ("--attempts", settings.attempts),
+        ("--pages", settings.pages),
+        ("--procs", settings.procs),
+    ):
+        if value is not None:
+            command += [option, str(value)]
+    words = os.memfd_create("execprobe-stderr")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind("\0" + name)
+            listener.listen(1)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+            )
+            sock = _await_call(process, listener)
+        if sock is None:
+            said = os.pread(words, 2000, 0).decode("utf-8", "replace").strip()
+            raise _not_started(process, prefix, python, said)
+    finally:
+        os.close(words)
+    source = HelperSource(sock, os.getpid())
+    try:
+        source.register(fresh=False, timeout=_START_TIMEOUT)
+    except SourceLost as error:
+        source.close()
+        raise ProbeUnavailable(f"execprobe: the probe helper ended while it started: {error}") from error
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> socket.socket | None:
+    """The helper's connection; None if its launcher failed or it took too long.
+
+    The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
+    that a test which waits for any child does not meet it.
+    """
+    deadline = time.monotonic() + _START_TIMEOUT
+    launcher = os.pidfd_open(process.pid)
+    try:
+        watched: list[Any] = [listener, launcher]
+        while time.monotonic() < deadline:
+            ready = select.select(watched, [], [], deadline - time.monotonic())[0]
+            if listener in ready:
+                sock, _ = listener.accept()
+                _, uid, _ = wire.credentials(sock)
+                if uid in (0, os.geteuid()):
+                    process.wait()
+                    return sock
+                sock.close()
+            elif launcher in ready:
+                if process.wait() != 0:
+                    return None
+                watched.remove(launcher)
+        process.kill()
+        process.wait()
+        return None
+    finally:
+        os.close(launcher)
+
+
+def _not_started(process: subprocess.Popen[bytes], prefix: list[str], python: str, said: str) -> Exception:
+    if prefix and "sudo:" in said:
+        return ProbeUnavailable(
+            f"execprobe: the probe needs privilege, and sudo refused it without a password ({said.splitlines()[-1]})."
+            f" Run pytest as root, or allow this user in /etc/sudoers to run {python} with NOPASSWD"
+        )
+    last = said.splitlines()[-1] if said else f"it ended with status {process.returncode}"
+    return _WrongInterpreter(f"the helper did not start ({last})")
+
+
+class HelperSource:
+    """A connection to a helper, which watches the tree of the process that made it."""
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self._sock = sock
+        self.pid = pid
+        self._file = _identity(sock.fileno())
+        self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
+        self._lock = threading.RLock()
+        self._request = 0
+        self._frames: list[wire.Frame] = []
+        self._events: list[Event] = []
+        self._unplaced = 0
+        self._unplaced_from = 0
+        self.root = 0
+        self.armed_at = 0
+        self.unadopted = 0
+        self.attempts = False
+        #: What the helper says of itself: BCC's version, attach points, remaining privilege.
+        self.description: dict[str, Any] = {}
+
+    # ---- becoming a root ----
+
+    def register(self, *, fresh: bool, timeout: float) -> None:
+        """Makes this process a root. ``fresh``: it has just been forked and has no descendants to adopt.
+
+        Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
+        """
+        deadline = time.monotonic() + timeout
+        welcome = self._receive(deadline)
+        fields = _fields(welcome)
+        if welcome.type == wire.FAILED:
+            reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
+            if fields.get("code") in ("no-bcc", "wrong-bcc"):
+                raise _WrongInterpreter(reason)
+            raise ProbeUnavailable(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+        if welcome.type != wire.WELCOME:
+            raise SourceLost("it did not say who it is")
+        self.description = fields
+        self.attempts = fields.get("attempts") is not None
+        before = time.monotonic_ns()
+        name = self._ask(wire.CLAIM, {}, deadline).get("name")
+        if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
+            raise SourceLost("it gave no name to take on")
+        _take_name_for_a_moment(name)
+        armed = self._ask(wire.ARM, {"fresh": fresh}, deadline)
+        after = time.monotonic_ns()
+        try:
+            self.root = int(wire.number(armed, "root", 1, 1 << 63))
+            self.armed_at = int(wire.number(armed, "armed_at", 1, 1 << 63))
+            self.unadopted = int(wire.number(armed, "unadopted", 0, 1 << 32))
+        except wire.WireError as error:
+            raise SourceLost(str(error)) from error
+        if not before <= self.armed_at <= after:
+            raise ProbeUnavailable(
+                "execprobe: this process's CLOCK_MONOTONIC is not the kernel's, as in a time namespace: execs could not"
+                " be told to belong to one test or another. Run pytest outside the time namespace"
+            )
+
+    def in_child(self, timeout: float) -> HelperSource:
+        """For a forked child: a connection of its own, as a root inside the old one."""
+        self.close()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect("\0" + str(self.description.get("address")))
+            source = HelperSource(sock, os.getpid())
+            source.register(fresh=True, timeout=timeout)
+        except (OSError, ProbeUnavailable) as error:
+            sock.close()
+            raise SourceLost(f"a forked child could not be registered: {error}") from error
+        return source
+
+    # ---- events ----
+
+    def sync(self, timeout: float) -> Batch:
+        return self._pull(wire.SYNC, timeout)
+
+    def wait(self, timeout: float) -> Batch:
+        return self._pull(wire.WAIT, timeout)
+
+    def close(self) -> None:
+        try:
+            if self._is_ours():
+                self._sock.close()
+            else:
+                self._sock.detach()  # the number is another file's by now
+        except OSError:
+            pass
+
+    def _pull(self, type: int, timeout: float) -> Batch:
+        with self._lock:
+            deadline = time.monotonic() + timeout + _ANSWER_GRACE
+            done = self._ask(type, {"timeout": timeout}, deadline)
+            try:
+                complete_to = int(wire.number(done, "at", 0, 1 << 63))
+                under_way = int(wire.number(done, "under_way", 0, 1 << 32))
+            except wire.WireError as error:
+                raise SourceLost(str(error)) from error
+            batch = Batch(tuple(self._events), complete_to, under_way, self._unplaced, self._unplaced_from)
+            self._events, self._unplaced, self._unplaced_from = [], 0, 0
+            return batch
+
+    # ---- frames ----
+
+    def _ask(self, type: int, payload: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Sends a request and returns the fields of its answer. Events on the way are kept for the next batch."""
+        self._request += 1
+        self._send(wire.frame(type, self._request, payload), deadline)
+        while True:
+            frame = self._receive(deadline)
+            if frame.type == wire.EVENTS:
+                self._keep(frame.payload)
+                continue
+            fields = _fields(frame)
+            if frame.type == wire.FAILED:
+                raise SourceLost(f"it failed: {fields.get('reason')}")
+            if frame.type == wire.SYNCED:
+                self._keep_loss(fields)
+            if frame.request != self._request:
+                continue  # the answer to a request that an exception broke off
+            if frame.type == wire.ERROR:
+                raise SourceLost(f"it refused: {fields.get('reason')}")
+            return fields
+
+    def _keep(self, payload: bytes) -> None:
+        try:
+            for record, lost in wire.split_events(payload):
+                event = decode(record, self.root, lost)
+                if event is not None:
+                    self._events.append(event)
+        except wire.WireError as error:
+            raise SourceLost(f"it sent what can't be read: {error}") from error
+
+    def _keep_loss(self, fields: dict[str, Any]) -> None:
+        try:
+            unplaced = int(wire.number(fields, "unplaced", 0, 1 << 63))
+            since = int(wire.number(fields, "unplaced_from", 0, 1 << 63))
+        except wire.WireError as error:
+            raise SourceLost(str(error)) from error
+        if unplaced:
+            self._unplaced_from = min(since, self._unplaced_from) if self._unplaced else since
+            self._unplaced += unplaced
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        # A test may have closed every descriptor and opened files in their place: never write into one of those.
+        if not self._is_ours():
+            raise SourceLost("its connection was closed by the program under test")
+        try:
+            self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+            self._sock.sendall(data)
+        except TimeoutError:
+            raise SourceLost("it did not take a request in time") from None
+        except OSError as error:
+            raise SourceLost(f"it died ({error.strerror})") from error
+
+    def _receive(self, deadline: float) -> wire.Frame:
+        while not self._frames:
+            if not self._is_ours():
+                raise SourceLost("its connection was closed by the program under test")
+            try:
+                self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+                data = self._sock.recv(1 << 18)
+            except TimeoutError:
+                raise SourceLost("it did not answer in time") from None
+            except OSError as error:
+                raise SourceLost(f"it died ({error.strerror})") from error
+            if not data:
+                raise SourceLost("it died")
+            try:
+                self._frames += self._reader.feed(data)
+            except wire.WireError as error:
+                raise SourceLost(f"it sent what can't be read: {error}") from error
+        return self._frames.pop(0)
+
+    def _is_ours(self) -> bool:
+        return _identity(self._sock.fileno()) == self._file
+
+
+def _fields(frame: wire.Frame) -> dict[str, Any]:
+    try:
+        return frame.json()
+    except wire.WireError as error:
+        raise SourceLost(f"it sent what can't be read: {error}") from error
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    """What a descriptor refers to, None if nothing."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _take_name_for_a_moment(name: str) -> None:
+    """Shows the kernel side which process this is: it sees the task that takes the name, whatever its pid is."""
+    with open("/proc/thread-self/comm", "rb+", buffering=0) as file:
+        old = file.read().rstrip(b"\n")
+        file.seek(0)
+        file.write(name.encode())
+        file.seek(0)
+        file.write(old)

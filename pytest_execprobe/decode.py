@@ -1,0 +1,123 @@
+"""Kernel records into events: pure, and strict about every length."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+from dataclasses import replace
+
+from .events import Blind, Branch, BranchEnded, Event, Exec
+from .helper import wire
+
+_AT_FDCWD = -100
+
+
+def decode(record: bytes, root: int, lost: bool) -> Event | None:
+    """The event that a record tells of, as seen from ``root``; None if it is not in that root's tree.
+
+    Raises wire.WireError for what the kernel side can't have written.
+    """
+    if len(record) < wire.HEAD.size:
+        raise wire.WireError("a record is shorter than its head")
+    (
+        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, ppid, uid, gid, error, dirfd, _, comm,
+        *rest,
+    ) = wire.HEAD.unpack_from(record)  # fmt: skip
+    slots, lengths = rest[:-4], rest[-4:]
+    branch = None
+    for slot in range(0, len(slots), 4):
+        if slots[slot] == root:
+            branch = Branch(born=slots[slot + 1], top=slots[slot + 2], thread=slots[slot + 3])
+    if branch is None:
+        return None
+    if kind == wire.KIND_EXIT:
+        return BranchEnded(at=at, branch=branch) if branch.top == pid else None
+    if kind == wire.KIND_UNFOLLOWED:
+        return Blind(at=at, moment=False, why="the map of watched processes was full, and a new process not followed")
+    if kind == wire.KIND_UNMARKED:
+        return Blind(at=at, moment=True, why="the map of execs under way was full, and an exec not waited for")
+    if kind not in (wire.KIND_EXEC, wire.KIND_ATTEMPT):
+        raise wire.WireError(f"a record of unknown kind {kind}")
+    known = Exec(
+        at=at,
+        entered=entered,
+        pid=pid,
+        branch=branch,
+        parent=(parent_pid, parent_at) if parent_at else None,
+        previous=(pid, previous_at) if previous_at else None,
+        error=_error_name(error) if kind == wire.KIND_ATTEMPT else None,
+        lost=lost,
+    )
+    if lost:
+        return known
+    path_len, interp_len, argv_len, data_len = lengths
+    data = record[wire.HEAD.size : wire.HEAD.size + data_len]
+    if len(data) < data_len or path_len + interp_len + argv_len > data_len:
+        raise wire.WireError("a record is shorter than it says")
+    path = _text(data[:path_len]) if path_len else None
+    interpreter = _text(data[path_len : path_len + interp_len]) if interp_len else None
+    components = data[path_len + interp_len : data_len - argv_len]
+    if kind == wire.KIND_ATTEMPT and path is not None:
+        path = _attempted_path(path, dirfd)
+    truncated = bool(flags & wire.FLAG_ARGV_CUT)
+    argv = None
+    if not flags & wire.FLAG_ARGV_UNREAD:
+        argv = _argv(data[data_len - argv_len :])
+    return replace(
+        known,
+        ppid=ppid,
+        uid=uid,
+        gid=gid,
+        comm=_text(comm),
+        path=path,
+        executable=_executable(components, flags),
+        interpreter=interpreter,
+        argv=argv,
+        argv_truncated=truncated,
+    )
+
+
+def program_name(path: str | None, executable: str | None) -> str | None:
+    """What the program is called: by its path, so that a link keeps its own name (busybox), except where the path
+    names no file at all."""
+    if path is None:
+        return None
+    through_descriptor = (
+        path.startswith(("/dev/fd/", "/proc/self/fd/")) and path.rpartition("/")[2].isdigit()
+    ) or path in ("/proc/self/exe", "/proc/thread-self/exe")
+    if through_descriptor or path.startswith("memfd:"):
+        return None if executable is None else posixpath.basename(executable) or executable
+    return posixpath.basename(path) or path
+
+
+def _text(data: bytes) -> str:
+    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _argv(data: bytes) -> tuple[str, ...]:
+    if not data:
+        return ()
+    if data.endswith(b"\0"):
+        data = data[:-1]
+    return tuple(arg.decode("utf-8", "surrogateescape") for arg in data.split(b"\0"))
+
+
+def _executable(components: bytes, flags: int) -> str | None:
+    names = [name.decode("utf-8", "surrogateescape") for name in components.split(b"\0")[:-1]]
+    if flags & wire.FLAG_EXE_PSEUDO and len(names) == 1:
+        return names[0]
+    if flags & wire.FLAG_EXE_WHOLE:
+        return "/" + "/".join(reversed(names))
+    return None
+
+
+def _attempted_path(path: str, dirfd: int) -> str:
+    """As the kernel names what execveat is given."""
+    if path.startswith("/") or dirfd == _AT_FDCWD:
+        return path
+    return f"/dev/fd/{dirfd}/{path}" if path else f"/dev/fd/{dirfd}"
+
+
+def _error_name(number: int) -> str:
+    # Some of the kernel's own numbers reach no program and so have no name in errno.
+    return errno.errorcode.get(number, {512: "ERESTARTSYS", 513: "ERESTARTNOINTR"}.get(number, f"E{number}"))

@@ -1,0 +1,19 @@
+"""What can go wrong with a log, and with the probe."""
+
+from __future__ import annotations
+
+
+class IncompleteLogError(Exception):
+    """A check could not be decided, because not everything that ran is in the log.
+
+    Not an AssertionError: neither ``pytest.raises(AssertionError)`` nor an ``xfail`` may turn it into a good
+    outcome. The message says how many execs are missing, why, and what to change.
+    """
+
+
+class ProbeUnavailable(Exception):
+    """There can be no probe on this machine, for this user. The message says why and how to mend it."""
+
+
+class SourceLost(Exception):
+    """The helper died, hung up or did not answer: nothing is known from the last synchronisation on."""

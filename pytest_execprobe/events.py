@@ -1,0 +1,96 @@
+"""What a source of events tells, before anyone has decided whose exec it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+#: Names an image: the process, and the time of its exec.
+Image = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A child of the root and all below it. ``born`` is 0 where it was there before the root was watched."""
+
+    born: int
+    top: int
+    thread: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A successful exec, or with ``error`` a failed one. ``lost``: that it took place is all that is known."""
+
+    at: int
+    entered: int
+    pid: int
+    branch: Branch
+    parent: Image | None = None
+    previous: Image | None = None
+    ppid: int | None = None
+    uid: int = 0
+    gid: int = 0
+    comm: str = ""
+    path: str | None = None
+    executable: str | None = None
+    interpreter: str | None = None
+    argv: tuple[str, ...] | None = None
+    argv_truncated: bool = False
+    error: str | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BranchEnded:
+    """The top process of a branch has ended."""
+
+    at: int
+    branch: Branch
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """From ``at`` on (or around it, if ``moment``) execs may have taken place that left no trace at all."""
+
+    at: int
+    moment: bool
+    why: str
+
+
+Event = Exec | BranchEnded | Blind
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is new since the last batch.
+
+    ``complete_to``: every exec entered up to this time (ns) is in a batch, save the ``under_way`` ones, which took
+    longer than was waited; 0 where the batch proves nothing of the kind. ``unplaced`` events, that took place after
+    ``unplaced_from``, were lost and it is not known whose they were.
+    """
+
+    events: tuple[Event, ...]
+    complete_to: int = 0
+    under_way: int = 0
+    unplaced: int = 0
+    unplaced_from: int = 0
+
+
+class Source(Protocol):
+    """Where events come from: the helper, or in tests a fake. All methods raise SourceLost."""
+
+    #: Since when this process's tree is watched, ns.
+    armed_at: int
+    #: How many processes that were there before could not be adopted.
+    unadopted: int
+    #: Whether failed attempts are recorded.
+    attempts: bool
+
+    def sync(self, timeout: float) -> Batch:
+        """Everything up to now."""
+
+    def wait(self, timeout: float) -> Batch:
+        """As soon as something is new, or an empty batch after ``timeout`` seconds."""
+
+    def close(self) -> None: ...

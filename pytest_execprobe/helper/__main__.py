@@ -1,0 +1,30 @@
+"""Runs the helper: ``python3 -I -B .../helper --connect NAME --bpf DIR``.
+
+It calls the waiting client back on an abstract unix socket. Neither standard input nor an inherited descriptor would
+do: sudo closes the one and replaces the other.
+"""
+
+import importlib.util
+import os
+import sys
+
+
+def _import_siblings() -> None:
+    # This folder is a package of the plugin too, but importing it as that would import the plugin and with it pytest,
+    # which the system's Python need not have. So it is a package of its own here.
+    folder = os.path.dirname(os.path.abspath(__file__))
+    spec = importlib.util.spec_from_file_location(
+        "execprobe_helper", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["execprobe_helper"] = package
+    spec.loader.exec_module(package)
+
+
+if __name__ == "__main__":
+    _import_siblings()
+    from importlib import import_module
+
+    import_module("execprobe_helper.main").main(sys.argv[1:])

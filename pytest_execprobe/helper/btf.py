@@ -1,0 +1,160 @@
+"""Struct offsets of the running kernel, from its own BTF.
+
+The kernel's headers are often missing and sometimes of another kernel, and then every offset in them is
+silently wrong. ``/sys/kernel/btf/vmlinux`` is the running kernel's own word. It is read through libbpf, which
+BCC brings along.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Dict, Iterator, Optional, Tuple
+
+_KIND_STRUCT = 4
+_KIND_UNION = 5
+_MODIFIERS = (8, 9, 10, 11)  # typedef, volatile, const, restrict
+
+# name of the constant -> where it is: a struct and a path of members in it
+OFFSETS: Dict[str, Tuple[str, str]] = {
+    "OFF_TASK_TGID": ("task_struct", "tgid"),
+    "OFF_TASK_REAL_PARENT": ("task_struct", "real_parent"),
+    "OFF_TASK_SIGNAL": ("task_struct", "signal"),
+    "OFF_TASK_MM": ("task_struct", "mm"),
+    "OFF_SIGNAL_LIVE": ("signal_struct", "live"),
+    "OFF_MM_ARG_START": ("mm_struct", "arg_start"),
+    "OFF_MM_ARG_END": ("mm_struct", "arg_end"),
+    "OFF_MM_EXE_FILE": ("mm_struct", "exe_file"),
+    "OFF_BPRM_FILENAME": ("linux_binprm", "filename"),
+    "OFF_BPRM_INTERP": ("linux_binprm", "interp"),
+    "OFF_FILE_PATH": ("file", "f_path"),
+    "OFF_PATH_MNT": ("path", "mnt"),
+    "OFF_PATH_DENTRY": ("path", "dentry"),
+    "OFF_DENTRY_PARENT": ("dentry", "d_parent"),
+    "OFF_DENTRY_NAME": ("dentry", "d_name.name"),
+    "OFF_VFSMOUNT_ROOT": ("vfsmount", "mnt_root"),
+    "OFF_MOUNT_MNT": ("mount", "mnt"),
+    "OFF_MOUNT_PARENT": ("mount", "mnt_parent"),
+    "OFF_MOUNT_MOUNTPOINT": ("mount", "mnt_mountpoint"),
+}
+
+# Where the arguments of a wrapped system call are, in the pt_regs that it is given.
+REGISTERS: Dict[str, Tuple[Tuple[str, str], ...]] = {
+    "x86_64": (
+        ("OFF_REGS_ARG1", "di"),
+        ("OFF_REGS_ARG2", "si"),
+        ("OFF_REGS_ARG3", "dx"),
+        ("OFF_REGS_ARG5", "r8"),
+    ),
+}
+# On arm64 they are regs[0], regs[1], ... at the start of pt_regs.
+ARM64_REGISTERS = (
+    ("OFF_REGS_ARG1", 0),
+    ("OFF_REGS_ARG2", 8),
+    ("OFF_REGS_ARG3", 16),
+    ("OFF_REGS_ARG5", 32),
+)
+
+
+class BtfError(Exception):
+    """The running kernel's BTF is missing, or lacks what the probe must know."""
+
+
+class _Type(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_uint32), ("info", ctypes.c_uint32), ("size", ctypes.c_uint32)]
+
+
+class _MemberInfo(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_uint32), ("type", ctypes.c_uint32), ("offset", ctypes.c_uint32)]
+
+
+class Btf:
+    """The kernel's types. Free of state beyond libbpf's own parsed copy."""
+
+    def __init__(self) -> None:
+        self._lib = _libbpf()
+        self._btf = self._lib.btf__load_vmlinux_btf()
+        # Before libbpf 1.0 an error was a small negative number, made a pointer.
+        if not self._btf or -4096 < ctypes.c_long(self._btf).value < 0:
+            raise BtfError("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
+
+    def close(self) -> None:
+        self._lib.btf__free(self._btf)
+
+    def offset(self, struct: str, path: str) -> int:
+        """Byte offset of a member, as in ``offset("dentry", "d_name.name")``."""
+        type_id = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
+        if type_id <= 0:
+            raise BtfError("the kernel's BTF has no struct %s" % struct)
+        bits = 0
+        for name in path.split("."):
+            found = self._member(type_id, name)
+            if found is None:
+                raise BtfError("the kernel's struct %s has no member %s" % (struct, path))
+            more, type_id = found
+            bits += more
+        return bits // 8
+
+    def _member(self, type_id: int, name: str) -> Optional[Tuple[int, int]]:
+        for member_name, member_type, bits in self._members(type_id):
+            if member_name == name:
+                return bits, member_type
+            if not member_name:  # an anonymous struct or union: its members are ours
+                inside = self._member(member_type, name)
+                if inside is not None:
+                    return bits + inside[0], inside[1]
+        return None
+
+    def _members(self, type_id: int) -> Iterator[Tuple[str, int, int]]:
+        address = self._lib.btf__type_by_id(self._btf, type_id)
+        kind, info = _kind(address)
+        while kind in _MODIFIERS:
+            address = self._lib.btf__type_by_id(self._btf, info.size)
+            kind, info = _kind(address)
+        if kind not in (_KIND_STRUCT, _KIND_UNION):
+            return
+        bitfields = info.info >> 31
+        first = address + ctypes.sizeof(_Type)
+        for index in range(info.info & 0xFFFF):
+            member = _MemberInfo.from_address(first + index * ctypes.sizeof(_MemberInfo))
+            name = self._lib.btf__name_by_offset(self._btf, member.name)
+            bits = member.offset & 0xFFFFFF if bitfields else member.offset
+            yield (name or b"").decode(), member.type, bits
+
+
+def _kind(address: int) -> Tuple[int, _Type]:
+    info = _Type.from_address(address)
+    return (info.info >> 24) & 0x1F, info
+
+
+def _libbpf() -> ctypes.CDLL:
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        try:
+            lib = ctypes.CDLL(name, use_errno=True)
+        except OSError:
+            continue
+        lib.btf__load_vmlinux_btf.restype = ctypes.c_void_p
+        lib.btf__free.argtypes = [ctypes.c_void_p]
+        lib.btf__find_by_name_kind.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32]
+        lib.btf__type_by_id.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        lib.btf__type_by_id.restype = ctypes.c_void_p
+        lib.btf__name_by_offset.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        lib.btf__name_by_offset.restype = ctypes.c_char_p
+        return lib
+    raise BtfError("libbpf, which BCC brings along, is not there (libbpf.so.1)")
+
+
+def kernel_offsets(machine: str) -> Dict[str, int]:
+    """Every OFF_* constant that bpf/execprobe.c needs, for the running kernel.
+
+    Raises BtfError, naming what is missing.
+    """
+    btf = Btf()
+    try:
+        offsets = {name: btf.offset(struct, path) for name, (struct, path) in OFFSETS.items()}
+        for name, register in REGISTERS.get(machine, ()):
+            offsets[name] = btf.offset("pt_regs", register)
+    finally:
+        btf.close()
+    if machine == "aarch64":
+        offsets.update(ARM64_REGISTERS)
+    return offsets

@@ -1,0 +1,76 @@
+"""What the helper's privilege is used for besides BPF itself, and how it is given up."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+_CLONE_NEWNS = 0x00020000
+_MS_REC_PRIVATE = 0x4000 | 0x40000
+_PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_BPF = 39
+_NOBODY = 65534
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class PrivilegeError(Exception):
+    """A privileged step was refused."""
+
+
+def _call(what: str, result: int) -> None:
+    if result != 0:
+        raise PrivilegeError("%s: %s" % (what, os.strerror(ctypes.get_errno())))
+
+
+def ensure_tracefs() -> None:
+    """Makes tracefs visible to this process, and to nobody else.
+
+    The numbers of system-call tracepoints stand in it. Where it is not mounted, it is mounted in a mount namespace
+    of the helper's own, which ends with the helper. Raises PrivilegeError.
+    """
+    if os.path.isdir("/sys/kernel/tracing/events") or os.path.isdir("/sys/kernel/debug/tracing/events"):
+        return
+    _call("a mount namespace for tracefs", _libc.unshare(_CLONE_NEWNS))
+    _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
+    _call("mounting tracefs", _libc.mount(b"tracefs", b"/sys/kernel/tracing", b"tracefs", 0, None))
+
+
+def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:
+    """Becomes an ordinary user for good, and returns in words what is left.
+
+    The user is the one who asked, or nobody where that was root. The buffers and maps are open by then, and since
+    5.19 the kernel checks capabilities only when one is made; before that CAP_BPF must stay to use them.
+    Raises PrivilegeError.
+    """
+    keep = kernel < (5, 19)
+    _call("PR_SET_NO_NEW_PRIVS", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    if os.geteuid() != 0:
+        _set_capabilities(1 << _CAP_BPF if keep else 0)
+        return _left(keep)
+    if uid == 0:
+        uid = gid = _NOBODY
+    if keep:
+        _call("PR_SET_KEEPCAPS", _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    _set_capabilities(1 << _CAP_BPF if keep else 0)
+    # Nobody may attach a debugger and use what is open here.
+    _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    return _left(keep)
+
+
+def _left(keep: bool) -> str:
+    return "uid %d, %s" % (os.geteuid(), "CAP_BPF alone" if keep else "no capabilities")
+
+
+def _set_capabilities(mask: int) -> None:
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = struct.pack("=6I", low, low, 0, high, high, 0)
+    _call("capset", _libc.capset(header, data))

@@ -1,0 +1,365 @@
+"""The BPF program, loaded and attached through BCC, and its maps.
+
+It needs privilege to be made and none to be used. Nothing here knows of clients.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import platform
+import struct
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from . import privilege, wire
+from .btf import BtfError, kernel_offsets
+
+ROUTES = ("auto", "kprobe", "tracepoint", "off")
+
+_PROCS_MAX = 32768
+_ENTERING_MAX = 8192
+_DROPPED_MAX = 4096
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_LARGEST_RECORD = 26 * 1024
+
+_COUNTERS = struct.Struct("<6Q")  # struct counters
+_PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
+_ROOT = struct.Struct("<QII")  # struct root
+_CLAIM = struct.Struct("<16s")
+
+
+class ProbeError(Exception):
+    """No probe can be had. ``code`` is for programs, the reason and the remedy are for people."""
+
+    def __init__(self, code: str, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.remedy = remedy
+
+
+class Settings(NamedTuple):
+    route: str = "auto"
+    pages: int = 256
+    procs: int = _PROCS_MAX
+
+
+class Counts(NamedTuple):
+    """Sums over all CPUs of what the kernel side counted."""
+
+    seen: int
+    submitted: int
+    dropped: int
+    unlisted: int
+    entered: int
+    ended: int
+
+
+def import_bcc() -> Any:
+    """The real bcc. PyPI has an unrelated package of this name, which is recognised."""
+    try:
+        bcc = importlib.import_module("bcc")
+    except ImportError as error:
+        raise ProbeError(
+            "no-bcc",
+            "this Python has no usable module bcc (%s)" % error,
+            "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL",
+        ) from error
+    if not hasattr(bcc, "BPF"):
+        raise ProbeError(
+            "wrong-bcc",
+            "the bcc in %s is PyPI's unrelated package, not the BPF Compiler Collection"
+            % os.path.dirname(getattr(bcc, "__file__", None) or "?"),
+            "uninstall it there, and install the distro's BCC: python3-bpfcc or python3-bcc",
+        )
+    return bcc
+
+
+class Probe:
+    """The attached program.
+
+    ``drain()`` moves what the perf buffer holds to ``take()``; the counters tell whether that is all.
+    """
+
+    def __init__(self, bcc: Any, bpf_dir: str, settings: Settings) -> None:
+        self._bcc = bcc
+        self._records: List[bytes] = []
+        self._delivered = 0
+        self._listed = 0
+        self.attempts: Optional[str] = None
+        self.entry: List[str] = []
+        machine = platform.machine()
+        try:
+            offsets = kernel_offsets(machine)
+        except BtfError as error:
+            raise ProbeError(
+                "no-btf", str(error), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distro kernels since 5.8 are"
+            ) from error
+        wrapper = settings.route in ("auto", "kprobe") and _has_kprobes() and self._syscalls_are_wrapped()
+        self._bpf = self._compile(bpf_dir, offsets, settings, wrapper)
+        self._attach(settings)
+        self._open_buffers(settings.pages)
+        self._bell = self._bpf["bell_wanted"]
+        self._bell_on = False
+
+    # ---- loading ----
+
+    def _compile(self, bpf_dir: str, offsets: Dict[str, int], settings: Settings, wrapper: bool) -> Any:
+        major, minor = kernel_version()
+        defines = dict(offsets)
+        for name in ("OFF_REGS_ARG1", "OFF_REGS_ARG2", "OFF_REGS_ARG3", "OFF_REGS_ARG5"):
+            defines.setdefault(name, 0)  # a machine whose registers are not known: no kprobes there
+        defines.update(
+            EXECPROBE_KERNEL_VERSION=(major << 16) + (minor << 8),
+            PROCS_MAX=settings.procs,
+            ENTERING_MAX=_ENTERING_MAX,
+            DROPPED_MAX=_DROPPED_MAX,
+        )
+        flags = ["-D%s=%d" % item for item in sorted(defines.items())]
+        if settings.route != "off":
+            flags.append("-DATTEMPTS")
+        if wrapper:
+            flags.append("-DSYSCALL_WRAPPER")
+        os.environ["BCC_KERNEL_SOURCE"] = bpf_dir
+        try:
+            return self._bcc.BPF(src_file=os.path.join(bpf_dir, "execprobe.c"), cflags=flags)
+        except Exception as error:
+            raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, _REPORT) from error
+
+    def _syscalls_are_wrapped(self) -> bool:
+        prefixes = (b"__x64_sys_bpf", b"__arm64_sys_bpf")
+        return any(self._bcc.BPF.ksymname(prefix) != -1 for prefix in prefixes)
+
+    def _attach(self, settings: Settings) -> None:
+        for tracepoint, function in (
+            ("sched_process_exit", "on_exit"),
+            ("sched_process_exec", "on_exec"),
+            ("task_newtask", "on_newtask"),
+            ("task_rename", "on_rename"),
+        ):
+            try:
+                self._attach_raw(tracepoint, function)
+            except Exception as error:
+                raise ProbeError(
+                    "no-privilege" if os.geteuid() else "no-attach",
+                    "the kernel refused the probe at %s: %s" % (tracepoint, error),
+                    "run as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
+                    if os.geteuid()
+                    else "in a container, allow bpf(2) (docker run --privileged); kernel lockdown allows no probe",
+                ) from error
+        try:
+            self._attach_raw("sched_prepare_exec", "on_prepare")
+            self.entry.append("sched_prepare_exec")
+        except Exception:
+            pass  # older kernels have none: one of the routes below must do
+        if settings.route == "off" and self.entry:
+            return
+        routes = {"auto": ("kprobe", "tracepoint"), "off": ("kprobe", "tracepoint")}.get(
+            settings.route, (settings.route,)
+        )
+        refusals = []
+        for route in routes:
+            try:
+                if route == "kprobe":
+                    self._attach_kprobes()
+                else:
+                    self._attach_syscall_tracepoints()
+            except Exception as error:
+                refusals.append("%s: %s" % (route, error))
+                continue
+            self.entry.insert(0, route)
+            if settings.route != "off":
+                self.attempts = route
+            return
+        if settings.route in ("kprobe", "tracepoint") or not self.entry:
+            raise ProbeError(
+                "no-entry",
+                "the kernel lets no probe see an execve begin (%s)" % "; ".join(refusals),
+                "choose another --execprobe-attempts, or a kernel with kprobes or tracefs",
+            )
+
+    def _attach_raw(self, tracepoint: str, function: str) -> None:
+        self._bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
+
+    def _attach_kprobes(self) -> None:
+        if not _has_kprobes():
+            raise OSError("this kernel has no kprobes")
+        for call in (b"execve", b"execveat"):
+            event = self._bpf.get_syscall_fnname(call)
+            # The end first: a beginning whose end is not seen would keep every synchronisation waiting.
+            self._bpf.attach_kretprobe(event=event, fn_name=b"kprobe_leave")
+            self._bpf.attach_kprobe(event=event, fn_name=b"kprobe_enter_" + call)
+            compat = b"__ia32_compat_sys_" + call
+            if self._bcc.BPF.ksymname(compat) != -1:
+                self._bpf.attach_kretprobe(event=compat, fn_name=b"kprobe_leave")
+                self._bpf.attach_kprobe(event=compat, fn_name=b"kprobe_enter_compat")
+
+    def _attach_syscall_tracepoints(self) -> None:
+        privilege.ensure_tracefs()
+        for call in (b"execve", b"execveat"):
+            self._bpf.attach_tracepoint(tp=b"syscalls:sys_exit_" + call, fn_name=b"tracepoint_leave")
+            self._bpf.attach_tracepoint(tp=b"syscalls:sys_enter_" + call, fn_name=b"tracepoint_enter_" + call)
+
+    def _open_buffers(self, pages: int) -> None:
+        # The reader is woken by every Nth record, not by each: a wake-up costs the traced program more than its record
+        # does. Half the buffer must still be free by then, were all N of the largest kind.
+        wakeup = max(1, min(32, pages * _PAGE // (2 * _LARGEST_RECORD)))
+        records, string_at = self._records, ctypes.string_at
+
+        def on_event(_cpu: int, data: int, size: int) -> None:
+            # BCC swallows exceptions here. A record that is not appended is missed by reconcile().
+            records.append(string_at(data, size))
+
+        def ignore(*_: Any) -> None:
+            pass  # lost_cb hears of some losses, and late; the kernel side counts them all
+
+        self._bpf["events"].open_perf_buffer(on_event, page_cnt=pages, lost_cb=ignore, wakeup_events=wakeup)
+        self._bpf["bell"].open_perf_buffer(ignore, page_cnt=1, lost_cb=ignore, wakeup_events=1)
+
+    # ---- what it is ----
+
+    def describe(self) -> Dict[str, Any]:
+        return {
+            "bcc": str(getattr(self._bcc, "__version__", "?")),
+            "kernel": platform.release(),
+            "entry": self.entry,
+            "attempts": self.attempts,
+        }
+
+    # ---- reading ----
+
+    def fds(self) -> List[int]:
+        """Become readable when there is something to drain."""
+        return [self._bcc.lib.perf_reader_fd(reader) for reader in self._bpf.perf_buffers.values()]
+
+    def drain(self) -> None:
+        self._bpf.perf_buffer_consume()
+
+    def take(self) -> List[bytes]:
+        """The records that were drained since the last call."""
+        records = self._records[:]
+        del self._records[: len(records)]
+        self._delivered += len(records)
+        return records
+
+    def take_dropped(self) -> List[bytes]:
+        """The heads of records that found no room."""
+        queue, heads = self._bpf["dropped"], []
+        while True:
+            try:
+                heads.append(bytes(queue.pop()))
+            except KeyError:
+                break
+        self._listed += len(heads)
+        return heads
+
+    def counts(self) -> Counts:
+        table = self._bpf["counts"]
+        values = (ctypes.c_ubyte * (_COUNTERS.size * self._cpus))()
+        _lookup(self._bcc, table, ctypes.c_int(0), values)
+        return Counts(*map(sum, zip(*_COUNTERS.iter_unpack(bytes(values)))))
+
+    @property
+    def _cpus(self) -> int:
+        return int(self._bpf["counts"].total_cpu)
+
+    def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
+        """How many execs are neither done nor failed, of those entered up to ``before`` (ns) by processes whose
+        ``struct proc`` concerns the caller."""
+        # What has ended is read first: an exec that ends in between then counts as still under way, never the reverse.
+        ended = self.counts().ended
+        if self.counts().entered == ended:
+            return 0
+        waiting = 0
+        for _, entry in self._bpf["entering"].items():
+            if entry.at <= before:
+                proc = self._proc(entry.tgid)
+                if proc is not None and concerns(proc):
+                    waiting += 1
+        return waiting
+
+    def want_bell(self, wanted: bool) -> None:
+        """Whether the end of every exec is to make :meth:`fds` readable."""
+        if wanted != self._bell_on:
+            self._bell[ctypes.c_int(0)] = ctypes.c_uint64(wanted)
+            self._bell_on = wanted
+
+    def reconcile(self) -> Optional[Counts]:
+        """Drains until all that the kernel side had submitted is here; the counts it was reconciled with, or None if
+        that can't be reached."""
+        for _ in range(50):
+            counts = self.counts()
+            self.drain()
+            here = self._delivered + len(self._records)
+            if here >= counts.submitted and counts.submitted + counts.dropped >= counts.seen:
+                return counts
+        return None
+
+    # ---- roots and lineage ----
+
+    def claim(self, name: bytes, root: int) -> None:
+        """Lets whoever takes this name become a root."""
+        _update(self._bcc, self._bpf["claims"], _CLAIM.pack(name), struct.pack("<Q", root))
+
+    def withdraw(self, name: bytes) -> None:
+        _delete(self._bcc, self._bpf["claims"], _CLAIM.pack(name))
+
+    def claimed(self, root: int) -> Optional[Tuple[int, int, bool]]:
+        """(armed_at, tgid, refused) of a root, None before it took its name."""
+        raw = (ctypes.c_ubyte * _ROOT.size)()
+        if not _lookup(self._bcc, self._bpf["roots"], ctypes.c_uint64(root), raw):
+            return None
+        armed_at, tgid, refused = _ROOT.unpack(bytes(raw))
+        return armed_at, tgid, bool(refused)
+
+    def forget_root(self, root: int) -> None:
+        _delete(self._bcc, self._bpf["roots"], struct.pack("<Q", root))
+
+    def adopt(self, pid: int, root: int, top: int) -> bool:
+        """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be."""
+        proc = self._proc(pid)
+        fields = list(_PROC.unpack(proc)) if proc is not None else [0] * 5 + [0] * (4 * wire.SLOTS)
+        for slot in range(5, len(fields), 4):
+            if fields[slot] == root:
+                return True
+            if fields[slot] == 0:
+                fields[slot : slot + 4] = [root, 0, top, 0]
+                return _update(self._bcc, self._bpf["procs"], struct.pack("<I", pid), _PROC.pack(*fields))
+        return False
+
+    def _proc(self, pid: int) -> Optional[bytes]:
+        raw = (ctypes.c_ubyte * _PROC.size)()
+        return bytes(raw) if _lookup(self._bcc, self._bpf["procs"], ctypes.c_uint32(pid), raw) else None
+
+
+def roots_of(proc: bytes) -> List[int]:
+    """The ids of the roots in a ``struct proc``."""
+    return [root for root in _PROC.unpack(proc)[5::4] if root]
+
+
+def kernel_version() -> Tuple[int, int]:
+    major, minor = platform.release().split("-")[0].split(".")[:2]
+    return int(major), int(minor)
+
+
+def _has_kprobes() -> bool:
+    return os.path.exists("/sys/bus/event_source/devices/kprobe/type")
+
+
+# bcc's own tables convert by the types that it derived from the C source. These go by bytes, at a tenth of the time.
+
+
+def _lookup(bcc: Any, table: Any, key: Any, value: Any) -> bool:
+    return bool(bcc.lib.bpf_lookup_elem(table.map_fd, ctypes.byref(key), ctypes.byref(value)) == 0)
+
+
+def _update(bcc: Any, table: Any, key: bytes, value: bytes) -> bool:
+    return bool(bcc.lib.bpf_update_elem(table.map_fd, key, value, 0) == 0)
+
+
+def _delete(bcc: Any, table: Any, key: bytes) -> None:
+    bcc.lib.bpf_delete_elem(table.map_fd, key)
+
+
+_REPORT = "please report this with the kernel's version and BCC's"

@@ -1,0 +1,338 @@
+"""Serves the probe to clients: each watches the tree of its own process, and asks for what happened in it.
+
+Clients pull. What they have not asked for yet is kept here, up to a bound; past it records shrink to their heads
+and are counted as lost, so that a client which never reads costs the others nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import selectors
+import socket
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from . import wire
+from .probe import Probe, roots_of
+
+_QUEUE_BYTES = 64 << 20
+_MAX_CLIENTS = 256
+_MAX_TIMEOUT = 3600.0
+_RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
+
+
+class _Pending(NamedTuple):
+    request: int
+    before: int  # monotonic ns: execs entered up to here must be over
+    deadline: float  # time.monotonic()
+    news: bool  # a WAIT: answered by whatever is new
+
+
+class _Client:
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.pid, self.uid, _ = wire.credentials(sock)
+        # An open socket is no proof of life: a forked child may hold it. The process itself is watched.
+        self.pidfd = os.pidfd_open(self.pid)
+        self.reader = wire.Reader(wire.REQUESTS, wire.MAX_REQUEST)
+        self.out = bytearray()
+        self.root = 0
+        self.name = b""
+        self.armed = False
+        self.pending: Optional[_Pending] = None
+        self.queue: List[Tuple[bytes, bool]] = []
+        self.queued = 0
+        self.unplaced = 0
+        self.unplaced_from = 0
+
+
+class Server:
+    """One probe and its clients. ``run()`` returns when the first client's process has ended or hung up."""
+
+    def __init__(self, probe: Probe, first: socket.socket, listener: socket.socket, welcome: Dict[str, Any]) -> None:
+        self._probe = probe
+        self._welcome = welcome
+        self._selector = selectors.DefaultSelector()
+        self._clients: Set[_Client] = set()
+        self._by_root: Dict[int, _Client] = {}
+        self._last_root = 0
+        self._dropped = 0
+        self._unlisted = 0
+        self._emptied_at = time.monotonic_ns()
+        self._listener = listener
+        for fd in probe.fds():
+            self._selector.register(fd, selectors.EVENT_READ, self._collect)
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._first = self._add(first)
+
+    def run(self) -> None:
+        while self._first in self._clients:
+            waiting = [client for client in self._clients if client.pending]
+            if waiting:
+                # Rung from now on, and looked at once more after that: so the last exec can't slip through between.
+                self._probe.want_bell(True)
+                self._collect()
+                for client in waiting:
+                    self._answer(client)
+            waiting = [client for client in waiting if client.pending]
+            if not waiting:
+                self._probe.want_bell(False)
+            for key, _ in self._selector.select(_RECHECK if waiting else None):
+                key.data()
+
+    def abandon(self, reason: str) -> None:
+        """Tells every client that the probe is gone."""
+        for client in self._clients:
+            try:
+                client.sock.setblocking(False)
+                client.sock.send(wire.frame(wire.FAILED, 0, {"code": "helper-failed", "reason": reason, "remedy": ""}))
+            except OSError:
+                pass
+
+    # ---- records ----
+
+    def _collect(self) -> None:
+        self._probe.drain()
+        self._route()
+        counts = self._probe.counts()
+        if counts.dropped != self._dropped:
+            self._route_dropped()
+
+    def _route(self) -> None:
+        for record in self._probe.take():
+            self._deliver(record, False)
+
+    def _route_dropped(self) -> None:
+        # The list is emptied after the counts are read: what it lacks of them is known to be unlisted.
+        now = time.monotonic_ns()
+        counts = self._probe.counts()
+        for head in self._probe.take_dropped():
+            self._deliver(head, True)
+        unlisted = counts.unlisted - self._unlisted
+        if unlisted:
+            for client in self._by_root.values():
+                self._unplaced(client, unlisted)
+        self._dropped, self._unlisted, self._emptied_at = counts.dropped, counts.unlisted, now
+
+    def _deliver(self, record: bytes, lost: bool) -> None:
+        for root in wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT):
+            client = self._by_root.get(root)
+            if client is None:
+                continue
+            if client.queued + len(record) > _QUEUE_BYTES:
+                record, lost = record[: wire.HEAD.size], True
+                if client.queued > 2 * _QUEUE_BYTES:
+                    self._unplaced(client, 1)
+                    continue
+            client.queue.append((record, lost))
+            client.queued += len(record)
+
+    def _unplaced(self, client: _Client, count: int) -> None:
+        if not client.unplaced:
+            client.unplaced_from = self._emptied_at
+        client.unplaced += count
+
+    # ---- answers ----
+
+    def _answer(self, client: _Client) -> None:
+        pending = client.pending
+        if pending is None:
+            return
+        expired = time.monotonic() >= pending.deadline
+        if pending.news:
+            if client.queue or client.unplaced or expired:
+                self._finish(client, pending.request, at=0, under_way=0)
+            return
+        root = client.root
+        under_way = self._probe.under_way(pending.before, lambda proc: root in roots_of(proc))
+        if under_way and not expired:
+            return
+        counts = self._probe.reconcile()
+        self._route()
+        if counts is None or counts.dropped != self._dropped:
+            self._route_dropped()
+        if counts is None:
+            self._unplaced(client, 1)
+        self._finish(client, pending.request, at=pending.before, under_way=under_way)
+
+    def _finish(self, client: _Client, request: int, at: int, under_way: int) -> None:
+        for frame in wire.event_frames(request, client.queue):
+            client.out += frame
+        done = {
+            "at": at,
+            "under_way": under_way,
+            "unplaced": client.unplaced,
+            "unplaced_from": client.unplaced_from,
+        }
+        client.pending = None
+        client.queue, client.queued = [], 0
+        client.unplaced = client.unplaced_from = 0
+        self._send(client, wire.frame(wire.SYNCED, request, done))
+
+    def _send(self, client: _Client, data: bytes) -> None:
+        client.out += data
+        self._flush(client)
+
+    def _flush(self, client: _Client) -> None:
+        try:
+            while client.out:
+                sent = client.sock.send(client.out)
+                del client.out[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop(client)
+            return
+        # While it does not read, it is not read from.
+        wanted = selectors.EVENT_WRITE if client.out else selectors.EVENT_READ
+        if self._selector.get_key(client.sock).events != wanted:
+            self._selector.modify(client.sock, wanted, self._selector.get_key(client.sock).data)
+
+    # ---- requests ----
+
+    def _read(self, client: _Client) -> None:
+        if client.out:
+            self._flush(client)
+            return
+        try:
+            data = client.sock.recv(65536)
+            if not data:
+                self._drop(client)
+                return
+            for frame in client.reader.feed(data):
+                self._request(client, frame)
+        except BlockingIOError:
+            pass
+        except (OSError, wire.WireError):
+            self._drop(client)
+
+    def _request(self, client: _Client, frame: wire.Frame) -> None:
+        fields = frame.json()
+        client.pending = None  # whoever asks again no longer waits for the last answer
+        if frame.type == wire.CLAIM:
+            self._claim(client, frame.request)
+        elif frame.type == wire.ARM:
+            self._arm(client, frame.request, fresh=fields.get("fresh") is True)
+        elif not client.armed:
+            self._send(client, wire.frame(wire.ERROR, frame.request, {"reason": "there is no root yet"}))
+        else:
+            timeout = wire.number(fields, "timeout", 0, _MAX_TIMEOUT)
+            client.pending = _Pending(
+                request=frame.request,
+                before=time.monotonic_ns(),
+                deadline=time.monotonic() + timeout,
+                news=frame.type == wire.WAIT,
+            )
+            self._answer(client)  # most have nothing to wait for, and need no bell
+
+    def _claim(self, client: _Client, request: int) -> None:
+        if client.root:
+            raise wire.WireError("a second root on one connection")
+        self._last_root += 1
+        client.root = self._last_root
+        client.name = secrets.token_hex(7).encode()
+        self._by_root[client.root] = client
+        self._probe.claim(client.name, client.root)
+        self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))
+
+    def _arm(self, client: _Client, request: int, fresh: bool) -> None:
+        claimed = self._probe.claimed(client.root) if client.root else None
+        if claimed is None or claimed[2]:
+            reason = (
+                "the process's new name did not reach the probe"
+                if claimed is None
+                else "there is no room to watch this process: it is in %d watched trees already, or too many processes"
+                " are watched" % wire.SLOTS
+            )
+            self._send(client, wire.frame(wire.ERROR, request, {"reason": reason}))
+            return
+        armed_at, pid, _ = claimed
+        client.armed = True
+        unadopted = 0 if fresh else _adopt_descendants(self._probe.adopt, client.root, client.pid, pid)
+        self._send(
+            client,
+            wire.frame(
+                wire.ARMED,
+                request,
+                {"root": client.root, "armed_at": armed_at, "pid": pid, "unadopted": unadopted},
+            ),
+        )
+
+    # ---- clients ----
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        try:
+            if len(self._clients) >= _MAX_CLIENTS:
+                raise OSError("too many clients")
+            client = self._add(sock)
+            if client.uid not in (0, self._first.uid):
+                self._drop(client)
+        except OSError:
+            sock.close()
+
+    def _add(self, sock: socket.socket) -> _Client:
+        sock.setblocking(False)
+        client = _Client(sock)
+        self._clients.add(client)
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(client))
+        self._selector.register(client.pidfd, selectors.EVENT_READ, lambda: self._drop(client))
+        self._send(client, wire.frame(wire.WELCOME, 0, self._welcome))
+        return client
+
+    def _drop(self, client: _Client) -> None:
+        if client not in self._clients:
+            return
+        self._clients.discard(client)
+        self._selector.unregister(client.sock)
+        self._selector.unregister(client.pidfd)
+        os.close(client.pidfd)
+        client.sock.close()
+        if client.root:
+            del self._by_root[client.root]
+            self._probe.withdraw(client.name)
+            self._probe.forget_root(client.root)
+
+
+def _adopt_descendants(adopt: Callable[[int, int, int], bool], root: int, pid: int, kernel_pid: int) -> int:
+    """Puts what a process had already started into its tree; how many of them could not be.
+
+    Looked for again until nothing new is found: a process that is being adopted may fork meanwhile.
+    """
+    adopted: Set[int] = {pid}
+    failed: Set[int] = set()
+    while True:
+        found = [item for item in _descendants(pid) if item[0] not in adopted]
+        if not found:
+            return len(failed)
+        for child, top in found:
+            adopted.add(child)
+            # In another pid namespace than the kernel's first, the numbers in /proc are not the kernel's.
+            if pid != kernel_pid or not adopt(child, root, top):
+                failed.add(child)
+
+
+def _descendants(pid: int) -> List[Tuple[int, int]]:
+    """(process, child of ``pid`` that it descends from), this process itself left out."""
+    children: Dict[int, List[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue  # it has ended
+            children.setdefault(parent, []).append(int(name))
+    result: List[Tuple[int, int]] = []
+    todo = [(child, child) for child in children.get(pid, ())]
+    while todo:
+        child, top = todo.pop()
+        if child == os.getpid():
+            continue
+        result.append((child, top))
+        todo += [(grandchild, top) for grandchild in children.get(child, ())]
+    return result

@@ -1,0 +1,164 @@
+"""The wire between the plugin and the probe helper: frames, and the layout of a kernel record.
+
+A frame is a header (magic, version, type, request number, payload length) and a payload. Control payloads are
+JSON objects, events are length-prefixed kernel records. Every length is bounded before it is believed.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+VERSION = 1
+MAGIC = b"xp"
+HEADER = struct.Struct("<2sBBII")
+
+#: What a client may send in one frame, and what a helper may.
+MAX_REQUEST = 4096
+MAX_REPLY = 1 << 20
+
+# From client to helper. Each is answered by one frame of the same request number (SYNC and WAIT: by any number of
+# EVENTS and then SYNCED), or by ERROR.
+CLAIM = 1  # {}                            -> CLAIMED: become a root, first step
+ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step
+SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
+WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
+
+# From helper to client.
+WELCOME = 16  # what the probe is, unasked, once it is ready
+FAILED = 17  # {"code", "reason", "remedy"}: there will be no probe
+CLAIMED = 18  # {"name"}: the name to take on for a moment
+ARMED = 19  # {"root", "armed_at", "pid", "unadopted"}
+EVENTS = 20  # records
+SYNCED = 21  # {"at", "under_way", "unplaced", "unplaced_from"}
+ERROR = 22  # {"reason"}
+
+REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT))
+REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR))
+
+# One event in an EVENTS payload: its length, and whether all but its head was lost.
+EVENT = struct.Struct("<IB")
+
+# bpf/execprobe.c, struct head.
+SLOTS = 6
+HEAD = struct.Struct("<IIQQQQIIIIIiiI16s" + "QQII" * SLOTS + "IIII")
+SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
+SLOTS_AT = struct.calcsize("<IIQQQQIIIIIiiI16s")
+
+KIND_EXEC = 1
+KIND_ATTEMPT = 2
+KIND_EXIT = 3
+KIND_UNFOLLOWED = 4
+KIND_UNMARKED = 5
+
+FLAG_ARGV_CUT = 1
+FLAG_ARGV_UNREAD = 2
+FLAG_EXE_WHOLE = 4
+FLAG_EXE_PSEUDO = 8
+FLAG_ENTRY_UNSEEN = 16
+
+
+class WireError(Exception):
+    """The peer sent what this protocol does not allow."""
+
+
+class Frame(NamedTuple):
+    type: int
+    request: int
+    payload: bytes
+
+    def json(self) -> Dict[str, Any]:
+        """The payload of a control frame. Raises WireError if it is not a JSON object."""
+        try:
+            value = json.loads(self.payload.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise WireError("a frame's payload is not JSON") from error
+        if not isinstance(value, dict):
+            raise WireError("a frame's payload is not a JSON object")
+        return value
+
+
+def frame(type: int, request: int, payload: Optional[Dict[str, Any]] = None) -> bytes:
+    return raw_frame(type, request, json.dumps(payload or {}).encode("utf-8"))
+
+
+def raw_frame(type: int, request: int, payload: bytes) -> bytes:
+    return HEADER.pack(MAGIC, VERSION, type, request, len(payload)) + payload
+
+
+class Reader:
+    """Cuts a stream of bytes into frames.
+
+    ``allowed`` are the frame types that the peer may send and ``limit`` is the longest payload, in bytes.
+    """
+
+    def __init__(self, allowed: "frozenset[int]", limit: int) -> None:
+        self._allowed = allowed
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> List[Frame]:
+        """The frames that are complete now. Raises WireError; the stream is of no use after that."""
+        self._buffer += data
+        frames = []
+        while len(self._buffer) >= HEADER.size:
+            magic, version, type, request, length = HEADER.unpack_from(self._buffer)
+            if magic != MAGIC:
+                raise WireError("the peer does not speak this protocol")
+            if version != VERSION:
+                raise WireError("the peer speaks version %d of this protocol, not %d" % (version, VERSION))
+            if type not in self._allowed:
+                raise WireError("a frame of type %d is not expected here" % type)
+            if length > self._limit:
+                raise WireError("a frame of %d bytes is over the limit of %d" % (length, self._limit))
+            end = HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            frames.append(Frame(type, request, bytes(self._buffer[HEADER.size : end])))
+            del self._buffer[:end]
+        return frames
+
+
+def event_frames(request: int, events: List[Tuple[bytes, bool]]) -> Iterator[bytes]:
+    """EVENTS frames for these (record, lost) pairs, as few as the limit allows."""
+    parts: List[bytes] = []
+    size = 0
+    for record, lost in events:
+        if parts and size + EVENT.size + len(record) > MAX_REPLY:
+            yield raw_frame(EVENTS, request, b"".join(parts))
+            parts, size = [], 0
+        parts += (EVENT.pack(len(record), lost), record)
+        size += EVENT.size + len(record)
+    if parts:
+        yield raw_frame(EVENTS, request, b"".join(parts))
+
+
+def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
+    """The (record, lost) pairs of an EVENTS payload. Raises WireError."""
+    at = 0
+    while at < len(payload):
+        if len(payload) - at < EVENT.size:
+            raise WireError("an event is cut short")
+        length, lost = EVENT.unpack_from(payload, at)
+        at += EVENT.size
+        if length < HEAD.size or len(payload) - at < length:
+            raise WireError("an event is cut short")
+        yield payload[at : at + length], bool(lost)
+        at += length
+
+
+def credentials(sock: socket.socket) -> Tuple[int, int, int]:
+    """(pid, uid, gid) of the process at the other end of a unix socket, by the kernel's word."""
+    size = struct.calcsize("iII")
+    pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return pid, uid, gid
+
+
+def number(fields: Dict[str, Any], name: str, low: float, high: float) -> float:
+    """A checked number of a control frame. Raises WireError."""
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise WireError("the field %r must be a number from %s to %s" % (name, low, high))
+    return value

@@ -1,0 +1,434 @@
+"""The log of a window, and the assertions on it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from . import checks, render
+from .attribution import Evidence
+from .checks import Verdict
+from .errors import IncompleteLogError
+from .patterns import Pattern, PatternLike, compile_all, compile_pattern
+from .record import ExecRecord
+from .render import Style
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+class Window(Protocol):
+    """A stretch of time whose execs can be read."""
+
+    @property
+    def label(self) -> str:
+        """What it is, as in "2 execs in the call phase"."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def style(self) -> Style: ...
+
+    @property
+    def attempts(self) -> bool:
+        """Whether failed attempts are recorded."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def evidence(self) -> Evidence:
+        """What is known, after synchronising with the kernel if the window is still open."""
+
+    def wait(self, timeout: float) -> bool:
+        """Until something new may be there; False once the time is up."""
+
+
+class ExecLog:
+    """What a window of time saw executed.
+
+    Every read and every assertion on an open log first waits until each exec that was entered before has succeeded or
+    failed, so what was just started is there. A closed log never changes.
+
+    Reads of an incomplete log raise IncompleteLogError, except :attr:`complete`, :attr:`lost` and :attr:`partial`.
+    Checks raise AssertionError if they certainly do not hold, and IncompleteLogError if that can't be told.
+    """
+
+    def __init__(self, window: Window, *, direct: bool = False) -> None:
+        self._window = window
+        self._direct = direct
+
+    # ---- reading ----
+
+    @property
+    def records(self) -> tuple[ExecRecord, ...]:
+        """The successful execs, in the order in which they were entered."""
+        __tracebackhide__ = True
+        return self._complete("what ran").records
+
+    @property
+    def attempts(self) -> tuple[ExecRecord, ...]:
+        """The failed execs alone, each with its ``error``. They have losses of their own."""
+        __tracebackhide__ = True
+        evidence = self._evidence()
+        if not self._window.attempts:
+            raise IncompleteLogError(
+                "cannot tell which execs failed: failed attempts are not recorded (--execprobe-attempts=off, or"
+                " neither kprobes nor system-call tracepoints are to be had)"
+            )
+        if evidence.unknown:
+            self._undecided("which execs failed", evidence)
+        if evidence.lost_attempts:
+            raise IncompleteLogError(
+                f"cannot tell which execs failed: {evidence.lost_attempts} failed attempts found the perf buffer full:"
+                " raise --execprobe-buffer-pages"
+            )
+        return evidence.attempts
+
+    @property
+    def programs(self) -> list[str]:
+        """The names of what ran, in order."""
+        __tracebackhide__ = True
+        return [record.program or "?" for record in self._complete("what ran").records]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each program ran."""
+        __tracebackhide__ = True
+        return Counter(record.program or "?" for record in self._complete("what ran").records)
+
+    def count(self, pattern: PatternLike | None = None) -> int:
+        """How many execs match; all of them, without a pattern."""
+        __tracebackhide__ = True
+        compiled = None if pattern is None else compile_pattern(pattern)
+        evidence = self._complete("how many execs there were")
+        if compiled is None:
+            return len(evidence.records)
+        matches = [compiled.match(record) for record in evidence.records]
+        if None in matches:
+            self._undecided(f"how often {compiled} ran", evidence)
+        return sum(map(bool, matches))
+
+    @property
+    def direct(self) -> ExecLog:
+        """The same log, of what the test's own process spawned and not what that spawned in turn."""
+        return ExecLog(self._window, direct=True)
+
+    @property
+    def strays(self) -> tuple[ExecRecord, ...]:
+        """Execs in this window by what earlier tests left behind. They are in no other list."""
+        __tracebackhide__ = True
+        evidence = self._evidence()
+        if evidence.unknown or evidence.lost_strays:
+            self._undecided("what earlier tests left behind", evidence)
+        return evidence.strays
+
+    def tree(self) -> str:
+        """All of the log as text, as a failing test prints it with ``-vv``."""
+        __tracebackhide__ = True
+        evidence = self._complete("what ran")
+        lines = render.table(evidence, self._window.start, (), render.FULL)
+        return "\n".join([*lines, render.footer(evidence, self._window.label)])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every exec of the window is in the log."""
+        return self._evidence().missing == 0
+
+    @property
+    def lost(self) -> int | None:
+        """How many execs are not in the log, None if that is not known."""
+        return self._evidence().missing
+
+    @property
+    def partial(self) -> tuple[ExecRecord, ...]:
+        """The execs that did arrive, whether or not they are all."""
+        return self._evidence().records
+
+    def wait_for(self, pattern: PatternLike, *, times: int = 1, timeout: float = 5.0) -> ExecRecord:
+        """Blocks until so many matching execs are in the log, earlier ones counted, and returns the last of them.
+
+        ``timeout`` is in seconds. Raises TimeoutError when they did not come, IncompleteLogError when lost records may
+        hide them, and ValueError on a closed log.
+        """
+        __tracebackhide__ = True
+        compiled = compile_pattern(pattern)
+        _natural(times, "times", least=1)
+        if self._window.closed:
+            raise ValueError(f"the log of {self._window.label} is closed: nothing more can come")
+        deadline = time.monotonic() + timeout
+        while True:
+            evidence = self._evidence()
+            matching = [record for record in evidence.records if compiled.match(record) is True]
+            if len(matching) >= times:
+                return matching[times - 1]
+            if not self._window.wait(deadline - time.monotonic()):
+                break
+        verdict = checks.at_least(evidence, times, compiled)
+        if verdict.holds is None:
+            self._undecided(verdict.question, evidence)
+        raise TimeoutError(f"{verdict.headline} within {timeout:g} s\n{self._table(evidence)}")
+
+    # ---- assertions ----
+
+    def assert_nothing_ran(self) -> None:
+        """No exec succeeded."""
+        __tracebackhide__ = True
+        evidence = self._evidence()
+        self._decide(evidence, [checks.nothing_ran(evidence)])
+
+    def assert_ran(self, *patterns: PatternLike, times: int | None = None) -> None:
+        """Each pattern matches at least one exec, or exactly ``times``."""
+        __tracebackhide__ = True
+        compiled = _some(patterns, "assert_ran")
+        if times is not None:
+            _natural(times, "times")
+        evidence = self._evidence()
+        self._decide(evidence, checks.ran(evidence, compiled, times))
+
+    def assert_not_ran(self, *patterns: PatternLike) -> None:
+        """No pattern matches any exec, by its path or by its resolved executable."""
+        __tracebackhide__ = True
+        compiled = _some(patterns, "assert_not_ran")
+        evidence = self._evidence()
+        self._decide(evidence, checks.not_ran(evidence, compiled))
+
+    def assert_only_ran(self, *patterns: PatternLike) -> None:
+        """Every exec matches a pattern. A pattern with a slash must match the resolved executable, where known."""
+        __tracebackhide__ = True
+        compiled = _some(patterns, "assert_only_ran", instead="assert_nothing_ran()")
+        evidence = self._evidence()
+        self._decide(evidence, [checks.only_ran(evidence, compiled)])
+
+    def assert_count(self, n: int, pattern: PatternLike | None = None) -> None:
+        """Exactly ``n`` execs (that match)."""
+        __tracebackhide__ = True
+        self._assert_number(checks.exactly, n, pattern)
+
+    def assert_at_most(self, n: int, pattern: PatternLike | None = None) -> None:
+        """At most ``n`` execs (that match)."""
+        __tracebackhide__ = True
+        self._assert_number(checks.at_most, n, pattern)
+
+    def assert_at_least(self, n: int, pattern: PatternLike | None = None) -> None:
+        """At least ``n`` execs (that match)."""
+        __tracebackhide__ = True
+        self._assert_number(checks.at_least, n, pattern)
+
+    def assert_order(self, *patterns: PatternLike) -> None:
+        """Some match of the first pattern, later some match of the second, and so on; others may run anywhere.
+
+        The order of processes that run at once is the kernel's, and no proof of a cause.
+        """
+        __tracebackhide__ = True
+        compiled = _some(patterns, "assert_order")
+        evidence = self._evidence()
+        self._decide(evidence, [checks.order(evidence, compiled)])
+
+    def assert_sequence(self, *patterns: PatternLike | frozenset[PatternLike]) -> None:
+        """Exactly these, in this order, and nothing else. The members of a frozenset may come in any order."""
+        __tracebackhide__ = True
+        steps = [
+            [compile_pattern(member) for member in step] if isinstance(step, frozenset) else [compile_pattern(step)]
+            for step in patterns
+        ]
+        if any(not step for step in steps):
+            raise ValueError("an empty frozenset is no step of a sequence")
+        evidence = self._evidence()
+        self._decide(evidence, [checks.sequence(evidence, steps)])
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            "a log is neither true nor false: write assert log.programs == [...], log.assert_ran(...) or log.count()"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._window.label}>"
+
+    # ---- inner workings ----
+
+    def _evidence(self) -> Evidence:
+        evidence = self._window.evidence()
+        return evidence.only_direct() if self._direct else evidence
+
+    def _complete(self, what: str) -> Evidence:
+        __tracebackhide__ = True
+        evidence = self._evidence()
+        if evidence.missing != 0:
+            self._undecided(what, evidence)
+        return evidence
+
+    def _assert_number(self, check: _NumberCheck, n: int, pattern: PatternLike | None) -> None:
+        __tracebackhide__ = True
+        _natural(n, "n")
+        compiled = None if pattern is None else compile_pattern(pattern)
+        evidence = self._evidence()
+        self._decide(evidence, [check(evidence, n, compiled)])
+
+    def _decide(self, evidence: Evidence, verdicts: Iterable[Verdict]) -> None:
+        """Raises for the first check that certainly does not hold, else for the first that can't be told."""
+        __tracebackhide__ = True
+        verdicts = list(verdicts)
+        for verdict in verdicts:
+            if verdict.holds is False:
+                window = self._window
+                raise AssertionError(render.failure(verdict, evidence, window.start, window.label, window.style))
+        for verdict in verdicts:
+            if verdict.holds is None:
+                self._undecided(verdict.question, evidence)
+
+    def _undecided(self, question: str, evidence: Evidence) -> NoReturn:
+        __tracebackhide__ = True
+        window = self._window
+        raise IncompleteLogError(render.undecided(question, evidence, window.start, window.label, window.style))
+
+    def _table(self, evidence: Evidence) -> str:
+        window = self._window
+        return "\n".join(
+            [*render.table(evidence, window.start, (), window.style), render.footer(evidence, window.label)]
+        )
+
+
+class _NumberCheck(Protocol):
+    def __call__(self, evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict: ...
+
+
+class Watch:
+    """The context manager of :meth:`ExecProbe.watch`."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        at_most: int | None,
+        per_program: Mapping[PatternLike, int] | None,
+        allow: Iterable[PatternLike] | None,
+        deny: Iterable[PatternLike] | None,
+    ) -> None:
+        if at_most is not None:
+            _natural(at_most, "at_most")
+        if per_program is not None and not isinstance(per_program, Mapping):
+            raise TypeError(f"per_program is a mapping of patterns to numbers, not {per_program!r}")
+        self._at_most = at_most
+        self._per_program = {compile_pattern(pattern): n for pattern, n in (per_program or {}).items()}
+        for pattern, n in self._per_program.items():
+            _natural(n, f"per_program of {pattern}")
+        self._allow = None if allow is None else compile_all(allow, "allow")
+        self._deny = None if deny is None else compile_all(deny, "deny")
+        self._recorder = recorder
+
+    def __enter__(self) -> ExecLog:
+        self._window = self._recorder.open_window("the watch block")
+        self._log = ExecLog(self._window)
+        return self._log
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        self._recorder.close_window(self._window)
+        if kind is not None:
+            return
+        evidence = self._window.evidence()
+        verdicts: list[Verdict] = []
+        if self._deny:
+            verdicts += checks.not_ran(evidence, self._deny)
+        if self._allow is not None:
+            verdicts.append(checks.only_ran(evidence, self._allow) if self._allow else checks.nothing_ran(evidence))
+        verdicts += checks.per_program(evidence, self._per_program)
+        if self._at_most is not None:
+            verdicts.append(checks.at_most(evidence, self._at_most, None))
+        self._log._decide(evidence, verdicts)
+
+
+class ExecProbe(ExecLog):
+    """The ``execprobe`` fixture: the log of what the test's process tree executes.
+
+    While the test is set up it is the log of the set-up so far, and from the call on the log of the call: a fixture
+    that checks it after its ``yield`` checks what the test itself ran.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        super().__init__(_CurrentPhase(recorder))
+
+    @property
+    def setup(self) -> ExecLog:
+        """The log of the test's set-up."""
+        return ExecLog(self._recorder.phase_window("setup"))
+
+    @property
+    def call(self) -> ExecLog:
+        """The log of the test's call. Raises RuntimeError before it begins."""
+        return ExecLog(self._recorder.phase_window("call"))
+
+    @property
+    def teardown(self) -> ExecLog:
+        """The log of the test's teardown. Raises RuntimeError before it begins."""
+        return ExecLog(self._recorder.phase_window("teardown"))
+
+    def watch(
+        self,
+        *,
+        at_most: int | None = None,
+        per_program: Mapping[PatternLike, int] | None = None,
+        allow: Iterable[PatternLike] | None = None,
+        deny: Iterable[PatternLike] | None = None,
+    ) -> Watch:
+        """A narrower window: a context manager that gives the log of its block.
+
+        The limits are checked on leaving the block, unless it raised: at most so many execs, at most so many per
+        pattern, nothing but ``allow``, none of ``deny``.
+        """
+        return Watch(self._recorder, at_most, per_program, allow, deny)
+
+
+class _CurrentPhase:
+    """The window that ``execprobe`` itself stands for: the call, once there is one, and the set-up before."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def _window(self) -> Window:
+        return self._recorder.current_window()
+
+    @property
+    def label(self) -> str:
+        return self._window().label
+
+    @property
+    def start(self) -> int:
+        return self._window().start
+
+    @property
+    def style(self) -> Style:
+        return self._window().style
+
+    @property
+    def attempts(self) -> bool:
+        return self._window().attempts
+
+    @property
+    def closed(self) -> bool:
+        return self._window().closed
+
+    def evidence(self) -> Evidence:
+        return self._window().evidence()
+
+    def wait(self, timeout: float) -> bool:
+        return self._window().wait(timeout)
+
+
+def _some(patterns: tuple[PatternLike, ...], what: str, instead: str = "") -> list[Pattern]:
+    if not patterns:
+        raise TypeError(f"{what}() needs at least one pattern" + (f"; use {instead}" if instead else ""))
+    return [compile_pattern(pattern) for pattern in patterns]
+
+
+def _natural(value: object, what: str, least: int = 0) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is a whole number, not {value!r}")
+    if value < least:
+        raise ValueError(f"{what} can't be less than {least}: {value}")

@@ -1,0 +1,241 @@
+"""Patterns: which execs a check speaks of.
+
+A match has three outcomes. True and False are certain; None means that what would decide it is not known: a cut-off
+argv, a field that could not be read, a lost ancestor.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .record import ExecRecord
+
+Match = bool | None
+
+
+class _Any(enum.Enum):
+    ANY = "ANY"
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+#: In a list pattern: any one argument.
+ANY: Final = _Any.ANY
+
+
+class Side(enum.Enum):
+    """What a match on a path is used for, which decides whether the path or the resolved executable speaks."""
+
+    EITHER = "either"  # to find or to forbid: either of the two is enough
+    ALLOW = "allow"  # to allow: the resolved executable must match, where it is known
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A compiled pattern. ``text`` is how it is written in messages."""
+
+    text: str
+    _test: Callable[[ExecRecord, Side], Match]
+
+    def match(self, record: ExecRecord, side: Side = Side.EITHER) -> Match:
+        return self._test(record, side)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Subtree:
+    """What :func:`subtree` returns."""
+
+    pattern: Pattern
+
+    def __repr__(self) -> str:
+        return f"subtree({self.pattern.text})"
+
+
+PatternLike = str | re.Pattern[str] | list[Any] | tuple[Any, ...] | Subtree | Pattern
+
+
+def subtree(pattern: PatternLike) -> Subtree:
+    """Matches the execs that match, and everything below them in the process tree.
+
+    What a program becomes by exec'ing again in the same process counts as below it.
+    """
+    return Subtree(compile_pattern(pattern))
+
+
+def compile_pattern(pattern: PatternLike) -> Pattern:
+    """The pattern that a user wrote, ready to match.
+
+    Raises ValueError for an empty or malformed pattern and TypeError for what can't be one.
+    """
+    if isinstance(pattern, Pattern):
+        return pattern
+    if isinstance(pattern, Subtree):
+        return _subtree(pattern.pattern)
+    if isinstance(pattern, re.Pattern):
+        if not isinstance(pattern.pattern, str):
+            raise TypeError("a pattern over bytes can't match: command lines are text")
+        return _regex(pattern, f"re:{pattern.pattern}")
+    if isinstance(pattern, (list, tuple)):
+        return _argv(list(pattern), _argv_text(pattern))
+    if isinstance(pattern, str):
+        return _from_string(pattern)
+    raise TypeError(
+        f"a pattern is a str, re.Pattern, list, tuple or subtree(), not {type(pattern).__name__}: {pattern!r}"
+    )
+
+
+def compile_all(patterns: Iterable[PatternLike], what: str) -> list[Pattern]:
+    """A list of patterns; ``what`` names the argument, for the error on a bare string."""
+    if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
+        raise TypeError(f"{what} takes a list of patterns, not {patterns!r}: write {what}=[{patterns!r}]")
+    return [compile_pattern(pattern) for pattern in patterns]
+
+
+def any_match(patterns: Iterable[Pattern], record: ExecRecord, side: Side = Side.EITHER) -> Match:
+    """Whether at least one matches."""
+    return either(*(pattern.match(record, side) for pattern in patterns))
+
+
+def either(*matches: Match) -> Match:
+    """Three-valued *or*."""
+    if any(match is True for match in matches):
+        return True
+    return None if any(match is None for match in matches) else False
+
+
+def _both(*matches: Match) -> Match:
+    if any(match is False for match in matches):
+        return False
+    return None if any(match is None for match in matches) else True
+
+
+def _from_string(text: str) -> Pattern:
+    if not text.strip():
+        raise ValueError("an empty pattern matches nothing")
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("re", "argv", "subtree"):
+        if not rest.strip():
+            raise ValueError(f"an empty pattern matches nothing: {text!r}")
+        if kind == "re":
+            try:
+                return _regex(re.compile(rest), text)
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
+        if kind == "subtree":
+            return _subtree(compile_pattern(rest))
+        try:
+            words = shlex.split(rest)
+        except ValueError as error:
+            raise ValueError(f"not a command line: {rest!r} ({error})") from None
+        return _argv([words[0], *(ANY if word == "*" else word for word in words[1:])], text)
+    return _path(text) if "/" in text else _name(text)
+
+
+def _name(glob: str) -> Pattern:
+    regex = re.compile(fnmatch.translate(glob))
+
+    def test(record: ExecRecord, _: Side) -> Match:
+        return None if record.program is None else regex.match(record.program) is not None
+
+    return Pattern(glob, test)
+
+
+def _path(glob: str) -> Pattern:
+    regex = re.compile(fnmatch.translate(glob))
+
+    def match(path: str | None) -> Match:
+        return None if path is None else regex.match(path) is not None
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        if side is Side.ALLOW and record.executable is not None:
+            return match(record.executable)
+        return either(match(record.path), match(record.executable))
+
+    return Pattern(glob, test)
+
+
+# A match of these can depend on text beyond its own end.
+_LOOKS_AHEAD = re.compile(r"\\[bBZ]|\$|\(\?[=!]")
+
+
+def _regex(regex: re.Pattern[str], text: str) -> Pattern:
+    looks_ahead = _LOOKS_AHEAD.search(regex.pattern) is not None
+
+    def test(record: ExecRecord, _: Side) -> Match:
+        if record.path is None or record.argv is None:
+            return None
+        if not record.argv_truncated:
+            return regex.search(record.command_line) is not None
+        # The last argument that is there may be cut, and its quoting with it.
+        known = " ".join(shlex.quote(word) for word in (record.path, *(record.arguments or ())[:-1]))
+        found = regex.search(known)
+        return True if found and found.end() < len(known) and not looks_ahead else None
+
+    return Pattern(text, test)
+
+
+def _argv_text(pattern: Iterable[object]) -> str:
+    words = ("*" if word is ANY else shlex.quote(word) if isinstance(word, str) else "?" for word in pattern)
+    return "argv:" + " ".join(words)
+
+
+def _argv(words: list[object], text: str) -> Pattern:
+    if not words:
+        raise ValueError("an empty pattern matches nothing")
+    for word in words[1:]:
+        if not isinstance(word, str) and word is not ANY:
+            raise TypeError(f"an argument in a pattern is a str or ANY, not {type(word).__name__}: {word!r}")
+    first = words[0]
+    if not isinstance(first, str) and first is not ANY:
+        raise TypeError(f"a list pattern begins with a program's name or path, not {type(first).__name__}: {first!r}")
+    program = None if first is ANY else _path(first) if "/" in str(first) else _name(str(first))
+    if first == "":
+        raise ValueError("an empty pattern matches nothing")
+
+    def arguments_match(record: ExecRecord) -> Match:
+        given = record.arguments
+        if given is None:
+            return None if len(words) > 1 else True
+        for index, word in enumerate(words[1:]):
+            cut = record.argv_truncated and index >= len(given) - 1
+            if index >= len(given):
+                return None if cut else False
+            if cut:  # only the beginning of this one is known
+                return None if word is ANY or str(word).startswith(given[index]) else False
+            if word is not ANY and word != given[index]:
+                return False
+        return True
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        return _both(program.match(record, side) if program else True, arguments_match(record))
+
+    return Pattern(text, test)
+
+
+def _subtree(pattern: Pattern) -> Pattern:
+    def test(record: ExecRecord, side: Side) -> Match:
+        seen: list[Match] = []
+        todo: list[ExecRecord] = [record]
+        known: set[ExecRecord] = set()
+        while todo:
+            current = todo.pop()
+            if current in known:
+                continue
+            known.add(current)
+            seen.append(pattern.match(current, side))
+            if current._lineage_lost:
+                seen.append(None)
+            todo += [above for above in (current.parent, current._previous) if above is not None]
+        return either(*seen)
+
+    return Pattern(f"subtree:{pattern.text}", test)

@@ -1,0 +1,88 @@
+"""Translates pytest's hooks, and nothing more.
+
+Until a test that uses the fixture is collected, this module is all there is: no hook runs for a test, and nothing else
+of the package is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .armed import Armed
+    from .log import ExecProbe
+
+_ROUTES = ("auto", "kprobe", "tracepoint", "off")
+
+# name, metavar, help. On the command line --execprobe-NAME, in ini files execprobe_NAME (with _ for -).
+_OPTIONS = (
+    ("python", "PATH", "interpreter to run the probe helper, one that has the distro's BCC"),
+    ("attempts", "|".join(_ROUTES), "how to see failed execs (default auto: kprobe, else tracepoint)"),
+    ("buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 256)"),
+    ("timeout", "SECONDS", "how long a read waits for execs still under way, and for the helper (default 10)"),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("execprobe", "assertions about spawned programs")
+    for name, metavar, text in _OPTIONS:
+        # No default here: an option that is not given must not shadow the ini file.
+        group.addoption(f"--execprobe-{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"execprobe_{name.replace('-', '_')}", text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    attempts = _option(config, "attempts")
+    if attempts is not None and attempts not in _ROUTES:
+        raise pytest.UsageError(f"--execprobe-attempts is one of {', '.join(_ROUTES)}, not {attempts!r}")
+    pages = _option(config, "buffer-pages")
+    if pages is not None and (not pages.isdigit() or int(pages) == 0 or int(pages) & (int(pages) - 1)):
+        raise pytest.UsageError(f"--execprobe-buffer-pages is a power of two, not {pages!r}")
+    timeout = _option(config, "timeout")
+    if timeout is not None:
+        try:
+            if not 0 < float(timeout) <= 3600:
+                raise ValueError
+        except ValueError:
+            raise pytest.UsageError(f"--execprobe-timeout is a number of seconds up to 3600, not {timeout!r}") from None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # As early as it is known to be needed: what is spawned before is adopted.
+    if any("execprobe" in getattr(item, "fixturenames", ()) for item in session.items):
+        _armed(session.config)
+
+
+@pytest.fixture
+def execprobe(request: pytest.FixtureRequest) -> ExecProbe:
+    """The log of the programs that this test's process tree executes, with assertions on it.
+
+    On a machine that can't probe, the test is skipped with the reason.
+    """
+    return _armed(request.config).probe(request.node)
+
+
+def _armed(config: pytest.Config) -> Armed:
+    from .armed import Armed
+    from .client import HelperSettings
+
+    plugin = config.pluginmanager.get_plugin("execprobe-armed")
+    if plugin is None:
+        pages = _option(config, "buffer-pages")
+        settings = HelperSettings(
+            python=_option(config, "python"),
+            attempts=_option(config, "attempts"),
+            pages=int(pages) if pages else None,
+        )
+        plugin = Armed(config, settings, float(_option(config, "timeout") or 10))
+        config.pluginmanager.register(plugin, "execprobe-armed")
+    assert isinstance(plugin, Armed)
+    return plugin
+
+
+def _option(config: pytest.Config, name: str) -> str | None:
+    key = f"execprobe_{name.replace('-', '_')}"
+    value = config.getoption(key)
+    return value if value is not None else config.getini(key) or None

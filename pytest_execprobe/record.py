@@ -1,0 +1,93 @@
+"""One exec, as users see it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import Literal
+
+Phase = Literal["setup", "call", "teardown"]
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class ExecRecord:
+    """One execve or execveat. A field that could not be read is None, never a guess.
+
+    Two records are equal when they are the same exec, whenever they were read.
+    """
+
+    #: Last component of ``path``; of the executable where the path names a descriptor; ``memfd:NAME`` for a memfd.
+    program: str | None
+    #: As it was executed, so possibly relative; of a script the script.
+    path: str | None
+    #: Resolved path of the program that was loaded (of a script its interpreter), as ``/proc/PID/exe`` would say.
+    executable: str | None
+    #: Decoded as UTF-8 with surrogateescape, whatever the locale.
+    argv: tuple[str, ...] | None
+    #: Whether argv was longer than what is kept, at least 16 KiB.
+    argv_truncated: bool
+    #: Process id, of the thread group.
+    pid: int
+    #: Process id of the parent at the moment of the exec: 1 or a subreaper's for an orphan.
+    ppid: int | None
+    #: What the process that forked this one was running, or None for the test's own process.
+    parent: ExecRecord | None
+    #: The name that the kernel gave the process, at most 15 bytes of the program's.
+    comm: str
+    #: 1 for what the test's own process spawned, one more for each exec'd ancestor.
+    depth: int
+    #: Real user and group, in the initial user namespace.
+    uid: int
+    gid: int
+    #: Working directory. Not recorded yet: None.
+    cwd: str | None
+    #: For a script, the interpreter that the kernel chose (``#!`` line), else None.
+    interpreter: str | None
+    #: When execve was entered: nanoseconds of CLOCK_MONOTONIC, as ``time.monotonic_ns()``.
+    timestamp_ns: int
+    #: The phase of the running test in which execve was entered, None outside tests.
+    phase: Phase | None
+    #: The test (node id) or fixture in which this branch of the process tree left the test's process, or None.
+    begun_by: str | None
+    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success.
+    error: str | None
+    #: Not recorded yet: None.
+    exit_code: int | None
+    signal: int | None
+    duration_ns: int | None
+    call_site: tuple[str, int, str] | None
+    #: What this very process ran before, where it had exec'd already since it was forked (``env X``: ``env``).
+    _previous: ExecRecord | None = field(default=None)
+    #: Whether the process is a child of the test's own.
+    _direct: bool = field(default=False)
+    #: Whether a lost record hides what is above this one.
+    _lineage_lost: bool = field(default=False)
+    _identity: tuple[int, int] = field(default=(0, 0))
+
+    def __eq__(self, other: object) -> bool:
+        return self._identity == other._identity if isinstance(other, ExecRecord) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def __repr__(self) -> str:
+        error = f" {self.error}" if self.error else ""
+        return f"<ExecRecord {self.pid} {self.command_line}{error}>"
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """What the program was given: argv without argv[0], and of a script without the interpreter's part."""
+        if self.argv is None:
+            return None
+        if self.interpreter is not None and self.path in self.argv[1:]:
+            return self.argv[self.argv.index(self.path, 1) + 1 :]
+        return self.argv[1:]
+
+    @property
+    def command_line(self) -> str:
+        """Path and arguments, shell-quoted; what is not known is an ellipsis."""
+        words = ["?" if self.path is None else shlex.quote(self.path)]
+        words += [shlex.quote(arg) for arg in self.arguments or ()]
+        if self.argv is None or self.argv_truncated:
+            words.append("…")
+        return " ".join(words)

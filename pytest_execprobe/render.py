@@ -1,0 +1,155 @@
+"""Every text about a log that a user sees. Pure functions over evidence."""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from .attribution import Evidence
+from .checks import Verdict, execs
+from .record import ExecRecord
+
+_ROWS = 10
+_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Style:
+    """How much to say: pytest's ``-q`` is -1, ``-vv`` is 2."""
+
+    verbosity: int = 0
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows a table has at most, None for all."""
+        return None if self.verbosity >= 2 else 0 if self.verbosity < 0 else _ROWS
+
+    @property
+    def width(self) -> int | None:
+        """How many characters of a command line are shown, None for all."""
+        return None if self.verbosity >= 2 else _WIDTH
+
+
+FULL = Style(verbosity=2)
+
+
+def table(evidence: Evidence, start: int, marked: Collection[ExecRecord], style: Style) -> list[str]:
+    """The execs of a window, a row each. Parents are named by their row, the test's own process as pytest."""
+    records = evidence.records
+    if not records or style.rows == 0:
+        return []
+    numbers = {record: index for index, record in enumerate(records, 1)}
+    shown = _selection(records, marked, style.rows)
+    pid_width = max(5, *(len(str(record.pid)) for record in records))
+    number_width = len(str(len(records)))
+    time_width = max(5, *(len(_milliseconds(record, start)) for record in records))
+    parents = {record: _parent(record, numbers) for record in records}
+    parent_width = max(6, *(len(parents[record]) for record in shown))
+    lines = [
+        f"  {'#':<{number_width}}  {'+ms':>{time_width}}  {'pid':>{pid_width}}  {'parent':<{parent_width}}  argv",
+    ]
+    previous = 0
+    for record in shown:
+        number = numbers[record]
+        if number != previous + 1:
+            lines.append(_hidden(number - previous - 1))
+        previous = number
+        lines.append(
+            f"{'>' if record in marked else ' '} {number:<{number_width}}"
+            f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
+            f"  {parents[record]:<{parent_width}}  {_command(record, style.width)}"
+        )
+    if previous != len(records):
+        lines.append(_hidden(len(records) - previous))
+    return lines
+
+
+def footer(evidence: Evidence, where: str) -> str:
+    """How many execs a window holds, and how many are missing."""
+    missing = evidence.missing
+    lost = "an unknown number" if missing is None else str(missing)
+    return f"  {execs(len(evidence.records))} in {where}, {lost} lost"
+
+
+def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style: Style) -> str:
+    """The message of an assertion that certainly does not hold."""
+    if style.rows == 0:
+        return verdict.headline
+    return "\n".join([verdict.headline, *table(evidence, start, set(verdict.marked), style), footer(evidence, where)])
+
+
+def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:
+    """The message of a check that can't be decided: what is missing, why, and what to change."""
+    missing = evidence.missing
+    reasons: list[str] = []
+    if evidence.unknown:
+        headline = f"cannot tell {question}: an unknown number of execs is missing from the log"
+        reasons += evidence.unknown
+    elif missing:
+        headline = f"cannot tell {question}: {execs(missing)} missing from the log"
+    else:
+        headline = f"cannot tell {question}: what would tell was not recorded"
+        cut = [number for number, record in enumerate(evidence.records, 1) if record.argv_truncated]
+        unread = [number for number, record in enumerate(evidence.records, 1) if record.argv is None]
+        if cut:
+            reasons.append(f"argv of {_numbers(cut)} is longer than what is kept (16 KiB): match on the program's name")
+        if unread:
+            reasons.append(f"argv of {_numbers(unread)} could not be read")
+    if evidence.lost:
+        reasons.append(
+            f"{execs(len(evidence.lost))} found the perf buffer full:"
+            " raise --execprobe-buffer-pages, or give the helper a CPU"
+        )
+    lines = [headline, *(f"  why   {reason}" for reason in reasons)]
+    if style.rows == 0:
+        return headline
+    return "\n".join([*lines, *table(evidence, start, (), style), footer(evidence, where)])
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(f"#{number}" for number in numbers[:3]) + (", …" if len(numbers) > 3 else "")
+
+
+def _selection(records: Sequence[ExecRecord], marked: Collection[ExecRecord], rows: int | None) -> list[ExecRecord]:
+    """The rows to show: the marked ones first, the rest from the beginning, in order."""
+    if rows is None or len(records) <= rows:
+        return list(records)
+    important = [record for record in records if record in marked][:rows]
+    others = [record for record in records if record not in marked][: rows - len(important)]
+    chosen = {*important, *others}
+    return [record for record in records if record in chosen]
+
+
+def _hidden(count: int) -> str:
+    return f"  … {count} more (all with -vv)"
+
+
+def _milliseconds(record: ExecRecord, start: int) -> str:
+    return f"{(record.timestamp_ns - start) / 1e6:.1f}"
+
+
+def _parent(record: ExecRecord, numbers: dict[ExecRecord, int]) -> str:
+    above = record.parent
+    if above is None:
+        return "?" if record._lineage_lost else "pytest"
+    if above in numbers:
+        return f"#{numbers[above]}"
+    return printable(above.program or "?")
+
+
+def _command(record: ExecRecord, width: int | None) -> str:
+    text = printable(record.command_line)
+    if record._previous is not None and record._previous.program:
+        text += f"  (was {printable(posixpath.basename(record._previous.program))})"
+    if width is not None and len(text) > width:
+        text = text[: width - 1] + "…"
+    return text
+
+
+def printable(text: str) -> str:
+    """No control character reaches a terminal, nor any byte that is not text."""
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char)[0] == "C" else char for char in text
+    )
