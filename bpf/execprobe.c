@@ -170,6 +170,7 @@ static __always_inline void deliver(void *ctx, struct record *record)
     u64 size = sizeof(struct head) + *(volatile u32 *)&record->head.data_len;
     if (!count)
         return;
+    asm volatile("" : "+r"(size)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
     if (size > sizeof(*record))
         size = sizeof(*record);
     count->seen++;
