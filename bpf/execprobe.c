@@ -109,7 +109,10 @@ struct counters {
     u64 unlisted; /* dropped, and the list of dropped ones was full too */
     u64 entered;
     u64 ended;
+    u64 unread; /* bytes submitted since the reader was last woken for them */
 };
+
+enum want { WANT_BELL, WANT_CLAIMS };
 
 struct claim {
     char comm[16];
@@ -126,7 +129,7 @@ BPF_PERF_OUTPUT(bell);
 BPF_PERCPU_ARRAY(scratch, struct record, 1);
 BPF_PERCPU_ARRAY(child_scratch, struct proc, 1);
 BPF_PERCPU_ARRAY(counts, struct counters, 1);
-BPF_ARRAY(bell_wanted, u64, 1);
+BPF_ARRAY(wanted, u64, 2); /* by enum want: what the helper waits for, 0 if it does not */
 BPF_HASH(procs, u32, struct proc, PROCS_MAX);
 BPF_HASH(entering, u64, struct entry, ENTERING_MAX);
 BPF_HASH(claims, struct claim, u64, 256);
@@ -153,14 +156,18 @@ static __always_inline struct counters *counters(void)
     return counts.lookup(&zero);
 }
 
-/* Wakes the helper, but only while it waits for something: a wake-up costs more than an exec record. */
+static __always_inline int is_wanted(int what)
+{
+    u64 *value = wanted.lookup(&what);
+    return value && *value;
+}
+
+/* Wakes the helper. That costs more than a record does, so records alone do not: only much of them, one that found no
+ * room, and the end of an exec while somebody waits for it. */
 static __always_inline void ring_bell(void *ctx)
 {
-    int zero = 0;
-    u64 *wanted = bell_wanted.lookup(&zero);
     u64 nothing = 0;
-    if (wanted && *wanted)
-        bell.perf_submit(ctx, &nothing, sizeof(nothing));
+    bell.perf_submit(ctx, &nothing, sizeof(nothing));
 }
 
 /* What can't be delivered is listed by its head alone, so that it can be charged to the right window. */
@@ -176,11 +183,16 @@ static __always_inline void deliver(void *ctx, struct record *record)
     count->seen++;
     if (events.perf_submit(ctx, record, size) == 0) {
         count->submitted++;
-        return;
+        count->unread += size;
+        if (count->unread < WATERMARK)
+            return;
+    } else {
+        if (dropped.push(&record->head, 0) != 0)
+            count->unlisted++;
+        count->dropped++;
     }
-    if (dropped.push(&record->head, 0) != 0)
-        count->unlisted++;
-    count->dropped++;
+    count->unread = 0;
+    ring_bell(ctx);
 }
 
 /* For what has no record of its own because a map was full. */
@@ -215,6 +227,8 @@ int on_rename(struct bpf_raw_tracepoint_args *ctx)
     u64 *id;
     struct proc *proc;
 
+    if (!is_wanted(WANT_CLAIMS)) /* every exec comes here */
+        return 0;
     bpf_probe_read_kernel_str(claim.comm, sizeof(claim.comm), (void *)ctx->args[1]);
     id = claims.lookup(&claim);
     if (!id)
@@ -297,7 +311,8 @@ static __always_inline void leave(void *ctx, u64 task)
     struct counters *count = counters();
     if (entering.delete(&task) == 0 && count) {
         count->ended++;
-        ring_bell(ctx);
+        if (is_wanted(WANT_BELL))
+            ring_bell(ctx);
     }
 }
 
@@ -410,10 +425,10 @@ static __always_inline void append_executable(struct record *record, u64 file)
 {
     u64 mount = read64(file + OFF_FILE_PATH + OFF_PATH_MNT) - OFF_MOUNT_MNT;
     u64 dentry = read64(file + OFF_FILE_PATH + OFF_PATH_DENTRY);
+    u64 top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
 
     for (int i = 0; i < EXE_STEPS; i++) {
-        u64 parent = read64(dentry + OFF_DENTRY_PARENT);
-        if (dentry == read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT)) {
+        if (dentry == top) {
             u64 above = read64(mount + OFF_MOUNT_PARENT);
             if (above == mount) {
                 record->head.flags |= FLAG_EXE_WHOLE;
@@ -421,12 +436,14 @@ static __always_inline void append_executable(struct record *record, u64 file)
             }
             dentry = read64(mount + OFF_MOUNT_MOUNTPOINT);
             mount = above;
+            top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
             continue;
         }
         if (*(volatile u32 *)&record->head.data_len > DATA_CAP - ARGV_CAP - NAME_CAP)
             return;
         if (append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) == 0)
             return;
+        u64 parent = read64(dentry + OFF_DENTRY_PARENT);
         if (parent == dentry) { /* a file that no directory holds: a memfd */
             record->head.flags |= FLAG_EXE_PSEUDO;
             return;

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from .errors import IncompleteLogError
-from .log import ExecLog, ExecProbe
-from .patterns import ANY, subtree
-from .record import ExecRecord
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import IncompleteLogError
+    from .log import ExecLog, ExecProbe
+    from .patterns import ANY, subtree
+    from .record import ExecRecord
 
 __version__ = "0.1.0"
 
 __all__ = ["ANY", "ExecLog", "ExecProbe", "ExecRecord", "IncompleteLogError", "subtree"]
 
-# Shown in tracebacks by the name under which users import it.
-IncompleteLogError.__module__ = __name__
+_HOMES = {
+    "ANY": "patterns",
+    "ExecLog": "log",
+    "ExecProbe": "log",
+    "ExecRecord": "record",
+    "IncompleteLogError": "errors",
+    "subtree": "patterns",
+}
+
+
+def __getattr__(name: str) -> object:
+    # pytest imports this package in every run where it is installed: what a run does not use must cost it nothing.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

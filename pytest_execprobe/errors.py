@@ -10,6 +10,8 @@ class IncompleteLogError(Exception):
     outcome. The message says how many execs are missing, why, and what to change.
     """
 
+    __module__ = "pytest_execprobe"  # as users import it, and as tracebacks are to show it
+
 
 class ProbeUnavailable(Exception):
     """There can be no probe on this machine, for this user. The message says why and how to mend it."""

@@ -76,8 +76,8 @@ class ExecLog:
         evidence = self._evidence()
         if not self._window.attempts:
             raise IncompleteLogError(
-                "cannot tell which execs failed: failed attempts are not recorded (--execprobe-attempts=off, or"
-                " neither kprobes nor system-call tracepoints are to be had)"
+                "cannot tell which execs failed: failed attempts are not being recorded. Ask for them with"
+                " --execprobe-attempts=tracepoint, which slows every system call of the machine a little"
             )
         if evidence.unknown:
             self._undecided("which execs failed", evidence)

@@ -19,7 +19,7 @@ _ROUTES = ("auto", "kprobe", "tracepoint", "off")
 # name, metavar, help. On the command line --execprobe-NAME, in ini files execprobe_NAME (with _ for -).
 _OPTIONS = (
     ("python", "PATH", "interpreter to run the probe helper, one that has the distro's BCC"),
-    ("attempts", "|".join(_ROUTES), "how to see failed execs (default auto: kprobe, else tracepoint)"),
+    ("attempts", "|".join(_ROUTES), "how to see failed execs (default auto: kprobe, or tracepoint if tests need it)"),
     ("buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 256)"),
     ("timeout", "SECONDS", "how long a read waits for execs still under way, and for the helper (default 10)"),
 )
@@ -51,8 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     # As early as it is known to be needed: what is spawned before is adopted.
-    if any("execprobe" in getattr(item, "fixturenames", ()) for item in session.items):
-        _armed(session.config)
+    if any(_uses_probe(item) for item in session.items):
+        _armed(session)
 
 
 @pytest.fixture
@@ -61,25 +61,44 @@ def execprobe(request: pytest.FixtureRequest) -> ExecProbe:
 
     On a machine that can't probe, the test is skipped with the reason.
     """
-    return _armed(request.config).probe(request.node)
+    return _armed(request.session).probe(request.node)
 
 
-def _armed(config: pytest.Config) -> Armed:
+def _armed(session: pytest.Session) -> Armed:
     from .armed import Armed
     from .client import HelperSettings
 
+    config = session.config
     plugin = config.pluginmanager.get_plugin("execprobe-armed")
     if plugin is None:
         pages = _option(config, "buffer-pages")
         settings = HelperSettings(
             python=_option(config, "python"),
-            attempts=_option(config, "attempts"),
+            attempts=_attempts(session),
             pages=int(pages) if pages else None,
         )
         plugin = Armed(config, settings, float(_option(config, "timeout") or 10))
         config.pluginmanager.register(plugin, "execprobe-armed")
     assert isinstance(plugin, Armed)
     return plugin
+
+
+def _uses_probe(item: pytest.Item) -> bool:
+    return "execprobe" in getattr(item, "fixturenames", ())
+
+
+def _attempts(session: pytest.Session) -> str | None:
+    """The helper's route to failed execs.
+
+    Without kprobes they cost every system call of the machine something, so then they are seen only where a test reads
+    them, which its source shows. Where that guess is wrong, reading them says so and how to ask for them.
+    """
+    route = _option(session.config, "attempts") or "auto"
+    if route == "auto":
+        files = {item.path for item in session.items if _uses_probe(item)}
+        if any(b".attempts" in file.read_bytes() for file in files if file.is_file()):
+            return "always"
+    return route
 
 
 def _option(config: pytest.Config, name: str) -> str | None:

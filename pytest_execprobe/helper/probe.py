@@ -10,23 +10,26 @@ import importlib
 import os
 import platform
 import struct
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from . import privilege, wire
 from .btf import BtfError, kernel_offsets
 
-ROUTES = ("auto", "kprobe", "tracepoint", "off")
+#: How to see failed attempts. auto: where that costs only execs (kprobe); always: by tracepoint too, which slows every
+#: system call of the machine a little.
+ROUTES = ("auto", "always", "kprobe", "tracepoint", "off")
 
 _PROCS_MAX = 32768
 _ENTERING_MAX = 8192
 _DROPPED_MAX = 4096
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_LARGEST_RECORD = 26 * 1024
+_NEVER = 1 << 30
 
-_COUNTERS = struct.Struct("<6Q")  # struct counters
+_COUNTERS = struct.Struct("<7Q")  # struct counters
 _PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
 _ROOT = struct.Struct("<QII")  # struct root
 _CLAIM = struct.Struct("<16s")
+_WANT_BELL, _WANT_CLAIMS = 0, 1  # enum want
 
 
 class ProbeError(Exception):
@@ -54,6 +57,7 @@ class Counts(NamedTuple):
     unlisted: int
     entered: int
     ended: int
+    unread: int
 
 
 def import_bcc() -> Any:
@@ -86,7 +90,7 @@ class Probe:
         self._bcc = bcc
         self._records: List[bytes] = []
         self._delivered = 0
-        self._listed = 0
+        self._claims: Set[bytes] = set()
         self.attempts: Optional[str] = None
         self.entry: List[str] = []
         machine = platform.machine()
@@ -96,12 +100,11 @@ class Probe:
             raise ProbeError(
                 "no-btf", str(error), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distro kernels since 5.8 are"
             ) from error
-        wrapper = settings.route in ("auto", "kprobe") and _has_kprobes() and self._syscalls_are_wrapped()
+        wrapper = settings.route != "tracepoint" and _has_kprobes() and self._syscalls_are_wrapped()
         self._bpf = self._compile(bpf_dir, offsets, settings, wrapper)
         self._attach(settings)
         self._open_buffers(settings.pages)
-        self._bell = self._bpf["bell_wanted"]
-        self._bell_on = False
+        self._wanted: Dict[int, bool] = {}
 
     # ---- loading ----
 
@@ -115,6 +118,7 @@ class Probe:
             PROCS_MAX=settings.procs,
             ENTERING_MAX=_ENTERING_MAX,
             DROPPED_MAX=_DROPPED_MAX,
+            WATERMARK=settings.pages * _PAGE // 4,
         )
         flags = ["-D%s=%d" % item for item in sorted(defines.items())]
         if settings.route != "off":
@@ -153,11 +157,13 @@ class Probe:
             self.entry.append("sched_prepare_exec")
         except Exception:
             pass  # older kernels have none: one of the routes below must do
-        if settings.route == "off" and self.entry:
-            return
-        routes = {"auto": ("kprobe", "tracepoint"), "off": ("kprobe", "tracepoint")}.get(
-            settings.route, (settings.route,)
-        )
+        routes: Tuple[str, ...]
+        if settings.route in ("kprobe", "tracepoint"):
+            routes = (settings.route,)
+        elif settings.route == "always" or not self.entry:
+            routes = ("kprobe", "tracepoint")
+        else:
+            routes = ("kprobe",) if settings.route == "auto" else ()
         refusals = []
         for route in routes:
             try:
@@ -202,9 +208,6 @@ class Probe:
             self._bpf.attach_tracepoint(tp=b"syscalls:sys_enter_" + call, fn_name=b"tracepoint_enter_" + call)
 
     def _open_buffers(self, pages: int) -> None:
-        # The reader is woken by every Nth record, not by each: a wake-up costs the traced program more than its record
-        # does. Half the buffer must still be free by then, were all N of the largest kind.
-        wakeup = max(1, min(32, pages * _PAGE // (2 * _LARGEST_RECORD)))
         records, string_at = self._records, ctypes.string_at
 
         def on_event(_cpu: int, data: int, size: int) -> None:
@@ -214,7 +217,8 @@ class Probe:
         def ignore(*_: Any) -> None:
             pass  # lost_cb hears of some losses, and late; the kernel side counts them all
 
-        self._bpf["events"].open_perf_buffer(on_event, page_cnt=pages, lost_cb=ignore, wakeup_events=wakeup)
+        # Records wake nobody: the bell does, when it is time.
+        self._bpf["events"].open_perf_buffer(on_event, page_cnt=pages, lost_cb=ignore, wakeup_events=_NEVER)
         self._bpf["bell"].open_perf_buffer(ignore, page_cnt=1, lost_cb=ignore, wakeup_events=1)
 
     # ---- what it is ----
@@ -231,7 +235,9 @@ class Probe:
 
     def fds(self) -> List[int]:
         """Become readable when there is something to drain."""
-        return [self._bcc.lib.perf_reader_fd(reader) for reader in self._bpf.perf_buffers.values()]
+        bell = id(self._bpf["bell"])
+        readers = [reader for (table, _), reader in self._bpf.perf_buffers.items() if table == bell]
+        return [self._bcc.lib.perf_reader_fd(reader) for reader in readers]
 
     def drain(self) -> None:
         self._bpf.perf_buffer_consume()
@@ -251,7 +257,6 @@ class Probe:
                 heads.append(bytes(queue.pop()))
             except KeyError:
                 break
-        self._listed += len(heads)
         return heads
 
     def counts(self) -> Counts:
@@ -281,9 +286,12 @@ class Probe:
 
     def want_bell(self, wanted: bool) -> None:
         """Whether the end of every exec is to make :meth:`fds` readable."""
-        if wanted != self._bell_on:
-            self._bell[ctypes.c_int(0)] = ctypes.c_uint64(wanted)
-            self._bell_on = wanted
+        self._want(_WANT_BELL, wanted)
+
+    def _want(self, what: int, wanted: bool) -> None:
+        if self._wanted.get(what, False) != wanted:
+            self._bpf["wanted"][ctypes.c_int(what)] = ctypes.c_uint64(wanted)
+            self._wanted[what] = wanted
 
     def reconcile(self) -> Optional[Counts]:
         """Drains until all that the kernel side had submitted is here; the counts it was reconciled with, or None if
@@ -300,10 +308,15 @@ class Probe:
 
     def claim(self, name: bytes, root: int) -> None:
         """Lets whoever takes this name become a root."""
+        self._claims.add(name)
         _update(self._bcc, self._bpf["claims"], _CLAIM.pack(name), struct.pack("<Q", root))
+        self._want(_WANT_CLAIMS, True)
 
     def withdraw(self, name: bytes) -> None:
+        """Ends a claim, taken or not."""
+        self._claims.discard(name)
         _delete(self._bcc, self._bpf["claims"], _CLAIM.pack(name))
+        self._want(_WANT_CLAIMS, bool(self._claims))
 
     def claimed(self, root: int) -> Optional[Tuple[int, int, bool]]:
         """(armed_at, tgid, refused) of a root, None before it took its name."""

@@ -238,6 +238,7 @@ class Server:
 
     def _arm(self, client: _Client, request: int, fresh: bool) -> None:
         claimed = self._probe.claimed(client.root) if client.root else None
+        self._probe.withdraw(client.name)
         if claimed is None or claimed[2]:
             reason = (
                 "the process's new name did not reach the probe"
