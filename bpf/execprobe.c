@@ -19,10 +19,10 @@
  */
 #include <uapi/linux/ptrace.h>
 
-/* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
 #define CLONE_THREAD 0x00010000 /* uapi/linux/sched.h */
 #define AT_FDCWD -100              /* uapi/linux/fcntl.h */
 
+/* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
 #define SLOTS 6
 #define PATH_CAP 4096
 #define NAME_CAP 256

@@ -149,7 +149,7 @@ def _start(python: str, prefix: list[str], bpf: Path, settings: HelperSettings) 
             sock = _await_call(process, listener)
         if sock is None:
             said = os.pread(words, 2000, 0).decode("utf-8", "replace").strip()
-            raise _not_started(process, prefix, python, said)
+            raise _not_started(process, prefix, said)
     finally:
         os.close(words)
     source = HelperSource(sock, os.getpid())
@@ -194,11 +194,11 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
         os.close(launcher)
 
 
-def _not_started(process: subprocess.Popen[bytes], prefix: list[str], python: str, said: str) -> Exception:
+def _not_started(process: subprocess.Popen[bytes], prefix: list[str], said: str) -> Exception:
     if prefix and "sudo:" in said:
         return ProbeUnavailable(
             f"execprobe: the probe needs privilege, and sudo refused it without a password ({said.splitlines()[-1]})."
-            f" Run pytest as root, or allow this user in /etc/sudoers to run {python} with NOPASSWD"
+            " Run pytest as root, or allow this user to run the helper without one (docs/privilege.md has the line)"
         )
     last = said.splitlines()[-1] if said else f"it ended with status {process.returncode}"
     return _WrongInterpreter(f"the helper did not start ({last})")
@@ -221,7 +221,7 @@ class HelperSource:
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
-        self.attempts = False
+        self.attempts_refused: str | None = None
         #: What the helper says of itself: BCC's version, attach points, remaining privilege.
         self.description: dict[str, Any] = {}
 
@@ -243,7 +243,8 @@ class HelperSource:
         if welcome.type != wire.WELCOME:
             raise SourceLost("it did not say who it is")
         self.description = fields
-        self.attempts = fields.get("attempts") is not None
+        refused = fields.get("attempts_refused")
+        self.attempts_refused = None if refused is None else str(refused)
         before = time.monotonic_ns()
         name = self._ask(wire.CLAIM, {}, deadline).get("name")
         if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
@@ -272,7 +273,7 @@ class HelperSource:
             sock.connect("\0" + str(self.description.get("address")))
             source = HelperSource(sock, os.getpid())
             source.register(fresh=True, timeout=timeout)
-        except (OSError, ProbeUnavailable) as error:
+        except (OSError, ProbeUnavailable, SourceLost) as error:
             sock.close()
             raise SourceLost(f"a forked child could not be registered: {error}") from error
         return source

@@ -84,8 +84,8 @@ class Source(Protocol):
     armed_at: int
     #: How many processes that were there before could not be adopted.
     unadopted: int
-    #: Whether failed attempts are recorded.
-    attempts: bool
+    #: Why failed attempts are not recorded, None if they are.
+    attempts_refused: str | None
 
     def sync(self, timeout: float) -> Batch:
         """Everything up to now."""

@@ -34,8 +34,8 @@ class Window(Protocol):
     def style(self) -> Style: ...
 
     @property
-    def attempts(self) -> bool:
-        """Whether failed attempts are recorded."""
+    def attempts_refused(self) -> str | None:
+        """Why failed attempts are not recorded, None if they are."""
 
     @property
     def closed(self) -> bool: ...
@@ -74,11 +74,8 @@ class ExecLog:
         """The failed execs alone, each with its ``error``. They have losses of their own."""
         __tracebackhide__ = True
         evidence = self._evidence()
-        if not self._window.attempts:
-            raise IncompleteLogError(
-                "cannot tell which execs failed: failed attempts are not being recorded. Ask for them with"
-                " --execprobe-attempts=tracepoint, which slows every system call of the machine a little"
-            )
+        if self._window.attempts_refused is not None:
+            raise IncompleteLogError(f"cannot tell which execs failed: {self._window.attempts_refused}")
         if evidence.unknown:
             self._undecided("which execs failed", evidence)
         if evidence.lost_attempts:
@@ -407,8 +404,8 @@ class _CurrentPhase:
         return self._window().style
 
     @property
-    def attempts(self) -> bool:
-        return self._window().attempts
+    def attempts_refused(self) -> str | None:
+        return self._window().attempts_refused
 
     @property
     def closed(self) -> bool:

@@ -6,6 +6,7 @@ of the package is imported.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,11 +92,14 @@ def _attempts(session: pytest.Session) -> str | None:
     """The helper's route to failed execs.
 
     Without kprobes they cost every system call of the machine something, so then they are seen only where a test reads
-    them, which its source shows. Where that guess is wrong, reading them says so and how to ask for them.
+    them, which its source or a conftest.py shows. Where that guess is wrong, reading them says so and how to ask for
+    them.
     """
     route = _option(session.config, "attempts") or "auto"
     if route == "auto":
         files = {item.path for item in session.items if _uses_probe(item)}
+        plugins = (getattr(plugin, "__file__", None) for plugin in session.config.pluginmanager.get_plugins())
+        files |= {Path(file) for file in plugins if file and file.endswith("conftest.py")}
         if any(b".attempts" in file.read_bytes() for file in files if file.is_file()):
             return "always"
     return route

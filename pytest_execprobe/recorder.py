@@ -48,7 +48,7 @@ class Recorder:
         self._test: Owner | None = None
         self._phase: Span | None = None
         self._windows: dict[Phase, RecordedWindow] = {}
-        self._records_attempts = False
+        self.attempts_refused: str | None = None
         #: Whether the running test uses its log, so that its forked children will too.
         self.in_use = False
         _recorders.add(self)
@@ -64,7 +64,7 @@ class Recorder:
                 return
             source = self._connect()
             self._source = source
-            self._records_attempts = source.attempts
+            self.attempts_refused = source.attempts_refused
             timeline = self._timeline
             if self._lost_gap is not None:
                 timeline.gaps.remove(self._lost_gap)
@@ -206,10 +206,6 @@ class Recorder:
     def evidence(self, window: RecordedWindow, end: int) -> Evidence:
         return self._timeline.evidence(window.start, end, window.owner, _hidden)
 
-    @property
-    def attempts(self) -> bool:
-        return self._records_attempts
-
 
 class RecordedWindow:
     """A stretch of one test's time."""
@@ -226,8 +222,8 @@ class RecordedWindow:
         return self._recorder.style
 
     @property
-    def attempts(self) -> bool:
-        return self._recorder.attempts
+    def attempts_refused(self) -> str | None:
+        return self._recorder.attempts_refused
 
     @property
     def closed(self) -> bool:

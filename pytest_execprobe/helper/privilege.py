@@ -49,6 +49,8 @@ def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:
     """
     keep = kernel < (5, 19)
     _call("PR_SET_NO_NEW_PRIVS", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    # Nobody may attach a debugger and use what is open here.
+    _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
     if os.geteuid() != 0:
         _set_capabilities(1 << _CAP_BPF if keep else 0)
         return _left(keep)
@@ -60,7 +62,6 @@ def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _set_capabilities(1 << _CAP_BPF if keep else 0)
-    # Nobody may attach a debugger and use what is open here.
     _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
     return _left(keep)
 

@@ -6,6 +6,7 @@ It needs privilege to be made and none to be used. Nothing here knows of clients
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib
 import os
 import platform
@@ -22,6 +23,7 @@ ROUTES = ("auto", "always", "kprobe", "tracepoint", "off")
 _PROCS_MAX = 32768
 _ENTERING_MAX = 8192
 _DROPPED_MAX = 4096
+_MAP_TYPE_ARRAY = 2
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NEVER = 1 << 30
 
@@ -92,8 +94,10 @@ class Probe:
         self._delivered = 0
         self._claims: Set[bytes] = set()
         self.attempts: Optional[str] = None
+        self.attempts_refused: Optional[str] = None
         self.entry: List[str] = []
         machine = platform.machine()
+        self._check_privilege()
         try:
             offsets = kernel_offsets(machine)
         except BtfError as error:
@@ -131,6 +135,17 @@ class Probe:
         except Exception as error:
             raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, _REPORT) from error
 
+    def _check_privilege(self) -> None:
+        """The least that BPF is needed for, so that a refusal is told from a failure."""
+        fd = self._bcc.lib.bcc_create_map(_MAP_TYPE_ARRAY, b"execprobe", 4, 8, 1, 0)
+        if fd >= 0:
+            os.close(fd)
+            return
+        error = ctypes.get_errno()
+        if error == errno.ENOSYS:
+            raise ProbeError("no-bpf", "this kernel has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL=y")
+        raise _refused("a BPF map", os.strerror(error))
+
     def _syscalls_are_wrapped(self) -> bool:
         prefixes = (b"__x64_sys_bpf", b"__arm64_sys_bpf")
         return any(self._bcc.BPF.ksymname(prefix) != -1 for prefix in prefixes)
@@ -145,13 +160,7 @@ class Probe:
             try:
                 self._attach_raw(tracepoint, function)
             except Exception as error:
-                raise ProbeError(
-                    "no-privilege" if os.geteuid() else "no-attach",
-                    "the kernel refused the probe at %s: %s" % (tracepoint, error),
-                    "run as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
-                    if os.geteuid()
-                    else "in a container, allow bpf(2) (docker run --privileged); kernel lockdown allows no probe",
-                ) from error
+                raise _refused("a probe at %s" % tracepoint, str(error)) from error
         try:
             self._attach_raw("sched_prepare_exec", "on_prepare")
             self.entry.append("sched_prepare_exec")
@@ -177,7 +186,10 @@ class Probe:
             self.entry.insert(0, route)
             if settings.route != "off":
                 self.attempts = route
+            else:
+                self.attempts_refused = _why_not(settings.route, [])
             return
+        self.attempts_refused = _why_not(settings.route, refusals)
         if settings.route in ("kprobe", "tracepoint") or not self.entry:
             raise ProbeError(
                 "no-entry",
@@ -229,6 +241,7 @@ class Probe:
             "kernel": platform.release(),
             "entry": self.entry,
             "attempts": self.attempts,
+            "attempts_refused": self.attempts_refused,
         }
 
     # ---- reading ----
@@ -351,6 +364,18 @@ def roots_of(proc: bytes) -> List[int]:
     return [root for root in _PROC.unpack(proc)[5::4] if root]
 
 
+def _why_not(route: str, refusals: List[str]) -> str:
+    """Why failed attempts are not recorded, and what to change."""
+    if route == "off":
+        return "failed attempts are left out, by --execprobe-attempts=off"
+    if route == "auto":
+        return (
+            "failed attempts are not recorded, because without kprobes that slows every system call of the machine a"
+            " little. Ask for them with --execprobe-attempts=tracepoint"
+        )
+    return "failed attempts can't be recorded here (%s)" % "; ".join(refusals)
+
+
 def kernel_version() -> Tuple[int, int]:
     major, minor = platform.release().split("-")[0].split(".")[:2]
     return int(major), int(minor)
@@ -358,6 +383,16 @@ def kernel_version() -> Tuple[int, int]:
 
 def _has_kprobes() -> bool:
     return os.path.exists("/sys/bus/event_source/devices/kprobe/type")
+
+
+def _refused(what: str, why: str) -> ProbeError:
+    return ProbeError(
+        "no-privilege",
+        "the kernel refused %s: %s" % (what, why),
+        "run as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
+        if os.geteuid()
+        else "in a container, allow bpf(2) (docker run --privileged); kernel lockdown allows no probe",
+    )
 
 
 # bcc's own tables convert by the types that it derived from the C source. These go by bytes, at a tenth of the time.

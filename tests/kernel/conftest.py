@@ -1,0 +1,3 @@
+from programs import programs
+
+__all__ = ["programs"]

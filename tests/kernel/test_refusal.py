@@ -1,0 +1,216 @@
+"""On a machine that can't probe, tests are skipped with a reason that a person can act on."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import pytest_execprobe
+from pytest_execprobe.client import bpf_folder
+
+SUITE = """
+import subprocess
+
+def test_uses(execprobe):
+    subprocess.run(["true"])
+    assert execprobe.programs == ["true"]
+
+def test_does_not():
+    pass
+"""
+
+SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.13", "/usr/bin/python3.12", "/usr/bin/python3.11")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests become other users, as root can")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite, and a Python with the plugin to run it, that every user can enter and read."""
+
+    file: Path
+    python: Path
+
+    def run(self, *before: str, env: dict[str, str] | None = None, options: tuple[str, ...] = ()) -> str:
+        """A run's output. The test that does not use the fixture passes in each."""
+        command = [*before, self.python, "-m", "pytest", "-rs", "-p", "no:cacheprovider", *options, self.file.name]
+        result = subprocess.run(
+            command,
+            cwd=self.file.parent,
+            env={"PATH": os.environ["PATH"], "COLUMNS": "400", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def skip_reason(self, *before: str, env: dict[str, str] | None = None, options: tuple[str, ...] = ()) -> str:
+        output = self.run(*before, env=env, options=options)
+        assert "1 passed, 1 skipped" in output, output
+        (line,) = [line for line in output.splitlines() if line.startswith("SKIPPED")]
+        return line.partition("execprobe: ")[2]
+
+
+@pytest.fixture(scope="module")
+def suite() -> Iterator[Suite]:
+    """Neither pytest's temporary folder nor, often, the interpreter that runs this is open to other users."""
+    python = next(
+        (Path(path) for path in (sys.executable, *SYSTEM_PYTHONS) if Path(path).exists() and enterable(Path(path))),
+        None,
+    )
+    if python is None:
+        pytest.skip(f"execprobe: no Python 3.10 that other users can run ({', '.join(SYSTEM_PYTHONS)})")
+    with tempfile.TemporaryDirectory(prefix="execprobe-refusal-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        environment = folder / "venv"
+        subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
+        (packages,) = environment.glob("lib/python*/site-packages")
+        for distribution in needed("pytest-execprobe"):
+            copy(distribution, packages)
+        shutil.copytree(Path(pytest_execprobe.__file__).parent, packages / "pytest_execprobe", dirs_exist_ok=True)
+        shutil.copytree(bpf_folder(), packages / "pytest_execprobe" / "bpf", dirs_exist_ok=True)
+        (folder / "test_suite.py").write_text(SUITE)
+        yield Suite(folder / "test_suite.py", environment / "bin" / "python")
+
+
+def enterable(python: Path) -> bool:
+    """Whether other users can run an interpreter, and it is new enough for the plugin."""
+    for path in (python, python.resolve()):
+        if not all(folder.stat().st_mode & 0o001 for folder in path.parents):
+            return False
+    check = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 10))"]
+    return subprocess.run(check, check=False).returncode == 0
+
+
+def needed(name: str, seen: set[str] | None = None) -> Iterator[metadata.Distribution]:
+    """A distribution and all that it requires here."""
+    seen = set() if seen is None else seen
+    if name in seen:
+        return
+    seen.add(name)
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return  # for another platform or an older Python
+    yield distribution
+    for requirement in distribution.requires or ():
+        if "extra ==" not in requirement:
+            yield from needed(re.split(r"[^\w.-]", requirement)[0], seen)
+
+
+def copy(distribution: metadata.Distribution, to: Path) -> None:
+    for file in distribution.files or ():
+        if ".." not in file.parts and not Path(file).is_absolute() and file.suffix != ".pth":
+            target = to / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if Path(str(file.locate())).is_file():
+                shutil.copyfile(str(file.locate()), target)
+
+
+@pytest.fixture
+def user() -> Iterator[str]:
+    """An ordinary user."""
+    name = "execprobe-test"
+    if shutil.which("useradd") is None:
+        pytest.skip("execprobe: there is no useradd to make an ordinary user with")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+        try:
+            yield name
+        finally:
+            subprocess.run(["userdel", name], check=True)
+
+
+def as_user(name: str) -> list[str]:
+    ids = pwd.getpwnam(name)
+    return [
+        shutil.which("setpriv") or "setpriv",
+        f"--reuid={ids.pw_uid}",
+        f"--regid={ids.pw_gid}",
+        "--clear-groups",
+        "--",
+    ]
+
+
+@needs_root
+def test_an_unprivileged_user_whom_sudo_refuses(suite: Suite, user: str) -> None:
+    if shutil.which("sudo") is None:
+        pytest.skip("execprobe: there is no sudo to be refused by")
+    reason = suite.skip_reason(*as_user(user))
+    assert reason.startswith("the probe needs privilege, and sudo refused it without a password")
+    assert "Run pytest as root" in reason
+
+
+@needs_root
+def test_an_unprivileged_user_without_sudo(suite: Suite, user: str) -> None:
+    reason = suite.skip_reason(*as_user(user), env={"PATH": "/nonexistent"})
+    assert reason.startswith("user ")
+    assert "has no privilege to probe, and there is no sudo. Run pytest as root" in reason
+
+
+@needs_root
+def test_an_unprivileged_user_with_sudo(suite: Suite, user: str) -> None:
+    if shutil.which("sudo") is None:
+        pytest.skip("execprobe: there is no sudo")
+    rule = Path("/etc/sudoers.d/execprobe-test")
+    rule.write_text(f"{user} ALL=(root) NOPASSWD: ALL\n")
+    rule.chmod(0o440)
+    try:
+        assert "2 passed" in suite.run(*as_user(user))
+    finally:
+        rule.unlink()
+
+
+@needs_root
+def test_root_without_capabilities(suite: Suite) -> None:
+    reason = suite.skip_reason("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--")
+    assert reason.startswith("the kernel refused a BPF map: Operation not permitted")
+    assert "docker run --privileged" in reason
+
+
+def test_an_interpreter_without_bcc(suite: Suite) -> None:
+    reason = suite.skip_reason(options=(f"--execprobe-python={sys.executable}",))
+    assert "no Python with BCC was found" in reason
+    assert "apt install python3-bpfcc" in reason
+
+
+def test_the_unrelated_bcc_of_pypi(suite: Suite, tmp_path: Path) -> None:
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "bcc").mkdir()
+    (packages / "bcc" / "__init__.py").write_text("class Lattice: pass\n")
+    reason = suite.skip_reason(env={"EXECPROBE_PYTHON": str(environment / "bin" / "python")})
+    assert "is PyPI's unrelated package, not the BPF Compiler Collection" in reason
+    assert str(packages / "bcc") in reason
+    assert "apt install python3-bpfcc" in reason
+
+
+def test_no_such_interpreter(suite: Suite) -> None:
+    reason = suite.skip_reason(options=("--execprobe-python=/nonexistent/python",))
+    assert reason.startswith("/nonexistent/python is no program")
+
+
+def test_another_system(suite: Suite) -> None:
+    conftest = suite.file.with_name("conftest.py")
+    conftest.write_text("import sys\nsys.platform = 'darwin'\n")
+    try:
+        reason = suite.skip_reason()
+    finally:
+        conftest.unlink()
+    assert reason.startswith("needs Linux, and this is darwin")

@@ -1,0 +1,354 @@
+"""Whose exec is it, on the real kernel: each suite runs in a pytest of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("kernel")
+
+
+def passes(pytester: pytest.Pytester, source: str, **outcomes: int) -> pytest.RunResult:
+    pytester.makepyfile(source)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-q", "-s", timeout=60)
+    result.assert_outcomes(**outcomes)
+    return result
+
+
+def test_a_leaked_process_is_shared_while_it_runs(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        import subprocess
+
+        shell = None
+
+        def ask(command):
+            shell.stdin.write(command + "; echo done\\n")
+            shell.stdin.flush()
+            while shell.stdout.readline().strip() != "done":
+                pass
+
+        def test_begins(execprobe):
+            global shell
+            shell = subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            ask("/bin/true")
+            assert execprobe.programs == ["sh", "true"]
+
+        def test_uses(execprobe):
+            ask("/bin/true")
+            assert execprobe.programs == ["true"]
+            (record,) = execprobe.records
+            assert record.begun_by.endswith("::test_begins")
+            assert record.parent.program == "sh"
+            assert record.depth == 2
+            assert execprobe.strays == ()
+
+        def test_ends(execprobe):
+            shell.communicate("/bin/ls / >/dev/null\\n")
+            assert execprobe.programs == ["ls"]
+        """,
+        passed=3,
+    )
+
+
+def test_what_a_test_left_behind_detached_is_its_stray(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        import os, subprocess
+
+        LEFT = ["sh", "-c", "(read line <&3; /bin/true; echo done >&4) &"]
+
+        go = back = None
+
+        def test_leaves(execprobe):
+            global go, back
+            read, go = os.pipe()
+            back, write = os.pipe()
+            os.dup2(read, 3), os.dup2(write, 4)
+            subprocess.run(LEFT, pass_fds=(3, 4), check=True)
+            assert execprobe.programs == ["sh"]
+
+        def test_other(execprobe):
+            os.write(go, b"go\\n")
+            assert os.read(back, 10) == b"done\\n"
+            execprobe.assert_nothing_ran()
+            (stray,) = execprobe.strays
+            assert stray.program == "true"
+            assert stray.begun_by.endswith("::test_leaves")
+            assert stray.phase == "call"
+        """,
+        passed=2,
+    )
+
+
+def test_what_goes_on_in_its_own_test_is_no_stray(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        import os, subprocess, pytest
+
+        @pytest.fixture
+        def pipe():
+            return os.pipe()
+
+        @pytest.fixture
+        def at_the_end(execprobe, pipe):
+            yield
+            read, write = pipe
+            os.close(write)
+            execprobe.teardown.wait_for("true")
+            assert execprobe.teardown.programs == ["true"]
+            assert execprobe.programs == ["sh"]
+            assert execprobe.strays == ()
+
+        def test_leaves(at_the_end, pipe):
+            read, write = pipe
+            subprocess.run(["sh", "-c", f"(read line <&{read}; /bin/true) &"], pass_fds=[read], check=True)
+        """,
+        passed=1,
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_is_shared(pytester: pytest.Pytester, method: str) -> None:
+    passes(
+        pytester,
+        f"""
+        import concurrent.futures, multiprocessing, subprocess
+
+        context = multiprocessing.get_context({method!r})
+        pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
+
+        def test_begins(execprobe):
+            pool.submit(subprocess.call, ["true"]).result()
+            execprobe.assert_ran("true", times=1)
+
+        def test_uses(execprobe):
+            pool.submit(subprocess.call, ["true"]).result()
+            assert execprobe.programs == ["true"]
+            (record,) = execprobe.records
+            assert record.begun_by.endswith("::test_begins")
+            assert not execprobe.direct.programs or {method!r} != "forkserver"
+
+        def test_ends(execprobe):
+            pool.shutdown()
+            execprobe.assert_not_ran("true")
+        """,
+        passed=3,
+    )
+
+
+def test_threads(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        import subprocess, threading
+
+        def test_threads(execprobe):
+            threads = [threading.Thread(target=subprocess.run, args=[["true"]]) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert execprobe.programs == ["true"] * 8
+            assert execprobe.direct.programs == ["true"] * 8
+        """,
+        passed=1,
+    )
+
+
+def test_a_forked_test_process_uses_the_fixture(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        import os, subprocess
+
+        def in_child(work):
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    work()
+                    status = 0
+                finally:
+                    os._exit(status)
+            assert os.waitpid(pid, 0)[1] == 0
+
+        def test_forks(execprobe):
+            subprocess.run(["true"])
+
+            def grandchild():
+                subprocess.run(["env", "true"])
+                assert execprobe.programs == ["env", "true"], execprobe.programs
+
+            def child():
+                subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL)
+                assert execprobe.programs == ["ls"], execprobe.programs
+                assert execprobe.direct.programs == ["ls"]
+                in_child(grandchild)
+                assert execprobe.programs == ["ls", "env", "true"], execprobe.programs
+                with execprobe.watch(at_most=1) as log:
+                    subprocess.run(["true"])
+                assert log.programs == ["true"]
+
+            in_child(child)
+            assert execprobe.programs == ["true", "ls", "env", "true", "true"]
+
+        def test_next(execprobe):
+            subprocess.run(["true"])
+            assert execprobe.programs == ["true"]
+        """,
+        passed=2,
+    )
+
+
+def test_the_whole_protocol_in_a_forked_child(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import os, pytest
+        from _pytest.runner import runtestprotocol
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_protocol(item, nextitem):
+            pid = os.fork()
+            if pid == 0:
+                reports = runtestprotocol(item, log=False, nextitem=nextitem)
+                os._exit(sum(report.failed for report in reports))
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            item.user_properties.append(("failed", status))
+            for report in runtestprotocol(item, log=False, nextitem=nextitem):
+                item.ihook.pytest_runtest_logreport(report=report)
+            assert status == 0
+            return True
+        """
+    )
+    passes(
+        pytester,
+        """
+        import subprocess
+
+        def test_one(execprobe):
+            subprocess.run(["true"])
+            assert execprobe.programs == ["true"]
+
+        def test_two(execprobe):
+            subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL)
+            assert execprobe.programs == ["ls"]
+        """,
+        passed=2,
+    )
+
+
+def test_a_pytest_inside_a_pytest(pytester: pytest.Pytester) -> None:
+    """Each has its own log, and no log shows how the other probes."""
+    pytester.makepyfile(
+        test_inner="""
+        import subprocess
+
+        def test_inner(execprobe):
+            subprocess.run(["true"])
+            assert execprobe.programs == ["true"]
+        """
+    )
+    passes(
+        pytester,
+        """
+        import subprocess, sys
+
+        def test_outer(execprobe):
+            inner = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_inner.py"]
+            with execprobe.watch() as log:
+                subprocess.run(inner, check=True)
+            assert [record.executable for record in log.direct.records] == [log.records[0].executable]
+            assert log.programs[-1] == "true"
+            assert log.records[-1].parent == log.records[0]
+            assert not any("pytest_execprobe/helper" in arg for record in log.records for arg in record.argv)
+        """,
+        passed=1 + 1,
+    )
+
+
+def test_processes_older_than_the_probe_are_adopted(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import subprocess
+
+        shell = subprocess.Popen(
+            ["sh", "-c", "while read line; do sh -c '/bin/true; echo done'; done"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+
+        def ask():
+            shell.stdin.write("go\\n")
+            shell.stdin.flush()
+            assert shell.stdout.readline() == "done\\n"
+
+        def pytest_unconfigure():
+            shell.communicate()
+        """
+    )
+    passes(
+        pytester,
+        """
+        from conftest import ask
+
+        def test_adopted(execprobe):
+            ask()
+            assert execprobe.programs == ["sh", "true"]
+            inner, true = execprobe.records
+            assert inner.begun_by is None
+            assert inner.parent is None
+            assert true.parent == inner
+            assert execprobe.direct.programs == []
+        """,
+        passed=1,
+    )
+
+
+def test_fixtures_wider_than_a_test_are_windows_of_their_own(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        import subprocess, pytest
+
+        @pytest.fixture(scope="module")
+        def server():
+            subprocess.run(["true"])
+            with subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+                yield shell
+
+        @pytest.fixture
+        def own():
+            subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL)
+
+        @pytest.mark.parametrize("n", [1, 2])
+        def test_uses(execprobe, own, server, n):
+            assert execprobe.setup.programs == ["ls"]
+            server.stdin.write("/bin/true; echo\\n")
+            server.stdin.flush()
+            server.stdout.readline()
+            assert execprobe.programs == ["true"]
+            assert execprobe.records[0].begun_by == "fixture 'server' (module)"
+        """,
+        passed=2,
+    )
+
+
+def test_a_root_that_replaces_itself_begins_a_branch(pytester: pytest.Pytester) -> None:
+    passes(
+        pytester,
+        """
+        import os
+
+        def test_exec(execprobe):
+            pid = os.fork()
+            if pid == 0:
+                execprobe.assert_nothing_ran()
+                os.execv("/bin/sh", ["sh", "-c", "/bin/true; exit 3"])
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+            assert execprobe.programs == ["sh", "true"]
+            assert execprobe.direct.programs == ["sh"]
+        """,
+        passed=1,
+    )
