@@ -15,6 +15,7 @@ def release(repository: Path, version: str, folder: Path) -> Path:
     """Tags the repository's head and puts a verified tarball of it into a folder."""
     tag(repository, version)
     tarball = build(repository, version, folder)
+    check_contents(tarball)
     write_checksums(folder)
     verify(folder)
     return tarball
@@ -34,6 +35,11 @@ def build(repository: Path, version: str, folder: Path) -> Path:
     with tarball.open("wb") as file:
         subprocess.run(["sh", "-c", f"{archive} | gzip --no-name"], cwd=repository, stdout=file, check=True)
     return tarball
+
+
+def check_contents(tarball: Path) -> None:
+    """Unpacks a tarball to nowhere: so that it is whole is known before anyone downloads it."""
+    subprocess.run(["tar", "--extract", "--gzip", "--to-stdout", "--file", tarball], check=True, stdout=subprocess.DEVNULL)
 
 
 def write_checksums(folder: Path) -> None:
