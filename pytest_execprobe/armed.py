@@ -36,6 +36,7 @@ class Armed:
     def probe(self, item: pytest.Item) -> ExecProbe:
         if self._began is not item:  # armed in the middle of this test, by request.getfixturevalue()
             self._begin_late(item)
+        self._connect()
         if self._refusal is not None:
             pytest.skip(self._refusal)
         self._recorder.in_use = True
@@ -43,12 +44,11 @@ class Armed:
 
     def _begin_late(self, item: pytest.Item) -> None:
         self._began = item
-        self._recorder.begin_test(item.nodeid)
+        self._recorder.begin_test(item.nodeid, under_way=True)
         self._recorder.begin_phase("setup")
         # pytest's own word for where it is: "path::test (call)".
         if os.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
-            self._recorder.end_phase()
-            self._recorder.begin_phase("call")
+            self._recorder.skip_to_call()
 
     # ---- tests and phases ----
 

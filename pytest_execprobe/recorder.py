@@ -146,9 +146,11 @@ class Recorder:
 
     # ---- tests, phases, fixtures ----
 
-    def begin_test(self, name: str) -> None:
+    def begin_test(self, name: str, *, under_way: bool = False) -> None:
+        """``under_way``: it had begun before the probe was armed, so that nobody knows what it ran until then."""
         self._windows = {}
-        self._test = Owner(name, is_test=True, began=time.monotonic_ns())
+        began = self._timeline.armed_at - 1 if under_way else time.monotonic_ns()
+        self._test = Owner(name, is_test=True, began=began)
         self._phase = None
 
     def begin_phase(self, phase: Phase) -> None:
@@ -156,9 +158,13 @@ class Recorder:
         assert self._test is not None
         start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
         self._phase = self._timeline.open(self._test, phase, start)
-        self._windows[phase] = RecordedWindow(
-            self, self._test, start, f"the {phase} phase" if phase == "call" else phase
-        )
+        self._windows[phase] = RecordedWindow(self, self._test, start, f"the {phase} phase")
+
+    def skip_to_call(self) -> None:
+        """Of a test that was under way, the call is all that is left: it takes the place of the set-up."""
+        assert self._phase is not None
+        self._phase.phase = "call"
+        self._windows = {"call": RecordedWindow(self, self._test, self._phase.start, "the call phase")}
 
     def end_phase(self) -> None:
         """The phase's log is final from now on."""

@@ -1,3 +1,4 @@
+from environments import wheel
 from programs import programs
 
-__all__ = ["programs"]
+__all__ = ["programs", "wheel"]

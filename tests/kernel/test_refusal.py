@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-
-import pytest_execprobe
-from pytest_execprobe.client import bpf_folder
+from environments import make_environment
 
 SUITE = """
 import subprocess
@@ -65,7 +61,7 @@ class Suite:
 
 
 @pytest.fixture(scope="module")
-def suite() -> Iterator[Suite]:
+def suite(wheel: Path) -> Iterator[Suite]:
     """Neither pytest's temporary folder nor, often, the interpreter that runs this is open to other users."""
     python = next(
         (Path(path) for path in (sys.executable, *SYSTEM_PYTHONS) if Path(path).exists() and enterable(Path(path))),
@@ -76,15 +72,11 @@ def suite() -> Iterator[Suite]:
     with tempfile.TemporaryDirectory(prefix="execprobe-refusal-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        environment = folder / "venv"
-        subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
-        (packages,) = environment.glob("lib/python*/site-packages")
-        for distribution in needed("pytest-execprobe"):
-            copy(distribution, packages)
-        shutil.copytree(Path(pytest_execprobe.__file__).parent, packages / "pytest_execprobe", dirs_exist_ok=True)
-        shutil.copytree(bpf_folder(), packages / "pytest_execprobe" / "bpf", dirs_exist_ok=True)
+        environment = make_environment(folder / "venv", python)
+        environment.add("pytest")
+        environment.add_wheel(wheel)
         (folder / "test_suite.py").write_text(SUITE)
-        yield Suite(folder / "test_suite.py", environment / "bin" / "python")
+        yield Suite(folder / "test_suite.py", environment.python)
 
 
 def enterable(python: Path) -> bool:
@@ -94,31 +86,6 @@ def enterable(python: Path) -> bool:
             return False
     check = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 10))"]
     return subprocess.run(check, check=False).returncode == 0
-
-
-def needed(name: str, seen: set[str] | None = None) -> Iterator[metadata.Distribution]:
-    """A distribution and all that it requires here."""
-    seen = set() if seen is None else seen
-    if name in seen:
-        return
-    seen.add(name)
-    try:
-        distribution = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return  # for another platform or an older Python
-    yield distribution
-    for requirement in distribution.requires or ():
-        if "extra ==" not in requirement:
-            yield from needed(re.split(r"[^\w.-]", requirement)[0], seen)
-
-
-def copy(distribution: metadata.Distribution, to: Path) -> None:
-    for file in distribution.files or ():
-        if ".." not in file.parts and not Path(file).is_absolute() and file.suffix != ".pth":
-            target = to / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if Path(str(file.locate())).is_file():
-                shutil.copyfile(str(file.locate()), target)
 
 
 @pytest.fixture
@@ -190,14 +157,13 @@ def test_an_interpreter_without_bcc(suite: Suite) -> None:
 
 
 def test_the_unrelated_bcc_of_pypi(suite: Suite, tmp_path: Path) -> None:
-    environment = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    (packages,) = environment.glob("lib/python*/site-packages")
-    (packages / "bcc").mkdir()
-    (packages / "bcc" / "__init__.py").write_text("class Lattice: pass\n")
-    reason = suite.skip_reason(env={"EXECPROBE_PYTHON": str(environment / "bin" / "python")})
+    environment = make_environment(tmp_path / "venv", Path(sys.executable))
+    unrelated = environment.packages / "bcc"
+    unrelated.mkdir()
+    (unrelated / "__init__.py").write_text("class Lattice: pass\n")
+    reason = suite.skip_reason(env={"EXECPROBE_PYTHON": str(environment.python)})
     assert "is PyPI's unrelated package, not the BPF Compiler Collection" in reason
-    assert str(packages / "bcc") in reason
+    assert str(unrelated) in reason
     assert "apt install python3-bpfcc" in reason
 
 

@@ -1,0 +1,80 @@
+"""Environments to run the plugin in as it is installed, made without a network from what is installed here."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+_PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Environment:
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def packages(self) -> Path:
+        (packages,) = self.folder.glob("lib/python*/site-packages")
+        return packages
+
+    def add(self, name: str) -> None:
+        """A distribution, and all that it requires, as copies of what is installed here."""
+        for distribution in _needed(name, set()):
+            for file in distribution.files or ():
+                if ".." not in file.parts and Path(str(file.locate())).is_file():
+                    target = self.packages / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(str(file.locate()), target)
+
+    def add_wheel(self, wheel: Path) -> None:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(self.packages)
+
+
+def make_environment(folder: Path, python: Path) -> Environment:
+    subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
+    return Environment(folder)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from a copy of what goes into it."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pytest_execprobe", "bpf"):
+        shutil.copytree(_PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(_PROJECT / name, source / name)
+    built = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", built, source]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    shutil.rmtree(source)  # nothing may be found there any more
+    (file,) = built.glob("*.whl")
+    return file
+
+
+def _needed(name: str, seen: set[str]) -> Iterator[metadata.Distribution]:
+    if name in seen:
+        return
+    seen.add(name)
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return  # for another platform or an older Python
+    yield distribution
+    for requirement in distribution.requires or ():
+        if "extra ==" not in requirement:
+            yield from _needed(re.split(r"[^\w.-]", requirement)[0], seen)

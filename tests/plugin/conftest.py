@@ -1,0 +1,39 @@
+"""An inner pytest in this process, over a source of events that a test plays: no kernel, no privilege."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeSource
+
+import pytest_execprobe.armed
+from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.errors import ProbeUnavailable
+
+
+class Played:
+    """What the inner run's ``start_helper`` gives: tests of the inner suite reach it as ``played``."""
+
+    def __init__(self) -> None:
+        self.sources: list[FakeSource] = []
+        self.settings: list[HelperSettings] = []
+        #: Why there is no probe, if there is to be none.
+        self.refusal: str | None = None
+
+    def start(self, settings: HelperSettings) -> FakeSource:
+        self.settings.append(settings)
+        if self.refusal is not None:
+            raise ProbeUnavailable(self.refusal)
+        self.sources.append(FakeSource())
+        return self.sources[-1]
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    import played as module
+
+    stage = Played()
+    monkeypatch.setattr(pytest_execprobe.armed, "start_helper", stage.start)
+    module.runs = lambda *args, **kwargs: stage.sources[-1].runs(*args, **kwargs)
+    module.breaks = lambda why: setattr(stage.sources[-1], "broken", why)
+    module.ends = lambda top: stage.sources[-1].ends(top)
+    return stage

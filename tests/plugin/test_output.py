@@ -1,0 +1,140 @@
+"""What a user sees of a failing test, but for pids, times and the width of columns (see tests/unit/test_render.py)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+SUITE = """
+from played import runs
+
+def test_release(execprobe):
+    git = runs("git", "fetch")
+    runs("curl", "-sS", "https://example.org", by=git)
+    for n in range(MORE):
+        runs("sh", "-c", f"echo {n}")
+    execprobe.assert_not_ran("curl")
+"""
+
+DEFAULT = """\
+>       execprobe.assert_not_ran("curl")
+E       AssertionError: curl must not run, but it ran once
+E         # +ms pid parent argv
+E         1 T P pytest /usr/bin/git fetch
+E       > 2 T P #1 /usr/bin/curl -sS https://example.org
+E         2 execs in the call phase, 0 lost
+
+test_it.py:8: AssertionError
+"""
+
+TEN_ROWS = """\
+E       AssertionError: curl must not run, but it ran once
+E         # +ms pid parent argv
+E         1 T P pytest /usr/bin/git fetch
+E       > 2 T P #1 /usr/bin/curl -sS https://example.org
+E         3 T P pytest /usr/bin/sh -c 'echo 0'
+E         4 T P pytest /usr/bin/sh -c 'echo 1'
+E         5 T P pytest /usr/bin/sh -c 'echo 2'
+E         6 T P pytest /usr/bin/sh -c 'echo 3'
+E         7 T P pytest /usr/bin/sh -c 'echo 4'
+E         8 T P pytest /usr/bin/sh -c 'echo 5'
+E         9 T P pytest /usr/bin/sh -c 'echo 6'
+E         10 T P pytest /usr/bin/sh -c 'echo 7'
+E         … 2 more (all with -vv)
+E         12 execs in the call phase, 0 lost
+"""
+
+QUIET = """\
+>       execprobe.assert_not_ran("curl")
+E       AssertionError: curl must not run, but it ran once
+
+test_it.py:8: AssertionError
+"""
+
+pytestmark = pytest.mark.usefixtures("played", "wide")
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that pytest's summary lines fit in."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def output(pytester: pytest.Pytester, *options: str, more: int = 0) -> str:
+    """A run's output; of a table's cells each is followed by one space, and times and pids are T and P."""
+    pytester.makepyfile(test_it=SUITE.replace("MORE", str(more)))
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+    result.assert_outcomes(failed=1)
+    text = re.sub(r"^(E +)# +\+ms +pid +parent +argv$", r"\1# +ms pid parent argv", result.stdout.str(), flags=re.M)
+    row = re.compile(r"^(E +(?:> )?)(\d+) +\d+\.\d +\d+ +(\S+) +(/.*)$", re.M)
+    return row.sub(r"\1\2 T P \3 \4", text) + "\n"
+
+
+def test_by_default(pytester: pytest.Pytester) -> None:
+    text = output(pytester)
+    assert DEFAULT in text
+    assert "FAILED test_it.py::test_release - AssertionError: curl must not run, but it ran once\n" in text
+
+
+def test_ten_rows_by_default(pytester: pytest.Pytester) -> None:
+    assert TEN_ROWS in output(pytester, more=10)
+
+
+def test_all_rows_with_vv(pytester: pytest.Pytester) -> None:
+    text = output(pytester, "-vv", more=10)
+    rows = [line for line in text.splitlines() if line.startswith("E  ") and "/usr/bin/sh -c" in line]
+    assert len(rows) == 10
+    assert "12 T P pytest /usr/bin/sh -c 'echo 9'\nE         12 execs in the call phase, 0 lost\n" in text
+
+
+def test_the_headline_alone_with_q(pytester: pytest.Pytester) -> None:
+    assert QUIET in output(pytester, "-q")
+
+
+def test_a_watch_points_at_the_users_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it="""
+        from played import runs
+
+        def test_release(execprobe):
+            with execprobe.watch(at_most=1, deny=["curl"]):
+                runs("git")
+                runs("git")
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(
+        [
+            "    def test_release(execprobe):",
+            '>       with execprobe.watch(at_most=1, deny=["curl"]):',
+            "E       AssertionError: at most 1 exec allowed, but 2 ran",
+            "E         2 execs in the watch block, 0 lost",
+            "test_it.py:4: AssertionError",
+        ]
+    )
+
+
+def test_what_can_not_be_told_is_an_error_that_says_why(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it="""
+        from played import runs, breaks
+
+        def test_release(execprobe):
+            runs("git")
+            execprobe.assert_ran("git")
+            breaks("it died")
+            execprobe.assert_not_ran("curl")
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at call of test_release*",
+            "E  *IncompleteLogError: cannot tell whether curl ran: an unknown number of execs is missing from the log",
+            "E         why   the probe helper was lost: it died. The next test gets a new one",
+            "E         1 exec in the call phase, an unknown number lost",
+            "ERROR test_it.py::test_release - *IncompleteLogError*",
+        ]
+    )
