@@ -322,12 +322,13 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     int zero = 0;
     int tops = 0;
-    struct proc *proc = procs.lookup(&tgid);
+    struct proc *proc;
     struct record *record;
 
+    leave(ctx, task); /* killed inside execve, whoever of its process was the last to go */
+    proc = procs.lookup(&tgid);
     if (!proc)
         return 0;
-    leave(ctx, task); /* killed inside execve */
     /* signal->live was counted down before: 0 when this was the process's last thread. */
     if (read32(read64(task + OFF_TASK_SIGNAL) + OFF_SIGNAL_LIVE) != 0)
         return 0;

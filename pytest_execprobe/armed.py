@@ -38,6 +38,8 @@ class Armed:
             self._begin_late(item)
         self._connect()
         if self._refusal is not None:
+            if self._recorder.was_armed:  # a skip would hide that the probe was lost on the way
+                raise ProbeUnavailable(self._refusal)
             pytest.skip(self._refusal)
         self._recorder.in_use = True
         return ExecProbe(self._recorder)

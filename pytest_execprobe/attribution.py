@@ -124,6 +124,7 @@ class Timeline:
     _images: dict[Image, ExecRecord | None] = field(default_factory=dict)
     _ended: dict[Branch, int] = field(default_factory=dict)
     _late: Gap | None = None  # execs that the last synchronisation did not see the end of
+    _held: list[Exec] = field(default_factory=list)  # came with a batch that does not vouch for what was before them
 
     # ---- spans ----
 
@@ -151,24 +152,33 @@ class Timeline:
     # ---- events ----
 
     def add(self, batch: Batch) -> None:
-        execs: list[Exec] = []
         for event in batch.events:
             if isinstance(event, Exec):
-                execs.append(event)
+                self._held.append(event)
             elif isinstance(event, BranchEnded):
                 self._ended[event.branch] = event.at
             elif isinstance(event, Blind):
                 self.gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
         if batch.unplaced:
-            why = f"{batch.unplaced} records more were lost than can be told apart"
-            self.gaps.append(Gap(batch.unplaced_from, max(batch.complete_to, batch.unplaced_from) + 1, why))
+            why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
+            self.gaps.append(Gap(batch.unplaced_from, batch.unplaced_to, why))
         if batch.complete_to:
-            why = f"{batch.under_way} execs were still under way when the wait for them ended"
+            why = f"{batch.under_way} execs were still under way after the wait for them: raise --execprobe-timeout"
             self._late = Gap(0, batch.complete_to, why) if batch.under_way else None
-        # Each CPU has a buffer of its own: only now is the order what it was.
-        for exec_ in sorted(execs, key=lambda event: event.at):
-            self._add(exec_)
         self.complete_to = max(self.complete_to, batch.complete_to)
+        self._place(self.complete_to)
+
+    def settle(self) -> None:
+        """Takes in what is held back, when nothing more is to come."""
+        self._place(None)
+
+    def _place(self, until: int | None) -> None:
+        # CPUs are read in turn, so that a child's record can come a batch before its parent's. Up to the moment that a
+        # batch vouches for, all are there.
+        ready = [event for event in self._held if until is None or event.entered <= until]
+        self._held = [event for event in self._held if until is not None and event.entered > until]
+        for event in sorted(ready, key=lambda event: event.at):
+            self._add(event)
 
     def _add(self, event: Exec) -> None:
         owner, stray_of, span = self._assign(event)
@@ -203,6 +213,9 @@ class Timeline:
     def _record(self, event: Exec, span: Span | None) -> ExecRecord:
         parent, parent_lost = self._image(event.parent)
         previous, previous_lost = self._image(event.previous)
+        depth: int | None = None  # not known below a record that was lost
+        if not parent_lost:
+            depth = 1 if parent is None else parent.depth and parent.depth + 1
         began_in = self.span_at(event.branch.born) if event.branch.born else None
         return ExecRecord(
             program=program_name(event.path, event.executable),
@@ -214,7 +227,7 @@ class Timeline:
             ppid=event.ppid,
             parent=parent,
             comm=event.comm,
-            depth=1 if parent is None else parent.depth + 1,
+            depth=depth,
             uid=event.uid,
             gid=event.gid,
             cwd=None,
@@ -288,4 +301,5 @@ class Timeline:
         self._images.clear()
         self._ended.clear()
         self.gaps.clear()
+        self._held.clear()
         self._late = None

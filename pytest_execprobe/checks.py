@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .attribution import Evidence
 from .patterns import Pattern, Side, any_match
@@ -40,9 +40,18 @@ def nothing_ran(evidence: Evidence) -> Verdict:
 
 
 def ran(evidence: Evidence, patterns: Sequence[Pattern], times: int | None) -> list[Verdict]:
-    return [
+    verdicts = [
         at_least(evidence, 1, pattern) if times is None else exactly(evidence, times, pattern) for pattern in patterns
     ]
+    # An exec whose name is not known can have been either of two programs, but not both.
+    absent = 0
+    for pattern in {pattern.name: pattern for pattern in patterns if pattern.name is not None}.values():
+        certain = sum(pattern.match(record) is True for record in evidence.records)
+        absent += max(0, (1 if times is None else times) - certain)
+    nameless = sum(record.program is None for record in evidence.records)
+    if evidence.missing is not None and absent > evidence.missing + nameless:
+        return [replace(verdict, holds=False) if verdict.holds is None else verdict for verdict in verdicts]
+    return verdicts
 
 
 def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
@@ -151,8 +160,10 @@ def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:
     )
     certain, fitted = _fits(records, steps, 0, certain=True)
     possible, _ = _fits(records, steps, missing, certain=False)
-    holds = True if certain and missing == 0 else None if possible else False
     total = sum(map(len, steps))
+    if len(records) + len(evidence.lost) > total:
+        possible = False
+    holds = True if certain and missing == 0 else None if possible else False
     if fitted >= len(records):
         what = f"{execs(len(records) + len(evidence.lost))} ran, not {total}"
     elif fitted >= total:

@@ -264,15 +264,15 @@ class HelperSource:
                 " be told to belong to one test or another. Run pytest outside the time namespace"
             )
 
-    def in_child(self, timeout: float) -> HelperSource:
-        """For a forked child: a connection of its own, as a root inside the old one."""
+    def in_child(self, *, fresh: bool, timeout: float) -> HelperSource:
+        """For a forked child: a connection of its own, as a root inside the old one. ``fresh``: it has no child yet."""
         self.close()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(timeout)
             sock.connect("\0" + str(self.description.get("address")))
             source = HelperSource(sock, os.getpid())
-            source.register(fresh=True, timeout=timeout)
+            source.register(fresh=fresh, timeout=timeout)
         except (OSError, ProbeUnavailable, SourceLost) as error:
             sock.close()
             raise SourceLost(f"a forked child could not be registered: {error}") from error
@@ -304,7 +304,14 @@ class HelperSource:
                 under_way = int(wire.number(done, "under_way", 0, 1 << 32))
             except wire.WireError as error:
                 raise SourceLost(str(error)) from error
-            batch = Batch(tuple(self._events), complete_to, under_way, self._unplaced, self._unplaced_from)
+            batch = Batch(
+                tuple(self._events),
+                complete_to,
+                under_way,
+                self._unplaced,
+                self._unplaced_from,
+                time.monotonic_ns(),
+            )
             self._events, self._unplaced, self._unplaced_from = [], 0, 0
             return batch
 

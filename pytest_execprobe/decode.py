@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import posixpath
+import re
 from dataclasses import replace
 
 from .events import Blind, Branch, BranchEnded, Event, Exec
 from .helper import wire
 
 _AT_FDCWD = -100
+_DESCRIPTOR = re.compile(r"/dev/fd/\d+|/proc/(self|thread-self)/(fd/\d+|exe)")
 
 
 def decode(record: bytes, root: int, lost: bool) -> Event | None:
@@ -33,9 +35,11 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     if kind == wire.KIND_EXIT:
         return BranchEnded(at=at, branch=branch) if branch.top == pid else None
     if kind == wire.KIND_UNFOLLOWED:
-        return Blind(at=at, moment=False, why="the map of watched processes was full, and a new process not followed")
+        why = "the map of watched processes was full, and a new one not followed: run fewer at once"
+        return Blind(at=at, moment=False, why=why)
     if kind == wire.KIND_UNMARKED:
-        return Blind(at=at, moment=True, why="the map of execs under way was full, and an exec not waited for")
+        why = "the map of execs under way was full, and an exec not waited for: run fewer at once"
+        return Blind(at=at, moment=True, why=why)
     if kind not in (wire.KIND_EXEC, wire.KIND_ATTEMPT):
         raise wire.WireError(f"a record of unknown kind {kind}")
     known = Exec(
@@ -82,11 +86,10 @@ def program_name(path: str | None, executable: str | None) -> str | None:
     names no file at all."""
     if path is None:
         return None
-    through_descriptor = (
-        path.startswith(("/dev/fd/", "/proc/self/fd/")) and path.rpartition("/")[2].isdigit()
-    ) or path in ("/proc/self/exe", "/proc/thread-self/exe")
-    if through_descriptor or path.startswith("memfd:"):
-        return None if executable is None else posixpath.basename(executable) or executable
+    if _DESCRIPTOR.fullmatch(path):
+        if executable is None or executable.startswith("memfd:"):
+            return executable
+        path = executable
     return posixpath.basename(path) or path
 
 

@@ -66,8 +66,8 @@ class Batch:
     """What is new since the last batch.
 
     ``complete_to``: every exec entered up to this time (ns) is in a batch, save the ``under_way`` ones, which took
-    longer than was waited; 0 where the batch proves nothing of the kind. ``unplaced`` events, that took place after
-    ``unplaced_from``, were lost and it is not known whose they were.
+    longer than was waited; 0 where the batch proves nothing of the kind. ``unplaced`` events, between ``unplaced_from``
+    and ``unplaced_to``, were lost and it is not known whose they were.
     """
 
     events: tuple[Event, ...]
@@ -75,6 +75,7 @@ class Batch:
     under_way: int = 0
     unplaced: int = 0
     unplaced_from: int = 0
+    unplaced_to: int = 0
 
 
 class Source(Protocol):

@@ -13,7 +13,7 @@ from .attribution import Evidence
 from .checks import Verdict
 from .errors import IncompleteLogError
 from .patterns import Pattern, PatternLike, compile_all, compile_pattern
-from .record import ExecRecord
+from .record import ExecRecord, Phase, printable
 from .render import Style
 
 if TYPE_CHECKING:
@@ -157,17 +157,20 @@ class ExecLog:
         if self._window.closed:
             raise ValueError(f"the log of {self._window.label} is closed: nothing more can come")
         deadline = time.monotonic() + timeout
+        over = False
         while True:
             evidence = self._evidence()
             matching = [record for record in evidence.records if compiled.match(record) is True]
             if len(matching) >= times:
                 return matching[times - 1]
-            if not self._window.wait(deadline - time.monotonic()):
+            if over:
                 break
+            # Whether time is up or the source was lost, one look more: what is there by now counts.
+            over = not self._window.wait(deadline - time.monotonic())
         verdict = checks.at_least(evidence, times, compiled)
         if verdict.holds is None:
             self._undecided(verdict.question, evidence)
-        raise TimeoutError(f"{verdict.headline} within {timeout:g} s\n{self._table(evidence)}")
+        raise TimeoutError(f"{printable(verdict.headline)} within {timeout:g} s\n{self._table(evidence)}")
 
     # ---- assertions ----
 
@@ -349,22 +352,28 @@ class ExecProbe(ExecLog):
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        super().__init__(_CurrentPhase(recorder))
+        self._windows: Mapping[Phase, Window] = recorder.windows
+        super().__init__(_CurrentPhase(self._windows))
+
+    def _phase(self, phase: Phase) -> ExecLog:
+        if phase not in self._windows:
+            raise RuntimeError(f"the test's {phase} has not begun, or was over before the probe was armed")
+        return ExecLog(self._windows[phase])
 
     @property
     def setup(self) -> ExecLog:
         """The log of the test's set-up."""
-        return ExecLog(self._recorder.phase_window("setup"))
+        return self._phase("setup")
 
     @property
     def call(self) -> ExecLog:
         """The log of the test's call. Raises RuntimeError before it begins."""
-        return ExecLog(self._recorder.phase_window("call"))
+        return self._phase("call")
 
     @property
     def teardown(self) -> ExecLog:
         """The log of the test's teardown. Raises RuntimeError before it begins."""
-        return ExecLog(self._recorder.phase_window("teardown"))
+        return self._phase("teardown")
 
     def watch(
         self,
@@ -379,17 +388,19 @@ class ExecProbe(ExecLog):
         The limits are checked on leaving the block, unless it raised: at most so many execs, at most so many per
         pattern, nothing but ``allow``, none of ``deny``.
         """
+        if self._windows is not self._recorder.windows:
+            raise RuntimeError("the test of this execprobe is over: nothing can be watched for it any more")
         return Watch(self._recorder, at_most, per_program, allow, deny)
 
 
 class _CurrentPhase:
     """The window that ``execprobe`` itself stands for: the call, once there is one, and the set-up before."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, windows: Mapping[Phase, Window]) -> None:
+        self._windows = windows
 
     def _window(self) -> Window:
-        return self._recorder.current_window()
+        return self._windows["call" if "call" in self._windows else "setup"]
 
     @property
     def label(self) -> str:

@@ -43,6 +43,8 @@ class Pattern:
 
     text: str
     _test: Callable[[ExecRecord, Side], Match]
+    #: The one program name that it stands for, if it is no more than that.
+    name: str | None = None
 
     def match(self, record: ExecRecord, side: Side = Side.EITHER) -> Match:
         return self._test(record, side)
@@ -84,6 +86,8 @@ def compile_pattern(pattern: PatternLike) -> Pattern:
     if isinstance(pattern, re.Pattern):
         if not isinstance(pattern.pattern, str):
             raise TypeError("a pattern over bytes can't match: command lines are text")
+        if not pattern.pattern:
+            raise ValueError("an empty pattern matches everything")
         return _regex(pattern, f"re:{pattern.pattern}")
     if isinstance(pattern, (list, tuple)):
         return _argv(list(pattern), _argv_text(pattern))
@@ -147,7 +151,7 @@ def _name(glob: str) -> Pattern:
     def test(record: ExecRecord, _: Side) -> Match:
         return None if record.program is None else regex.match(record.program) is not None
 
-    return Pattern(glob, test)
+    return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
 
 
 def _path(glob: str) -> Pattern:
@@ -177,7 +181,8 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
         if not record.argv_truncated:
             return regex.search(record.command_line) is not None
         # The last argument that is there may be cut, and its quoting with it.
-        known = " ".join(shlex.quote(word) for word in (record.path, *(record.arguments or ())[:-1]))
+        arguments = record.arguments or ()
+        known = " ".join(shlex.quote(word) for word in (record.path, *arguments[:-1])) + (" " if arguments else "")
         found = regex.search(known)
         return True if found and found.end() < len(known) and not looks_ahead else None
 
@@ -207,13 +212,13 @@ def _argv(words: list[object], text: str) -> Pattern:
         if given is None:
             return None if len(words) > 1 else True
         for index, word in enumerate(words[1:]):
-            cut = record.argv_truncated and index >= len(given) - 1
             if index >= len(given):
-                return None if cut else False
-            if cut:  # only the beginning of this one is known
-                return None if word is ANY or str(word).startswith(given[index]) else False
-            if word is not ANY and word != given[index]:
-                return False
+                return None if record.argv_truncated else False
+            if word is ANY or (word == given[index] and not (record.argv_truncated and index == len(given) - 1)):
+                continue
+            # Of the last argument, where argv was cut, only the beginning may be known.
+            cut = record.argv_truncated and index == len(given) - 1
+            return None if cut and str(word).startswith(given[index]) else False
         return True
 
     def test(record: ExecRecord, side: Side) -> Match:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,8 +35,8 @@ class ExecRecord:
     parent: ExecRecord | None
     #: The name that the kernel gave the process, at most 15 bytes of the program's.
     comm: str
-    #: 1 for what the test's own process spawned, one more for each exec'd ancestor.
-    depth: int
+    #: 1 for what the test's own process spawned, one more for each exec'd ancestor; None if a record above was lost.
+    depth: int | None
     #: Real user and group, in the initial user namespace.
     uid: int
     gid: int
@@ -72,7 +73,7 @@ class ExecRecord:
 
     def __repr__(self) -> str:
         error = f" {self.error}" if self.error else ""
-        return f"<ExecRecord {self.pid} {self.command_line}{error}>"
+        return printable(f"<ExecRecord {self.pid} {self.command_line}{error}>")
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
@@ -91,3 +92,10 @@ class ExecRecord:
         if self.argv is None or self.argv_truncated:
             words.append("…")
         return " ".join(words)
+
+
+def printable(text: str) -> str:
+    """No control character reaches a terminal, nor any byte that is not text."""
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char)[0] == "C" else char for char in text
+    )

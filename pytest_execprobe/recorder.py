@@ -16,9 +16,11 @@ from typing import Protocol
 from .attribution import Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
 from .errors import ProbeUnavailable, SourceLost
-from .events import Source
+from .events import Batch, Source
 from .record import ExecRecord, Phase
 from .render import Style
+
+_ARMED_LATER = "the probe was armed only after that: name execprobe in the test's or the fixture's parameters"
 
 
 class ProcessSource(Source, Protocol):
@@ -26,8 +28,8 @@ class ProcessSource(Source, Protocol):
 
     pid: int
 
-    def in_child(self, timeout: float) -> ProcessSource:
-        """For a forked child: a source of its own. Raises SourceLost."""
+    def in_child(self, *, fresh: bool, timeout: float) -> ProcessSource:
+        """For a forked child, ``fresh`` if it has no child yet: a source of its own. Raises SourceLost."""
 
 
 class Recorder:
@@ -43,11 +45,13 @@ class Recorder:
         self._timeout = timeout
         self._source: ProcessSource | None = None
         self._timeline = Timeline()
-        self._lost_gap: Gap | None = None
+        self._blind: Gap | None = None
+        self._go_blind(0, _ARMED_LATER)
         self._lock = threading.RLock()
         self._test: Owner | None = None
         self._phase: Span | None = None
-        self._windows: dict[Phase, RecordedWindow] = {}
+        #: Those of the running test that have begun.
+        self.windows: dict[Phase, RecordedWindow] = {}
         self.attempts_refused: str | None = None
         #: Whether the running test uses its log, so that its forked children will too.
         self.in_use = False
@@ -65,28 +69,23 @@ class Recorder:
             source = self._connect()
             self._source = source
             self.attempts_refused = source.attempts_refused
-            timeline = self._timeline
-            if self._lost_gap is not None:
-                timeline.gaps.remove(self._lost_gap)
-                timeline.gaps.append(Gap(self._lost_gap.start, source.armed_at, self._lost_gap.why))
-                self._lost_gap = None
-            else:
-                timeline.armed_at = source.armed_at
-                timeline.gaps.append(
-                    Gap(
-                        0,
-                        source.armed_at,
-                        "the probe was armed only after that: name execprobe in the test's or the fixture's parameters",
-                    )
-                )
-            if source.unadopted:
-                timeline.gaps.append(
-                    Gap(
-                        source.armed_at,
-                        None,
-                        f"{source.unadopted} processes that were there before the probe could not be followed",
-                    )
-                )
+            self._timeline.armed_at = self._timeline.armed_at or source.armed_at
+            self._see_again(source)
+
+    def _go_blind(self, since: int, why: str) -> None:
+        """From a moment on, and until there is a source again, nothing is known."""
+        self._blind = Gap(since, None, why)
+        self._timeline.gaps.append(self._blind)
+
+    def _see_again(self, source: ProcessSource) -> None:
+        gaps = self._timeline.gaps
+        if self._blind is not None:
+            gaps.remove(self._blind)
+            gaps.append(Gap(self._blind.start, source.armed_at, self._blind.why))
+            self._blind = None
+        if source.unadopted:
+            why = f"{source.unadopted} processes that were there before the probe could not be followed"
+            gaps.append(Gap(source.armed_at, None, f"{why}: start them after it, in a fixture"))
 
     def sync(self) -> None:
         """Takes in everything up to now. What goes wrong becomes a gap, never an exception."""
@@ -95,36 +94,43 @@ class Recorder:
                 self._adopt_child()
             if self._source is None:
                 return
-            try:
-                self._timeline.add(self._source.sync(self._timeout))
-            except SourceLost as error:
-                self._lose(str(error))
+            self._take(self._source.sync, self._timeout)
 
     def wait(self, timeout: float) -> bool:
         with self._lock:
             if self._source is None or timeout <= 0:
                 return False
-            try:
-                self._timeline.add(self._source.wait(timeout))
-            except SourceLost as error:
-                self._lose(str(error))
-                return False
-            return True
+            return self._take(self._source.wait, timeout)
+
+    def _take(self, ask: Callable[[float], Batch], timeout: float) -> bool:
+        try:
+            self._timeline.add(ask(timeout))
+        except SourceLost as error:
+            self._lose(str(error))
+            return False
+        except BaseException:  # a signal's, such as KeyboardInterrupt, may have come between an event and its place
+            self._lose("an exception broke into reading from it")
+            raise
+        return True
 
     def close(self) -> None:
         with self._lock:
             if self._source is not None:
                 self._source.close()
                 self._source = None
+                self._go_blind(self._timeline.complete_to, "the run is over, and the probe closed")
 
     def _lose(self, why: str) -> None:
         if self._source is not None:
             self._source.close()
             self._source = None
-        self._lost_gap = Gap(
-            self._timeline.complete_to, None, f"the probe helper was lost: {why}. The next test gets a new one"
-        )
-        self._timeline.gaps.append(self._lost_gap)
+        self._timeline.settle()
+        self._go_blind(self._timeline.complete_to, f"the probe helper was lost: {why}. The next test gets a new one")
+
+    @property
+    def was_armed(self) -> bool:
+        """Whether there has ever been a source."""
+        return self._timeline.armed_at != 0
 
     # ---- forked children ----
 
@@ -132,23 +138,27 @@ class Recorder:
         """In a forked child. It becomes a root of its own if its test uses the log: now, before it spawns anything."""
         self._lock = threading.RLock()  # another thread may have held it
         if self._source is not None and self.in_use:
-            self._adopt_child()
+            self._adopt_child(fresh=True)
 
-    def _adopt_child(self) -> None:
+    def _adopt_child(self, *, fresh: bool = False) -> None:
         assert self._source is not None
         self._timeline.forget()
+        self._blind = None
+        if not fresh:
+            self._go_blind(0, "the test's process was forked, and registered only after that")
         try:
-            self._source = self._source.in_child(self._timeout)
+            self._source = self._source.in_child(fresh=fresh, timeout=self._timeout)
         except SourceLost as error:
             self._lose(str(error))
         else:
             self._timeline.armed_at = self._source.armed_at
+            self._see_again(self._source)
 
     # ---- tests, phases, fixtures ----
 
     def begin_test(self, name: str, *, under_way: bool = False) -> None:
         """``under_way``: it had begun before the probe was armed, so that nobody knows what it ran until then."""
-        self._windows = {}
+        self.windows = {}
         began = self._timeline.armed_at - 1 if under_way else time.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
@@ -158,13 +168,13 @@ class Recorder:
         assert self._test is not None
         start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
         self._phase = self._timeline.open(self._test, phase, start)
-        self._windows[phase] = RecordedWindow(self, self._test, start, f"the {phase} phase")
+        self.windows[phase] = RecordedWindow(self, self._test, start, f"the {phase} phase")
 
     def skip_to_call(self) -> None:
         """Of a test that was under way, the call is all that is left: it takes the place of the set-up."""
         assert self._phase is not None
         self._phase.phase = "call"
-        self._windows = {"call": RecordedWindow(self, self._test, self._phase.start, "the call phase")}
+        self.windows = {"call": RecordedWindow(self, self._test, self._phase.start, "the call phase")}
 
     def end_phase(self) -> None:
         """The phase's log is final from now on."""
@@ -172,8 +182,10 @@ class Recorder:
         assert self._phase.phase is not None
         end = time.monotonic_ns()
         self._timeline.close(self._phase, end)
+        window = self.windows[self._phase.phase]
+        window.end = end
         if self.in_use:
-            self._windows[self._phase.phase].close(end)
+            window.evidence()  # what is known when it closes is what it keeps
 
     def end_test(self) -> None:
         assert self._test is not None
@@ -193,34 +205,27 @@ class Recorder:
 
     # ---- windows ----
 
-    def current_window(self) -> RecordedWindow:
-        """The call's window once there is one, the set-up's before."""
-        return self._windows["call"] if "call" in self._windows else self._windows["setup"]
-
-    def phase_window(self, phase: Phase) -> RecordedWindow:
-        try:
-            return self._windows[phase]
-        except KeyError:
-            raise RuntimeError(f"the test's {phase} has not begun") from None
-
     def open_window(self, label: str) -> RecordedWindow:
         return RecordedWindow(self, self._test, time.monotonic_ns(), label)
 
     def close_window(self, window: RecordedWindow) -> None:
-        window.close(time.monotonic_ns())
+        window.end = time.monotonic_ns()
+        window.evidence()
 
     def evidence(self, window: RecordedWindow, end: int) -> Evidence:
-        return self._timeline.evidence(window.start, end, window.owner, _hidden)
+        with self._lock:
+            return self._timeline.evidence(window.start, end, window.owner, _hidden)
 
 
 class RecordedWindow:
-    """A stretch of one test's time."""
+    """A stretch of one test's time. It is closed once it has an end, and never changes after it was first read then."""
 
     def __init__(self, recorder: Recorder, owner: Owner | None, start: int, label: str) -> None:
         self._recorder = recorder
         self.owner = owner
         self.start = start
         self.label = label
+        self.end: int | None = None
         self._final: Evidence | None = None
 
     @property
@@ -233,21 +238,20 @@ class RecordedWindow:
 
     @property
     def closed(self) -> bool:
-        return self._final is not None
+        return self.end is not None
 
     def evidence(self) -> Evidence:
         if self._final is not None:
             return self._final
-        now = time.monotonic_ns()
+        end = time.monotonic_ns() if self.end is None else self.end
         self._recorder.sync()
-        return self._recorder.evidence(self, now)
+        evidence = self._recorder.evidence(self, end)
+        if self.end is not None:
+            self._final = evidence
+        return evidence
 
     def wait(self, timeout: float) -> bool:
         return self._recorder.wait(timeout)
-
-    def close(self, end: int) -> None:
-        self._recorder.sync()
-        self._final = self._recorder.evidence(self, end)
 
 
 def _hidden(record: ExecRecord) -> bool:

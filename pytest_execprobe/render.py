@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .attribution import Evidence
 from .checks import Verdict, execs
-from .record import ExecRecord
+from .record import ExecRecord, printable
 
 _ROWS = 10
 _WIDTH = 160
@@ -75,14 +74,16 @@ def footer(evidence: Evidence, where: str) -> str:
 
 def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style: Style) -> str:
     """The message of an assertion that certainly does not hold."""
+    headline = printable(verdict.headline)
     if style.rows == 0:
-        return verdict.headline
-    return "\n".join([verdict.headline, *table(evidence, start, set(verdict.marked), style), footer(evidence, where)])
+        return headline
+    return "\n".join([headline, *table(evidence, start, set(verdict.marked), style), footer(evidence, where)])
 
 
 def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:
     """The message of a check that can't be decided: what is missing, why, and what to change."""
     missing = evidence.missing
+    question = printable(question)
     reasons: list[str] = []
     if evidence.unknown:
         headline = f"cannot tell {question}: an unknown number of execs is missing from the log"
@@ -96,7 +97,13 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         if cut:
             reasons.append(f"argv of {_numbers(cut)} is longer than what is kept (16 KiB): match on the program's name")
         if unread:
-            reasons.append(f"argv of {_numbers(unread)} could not be read")
+            reasons.append(f"argv of {_numbers(unread)} could not be read: match on the program's name")
+    orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage_lost]
+    if orphans:
+        reasons.append(
+            f"a record above {_numbers(orphans)} in the tree was lost: raise --execprobe-buffer-pages, or match without"
+            " subtree()"
+        )
     if evidence.lost:
         reasons.append(
             f"{execs(len(evidence.lost))} found the perf buffer full:"
@@ -146,10 +153,3 @@ def _command(record: ExecRecord, width: int | None) -> str:
     if width is not None and len(text) > width:
         text = text[: width - 1] + "…"
     return text
-
-
-def printable(text: str) -> str:
-    """No control character reaches a terminal, nor any byte that is not text."""
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char)[0] == "C" else char for char in text
-    )

@@ -39,7 +39,8 @@ def build(repository: Path, version: str, folder: Path) -> Path:
 
 def check_contents(tarball: Path) -> None:
     """Unpacks a tarball to nowhere: so that it is whole is known before anyone downloads it."""
-    subprocess.run(["tar", "--extract", "--gzip", "--to-stdout", "--file", tarball], check=True, stdout=subprocess.DEVNULL)
+    command = ["tar", "--extract", "--gzip", "--to-stdout", "--file", tarball]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def write_checksums(folder: Path) -> None:

@@ -44,7 +44,7 @@ class _Client:
         self.queue: List[Tuple[bytes, bool]] = []
         self.queued = 0
         self.unplaced = 0
-        self.unplaced_from = 0
+        self.settled = 0  # monotonic ns: all that was entered up to here has been delivered, or charged to it as lost
 
 
 class Server:
@@ -59,7 +59,6 @@ class Server:
         self._last_root = 0
         self._dropped = 0
         self._unlisted = 0
-        self._emptied_at = time.monotonic_ns()
         self._listener = listener
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
@@ -105,33 +104,28 @@ class Server:
 
     def _route_dropped(self) -> None:
         # The list is emptied after the counts are read: what it lacks of them is known to be unlisted.
-        now = time.monotonic_ns()
         counts = self._probe.counts()
         for head in self._probe.take_dropped():
             self._deliver(head, True)
         unlisted = counts.unlisted - self._unlisted
         if unlisted:
             for client in self._by_root.values():
-                self._unplaced(client, unlisted)
-        self._dropped, self._unlisted, self._emptied_at = counts.dropped, counts.unlisted, now
+                client.unplaced += unlisted
+        self._dropped, self._unlisted = counts.dropped, counts.unlisted
 
     def _deliver(self, record: bytes, lost: bool) -> None:
         for root in wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT):
             client = self._by_root.get(root)
             if client is None:
                 continue
+            kept, cut = record, lost
             if client.queued + len(record) > _QUEUE_BYTES:
-                record, lost = record[: wire.HEAD.size], True
+                kept, cut = record[: wire.HEAD.size], True
                 if client.queued > 2 * _QUEUE_BYTES:
-                    self._unplaced(client, 1)
+                    client.unplaced += 1
                     continue
-            client.queue.append((record, lost))
-            client.queued += len(record)
-
-    def _unplaced(self, client: _Client, count: int) -> None:
-        if not client.unplaced:
-            client.unplaced_from = self._emptied_at
-        client.unplaced += count
+            client.queue.append((kept, cut))
+            client.queued += len(kept)
 
     # ---- answers ----
 
@@ -153,7 +147,7 @@ class Server:
         if counts is None or counts.dropped != self._dropped:
             self._route_dropped()
         if counts is None:
-            self._unplaced(client, 1)
+            client.unplaced += 1
         self._finish(client, pending.request, at=pending.before, under_way=under_way)
 
     def _finish(self, client: _Client, request: int, at: int, under_way: int) -> None:
@@ -163,11 +157,14 @@ class Server:
             "at": at,
             "under_way": under_way,
             "unplaced": client.unplaced,
-            "unplaced_from": client.unplaced_from,
+            # They were entered after this: all before is settled. When, nobody knows.
+            "unplaced_from": client.settled if client.unplaced else 0,
         }
+        if at and not under_way:
+            client.settled = at
         client.pending = None
         client.queue, client.queued = [], 0
-        client.unplaced = client.unplaced_from = 0
+        client.unplaced = 0
         self._send(client, wire.frame(wire.SYNCED, request, done))
 
     def _send(self, client: _Client, data: bytes) -> None:
@@ -270,9 +267,9 @@ class Server:
         try:
             if len(self._clients) >= _MAX_CLIENTS:
                 raise OSError("too many clients")
-            client = self._add(sock)
-            if client.uid not in (0, self._first.uid):
-                self._drop(client)
+            if wire.credentials(sock)[1] not in (0, self._first.uid):
+                raise OSError("another user")
+            self._add(sock)
         except OSError:
             sock.close()
 

@@ -10,7 +10,7 @@ import pytest
 from programs import Programs
 from recording import recording
 
-from pytest_execprobe import ExecLog, IncompleteLogError, subtree
+from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
 from pytest_execprobe.client import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -206,7 +206,8 @@ def test_the_next_test_gets_a_new_helper(programs: Programs) -> None:
         made.recorder.end_phase()
         made.recorder.begin_phase("call")
         spawn(programs.minimal, 1)
-        assert made.execprobe.programs == ["minimal"]
+        assert ExecProbe(made.recorder).programs == ["minimal"]
+        assert made.execprobe.lost is None
 
 
 def test_a_stopped_helper_is_waited_for_and_no_longer(programs: Programs) -> None:

@@ -1,0 +1,409 @@
+"""What the pure tests are made of: records, evidence, a source of events and a probe, none of which needs a kernel."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
+from pytest_execprobe.attribution import Evidence, Lost
+from pytest_execprobe.errors import SourceLost
+from pytest_execprobe.events import Batch, Branch, BranchEnded, Event, Exec
+from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.probe import Counts
+from pytest_execprobe.recorder import Recorder
+from pytest_execprobe.render import Style
+
+_serial = itertools.count(1)
+
+
+# ---- records and logs ----
+
+
+def record(
+    program: str | None = "git",
+    *args: str,
+    path: str | None = "",
+    executable: str | None = "",
+    argv: tuple[str, ...] | None = (),
+    truncated: bool = False,
+    interpreter: str | None = None,
+    parent: ExecRecord | None = None,
+    previous: ExecRecord | None = None,
+    lineage_lost: bool = False,
+    direct: bool | None = None,
+    error: str | None = None,
+    pid: int | None = None,
+    at: int | None = None,
+) -> ExecRecord:
+    """A record of ``/usr/bin/PROGRAM ARGS``, save what is said to be otherwise."""
+    serial = next(_serial)
+    if path == "":
+        path = None if program is None else f"/usr/bin/{program}"
+    return ExecRecord(
+        program=program,
+        path=path,
+        executable=path if executable == "" else executable,
+        argv=(program or "?", *args) if argv == () else argv,
+        argv_truncated=truncated,
+        pid=40000 + serial if pid is None else pid,
+        ppid=None,
+        parent=parent,
+        comm=(program or "")[:15],
+        depth=1 if parent is None else parent.depth + 1,
+        uid=1000,
+        gid=1000,
+        cwd=None,
+        interpreter=interpreter,
+        timestamp_ns=serial * 1000 if at is None else at,
+        phase="call",
+        begun_by=None,
+        error=error,
+        exit_code=None,
+        signal=None,
+        duration_ns=None,
+        call_site=None,
+        _previous=previous,
+        _direct=parent is None if direct is None else direct,
+        _lineage_lost=lineage_lost,
+        _identity=(serial, serial),
+    )
+
+
+def script(*args: str, path: str = "/opt/tools/release.sh", shebang: Sequence[str] = ("/bin/sh", "-e")) -> ExecRecord:
+    """A record of a script, with argv as the kernel makes it: the interpreter's part first."""
+    return record(
+        path.rpartition("/")[2],
+        path=path,
+        executable="/usr/bin/dash",
+        interpreter=shebang[0],
+        argv=(*shebang, path, *args),
+    )
+
+
+def evidence(*records: ExecRecord, lost: int = 0, unknown: str | tuple[str, ...] = (), **more: object) -> Evidence:
+    why = (unknown,) if isinstance(unknown, str) and unknown else tuple(unknown)
+    return Evidence(tuple(records), lost=tuple(Lost(5, True) for _ in range(lost)), unknown=why, **more)  # type: ignore[arg-type]
+
+
+@dataclass
+class FixedWindow:
+    """A closed window that holds just this."""
+
+    given: Evidence
+    label: str = "the call phase"
+    start: int = 0
+    style: Style = field(default_factory=Style)
+    attempts_refused: str | None = None
+    closed: bool = True
+
+    def evidence(self) -> Evidence:
+        return self.given
+
+    def wait(self, timeout: float) -> bool:  # noqa: ARG002
+        return False
+
+
+def log_of(*records: ExecRecord, lost: int = 0, unknown: str | tuple[str, ...] = (), verbosity: int = 0) -> ExecLog:
+    return ExecLog(FixedWindow(evidence(*records, lost=lost, unknown=unknown), style=Style(verbosity)))
+
+
+def outcome(check: Callable[..., None], *args: object, **kwargs: object) -> bool | None:
+    """True if a check passes, False if it certainly does not hold, None if that can't be told."""
+    try:
+        check(*args, **kwargs)
+    except AssertionError:
+        return False
+    except IncompleteLogError:
+        return None
+    return True
+
+
+# ---- a source of events ----
+
+_last_tick = 0
+
+
+def tick() -> int:
+    """A moment strictly between whatever read the clock before and whatever reads it after."""
+    global _last_tick
+    before = time.monotonic_ns()
+    while (now := time.monotonic_ns()) <= max(before, _last_tick):
+        pass
+    while time.monotonic_ns() <= now:
+        pass
+    _last_tick = now
+    return now
+
+
+class FakeSource:
+    """A source whose tree runs what a test says, and that fails when a test says so."""
+
+    def __init__(self, *, unadopted: int = 0, attempts_refused: str | None = None) -> None:
+        self.pid = os.getpid()
+        self.armed_at = tick()
+        self.unadopted = unadopted
+        self.attempts_refused = attempts_refused
+        self.closed = False
+        self.syncs = 0
+        #: Raised as SourceLost by whatever is asked next.
+        self.broken: str | None = None
+        #: What a wait brings, one a time: a callable, or None to bring what is new. Without any, time is up at once.
+        self.waits: list[Callable[[], None] | None] = []
+        #: What a forked child gets, or why it gets none.
+        self.child: FakeSource | str | None = None
+        #: Whether what a forked child had started already was to be adopted, None before one asks.
+        self.childs_were_adopted: bool | None = None
+        self.under_way = 0
+        self.unplaced = 0
+        self._new: list[Event] = []
+
+    # What happens.
+
+    def runs(
+        self,
+        program: str,
+        *args: str,
+        by: Exec | None = None,
+        same_branch: bool = True,
+        error: str | None = None,
+        lost: bool = False,
+    ) -> Exec:
+        """An exec now, by a new process: a child of the test's own, or of the process that ``by`` runs in."""
+        at = tick()
+        pid = next(_serial)
+        branch = by.branch if by is not None and same_branch else Branch(born=at, top=pid, thread=1)
+        event = Exec(
+            at=at,
+            entered=at,
+            pid=pid,
+            branch=branch,
+            parent=None if by is None else (by.pid, by.at),
+            ppid=1,
+            comm=program,
+            path=None if lost else f"/usr/bin/{program}",
+            executable=None if lost else f"/usr/bin/{program}",
+            argv=None if lost else (program, *args),
+            error=error,
+            lost=lost,
+        )
+        self._new.append(event)
+        return event
+
+    def ends(self, top: Exec) -> None:
+        self._new.append(BranchEnded(tick(), top.branch))
+
+    def happens(self, *events: Event) -> None:
+        self._new += events
+
+    # What is asked of a source.
+
+    def sync(self, timeout: float) -> Batch:  # noqa: ARG002
+        self.syncs += 1
+        return self._batch(tick())
+
+    def wait(self, timeout: float) -> Batch:  # noqa: ARG002
+        if self.waits:
+            news = self.waits.pop(0)
+            if news is not None:
+                news()
+        return self._batch(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def in_child(self, *, fresh: bool, timeout: float) -> FakeSource:  # noqa: ARG002
+        self.close()
+        self.childs_were_adopted = not fresh
+        if isinstance(self.child, str):
+            raise SourceLost(self.child)
+        return self.child or FakeSource()
+
+    def _batch(self, complete_to: int) -> Batch:
+        if self.broken is not None:
+            raise SourceLost(self.broken)
+        events, self._new = tuple(self._new), []
+        unplaced, self.unplaced = self.unplaced, 0
+        return Batch(events, complete_to, self.under_way if complete_to else 0, unplaced, self.armed_at, tick())
+
+
+class FakeRun:
+    """A recorder over fake sources, and tests that begin and end."""
+
+    def __init__(self, *sources: FakeSource) -> None:
+        self._sources = list(sources)
+        self.source = FakeSource() if not sources else sources[0]
+        self.recorder = Recorder(self._connect, style=Style(), timeout=1.0)
+        self.recorder.ensure()
+
+    def _connect(self) -> FakeSource:
+        self.source = self._sources.pop(0) if self._sources else FakeSource()
+        return self.source
+
+    def begin(self, name: str = "test_a", *, in_use: bool = True) -> None:
+        """Up to the beginning of the call."""
+        self.recorder.in_use = in_use
+        self.recorder.begin_test(name)
+        self.recorder.begin_phase("setup")
+        self.recorder.end_phase()
+        self.recorder.begin_phase("call")
+
+    def end(self) -> None:
+        """From the call's end to the test's."""
+        self.recorder.end_phase()
+        self.recorder.begin_phase("teardown")
+        self.recorder.end_phase()
+        self.recorder.end_test()
+
+
+# ---- kernel records, as bpf/execprobe.c lays them out ----
+
+
+def kernel_record(
+    kind: int = wire.KIND_EXEC,
+    *,
+    flags: int = wire.FLAG_EXE_WHOLE,
+    at: int = 2000,
+    entered: int = 1000,
+    parent: tuple[int, int] = (0, 0),
+    previous_at: int = 0,
+    pid: int = 77,
+    ppid: int = 7,
+    uid: int = 1000,
+    gid: int = 100,
+    error: int = 0,
+    dirfd: int = -100,
+    comm: bytes = b"git",
+    slots: Iterable[tuple[int, int, int, int]] = ((1, 900, 77, 5),),
+    path: bytes = b"/usr/bin/git\0",
+    interpreter: bytes = b"",
+    components: bytes = b"git\0bin\0usr\0",
+    argv: bytes = b"git\0fetch\0",
+) -> bytes:
+    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at), ``components`` have the last first."""
+    filled = [*slots]
+    filled += [(0, 0, 0, 0)] * (wire.SLOTS - len(filled))
+    data = path + interpreter + components + argv
+    head = wire.HEAD.pack(
+        kind, flags, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, error, dirfd, 0, comm,
+        *itertools.chain(*filled), len(path), len(interpreter), len(argv), len(data),
+    )  # fmt: skip
+    return head + data
+
+
+# ---- a probe ----
+
+
+@dataclass
+class FakeProbe:
+    """What the helper's server asks of the probe; a test plays the kernel. Safe to use from two threads."""
+
+    claims: dict[int, bytes] = field(default_factory=dict)
+    withdrawn: list[bytes] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+    #: Execs under way: (entered, roots of the process).
+    entering: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    #: Whether all that was submitted can be drained.
+    reconciles: bool = True
+    #: Called in the middle of a reconciliation.
+    on_reconcile: Callable[[], None] | None = None
+    #: Whether roots are refused.
+    full: bool = False
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readable, self._bell = os.pipe()
+        os.set_blocking(self._readable, False)
+        self._submitted: list[bytes] = []
+        self._drained: list[bytes] = []
+        self._heads: list[bytes] = []
+        self._dropped = self._unlisted = 0
+
+    def close(self) -> None:
+        os.close(self._readable)
+        os.close(self._bell)
+
+    # The kernel's side.
+
+    def ring(self) -> None:
+        os.write(self._bell, b"!")
+
+    def submit(self, *records: bytes) -> None:
+        with self._lock:
+            self._submitted += records
+        self.ring()
+
+    def drop(self, *heads: bytes, unlisted: int = 0) -> None:
+        """Records that found no room; of the unlisted ones not even the heads are left."""
+        with self._lock:
+            self._heads += heads
+            self._dropped += len(heads) + unlisted
+            self._unlisted += unlisted
+        self.ring()
+
+    # The helper's side.
+
+    def fds(self) -> list[int]:
+        return [self._readable]
+
+    def drain(self) -> None:
+        try:
+            while os.read(self._readable, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        with self._lock:
+            self._drained += self._submitted
+            self._submitted = []
+
+    def take(self) -> list[bytes]:
+        records, self._drained = self._drained, []
+        return records
+
+    def take_dropped(self) -> list[bytes]:
+        with self._lock:
+            heads, self._heads = self._heads, []
+        return heads
+
+    def counts(self) -> Counts:
+        with self._lock:
+            nothing = Counts(*[0] * len(Counts._fields))
+            return nothing._replace(dropped=self._dropped, unlisted=self._unlisted, entered=len(self.entering))
+
+    def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
+        return sum(at <= before and concerns(_proc(roots)) for at, roots in list(self.entering))
+
+    def want_bell(self, wanted: bool) -> None:
+        pass
+
+    def reconcile(self) -> Counts | None:
+        if self.on_reconcile is not None:
+            self.on_reconcile()
+        self.drain()
+        return self.counts() if self.reconciles else None
+
+    def claim(self, name: bytes, root: int) -> None:
+        self.claims[root] = name
+
+    def withdraw(self, name: bytes) -> None:
+        self.withdrawn.append(name)
+
+    def claimed(self, root: int) -> tuple[int, int, bool] | None:
+        return (time.monotonic_ns(), os.getpid(), self.full) if root in self.claims else None
+
+    def forget_root(self, root: int) -> None:
+        self.forgotten.append(root)
+
+    def adopt(self, pid: int, root: int, top: int) -> bool:  # noqa: ARG002
+        return True
+
+
+def _proc(roots: tuple[int, ...]) -> bytes:
+    """A ``struct proc`` of a process in these trees."""
+    slots = [(root, 1, 1, 1) for root in roots] + [(0, 0, 0, 0)] * (wire.SLOTS - len(roots))
+    return struct.pack("<QQIIQ" + "QQII" * wire.SLOTS, 0, 0, 0, 0, 0, *itertools.chain(*slots))

@@ -1,0 +1,606 @@
+"""Whose exec it is: events made by hand, and the windows that they must be found in."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+from fakes import evidence, record
+
+from pytest_execprobe import ExecRecord
+from pytest_execprobe.attribution import Evidence, Lost, Owner, Span, Timeline
+from pytest_execprobe.events import Batch, Blind, Branch, BranchEnded, Event, Exec
+from pytest_execprobe.record import Phase
+
+_pids = itertools.count(100)
+
+
+class Story:
+    """A timeline, told in whole milliseconds (as plain numbers)."""
+
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self.owners: dict[str, Owner] = {}
+        self._spans: dict[str, list[Span]] = {}
+
+    def test(self, name: str, start: int, call: int, teardown: int, end: int) -> Owner:
+        """A whole test, its phases without a gap between them."""
+        owner = self.begin(name, start)
+        for phase, at, until in (("setup", start, call), ("call", call, teardown), ("teardown", teardown, end)):
+            self.phase(owner, phase, at, until)  # type: ignore[arg-type]
+        owner.ended = end
+        return owner
+
+    def begin(self, name: str, start: int) -> Owner:
+        self.owners[name] = Owner(name, is_test=True, began=start)
+        return self.owners[name]
+
+    def phase(self, owner: Owner, phase: Phase, start: int, end: int | None = None) -> Span:
+        span = self.timeline.open(owner, phase, start)
+        if end is not None:
+            self.timeline.close(span, end)
+        return span
+
+    def fixture(self, name: str, start: int, end: int) -> Owner:
+        owner = self.owners[name] = Owner(name, is_test=False, began=start, ended=end)
+        self.timeline.close(self.timeline.open(owner, None, start), end)
+        return owner
+
+    def happens(self, *events: Event, complete_to: int | None = None, **more: int) -> None:
+        """A batch that vouches for its own events, where it is not said up to when it vouches."""
+        if complete_to is None:
+            complete_to = max((event.entered for event in events if isinstance(event, Exec)), default=0)
+        self.timeline.add(Batch(events, complete_to, **more))
+
+    def seen(self, start: int, end: int, owner: str | None) -> list[str | None]:
+        return [found.program for found in self.evidence(start, end, owner).records]
+
+    def strays(self, start: int, end: int, owner: str | None) -> list[str | None]:
+        return [found.program for found in self.evidence(start, end, owner).strays]
+
+    def evidence(self, start: int, end: int, owner: str | None) -> Evidence:
+        return self.timeline.evidence(start, end, None if owner is None else self.owners[owner])
+
+    def only(self, start: int, end: int, owner: str | None) -> ExecRecord:
+        (found,) = self.evidence(start, end, owner).records
+        return found
+
+
+def branch(born: int) -> Branch:
+    return Branch(born=born, top=next(_pids), thread=1)
+
+
+def ran(
+    program: str,
+    entered: int,
+    of: Branch | None = None,
+    *,
+    at: int | None = None,
+    by: Exec | None = None,
+    previous: Exec | None = None,
+    top: bool = False,
+    **more: object,
+) -> Exec:
+    """An exec of a branch: of one that begins with it, unless said."""
+    if of is None:
+        of, top = (branch(entered), True) if by is None else (by.branch, False)
+    pid = previous.pid if previous else of.top if top else next(_pids)
+    event = Exec(
+        at=entered if at is None else at,
+        entered=entered,
+        pid=pid,
+        branch=of,
+        parent=None if by is None else (by.pid, by.at),
+        previous=None if previous is None else (previous.pid, previous.at),
+        path=f"/usr/bin/{program}",
+        executable=f"/usr/bin/{program}",
+        argv=(program,),
+    )
+    return replace(event, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+# ---- a test's own ----
+
+
+def test_what_a_test_runs_is_its_own_and_nobody_elses(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    story.happens(ran("git", 150), ran("gpg", 250))
+    assert story.seen(100, 200, "test_a") == ["git"]
+    assert story.seen(200, 300, "test_b") == ["gpg"]
+    assert story.seen(200, 300, "test_a") == []
+    assert story.strays(200, 300, "test_b") == []
+
+
+@pytest.mark.parametrize(
+    ("entered", "phase"),
+    [(100, "setup"), (109, "setup"), (110, "call"), (189, "call"), (190, "teardown"), (199, "teardown")],
+)
+def test_phases_follow_each_other_without_a_gap(story: Story, entered: int, phase: str) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", entered))
+    found = story.only(100, 200, "test_a")
+    assert found.phase == phase
+    windows = {"setup": (100, 110), "call": (110, 190), "teardown": (190, 200)}
+    assert {name for name, span in windows.items() if story.seen(*span, "test_a")} == {phase}
+
+
+def test_time_of_entry_decides_and_not_that_of_success(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 189, at=195), ran("gpg", 195, at=205))
+    assert story.seen(110, 190, "test_a") == ["git"]
+    assert story.seen(190, 200, "test_a") == ["gpg"]
+    assert story.evidence(110, 190, "test_a").records[0].timestamp_ns == 189
+
+
+def test_window_holds_its_first_moment_and_not_its_last(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(*(ran(f"p{at}", at) for at in (149, 150, 159, 160)))
+    assert story.seen(150, 160, "test_a") == ["p150", "p159"]
+    assert story.seen(150, 150, "test_a") == []
+
+
+def test_grandchildren_count_with_their_branch(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    shell = ran("sh", 150)
+    story.happens(shell, ran("git", 160, by=shell))
+    assert story.seen(110, 190, "test_a") == ["sh", "git"]
+
+
+def test_branch_begun_in_setup_counts_in_the_phase_that_is_running(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    daemon = ran("daemon", 105)
+    story.happens(daemon, ran("worker", 150, by=daemon), ran("reaper", 195, by=daemon))
+    assert story.seen(100, 110, "test_a") == ["daemon"]
+    assert story.seen(110, 190, "test_a") == ["worker"]
+    assert story.seen(190, 200, "test_a") == ["reaper"]
+
+
+# ---- wider fixtures ----
+
+
+def test_wider_fixtures_window_takes_its_execs_out_of_the_setup(story: Story) -> None:
+    test = story.begin("test_a", 100)
+    setup = story.phase(test, "setup", 100)
+    story.fixture("fixture 'db'", 120, 140)
+    story.timeline.close(setup, 150)
+    story.phase(test, "call", 150, 190)
+    story.happens(ran("before", 110), ran("initdb", 130), ran("after", 145), ran("call", 160))
+    assert story.seen(100, 150, "test_a") == ["before", "after"]
+    assert story.seen(100, 150, "fixture 'db'") == ["initdb"]
+    assert story.seen(150, 190, "test_a") == ["call"]
+
+
+def test_one_wider_fixture_within_another_and_one_after_it(story: Story) -> None:
+    test = story.begin("test_a", 100)
+    setup = story.phase(test, "setup", 100)
+    outer = story.owners["outer"] = Owner("outer", is_test=False, began=110)
+    span = story.timeline.open(outer, None, 110)
+    story.fixture("inner", 120, 130)
+    story.timeline.close(span, 140)
+    story.fixture("next", 150, 160)
+    story.timeline.close(setup, 170)
+    story.happens(*(ran(f"p{at}", at) for at in (105, 115, 125, 135, 145, 155, 165)))
+    assert story.seen(0, 999, "test_a") == ["p105", "p145", "p165"]
+    assert story.seen(0, 999, "outer") == ["p115", "p135"]
+    assert story.seen(0, 999, "inner") == ["p125"]
+    assert story.seen(0, 999, "next") == ["p155"]
+
+
+def test_branch_begun_by_a_wider_fixture_counts_for_the_running_test(story: Story) -> None:
+    test = story.begin("test_a", 100)
+    setup = story.phase(test, "setup", 100)
+    story.fixture("fixture 'server'", 110, 120)
+    story.timeline.close(setup, 130)
+    story.phase(test, "call", 130, 200)
+    test.ended = 200
+    story.test("test_b", 200, 210, 290, 300)
+    server = ran("server", 115)
+    story.happens(server, ran("in_setup", 125, by=server), ran("in_a", 150, by=server), ran("in_b", 250, by=server))
+    assert story.seen(0, 999, "fixture 'server'") == ["server"]
+    assert story.seen(0, 999, "test_a") == ["in_setup", "in_a"]
+    assert story.seen(0, 999, "test_b") == ["in_b"]
+    assert story.only(0, 999, "test_b").begun_by == "fixture 'server'"
+    assert story.only(0, 999, "test_b").phase == "call"
+
+
+def test_tests_own_branch_stays_its_own_while_a_wider_fixture_is_set_up(story: Story) -> None:
+    test = story.begin("test_a", 100)
+    setup = story.phase(test, "setup", 100)
+    daemon = ran("daemon", 105)
+    story.fixture("fixture 'db'", 110, 120)
+    story.timeline.close(setup, 130)
+    story.happens(daemon, ran("initdb", 114), ran("worker", 115, by=daemon))
+    assert story.seen(100, 130, "test_a") == ["daemon", "worker"]
+    assert story.seen(100, 130, "fixture 'db'") == ["initdb"]
+    assert story.evidence(106, 130, "test_a").records[0].phase == "setup"
+
+
+def test_what_a_fixture_left_behind_is_never_a_stray(story: Story) -> None:
+    story.fixture("fixture 'server'", 50, 60)
+    story.test("test_a", 100, 110, 190, 200)
+    launcher = ran("launcher", 55)
+    story.happens(launcher, BranchEnded(58, launcher.branch))
+    story.happens(ran("daemon", 150, by=launcher))
+    assert story.seen(100, 200, "test_a") == ["daemon"]
+    assert story.strays(100, 200, "test_a") == []
+
+
+# ---- what outlives its test ----
+
+
+def test_branch_whose_top_still_runs_when_its_test_ends_is_shared(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    pool = ran("pool", 150)
+    story.happens(pool, ran("worker", 250, by=pool))
+    assert story.seen(200, 300, "test_b") == ["worker"]
+    assert story.only(200, 300, "test_b").begun_by == "test_a"
+    assert story.only(200, 300, "test_b").phase == "call"
+    assert story.seen(200, 300, "test_a") == []
+    assert story.strays(200, 300, "test_b") == []
+
+
+def test_branch_is_shared_even_after_its_top_has_ended_in_a_later_test(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    story.test("test_c", 300, 310, 390, 400)
+    pool = ran("pool", 150)
+    story.happens(pool, BranchEnded(260, pool.branch), ran("orphan", 350, by=pool))
+    assert story.seen(300, 400, "test_c") == ["orphan"]
+    assert story.strays(300, 400, "test_c") == []
+
+
+def test_branch_whose_top_ended_with_its_test_leaves_strays(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    launcher = ran("launcher", 150)
+    story.happens(launcher, BranchEnded(160, launcher.branch), ran("daemon", 170, by=launcher))
+    story.happens(ran("stray", 250, by=launcher), ran("own", 260))
+    assert story.seen(100, 200, "test_a") == ["launcher", "daemon"]
+    assert story.seen(200, 300, "test_b") == ["own"]
+    assert story.strays(200, 300, "test_b") == ["stray"]
+    (stray,) = story.evidence(200, 300, "test_b").strays
+    assert stray.begun_by == "test_a"
+
+
+def test_strays_are_in_every_window_of_their_time_and_in_no_other(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    launcher = ran("launcher", 150)
+    story.happens(launcher, BranchEnded(160, launcher.branch), ran("stray", 250, by=launcher))
+    assert story.strays(240, 260, "test_b") == ["stray"]
+    assert story.strays(260, 300, "test_b") == []
+    assert story.strays(100, 200, "test_a") == []
+
+
+def test_end_of_a_top_and_the_stray_may_come_in_one_batch_in_any_order(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    launcher = ran("launcher", 150)
+    story.happens(ran("stray", 250, by=launcher), launcher, BranchEnded(160, launcher.branch))
+    assert story.strays(200, 300, "test_b") == ["stray"]
+    assert story.seen(200, 300, "test_b") == []
+
+
+def test_pid_that_comes_back_is_another_branch(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    first, second = Branch(150, top=77, thread=1), Branch(170, top=77, thread=1)
+    story.happens(ran("old", 150, first), BranchEnded(160, first), ran("new", 170, second))
+    story.happens(ran("shared", 250, second), ran("stray", 251, first))
+    assert story.seen(200, 300, "test_b") == ["shared"]
+    assert story.strays(200, 300, "test_b") == ["stray"]
+
+
+def test_stray_between_tests_belongs_to_no_window_of_a_test(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 220, 230, 290, 300)
+    launcher = ran("launcher", 150)
+    story.happens(launcher, BranchEnded(160, launcher.branch), ran("stray", 210, by=launcher))
+    assert story.seen(0, 999, "test_b") == []
+    assert story.seen(200, 220, None) == []
+    assert story.strays(200, 220, None) == ["stray"]
+
+
+# ---- adopted, and outside tests ----
+
+
+def test_adopted_processes_count_for_whoever_is_running(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    adopted = Branch(born=0, top=50, thread=0)
+    story.happens(ran("git", 150, adopted), BranchEnded(160, adopted), ran("gpg", 250, adopted))
+    assert story.seen(100, 200, "test_a") == ["git"]
+    assert story.seen(200, 300, "test_b") == ["gpg"]
+    assert story.strays(0, 999, "test_b") == []
+    assert story.only(200, 300, "test_b").begun_by is None
+
+
+def test_exec_between_tests_is_no_tests(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 220, 230, 290, 300)
+    story.happens(ran("git", 210))
+    assert story.seen(0, 999, "test_a") == story.seen(0, 999, "test_b") == []
+    assert story.seen(200, 220, None) == ["git"]
+    assert story.only(200, 220, None).phase is None
+    assert story.only(200, 220, None).begun_by is None
+
+
+def test_moment_in_which_a_test_ends_is_no_longer_its_own(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("late", 200))
+    assert story.seen(0, 999, "test_a") == []
+    assert story.seen(200, 220, None) == ["late"]
+
+
+def test_branch_begun_before_any_test_counts_for_the_running_one(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    collected = ran("server", 50)
+    story.happens(collected, ran("worker", 150, by=collected))
+    assert story.seen(100, 200, "test_a") == ["worker"]
+
+
+# ---- order and lineage ----
+
+
+def test_records_are_in_order_of_entry_however_they_are_delivered() -> None:
+    shuffled = random.Random(7)
+    for _ in range(20):
+        story = Story()
+        story.test("test_a", 0, 0, 1000, 1000)
+        events = [ran(f"p{at}", at, at=at + shuffled.randrange(30)) for at in range(1, 200, 5)]
+        shuffled.shuffle(events)
+        for first in range(0, len(events), 7):
+            story.happens(*events[first : first + 7])
+        assert story.seen(0, 1000, "test_a") == [f"p{at}" for at in range(1, 200, 5)]
+
+
+def test_parent_previous_depth_and_direct(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    env = ran("env", 120)
+    python = ran("python3", 121, env.branch, previous=env)
+    shell = ran("sh", 130, by=python)
+    git = ran("git", 140, by=shell)
+    story.happens(git, shell, python, env)
+    records = {found.program: found for found in story.evidence(100, 200, "test_a").records}
+    assert records["env"].parent is None
+    assert records["env"]._previous is None
+    assert records["python3"].parent is None
+    assert records["python3"]._previous is records["env"]
+    assert records["sh"].parent is records["python3"]
+    assert records["git"].parent is records["sh"]
+    assert [records[name].depth for name in ("env", "python3", "sh", "git")] == [1, 1, 2, 3]
+    assert [records[name]._direct for name in ("env", "python3", "sh", "git")] == [True, True, False, False]
+    assert not any(found._lineage_lost for found in records.values())
+
+
+def test_child_that_was_forked_and_not_execd_is_no_level_of_its_own(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    forked = branch(115)
+    story.happens(ran("git", 120, forked))  # by a grandchild: the top has never exec'd
+    found = story.only(100, 200, "test_a")
+    assert (found.parent, found.depth, found._direct) == (None, 1, False)
+
+
+def test_parent_that_is_delivered_in_a_later_batch_is_found_all_the_same(story: Story) -> None:
+    # A buffer per CPU: what a child runs can be drained before what its parent ran.
+    story.test("test_a", 100, 110, 190, 200)
+    shell = ran("sh", 120)
+    story.happens(ran("git", 130, by=shell), complete_to=110)
+    assert story.seen(100, 200, "test_a") == []
+    story.happens(shell, complete_to=150)
+    above, below = story.evidence(100, 200, "test_a").records
+    assert below.parent is above
+    assert below.depth == 2
+    assert not below._lineage_lost
+
+
+def test_lost_parent_leaves_the_lineage_open(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    shell = ran("sh", 120, lost=True)
+    git = ran("git", 130, by=shell)
+    story.happens(shell, git, ran("ssh", 140, by=git))
+    first, second = story.evidence(100, 200, "test_a").records
+    assert (first.parent, first._lineage_lost) == (None, True)
+    assert (second.parent, second._lineage_lost) == (first, False)
+
+
+def test_parent_from_before_the_probe_is_above_the_tree_and_not_lost(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.timeline.armed_at = 90
+    story.happens(replace(ran("git", 120), parent=(1, 80), previous=(2, 70)))
+    found = story.only(100, 200, "test_a")
+    assert (found.parent, found._previous, found._lineage_lost, found.depth) == (None, None, False, 1)
+
+
+def test_parent_may_belong_to_an_earlier_test(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    pool = ran("pool", 150)
+    story.happens(pool)
+    story.happens(ran("worker", 250, by=pool))
+    parent = story.only(200, 300, "test_b").parent
+    assert parent is not None
+    assert parent.program == "pool"
+
+
+def test_records_are_equal_by_the_identity_of_the_exec(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    same = branch(120)
+    story.happens(ran("git", 120, same, top=True), ran("git", 130, same, top=True))
+    first, second = story.evidence(100, 200, "test_a").records
+    again = story.evidence(100, 200, "test_a").records[0]
+    assert first == again
+    assert hash(first) == hash(again)
+    assert first != second
+    assert first != "git"
+    assert {first, second, again} == {first, second}
+
+
+def test_failed_attempts_are_apart(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120, error="ENOENT"), ran("git", 121), ran("gpg", 250, error="EACCES"))
+    found = story.evidence(100, 200, "test_a")
+    assert [(attempt.program, attempt.error) for attempt in found.attempts] == [("git", "ENOENT")]
+    assert [(success.program, success.error) for success in found.records] == [("git", None)]
+
+
+def test_failed_attempt_is_nobodys_parent(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    failed = ran("git", 120, error="ENOENT")
+    story.happens(failed, ran("gpg", 130, by=failed))
+    assert story.only(100, 200, "test_a").parent is None
+
+
+def test_hidden_records_are_in_no_list(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    launcher = ran("helper", 50)
+    story.happens(ran("helper", 120), ran("git", 130), ran("helper", 140, error="ENOENT"), launcher)
+    found = story.timeline.evidence(0, 999, story.owners["test_a"], lambda found: found.program == "helper")
+    assert [success.program for success in found.records] == ["git"]
+    assert found.attempts == ()
+
+
+# ---- losses ----
+
+
+@pytest.mark.parametrize(("entered", "window"), [(109, 0), (110, 1), (189, 1), (190, 2)])
+def test_lost_exec_is_missing_from_exactly_its_window(story: Story, entered: int, window: int) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", entered, lost=True), ran("gpg", 150))
+    missing = [story.evidence(*span, "test_a").missing for span in ((100, 110), (110, 190), (190, 200))]
+    assert missing == [int(index == window) for index in range(3)]
+    assert story.evidence(*((100, 110), (110, 190), (190, 200))[window], "test_a").lost == (Lost(entered, True),)
+
+
+def test_lost_exec_is_its_branchs(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    launcher = ran("launcher", 150)
+    story.happens(launcher, BranchEnded(160, launcher.branch))
+    story.happens(ran("stray", 250, by=launcher, lost=True))
+    found = story.evidence(200, 300, "test_b")
+    assert found.missing == 0
+    assert found.lost_strays == 1
+
+
+def test_lost_attempt_does_not_taint_what_ran(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120, error="ENOENT", lost=True))
+    found = story.evidence(100, 200, "test_a")
+    assert found.missing == 0
+    assert found.lost_attempts == 1
+
+
+def test_direct_is_what_the_tests_own_process_spawned(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    shell, lost = ran("sh", 120), ran("lost", 130, lost=True)
+    story.happens(shell, ran("git", 125, by=shell), lost, ran("below", 135, by=lost, lost=True))
+    found = story.evidence(100, 200, "test_a")
+    assert found.missing == 2
+    direct = found.only_direct()
+    assert [success.program for success in direct.records] == ["sh"]
+    assert direct.lost == (Lost(130, True),)
+
+
+def test_direct_keeps_what_is_not_known() -> None:
+    direct = evidence(record("git"), record("gpg", direct=False), lost=1, unknown="lost").only_direct()
+    assert direct.missing is None
+    assert len(direct.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "complete"),
+    [(100, 150, True), (100, 151, False), (151, 160, False), (900, 901, False)],
+)
+def test_blindness_lasts(story: Story, start: int, end: int, complete: bool) -> None:
+    story.test("test_a", 0, 0, 1000, 1000)
+    story.happens(Blind(150, moment=False, why="the map was full"), complete_to=1000)
+    found = story.evidence(start, end, "test_a")
+    assert (found.missing == 0) is complete
+    assert found.unknown == (() if complete else ("the map was full",))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "complete"),
+    [(100, 150, True), (100, 151, False), (150, 160, False), (151, 160, True)],
+)
+def test_moment_of_blindness_poisons_one_window(story: Story, start: int, end: int, complete: bool) -> None:
+    story.test("test_a", 0, 0, 1000, 1000)
+    story.happens(Blind(150, moment=True, why="the map was full"))
+    assert (story.evidence(start, end, "test_a").missing == 0) is complete
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "complete"),
+    [(100, 140, True), (100, 141, False), (140, 160, False), (160, 175, False), (174, 180, False), (175, 180, True)],
+)
+def test_unplaced_loss_poisons_the_windows_that_it_can_belong_to(
+    story: Story, start: int, end: int, complete: bool
+) -> None:
+    story.test("test_a", 0, 0, 1000, 1000)
+    story.happens(complete_to=170, unplaced=3, unplaced_from=140, unplaced_to=175)
+    assert (story.evidence(start, end, "test_a").missing == 0) is complete
+
+
+def test_unplaced_loss_told_by_a_wait_poisons_all_since(story: Story) -> None:
+    # A wait's batch proves nothing complete, and the loss is later than what an earlier one proved.
+    story.test("test_a", 0, 0, 1000, 1000)
+    story.happens(complete_to=100)
+    story.happens(unplaced=3, unplaced_from=100, unplaced_to=170)
+    assert story.evidence(150, 160, "test_a").missing is None
+    story.happens(complete_to=200)
+    assert story.evidence(150, 160, "test_a").missing is None
+    assert story.evidence(50, 100, "test_a").missing == 0
+
+
+def test_execs_under_way_leave_a_gap_that_heals_with_the_next_complete_batch(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    slow = ran("slow", 140, at=180)
+    story.happens(ran("git", 120), complete_to=150, under_way=1)
+    assert story.seen(100, 160, "test_a") == ["git"]
+    assert story.evidence(100, 160, "test_a").missing is None
+    assert story.evidence(150, 160, "test_a").missing == 0
+    story.happens(slow, complete_to=0)  # a wait's batch, which proves nothing complete
+    assert story.evidence(100, 160, "test_a").missing is None
+    story.happens(complete_to=185)
+    assert story.evidence(100, 190, "test_a").missing == 0
+    assert story.seen(100, 190, "test_a") == ["git", "slow"]
+
+
+def test_loss_does_not_heal(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120, lost=True), Blind(130, moment=True, why="full"), complete_to=150)
+    story.happens(complete_to=160)
+    story.happens(complete_to=170)
+    assert story.evidence(100, 125, "test_a").missing == 1
+    assert story.evidence(100, 190, "test_a").missing is None
+
+
+def test_reason_is_given_once_however_often_it_applies(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(*(Blind(at, moment=True, why="full") for at in range(120, 130)), Blind(140, moment=True, why="late"))
+    assert story.evidence(100, 200, "test_a").unknown == ("full", "late")
+
+
+def test_complete_to_never_goes_back(story: Story) -> None:
+    story.happens(complete_to=150)
+    story.happens(complete_to=0)
+    assert story.timeline.complete_to == 150
+
+
+def test_forgetting_leaves_nothing_of_the_past(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120), ran("gpg", 130, lost=True), Blind(140, moment=False, why="full"))
+    story.happens(complete_to=150, under_way=1)
+    story.timeline.forget()
+    found = story.evidence(0, 999, "test_a")
+    assert (found.records, found.missing) == ((), 0)

@@ -1,0 +1,308 @@
+"""Kernel records, packed by hand, into events."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import kernel_record
+
+from pytest_execprobe.decode import decode, program_name
+from pytest_execprobe.events import Blind, Branch, BranchEnded, Exec
+from pytest_execprobe.helper import wire
+
+CUT, UNREAD, WHOLE, PSEUDO = (
+    wire.FLAG_ARGV_CUT,
+    wire.FLAG_ARGV_UNREAD,
+    wire.FLAG_EXE_WHOLE,
+    wire.FLAG_EXE_PSEUDO,
+)
+AT_FDCWD = -100
+
+
+def decoded(**fields: object) -> Exec:
+    event = decode(kernel_record(**fields), 1, lost=False)  # type: ignore[arg-type]
+    assert isinstance(event, Exec)
+    return event
+
+
+# ---- execs ----
+
+
+def test_exec() -> None:
+    assert decoded(parent=(70, 500), previous_at=600) == Exec(
+        at=2000,
+        entered=1000,
+        pid=77,
+        branch=Branch(born=900, top=77, thread=5),
+        parent=(70, 500),
+        previous=(77, 600),
+        ppid=7,
+        uid=1000,
+        gid=100,
+        comm="git",
+        path="/usr/bin/git",
+        executable="/usr/bin/git",
+        interpreter=None,
+        argv=("git", "fetch"),
+        argv_truncated=False,
+        error=None,
+        lost=False,
+    )
+
+
+def test_exec_without_a_parent_or_a_previous_image() -> None:
+    event = decoded(parent=(70, 0), previous_at=0)
+    assert (event.parent, event.previous) == (None, None)
+
+
+def test_script() -> None:
+    event = decoded(
+        path=b"./release.sh\0",
+        interpreter=b"/bin/sh\0",
+        components=b"dash\0bin\0usr\0",
+        argv=b"/bin/sh\0-e\0./release.sh\0v1.2\0",
+    )
+    assert (event.path, event.interpreter, event.executable) == ("./release.sh", "/bin/sh", "/usr/bin/dash")
+    assert event.argv == ("/bin/sh", "-e", "./release.sh", "v1.2")
+
+
+@pytest.mark.parametrize(
+    ("components", "flags", "executable"),
+    [
+        (b"git\0bin\0usr\0", WHOLE, "/usr/bin/git"),
+        (b"git\0", WHOLE, "/git"),
+        (b"git\0\xc3\xbc\0", WHOLE, "/ü/git"),
+        (b"git\0\xff\0", WHOLE, "/\udcff/git"),
+        (b"git\0bin\0", 0, None),  # it goes on above, too deep to be read
+        (b"", 0, None),
+        (b"memfd:payload\0", PSEUDO, "memfd:payload"),
+        (b"a\0b\0", PSEUDO, None),
+    ],
+)
+def test_executable_is_its_components_reversed_or_none(components: bytes, flags: int, executable: str | None) -> None:
+    assert decoded(components=components, flags=flags).executable == executable
+
+
+@pytest.mark.parametrize(
+    ("argv", "arguments"),
+    [
+        (b"git\0fetch\0", ("git", "fetch")),
+        (b"git\0", ("git",)),
+        (b"", ()),
+        (b"\0", ("",)),
+        (b"git\0\0\0x\0", ("git", "", "", "x")),
+        (b"git\0x\0\0", ("git", "x", "")),
+        (b"git\0two words\0", ("git", "two words")),
+        (b"git\0gr\xc3\xbc\xc3\x9fe\0", ("git", "grüße")),
+        (b"git\0\xff\xfe\0", ("git", "\udcff\udcfe")),
+        (b"git\0a\nb\0", ("git", "a\nb")),
+    ],
+)
+def test_argv(argv: bytes, arguments: tuple[str, ...]) -> None:
+    event = decoded(argv=argv)
+    assert event.argv == arguments
+    assert event.argv_truncated is False
+
+
+@pytest.mark.parametrize(
+    ("argv", "arguments"),
+    [(b"git\0add\0fil", ("git", "add", "fil")), (b"git\0add\0", ("git", "add")), (b"git\0\xc3", ("git", "\udcc3"))],
+)
+def test_cut_argv(argv: bytes, arguments: tuple[str, ...]) -> None:
+    event = decoded(argv=argv, flags=WHOLE | CUT)
+    assert event.argv == arguments
+    assert event.argv_truncated is True
+
+
+def test_unread_argv_is_none_and_not_empty() -> None:
+    assert decoded(argv=b"", flags=WHOLE | UNREAD).argv is None
+    assert decoded(argv=b"half", flags=WHOLE | UNREAD | CUT).argv is None
+
+
+def test_unread_path_is_none_and_not_empty() -> None:
+    assert decoded(path=b"").path is None
+
+
+def test_bytes_that_are_no_utf_8_survive() -> None:
+    event = decoded(path=b"/opt/\xff\0", comm=b"\xffgit", interpreter=b"/\xfe\0")
+    assert (event.path, event.comm, event.interpreter) == ("/opt/\udcff", "\udcffgit", "/\udcfe")
+    assert event.path is not None
+    assert event.path.encode("utf-8", "surrogateescape") == b"/opt/\xff"
+
+
+def test_comm_ends_at_its_nul() -> None:
+    assert decoded(comm=b"git\0rubbish").comm == "git"
+    assert decoded(comm=b"exactly-fifteen").comm == "exactly-fifteen"
+
+
+# ---- failed attempts ----
+
+
+@pytest.mark.parametrize(
+    ("path", "dirfd", "attempted"),
+    [
+        (b"/usr/bin/git\0", AT_FDCWD, "/usr/bin/git"),
+        (b"./git\0", AT_FDCWD, "./git"),
+        (b"git\0", 5, "/dev/fd/5/git"),
+        (b"bin/git\0", 5, "/dev/fd/5/bin/git"),
+        (b"\0", 5, "/dev/fd/5"),
+        (b"/usr/bin/git\0", 5, "/usr/bin/git"),
+        (b"\0", AT_FDCWD, ""),
+        (b"", 5, None),
+    ],
+)
+def test_path_of_a_failed_execveat(path: bytes, dirfd: int, attempted: str | None) -> None:
+    event = decoded(kind=wire.KIND_ATTEMPT, error=2, path=path, dirfd=dirfd, components=b"", flags=0)
+    assert event.path == attempted
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(2, "ENOENT"), (13, "EACCES"), (8, "ENOEXEC"), (512, "ERESTARTSYS"), (9999, "E9999")]
+)
+def test_error_of_an_attempt(number: int, name: str) -> None:
+    event = decoded(kind=wire.KIND_ATTEMPT, error=number, components=b"", flags=0)
+    assert event.error == name
+    assert event.executable is None
+    assert event.argv == ("git", "fetch")
+
+
+def test_success_has_no_error_whatever_the_field_holds() -> None:
+    assert decoded(error=2).error is None
+
+
+def test_successful_execveat_keeps_the_kernels_own_path() -> None:
+    assert decoded(path=b"/dev/fd/5\0", dirfd=9).path == "/dev/fd/5"
+
+
+# ---- whose tree ----
+
+
+def test_branch_is_that_of_the_asking_root() -> None:
+    data = kernel_record(slots=[(7, 900, 70, 1), (9, 950, 77, 2)])
+    inner, outer = decode(data, 9, lost=False), decode(data, 7, lost=False)
+    assert isinstance(inner, Exec)
+    assert isinstance(outer, Exec)
+    assert inner.branch == Branch(950, 77, 2)
+    assert outer.branch == Branch(900, 70, 1)
+
+
+def test_last_slot_is_read_too() -> None:
+    slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
+    event = decode(kernel_record(slots=slots), 10 + wire.SLOTS - 1, lost=False)
+    assert isinstance(event, Exec)
+    assert event.branch.top == 10 + wire.SLOTS - 1
+
+
+@pytest.mark.parametrize("kind", [wire.KIND_EXEC, wire.KIND_ATTEMPT, wire.KIND_EXIT, wire.KIND_UNFOLLOWED])
+def test_record_of_another_tree_is_none(kind: int) -> None:
+    assert decode(kernel_record(kind), 2, lost=False) is None
+
+
+# ---- other kinds ----
+
+
+def test_end_of_a_branch() -> None:
+    assert decode(kernel_record(wire.KIND_EXIT), 1, lost=False) == BranchEnded(2000, Branch(900, 77, 5))
+
+
+def test_end_of_another_process_of_a_branch_is_nothing() -> None:
+    assert decode(kernel_record(wire.KIND_EXIT, pid=78), 1, lost=False) is None
+
+
+def test_end_of_a_branch_survives_the_loss_of_its_record() -> None:
+    head = kernel_record(wire.KIND_EXIT)[: wire.HEAD.size]
+    assert decode(head, 1, lost=True) == BranchEnded(2000, Branch(900, 77, 5))
+
+
+def test_blindness() -> None:
+    lasting = decode(kernel_record(wire.KIND_UNFOLLOWED), 1, lost=False)
+    moment = decode(kernel_record(wire.KIND_UNMARKED), 1, lost=False)
+    assert isinstance(lasting, Blind)
+    assert isinstance(moment, Blind)
+    assert (lasting.at, lasting.moment) == (2000, False)
+    assert (moment.at, moment.moment) == (2000, True)
+
+
+# ---- lost records ----
+
+
+@pytest.mark.parametrize(("kind", "error"), [(wire.KIND_EXEC, None), (wire.KIND_ATTEMPT, "ENOENT")])
+def test_lost_record_tells_only_that_it_took_place(kind: int, error: str | None) -> None:
+    head = kernel_record(kind, error=2, parent=(70, 500))[: wire.HEAD.size]
+    event = decode(head, 1, lost=True)
+    assert isinstance(event, Exec)
+    assert (event.lost, event.entered, event.pid, event.error) == (True, 1000, 77, error)
+    assert event.branch == Branch(900, 77, 5)
+    assert (event.path, event.executable, event.argv) == (None, None, None)
+
+
+# ---- what the kernel side can't have written ----
+
+
+@pytest.mark.parametrize("size", [0, 1, wire.HEAD.size - 1])
+@pytest.mark.parametrize("lost", [False, True])
+def test_record_shorter_than_its_head(size: int, lost: bool) -> None:
+    with pytest.raises(wire.WireError, match="shorter than its head"):
+        decode(kernel_record()[:size], 1, lost=lost)
+
+
+@pytest.mark.parametrize("missing", [1, 5, 30])
+def test_record_shorter_than_it_says(missing: int) -> None:
+    with pytest.raises(wire.WireError, match="shorter than it says"):
+        decode(kernel_record()[:-missing], 1, lost=False)
+
+
+def _with_lengths(path: int, interpreter: int, argv: int, data: int) -> bytes:
+    whole = bytearray(kernel_record())
+    end = wire.HEAD.size
+    whole[end - 16 : end] = b"".join(n.to_bytes(4, "little") for n in (path, interpreter, argv, data))
+    return bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "lengths", [(36, 0, 0, 35), (0, 36, 0, 35), (0, 0, 36, 35), (13, 13, 13, 35), (2**32 - 1, 0, 0, 35)]
+)
+def test_lengths_that_do_not_add_up(lengths: tuple[int, int, int, int]) -> None:
+    with pytest.raises(wire.WireError, match="shorter than it says"):
+        decode(_with_lengths(*lengths), 1, lost=False)
+
+
+@pytest.mark.parametrize("kind", [0, 6, 2**32 - 1])
+def test_unknown_kind(kind: int) -> None:
+    with pytest.raises(wire.WireError, match=f"unknown kind {kind}"):
+        decode(kernel_record(kind), 1, lost=False)
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    ("path", "executable", "name"),
+    [
+        ("/usr/bin/git", "/usr/bin/git", "git"),
+        ("git", "/usr/bin/git", "git"),
+        ("./run.sh", "/usr/bin/dash", "run.sh"),
+        ("/bin/sh", "/usr/bin/busybox", "sh"),
+        ("/venv/bin/python", "/usr/bin/python3.11", "python"),
+        ("/usr/bin/git", None, "git"),
+        ("/dev/fd/5", "/usr/bin/git", "git"),
+        ("/proc/self/fd/5", "/usr/bin/git", "git"),
+        ("/proc/self/exe", "/usr/bin/python3.11", "python3.11"),
+        ("/dev/fd/5", "memfd:payload", "memfd:payload"),
+        ("/proc/self/exe", "memfd:payload", "memfd:payload"),
+        ("/dev/fd/5", "memfd:", "memfd:"),
+        ("/dev/fd/5", "memfd:bin/git", "memfd:bin/git"),
+        ("/dev/fd/5/tool", "/opt/tool-1.2", "tool"),
+        ("/dev/fd/5/7", "/usr/bin/busybox", "7"),
+        ("/dev/fd/5", None, None),
+        ("/proc/self/exe", None, None),
+        ("/dev/fd/5", "/opt/7", "7"),
+        ("/opt/fd/5", "/usr/bin/git", "5"),
+        ("exe", "/usr/bin/git", "exe"),
+        (None, "/usr/bin/git", None),
+        (None, None, None),
+    ],
+)
+def test_program_is_named_by_its_path_unless_that_names_a_descriptor(
+    path: str | None, executable: str | None, name: str | None
+) -> None:
+    assert program_name(path, executable) == name

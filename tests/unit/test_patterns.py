@@ -1,0 +1,514 @@
+"""Every form of a pattern, and the three outcomes of a match."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fakes import record, script
+
+from pytest_execprobe import ANY, ExecRecord, subtree
+from pytest_execprobe.patterns import Side, any_match, compile_all, compile_pattern, either
+
+
+def match(pattern: object, subject: ExecRecord, side: Side = Side.EITHER) -> bool | None:
+    return compile_pattern(pattern).match(subject, side)  # type: ignore[arg-type]
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    ("pattern", "program", "matches"),
+    [
+        ("git", "git", True),
+        ("git", "git-upload-pack", False),
+        ("git", "legit", False),
+        ("git", "Git", False),
+        ("GIT*", "git", False),
+        ("git*", "git-upload-pack", True),
+        ("python3*", "python3", True),
+        ("python3*", "python3.12", True),
+        ("python3*", "python2", False),
+        ("python3.?", "python3.9", True),
+        ("python3.?", "python3.12", False),
+        ("gcc-1[0-3]", "gcc-12", True),
+        ("gcc-1[!0-3]", "gcc-12", False),
+        ("*", "anything", True),
+        ("memfd:*", "memfd:payload", True),
+        ("foo:bar", "foo:bar", True),
+        ("a.c", "abc", False),
+        ("git*", "git\nclone", True),
+        ("git", "git\n", False),
+    ],
+)
+def test_name_is_a_case_sensitive_glob_over_all_of_the_name(pattern: str, program: str, matches: bool) -> None:
+    assert match(pattern, record(program)) is matches
+
+
+def test_name_says_nothing_of_folders() -> None:
+    assert match("bin", record("git", path="/usr/bin/git")) is False
+
+
+def test_name_of_a_link_is_the_links_and_not_its_targets() -> None:
+    applet = record("sh", path="/bin/sh", executable="/usr/bin/busybox")
+    assert match("sh", applet) is True
+    assert match("busybox", applet) is False
+
+
+def test_unread_name_is_undecided() -> None:
+    assert match("git", record(None, executable=None)) is None
+
+
+# ---- paths ----
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("/usr/bin/git", True),
+        ("/usr/bin/*", True),
+        ("/usr/*", True),
+        ("*/git", True),
+        ("/bin/git", False),
+        ("bin/git", False),
+        ("/USR/BIN/GIT", False),
+        ("/usr/bin/gi", False),
+        ("/usr/bin/git/", False),
+    ],
+)
+def test_path_is_a_glob_whose_star_crosses_slashes(pattern: str, matches: bool) -> None:
+    assert match(pattern, record("git", path="/usr/bin/git")) is matches
+
+
+def test_relative_path_matches_as_it_was_executed() -> None:
+    assert match("./configure", record("configure", path="./configure", executable="/src/configure")) is True
+
+
+LINK = ("python", "/venv/bin/python", "/usr/bin/python3.11")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "to_find", "to_allow"),
+    [
+        ("/venv/bin/*", True, False),
+        ("/usr/bin/*", True, True),
+        ("/opt/*", False, False),
+        ("*/python*", True, True),
+    ],
+)
+def test_path_or_executable_is_enough_to_forbid_and_the_executable_must_match_to_allow(
+    pattern: str, to_find: bool, to_allow: bool
+) -> None:
+    program, path, executable = LINK
+    linked = record(program, path=path, executable=executable)
+    assert match(pattern, linked) is to_find
+    assert match(pattern, linked, Side.ALLOW) is to_allow
+
+
+@pytest.mark.parametrize(("pattern", "to_find", "to_allow"), [("/venv/bin/*", True, True), ("/usr/bin/*", None, None)])
+def test_path_without_a_known_executable(pattern: str, to_find: bool | None, to_allow: bool | None) -> None:
+    unresolved = record("python", path="/venv/bin/python", executable=None)
+    assert match(pattern, unresolved) is to_find
+    assert match(pattern, unresolved, Side.ALLOW) is to_allow
+
+
+def test_executable_alone_decides_to_allow_even_where_the_path_is_unread() -> None:
+    unread = record("git", path=None, executable="/usr/bin/git")
+    assert match("/usr/bin/git", unread, Side.ALLOW) is True
+    assert match("/opt/*", unread, Side.ALLOW) is False
+    assert match("/opt/*", unread) is None
+
+
+def test_allow_side_reaches_into_lists_and_subtrees() -> None:
+    program, path, executable = LINK
+    linked = record(program, "-m", "pip", path=path, executable=executable)
+    below = record("git", parent=linked)
+    for pattern in (["/venv/bin/python", "-m"], subtree("/venv/bin/python")):
+        assert match(pattern, linked) is True
+        assert match(pattern, linked, Side.ALLOW) is False
+    assert match(subtree("/venv/bin/python"), below) is True
+    assert match(subtree("/venv/bin/python"), below, Side.ALLOW) is False
+
+
+# ---- regular expressions ----
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("re:push", True),
+        ("re:^/usr/bin/git push", True),
+        ("re:origin 'my branch'$", True),
+        ("re:PUSH", False),
+        ("re:^git", False),
+        (re.compile("git (push|pull)"), True),
+        (re.compile("PUSH", re.IGNORECASE), True),
+        (re.compile("PUSH"), False),
+    ],
+)
+def test_regular_expression_searches_the_shell_quoted_command_line(pattern: object, matches: bool) -> None:
+    assert match(pattern, record("git", "push", "origin", "my branch")) is matches
+
+
+def test_regular_expression_string_keeps_colons_and_slashes() -> None:
+    fetched = record("curl", "https://example.org/a:b")
+    assert match("re:https://example", fetched) is True
+    assert match("re:a:b", fetched) is True
+
+
+def test_regular_expression_sees_a_script_and_not_its_interpreter() -> None:
+    released = script("v1.2")
+    assert match("re:^/opt/tools/release.sh v1.2$", released) is True
+    assert match("re:/bin/sh", released) is False
+
+
+# ---- arguments ----
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        (["git"], True),
+        (["git", "push"], True),
+        (("git", "push"), True),
+        (["git", "push", "origin"], True),
+        (["git", "push", "origin", "main"], True),
+        (["git", "push", "origin", "main", "tags"], False),
+        (["git", "origin"], False),
+        (["git", "pus"], False),
+        (["git", "p*"], False),
+        (["git", "PUSH"], False),
+        (["gi?", "push"], True),
+        (["*", "push"], True),
+        (["/usr/bin/git", "push"], True),
+        (["/opt/*", "push"], False),
+        (["git", ANY], True),
+        (["git", ANY, "origin"], True),
+        (["git", ANY, "upstream"], False),
+        (["git", ANY, ANY, ANY], True),
+        (["git", ANY, ANY, ANY, ANY], False),
+        ([ANY, "push"], True),
+        ([ANY, "pull"], False),
+        ("argv:git", True),
+        ("argv:git push", True),
+        ("argv:git pull", False),
+        ("argv:git * origin", True),
+        ("argv:git * upstream", False),
+        ("argv:* push", True),
+        ("argv:/usr/bin/git push", True),
+    ],
+)
+def test_list_is_the_program_and_then_its_next_arguments(pattern: object, matches: bool) -> None:
+    assert match(pattern, record("git", "push", "origin", "main")) is matches
+
+
+def test_argv_string_is_split_like_a_shells() -> None:
+    committed = record("git", "commit", "-m", "two words", "")
+    assert match("argv:git commit -m 'two words'", committed) is True
+    assert match("argv:git commit -m two words", committed) is False
+    assert match(["git", "commit", "-m", "two words", ""], committed) is True
+
+
+def test_literal_star_argument_is_no_wildcard_in_a_list() -> None:
+    assert match(["ls", "*"], record("ls", "file")) is False
+    assert match(["ls", "*"], record("ls", "*")) is True
+
+
+def test_argv_zero_is_not_an_argument() -> None:
+    renamed = record("busybox", argv=("sh", "-c", "true"))
+    assert match(["busybox", "-c"], renamed) is True
+    assert match(["busybox", "sh"], renamed) is False
+
+
+def test_program_without_arguments() -> None:
+    assert match(["git"], record("git")) is True
+    assert match(["git", ANY], record("git")) is False
+    assert match(["git"], record("git", argv=("",))) is True
+
+
+# ---- scripts ----
+
+
+@pytest.mark.parametrize(
+    ("subject", "arguments"),
+    [
+        (record("git", "push"), ("push",)),
+        (record("git"), ()),
+        (record("git", argv=None), None),
+        (script("v1.2", "--dry-run"), ("v1.2", "--dry-run")),
+        (script(), ()),
+        (script("v1.2", shebang=("/bin/sh",)), ("v1.2",)),
+        (script("v1.2", shebang=("/usr/bin/env", "-S python3 -u")), ("v1.2",)),
+        (script("/opt/tools/release.sh"), ("/opt/tools/release.sh",)),
+    ],
+)
+def test_arguments_leave_out_argv_zero_and_an_interpreters_part(
+    subject: ExecRecord, arguments: tuple[str, ...] | None
+) -> None:
+    assert subject.arguments == arguments
+
+
+def test_scripts_match_by_their_own_name_and_arguments() -> None:
+    released = script("v1.2")
+    assert match("release.sh", released) is True
+    assert match("sh", released) is False
+    assert match("/opt/tools/*", released) is True
+    assert match("/usr/bin/dash", released) is True
+    assert match(["release.sh", "v1.2"], released) is True
+    assert match(["release.sh", "-e"], released) is False
+
+
+# ---- subtrees ----
+
+SHELL = record("sh", "-c", "git push")
+PUSH = record("git", "push", parent=SHELL)
+SSH = record("ssh", "host", parent=PUSH)
+OTHER = record("curl")
+
+
+@pytest.mark.parametrize("form", [subtree("git"), "subtree:git"], ids=["subtree()", "string"])
+def test_subtree_is_the_program_and_everything_below_it(form: object) -> None:
+    assert [match(form, subject) for subject in (SHELL, PUSH, SSH, OTHER)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [subtree(["git", "push"]), subtree(re.compile("git push")), "subtree:argv:git push", "subtree:re:git push$"],
+    ids=repr,
+)
+def test_subtree_of_any_other_form(form: object) -> None:
+    assert match(form, SSH) is True
+    assert match(form, record("ssh", parent=record("git", "pull"))) is False
+
+
+def test_subtrees_nest() -> None:
+    assert match(subtree(subtree("git")), SSH) is True
+    assert match("subtree:subtree:git", SSH) is True
+    assert match(subtree(subtree("git")), SHELL) is False
+
+
+def test_what_a_program_becomes_in_its_own_process_is_below_it() -> None:
+    env = record("env", "python3")
+    python = record("python3", previous=env)
+    child = record("git", parent=python)
+    assert [match(subtree("env"), subject) for subject in (env, python, child)] == [True, True, True]
+    assert match(subtree("python3"), env) is False
+
+
+def test_subtree_with_a_lost_ancestor_is_undecided_unless_it_matches_below_that() -> None:
+    orphan = record("git", lineage_lost=True)
+    child = record("ssh", parent=orphan)
+    assert match(subtree("make"), child) is None
+    assert match(subtree("git"), child) is True
+    assert match(subtree("ssh"), orphan) is None
+    assert match("make", orphan) is False
+
+
+# ---- what is not known ----
+
+CUT = record("git", "push", "origin", "ma", truncated=True)  # the last argument may go on, and others follow
+UNREAD = record("git", argv=None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("git", True),
+        ("curl", False),
+        ("/usr/bin/git", True),
+        (["git", "push"], True),
+        (["git", "push", "origin"], True),
+        (["git", "push", "origin", "main"], None),
+        (["git", "push", "origin", "ma"], None),
+        (["git", "push", "origin", "next"], False),
+        (["git", "push", "origin", "m"], False),
+        (["git", "push", "origin", ANY], True),
+        (["git", "push", "origin", ANY, "x"], None),
+        (["git", "push", "upstream", "main", "x"], False),
+        (["git", "pull"], False),
+        (["curl", "push", "origin", "main", "x"], False),
+        ("re:git push", True),
+        ("re:^/usr/bin/git push origin", True),
+        ("re:--force", None),
+        ("re:main$", None),
+        ("re:push origin$", None),
+        (subtree(["git", "push", "origin", "main"]), None),
+    ],
+    ids=str,
+)
+def test_cut_argv_decides_what_stands_before_the_cut(pattern: object, matches: bool | None) -> None:
+    assert match(pattern, CUT) is matches
+
+
+@pytest.mark.parametrize("pattern", ["re:origin ma", "re:origin(?! main)", "re:origin(?= main)", r"re:ma\b"])
+def test_what_follows_a_cut_can_change_a_regular_expressions_match(pattern: str) -> None:
+    # "ma" may go on as "main" or as "ma in", which would be quoted.
+    assert match(pattern, CUT) is None
+
+
+def test_cut_first_argument_leaves_the_path_known() -> None:
+    cut = record("git", "x" * 100, truncated=True)
+    assert match("re:^/usr/bin/git", cut) is True
+    assert match("re:^/usr/bin/git$", cut) is not True
+
+
+def test_argv_cut_before_any_argument_is_complete() -> None:
+    cut = record("git", truncated=True)
+    assert match(["git"], cut) is True
+    assert match(["git", ANY], cut) is None
+    assert match(["git", "push"], cut) is None
+    assert match(["curl", "push"], cut) is False
+
+
+def test_end_of_a_cut_command_line_is_never_certain() -> None:
+    assert match(re.compile("push$"), record("git", "push", "x", truncated=True)) is None
+    assert match(re.compile(r"push\Z"), record("git", "push", "x", truncated=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("git", True),
+        (["git"], True),
+        (["git", ANY], None),
+        (["git", "push"], None),
+        (["curl", "push"], False),
+        ("re:push", None),
+        ("re:--force", None),
+    ],
+    ids=str,
+)
+def test_unread_argv(pattern: object, matches: bool | None) -> None:
+    assert match(pattern, UNREAD) is matches
+
+
+@pytest.mark.parametrize(
+    ("matches", "result"),
+    [((), False), ((False, None), None), ((None, True), True), ((False, False), False), ((True, False), True)],
+)
+def test_three_valued_or(matches: tuple[bool | None, ...], result: bool | None) -> None:
+    assert either(*matches) is result
+
+
+def test_any_of_several_patterns() -> None:
+    patterns = compile_all(["curl", ["git", "push", "origin", "main"]], "deny")
+    assert any_match(patterns, OTHER) is True
+    assert any_match(patterns, CUT) is None
+    assert any_match(patterns, SSH) is False
+    assert any_match([], OTHER) is False
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        "   ",
+        "re:",
+        "argv:",
+        "argv:  ",
+        "argv:''",
+        "subtree:",
+        "subtree:re:",
+        "subtree: ",
+        [],
+        (),
+        [""],
+        ("", "push"),
+        re.compile(""),
+    ],
+    ids=repr,
+)
+def test_empty_pattern_is_a_value_error(pattern: object) -> None:
+    with pytest.raises(ValueError, match="empty pattern"):
+        compile_pattern(pattern)  # type: ignore[arg-type]
+
+
+def test_empty_subtree_is_a_value_error_at_once() -> None:
+    with pytest.raises(ValueError, match="empty pattern"):
+        subtree("")
+
+
+@pytest.mark.parametrize("pattern", ["re:(", "re:[a-", "subtree:re:*", "argv:git 'push"])
+def test_malformed_pattern_is_a_value_error_that_shows_it(pattern: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(pattern.rpartition(":")[2])):
+        compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        None,
+        42,
+        True,
+        b"git",
+        re.compile(b"git"),
+        {"git"},
+        frozenset({"git"}),
+        {"git": 2},
+        ...,
+        ANY,
+        ["git", 42],
+        ["git", b"push"],
+        ["git", None],
+        [42],
+        [b"git"],
+        [re.compile("git")],
+    ],
+    ids=repr,
+)
+def test_other_types_are_a_type_error(pattern: object) -> None:
+    with pytest.raises(TypeError):
+        compile_pattern(pattern)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pattern", [None, 42, b"git", re.compile(b"git"), ["git", 42]], ids=repr)
+def test_subtree_of_another_type_is_a_type_error_at_once(pattern: object) -> None:
+    with pytest.raises(TypeError):
+        subtree(pattern)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("patterns", ["git", b"git", "", 42, None, re.compile("git"), subtree("git")], ids=repr)
+def test_list_of_patterns_is_no_bare_pattern(patterns: object) -> None:
+    with pytest.raises(TypeError, match="deny"):
+        compile_all(patterns, "deny")  # type: ignore[arg-type]
+
+
+def test_list_of_patterns_may_be_any_iterable() -> None:
+    texts = [str(pattern) for pattern in compile_all((name for name in ("git", "curl")), "allow")]
+    assert texts == ["git", "curl"]
+    assert compile_all([], "allow") == []
+
+
+def test_list_of_patterns_names_the_way_out() -> None:
+    with pytest.raises(TypeError, match=re.escape("allow=['git']")):
+        compile_all("git", "allow")
+
+
+# ---- how they read in messages ----
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("git", "git"),
+        ("/opt/*", "/opt/*"),
+        ("re:git push", "re:git push"),
+        (re.compile("git push"), "re:git push"),
+        (["git", "push", ANY, "two words"], "argv:git push * 'two words'"),
+        ("argv:git push", "argv:git push"),
+        (subtree("git"), "subtree:git"),
+        (subtree(["git", "push"]), "subtree:argv:git push"),
+        ("subtree:git", "subtree:git"),
+    ],
+)
+def test_text_of_a_pattern_is_its_string_form(pattern: object, text: str) -> None:
+    assert str(compile_pattern(pattern)) == text  # type: ignore[arg-type]
+
+
+def test_any_and_subtree_have_a_readable_repr() -> None:
+    assert repr(ANY) == "ANY"
+    assert repr(subtree("git")) == "subtree(git)"

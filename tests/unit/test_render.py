@@ -1,0 +1,392 @@
+"""The texts that users see, to the letter."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from textwrap import dedent
+
+import pytest
+from fakes import FixedWindow, log_of, record, script
+
+from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, subtree
+from pytest_execprobe.attribution import Evidence, Owner, Timeline
+from pytest_execprobe.events import Batch, Blind
+from pytest_execprobe.render import Style
+
+
+def text(block: str) -> str:
+    return dedent(block).strip("\n")
+
+
+def failure(check: Callable[..., None], *args: object, **kwargs: object) -> str:
+    with pytest.raises(AssertionError) as caught:
+        check(*args, **kwargs)
+    return str(caught.value)
+
+
+def undecided(check: Callable[..., object], *args: object, **kwargs: object) -> str:
+    with pytest.raises(IncompleteLogError) as caught:
+        check(*args, **kwargs)
+    return str(caught.value)
+
+
+def fetch_and_curl() -> tuple[ExecRecord, ExecRecord]:
+    git = record("git", "fetch", pid=41207, at=12_400_000)
+    curl = record("curl", "-sS", "https://example.org", pid=41209, at=31_000_000, parent=git)
+    return git, curl
+
+
+def many(n: int, marked: int = 0) -> list[ExecRecord]:
+    """So many gits, the last of them curl."""
+    names = ["git"] * (n - marked) + ["curl"] * marked
+    return [record(name, str(at), pid=500 + at, at=at * 1_000_000) for at, name in enumerate(names, 1)]
+
+
+# ---- a failing assertion ----
+
+
+def test_failure() -> None:
+    assert failure(log_of(*fetch_and_curl()).assert_not_ran, "curl") == text(
+        """
+        curl must not run, but it ran once
+          #    +ms    pid  parent  argv
+          1   12.4  41207  pytest  /usr/bin/git fetch
+        > 2   31.0  41209  #1      /usr/bin/curl -sS https://example.org
+          2 execs in the call phase, 0 lost
+        """
+    )
+
+
+def test_failure_with_q_is_its_headline() -> None:
+    subject = log_of(*fetch_and_curl(), verbosity=-1)
+    assert failure(subject.assert_not_ran, "curl") == "curl must not run, but it ran once"
+
+
+TWELVE = """
+curl must not run, but it ran 2 times
+  #     +ms    pid  parent  argv
+  1     1.0    501  pytest  /usr/bin/git 1
+  2     2.0    502  pytest  /usr/bin/git 2
+  3     3.0    503  pytest  /usr/bin/git 3
+  4     4.0    504  pytest  /usr/bin/git 4
+  5     5.0    505  pytest  /usr/bin/git 5
+  6     6.0    506  pytest  /usr/bin/git 6
+  7     7.0    507  pytest  /usr/bin/git 7
+  8     8.0    508  pytest  /usr/bin/git 8
+{rows}
+> 11   11.0    511  pytest  /usr/bin/curl 11
+> 12   12.0    512  pytest  /usr/bin/curl 12
+  12 execs in the call phase, 0 lost
+"""
+
+
+def test_failure_shows_ten_rows_and_keeps_the_offending_ones() -> None:
+    message = failure(log_of(*many(12, marked=2)).assert_not_ran, "curl")
+    assert message == text(TWELVE.format(rows="  … 2 more (all with -vv)"))
+
+
+def test_failure_with_vv_shows_all_rows() -> None:
+    message = failure(log_of(*many(12, marked=2), verbosity=2).assert_not_ran, "curl")
+    rows = "  9     9.0    509  pytest  /usr/bin/git 9\n  10   10.0    510  pytest  /usr/bin/git 10"
+    assert message == text(TWELVE.format(rows=rows))
+
+
+def test_ten_rows_are_shown_whole() -> None:
+    assert "more" not in failure(log_of(*many(10)).assert_not_ran, "git")
+    assert "… 1 more" in failure(log_of(*many(11)).assert_not_ran, "git")
+
+
+def test_offending_rows_are_ten_at_most_too() -> None:
+    lines = failure(log_of(*many(40, marked=30)).assert_not_ran, "curl").splitlines()
+    assert sum(line.startswith(">") for line in lines) == 10
+    assert lines[-1] == "  40 execs in the call phase, 0 lost"
+    assert sum(int(line.split()[1]) for line in lines if line.startswith("  …")) == 30
+
+
+def test_long_command_lines_are_cut_unless_vv() -> None:
+    long = record("git", "x" * 300)
+    row = failure(log_of(long).assert_nothing_ran).splitlines()[2]
+    assert row.endswith("xxx…")
+    assert len(row) < 200
+    assert "x" * 300 in failure(log_of(long, verbosity=2).assert_nothing_ran)
+
+
+def test_columns_grow_with_what_is_in_them() -> None:
+    parent = record("a-program-of-an-earlier-test")
+    subject = log_of(record("git", pid=4194304, at=123_456_789_000, parent=parent), record("sh", pid=7, at=1_000_000))
+    assert failure(subject.assert_nothing_ran) == text(
+        """
+        nothing must run, but git, sh ran
+          #       +ms      pid  parent                        argv
+        > 1  123456.8  4194304  a-program-of-an-earlier-test  /usr/bin/git
+        > 2       1.0        7  pytest                        /usr/bin/sh
+          2 execs in the call phase, 0 lost
+        """
+    )
+
+
+def test_nothing_to_show() -> None:
+    assert failure(log_of().assert_ran, "git") == text(
+        """
+        git must run, but it did not run
+          0 execs in the call phase, 0 lost
+        """
+    )
+
+
+def test_certain_failure_of_an_incomplete_log_says_that_it_is_incomplete() -> None:
+    known = failure(log_of(record("curl"), lost=2).assert_not_ran, "curl")
+    assert known.splitlines()[-1] == "  1 exec in the call phase, 2 lost"
+    unknown = failure(log_of(record("curl"), unknown="it died").assert_not_ran, "curl")
+    assert unknown.splitlines()[-1] == "  1 exec in the call phase, an unknown number lost"
+
+
+@pytest.mark.parametrize(
+    ("check", "args", "headline"),
+    [
+        ("assert_nothing_ran", (), "nothing must run, but git, gpg ran"),
+        ("assert_ran", ("curl",), "curl must run, but it did not run"),
+        ("assert_not_ran", ("git",), "git must not run, but it ran 2 times"),
+        ("assert_only_ran", ("gpg", subtree("sh")), "only gpg, subtree:sh may run, but git ran"),
+        ("assert_count", (2,), "2 execs expected, but 3 ran"),
+        ("assert_count", (1, "git"), "git must run once, but it ran 2 times"),
+        ("assert_at_most", (2,), "at most 2 execs allowed, but 3 ran"),
+        ("assert_at_most", (1,), "at most 1 exec allowed, but 3 ran"),
+        ("assert_at_most", (1, "git"), "git may run at most once, but it ran 2 times"),
+        ("assert_at_least", (4,), "at least 4 execs expected, but 3 ran"),
+        ("assert_at_least", (3, "git"), "git must run at least 3 times, but it ran 2 times"),
+        ("assert_order", ("gpg", "sh"), "gpg, then sh must run in this order, but sh did not run after #2"),
+        ("assert_order", ("sh", "git"), "sh, then git must run in this order, but sh did not run"),
+        ("assert_sequence", ("git", "gpg"), "exactly git, gpg must run, in this order, but #3 git ran after them"),
+        ("assert_sequence", ("git", "sh", "git"), "exactly git, sh, git must run, in this order, but #2 is gpg"),
+        ("assert_sequence", ("git", "gpg", "git", "sh"), "but 3 execs ran, not 4"),
+        ("assert_sequence", (frozenset({"gpg", "git"}),), "exactly {git, gpg} must run"),
+        ("assert_sequence", (), "exactly nothing must run"),
+    ],
+)
+def test_headlines_say_what_was_asked_and_what_happened(check: str, args: tuple[object, ...], headline: str) -> None:
+    subject = log_of(record("git", "tag"), record("gpg"), record("git", "push"))
+    assert headline in failure(getattr(subject, check), *args).splitlines()[0]
+
+
+def test_many_programs_are_not_all_named() -> None:
+    subject = log_of(*(record(f"p{number}") for number in range(9)))
+    assert failure(subject.assert_nothing_ran).splitlines()[0] == "nothing must run, but p0, p1, p2 and 6 more ran"
+
+
+def test_only_the_offending_rows_are_marked() -> None:
+    lines = failure(log_of(record("git"), record("curl"), record("git")).assert_only_ran, "git").splitlines()
+    assert [line.startswith(">") for line in lines[2:5]] == [False, True, False]
+
+
+# ---- rows ----
+
+
+def test_parents_are_rows_or_pytest_or_names_or_unknown() -> None:
+    earlier = record("pool", pid=300)
+    shell = record("sh", "-c", "env git push", pid=301, at=1_000_000)
+    env = record("env", "git", "push", pid=302, at=2_000_000, parent=shell)
+    git = record("git", "push", pid=302, at=3_000_000, parent=shell, previous=env)
+    worker = record("worker", pid=303, at=4_000_000, parent=earlier)
+    orphan = record("orphan", pid=304, at=5_000_000, lineage_lost=True)
+    assert log_of(shell, env, git, worker, orphan).tree() == (
+        "  #    +ms    pid  parent  argv\n"
+        "  1    1.0    301  pytest  /usr/bin/sh -c 'env git push'\n"
+        "  2    2.0    302  #1      /usr/bin/env git push\n"
+        "  3    3.0    302  #1      /usr/bin/git push  (was env)\n"
+        "  4    4.0    303  pool    /usr/bin/worker\n"
+        "  5    5.0    304  ?       /usr/bin/orphan\n"
+        "  5 execs in the call phase, 0 lost"
+    )
+
+
+def test_tree_shows_all_whatever_the_verbosity() -> None:
+    assert log_of(*many(30), verbosity=-1).tree() == log_of(*many(30), verbosity=2).tree()
+    assert len(log_of(*many(30)).tree().splitlines()) == 32
+
+
+def test_parent_beyond_the_shown_rows_is_still_its_row() -> None:
+    records = many(11)
+    records.append(record("curl", parent=records[10]))
+    lines = failure(log_of(*records).assert_not_ran, "curl").splitlines()
+    assert "#11" in next(line for line in lines if line.startswith("> 12"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        (record("git", "commit", "-m", "two words"), "/usr/bin/git commit -m 'two words'"),
+        (record("git", ""), "/usr/bin/git ''"),
+        (record("git", "add", "fil", truncated=True), "/usr/bin/git add fil …"),
+        (record("git", argv=None), "/usr/bin/git …"),
+        (record(None, argv=("git", "push"), executable=None), "? push"),
+        (script("v1.2"), "/opt/tools/release.sh v1.2"),
+    ],
+)
+def test_command_lines(subject: ExecRecord, shown: str) -> None:
+    assert failure(log_of(subject).assert_nothing_ran).splitlines()[2].endswith(f"  {shown}")
+
+
+# ---- nothing that a program is called reaches the terminal raw ----
+
+NASTY = [
+    "\x1b[2J",
+    "\x1b]0;title\x07",
+    "a\nb",
+    "a\rb",
+    "\x00",
+    "\x7f",
+    "\x9b31m",
+    "\udcff",
+    "\u202e",
+    "\u200b",
+    "\ufeff",
+]
+
+
+def is_clean(message: str) -> bool:
+    return not any(unicodedata.category(char)[0] == "C" for char in message.replace("\n", ""))
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=ascii)
+@pytest.mark.parametrize("verbosity", [-1, 0, 2])
+def test_arguments_reach_the_terminal_escaped(nasty: str, verbosity: int) -> None:
+    subject = log_of(record("git", nasty), verbosity=verbosity)
+    message = failure(subject.assert_nothing_ran)
+    assert is_clean(message)
+    assert len(message.splitlines()) == (1 if verbosity < 0 else 4)
+    message.encode("utf-8")
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=ascii)
+@pytest.mark.parametrize("verbosity", [-1, 0])
+def test_program_names_reach_the_terminal_escaped(nasty: str, verbosity: int) -> None:
+    parent = record(nasty)
+    subject = log_of(record(nasty, parent=parent, previous=parent), verbosity=verbosity)
+    for check in (
+        lambda: subject.assert_nothing_ran(),
+        lambda: subject.assert_only_ran("git"),
+        lambda: subject.assert_sequence("git"),
+    ):
+        message = failure(check)
+        assert is_clean(message)
+        assert len(message.splitlines()) == (1 if verbosity < 0 else 4)
+        message.encode("utf-8")
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=ascii)
+def test_tree_and_repr_reach_the_terminal_escaped(nasty: str) -> None:
+    subject = record(nasty, nasty)
+    assert is_clean(log_of(subject).tree())
+    assert is_clean(repr(subject))
+    assert "\n" not in repr(subject)
+
+
+def test_escapes_tell_which_byte_it_was() -> None:
+    assert r"\x1b[31m \udcff" in failure(log_of(record("git", "\x1b[31m", "\udcff")).assert_nothing_ran).replace(
+        "'", ""
+    )
+
+
+def test_text_in_other_scripts_is_left_alone() -> None:
+    assert "grüße 世界" in failure(log_of(record("git", "grüße 世界")).assert_nothing_ran)
+
+
+# ---- what can't be decided ----
+
+
+def test_undecided_because_of_a_full_buffer() -> None:
+    subject = log_of(*fetch_and_curl(), lost=3)
+    assert undecided(subject.assert_not_ran, "wget") == text(
+        """
+        cannot tell whether wget ran: 3 execs missing from the log
+          why   3 execs found the perf buffer full: raise --execprobe-buffer-pages, or give the helper a CPU
+          #    +ms    pid  parent  argv
+          1   12.4  41207  pytest  /usr/bin/git fetch
+          2   31.0  41209  #1      /usr/bin/curl -sS https://example.org
+          2 execs in the call phase, 3 lost
+        """
+    )
+
+
+def test_undecided_for_an_unknown_number() -> None:
+    subject = log_of(lost=1, unknown="the probe helper was lost: it died. The next test gets a new one")
+    assert undecided(lambda: subject.programs) == text(
+        """
+        cannot tell what ran: an unknown number of execs is missing from the log
+          why   the probe helper was lost: it died. The next test gets a new one
+          why   1 exec found the perf buffer full: raise --execprobe-buffer-pages, or give the helper a CPU
+          0 execs in the call phase, an unknown number lost
+        """
+    )
+
+
+def test_undecided_because_argv_was_cut() -> None:
+    subject = log_of(record("git"), record("git", "add", "file", truncated=True, pid=500, at=1_000_000))
+    message = undecided(subject.assert_not_ran, "re:file-42")
+    assert message.splitlines()[:2] == [
+        "cannot tell whether re:file-42 ran: what would tell was not recorded",
+        "  why   argv of #2 is longer than what is kept (16 KiB): match on the program's name",
+    ]
+
+
+def test_undecided_with_q_is_its_headline() -> None:
+    subject = log_of(*fetch_and_curl(), lost=1, verbosity=-1)
+    assert undecided(subject.assert_not_ran, "wget") == "cannot tell whether wget ran: 1 exec missing from the log"
+
+
+@pytest.mark.parametrize(
+    ("check", "args", "question"),
+    [
+        ("assert_nothing_ran", (), "whether nothing ran"),
+        ("assert_ran", ("curl",), "whether curl ran"),
+        ("assert_only_ran", ("git", "gpg"), "whether only git, gpg ran"),
+        ("assert_count", (2,), "whether 2 execs ran"),
+        ("assert_at_most", (1,), "whether at most 1 exec ran"),
+        ("assert_at_least", (2, "git"), "whether git ran at least 2 times"),
+        ("assert_order", ("git", "gpg"), "whether git, then gpg ran in this order"),
+        ("assert_sequence", ("git", "gpg"), "whether exactly git, gpg ran, in this order"),
+    ],
+)
+def test_undecided_question_is_what_was_asked(check: str, args: tuple[object, ...], question: str) -> None:
+    records = [] if check == "assert_nothing_ran" else [record("git")]
+    message = undecided(getattr(log_of(*records, unknown="it died"), check), *args)
+    assert message.startswith(f"cannot tell {question}: ")
+
+
+def test_lost_ancestor_is_given_as_the_reason() -> None:
+    message = undecided(log_of(record("git"), record("ssh", lineage_lost=True)).assert_only_ran, "git", subtree("git"))
+    assert "  why   " in message
+    assert "#2" in message
+
+
+def _told_by(*events: Blind, **batch: int) -> ExecLog:
+    timeline, test = Timeline(), Owner("test_a", is_test=True, began=0)
+    timeline.open(test, "call", 0)
+    timeline.add(Batch(events, **{"complete_to": 100, **batch}))
+    return ExecLog(FixedWindow(timeline.evidence(0, 100, test)))
+
+
+@pytest.mark.parametrize(
+    ("subject", "why", "remedy"),
+    [
+        (_told_by(under_way=2), "2 execs were still under way", "--execprobe-timeout"),
+        (_told_by(unplaced=7, unplaced_from=10, unplaced_to=50), "7 records", "--execprobe-buffer-pages"),
+        (log_of(lost=1), "perf buffer full", "--execprobe-buffer-pages"),
+    ],
+    ids=["under way", "unplaced", "lost"],
+)
+def test_every_reason_says_what_to_change(subject: ExecLog, why: str, remedy: str) -> None:
+    message = undecided(subject.assert_not_ran, "curl")
+    reasons = [line for line in message.splitlines() if line.startswith("  why")]
+    assert any(why in reason for reason in reasons)
+    assert remedy in message
+
+
+def test_style_is_decided_by_verbosity_alone() -> None:
+    assert [Style(verbosity).rows for verbosity in (-2, -1, 0, 1, 2, 3)] == [0, 0, 10, 10, None, None]
+
+
+def test_empty_evidence_is_complete() -> None:
+    assert Evidence().missing == 0

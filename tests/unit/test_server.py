@@ -1,0 +1,670 @@
+"""The helper's server: a probe that a test plays, clients on socket pairs, and no privilege.
+
+Every wait is bounded by _PATIENCE, which only a failure reaches.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fakes import FakeProbe, kernel_record
+
+from pytest_execprobe.attribution import Timeline
+from pytest_execprobe.client import HelperSource
+from pytest_execprobe.events import Exec
+from pytest_execprobe.helper import server, wire
+
+_PATIENCE = 20.0
+WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
+
+
+class Client:
+    """One end of a connection, and what came over it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.settimeout(_PATIENCE)
+        self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
+        self._frames: list[wire.Frame] = []
+        self._requests = 0
+        self.root = 0
+
+    def send(self, type: int, fields: dict[str, Any] | None = None) -> int:
+        self._requests += 1
+        self.sock.sendall(wire.frame(type, self._requests, fields))
+        return self._requests
+
+    def receive(self) -> wire.Frame | None:
+        """The next frame, None once the server has hung up."""
+        while not self._frames:
+            try:
+                data = self.sock.recv(1 << 18)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self._frames += self._reader.feed(data)
+        return self._frames.pop(0)
+
+    def expect(self, type: int) -> wire.Frame:
+        frame = self.receive()
+        assert frame is not None, "the server has hung up"
+        assert frame.type == type, frame
+        return frame
+
+    def arm(self) -> Client:
+        self.expect(wire.WELCOME)
+        self.send(wire.CLAIM)
+        assert str(self.expect(wire.CLAIMED).json()["name"]).isalnum()
+        self.send(wire.ARM, {"fresh": True})
+        self.root = self.expect(wire.ARMED).json()["root"]
+        return self
+
+    def answer(self) -> tuple[list[tuple[bytes, bool]], dict[str, Any]]:
+        """The events up to the next SYNCED, and that."""
+        events: list[tuple[bytes, bool]] = []
+        while True:
+            frame = self.receive()
+            assert frame is not None, "the server has hung up"
+            if frame.type == wire.SYNCED:
+                return events, {"request": frame.request, **frame.json()}
+            assert frame.type == wire.EVENTS, frame
+            events += wire.split_events(frame.payload)
+
+    def sync(self, timeout: float = 0) -> tuple[list[tuple[bytes, bool]], dict[str, Any]]:
+        request = self.send(wire.SYNC, {"timeout": timeout})
+        events, done = self.answer()
+        assert done["request"] == request
+        return events, done
+
+    def pids(self) -> list[int]:
+        """Of the whole records that a synchronisation brings."""
+        events, _ = self.sync()
+        return [pid_of(record) for record, lost in events if not lost]
+
+
+def pid_of(record: bytes) -> int:
+    pid = wire.HEAD.unpack_from(record)[7]
+    assert isinstance(pid, int)
+    return pid
+
+
+def of(*roots: int, pid: int = 1, size: int = 0) -> bytes:
+    """A record of a process in these trees, with so many bytes of argv."""
+    return kernel_record(slots=[(root, 1, pid, 1) for root in roots], pid=pid, argv=b"x" * size)
+
+
+class Helper:
+    """A server in a thread, and the first client."""
+
+    def __init__(self, probe: FakeProbe) -> None:
+        self.probe = probe
+        here, there = socket.socketpair()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._address = "\0pytest-execprobe-test-" + secrets.token_hex(8)
+        self._listener.bind(self._address)
+        self._listener.listen(64)
+        self._listener.setblocking(False)
+        self.server = server.Server(probe, there, self._listener, WELCOME)  # type: ignore[arg-type]
+        self.first = Client(here)
+        self.clients = [self.first]
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.server.run()
+        except BaseException as error:
+            self.error = error
+            for client in self.server._clients:  # as when the process ends: nobody is to wait for it
+                client.sock.shutdown(socket.SHUT_RDWR)
+
+    def connect(self) -> Client:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(_PATIENCE)
+        sock.connect(self._address)
+        self.clients.append(Client(sock))
+        return self.clients[-1]
+
+    def has_ended(self) -> bool:
+        self._thread.join(_PATIENCE)
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        for client in reversed(self.clients):
+            client.sock.close()
+        ended = self.has_ended()
+        for left in list(self.server._clients):  # the process would have ended, and these with it
+            os.close(left.pidfd)
+            left.sock.close()
+        self.server._selector.close()
+        self._listener.close()
+        assert ended, "the server did not end with its first client"
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def probe() -> Iterator[FakeProbe]:
+    probe = FakeProbe()
+    yield probe
+    probe.close()
+
+
+@pytest.fixture
+def helper(probe: FakeProbe) -> Iterator[Helper]:
+    helper = Helper(probe)
+    yield helper
+    helper.stop()
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        os.sched_yield()
+    return True
+
+
+# ---- becoming a root ----
+
+
+def test_client_is_welcomed_and_becomes_a_root(helper: Helper, probe: FakeProbe) -> None:
+    frame = helper.first.expect(wire.WELCOME)
+    assert frame.json() == WELCOME
+    helper.first.send(wire.CLAIM)
+    name = helper.first.expect(wire.CLAIMED).json()["name"]
+    request = helper.first.send(wire.ARM, {"fresh": True})
+    armed = helper.first.expect(wire.ARMED)
+    assert armed.request == request
+    fields = armed.json()
+    assert probe.claims == {fields["root"]: name.encode()}
+    assert (fields["pid"], fields["unadopted"]) == (os.getpid(), 0)
+    assert 0 < fields["armed_at"] <= time.monotonic_ns()
+
+
+def test_each_root_has_a_number_and_a_name_of_its_own(helper: Helper, probe: FakeProbe) -> None:
+    roots = {helper.first.arm().root, helper.connect().arm().root, helper.connect().arm().root}
+    assert len(roots) == len(set(probe.claims.values())) == 3
+    assert 0 not in roots
+
+
+@pytest.mark.parametrize("type", [wire.SYNC, wire.WAIT, wire.ARM])
+def test_request_before_there_is_a_root_is_an_error_and_no_hanging(helper: Helper, type: int) -> None:
+    helper.first.expect(wire.WELCOME)
+    request = helper.first.send(type, {"timeout": 0})
+    refusal = helper.first.expect(wire.ERROR)
+    assert refusal.request == request
+    assert refusal.json()["reason"]
+
+
+def test_root_for_which_there_is_no_room_is_refused(helper: Helper, probe: FakeProbe) -> None:
+    probe.full = True
+    helper.first.expect(wire.WELCOME)
+    helper.first.send(wire.CLAIM)
+    helper.first.expect(wire.CLAIMED)
+    helper.first.send(wire.ARM, {"fresh": True})
+    assert "no room" in helper.first.expect(wire.ERROR).json()["reason"]
+    helper.first.send(wire.SYNC, {"timeout": 0})
+    helper.first.expect(wire.ERROR)
+
+
+# ---- answers ----
+
+
+def test_sync_brings_what_happened_once(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    record = of(client.root, pid=5)
+    probe.submit(record)
+    events, done = client.sync()
+    assert events == [(record, False)]
+    assert (done["under_way"], done["unplaced"]) == (0, 0)
+    assert client.sync()[0] == []
+
+
+def test_sync_is_complete_to_when_it_was_asked(helper: Helper) -> None:
+    client = helper.first.arm()
+    before = time.monotonic_ns()
+    _, done = client.sync()
+    assert before <= done["at"] <= time.monotonic_ns()
+
+
+def test_records_go_to_every_root_that_they_are_of_and_to_no_other(helper: Helper, probe: FakeProbe) -> None:
+    a, b, c = helper.first.arm(), helper.connect().arm(), helper.connect().arm()
+    probe.submit(of(a.root, pid=1), of(b.root, pid=2), of(a.root, b.root, pid=3), of(99, pid=4), of(pid=5))
+    assert a.pids() == [1, 3]
+    assert b.pids() == [2, 3]
+    assert c.pids() == []
+
+
+def test_sync_waits_for_execs_under_way_of_its_own_tree(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.entering = [(1, (a.root,))]
+    a.send(wire.SYNC, {"timeout": 600})
+    assert b.pids() == []  # is none of b's business
+    probe.submit(of(a.root, pid=7))
+    probe.entering = []
+    probe.ring()
+    events, done = a.answer()
+    assert [pid_of(record) for record, _ in events] == [7]
+    assert done["under_way"] == 0
+
+
+def test_sync_does_not_wait_for_execs_that_were_entered_after_it(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.entering = [(time.monotonic_ns() + 10**12, (client.root,))]
+    assert client.sync(timeout=600)[1]["under_way"] == 0
+
+
+def test_sync_whose_time_is_up_says_how_many_are_under_way(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.entering = [(1, (client.root,)), (2, (client.root, 99)), (3, (99,))]
+    assert client.sync(timeout=0)[1]["under_way"] == 2
+
+
+def test_wait_is_answered_by_news(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    client.send(wire.WAIT, {"timeout": 600})
+    probe.submit(of(99, pid=6))
+    probe.submit(of(client.root, pid=7))
+    events, done = client.answer()
+    assert [pid_of(record) for record, _ in events] == [7]
+    assert done["at"] == 0
+
+
+def test_wait_is_answered_at_once_by_what_is_there(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.submit(of(a.root, b.root, pid=7))
+    assert b.pids() == [7]
+    a.send(wire.WAIT, {"timeout": 600})
+    assert len(a.answer()[0]) == 1
+
+
+def test_wait_whose_time_is_up_is_answered_without_events(helper: Helper) -> None:
+    client = helper.first.arm()
+    client.send(wire.WAIT, {"timeout": 0})
+    assert client.answer() == ([], {"request": 3, "at": 0, "under_way": 0, "unplaced": 0, "unplaced_from": 0})
+
+
+def test_two_requests_in_one_packet(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.submit(of(client.root, pid=7))
+    client.sock.sendall(wire.frame(wire.SYNC, 50, {"timeout": 0}) + wire.frame(wire.SYNC, 51, {"timeout": 0}))
+    events, done = client.answer()
+    assert ([pid_of(record) for record, _ in events], done["request"]) == ([7], 50)
+    events, done = client.answer()
+    assert (events, done["request"]) == ([], 51)
+
+
+def test_whoever_asks_again_no_longer_waits_for_the_last_answer(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    client.sock.sendall(wire.frame(wire.WAIT, 50, {"timeout": 600}) + wire.frame(wire.SYNC, 51, {"timeout": 0}))
+    assert client.answer()[1]["request"] == 51
+    probe.submit(of(client.root, pid=7))
+    assert client.pids() == [7]
+
+
+def test_two_clients_wait_at_once(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    a.send(wire.WAIT, {"timeout": 600})
+    b.send(wire.WAIT, {"timeout": 600})
+    probe.submit(of(b.root, pid=2))
+    assert len(b.answer()[0]) == 1
+    probe.submit(of(a.root, pid=1))
+    assert len(a.answer()[0]) == 1
+
+
+# ---- losses ----
+
+
+def test_dropped_record_comes_as_its_head(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    head = of(a.root, pid=7)[: wire.HEAD.size]
+    probe.drop(head)
+    assert a.sync()[0] == [(head, True)]
+    assert a.sync()[0] == []
+    events, done = b.sync()
+    assert (events, done["unplaced"]) == ([], 0)
+
+
+def test_unlisted_loss_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.drop(unlisted=3)
+    assert [client.sync()[1]["unplaced"] for client in (a, b, a, b)] == [3, 3, 0, 0]
+
+
+def test_client_that_comes_after_a_loss_is_not_told_of_it(helper: Helper, probe: FakeProbe) -> None:
+    a = helper.first.arm()
+    probe.drop(unlisted=3)
+    assert a.sync()[1]["unplaced"] == 3
+    assert helper.connect().arm().sync()[1]["unplaced"] == 0
+
+
+def test_counters_that_do_not_add_up_are_a_loss(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.reconciles = False
+    assert client.sync()[1]["unplaced"] > 0
+    probe.reconciles = True
+    assert client.sync()[1]["unplaced"] == 0
+
+
+def registered(client: Client) -> HelperSource:
+    source = HelperSource(client.sock, os.getpid())
+    source.register(fresh=True, timeout=_PATIENCE)
+    return source
+
+
+def test_loss_poisons_every_window_in_which_it_can_have_been(helper: Helper, probe: FakeProbe) -> None:
+    source, timeline = registered(helper.first), Timeline()
+    timeline.add(source.sync(_PATIENCE))
+    start = time.monotonic_ns()
+    probe.drop(unlisted=3)
+    end = time.monotonic_ns() + 1
+    timeline.add(source.sync(_PATIENCE))
+    assert timeline.evidence(start, end, None).missing is None
+    after = time.monotonic_ns()
+    timeline.add(source.sync(_PATIENCE))
+    assert timeline.evidence(after, time.monotonic_ns(), None).missing == 0
+
+
+def test_loss_during_a_synchronisation_poisons_the_window_after_it(helper: Helper, probe: FakeProbe) -> None:
+    # It came after what the answer says it is complete to, and in no later answer is it told of again.
+    source, timeline, lost = registered(helper.first), Timeline(), []
+
+    def lose() -> None:
+        probe.on_reconcile = None
+        probe.drop(unlisted=3)
+        lost.append(time.monotonic_ns())
+
+    timeline.add(source.sync(_PATIENCE))
+    probe.on_reconcile = lose
+    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(_PATIENCE))
+    assert timeline.evidence(lost[0], lost[0] + 1, None).missing is None
+
+
+def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(helper: Helper, probe: FakeProbe) -> None:
+    # An exec is entered, another record is lost and told apart, and then the exec's record is lost and is not.
+    source, timeline = registered(helper.first), Timeline()
+    other = helper.connect().arm()
+    timeline.add(source.sync(_PATIENCE))
+    entered = time.monotonic_ns()
+    probe.drop(of(other.root)[: wire.HEAD.size])
+    assert [lost for _, lost in other.sync()[0]] == [True]
+    probe.drop(unlisted=1)
+    timeline.add(source.sync(_PATIENCE))
+    assert timeline.evidence(entered, entered + 1, None).missing is None
+
+
+def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: FakeProbe) -> None:
+    source, timeline = registered(helper.first), Timeline()
+    timeline.add(source.sync(_PATIENCE))
+    probe.drop(unlisted=3)
+    lost = time.monotonic_ns()
+    probe.submit(of(source.root))
+    timeline.add(source.wait(_PATIENCE))
+    timeline.add(source.sync(_PATIENCE))
+    assert timeline.evidence(lost, lost + 1, None).missing is None
+
+
+# ---- bounds ----
+
+
+def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 100_000)
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.submit(*(of(a.root, pid=pid, size=10_000) for pid in range(1, 31)))
+    assert b.pids() == []
+    events, done = a.sync()
+    assert [pid_of(record) for record, _ in events] == [*range(1, 31)]
+    assert [lost for _, lost in events] == sorted(lost for _, lost in events)
+    assert 5 <= sum(not lost for _, lost in events) <= 10
+    assert all(len(record) == wire.HEAD.size for record, lost in events if lost)
+    assert done["unplaced"] == 0
+
+
+def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 10_000)
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.submit(*(of(a.root, pid=pid, size=1_000) for pid in range(1, 501)))
+    assert b.pids() == []
+    events, done = a.sync()
+    assert sum(len(record) for record, _ in events) <= 2 * 10_000 + wire.HEAD.size
+    assert len(events) + done["unplaced"] == 500
+    assert a.sync()[1]["unplaced"] == 0
+
+
+def test_queue_is_empty_again_once_it_was_read(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 10_000)
+    client = helper.first.arm()
+    for _ in range(5):
+        probe.submit(*(of(client.root, size=5_000) for _ in range(5)))
+        client.sync()
+    probe.submit(of(client.root, pid=7))
+    assert client.pids() == [7]
+
+
+def test_full_queue_costs_the_other_roots_of_a_record_nothing(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 50_000)
+    a, b = helper.first.arm(), helper.connect().arm()
+    read: list[int] = []
+    for pid in range(1, 21):  # b reads as they come, a never does
+        probe.submit(of(a.root, b.root, pid=pid, size=10_000))
+        read += b.pids()
+    assert read == [*range(1, 21)]
+    events, _ = a.sync()
+    assert {lost for _, lost in events} == {False, True}
+
+
+def test_client_that_never_reads_costs_the_others_nothing(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.submit(*[of(a.root, size=15_000)] * 400)
+    a.send(wire.SYNC, {"timeout": 0})  # more than a socket holds, and it is never read
+    for pid in range(1, 20):
+        probe.submit(of(b.root, pid=pid), of(a.root, pid=pid))
+        assert b.pids() == [pid]
+    events = a.answer()[0] + a.sync()[0]
+    assert len(events) == 419
+    assert not any(lost for _, lost in events)
+
+
+def test_flood_of_requests_is_not_taken_in_while_its_answers_are_not_read(helper: Helper) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    a.sock.setblocking(False)
+    flood = wire.frame(wire.SYNC, 1, {"timeout": 0}) * 1000
+    sent = 0
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            sent += a.sock.send(flood[sent % len(flood) :])
+        except BlockingIOError:
+            # Full for now: for good, if the server has turned to another client since and it is full still.
+            b.sync()
+            b.sync()
+            try:
+                sent += a.sock.send(flood[sent % len(flood) :])
+            except BlockingIOError:
+                break
+        assert sent < 64 << 20
+        assert time.monotonic() < deadline
+    assert b.pids() == []
+    a.sock.settimeout(_PATIENCE)
+    for _ in range(sent // (len(flood) // 1000)):
+        a.answer()
+
+
+def test_flood_of_events_is_delivered_whole_to_who_reads(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.submit(*(of(client.root, pid=pid, size=pid % 500) for pid in range(1, 20_001)))
+    assert client.pids() == [*range(1, 20_001)]
+
+
+# ---- peers ----
+
+
+def test_client_of_another_user_is_hung_up_on(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper.first.arm()
+    real = wire.credentials
+    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], os.geteuid() + 4242, 4242))
+    stranger = helper.connect()
+    while (frame := stranger.receive()) is not None:
+        assert frame.type == wire.WELCOME
+    assert helper.first.pids() == []
+
+
+def test_stranger_is_never_made_a_root(helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper.first.arm()
+    real = wire.credentials
+    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], os.geteuid() + 4242, 4242))
+    stranger = helper.connect()
+    try:
+        stranger.send(wire.CLAIM)
+        while (frame := stranger.receive()) is not None:
+            assert frame.type != wire.CLAIMED
+    except OSError:
+        pass  # it has hung up already
+    assert list(probe.claims) == [helper.first.root]
+
+
+@pytest.mark.parametrize("uid", [0, os.geteuid()])
+def test_second_client_may_be_the_firsts_user_or_root(
+    helper: Helper, monkeypatch: pytest.MonkeyPatch, uid: int
+) -> None:
+    helper.first.arm()
+    real = wire.credentials
+    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], uid, uid))
+    assert helper.connect().arm().pids() == []
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        wire.HEADER.pack(wire.MAGIC, 9, wire.SYNC, 1, 0),
+        wire.HEADER.pack(wire.MAGIC, wire.VERSION, wire.EVENTS, 1, 0),
+        wire.HEADER.pack(wire.MAGIC, wire.VERSION, wire.SYNC, 1, 1 << 31),
+        wire.HEADER.pack(wire.MAGIC, wire.VERSION, wire.SYNC, 1, wire.MAX_REQUEST + 1),
+        wire.raw_frame(wire.SYNC, 1, b"not json"),
+        wire.raw_frame(wire.SYNC, 1, b"[]"),
+        wire.frame(wire.SYNC, 1),
+        wire.frame(wire.SYNC, 1, {"timeout": "1"}),
+        wire.frame(wire.SYNC, 1, {"timeout": -1}),
+        wire.frame(wire.SYNC, 1, {"timeout": 1e9}),
+        wire.raw_frame(wire.SYNC, 1, b'{"timeout": NaN}'),
+        wire.raw_frame(wire.SYNC, 1, b'{"timeout": Infinity}'),
+        wire.frame(wire.CLAIM, 1),
+    ],
+    ids=lambda nonsense: ascii(nonsense[:40]),
+)
+def test_client_that_talks_nonsense_is_hung_up_on_and_the_others_are_served(helper: Helper, nonsense: bytes) -> None:
+    helper.first.arm()
+    second = helper.connect().arm()
+    second.sock.sendall(nonsense)
+    assert second.receive() is None
+    assert helper.first.pids() == []
+
+
+def test_half_a_frame_is_waited_for(helper: Helper) -> None:
+    helper.first.arm()
+    second = helper.connect().arm()
+    data = wire.frame(wire.SYNC, 9, {"timeout": 0})
+    for at in range(len(data)):
+        second.sock.sendall(data[at : at + 1])
+        assert helper.first.pids() == []
+    assert second.answer()[1]["request"] == 9
+
+
+# ---- the end ----
+
+
+def test_helper_ends_when_its_first_client_hangs_up(helper: Helper) -> None:
+    helper.first.arm()
+    helper.connect().arm()
+    helper.first.sock.close()
+    assert helper.has_ended()
+
+
+def test_helper_ends_even_while_others_wait(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.arm()
+    second = helper.connect().arm()
+    probe.entering = [(1, (second.root,))]
+    second.send(wire.SYNC, {"timeout": 600})
+    helper.first.sock.close()
+    assert helper.has_ended()
+
+
+def test_helper_goes_on_when_another_client_hangs_up(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.arm()
+    second = helper.connect().arm()
+    name = probe.claims[second.root]
+    second.sock.close()
+    assert eventually(lambda: probe.forgotten == [second.root])
+    assert name in probe.withdrawn
+    probe.submit(of(second.root), of(helper.first.root, pid=7))
+    assert helper.first.pids() == [7]
+
+
+def test_client_that_hangs_up_without_reading_its_answer(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.arm()
+    second = helper.connect().arm()
+    probe.submit(*[of(second.root, size=15_000)] * 400)
+    second.send(wire.SYNC, {"timeout": 0})
+    second.sock.close()
+    assert eventually(lambda: probe.forgotten == [second.root])
+    assert helper.first.pids() == []
+
+
+def test_client_whose_process_has_ended_is_gone_though_a_child_holds_its_socket(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper.first.arm()
+    code = "import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr(wire, "credentials", lambda _: (process.pid, os.geteuid(), os.getegid()))
+        second = helper.connect().arm()  # it is this process that holds the socket
+    assert process.returncode == 0
+    assert second.receive() is None
+    assert eventually(lambda: probe.forgotten == [second.root])
+
+
+def test_abandoned_clients_are_told_why(helper: Helper) -> None:
+    clients = [helper.first.arm(), helper.connect().arm()]
+    clients[0].pids()
+    helper.server.abandon("it broke")
+    for client in clients:
+        assert client.expect(wire.FAILED).json() == {"code": "helper-failed", "reason": "it broke", "remedy": ""}
+
+
+# ---- both ends together ----
+
+
+def test_source_and_server_understand_each_other(helper: Helper, probe: FakeProbe) -> None:
+    source = registered(helper.first)
+    assert source.description == WELCOME
+    assert (source.attempts_refused, source.unadopted) == ("they were not asked for", 0)
+    probe.submit(of(source.root, pid=7), of(99, pid=8))
+    probe.drop(of(source.root, pid=9)[: wire.HEAD.size])
+    batch = source.sync(_PATIENCE)
+    events = [event for event in batch.events if isinstance(event, Exec)]
+    assert [(event.pid, event.lost) for event in events] == [(7, False), (9, True)]
+    assert batch.complete_to > source.armed_at
+    assert source.wait(0).complete_to == 0

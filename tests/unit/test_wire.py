@@ -1,0 +1,235 @@
+"""Frames: what is believed of a stream of bytes, and what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+
+import pytest
+from fakes import kernel_record
+
+from pytest_execprobe.helper import wire
+
+ALLOWED = frozenset((wire.SYNC, wire.WAIT))
+
+
+def reader(limit: int = 1000) -> wire.Reader:
+    return wire.Reader(ALLOWED, limit)
+
+
+def header(
+    magic: bytes = wire.MAGIC, version: int = wire.VERSION, type: int = wire.SYNC, request: int = 1, length: int = 0
+) -> bytes:
+    return wire.HEADER.pack(magic, version, type, request, length)
+
+
+# ---- frames ----
+
+
+def test_frame_goes_there_and_back() -> None:
+    (frame,) = reader().feed(wire.frame(wire.SYNC, 7, {"timeout": 1.5}))
+    assert (frame.type, frame.request, frame.json()) == (wire.SYNC, 7, {"timeout": 1.5})
+
+
+def test_frame_without_fields_is_an_empty_object() -> None:
+    (frame,) = reader().feed(wire.frame(wire.SYNC, 7))
+    assert frame.json() == {}
+
+
+def test_several_frames_at_once() -> None:
+    stream = b"".join(wire.frame(wire.SYNC, number) for number in range(5))
+    assert [frame.request for frame in reader().feed(stream)] == [0, 1, 2, 3, 4]
+
+
+def test_frames_fed_byte_by_byte() -> None:
+    stream = wire.frame(wire.SYNC, 1, {"a": "b" * 50}) + wire.raw_frame(wire.WAIT, 2, b"") + wire.frame(wire.SYNC, 3)
+    patient, found = reader(), []
+    for at in range(len(stream)):
+        found += patient.feed(stream[at : at + 1])
+    assert found == reader().feed(stream)
+    assert [frame.request for frame in found] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_cut_anywhere(seed: int) -> None:
+    dice = random.Random(seed)
+    stream = b"".join(wire.raw_frame(wire.SYNC, number, bytes(dice.randrange(99))) for number in range(30))
+    patient, found = reader(), []
+    while stream:
+        size = dice.randrange(200)
+        found += patient.feed(stream[:size])
+        stream = stream[size:]
+    assert [frame.request for frame in found] == [*range(30)]
+
+
+def test_incomplete_frame_is_waited_for() -> None:
+    patient = reader()
+    stream = wire.raw_frame(wire.SYNC, 1, b"payload")
+    assert patient.feed(stream[:-1]) == []
+    assert patient.feed(b"") == []
+    assert patient.feed(stream[-1:]) == [wire.Frame(wire.SYNC, 1, b"payload")]
+
+
+@pytest.mark.parametrize(
+    ("head", "complaint"),
+    [
+        (header(magic=b"HT"), "does not speak this protocol"),
+        (header(magic=b"px"), "does not speak this protocol"),
+        (header(version=wire.VERSION + 1), f"version {wire.VERSION + 1} of this protocol, not {wire.VERSION}"),
+        (header(version=0), "version 0"),
+        (header(type=0), "type 0 is not expected"),
+        (header(type=255), "type 255 is not expected"),
+        (header(type=wire.EVENTS), "is not expected"),
+        (header(length=1001), "over the limit of 1000"),
+        (header(length=1 << 31), "2147483648 bytes is over the limit"),
+        (header(length=(1 << 32) - 1), "over the limit"),
+    ],
+)
+def test_bad_header_is_refused_before_its_payload_comes(head: bytes, complaint: str) -> None:
+    with pytest.raises(wire.WireError, match=complaint):
+        reader().feed(head)
+
+
+def test_longest_payload_is_taken() -> None:
+    (frame,) = reader().feed(wire.raw_frame(wire.SYNC, 1, bytes(1000)))
+    assert len(frame.payload) == 1000
+
+
+def test_requests_and_replies_are_not_taken_for_each_other() -> None:
+    assert not wire.REQUESTS & wire.REPLIES
+    for type in wire.REPLIES:
+        with pytest.raises(wire.WireError, match="not expected"):
+            wire.Reader(wire.REQUESTS, wire.MAX_REQUEST).feed(header(type=type))
+
+
+# ---- payloads ----
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"\xff\xfe", b"{'a': 1}", b"{}{}", b"[" * 100_000, b'{"a": ' + b"9" * 10_000 + b"}"],
+    ids=lambda payload: ascii(payload[:8]),
+)
+def test_payload_that_is_not_json(payload: bytes) -> None:
+    with pytest.raises(wire.WireError, match="not JSON"):
+        wire.Frame(wire.SYNC, 1, payload).json()
+
+
+@pytest.mark.parametrize("value", [[], [1], "text", 1, 1.5, True, None])
+def test_json_that_is_not_an_object(value: object) -> None:
+    with pytest.raises(wire.WireError, match="not a JSON object"):
+        wire.Frame(wire.SYNC, 1, json.dumps(value).encode()).json()
+
+
+@pytest.mark.parametrize("value", [0, 5, 5.5, 10])
+def test_number_in_its_bounds(value: float) -> None:
+    assert wire.number({"n": value}, "n", 0, 10) == value
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"n": None},
+        {"n": "5"},
+        {"n": [5]},
+        {"n": True},
+        {"n": -1},
+        {"n": 10.1},
+        {"n": 10**400},
+        {"n": float("nan")},
+        {"n": float("inf")},
+        {"n": float("-inf")},
+    ],
+    ids=lambda fields: ascii(fields)[:20],
+)
+def test_number_out_of_its_bounds(fields: dict[str, object]) -> None:
+    with pytest.raises(wire.WireError, match="'n' must be a number from 0 to 10"):
+        wire.number(fields, "n", 0, 10)
+
+
+# ---- events ----
+
+
+def received(frames: list[bytes]) -> list[tuple[bytes, bool]]:
+    client = wire.Reader(wire.REPLIES, wire.MAX_REPLY)
+    parsed = [frame for data in frames for frame in client.feed(data)]
+    assert all((frame.type, frame.request) == (wire.EVENTS, 7) for frame in parsed)
+    return [event for frame in parsed for event in wire.split_events(frame.payload)]
+
+
+def test_events_go_there_and_back() -> None:
+    events = [(kernel_record(), False), (kernel_record()[: wire.HEAD.size], True), (kernel_record(pid=5), False)]
+    frames = [*wire.event_frames(7, events)]
+    assert len(frames) == 1
+    assert received(frames) == events
+
+
+def test_no_events_need_no_frame() -> None:
+    assert [*wire.event_frames(7, [])] == []
+    assert [*wire.split_events(b"")] == []
+
+
+def test_many_events_are_split_and_no_frame_is_over_the_limit() -> None:
+    events = [(kernel_record(pid=pid, argv=b"x" * 20_000 + b"\0"), pid % 3 == 0) for pid in range(200)]
+    frames = [*wire.event_frames(7, events)]
+    assert 200 * 20_000 / wire.MAX_REPLY <= len(frames) <= 5
+    assert all(len(frame) <= wire.HEADER.size + wire.MAX_REPLY for frame in frames)
+    assert received(frames) == events
+
+
+def test_events_that_fill_a_frame_to_the_byte() -> None:
+    size = wire.MAX_REPLY // 2 - wire.EVENT.size
+    events = [(bytes(size), False), (bytes(size), False), (bytes(size), True)]
+    frames = [*wire.event_frames(7, events)]
+    assert [len(frame) - wire.HEADER.size for frame in frames] == [wire.MAX_REPLY, wire.MAX_REPLY // 2]
+    assert received(frames) == events
+
+
+def test_event_that_is_a_byte_too_long_for_its_frame_goes_into_the_next() -> None:
+    size = wire.MAX_REPLY // 2 - wire.EVENT.size
+    events = [(bytes(size), False), (bytes(size + 1), False)]
+    frames = [*wire.event_frames(7, events)]
+    assert [len(frame) - wire.HEADER.size for frame in frames] == [wire.MAX_REPLY // 2, wire.MAX_REPLY // 2 + 1]
+    assert received(frames) == events
+
+
+WHOLE_EVENT = wire.EVENT.pack(wire.HEAD.size, 0) + bytes(wire.HEAD.size)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\0",
+        wire.EVENT.pack(wire.HEAD.size, 0)[:-1],
+        WHOLE_EVENT[:-1],
+        WHOLE_EVENT + b"\0",
+        WHOLE_EVENT + WHOLE_EVENT[:-1],
+        wire.EVENT.pack(0, 0),
+        wire.EVENT.pack(wire.HEAD.size - 1, 0) + bytes(wire.HEAD.size),
+        wire.EVENT.pack((1 << 32) - 1, 0) + bytes(wire.HEAD.size),
+    ],
+    ids=lambda payload: f"{len(payload)} bytes",
+)
+def test_events_that_are_cut_short(payload: bytes) -> None:
+    with pytest.raises(wire.WireError, match="cut short"):
+        list(wire.split_events(payload))
+
+
+# ---- layout, and the peer ----
+
+
+def test_record_head_and_slots_have_the_kernel_sides_layout() -> None:
+    assert wire.HEADER.size == 12
+    assert wire.SLOTS_AT == 88
+    assert wire.HEAD.size == wire.SLOTS_AT + 24 * wire.SLOTS + 16
+    slots = [(root, 2, 3, 4) for root in range(11, 11 + wire.SLOTS)]
+    assert wire.SLOT_ROOTS.unpack_from(kernel_record(slots=slots), wire.SLOTS_AT) == tuple(root for root, *_ in slots)
+
+
+def test_credentials_are_the_peers() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        assert wire.credentials(here) == (os.getpid(), os.geteuid(), os.getegid())
