@@ -14,7 +14,7 @@
  *   *_leave      kretprobe or system-call tracepoint  an exec has failed
  *   on_exit      raw tracepoint sched_process_exit    a process, or a thread of it, has ended
  *
- * Scratch memory is per CPU: the kernel runs these programs with migration off, and none of these
+ * Scratch memory is per CPU: the kernel runs these programs with preemption off, and none of these
  * tracepoints can fire inside another on the same CPU.
  */
 #include <uapi/linux/ptrace.h>
@@ -361,15 +361,16 @@ static __always_inline void enter(void *ctx, struct entry *entry, int replace)
 
     if (!proc || !count)
         return;
-    entry->at = bpf_ktime_get_ns();
     entry->tgid = tgid;
     known = entering.lookup(&task);
     if (known) {
+        entry->at = bpf_ktime_get_ns();
         if (replace) /* the end of the last one went unseen (a missed kretprobe) */
             *known = *entry;
         return;
     }
-    count->entered++;
+    count->entered++; /* before the clock is read: whoever looks after that moment must find something */
+    entry->at = bpf_ktime_get_ns();
     if (entering.update(&task, entry) != 0) {
         count->ended++;
         deliver_loss(KIND_UNMARKED, proc, tgid);
@@ -532,15 +533,19 @@ static __always_inline void failed(void *ctx, s64 result)
     int zero = 0;
     struct proc *proc = procs.lookup(&tgid);
     struct record *record = scratch.lookup(&zero);
-    if (proc && record && copy.args_known) {
+    if (proc && record) {
         fill_head(record, KIND_ATTEMPT, proc, tgid, task);
         record->head.entered = copy.at;
         record->head.error = -result;
         record->head.dirfd = copy.dirfd;
         record->head.at_flags = copy.at_flags;
-        record->head.path_len = append(record, PATH_CAP, copy.path, 1);
-        record->head.flags |= FLAG_ARGV_CUT;
-        for (int i = 0; i < ATTEMPT_ARGS; i++) {
+        if (copy.args_known) {
+            record->head.path_len = append(record, PATH_CAP, copy.path, 1);
+            record->head.flags |= FLAG_ARGV_CUT;
+        } else {
+            record->head.flags |= FLAG_ARGV_UNREAD;
+        }
+        for (int i = 0; copy.args_known && i < ATTEMPT_ARGS; i++) {
             u64 arg = 0;
             u32 len;
             if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(copy.argv + 8 * i)) != 0) {

@@ -11,6 +11,7 @@ import pytest
 from .client import HelperSettings, start_helper
 from .errors import IncompleteLogError, ProbeUnavailable
 from .log import ExecProbe
+from .outcome import UNDECIDED, Outcome
 from .recorder import Recorder
 from .render import Style
 
@@ -20,6 +21,8 @@ class Armed:
 
     def __init__(self, config: pytest.Config, settings: HelperSettings, timeout: float) -> None:
         self._recorder = Recorder(lambda: start_helper(settings), style=Style(config.get_verbosity()), timeout=timeout)
+        if not config.pluginmanager.has_plugin(Outcome.__name__):
+            config.pluginmanager.register(Outcome(), Outcome.__name__)
         self._began: pytest.Item | None = None
         self._refusal: str | None = None
         self._connect()
@@ -112,12 +115,8 @@ class Armed:
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
             report.longrepr = item.repr_failure(call.excinfo)
-            report.__dict__["execprobe_undecided"] = True
+            report.__dict__[UNDECIDED] = True
         return report
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        return ("error", "E", "ERROR") if getattr(report, "execprobe_undecided", False) else None
 
 
 def _is_incomplete(error: BaseException | None) -> bool:

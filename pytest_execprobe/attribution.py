@@ -162,22 +162,31 @@ class Timeline:
         if batch.unplaced:
             why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
             self.gaps.append(Gap(batch.unplaced_from, batch.unplaced_to, why))
+        promised = self.complete_to if self._late is None else 0
         if batch.complete_to:
             why = f"{batch.under_way} execs were still under way after the wait for them: raise --execprobe-timeout"
             self._late = Gap(0, batch.complete_to, why) if batch.under_way else None
-        self.complete_to = max(self.complete_to, batch.complete_to)
-        self._place(self.complete_to)
+        until = max(self.complete_to, batch.complete_to)
+        self._place(until, promised)
+        self.complete_to = (
+            until  # last: should an exception break in, what was not placed must lie in the gap after this
+        )
 
     def settle(self) -> None:
         """Takes in what is held back, when nothing more is to come."""
-        self._place(None)
+        self._place(None, 0)
 
-    def _place(self, until: int | None) -> None:
+    def _place(self, until: int | None, promised: int) -> None:
         # CPUs are read in turn, so that a child's record can come a batch before its parent's. Up to the moment that a
         # batch vouches for, all are there.
         ready = [event for event in self._held if until is None or event.entered <= until]
         self._held = [event for event in self._held if until is not None and event.entered > until]
         for event in sorted(ready, key=lambda event: event.at):
+            if event.entry_unseen:
+                self.gaps.append(Gap(promised, event.at, "the kernel did not tell when an exec began"))
+            elif event.entered <= promised:  # no window of that time may have been called complete
+                why = "an exec was told of later than the kernel's counts allow: please report this"
+                self.gaps.append(Gap(event.entered, until, why))
             self._add(event)
 
     def _add(self, event: Exec) -> None:
@@ -212,6 +221,8 @@ class Timeline:
 
     def _record(self, event: Exec, span: Span | None) -> ExecRecord:
         parent, parent_lost = self._image(event.parent)
+        # What an adopted process ran before the probe was there, nobody knows.
+        parent_lost = parent_lost or (event.parent is None and event.branch.born == 0)
         previous, previous_lost = self._image(event.previous)
         depth: int | None = None  # not known below a record that was lost
         if not parent_lost:

@@ -73,12 +73,9 @@ def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
     matches = [(record, any_match(patterns, record, Side.ALLOW)) for record in evidence.records]
     others = tuple(record for record, match in matches if match is False)
     undecided = evidence.missing != 0 or any(match is None for _, match in matches)
-    if evidence.lost and not patterns:
-        undecided = False
-        others = evidence.records
     allowed = ", ".join(map(str, patterns))
     return Verdict(
-        holds=False if others or (evidence.lost and not patterns) else None if undecided else True,
+        holds=False if others else None if undecided else True,
         headline=f"only {allowed} may run, but {names(others)} ran",
         question=f"whether only {allowed} ran",
         marked=others,

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from .helper import wire
 #: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
 PYTHON_VARIABLE = "EXECPROBE_PYTHON"
 
+_ADDRESS = "pytest-execprobe-"
 _HELPER = Path(__file__).resolve().parent / "helper"
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
@@ -50,13 +50,14 @@ def bpf_folder() -> Path:
     raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing: reinstall pytest-execprobe")
 
 
-def is_helper(argv: Sequence[str] | None) -> bool:
+def is_helper(argv: tuple[str, ...] | None) -> bool:
     """Whether a command line is that of a probe helper, with or without sudo before it: no user's log shows one."""
-    if not argv or "--connect" not in argv:
-        return False
-    return any(
-        argv[index - 2 : index] == ("-I", "-B") and word.endswith("/pytest_execprobe/helper")
-        for index, word in enumerate(argv)
+    return argv is not None and any(
+        argv[index : index + 2] == ("-I", "-B")
+        and argv[index + 2].endswith("/pytest_execprobe/helper")
+        and argv[index + 3] == "--connect"
+        and argv[index + 4].startswith(_ADDRESS)
+        for index in range(len(argv) - 4)
     )
 
 
@@ -125,7 +126,7 @@ def _effective_capabilities() -> int:
 
 
 def _start(python: str, prefix: list[str], bpf: Path, settings: HelperSettings) -> HelperSource:
-    name = "pytest-execprobe-" + secrets.token_hex(16)
+    name = _ADDRESS + secrets.token_hex(16)
     command = [*prefix, python, "-I", "-B", str(_HELPER), "--connect", name, "--bpf", str(bpf)]
     for option, value in (
         ("--attempts", settings.attempts),

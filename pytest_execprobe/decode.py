@@ -11,7 +11,7 @@ from .events import Blind, Branch, BranchEnded, Event, Exec
 from .helper import wire
 
 _AT_FDCWD = -100
-_DESCRIPTOR = re.compile(r"/dev/fd/\d+|/proc/(self|thread-self)/(fd/\d+|exe)")
+_DESCRIPTOR = re.compile(r"/dev/fd/\d+|/proc/(self|thread-self|\d+)(/task/\d+)?/(fd/\d+|exe)")
 
 
 def decode(record: bytes, root: int, lost: bool) -> Event | None:
@@ -51,6 +51,7 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
         previous=(pid, previous_at) if previous_at else None,
         error=_error_name(error) if kind == wire.KIND_ATTEMPT else None,
         lost=lost,
+        entry_unseen=bool(flags & wire.FLAG_ENTRY_UNSEEN),
     )
     if lost:
         return known

@@ -39,6 +39,7 @@ class Exec:
     argv_truncated: bool = False
     error: str | None = None
     lost: bool = False
+    entry_unseen: bool = False  # then ``entered`` is ``at``
 
 
 @dataclass(frozen=True, slots=True)

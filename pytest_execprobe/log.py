@@ -44,7 +44,7 @@ class Window(Protocol):
         """What is known, after synchronising with the kernel if the window is still open."""
 
     def wait(self, timeout: float) -> bool:
-        """Until something new may be there; False once the time is up."""
+        """Until something new may be there, at most so many seconds; False if nothing can come any more."""
 
 
 class ExecLog:
@@ -166,7 +166,8 @@ class ExecLog:
             if over:
                 break
             # Whether time is up or the source was lost, one look more: what is there by now counts.
-            over = not self._window.wait(deadline - time.monotonic())
+            remaining = deadline - time.monotonic()
+            over = remaining <= 0 or not self._window.wait(remaining)
         verdict = checks.at_least(evidence, times, compiled)
         if verdict.holds is None:
             self._undecided(verdict.question, evidence)

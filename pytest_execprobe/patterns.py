@@ -157,10 +157,21 @@ def _name(glob: str) -> Pattern:
 def _path(glob: str) -> Pattern:
     regex = re.compile(fnmatch.translate(glob))
 
+    last = glob.rpartition("/")[2]
+
     def match(path: str | None) -> Match:
         return None if path is None else regex.match(path) is not None
 
+    def match_script(path: str | None) -> Match:
+        # A script's executable is its interpreter, so that nothing says where a relative path led.
+        if path is None or path.startswith("/") or not glob.startswith("/"):
+            return match(path)
+        return None if set(last) & set("*?[") or last == path.rpartition("/")[2] else False
+
     def test(record: ExecRecord, side: Side) -> Match:
+        if record.interpreter is not None:
+            by_path = match_script(record.path)
+            return by_path if side is Side.ALLOW else either(by_path, match(record.executable))
         if side is Side.ALLOW and record.executable is not None:
             return match(record.executable)
         return either(match(record.path), match(record.executable))
@@ -169,7 +180,7 @@ def _path(glob: str) -> Pattern:
 
 
 # A match of these can depend on text beyond its own end.
-_LOOKS_AHEAD = re.compile(r"\\[bBZ]|\$|\(\?[=!]")
+_LOOKS_AHEAD = re.compile(r"\\[bBzZ]|\$|\(\?[=!]")
 
 
 def _regex(regex: re.Pattern[str], text: str) -> Pattern:

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addini(f"execprobe_{name.replace('-', '_')}", text)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     attempts = _option(config, "attempts")
     if attempts is not None and attempts not in _ROUTES:
@@ -48,6 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
                 raise ValueError
         except ValueError:
             raise pytest.UsageError(f"--execprobe-timeout is a number of seconds up to 3600, not {timeout!r}") from None
+
+    if config.pluginmanager.has_plugin("dsession"):  # this is an xdist controller: the probes are its workers'
+        from .outcome import Outcome
+
+        config.pluginmanager.register(Outcome(), Outcome.__name__)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -23,6 +23,9 @@ from .render import Style
 _ARMED_LATER = "the probe was armed only after that: name execprobe in the test's or the fixture's parameters"
 
 
+_SLICE = 0.05  # seconds
+
+
 class ProcessSource(Source, Protocol):
     """A source that belongs to the process that made it."""
 
@@ -81,11 +84,15 @@ class Recorder:
         gaps = self._timeline.gaps
         if self._blind is not None:
             gaps.remove(self._blind)
-            gaps.append(Gap(self._blind.start, source.armed_at, self._blind.why))
+            # Not only up to armed_at: what was there before has been adopted since.
+            gaps.append(Gap(self._blind.start, time.monotonic_ns(), self._blind.why))
             self._blind = None
         if source.unadopted:
-            why = f"{source.unadopted} processes that were there before the probe could not be followed"
-            gaps.append(Gap(source.armed_at, None, f"{why}: start them after it, in a fixture"))
+            why = (
+                f"{source.unadopted} processes are older than the probe, and can't be followed, or were left behind by"
+                " their parents, so that whose they are can't be told: start them in a fixture"
+            )
+            gaps.append(Gap(source.armed_at, None, why))
 
     def sync(self) -> None:
         """Takes in everything up to now. What goes wrong becomes a gap, never an exception."""
@@ -97,10 +104,9 @@ class Recorder:
             self._take(self._source.sync, self._timeout)
 
     def wait(self, timeout: float) -> bool:
+        """Until something new is there, or for a moment: other threads want to read, too. False if nothing can come."""
         with self._lock:
-            if self._source is None or timeout <= 0:
-                return False
-            return self._take(self._source.wait, timeout)
+            return self._source is not None and self._take(self._source.wait, min(timeout, _SLICE))
 
     def _take(self, ask: Callable[[float], Batch], timeout: float) -> bool:
         try:

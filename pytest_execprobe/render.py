@@ -96,6 +96,13 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         unread = [number for number, record in enumerate(evidence.records, 1) if record.argv is None]
         if cut:
             reasons.append(f"argv of {_numbers(cut)} is longer than what is kept (16 KiB): match on the program's name")
+        relative = [
+            number
+            for number, record in enumerate(evidence.records, 1)
+            if record.interpreter is not None and record.path is not None and not record.path.startswith("/")
+        ]
+        if relative:
+            reasons.append(f"where the script of {_numbers(relative)} lies is not known: match on the program's name")
         if unread:
             reasons.append(f"argv of {_numbers(unread)} could not be read: match on the program's name")
     orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage_lost]

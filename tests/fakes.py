@@ -387,8 +387,9 @@ class FakeProbe:
         self.drain()
         return self.counts() if self.reconciles else None
 
-    def claim(self, name: bytes, root: int) -> None:
+    def claim(self, name: bytes, root: int) -> bool:
         self.claims[root] = name
+        return True
 
     def withdraw(self, name: bytes) -> None:
         self.withdrawn.append(name)

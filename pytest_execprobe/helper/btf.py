@@ -132,6 +132,8 @@ def _libbpf() -> ctypes.CDLL:
             lib = ctypes.CDLL(name, use_errno=True)
         except OSError:
             continue
+        if not hasattr(lib, "btf__load_vmlinux_btf"):
+            raise BtfError("%s is too old: libbpf 0.5 or later is needed" % name)
         lib.btf__load_vmlinux_btf.restype = ctypes.c_void_p
         lib.btf__free.argtypes = [ctypes.c_void_p]
         lib.btf__find_by_name_kind.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 import socket
 import sys
 import traceback
@@ -59,6 +60,7 @@ def _make_server(options: argparse.Namespace, first: socket.socket) -> Server:
 
 def _become_daemon() -> None:
     """Leaves the client's session, and its children: a test that waits for any child must not meet this process."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that ends with this process may hang up before setsid()
     if os.fork():
         os._exit(0)
     os.setsid()

@@ -79,6 +79,12 @@ def import_bcc() -> Any:
             % os.path.dirname(getattr(bcc, "__file__", None) or "?"),
             "uninstall it there, and install the distro's BCC: python3-bpfcc or python3-bcc",
         )
+    if not hasattr(bcc.BPF, "perf_buffer_consume"):
+        raise ProbeError(
+            "old-bcc",
+            "BCC %s is too old" % getattr(bcc, "__version__", "?"),
+            "use BCC 0.24 or later, as in Debian 12, Ubuntu 24.04 and Fedora",
+        )
     return bcc
 
 
@@ -230,8 +236,16 @@ class Probe:
             pass  # lost_cb hears of some losses, and late; the kernel side counts them all
 
         # Records wake nobody: the bell does, when it is time.
-        self._bpf["events"].open_perf_buffer(on_event, page_cnt=pages, lost_cb=ignore, wakeup_events=_NEVER)
-        self._bpf["bell"].open_perf_buffer(ignore, page_cnt=1, lost_cb=ignore, wakeup_events=1)
+        try:
+            self._bpf["events"].open_perf_buffer(on_event, page_cnt=pages, lost_cb=ignore, wakeup_events=_NEVER)
+            self._bpf["bell"].open_perf_buffer(ignore, page_cnt=1, lost_cb=ignore, wakeup_events=1)
+        except Exception as error:
+            raise ProbeError(
+                "no-buffer",
+                "a perf buffer of %d pages per CPU could not be had (%s)" % (pages, error),
+                "lower --execprobe-buffer-pages (a power of two), raise ulimit -l or"
+                " /proc/sys/kernel/perf_event_mlock_kb, or add CAP_IPC_LOCK",
+            ) from error
 
     # ---- what it is ----
 
@@ -285,17 +299,24 @@ class Probe:
     def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
         """How many execs are neither done nor failed, of those entered up to ``before`` (ns) by processes whose
         ``struct proc`` concerns the caller."""
-        # What has ended is read first: an exec that ends in between then counts as still under way, never the reverse.
-        ended = self.counts().ended
-        if self.counts().entered == ended:
-            return 0
-        waiting = 0
-        for _, entry in self._bpf["entering"].items():
-            if entry.at <= before:
-                proc = self._proc(entry.tgid)
-                if proc is not None and concerns(proc):
-                    waiting += 1
-        return waiting
+        for _ in range(3):
+            # What has ended is read first: an exec that ends in between then counts as under way, never the reverse.
+            ended = self.counts().ended
+            entered = self.counts().entered
+            if entered == ended:
+                return 0
+            listed = waiting = 0
+            for _, entry in self._bpf["entering"].items():
+                listed += 1
+                if entry.at <= before:
+                    proc = self._proc(entry.tgid)
+                    if proc is not None and concerns(proc):
+                        waiting += 1
+            if waiting:
+                return waiting
+            if listed >= entered - ended:
+                return 0
+        return 1  # counted, and in no list that was read: it has been entered just now, or has just ended
 
     def want_bell(self, wanted: bool) -> None:
         """Whether the end of every exec is to make :meth:`fds` readable."""
@@ -319,11 +340,11 @@ class Probe:
 
     # ---- roots and lineage ----
 
-    def claim(self, name: bytes, root: int) -> None:
-        """Lets whoever takes this name become a root."""
+    def claim(self, name: bytes, root: int) -> bool:
+        """Lets whoever takes this name become a root; False if there are too many such names."""
         self._claims.add(name)
-        _update(self._bcc, self._bpf["claims"], _CLAIM.pack(name), struct.pack("<Q", root))
         self._want(_WANT_CLAIMS, True)
+        return _update(self._bcc, self._bpf["claims"], _CLAIM.pack(name), struct.pack("<Q", root))
 
     def withdraw(self, name: bytes) -> None:
         """Ends a claim, taken or not."""

@@ -16,9 +16,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 from . import wire
 from .probe import Probe, roots_of
 
-_QUEUE_BYTES = 64 << 20
+_QUEUE_BYTES = 128 << 20  # for all clients: each has its share, and the second half of it is for heads alone
 _MAX_CLIENTS = 256
 _MAX_TIMEOUT = 3600.0
+_ADOPTION_ROUNDS = 50
 _RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
 
 
@@ -114,14 +115,15 @@ class Server:
         self._dropped, self._unlisted = counts.dropped, counts.unlisted
 
     def _deliver(self, record: bytes, lost: bool) -> None:
+        room = _QUEUE_BYTES // max(1, len(self._by_root))
         for root in wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT):
             client = self._by_root.get(root)
             if client is None:
                 continue
             kept, cut = record, lost
-            if client.queued + len(record) > _QUEUE_BYTES:
+            if client.queued + len(record) > room // 2:
                 kept, cut = record[: wire.HEAD.size], True
-                if client.queued > 2 * _QUEUE_BYTES:
+                if client.queued > room:
                     client.unplaced += 1
                     continue
             client.queue.append((kept, cut))
@@ -198,7 +200,8 @@ class Server:
                 self._drop(client)
                 return
             for frame in client.reader.feed(data):
-                self._request(client, frame)
+                if client in self._clients:  # the answer to the last may have found nobody
+                    self._request(client, frame)
         except BlockingIOError:
             pass
         except (OSError, wire.WireError):
@@ -230,8 +233,10 @@ class Server:
         client.root = self._last_root
         client.name = secrets.token_hex(7).encode()
         self._by_root[client.root] = client
-        self._probe.claim(client.name, client.root)
-        self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))
+        if self._probe.claim(client.name, client.root):
+            self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))
+        else:
+            self._send(client, wire.frame(wire.ERROR, request, {"reason": "too many processes register at once"}))
 
     def _arm(self, client: _Client, request: int, fresh: bool) -> None:
         claimed = self._probe.claimed(client.root) if client.root else None
@@ -297,34 +302,79 @@ class Server:
 
 
 def _adopt_descendants(adopt: Callable[[int, int, int], bool], root: int, pid: int, kernel_pid: int) -> int:
-    """Puts what a process had already started into its tree; how many of them could not be.
+    """Puts what a process had already started into its tree; how many there are, or may be, that could not be.
 
     Looked for again until nothing new is found: a process that is being adopted may fork meanwhile.
     """
     adopted: Set[int] = {pid}
     failed: Set[int] = set()
-    while True:
-        found = [item for item in _descendants(pid) if item[0] not in adopted]
+    for _ in range(_ADOPTION_ROUNDS):
+        table = _processes()
+        found = [item for item in _descendants(table, pid) if item[0] not in adopted]
         if not found:
-            return len(failed)
+            return len(failed) + len(_orphans(table, pid, adopted))
         for child, top in found:
             adopted.add(child)
             # In another pid namespace than the kernel's first, the numbers in /proc are not the kernel's.
             if pid != kernel_pid or not adopt(child, root, top):
                 failed.add(child)
+    return max(1, len(failed))  # they fork faster than they can be found
 
 
-def _descendants(pid: int) -> List[Tuple[int, int]]:
-    """(process, child of ``pid`` that it descends from), this process itself left out."""
-    children: Dict[int, List[int]] = {}
+class _Process(NamedTuple):
+    parent: int
+    started: int  # clock ticks since boot
+    uid: int
+
+
+def _processes() -> Dict[int, _Process]:
+    table = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open("/proc/%s/stat" % name, "rb") as file:
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
+                    uid = os.fstat(file.fileno()).st_uid
+                    fields = file.read().rpartition(b")")[2].split()
+                table[int(name)] = _Process(int(fields[1]), int(fields[19]), uid)
             except (OSError, IndexError, ValueError):
                 continue  # it has ended
-            children.setdefault(parent, []).append(int(name))
+    return table
+
+
+def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int]) -> List[int]:
+    """Processes that may have been started by this one's tree and left behind: then nothing leads to them any more.
+
+    What a later process of the same user is, whose parent has gone, can't be told. Helpers are known.
+    """
+    client = table.get(pid)
+    return [
+        other
+        for other, process in table.items()
+        if client is not None
+        and process.parent == 1
+        and process.uid == client.uid
+        and process.started >= client.started
+        and other not in adopted
+        and _may_exec(other)
+    ]
+
+
+def _may_exec(pid: int) -> bool:
+    """Neither a helper, nor ended: without memory there is no command line."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    is_helper = b"--connect" in words and any(word.endswith(b"/pytest_execprobe/helper") for word in words)
+    return words != [b""] and not is_helper
+
+
+def _descendants(table: Dict[int, _Process], pid: int) -> List[Tuple[int, int]]:
+    """(process, child of ``pid`` that it descends from), this process itself left out."""
+    children: Dict[int, List[int]] = {}
+    for other, process in table.items():
+        children.setdefault(process.parent, []).append(other)
     result: List[Tuple[int, int]] = []
     todo = [(child, child) for child in children.get(pid, ())]
     while todo:

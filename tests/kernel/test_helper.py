@@ -182,9 +182,9 @@ def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
 
 def test_its_own_command_line_is_recognised(programs: Programs) -> None:
     helper = str(Path(bpf_folder()).parent / "pytest_execprobe/helper")
-    assert is_helper(("/usr/bin/python3", "-I", "-B", helper, "--connect", "x"))
-    assert is_helper(("sudo", "-n", "--", "/usr/bin/python3", "-I", "-B", helper, "--connect", "x"))
-    assert not is_helper(("/usr/bin/python3", "-I", "-B", str(programs.minimal), "--connect", "x"))
+    assert is_helper(("/usr/bin/python3", "-I", "-B", helper, "--connect", "pytest-execprobe-01"))
+    assert is_helper(("sudo", "-n", "--", "/usr/bin/python3", "-I", "-B", helper, "--connect", "pytest-execprobe-01"))
+    assert not is_helper(("/usr/bin/python3", "-I", "-B", str(programs.minimal), "--connect", "pytest-execprobe-01"))
     assert not is_helper(("cat", helper, "--connect"))
 
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("kernel")
 
 def passes(pytester: pytest.Pytester, source: str, **outcomes: int) -> pytest.RunResult:
     pytester.makepyfile(source)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-q", "-s", timeout=60)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", timeout=60)
     result.assert_outcomes(**outcomes)
     return result
 
@@ -351,4 +351,61 @@ def test_a_root_that_replaces_itself_begins_a_branch(pytester: pytest.Pytester) 
             assert execprobe.direct.programs == ["sh"]
         """,
         passed=1,
+    )
+
+
+ORPHAN = """
+import os, subprocess
+
+read, go = os.pipe()
+back, write = os.pipe()
+
+def leave():
+    # A shell in the background of one that ends at once: nothing leads to it any more.
+    script = f"(read line <&{read}; /bin/ls / >/dev/null; echo done >&{write}) &"
+    subprocess.run(["sh", "-c", script], pass_fds=(read, write), check=True)
+
+def ask():
+    os.write(go, b"go\\n")
+    assert os.read(back, 10) == b"done\\n"
+"""
+
+
+def test_an_orphan_older_than_the_probe_makes_logs_incomplete(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(orphan=ORPHAN)
+    pytester.makeconftest("import orphan\n\norphan.leave()")
+    passes(
+        pytester,
+        """
+        import orphan, pytest
+        from pytest_execprobe import IncompleteLogError
+
+        def test_uses(execprobe):
+            orphan.ask()
+            with pytest.raises(IncompleteLogError, match="1 processes are older than the probe"):
+                execprobe.assert_not_ran("ls")
+        """,
+        passed=1,
+    )
+
+
+def test_an_orphan_that_outlives_the_helper_makes_logs_incomplete(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(orphan=ORPHAN)
+    passes(
+        pytester,
+        """
+        import os, signal, orphan, pytest
+        from pytest_execprobe import IncompleteLogError
+
+        def test_leaves(execprobe):
+            orphan.leave()
+            os.kill(execprobe._recorder._source.description["pid"], signal.SIGKILL)
+            assert execprobe.lost is None
+
+        def test_next(execprobe):
+            orphan.ask()
+            with pytest.raises(IncompleteLogError, match="left behind by their parents"):
+                execprobe.assert_not_ran("ls")
+        """,
+        passed=2,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 from dataclasses import replace
@@ -604,3 +605,44 @@ def test_forgetting_leaves_nothing_of_the_past(story: Story) -> None:
     story.timeline.forget()
     found = story.evidence(0, 999, "test_a")
     assert (found.records, found.missing) == ((), 0)
+
+
+def test_exception_that_breaks_into_taking_in_leaves_what_was_not_taken_in_unvouched_for(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A signal's, such as KeyboardInterrupt: who catches it opens a gap from complete_to on.
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(complete_to=120)
+
+    def breaks(event: Event) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(story.timeline, "_add", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        story.happens(ran("git", 130), complete_to=150)
+    assert story.timeline.complete_to == 120
+
+
+def test_exec_that_is_told_of_too_late_is_never_slipped_in(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(complete_to=150)
+    assert story.evidence(110, 150, "test_a").missing == 0
+    story.happens(ran("git", 140), complete_to=160)
+    assert story.evidence(110, 155, "test_a").missing is None
+
+
+def test_exec_whose_beginning_was_not_seen_poisons_all_that_it_can_have_begun_in(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(complete_to=120)
+    story.happens(dataclasses.replace(ran("git", 140), entry_unseen=True), complete_to=150)
+    assert story.evidence(110, 120, "test_a").missing == 0
+    assert story.evidence(125, 145, "test_a").missing is None
+    assert story.evidence(145, 150, "test_a").missing == 0
+
+
+def test_what_an_adopted_process_ran_before_is_not_known(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(Exec(at=130, entered=130, pid=7, branch=Branch(born=0, top=7, thread=0), path="/bin/ls"))
+    found = story.only(100, 200, "test_a")
+    assert found._lineage_lost
+    assert found.depth is None

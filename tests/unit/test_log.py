@@ -754,7 +754,16 @@ def test_forked_child_begins_tests_of_its_own() -> None:
 
 
 def test_probe_helpers_of_other_runs_are_in_no_log(run: FakeRun, probe: ExecProbe) -> None:
-    helper = ("python3", "-I", "-B", "/site-packages/pytest_execprobe/helper", "--connect", "x", "--bpf", "/y")
+    helper = (
+        "python3",
+        "-I",
+        "-B",
+        "/site-packages/pytest_execprobe/helper",
+        "--connect",
+        "pytest-execprobe-01",
+        "--bpf",
+        "/y",
+    )
     sudo = run.source.runs("sudo", "-n", "--", *helper)
     run.source.runs("python3", *helper[1:], by=sudo)
     run.source.runs("python3", "-m", "pytest")

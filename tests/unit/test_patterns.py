@@ -512,3 +512,26 @@ def test_text_of_a_pattern_is_its_string_form(pattern: object, text: str) -> Non
 def test_any_and_subtree_have_a_readable_repr() -> None:
     assert repr(ANY) == "ANY"
     assert repr(subtree("git")) == "subtree(git)"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found", "allowed"),
+    [
+        ("/opt/tool", None, None),  # where ./tool lies is not known
+        ("/opt/*", None, None),
+        ("/opt/other", False, False),
+        ("*/tool", True, True),
+        ("/bin/sh", True, False),  # the interpreter ran, and allowing it allows no script
+    ],
+)
+def test_script_by_a_relative_path(pattern: str, found: bool | None, allowed: bool | None) -> None:
+    relative = record("tool", path="./tool", executable="/bin/sh", interpreter="/bin/sh")
+    assert compile_pattern(pattern).match(relative) is found
+    assert compile_pattern(pattern).match(relative, Side.ALLOW) is allowed
+
+
+def test_script_is_allowed_by_its_own_path() -> None:
+    absolute = record("tool", path="/opt/tool", executable="/bin/sh", interpreter="/bin/sh")
+    assert compile_pattern("/opt/*").match(absolute, Side.ALLOW) is True
+    assert compile_pattern("/bin/*").match(absolute, Side.ALLOW) is False
+    assert compile_pattern("/bin/*").match(absolute) is True

@@ -424,7 +424,7 @@ def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: Fak
 def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 100_000)
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 400_000)  # two clients: 200,000 each, half of it for heads
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=10_000) for pid in range(1, 31)))
     assert b.pids() == []
