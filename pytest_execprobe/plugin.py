@@ -34,7 +34,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addini(f"execprobe_{name.replace('-', '_')}", text)
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     attempts = _option(config, "attempts")
     if attempts is not None and attempts not in _ROUTES:
@@ -50,10 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         except ValueError:
             raise pytest.UsageError(f"--execprobe-timeout is a number of seconds up to 3600, not {timeout!r}") from None
 
-    if config.pluginmanager.has_plugin("dsession"):  # this is an xdist controller: the probes are its workers'
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    manager = session.config.pluginmanager
+    if manager.has_plugin("dsession"):  # an xdist controller: the probes are its workers', and so are the reports
         from .outcome import Outcome
 
-        config.pluginmanager.register(Outcome(), Outcome.__name__)
+        manager.register(Outcome(), Outcome.__name__)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

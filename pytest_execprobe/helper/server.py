@@ -322,6 +322,7 @@ def _adopt_descendants(adopt: Callable[[int, int, int], bool], root: int, pid: i
 
 
 class _Process(NamedTuple):
+    comm: bytes
     parent: int
     started: int  # clock ticks since boot
     uid: int
@@ -334,8 +335,9 @@ def _processes() -> Dict[int, _Process]:
             try:
                 with open("/proc/%s/stat" % name, "rb") as file:
                     uid = os.fstat(file.fileno()).st_uid
-                    fields = file.read().rpartition(b")")[2].split()
-                table[int(name)] = _Process(int(fields[1]), int(fields[19]), uid)
+                    head, _, tail = file.read().rpartition(b")")
+                fields = tail.split()
+                table[int(name)] = _Process(head.partition(b"(")[2], int(fields[1]), int(fields[19]), uid)
             except (OSError, IndexError, ValueError):
                 continue  # it has ended
     return table
@@ -347,11 +349,18 @@ def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int]) -> List[in
     What a later process of the same user is, whose parent has gone, can't be told. Helpers are known.
     """
     client = table.get(pid)
+    # Who takes in the orphans here: init, or nearer by a manager of the user's session.
+    reapers = {1}
+    above = client
+    while above is not None and above.parent in table:
+        if table[above.parent].comm == b"systemd":
+            reapers.add(above.parent)
+        above = table[above.parent]
     return [
         other
         for other, process in table.items()
         if client is not None
-        and process.parent == 1
+        and process.parent in reapers
         and process.uid == client.uid
         and process.started >= client.started
         and other not in adopted

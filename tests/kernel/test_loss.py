@@ -310,6 +310,25 @@ def test_neither_xfail_nor_raises_hides_it(pytester: pytest.Pytester, programs: 
     )
 
 
+def test_nor_does_xdist(pytester: pytest.Pytester) -> None:
+    """The report of an undecided test is the worker's, and the controller shows it."""
+    pytester.makepyfile(
+        """
+        import os, signal, pytest
+
+        @pytest.mark.xfail
+        def test_killed(execprobe):
+            os.kill(execprobe._recorder._source.description["pid"], signal.SIGKILL)
+            execprobe.assert_nothing_ran()
+
+        def test_fine(execprobe):
+            execprobe.assert_nothing_ran()
+        """
+    )
+    result = pytester.runpytest_subprocess("-n1", "-p", "no:cacheprovider", timeout=120)
+    result.assert_outcomes(errors=1, passed=1)
+
+
 def test_default_buffers_lose_nothing_in_a_storm(programs: Programs) -> None:
     with recording() as made:
         made_by = subprocess.run([programs.storm, programs.minimal, "4000"], timeout=120, check=False)
