@@ -193,7 +193,7 @@ class Timeline:
         owner, stray_of, span = self._assign(event)
         record = None
         if not event.lost:
-            record = self._record(event, span)
+            record = self._record(event, span, owner)
         if event.error is None:
             self._images[event.pid, event.at] = record
         entry = _Entry(event, record, owner, stray_of)
@@ -219,7 +219,7 @@ class Timeline:
             return running, None, span
         return None, beginner, span
 
-    def _record(self, event: Exec, span: Span | None) -> ExecRecord:
+    def _record(self, event: Exec, span: Span | None, owner: Owner | None) -> ExecRecord:
         parent, parent_lost = self._image(event.parent)
         # What an adopted process ran before the probe was there, nobody knows.
         parent_lost = parent_lost or (event.parent is None and event.branch.born == 0)
@@ -253,6 +253,7 @@ class Timeline:
             call_site=None,
             _previous=previous,
             _direct=event.branch.top == event.pid,
+            _shared=began_in is not None and began_in.owner is not owner,
             _lineage_lost=parent_lost or previous_lost,
             _identity=(event.pid, event.at),
         )

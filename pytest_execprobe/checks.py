@@ -99,12 +99,14 @@ def at_most(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
     low, high, matching = _bounds(evidence, pattern)
     holds = _at_most(n, low, high)
     if pattern is None:
-        return Verdict(holds, f"at most {execs(n)} allowed, but {low} ran", f"whether at most {execs(n)} ran")
+        return Verdict(
+            holds, f"at most {execs(n)} allowed, but {low} ran", f"whether at most {execs(n)} ran", matching[n:]
+        )
     return Verdict(
         holds,
         f"{pattern} may run at most {times_word(n)}, but it {did_run(low)}",
         f"whether {pattern} ran at most {times_word(n)}",
-        matching,
+        matching[n:],
     )
 
 

@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import clock
 from .decode import decode
 from .errors import ProbeUnavailable, SourceLost
 from .events import Batch, Event
@@ -27,6 +27,7 @@ _ADDRESS = "pytest-execprobe-"
 _HELPER = Path(__file__).resolve().parent / "helper"
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
+_CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
 _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
 
@@ -171,12 +172,12 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
     The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
     that a test which waits for any child does not meet it.
     """
-    deadline = time.monotonic() + _START_TIMEOUT
+    deadline = clock.monotonic() + _START_TIMEOUT
     launcher = os.pidfd_open(process.pid)
     try:
         watched: list[Any] = [listener, launcher]
-        while time.monotonic() < deadline:
-            ready = select.select(watched, [], [], deadline - time.monotonic())[0]
+        while clock.monotonic() < deadline:
+            ready = select.select(watched, [], [], deadline - clock.monotonic())[0]
             if listener in ready:
                 sock, _ = listener.accept()
                 _, uid, _ = wire.credentials(sock)
@@ -188,6 +189,8 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
                 if process.wait() != 0:
                     return None
                 watched.remove(launcher)
+                # The helper has left it and is about to call; a program that is no Python has not, and nobody will.
+                deadline = min(deadline, clock.monotonic() + _CALL_TIMEOUT)
         process.kill()
         process.wait()
         return None
@@ -233,7 +236,7 @@ class HelperSource:
 
         Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
         """
-        deadline = time.monotonic() + timeout
+        deadline = clock.monotonic() + timeout
         welcome = self._receive(deadline)
         fields = _fields(welcome)
         if welcome.type == wire.FAILED:
@@ -246,13 +249,13 @@ class HelperSource:
         self.description = fields
         refused = fields.get("attempts_refused")
         self.attempts_refused = None if refused is None else str(refused)
-        before = time.monotonic_ns()
+        before = clock.monotonic_ns()
         name = self._ask(wire.CLAIM, {}, deadline).get("name")
         if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
             raise SourceLost("it gave no name to take on")
         _take_name_for_a_moment(name)
         armed = self._ask(wire.ARM, {"fresh": fresh}, deadline)
-        after = time.monotonic_ns()
+        after = clock.monotonic_ns()
         try:
             self.root = int(wire.number(armed, "root", 1, 1 << 63))
             self.armed_at = int(wire.number(armed, "armed_at", 1, 1 << 63))
@@ -298,7 +301,7 @@ class HelperSource:
 
     def _pull(self, type: int, timeout: float) -> Batch:
         with self._lock:
-            deadline = time.monotonic() + timeout + _ANSWER_GRACE
+            deadline = clock.monotonic() + timeout + _ANSWER_GRACE
             done = self._ask(type, {"timeout": timeout}, deadline)
             try:
                 complete_to = int(wire.number(done, "at", 0, 1 << 63))
@@ -311,7 +314,7 @@ class HelperSource:
                 under_way,
                 self._unplaced,
                 self._unplaced_from,
-                time.monotonic_ns(),
+                clock.monotonic_ns(),
             )
             self._events, self._unplaced, self._unplaced_from = [], 0, 0
             return batch
@@ -362,7 +365,7 @@ class HelperSource:
         if not self._is_ours():
             raise SourceLost("its connection was closed by the program under test")
         try:
-            self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+            self._sock.settimeout(max(0.001, deadline - clock.monotonic()))
             self._sock.sendall(data)
         except TimeoutError:
             raise SourceLost("it did not take a request in time") from None
@@ -374,7 +377,7 @@ class HelperSource:
             if not self._is_ours():
                 raise SourceLost("its connection was closed by the program under test")
             try:
-                self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+                self._sock.settimeout(max(0.001, deadline - clock.monotonic()))
                 data = self._sock.recv(1 << 18)
             except TimeoutError:
                 raise SourceLost("it did not answer in time") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from . import checks, render
+from . import checks, clock, render
 from .attribution import Evidence
 from .checks import Verdict
 from .errors import IncompleteLogError
@@ -154,9 +155,11 @@ class ExecLog:
         __tracebackhide__ = True
         compiled = compile_pattern(pattern)
         _natural(times, "times", least=1)
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < math.inf:
+            raise ValueError(f"timeout is a number of seconds, not {timeout!r}")
         if self._window.closed:
             raise ValueError(f"the log of {self._window.label} is closed: nothing more can come")
-        deadline = time.monotonic() + timeout
+        deadline = clock.monotonic() + timeout
         over = False
         while True:
             evidence = self._evidence()
@@ -166,7 +169,7 @@ class ExecLog:
             if over:
                 break
             # Whether time is up or the source was lost, one look more: what is there by now counts.
-            remaining = deadline - time.monotonic()
+            remaining = deadline - clock.monotonic()
             over = remaining <= 0 or not self._window.wait(remaining)
         verdict = checks.at_least(evidence, times, compiled)
         if verdict.holds is None:
@@ -319,8 +322,16 @@ class Watch:
         self._allow = None if allow is None else compile_all(allow, "allow")
         self._deny = None if deny is None else compile_all(deny, "deny")
         self._recorder = recorder
+        self._entered = False
+
+    def __del__(self) -> None:
+        if not getattr(self, "_entered", True):  # not so if the arguments were wrong
+            warnings.warn(
+                "watch() watches nothing unless it is entered: with execprobe.watch(...) as log:", stacklevel=2
+            )
 
     def __enter__(self) -> ExecLog:
+        self._entered = True
         self._window = self._recorder.open_window("the watch block")
         self._log = ExecLog(self._window)
         return self._log

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -17,6 +18,9 @@ from typing import Any, Final
 from .record import ExecRecord
 
 Match = bool | None
+
+
+_TEXT = 160  # characters of a pattern that a message shows
 
 
 class _Any(enum.Enum):
@@ -50,7 +54,7 @@ class Pattern:
         return self._test(record, side)
 
     def __str__(self) -> str:
-        return self.text
+        return self.text if len(self.text) <= _TEXT else self.text[: _TEXT - 1] + "…"
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,12 @@ def _from_string(text: str) -> Pattern:
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
         return _argv([words[0], *(ANY if word == "*" else word for word in words[1:])], text)
-    return _path(text) if "/" in text else _name(text)
+    if "/" in text:
+        return _path(text)
+    if " " in text.strip() or text != text.strip():
+        words = text.split()
+        raise ValueError(f"{text!r} is no program's name: for arguments write 'argv:{' '.join(words)}' or {words!r}")
+    return _name(text)
 
 
 def _name(glob: str) -> Pattern:
@@ -158,9 +167,11 @@ def _path(glob: str) -> Pattern:
     regex = re.compile(fnmatch.translate(glob))
 
     last = glob.rpartition("/")[2]
+    # /bin/true and /usr/bin/true are one file where /bin is a link, and only one of them is the resolved path.
+    literal = os.path.realpath(glob) if glob.startswith("/") and last and not set(glob) & set("*?[") else None
 
     def match(path: str | None) -> Match:
-        return None if path is None else regex.match(path) is not None
+        return None if path is None else regex.match(path) is not None or path == literal
 
     def match_script(path: str | None) -> Match:
         # A script's executable is its interpreter, so that nothing says where a relative path led.
@@ -171,7 +182,9 @@ def _path(glob: str) -> Pattern:
     def test(record: ExecRecord, side: Side) -> Match:
         if record.interpreter is not None:
             by_path = match_script(record.path)
-            return by_path if side is Side.ALLOW else either(by_path, match(record.executable))
+            if side is Side.ALLOW:
+                return by_path
+            return either(by_path, match(record.executable), match(record.interpreter))
         if side is Side.ALLOW and record.executable is not None:
             return match(record.executable)
         return either(match(record.path), match(record.executable))

@@ -61,6 +61,8 @@ class ExecRecord:
     _previous: ExecRecord | None = field(default=None)
     #: Whether the process is a child of the test's own.
     _direct: bool = field(default=False)
+    #: Whether it counts for another test or fixture than began its branch.
+    _shared: bool = field(default=False)
     #: Whether a lost record hides what is above this one.
     _lineage_lost: bool = field(default=False)
     _identity: tuple[int, int] = field(default=(0, 0))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import Protocol
 
+from . import clock
 from .attribution import Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
 from .errors import ProbeUnavailable, SourceLost
@@ -85,12 +85,13 @@ class Recorder:
         if self._blind is not None:
             gaps.remove(self._blind)
             # Not only up to armed_at: what was there before has been adopted since.
-            gaps.append(Gap(self._blind.start, time.monotonic_ns(), self._blind.why))
+            gaps.append(Gap(self._blind.start, clock.monotonic_ns(), self._blind.why))
             self._blind = None
         if source.unadopted:
+            count = "a process is" if source.unadopted == 1 else f"{source.unadopted} processes are"
             why = (
-                f"{source.unadopted} processes are older than the probe, and can't be followed, or were left behind by"
-                " their parents, so that whose they are can't be told: start them in a fixture"
+                f"{count} older than the probe and can't be followed, or left behind by parents that have ended, so"
+                " that whose it is can't be told: start it in a fixture"
             )
             gaps.append(Gap(source.armed_at, None, why))
 
@@ -165,7 +166,7 @@ class Recorder:
     def begin_test(self, name: str, *, under_way: bool = False) -> None:
         """``under_way``: it had begun before the probe was armed, so that nobody knows what it ran until then."""
         self.windows = {}
-        began = self._timeline.armed_at - 1 if under_way else time.monotonic_ns()
+        began = self._timeline.armed_at - 1 if under_way else clock.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
 
@@ -186,7 +187,7 @@ class Recorder:
         """The phase's log is final from now on."""
         assert self._phase is not None
         assert self._phase.phase is not None
-        end = time.monotonic_ns()
+        end = clock.monotonic_ns()
         self._timeline.close(self._phase, end)
         window = self.windows[self._phase.phase]
         window.end = end
@@ -195,27 +196,27 @@ class Recorder:
 
     def end_test(self) -> None:
         assert self._test is not None
-        self._test.ended = self._phase.end if self._phase else time.monotonic_ns()
+        self._test.ended = self._phase.end if self._phase else clock.monotonic_ns()
         self.in_use = False
         self.sync()  # so that what this test ran does not pile up in the helper
 
     def open_fixture(self, name: str) -> Span:
         """A fixture of wider scope than a test is being set up."""
-        now = time.monotonic_ns()
+        now = clock.monotonic_ns()
         return self._timeline.open(Owner(name, is_test=False, began=now), None, now)
 
     def close_fixture(self, span: Span) -> None:
-        now = time.monotonic_ns()
+        now = clock.monotonic_ns()
         span.owner.ended = now
         self._timeline.close(span, now)
 
     # ---- windows ----
 
     def open_window(self, label: str) -> RecordedWindow:
-        return RecordedWindow(self, self._test, time.monotonic_ns(), label)
+        return RecordedWindow(self, self._test, clock.monotonic_ns(), label)
 
     def close_window(self, window: RecordedWindow) -> None:
-        window.end = time.monotonic_ns()
+        window.end = clock.monotonic_ns()
         window.evidence()
 
     def evidence(self, window: RecordedWindow, end: int) -> Evidence:
@@ -249,7 +250,7 @@ class RecordedWindow:
     def evidence(self) -> Evidence:
         if self._final is not None:
             return self._final
-        end = time.monotonic_ns() if self.end is None else self.end
+        end = clock.monotonic_ns() if self.end is None else self.end
         self._recorder.sync()
         evidence = self._recorder.evidence(self, end)
         if self.end is not None:

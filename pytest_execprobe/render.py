@@ -159,4 +159,6 @@ def _command(record: ExecRecord, width: int | None) -> str:
         text += f"  (was {printable(posixpath.basename(record._previous.program))})"
     if width is not None and len(text) > width:
         text = text[: width - 1] + "…"
+    if record._shared:
+        text += f"  (begun by {printable(record.begun_by or '?')})"
     return text

@@ -6,11 +6,10 @@ import itertools
 import os
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
+from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, clock
 from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import Batch, Branch, BranchEnded, Event, Exec
@@ -132,10 +131,10 @@ _last_tick = 0
 def tick() -> int:
     """A moment strictly between whatever read the clock before and whatever reads it after."""
     global _last_tick
-    before = time.monotonic_ns()
-    while (now := time.monotonic_ns()) <= max(before, _last_tick):
+    before = clock.monotonic_ns()
+    while (now := clock.monotonic_ns()) <= max(before, _last_tick):
         pass
-    while time.monotonic_ns() <= now:
+    while clock.monotonic_ns() <= now:
         pass
     _last_tick = now
     return now
@@ -395,7 +394,7 @@ class FakeProbe:
         self.withdrawn.append(name)
 
     def claimed(self, root: int) -> tuple[int, int, bool] | None:
-        return (time.monotonic_ns(), os.getpid(), self.full) if root in self.claims else None
+        return (clock.monotonic_ns(), os.getpid(), self.full) if root in self.claims else None
 
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)

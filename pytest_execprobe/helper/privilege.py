@@ -30,14 +30,23 @@ def _call(what: str, result: int) -> None:
 def ensure_tracefs() -> None:
     """Makes tracefs visible to this process, and to nobody else.
 
-    The numbers of system-call tracepoints stand in it. Where it is not mounted, it is mounted in a mount namespace
-    of the helper's own, which ends with the helper. Raises PrivilegeError.
+    The numbers of system-call tracepoints stand in it. It is looked at in a mount namespace of the helper's own, which
+    ends with the helper: where tracefs is not mounted it is mounted there, and where it is, even a look at it through
+    debugfs would mount it once more for everyone. Raises PrivilegeError.
     """
-    if os.path.isdir("/sys/kernel/tracing/events") or os.path.isdir("/sys/kernel/debug/tracing/events"):
-        return
-    _call("a mount namespace for tracefs", _libc.unshare(_CLONE_NEWNS))
-    _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
-    _call("mounting tracefs", _libc.mount(b"tracefs", b"/sys/kernel/tracing", b"tracefs", 0, None))
+    try:
+        _call("a mount namespace for tracefs", _libc.unshare(_CLONE_NEWNS))
+        _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
+    except PrivilegeError:
+        if _tracefs_is_there():
+            return
+        raise
+    if not _tracefs_is_there():
+        _call("mounting tracefs", _libc.mount(b"tracefs", b"/sys/kernel/tracing", b"tracefs", 0, None))
+
+
+def _tracefs_is_there() -> bool:
+    return os.path.isdir("/sys/kernel/tracing/events") or os.path.isdir("/sys/kernel/debug/tracing/events")
 
 
 def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:

@@ -256,3 +256,57 @@ def test_fixtures_wider_than_a_test(pytester: pytest.Pytester, played: Played) -
         passed=2,
     )
     assert len(played.sources) == 1
+
+
+def test_a_faked_clock_fools_nobody(pytester: pytest.Pytester, played: Played) -> None:
+    run(
+        pytester,
+        """
+        import time, pytest
+        from unittest import mock
+        from played import runs
+
+        @pytest.fixture
+        def frozen():
+            with mock.patch("time.monotonic_ns", return_value=0), mock.patch("time.monotonic", return_value=0.0):
+                yield
+
+        def test_frozen(frozen, execprobe):
+            with execprobe.watch() as log:
+                runs("git")
+            assert log.programs == execprobe.programs == ["git"]
+
+        def test_next(execprobe):
+            runs("gpg")
+            assert execprobe.programs == ["gpg"]
+        """,
+        passed=2,
+    )
+    assert len(played.sources) == 1
+
+
+def test_a_watch_that_is_not_entered_warns(pytester: pytest.Pytester, played: Played) -> None:
+    result = run(pytester, "def test(execprobe): execprobe.watch(at_most=0)", "-Wdefault", passed=1)
+    result.stdout.fnmatch_lines(["*test_it.py:1: UserWarning: watch() watches nothing unless it is entered*"])
+    assert played.sources
+
+
+def test_a_row_says_who_began_what_is_shared(pytester: pytest.Pytester, played: Played) -> None:
+    result = run(
+        pytester,
+        """
+        from played import runs
+
+        def test_leaves(execprobe):
+            global shell
+            shell = runs("sh")
+
+        def test_sees(execprobe):
+            runs("sleep", "1", by=shell)
+            execprobe.assert_nothing_ran()
+        """,
+        passed=1,
+        failed=1,
+    )
+    result.stdout.fnmatch_lines(["E *> 1 * sh * /usr/bin/sleep 1  (begun by test_it.py::test_leaves)"])
+    assert played.sources

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fakes import FakeRun, FakeSource, FixedWindow, evidence, log_of, record
@@ -768,3 +769,11 @@ def test_probe_helpers_of_other_runs_are_in_no_log(run: FakeRun, probe: ExecProb
     run.source.runs("python3", *helper[1:], by=sudo)
     run.source.runs("python3", "-m", "pytest")
     assert [found.argv for found in probe.records] == [("python3", "-m", "pytest")]
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -1, "5", None, True])
+def test_wait_for_takes_a_number_of_seconds(run: FakeRun, probe: ExecProbe, timeout: Any) -> None:
+    before = run.source.syncs
+    with pytest.raises(ValueError, match="timeout is a number of seconds"):
+        probe.wait_for("git", timeout=timeout)
+    assert run.source.syncs == before

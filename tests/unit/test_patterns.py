@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from fakes import record, script
@@ -70,7 +71,7 @@ def test_unread_name_is_undecided() -> None:
         ("/usr/bin/*", True),
         ("/usr/*", True),
         ("*/git", True),
-        ("/bin/git", False),
+        ("/nonexistent/git", False),
         ("bin/git", False),
         ("/USR/BIN/GIT", False),
         ("/usr/bin/gi", False),
@@ -535,3 +536,28 @@ def test_script_is_allowed_by_its_own_path() -> None:
     assert compile_pattern("/opt/*").match(absolute, Side.ALLOW) is True
     assert compile_pattern("/bin/*").match(absolute, Side.ALLOW) is False
     assert compile_pattern("/bin/*").match(absolute) is True
+
+
+@pytest.mark.parametrize("text", ["git push", " git", "git\t"])
+def test_name_with_a_space_is_no_name(text: str) -> None:
+    with pytest.raises(ValueError, match="for arguments write 'argv:git"):
+        compile_pattern(text)
+
+
+def test_path_through_a_link_is_the_file_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    ran = record("tool", path=f"{tmp_path}/real/tool")
+    assert compile_pattern(f"{tmp_path}/link/tool").match(ran) is True
+    assert compile_pattern(f"{tmp_path}/link/tool").match(ran, Side.ALLOW) is True
+    assert compile_pattern(f"{tmp_path}/link/*").match(ran) is False
+
+
+def test_interpreter_of_a_script_is_found_by_the_path_that_the_script_names() -> None:
+    ran = record("tool", path="/opt/tool", executable="/usr/bin/python3.11", interpreter="/usr/bin/python3")
+    assert compile_pattern("/usr/bin/python3").match(ran) is True
+    assert compile_pattern("/usr/bin/python3").match(ran, Side.ALLOW) is False
+
+
+def test_long_pattern_is_cut_in_messages() -> None:
+    assert len(str(compile_pattern("x" * 1000))) == 160
