@@ -20,7 +20,7 @@
 #include <uapi/linux/ptrace.h>
 
 #define CLONE_THREAD 0x00010000 /* uapi/linux/sched.h */
-#define AT_FDCWD -100              /* uapi/linux/fcntl.h */
+#define AT_FDCWD -100           /* uapi/linux/fcntl.h */
 
 /* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
 #define SLOTS 6

@@ -176,8 +176,8 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
     launcher = os.pidfd_open(process.pid)
     try:
         watched: list[Any] = [listener, launcher]
-        while clock.monotonic() < deadline:
-            ready = select.select(watched, [], [], deadline - clock.monotonic())[0]
+        while (remaining := deadline - clock.monotonic()) > 0:
+            ready = select.select(watched, [], [], remaining)[0]
             if listener in ready:
                 sock, _ = listener.accept()
                 _, uid, _ = wire.credentials(sock)

@@ -15,15 +15,13 @@ from typing import Protocol
 from . import clock
 from .attribution import Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
-from .errors import ProbeUnavailable, SourceLost
+from .errors import SourceLost
 from .events import Batch, Source
 from .record import ExecRecord, Phase
 from .render import Style
 
 _ARMED_LATER = "the probe was armed only after that: name execprobe in the test's or the fixture's parameters"
-
-
-_SLICE = 0.05  # seconds
+_SLICE = 0.05  # seconds that a wait keeps other threads from reading
 
 
 class ProcessSource(Source, Protocol):
@@ -281,5 +279,3 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-__all__ = ["ProbeUnavailable", "ProcessSource", "RecordedWindow", "Recorder"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, clock
+from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import Batch, Branch, BranchEnded, Event, Exec
@@ -126,15 +128,17 @@ def outcome(check: Callable[..., None], *args: object, **kwargs: object) -> bool
 # ---- a source of events ----
 
 _last_tick = 0
+# Not the product's clock, which is under test.
+_now = functools.partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
 
 
 def tick() -> int:
     """A moment strictly between whatever read the clock before and whatever reads it after."""
     global _last_tick
-    before = clock.monotonic_ns()
-    while (now := clock.monotonic_ns()) <= max(before, _last_tick):
+    before = _now()
+    while (now := _now()) <= max(before, _last_tick):
         pass
-    while clock.monotonic_ns() <= now:
+    while _now() <= now:
         pass
     _last_tick = now
     return now
@@ -394,7 +398,7 @@ class FakeProbe:
         self.withdrawn.append(name)
 
     def claimed(self, root: int) -> tuple[int, int, bool] | None:
-        return (clock.monotonic_ns(), os.getpid(), self.full) if root in self.claims else None
+        return (_now(), os.getpid(), self.full) if root in self.claims else None
 
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)

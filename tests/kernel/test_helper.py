@@ -15,6 +15,7 @@ import pytest
 from programs import Programs
 from recording import Recording, recording, watched_to_its_end
 
+from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.client import HelperSettings, HelperSource, bpf_folder, is_helper
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import wire
@@ -191,3 +192,14 @@ def test_its_own_command_line_is_recognised(programs: Programs) -> None:
 def test_a_buffer_that_cannot_be_had_is_said_so() -> None:
     with pytest.raises(ProbeUnavailable, match="execprobe: "), recording(HelperSettings(pages=3)):
         pass
+
+
+def test_a_file_in_the_place_of_the_connection_is_not_written_to(made: Recording, tmp_path: Path) -> None:
+    """As after os.closerange(3, ...) in a test that goes on to open files of its own."""
+    mine = tmp_path / "mine"
+    with mine.open("wb") as file:
+        os.dup2(file.fileno(), made.source._sock.fileno())
+    subprocess.run(["true"], check=True)
+    with pytest.raises(IncompleteLogError, match="its connection was closed by the program under test"):
+        made.execprobe.assert_not_ran("ls")
+    assert mine.read_bytes() == b""

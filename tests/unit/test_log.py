@@ -777,3 +777,21 @@ def test_wait_for_takes_a_number_of_seconds(run: FakeRun, probe: ExecProbe, time
     with pytest.raises(ValueError, match="timeout is a number of seconds"):
         probe.wait_for("git", timeout=timeout)
     assert run.source.syncs == before
+
+
+def test_exception_that_breaks_into_a_read_leaves_the_log_incomplete(
+    run: FakeRun, probe: ExecProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A signal's: what the source had already handed over may have got nowhere.
+    def breaks(timeout: float) -> Batch:
+        FakeSource.sync(run.source, timeout)
+        raise KeyboardInterrupt
+
+    run.source.runs("git")
+    with monkeypatch.context() as patch:
+        patch.setattr(run.source, "sync", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            _ = probe.records
+    assert probe.lost is None
+    with pytest.raises(IncompleteLogError, match="an exception broke into reading"):
+        probe.assert_not_ran("git")
