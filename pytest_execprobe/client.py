@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,32 @@ _HELPER = Path(__file__).resolve().parent / "helper"
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
 _CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
+_WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, unless it is just starting
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_TRIES = 20  # to find a run's helper, or to start it, while those of others come and go
 _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
 
 
 @dataclass(frozen=True)
 class HelperSettings:
-    """How to run the helper; None is its own default."""
+    """How to run the helper; None is its own default.
+
+    ``shared`` is a name that the processes of a run have agreed on (:func:`new_shared_name`): the first starts a helper
+    that listens there, and the others use it, whatever their own settings are. ``address`` is that of a helper that
+    runs already, a path or ``@`` and an abstract name: then none is started.
+    """
 
     python: str | None = None
     attempts: str | None = None
     pages: int | None = None
     procs: int | None = None
+    shared: str | None = None
+    address: str | None = None
+
+
+def new_shared_name() -> str:
+    """A name for ``HelperSettings.shared``. It is random so that nobody takes it by chance, and no secret."""
+    return _ADDRESS + secrets.token_hex(16)
 
 
 def bpf_folder() -> Path:
@@ -63,15 +78,142 @@ def is_helper(argv: tuple[str, ...] | None) -> bool:
 
 
 def start_helper(settings: HelperSettings) -> HelperSource:
-    """A running helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
+    """A helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
+    return _reach(settings, lambda source, timeout: source.register(fresh=False, timeout=timeout))
+
+
+def hold_helper(settings: HelperSettings) -> HelperSource:
+    """Keeps a helper alive for others until it is closed: this process is not watched. Raises ProbeUnavailable."""
+    return _reach(settings, lambda source, timeout: source.greet(timeout))
+
+
+_Enter = Callable[["HelperSource", float], None]
+
+
+class _WrongInterpreter(Exception):
+    """This interpreter has no BCC; another may."""
+
+
+class _NameTaken(Exception):
+    """Another process has started the run's helper meanwhile."""
+
+
+class _Nobody(Exception):
+    """No helper listens, or it was just ending."""
+
+
+class _Gone(SourceLost):
+    """The helper ended, or hung up."""
+
+
+# ---- a helper that runs already ----
+
+
+def _reach(settings: HelperSettings, enter: _Enter) -> HelperSource:
+    """A helper as the settings ask for, once ``enter`` was through with it."""
     if sys.platform != "linux":
         raise ProbeUnavailable(f"execprobe: needs Linux, and this is {sys.platform}: BPF is a part of the Linux kernel")
+    if settings.address is not None:
+        return _use_running(settings.address, enter)
+    if settings.shared is None:
+        return _start(settings, enter)
+    for _ in range(_TRIES):
+        try:
+            return _connect("\0" + settings.shared, enter, _START_TIMEOUT)
+        except _Nobody as error:
+            found = str(error)
+        except SourceLost as error:
+            raise ProbeUnavailable(
+                f"execprobe: this run's helper, at @{settings.shared}, is of no use: {error}. Start pytest again: each"
+                " run takes another name"
+            ) from error
+        try:
+            return _start(settings, enter)
+        except _NameTaken as error:
+            found = f"{found}; then {error}"
+    raise ProbeUnavailable(
+        f"execprobe: {_TRIES} times in a row this run's helper could neither be reached nor started at"
+        f" @{settings.shared} ({found}). Run without -n, or report this"
+    )
+
+
+def _use_running(address: str, enter: _Enter) -> HelperSource:
+    # A test may change the folder, and a child that it forks is to find the helper all the same.
+    place = "\0" + address[1:] if address.startswith("@") else os.path.abspath(address)
+    try:
+        return _connect(place, enter, _WELCOME_TIMEOUT)
+    except (_Nobody, SourceLost) as error:
+        raise ProbeUnavailable(
+            f"execprobe: there is no helper to be used at {address} (--execprobe-helper): {error}. Name one that runs,"
+            " or leave the option out: then pytest starts one of its own"
+        ) from error
+
+
+def _connect(place: str, enter: _Enter, timeout: float) -> HelperSource:
+    """Raises _Nobody where another helper may be had, SourceLost where what listens is none."""
+    try:
+        sock = _connection(place, timeout)
+    except OSError as error:
+        raise _Nobody(f"nobody could be reached there ({error.strerror or error})") from error
+    source = HelperSource(sock, os.getpid(), place)
+    try:
+        enter(source, timeout)
+    except _Gone as error:
+        source.close()
+        raise _Nobody("who listened there hung up") from error
+    except (_WrongInterpreter, _NameTaken) as error:
+        source.close()
+        raise _Nobody(f"who listened there could not start ({error})") from error
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _connection(place: str, timeout: float) -> socket.socket:
+    """A connection to whoever listens there, if that is root or this user: names can be read by all, and taken.
+
+    A helper listens from before it gives up its privilege, so it is root's, or the user's who could start it as it was.
+    Raises OSError if nobody listens, SourceLost if a stranger does.
+    """
+    deadline = clock.monotonic() + timeout
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        while True:
+            try:
+                sock.connect(place)
+                break
+            except BlockingIOError:  # as many as can wait to be let in do so already
+                if clock.monotonic() > deadline:
+                    raise
+                select.select([], [], [], 0.01)
+        _, uid, _ = wire.credentials(sock)
+        if not _is_trusted(uid):
+            raise SourceLost(
+                f"who listens there is user {uid}, and only root or this user, {os.geteuid()}, is taken for a helper"
+            )
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_trusted(uid: int) -> bool:
+    return uid in (0, os.geteuid())
+
+
+# ---- a helper that is started ----
+
+
+def _start(settings: HelperSettings, enter: _Enter) -> HelperSource:
+    """Raises _NameTaken if a helper has the shared name by now."""
     bpf = bpf_folder()
     prefix = _privilege_route()
     tried: list[str] = []
     for python in _candidates(settings.python):
         try:
-            return _start(python, prefix, bpf, settings)
+            return _start_with(python, prefix, bpf, settings, enter)
         except _WrongInterpreter as error:
             tried.append(f"{python}: {error}")
     raise ProbeUnavailable(
@@ -80,10 +222,6 @@ def start_helper(settings: HelperSettings) -> HelperSource:
         + "). Install the distro's BCC (Debian, Ubuntu: apt install python3-bpfcc; Fedora, RHEL: dnf install"
         f" python3-bcc), or name an interpreter that has it: --execprobe-python or {PYTHON_VARIABLE}"
     )
-
-
-class _WrongInterpreter(Exception):
-    """This interpreter has no BCC; another may."""
 
 
 def _candidates(named: str | None) -> list[str]:
@@ -126,13 +264,14 @@ def _effective_capabilities() -> int:
     return 0
 
 
-def _start(python: str, prefix: list[str], bpf: Path, settings: HelperSettings) -> HelperSource:
+def _start_with(python: str, prefix: list[str], bpf: Path, settings: HelperSettings, enter: _Enter) -> HelperSource:
     name = _ADDRESS + secrets.token_hex(16)
     command = [*prefix, python, "-I", "-B", str(_HELPER), "--connect", name, "--bpf", str(bpf)]
     for option, value in (
         ("--attempts", settings.attempts),
         ("--pages", settings.pages),
         ("--procs", settings.procs),
+        ("--listen", settings.shared),
     ):
         if value is not None:
             command += [option, str(value)]
@@ -156,7 +295,7 @@ def _start(python: str, prefix: list[str], bpf: Path, settings: HelperSettings) 
         os.close(words)
     source = HelperSource(sock, os.getpid())
     try:
-        source.register(fresh=False, timeout=_START_TIMEOUT)
+        enter(source, _START_TIMEOUT)
     except SourceLost as error:
         source.close()
         raise ProbeUnavailable(f"execprobe: the probe helper ended while it started: {error}") from error
@@ -181,7 +320,7 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
             if listener in ready:
                 sock, _ = listener.accept()
                 _, uid, _ = wire.credentials(sock)
-                if uid in (0, os.geteuid()):
+                if _is_trusted(uid):
                     process.wait()
                     return sock
                 sock.close()
@@ -209,10 +348,14 @@ def _not_started(process: subprocess.Popen[bytes], prefix: list[str], said: str)
 
 
 class HelperSource:
-    """A connection to a helper, which watches the tree of the process that made it."""
+    """A connection to a helper, which watches the tree of the process that made it.
 
-    def __init__(self, sock: socket.socket, pid: int) -> None:
+    ``place`` is where the helper was found; without it, it is where the helper says.
+    """
+
+    def __init__(self, sock: socket.socket, pid: int, place: str | None = None) -> None:
         self._sock = sock
+        self._place = place
         self.pid = pid
         self._file = _identity(sock.fileno())
         self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
@@ -231,26 +374,36 @@ class HelperSource:
 
     # ---- becoming a root ----
 
-    def register(self, *, fresh: bool, timeout: float) -> None:
-        """Makes this process a root. ``fresh``: it has just been forked and has no descendants to adopt.
+    def greet(self, timeout: float) -> None:
+        """Hears who the helper is. From then on, and until this is closed, it stays: a connection holds it.
 
         Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
         """
-        deadline = clock.monotonic() + timeout
-        welcome = self._receive(deadline)
+        welcome = self._receive(clock.monotonic() + timeout)
         fields = _fields(welcome)
         if welcome.type == wire.FAILED:
             reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
             if fields.get("code") in ("no-bcc", "wrong-bcc"):
                 raise _WrongInterpreter(reason)
+            if fields.get("code") == "address-taken":
+                raise _NameTaken(reason)
             raise ProbeUnavailable(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
         if welcome.type != wire.WELCOME:
             raise SourceLost("it did not say who it is")
         self.description = fields
         refused = fields.get("attempts_refused")
         self.attempts_refused = None if refused is None else str(refused)
+
+    def register(self, *, fresh: bool, timeout: float, child: bool = False) -> None:
+        """Makes this process a root. ``fresh``: it has just been forked and has no descendants to adopt. ``child``: it
+        was forked by a root, and is not what the helper is there for.
+
+        Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
+        """
+        deadline = clock.monotonic() + timeout
+        self.greet(timeout)
         before = clock.monotonic_ns()
-        name = self._ask(wire.CLAIM, {}, deadline).get("name")
+        name = self._ask(wire.CLAIM, {"child": child}, deadline).get("name")
         if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
             raise SourceLost("it gave no name to take on")
         _take_name_for_a_moment(name)
@@ -271,14 +424,15 @@ class HelperSource:
     def in_child(self, *, fresh: bool, timeout: float) -> HelperSource:
         """For a forked child: a connection of its own, as a root inside the old one. ``fresh``: it has no child yet."""
         self.close()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        place = self._place or "\0" + str(self.description.get("address"))
         try:
-            sock.settimeout(timeout)
-            sock.connect("\0" + str(self.description.get("address")))
-            source = HelperSource(sock, os.getpid())
-            source.register(fresh=fresh, timeout=timeout)
-        except (OSError, ProbeUnavailable, SourceLost) as error:
-            sock.close()
+            source = HelperSource(_connection(place, timeout), os.getpid(), place)
+            try:
+                source.register(fresh=fresh, timeout=timeout, child=True)
+            except BaseException:
+                source.close()
+                raise
+        except (OSError, ProbeUnavailable, SourceLost, _WrongInterpreter, _NameTaken) as error:
             raise SourceLost(f"a forked child could not be registered: {error}") from error
         return source
 
@@ -370,7 +524,7 @@ class HelperSource:
         except TimeoutError:
             raise SourceLost("it did not take a request in time") from None
         except OSError as error:
-            raise SourceLost(f"it died ({error.strerror})") from error
+            raise _Gone(f"it died ({error.strerror})") from error
 
     def _receive(self, deadline: float) -> wire.Frame:
         while not self._frames:
@@ -382,9 +536,9 @@ class HelperSource:
             except TimeoutError:
                 raise SourceLost("it did not answer in time") from None
             except OSError as error:
-                raise SourceLost(f"it died ({error.strerror})") from error
+                raise _Gone(f"it died ({error.strerror})") from error
             if not data:
-                raise SourceLost("it died")
+                raise _Gone("it died")
             try:
                 self._frames += self._reader.feed(data)
             except wire.WireError as error:

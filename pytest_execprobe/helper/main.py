@@ -1,9 +1,11 @@
-"""The helper's life: become a daemon, call the client back, make the probe, give up privilege, serve."""
+"""The helper's life: become a daemon, call the client back, listen, make the probe, give up privilege, serve."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import re
 import secrets
 import signal
 import socket
@@ -12,7 +14,9 @@ import traceback
 from typing import List, Optional
 
 from . import privilege, probe, wire
-from .server import Server
+from .server import BACKLOG, Server, may_call
+
+_ADDRESS = "pytest-execprobe-"
 
 
 def main(argv: Optional[List[str]] = None) -> None:
@@ -21,12 +25,15 @@ def main(argv: Optional[List[str]] = None) -> None:
     first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     first.connect("\0" + options.connect)
     output = _capture_output()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        server = _make_server(options, first)
+        probe.look_for_bcc()
+        _listen(listener, options.listen)
+        server = _make_server(options, first, listener)
     except probe.ProbeError as error:
-        _fail(first, error.code, error.reason + _last_words(output), error.remedy)
+        _fail(first, listener, error.code, error.reason + _last_words(output), error.remedy)
     except Exception as error:
-        _fail(first, "helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(output), "")
+        _fail(first, listener, "helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(output), "")
     try:
         server.run()
     except Exception as error:
@@ -41,20 +48,46 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--attempts", choices=probe.ROUTES, default="auto")
     parser.add_argument("--pages", type=int, default=probe.Settings().pages)
     parser.add_argument("--procs", type=int, default=probe.Settings().procs)
+    parser.add_argument(
+        "--listen", type=_name, default=_ADDRESS + secrets.token_hex(16), help="abstract socket to serve"
+    )
     return parser.parse_args(argv)
 
 
-def _make_server(options: argparse.Namespace, first: socket.socket) -> Server:
+def _name(text: str) -> str:
+    # A listener of root's can pass for another service: it gets no other service's name.
+    if not re.fullmatch(_ADDRESS + "[0-9a-f]+", text):
+        raise argparse.ArgumentTypeError("must be %s and hexadecimal digits" % _ADDRESS)
+    return text
+
+
+def _listen(listener: socket.socket, name: str) -> None:
+    """Done before all that takes time, because of several helpers with one name only one is to go on; and before
+    privilege is given up, because the kernel tells clients whose process has called listen()."""
+    try:
+        listener.bind("\0" + name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise probe.ProbeError("address-taken", "another helper has taken the name %s" % name, "call that") from error
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+
+
+def _make_server(options: argparse.Namespace, first: socket.socket, listener: socket.socket) -> Server:
     bcc = probe.import_bcc()
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
     _, uid, gid = wire.credentials(first)
+    route = privilege.route()
     left = privilege.give_up(uid, gid, probe.kernel_version())
-    address = "pytest-execprobe-" + secrets.token_hex(16)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind("\0" + address)
-    listener.listen(64)
-    listener.setblocking(False)
-    welcome = dict(made.describe(), privilege=left, address=address, pid=os.getpid(), python=sys.executable)
+    welcome = dict(
+        made.describe(),
+        route=route,
+        privilege=left,
+        address=options.listen,
+        pid=os.getpid(),
+        python=sys.executable,
+    )
     return Server(made, first, listener, welcome)
 
 
@@ -83,6 +116,24 @@ def _last_words(output: int) -> str:
     return ": " + "; ".join(lines[-3:]) if lines else ""
 
 
-def _fail(sock: socket.socket, code: str, reason: str, remedy: str) -> None:
-    sock.sendall(wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy}))
+def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str, remedy: str) -> None:
+    """Tells the client, and those who have called meanwhile: a helper that they would start would fail the same way."""
+    _, uid, _ = wire.credentials(first)
+    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
+    _tell(first, data)
+    try:
+        while True:
+            caller, _ = listener.accept()
+            if may_call(caller, uid):
+                _tell(caller, data)
+    except OSError:
+        pass  # nobody is left, or nobody could ever call
     os._exit(1)
+
+
+def _tell(sock: socket.socket, data: bytes) -> None:
+    try:
+        sock.setblocking(False)
+        sock.send(data)
+    except OSError:
+        pass  # it has gone

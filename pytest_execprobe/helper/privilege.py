@@ -49,6 +49,14 @@ def _tracefs_is_there() -> bool:
     return os.path.isdir("/sys/kernel/tracing/events") or os.path.isdir("/sys/kernel/debug/tracing/events")
 
 
+def route() -> str:
+    """In words, how this process has come by its privilege."""
+    if os.geteuid() != 0:
+        return "started with capabilities"
+    # Of its client's environment it gets next to nothing, so this is the word of the sudo that started it.
+    return "started through sudo" if "SUDO_UID" in os.environ else "started as root"
+
+
 def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:
     """Becomes an ordinary user for good, and returns in words what is left.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import importlib
+import importlib.util
 import os
 import platform
 import struct
@@ -62,16 +63,18 @@ class Counts(NamedTuple):
     unread: int
 
 
+def look_for_bcc() -> None:
+    """Raises ProbeError where there is no bcc at all, and loads nothing."""
+    if importlib.util.find_spec("bcc") is None:
+        raise _no_bcc("No module named 'bcc'")
+
+
 def import_bcc() -> Any:
     """The real bcc. PyPI has an unrelated package of this name, which is recognised."""
     try:
         bcc = importlib.import_module("bcc")
     except ImportError as error:
-        raise ProbeError(
-            "no-bcc",
-            "this Python has no usable module bcc (%s)" % error,
-            "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL",
-        ) from error
+        raise _no_bcc(str(error)) from error
     if not hasattr(bcc, "BPF"):
         raise ProbeError(
             "wrong-bcc",
@@ -86,6 +89,14 @@ def import_bcc() -> Any:
             "use BCC 0.24 or later, as in Debian 12, Ubuntu 24.04 and Fedora",
         )
     return bcc
+
+
+def _no_bcc(why: str) -> ProbeError:
+    return ProbeError(
+        "no-bcc",
+        "this Python has no usable module bcc (%s)" % why,
+        "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL",
+    )
 
 
 class Probe:

@@ -17,8 +17,9 @@ from . import wire
 from .adoption import adopt_descendants
 from .probe import Probe, roots_of
 
-_QUEUE_BYTES = 128 << 20  # for all clients: each has its share, and the second half of it is for heads alone
+_QUEUE_BYTES = 128 << 20  # for all clients
 _MAX_CLIENTS = 256
+BACKLOG = _MAX_CLIENTS  # who may wait to be let in while the probe is being made: as many as there may be clients
 _MAX_TIMEOUT = 3600.0
 _RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
 
@@ -33,7 +34,7 @@ class _Pending(NamedTuple):
 class _Client:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.pid, self.uid, _ = wire.credentials(sock)
+        self.pid, _, _ = wire.credentials(sock)
         # An open socket is no proof of life: a forked child may hold it. The process itself is watched.
         self.pidfd = os.pidfd_open(self.pid)
         self.reader = wire.Reader(wire.REQUESTS, wire.MAX_REQUEST)
@@ -41,6 +42,7 @@ class _Client:
         self.root = 0
         self.name = b""
         self.armed = False
+        self.child = False
         self.pending: Optional[_Pending] = None
         self.queue: List[Tuple[bytes, bool]] = []
         self.queued = 0
@@ -49,7 +51,11 @@ class _Client:
 
 
 class Server:
-    """One probe and its clients. ``run()`` returns when the first client's process has ended or hung up."""
+    """One probe and its clients.
+
+    ``run()`` returns when all of them have ended or hung up. Forked children of clients don't count: a test may leave
+    some behind. Whoever has not said yet what it is does.
+    """
 
     def __init__(self, probe: Probe, first: socket.socket, listener: socket.socket, welcome: Dict[str, Any]) -> None:
         self._probe = probe
@@ -58,16 +64,18 @@ class Server:
         self._clients: Set[_Client] = set()
         self._by_root: Dict[int, _Client] = {}
         self._last_root = 0
+        self._queued = 0  # bytes, of all clients
         self._dropped = 0
         self._unlisted = 0
         self._listener = listener
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
-        self._first = self._add(first)
+        _, self._uid, _ = wire.credentials(first)
+        self._let_in(first)
 
     def run(self) -> None:
-        while self._first in self._clients:
+        while self._is_needed():
             waiting = [client for client in self._clients if client.pending]
             if waiting:
                 # Rung from now on, and looked at once more after that: so the last exec can't slip through between.
@@ -80,6 +88,12 @@ class Server:
                 self._probe.want_bell(False)
             for key, _ in self._selector.select(_RECHECK if waiting else None):
                 key.data()
+
+    def _is_needed(self) -> bool:
+        while all(client.child for client in self._clients):
+            if not self._accept():  # somebody may have called just before the last one went
+                return False
+        return True
 
     def abandon(self, reason: str) -> None:
         """Tells every client that the probe is gone."""
@@ -115,19 +129,22 @@ class Server:
         self._dropped, self._unlisted = counts.dropped, counts.unlisted
 
     def _deliver(self, record: bytes, lost: bool) -> None:
-        room = _QUEUE_BYTES // max(1, len(self._by_root))
         for root in wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT):
             client = self._by_root.get(root)
             if client is None:
                 continue
             kept, cut = record, lost
-            if client.queued + len(record) > room // 2:
+            # As much as is left, and for heads twice that. So one alone has half of all, many share, and whoever never
+            # asks leaves room for the others.
+            left = _QUEUE_BYTES - self._queued
+            if client.queued + len(record) > left:
                 kept, cut = record[: wire.HEAD.size], True
-                if client.queued > room:
+                if client.queued + len(kept) > 2 * left:
                     client.unplaced += 1
                     continue
             client.queue.append((kept, cut))
             client.queued += len(kept)
+            self._queued += len(kept)
 
     # ---- answers ----
 
@@ -165,9 +182,13 @@ class Server:
         if at and not under_way:
             client.settled = at
         client.pending = None
-        client.queue, client.queued = [], 0
+        self._empty_queue(client)
         client.unplaced = 0
         self._send(client, wire.frame(wire.SYNCED, request, done))
+
+    def _empty_queue(self, client: _Client) -> None:
+        self._queued -= client.queued
+        client.queue, client.queued = [], 0
 
     def _send(self, client: _Client, data: bytes) -> None:
         client.out += data
@@ -211,7 +232,7 @@ class Server:
         fields = frame.json()
         client.pending = None  # whoever asks again no longer waits for the last answer
         if frame.type == wire.CLAIM:
-            self._claim(client, frame.request)
+            self._claim(client, frame.request, child=fields.get("child") is True)
         elif frame.type == wire.ARM:
             self._arm(client, frame.request, fresh=fields.get("fresh") is True)
         elif not client.armed:
@@ -226,9 +247,10 @@ class Server:
             )
             self._answer(client)  # most have nothing to wait for, and need no bell
 
-    def _claim(self, client: _Client, request: int) -> None:
+    def _claim(self, client: _Client, request: int, child: bool) -> None:
         if client.root:
             raise wire.WireError("a second root on one connection")
+        client.child = child
         self._last_root += 1
         client.root = self._last_root
         client.name = secrets.token_hex(7).encode()
@@ -264,28 +286,35 @@ class Server:
 
     # ---- clients ----
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Takes one call. False if nobody calls."""
         try:
             sock, _ = self._listener.accept()
         except OSError:
-            return
-        try:
-            if len(self._clients) >= _MAX_CLIENTS:
-                raise OSError("too many clients")
-            if wire.credentials(sock)[1] not in (0, self._first.uid):
-                raise OSError("another user")
-            self._add(sock)
-        except OSError:
-            sock.close()
+            return False
+        self._let_in(sock)
+        return True
 
-    def _add(self, sock: socket.socket) -> _Client:
-        sock.setblocking(False)
+    def _let_in(self, sock: socket.socket) -> None:
+        try:
+            sock.setblocking(False)
+            if not may_call(sock, self._uid):
+                sock.send(_refusal("user %d can't use a helper of user %d" % (wire.credentials(sock)[1], self._uid)))
+                sock.close()
+            elif len(self._clients) >= _MAX_CLIENTS:
+                sock.send(_refusal("the helper serves %d processes already, and no more" % _MAX_CLIENTS))
+                sock.close()
+            else:
+                self._add(sock)
+        except OSError:
+            sock.close()  # it has gone
+
+    def _add(self, sock: socket.socket) -> None:
         client = _Client(sock)
         self._clients.add(client)
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(client))
         self._selector.register(client.pidfd, selectors.EVENT_READ, lambda: self._drop(client))
         self._send(client, wire.frame(wire.WELCOME, 0, self._welcome))
-        return client
 
     def _drop(self, client: _Client) -> None:
         if client not in self._clients:
@@ -295,7 +324,17 @@ class Server:
         self._selector.unregister(client.pidfd)
         os.close(client.pidfd)
         client.sock.close()
+        self._empty_queue(client)
         if client.root:
             del self._by_root[client.root]
             self._probe.withdraw(client.name)
             self._probe.forget_root(client.root)
+
+
+def may_call(sock: socket.socket, uid: int) -> bool:
+    """Whether the other end is root or the helper's user: anybody can read the address, in /proc/net/unix."""
+    return wire.credentials(sock)[1] in (0, uid)
+
+
+def _refusal(reason: str) -> bytes:
+    return wire.frame(wire.FAILED, 0, {"code": "refused", "reason": reason, "remedy": ""})

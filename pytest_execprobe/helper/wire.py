@@ -21,14 +21,14 @@ MAX_REPLY = 1 << 20
 
 # From client to helper. Each is answered by one frame of the same request number (SYNC and WAIT: by any number of
 # EVENTS and then SYNCED), or by ERROR.
-CLAIM = 1  # {}                            -> CLAIMED: become a root, first step
+CLAIM = 1  # {"child": bool}               -> CLAIMED: become a root, first step. A child was forked by another root
 ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step
 SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
 WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
 
 # From helper to client.
 WELCOME = 16  # what the probe is, unasked, once it is ready
-FAILED = 17  # {"code", "reason", "remedy"}: there will be no probe
+FAILED = 17  # {"code", "reason", "remedy"}: there will be no probe, or none for this client
 CLAIMED = 18  # {"name"}: the name to take on for a moment
 ARMED = 19  # {"root", "armed_at", "pid", "unadopted"}
 EVENTS = 20  # records

@@ -1,4 +1,5 @@
-"""A recorder of a test's own, beside the one that the outer pytest has: to stop, starve and kill its helper."""
+"""Recorders beside the one that the outer pytest has: of a test's own, to stop, starve and kill its helper, and of
+processes of a run that share a helper."""
 
 from __future__ import annotations
 
@@ -6,6 +7,9 @@ import contextlib
 import os
 import select
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 from pytest_execprobe.client import HelperSettings, HelperSource, start_helper
@@ -71,3 +75,95 @@ def watched_to_its_end(pid: int) -> Iterator[None]:
         assert select.select([pidfd], [], [], 30)[0], f"process {pid} goes on"
     finally:
         os.close(pidfd)
+
+
+_WORKER = """
+import os, sys
+from pytest_execprobe.client import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.events import Exec
+
+source = None
+for line in sys.stdin:
+    order, _, word = line.strip().partition(" ")
+    if order in ("record", "hold"):
+        try:
+            source = {"record": start_helper, "hold": hold_helper}[order](HelperSettings(shared=word))
+            print(source.description["pid"], flush=True)
+        except ProbeUnavailable as error:
+            print(error, flush=True)
+    elif order == "run":
+        os.waitpid(os.posix_spawn("/bin/true", [word], {}), 0)
+        print(flush=True)
+    elif order == "seen":
+        batch = source.sync(30)
+        print(*[event.argv[0] for event in batch.events if isinstance(event, Exec)], batch.unplaced, flush=True)
+"""
+
+
+class Worker:
+    """Another process of a run, which does what it is told: as a worker of pytest-xdist's uses the run's helper."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def tell(self, order: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def ask(self, order: str) -> str:
+        self.tell(order)
+        return self.answer()
+
+    def runs_and_sees(self, program: str) -> str:
+        """What it sees once it has run this: the programs that ran, and how many execs were lost."""
+        self.ask(f"run {program}")
+        return self.ask("seen")
+
+    def end(self) -> None:
+        """It is killed, with nothing tidied up."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def workers(number: int) -> Iterator[list[Worker]]:
+    made = [Worker() for _ in range(number)]
+    try:
+        yield made
+    finally:
+        for worker in made:
+            worker.end()
+
+
+@contextlib.contextmanager
+def listener_of_another_user(address: str, uid: int = 65534) -> Iterator[None]:
+    """Somebody else's process that listens there. It takes root to make one."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(address)
+                listener.listen()
+                os.write(tell, b"!")
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(tell)
+    try:
+        assert os.read(ready, 1) == b"!"
+        yield
+    finally:
+        os.close(ready)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

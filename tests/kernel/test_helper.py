@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from programs import Programs
-from recording import Recording, recording, watched_to_its_end
+from recording import Recording, listener_of_another_user, recording, watched_to_its_end, workers
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.client import HelperSettings, HelperSource, bpf_folder, is_helper
+from pytest_execprobe.client import (
+    HelperSettings,
+    HelperSource,
+    bpf_folder,
+    hold_helper,
+    is_helper,
+    new_shared_name,
+    start_helper,
+)
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import wire
 
 pytestmark = pytest.mark.usefixtures("kernel")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests become other users, as root can")
+HELPER = bpf_folder().parent / "pytest_execprobe/helper"
 
 
 @pytest.fixture
@@ -76,7 +88,7 @@ def test_the_routes_to_failed_attempts(attempts: str) -> None:
         assert attempts not in ("always", "tracepoint") or made.recorder.attempts_refused is None
 
 
-def test_it_ends_when_its_client_hangs_up(made: Recording) -> None:
+def test_it_ends_when_its_only_client_hangs_up(made: Recording) -> None:
     with watched_to_its_end(made.helper):
         made.recorder.close()
 
@@ -106,7 +118,8 @@ signal.pause()
     finally:
         client.stdout.close()
         if child:
-            os.kill(child, signal.SIGKILL)
+            with watched_to_its_end(child):  # or the next helper finds it, and can't tell whose it is
+                os.kill(child, signal.SIGKILL)
 
 
 def test_it_ends_with_a_pytest_that_is_killed(pytester: pytest.Pytester) -> None:
@@ -130,7 +143,9 @@ def test_it_ends_with_a_pytest_that_is_killed(pytester: pytest.Pytester) -> None
     run.stdout.close()
 
 
+@needs_root
 def test_other_users_are_turned_away(made: Recording) -> None:
+    """By it, whose first client was root: what a client thinks of a helper is another matter."""
     address = "\0" + made.source.description["address"]
     pid = os.fork()
     if pid == 0:
@@ -141,9 +156,11 @@ def test_other_users_are_turned_away(made: Recording) -> None:
                 sock.settimeout(10)
                 sock.connect(address)
                 reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY)
+                frames = []
                 while data := sock.recv(4096):
-                    reader.feed(data)
-                code = 0  # hung up on
+                    frames += reader.feed(data)
+                refused = [frame.type for frame in frames] == [wire.FAILED]
+                code = 0 if refused and "user 12345 can't use" in frames[0].json()["reason"] else 1
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -181,12 +198,43 @@ def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
     assert made.execprobe.programs == ["true"]
 
 
+def command_line(pid: int) -> tuple[str, ...]:
+    return tuple(Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1])
+
+
 def test_its_own_command_line_is_recognised(programs: Programs) -> None:
-    helper = str(Path(bpf_folder()).parent / "pytest_execprobe/helper")
+    helper = str(HELPER)
     assert is_helper(("/usr/bin/python3", "-I", "-B", helper, "--connect", "pytest-execprobe-01"))
     assert is_helper(("sudo", "-n", "--", "/usr/bin/python3", "-I", "-B", helper, "--connect", "pytest-execprobe-01"))
     assert not is_helper(("/usr/bin/python3", "-I", "-B", str(programs.minimal), "--connect", "pytest-execprobe-01"))
     assert not is_helper(("cat", helper, "--connect"))
+    source = start_helper(HelperSettings(attempts="off", pages=64, shared=new_shared_name()))
+    line = command_line(source.description["pid"])
+    source.close()
+    assert line[-2] == "--listen"
+    assert is_helper(line)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        HelperSettings(),
+        HelperSettings(shared=new_shared_name()),
+        HelperSettings(attempts="off", pages=64, shared=new_shared_name()),
+    ],
+    ids=["alone", "shared", "with options"],
+)
+def test_its_command_line_is_what_the_documented_rule_of_sudos_allows(settings: HelperSettings) -> None:
+    document = (bpf_folder().parent / "docs/privilege.md").read_text()
+    (rule,) = re.findall(r"^tester ALL=\(root\) NOPASSWD: (\S+) \^(.*)\$$", document, re.MULTILINE)
+    arguments = rule[1].replace("/opt/venv/lib/python3[.]12/site-packages/pytest_execprobe/bpf", str(bpf_folder()))
+    arguments = arguments.replace("/opt/venv/lib/python3[.]12/site-packages/pytest_execprobe/helper", str(HELPER))
+    source = start_helper(settings)
+    line = " ".join(command_line(source.description["pid"])[1:])
+    source.close()
+    assert re.fullmatch(arguments, line)
+    for more in (" --bpf /tmp/mine", " --listen /tmp/.X11-unix/X0", " --listen pytest-execprobe-0g"):
+        assert not re.fullmatch(arguments, line + more)
 
 
 def test_a_buffer_that_cannot_be_had_is_said_so() -> None:
@@ -203,3 +251,279 @@ def test_a_file_in_the_place_of_the_connection_is_not_written_to(made: Recording
     with pytest.raises(IncompleteLogError, match="its connection was closed by the program under test"):
         made.execprobe.assert_not_ran("ls")
     assert mine.read_bytes() == b""
+
+
+# ---- one for many ----
+
+
+def test_processes_that_start_at_once_share_one_and_each_sees_its_own() -> None:
+    name = new_shared_name()
+    with workers(5) as group:
+        for worker in group:
+            assert worker.ask("run ready") == ""
+        for worker in group:
+            worker.tell(f"record {name}")
+        helpers = {worker.answer() for worker in group}
+        assert len(helpers) == 1, helpers
+        (helper,) = map(int, helpers)
+        assert running_helpers(name) == [helper]
+        for number, worker in enumerate(group):
+            worker.tell(f"run worker-{number}")
+        for worker in group:
+            worker.answer()
+        assert [worker.ask("seen") for worker in group] == [f"worker-{number} 0" for number in range(5)]
+        with watched_to_its_end(helper):
+            for worker in group:
+                worker.end()
+
+
+def running_helpers(name: str) -> list[int]:
+    """Those that listen there, or want to."""
+    lines = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                lines[int(folder.name)] = command_line(int(folder.name))
+    return [pid for pid, line in lines.items() if is_helper(line) and name in line]
+
+
+def test_others_do_not_notice_that_the_one_who_started_it_has_ended() -> None:
+    name = new_shared_name()
+    with workers(3) as (first, second, third):
+        helper = first.ask(f"record {name}")
+        assert [second.ask(f"record {name}"), third.ask(f"record {name}")] == [helper, helper]
+        with watched_to_its_end(int(helper)):
+            first.end()
+            assert second.runs_and_sees("b") == "b 0"
+            assert third.runs_and_sees("c") == "c 0"
+            second.end()
+            assert third.runs_and_sees("d") == "d 0"
+            assert running_helpers(name) == [int(helper)]
+            third.end()
+
+
+def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
+    settings = HelperSettings(shared=new_shared_name())
+    holder = hold_helper(settings)
+    with watched_to_its_end(holder.description["pid"]):
+        with workers(1) as (worker,), contextlib.ExitStack() as stack:
+            assert worker.ask(f"record {settings.shared}") == str(holder.description["pid"])
+            assert worker.runs_and_sees("a") == "a 0"
+            # A forked child's connection does not keep it, and tells whether it is there.
+            child = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
+            stack.callback(child.close)
+            child._sock.connect(f"\0{settings.shared}")
+            child.register(fresh=True, timeout=10, child=True)
+            worker.end()
+            for _ in range(3):  # when the first is answered, the helper knows that the worker has gone
+                child.sync(10)
+        assert holder.attempts_refused == holder.description["attempts_refused"]
+        with recording(settings) as made:
+            subprocess.run(["true"], check=True)
+            assert made.execprobe.programs == ["true"]
+            assert made.helper == holder.description["pid"]
+        holder.close()
+
+
+def test_a_forked_child_does_not_keep_it() -> None:
+    program = """
+import os, signal, sys
+from pytest_execprobe.client import HelperSettings, start_helper
+source = start_helper(HelperSettings(shared=sys.argv[1]))
+if os.fork() == 0:
+    child = source.in_child(fresh=True, timeout=30)
+    child.sync(30)
+    print(os.getpid(), child.description["pid"], flush=True)
+signal.pause()
+"""
+    client = subprocess.Popen([sys.executable, "-c", program, new_shared_name()], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None
+    child, helper = map(int, client.stdout.readline().split())
+    try:
+        with watched_to_its_end(helper):
+            client.kill()
+            client.wait()
+    finally:
+        client.stdout.close()
+        with watched_to_its_end(child):
+            os.kill(child, signal.SIGKILL)
+
+
+def test_after_it_was_killed_there_is_a_new_one_at_the_same_name() -> None:
+    name = new_shared_name()
+    with workers(2) as (first, second):
+        killed = int(first.ask(f"record {name}"))
+        assert second.ask(f"record {name}") == str(killed)
+        with watched_to_its_end(killed):
+            os.kill(killed, signal.SIGKILL)
+        first.tell(f"record {name}")
+        second.tell(f"record {name}")
+        helper = first.answer()
+        assert second.answer() == helper != str(killed)
+        assert first.runs_and_sees("a") == "a 0"
+        assert second.runs_and_sees("b") == "b 0"
+
+
+class Starting:
+    """A helper that was started at a name by this process, and gets no further than its source until it may."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        for path in bpf_folder().iterdir():
+            if path.name != "execprobe.c":
+                (folder / path.name).symlink_to(path)
+        self._header = folder / "header.h"
+        os.mkfifo(self._header)
+        source = (bpf_folder() / "execprobe.c").read_text()
+        (folder / "execprobe.c").write_text(f'#include "{self._header}"\n{source}')
+        address = new_shared_name()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("\0" + address)
+            listener.listen()
+            listener.settimeout(30)
+            subprocess.run(
+                ["/usr/bin/python3", "-I", "-B", HELPER, "--connect", address, "--bpf", folder, "--listen", name],
+                check=True,
+            )
+            self.first, _ = listener.accept()
+        self.pid = wire.credentials(self.first)[0]
+        self._pidfd: int | None = None
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            self._pidfd = os.pidfd_open(self.pid)
+        self._name = name
+        self._pipe: int | None = None
+
+    def end(self) -> None:
+        """Whatever has become of it: one that still waits for its source would do so for ever."""
+        self.first.close()
+        if self._pipe is not None:
+            os.close(self._pipe)
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            os.close(self._pidfd)
+
+    def reach_the_source(self) -> None:
+        """Waits until it is being read; the helper listens by then."""
+        self._pipe = os.open(self._header, os.O_WRONLY)
+
+    def go_on(self, header: str = "") -> None:
+        assert self._pipe is not None
+        again = self._header.with_suffix(".again")
+        again.write_text(header)
+        again.replace(self._header)  # BCC reads it more than once
+        os.write(self._pipe, header.encode())
+        os.close(self._pipe)
+        self._pipe = None
+
+    def call(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect("\0" + self._name)
+        return sock
+
+
+@pytest.fixture
+def start_at(tmp_path: Path) -> Iterator[Callable[[str], Starting]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str) -> Starting:
+            starting = Starting(tmp_path, name)
+            stack.callback(starting.end)
+            return starting
+
+        yield start
+
+
+def said(sock: socket.socket) -> tuple[int, dict[str, object]]:
+    """The first that the helper says."""
+    sock.settimeout(30)
+    reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY)
+    while data := sock.recv(1 << 16):
+        for frame in reader.feed(data):
+            return frame.type, frame.json()
+    raise AssertionError("it hung up without a word")
+
+
+@needs_root
+def test_a_second_one_finds_the_name_taken_before_it_loads_anything(start_at: Callable[[str], Starting]) -> None:
+    name = new_shared_name()
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind("\0" + name)
+        starting = start_at(name)
+        type, fields = said(starting.first)  # without its source, it could say nothing later
+        assert (type, fields["code"]) == (wire.FAILED, "address-taken")
+        assert starting.first.recv(1) == b""
+
+
+@needs_root
+def test_one_that_cannot_start_says_so_to_all_who_wait_for_it(start_at: Callable[[str], Starting]) -> None:
+    starting = start_at(new_shared_name())
+    starting.reach_the_source()
+    with starting.call() as second, starting.call() as third:
+        starting.go_on("nonsense")
+        for sock in (starting.first, second, third):
+            type, fields = said(sock)
+            assert (type, fields["code"]) == (wire.FAILED, "no-compile")
+
+
+@needs_root
+def test_one_whose_starter_ends_before_it_is_ready_serves_those_who_wait(start_at: Callable[[str], Starting]) -> None:
+    starting = start_at(new_shared_name())
+    starting.reach_the_source()
+    with watched_to_its_end(starting.pid), starting.call() as second:
+        starting.first.close()
+        starting.go_on()
+        type, fields = said(second)
+        assert (type, fields.get("pid")) == (wire.WELCOME, starting.pid), fields
+
+
+@needs_root
+def test_one_for_which_nobody_waits_any_more_ends(start_at: Callable[[str], Starting]) -> None:
+    starting = start_at(new_shared_name())
+    starting.reach_the_source()
+    with watched_to_its_end(starting.pid):
+        starting.first.close()
+        starting.go_on()
+
+
+def test_a_name_that_is_no_helpers_is_refused_by_it() -> None:
+    with pytest.raises(ProbeUnavailable, match="argument --listen: must be pytest-execprobe- and hexadecimal digits"):
+        start_helper(HelperSettings(shared="/tmp/.X11-unix/X0"))
+
+
+# ---- one that runs already ----
+
+
+def test_one_that_runs_already_is_used() -> None:
+    with workers(1) as (worker,):
+        name = new_shared_name()
+        helper = worker.ask(f"record {name}")
+        with recording(HelperSettings(address="@" + name, python="/nonexistent")) as made:
+            assert made.helper == int(helper)
+            subprocess.run(["true"], check=True)
+            assert made.execprobe.programs == ["true"]
+        assert worker.runs_and_sees("a") == "a 0"
+
+
+@needs_root
+@pytest.mark.parametrize("begin", [start_helper, hold_helper])
+def test_another_users_listener_is_no_helper(begin: Callable[[HelperSettings], HelperSource]) -> None:
+    name = new_shared_name()
+    with listener_of_another_user("\0" + name):
+        for settings in (HelperSettings(address="@" + name), HelperSettings(shared=name)):
+            with pytest.raises(
+                ProbeUnavailable, match="who listens there is user 65534, and only root or this user, 0"
+            ):
+                begin(settings)
+    with pytest.raises(ProbeUnavailable, match=r"--execprobe-helper.*Connection refused"):
+        begin(HelperSettings(address="@" + name))
+
+
+@needs_root
+def test_a_forked_child_does_not_take_another_users_listener_for_the_helper(made: Recording) -> None:
+    """A name in /proc/net/unix can be taken by anyone as soon as its helper has died."""
+    made.kill_helper()
+    with (
+        listener_of_another_user("\0" + made.source.description["address"]),
+        pytest.raises(SourceLost, match="who listens there is user 65534"),
+    ):
+        made.source.in_child(fresh=True, timeout=10)

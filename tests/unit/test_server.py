@@ -5,21 +5,28 @@ Every wait is bounded by _PATIENCE, which only a failure reaches.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import secrets
 import socket
 import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import FakeProbe, kernel_record
 
+from pytest_execprobe import client as client_module
 from pytest_execprobe.attribution import Timeline
-from pytest_execprobe.client import HelperSource
+from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper, new_shared_name, start_helper
+from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
 
@@ -61,9 +68,9 @@ class Client:
         assert frame.type == type, frame
         return frame
 
-    def arm(self) -> Client:
+    def arm(self, *, child: bool = False) -> Client:
         self.expect(wire.WELCOME)
-        self.send(wire.CLAIM)
+        self.send(wire.CLAIM, {"child": child})
         assert str(self.expect(wire.CLAIMED).json()["name"]).isalnum()
         self.send(wire.ARM, {"fresh": True})
         self.root = self.expect(wire.ARMED).json()["root"]
@@ -106,13 +113,13 @@ def of(*roots: int, pid: int = 1, size: int = 0) -> bytes:
 class Helper:
     """A server in a thread, and the first client."""
 
-    def __init__(self, probe: FakeProbe) -> None:
+    def __init__(self, probe: FakeProbe, address: str | None = None, backlog: int = 64) -> None:
         self.probe = probe
         here, there = socket.socketpair()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._address = "\0pytest-execprobe-test-" + secrets.token_hex(8)
-        self._listener.bind(self._address)
-        self._listener.listen(64)
+        self.address = address or "\0pytest-execprobe-test-" + secrets.token_hex(8)
+        self._listener.bind(self.address)
+        self._listener.listen(backlog)
         self._listener.setblocking(False)
         self.server = server.Server(probe, there, self._listener, WELCOME)  # type: ignore[arg-type]
         self.first = Client(here)
@@ -132,7 +139,7 @@ class Helper:
     def connect(self) -> Client:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(_PATIENCE)
-        sock.connect(self._address)
+        sock.connect(self.address)
         self.clients.append(Client(sock))
         return self.clients[-1]
 
@@ -149,7 +156,7 @@ class Helper:
             left.sock.close()
         self.server._selector.close()
         self._listener.close()
-        assert ended, "the server did not end with its first client"
+        assert ended, "the server did not end with its last client"
         if self.error is not None:
             raise self.error
 
@@ -424,7 +431,7 @@ def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: Fak
 def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 400_000)  # two clients: 200,000 each, half of it for heads
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 200_000)  # half of it, as long as the other has nothing
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=10_000) for pid in range(1, 31)))
     assert b.pids() == []
@@ -447,6 +454,50 @@ def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
     assert sum(len(record) for record, _ in events) <= 2 * 10_000 + wire.HEAD.size
     assert len(events) + done["unplaced"] == 500
     assert a.sync()[1]["unplaced"] == 0
+
+
+def test_one_that_never_asks_leaves_room_for_each_of_many(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 1_000_000)
+    hog, *others = [helper.first.arm(), *(helper.connect().arm() for _ in range(8))]
+    probe.submit(*(of(hog.root, pid=pid, size=1_000) for pid in range(1, 5_001)))
+    assert others[0].pids() == []
+    for other in others:
+        probe.submit(*(of(other.root, pid=pid, size=1_000) for pid in range(1, 26)))
+    assert all(other.pids() == [*range(1, 26)] for other in others)
+    events, done = hog.sync()
+    assert len(events) + done["unplaced"] == 5_000
+    assert sum(not lost for _, lost in events) >= 390
+
+
+def test_all_that_is_kept_together_is_bounded(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 300_000)
+    clients = [helper.first.arm(), *(helper.connect().arm() for _ in range(5))]
+    probe.submit(*(of(client.root, pid=pid, size=2_000) for pid in range(1, 501) for client in clients))
+    answers = [client.sync() for client in clients[:1]]
+    assert helper.server._queued == sum(client.queued for client in helper.server._clients)
+    answers += [client.sync() for client in clients[1:]]
+    kept = sum(len(record) for events, _ in answers for record, _ in events)
+    assert 150_000 < kept <= 300_000
+    assert [len(events) + done["unplaced"] for events, done in answers] == [500] * 6
+    assert helper.server._queued == 0
+
+
+def test_what_is_kept_for_a_client_goes_with_it(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 100_000)
+    helper.first.arm()
+    second = helper.connect().arm()
+    probe.submit(*(of(second.root, size=1_000) for _ in range(100)))
+    assert helper.first.pids() == []
+    assert helper.server._queued > 0
+    second.sock.close()
+    assert eventually(lambda: probe.forgotten == [second.root])
+    assert helper.server._queued == 0
 
 
 def test_queue_is_empty_again_once_it_was_read(
@@ -526,8 +577,18 @@ def test_client_of_another_user_is_hung_up_on(helper: Helper, monkeypatch: pytes
     real = wire.credentials
     monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], os.geteuid() + 4242, 4242))
     stranger = helper.connect()
-    while (frame := stranger.receive()) is not None:
-        assert frame.type == wire.WELCOME
+    assert f"can't use a helper of user {os.geteuid()}" in stranger.expect(wire.FAILED).json()["reason"]
+    assert stranger.receive() is None
+    assert helper.first.pids() == []
+
+
+def test_one_client_more_than_can_be_served_is_told_so(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MAX_CLIENTS", 2)
+    helper.first.arm()
+    helper.connect().arm()
+    third = helper.connect()
+    assert "serves 2 processes already" in third.expect(wire.FAILED).json()["reason"]
+    assert third.receive() is None
     assert helper.first.pids() == []
 
 
@@ -596,20 +657,105 @@ def test_half_a_frame_is_waited_for(helper: Helper) -> None:
 # ---- the end ----
 
 
-def test_helper_ends_when_its_first_client_hangs_up(helper: Helper) -> None:
+def test_helper_outlives_its_first_client_and_ends_with_its_last(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
-    helper.connect().arm()
+    second, third = helper.connect().arm(), helper.connect().arm()
     helper.first.sock.close()
+    assert eventually(lambda: probe.forgotten == [helper.first.root])
+    probe.submit(of(second.root, pid=7), of(helper.first.root, pid=8))
+    assert (second.pids(), third.pids()) == ([7], [])
+    second.sock.close()
+    assert eventually(lambda: len(probe.forgotten) == 2)
+    assert third.pids() == []
+    third.sock.close()
     assert helper.has_ended()
 
 
-def test_helper_ends_even_while_others_wait(helper: Helper, probe: FakeProbe) -> None:
+def test_client_does_not_notice_that_the_first_goes_while_it_waits(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
     second = helper.connect().arm()
     probe.entering = [(1, (second.root,))]
     second.send(wire.SYNC, {"timeout": 600})
     helper.first.sock.close()
+    assert eventually(lambda: probe.forgotten == [helper.first.root])
+    probe.submit(of(second.root, pid=7))
+    probe.entering = []
+    probe.ring()
+    assert [pid_of(record) for record, _ in second.answer()[0]] == [7]
+
+
+def test_helper_ends_even_while_a_forked_child_waits(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.arm()
+    child = helper.connect().arm(child=True)
+    probe.entering = [(1, (child.root,))]
+    child.send(wire.SYNC, {"timeout": 600})
+    helper.first.sock.close()
     assert helper.has_ended()
+
+
+def test_forked_child_does_not_keep_the_helper_and_another_client_does(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.arm()
+    child, other = helper.connect().arm(child=True), helper.connect().arm()
+    helper.first.sock.close()
+    assert eventually(lambda: probe.forgotten == [helper.first.root])
+    probe.submit(of(child.root, pid=7))
+    assert child.pids() == [7]
+    other.sock.close()
+    assert helper.has_ended()
+
+
+def test_client_that_is_no_root_keeps_the_helper(helper: Helper, probe: FakeProbe) -> None:
+    holder = helper.connect()
+    holder.expect(wire.WELCOME)
+    child = helper.connect().arm(child=True)
+    helper.first.sock.close()
+    probe.submit(of(child.root, pid=7))
+    assert child.pids() == [7]
+    holder.sock.close()
+    assert helper.has_ended()
+
+
+@pytest.mark.parametrize("child", [1, "true", None, [True]])
+def test_only_who_says_so_in_plain_words_is_a_child(helper: Helper, child: object) -> None:
+    other = helper.connect()
+    other.expect(wire.WELCOME)
+    other.send(wire.CLAIM, {"child": child})
+    other.expect(wire.CLAIMED)
+    assert not any(client.child for client in helper.server._clients)
+
+
+def test_whoever_called_before_the_last_client_went_is_let_in(
+    probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the probe is being made: the client that had it started may be gone when it is ready."""
+    started = threading.Event()
+    real = server.Server.run
+    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(_PATIENCE) and real(self))
+    helper = Helper(probe)
+    helper.first.sock.close()
+    second = helper.connect()
+    started.set()
+    assert second.arm().pids() == []
+    helper.stop()
+
+
+def test_helper_whose_first_client_is_gone_before_it_is_ready_serves_the_others(
+    probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gone, and its pid with it: there is no pidfd to be had."""
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    started = threading.Event()
+    real_run, real_credentials = server.Server.run, wire.credentials
+    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(_PATIENCE) and real_run(self))
+    monkeypatch.setattr(wire, "credentials", lambda sock: (gone.pid, *real_credentials(sock)[1:]))
+    helper = Helper(probe)
+    monkeypatch.setattr(wire, "credentials", real_credentials)
+    assert helper.first.receive() is None
+    second = helper.connect()
+    started.set()
+    assert second.arm().pids() == []
+    helper.stop()
 
 
 def test_helper_goes_on_when_another_client_hangs_up(helper: Helper, probe: FakeProbe) -> None:
@@ -668,3 +814,230 @@ def test_source_and_server_understand_each_other(helper: Helper, probe: FakeProb
     assert [(event.pid, event.lost) for event in events] == [(7, False), (9, True)]
     assert batch.complete_to > source.armed_at
     assert source.wait(0).complete_to == 0
+
+
+def test_source_that_holds_hears_who_the_helper_is_and_is_no_root(helper: Helper, probe: FakeProbe) -> None:
+    source = HelperSource(helper.first.sock, os.getpid())
+    source.greet(_PATIENCE)
+    assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
+    assert probe.claims == {}
+
+
+def test_sources_child_is_a_child(helper: Helper, probe: FakeProbe) -> None:
+    source = HelperSource(helper.connect().sock, os.getpid(), helper.address)
+    source.register(fresh=True, timeout=_PATIENCE)
+    child = source.in_child(fresh=True, timeout=_PATIENCE)
+    assert eventually(lambda: probe.forgotten == [source.root])
+    probe.submit(of(child.root, pid=7))
+    assert len(child.sync(_PATIENCE).events) == 1
+    helper.first.sock.close()
+    assert helper.has_ended()
+    child.close()
+
+
+# ---- finding a helper ----
+
+
+@contextlib.contextmanager
+def listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Somebody who listens there, and does this with whoever calls first."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        listener.settimeout(_PATIENCE)
+
+        def run() -> None:
+            with listener.accept()[0] as sock:
+                serve(sock)
+                with contextlib.suppress(OSError):
+                    while sock.recv(4096):  # until the caller has hung up
+                        pass
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield
+        thread.join(_PATIENCE)
+        assert not thread.is_alive()
+
+
+def hang_up(sock: socket.socket) -> None:
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[HelperSettings]:
+    """What a helper was to be started with. None ever is."""
+    settings: list[HelperSettings] = []
+
+    def start(given: HelperSettings, enter: object) -> HelperSource:  # noqa: ARG001
+        settings.append(given)
+        raise ProbeUnavailable("none is started here")
+
+    monkeypatch.setattr(client_module, "_start", start)
+    return settings
+
+
+def test_shared_names_are_as_the_helper_and_a_rule_of_sudos_want_them() -> None:
+    names = {new_shared_name() for _ in range(50)}
+    assert len(names) == 50
+    assert all(re.fullmatch("pytest-execprobe-[0-9a-f]{32}", name) for name in names)
+
+
+def test_helper_that_listens_already_is_used(helper: Helper, started: list[HelperSettings]) -> None:
+    for settings in (HelperSettings(shared=helper.address[1:]), HelperSettings(address="@" + helper.address[1:])):
+        source = start_helper(settings)
+        assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
+        assert source.sync(_PATIENCE).complete_to > source.armed_at > 0
+        source.close()
+    assert started == []
+
+
+def test_helper_at_a_path_is_used_by_a_forked_child_too(
+    probe: FakeProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    helper = Helper(probe, "helper.sock")
+    source = start_helper(HelperSettings(address="helper.sock"))
+    monkeypatch.chdir("/")
+    child = source.in_child(fresh=True, timeout=_PATIENCE)
+    probe.submit(of(child.root))
+    assert len(child.sync(_PATIENCE).events) == 1
+    child.close()
+    helper.stop()
+
+
+def test_helper_that_is_still_starting_is_waited_for(started: list[HelperSettings]) -> None:
+    name, late = new_shared_name(), threading.Event()
+
+    def greet(sock: socket.socket) -> None:
+        assert late.wait(_PATIENCE)
+        sock.sendall(wire.frame(wire.WELCOME, 0, WELCOME))
+
+    with listening("\0" + name, greet), ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold_helper, HelperSettings(shared=name))
+        assert not held.done()
+        late.set()
+        held.result(_PATIENCE).close()
+    assert started == []
+
+
+def test_helper_that_is_just_ending_is_succeeded_by_another(started: list[HelperSettings]) -> None:
+    settings = HelperSettings(shared=new_shared_name())
+    with listening(f"\0{settings.shared}", hang_up), pytest.raises(ProbeUnavailable, match="none is started here"):
+        start_helper(settings)
+    assert started == [settings]
+
+
+def test_helper_that_cannot_be_had_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def start(settings: HelperSettings, enter: object) -> HelperSource:  # noqa: ARG001
+        tries.append(settings)
+        raise client_module._NameTaken("another helper has taken it")
+
+    monkeypatch.setattr(client_module, "_start", start)
+    with pytest.raises(ProbeUnavailable, match=r"neither be reached nor started .*Connection refused.* taken it"):
+        start_helper(HelperSettings(shared=new_shared_name()))
+    assert 1 < len(tries) <= 100
+
+
+def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(started: list[HelperSettings]) -> None:
+    name = new_shared_name()
+    failed = {"code": "no-privilege", "reason": "the kernel refused a BPF map", "remedy": "run as root"}
+    with (
+        listening("\0" + name, lambda sock: sock.sendall(wire.frame(wire.FAILED, 0, failed))),
+        pytest.raises(ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. To mend it: run as root$"),
+    ):
+        start_helper(HelperSettings(shared=name))
+    assert started == []
+
+
+def test_shared_helper_in_an_interpreter_without_bcc_is_no_reason_to_give_up(started: list[HelperSettings]) -> None:
+    settings = HelperSettings(shared=new_shared_name())
+    failed = {"code": "wrong-bcc", "reason": "not the BPF Compiler Collection", "remedy": ""}
+    with (
+        listening(f"\0{settings.shared}", lambda sock: sock.sendall(wire.frame(wire.FAILED, 0, failed))),
+        pytest.raises(ProbeUnavailable, match="none is started here"),
+    ):
+        start_helper(settings)
+    assert started == [settings]
+
+
+@pytest.mark.parametrize("begin", [start_helper, hold_helper])
+@pytest.mark.parametrize(
+    ("serve", "complaint"),
+    [
+        (lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak this protocol"),
+        (lambda sock: sock.sendall(wire.frame(wire.SYNCED, 0)), "did not say who it is"),
+        (lambda sock: sock.sendall(wire.raw_frame(wire.WELCOME, 0, b"[]")), "not a JSON object"),
+        (lambda _: None, "did not answer in time"),
+        (hang_up, "hung up"),
+    ],
+    ids=["HTTP", "another frame", "no fields", "silence", "hung up"],
+)
+def test_what_is_no_helper_is_refused_in_words(
+    begin: Callable[[HelperSettings], HelperSource],
+    serve: Callable[[socket.socket], None],
+    complaint: str,
+    started: list[HelperSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "_WELCOME_TIMEOUT", 0.3)
+    address = str(tmp_path / "socket")
+    with listening(address, serve), pytest.raises(ProbeUnavailable) as refusal:
+        begin(HelperSettings(address=address))
+    assert f"no helper to be used at {address} (--execprobe-helper): " in str(refusal.value)
+    assert complaint in str(refusal.value)
+    assert "leave the option out" in str(refusal.value)
+    assert started == []
+
+
+def test_where_nobody_listens_is_told_and_nothing_started(started: list[HelperSettings], tmp_path: Path) -> None:
+    plain = tmp_path / "file"
+    plain.touch()
+    for address, why in (
+        (f"@{new_shared_name()}", "Connection refused"),
+        (str(plain), "Connection refused"),
+        (str(tmp_path / "nothing"), "No such file"),
+        (str(tmp_path / ("x" * 200)), "too long"),
+    ):
+        with pytest.raises(ProbeUnavailable, match=f"{re.escape(address)} .*--execprobe-helper.*{why}"):
+            start_helper(HelperSettings(address=address, shared=new_shared_name()))
+    assert started == []
+
+
+@pytest.mark.parametrize("uid", [os.geteuid() + 4242, 65534 if os.geteuid() != 65534 else 65533])
+def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
+    helper: Helper, started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, uid: int
+) -> None:
+    real = wire.credentials
+    source = HelperSource(helper.connect().sock, os.getpid(), helper.address)
+    source.register(fresh=True, timeout=_PATIENCE)
+    # The clients' call alone: the helper goes by the module's, of its own.
+    fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
+    monkeypatch.setattr(client_module, "wire", fake)
+    name = helper.address[1:]
+    for settings in (HelperSettings(shared=name), HelperSettings(address="@" + name)):
+        for begin in (start_helper, hold_helper):
+            with pytest.raises(ProbeUnavailable, match=f"who listens there is user {uid}, and only root or this user"):
+                begin(settings)
+    with pytest.raises(SourceLost, match=f"could not be registered: who listens there is user {uid}"):
+        source.in_child(fresh=True, timeout=_PATIENCE)
+    assert started == []
+
+
+def test_caller_for_whom_there_is_no_room_to_wait_calls_again(
+    started: list[HelperSettings], probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = threading.Event()
+    real = server.Server.run
+    monkeypatch.setattr(server.Server, "run", lambda self: ready.wait(_PATIENCE) and real(self))
+    helper = Helper(probe, backlog=0)
+    helper.connect()
+    # The helper lets nobody in until the caller has found that it must wait.
+    monkeypatch.setattr(client_module, "select", types.SimpleNamespace(select=lambda *_: ready.set()))
+    hold_helper(HelperSettings(shared=helper.address[1:])).close()
+    assert ready.is_set()
+    assert started == []
+    helper.stop()
