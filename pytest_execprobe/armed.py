@@ -1,30 +1,87 @@
-"""The hooks of a run that probes: they tell the recorder when tests, phases and wider fixtures begin and end."""
+"""The hooks of a run that probes: they tell the recorder when tests, phases and wider fixtures begin and end, and have
+the rules judged."""
 
 from __future__ import annotations
 
 import os
+import re
+import threading
 from collections.abc import Generator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from . import summary
+from .accounts import Accounts, Problem
+from .attribution import Evidence, Span
 from .client import HelperSettings, start_helper
-from .errors import IncompleteLogError, ProbeUnavailable
-from .log import ExecProbe
-from .outcome import UNDECIDED, Outcome
-from .recorder import Recorder
+from .errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndecided
+from .ledger import COLLECTION
+from .log import ExecLog, ExecProbe
+from .markers import Markers
+from .record import Phase, printable
+from .recorder import RecordedWindow, Recorder
 from .render import Style
+from .reporting import NEWS, UNDECIDED, Reporting, as_text, required
+from .rules import Judge, RuleError, deciders
+from .settings import Settings
+
+_XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
+
+
+@dataclass
+class _Fixture:
+    """A wider fixture that has been set up, or ended, in the phase that is running."""
+
+    window: RecordedWindow
+    judge: Judge
+    phase: Phase
+
+
+@dataclass
+class _Test:
+    """The test that is running, and what is known of it so far."""
+
+    item: pytest.Item
+    thread: int
+    judge: Judge
+    marks: int  # how many it had when it began
+    fixtures: list[_Fixture] = field(default_factory=list)
+    problems: dict[str, Problem] = field(default_factory=dict)
+    unexpected: dict[str, None] = field(default_factory=dict)
 
 
 class Armed:
-    """Registered as a plugin once a test needs the probe."""
+    """Registered as a plugin once a test needs the probe, or the settings ask for one."""
 
-    def __init__(self, config: pytest.Config, settings: HelperSettings, timeout: float) -> None:
-        self._recorder = Recorder(lambda: start_helper(settings), style=Style(config.get_verbosity()), timeout=timeout)
-        if not config.pluginmanager.has_plugin(Outcome.__name__):
-            config.pluginmanager.register(Outcome(), Outcome.__name__)
-        self._began: pytest.Item | None = None
-        self._refusal: str | None = None
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        helper: HelperSettings,
+        markers: Markers,
+        reporting: Reporting | None,
+    ) -> None:
+        """``reporting`` is None in an xdist worker: it is its controller that reports."""
+        self._config = config
+        self._settings = settings
+        self._markers = markers
+        self._reporting = reporting
+        self._recorder = Recorder(
+            lambda: start_helper(helper),
+            style=Style(_verbosity(config)),
+            timeout=settings.timeout,
+            ignore=settings.ignore,
+        )
+        self._accounts = Accounts(config, settings, self._recorder, self._judge)
+        self._test: _Test | None = None  # that is running
+        self._last: _Test | None = None  # that has run, or is running
+        self._collection: Span | None = None
+        self._introduced = False
+        self._judges: dict[object, Judge] = {}  # of wider fixtures, from set-up to end
+        self._ends: dict[object, Span] = {}  # of wider fixtures that are being ended
+        self._refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
         self._connect()
 
     def _connect(self) -> None:
@@ -33,11 +90,29 @@ class Armed:
                 self._recorder.ensure()
             except ProbeUnavailable as error:
                 self._refusal = str(error)
+                if self._settings.mode == "require" and not self._recorder.was_armed:
+                    raise pytest.UsageError(required(error)) from None
+        if not self._introduced:
+            self._introduced = True
+            said = f"no probe ({self._refusal})" if self._refusal else summary.probe(self._recorder.description)
+            self._accounts.ledger.probe = said
+            if self._reporting is not None:
+                self._reporting.ledger.probe = said  # now, for the header
+
+    # ---- the collection ----
+
+    def begin_collection(self) -> None:
+        self._collection = self._recorder.open_span(COLLECTION, None)
+
+    def end_collection(self) -> None:
+        if self._collection is not None:
+            self._recorder.close_span(self._collection, COLLECTION)
+            self._collection = None
 
     # ---- the fixture ----
 
     def probe(self, item: pytest.Item) -> ExecProbe:
-        if self._began is not item:  # armed in the middle of this test, by request.getfixturevalue()
+        if self._test is None or self._test.item is not item:  # armed in the middle, by request.getfixturevalue()
             self._begin_late(item)
         self._connect()
         if self._refusal is not None:
@@ -48,8 +123,7 @@ class Armed:
         return ExecProbe(self._recorder)
 
     def _begin_late(self, item: pytest.Item) -> None:
-        self._began = item
-        self._recorder.begin_test(item.nodeid, under_way=True)
+        self._begin(item, under_way=True)
         self._recorder.begin_phase("setup")
         # pytest's own word for where it is: "path::test (call)".
         if os.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
@@ -58,65 +132,273 @@ class Armed:
     # ---- tests and phases ----
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        self._began = item
-        if "execprobe" in getattr(item, "fixturenames", ()):
-            self._connect()  # a new one, if the last was lost
-            self._recorder.in_use = self._refusal is None
-        self._recorder.begin_test(item.nodeid)
-        self._recorder.begin_phase("setup")
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        # pytest-forked has the phases run in a child: then this span is all that tells whose the child's execs are.
+        span = self._recorder.open_span(item.nodeid, None, is_test=True)
+        self._accounts.enter(span.owner, item)
         try:
             return (yield)
         finally:
-            self._recorder.end_phase()
+            self._recorder.close_span(span, item.nodeid)
+            if self._last is None or self._last.item is not item:  # a child has run the phases
+                self._recorder.sync()
+                self._count()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        self._begin(item)
+        return (yield from self._run_phase("setup"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, object, object]:
-        self._recorder.begin_phase("call")
-        try:
-            return (yield)
-        finally:
-            self._recorder.end_phase()
+        return (yield from self._run_phase("call"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        if self._began is item:
-            self._recorder.begin_phase("teardown")
-        try:
+        test = self._test
+        if test is None or test.item is not item:
             return (yield)
+        try:
+            return (yield from self._run_phase("teardown"))
         finally:
-            if self._began is item:
-                self._recorder.end_phase()
-                self._recorder.end_test()
-                self._began = None
+            self._recorder.end_test()
+            self._count()  # now, so that the teardown's report brings it: a worker may crash in the next test
+            self._tell(test)
+            self._test = None
+
+    def _count(self) -> None:
+        self._accounts.ledger.recorded += self._recorder.was_armed and not self._recorder.forked
+        self._accounts.take_news()
+
+    def _begin(self, item: pytest.Item, *, under_way: bool = False) -> None:
+        here = threading.get_ident()
+        if self._test is not None and self._test.thread != here:
+            raise pytest.UsageError(
+                f"execprobe: {item.nodeid} begins in one thread while {self._test.item.nodeid} runs in another: what"
+                " they execute could not be told apart. Run tests in processes (pytest-xdist), not in threads"
+            )
+        if self._recorder.forked:
+            self._accounts.forget()
+        _keep_undecided(item)
+        judge = self._judge(item)
+        self._test = self._last = _Test(item, here, judge, len(item.own_markers))
+        checked = self._settings.whole_run or judge.is_any
+        uses = "execprobe" in getattr(item, "fixturenames", ())
+        if checked or uses:
+            self._connect()  # a new one, if the last was lost
+        if checked and self._refusal is not None and not self._recorder.was_armed:
+            self._accounts.ledger.not_checked[item.nodeid] = self._refusal
+        self._accounts.enter(self._recorder.begin_test(item.nodeid, under_way=under_way), item, judge)
+        self._recorder.in_use = uses and self._refusal is None
+
+    def _judge(self, node: pytest.Item | pytest.Collector) -> Judge:
+        """The rules that apply to a test, or to a fixture that belongs to a node."""
+        try:
+            return Judge(deciders([*self._markers.levels(node), self._settings.command_line, self._settings.ini]))
+        except RuleError as error:  # a mark that was added after the collection
+            raise pytest.UsageError(str(error)) from None
+
+    def _run_phase(self, phase: Phase) -> Generator[None, object, object]:
+        test = self._test
+        if test is None:  # somebody calls a phase by itself
+            return (yield)
+        self._recorder.begin_phase(phase)
+        try:
+            result = yield
+        except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
+            self._recorder.end_phase()
+            raise
+        except BaseException as error:
+            problem = self._end_phase(test, phase)
+            # A failure of the test's own stays what it is. A skip does not hide what has run already.
+            if problem is not None and isinstance(error, pytest.skip.Exception):
+                raise problem.error from None
+            raise
+        problem = self._end_phase(test, phase)
+        if problem is not None:
+            raise problem.error
+        return result
+
+    def _end_phase(self, test: _Test, phase: Phase) -> Problem | None:
+        self._recorder.end_phase()
+        fixtures, test.fixtures = test.fixtures, []
+        if self._refusal is not None and not self._recorder.was_armed:
+            return None
+        window = self._recorder.windows[phase]
+        if len(test.item.own_markers) != test.marks:  # a fixture, or the test, has added some
+            test.marks = len(test.item.own_markers)
+            test.judge = self._judge(test.item).instead_of(test.judge)
+            if window.owner is not None:  # what it leaves behind is judged by them, too
+                self._accounts.enter(window.owner, test.item, test.judge)
+        if self._config.hook.pytest_execprobe_log.get_hookimpls():
+            test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
+        problem = self._judge_window(test, window, test.judge, phase, f"{phase} phase")
+        for fixture in fixtures:
+            end = "set-up" if fixture.phase == "setup" else "end"
+            where = f"{end} of {fixture.window.owner and fixture.window.owner.name}"
+            problem = self._judge_window(test, fixture.window, fixture.judge, fixture.phase, where) or problem
+        if problem is not None:
+            test.problems[phase] = problem
+        return problem
+
+    def _judge_window(
+        self, test: _Test, window: RecordedWindow, judge: Judge, phase: Phase, where: str
+    ) -> Problem | None:
+        if not judge.concerns(phase):
+            return None
+        evidence = self._accounts.counting(test.item, window.evidence())
+        found = judge.judge(phase, evidence)
+        if not found:
+            return None
+        test.unexpected.update(
+            dict.fromkeys(
+                printable(record.program or "?")
+                for finding in found
+                if finding.rules[0].kind != "budget"
+                for record in finding.marked
+            )
+        )
+        return Problem.of(found, evidence, window.start, where, window.style)
+
+    # ---- fixtures of wider scope ----
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
         if fixturedef.scope == "function":
             return (yield)
-        span = self._recorder.open_fixture(f"fixture {fixturedef.argname!r} ({fixturedef.scope})")
+        judge = self._judges[fixturedef] = self._judge(request.node)
+        span = self._recorder.open_span(_fixture_name(fixturedef), "setup")
         try:
             return (yield)
         finally:
-            self._recorder.close_fixture(span)
+            self._close_fixture(span, judge, "setup")
+            # Finalizers run in reverse, so this one comes before those that the set-up has registered.
+            fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
-    def pytest_unconfigure(self) -> None:
-        self._recorder.close()
+    def _open_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        span = self._recorder.open_span(_fixture_name(fixturedef), "teardown")
+        self._ends[fixturedef] = span
 
-    # ---- what is not known never passes ----
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        span = self._ends.pop(fixturedef, None)
+        if span is not None:
+            self._close_fixture(span, self._judges.pop(fixturedef), "teardown")
+
+    def _close_fixture(self, span: Span, judge: Judge, phase: Phase) -> None:
+        window = self._recorder.close_span(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
+        if self._test is not None:
+            self._test.fixtures.append(_Fixture(window, judge, phase))
+
+    # ---- what is told of a test ----
+
+    def _tell(self, test: _Test) -> None:
+        """For JUnit's file, and whatever else shows a test's properties."""
+        if not self._recorder.was_armed or not (self._settings.whole_run or self._recorder.in_use or test.judge.is_any):
+            return
+        evidence = Evidence.merged(window.evidence() for window in self._recorder.windows.values())
+        properties = [pair for pair in test.item.user_properties if not str(pair[0]).startswith("execprobe_")]
+        properties.append(("execprobe_execs", len(evidence.records)))
+        properties.append(("execprobe_lost", "unknown" if evidence.missing is None else evidence.missing))
+        if test.unexpected:
+            properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
+        test.item.user_properties[:] = properties  # those of an earlier try are gone
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
-        if call.excinfo is not None and _is_incomplete(call.excinfo.value):
+        report = self._reported(item, call, (yield))
+        if self._recorder.forked and call.when == "teardown":
+            self._bring(report)
+        return report
+
+    def _reported(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> pytest.TestReport:
+        """A report that says what the rules have found."""
+        error = None if call.excinfo is None else call.excinfo.value
+        problem = self._last.problems.get(call.when) if self._last and self._last.item is item else None
+        if _is_incomplete(error):
             # An xfail made it a skip, and strict or not a good outcome.
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
-            report.longrepr = item.repr_failure(call.excinfo)
             report.__dict__[UNDECIDED] = True
+            assert call.excinfo is not None
+            report.longrepr = item.repr_failure(call.excinfo)
+        if problem is None:
+            return report
+        expected = hasattr(report, "wasxfail")
+        if expected and isinstance(problem.error, RuleBroken):
+            self._accounts.ledger.excused[item.nodeid] = problem.headline
+        elif expected or problem.error is error or not report.failed:
+            # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
+            # broken: unittest keeps skips, and its own failures, from the hooks.
+            report.outcome = "failed"
+            report.__dict__.pop("wasxfail", None)
+            report.longrepr = as_text(problem.error, problem.headline)
+            report.__dict__[UNDECIDED] = isinstance(problem.error, RuleUndecided)
+        else:
+            report.sections.append(("execprobe", str(problem.error)))
+        if report.failed and problem.section is not None:
+            report.sections.append(problem.section)
         return report
+
+    def _bring(self, report: pytest.TestReport) -> None:
+        news = self._accounts.export()
+        if news:
+            report.__dict__[NEWS] = news
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not self._recorder.forked:
+            self._accounts.ledger.take(report.__dict__.pop(NEWS, {}))  # a forked child's
+            self._bring(report)
+
+    # ---- the run as a whole ----
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        if self._recorder.forked:
+            return
+        self.end_collection()
+        self._recorder.sync()
+        self._accounts.finish()
+        news = self._accounts.export()
+        if self._reporting is not None:
+            self._reporting.ledger.take(news)
+        else:
+            self._config.workeroutput[NEWS] = news  # type: ignore[attr-defined]
+        self._recorder.close()
+
+    def pytest_unconfigure(self) -> None:
+        self._recorder.close()
+
+
+def _fixture_name(fixturedef: pytest.FixtureDef[Any]) -> str:
+    """What users know a fixture by; setup_module() and its kin are fixtures to pytest."""
+    xunit = _XUNIT.fullmatch(fixturedef.argname)
+    if xunit:
+        return f"{xunit['what']} of {xunit['where']}"
+    return f"fixture {fixturedef.argname!r} ({fixturedef.scope})"
+
+
+def _verbosity(config: pytest.Config) -> int:
+    return int(config.getoption("verbose", 0))  # there is no such option with -p no:terminal
+
+
+def _keep_undecided(item: Any) -> None:
+    """unittest tells of an expected failure without the exception, so that one that can't be decided would be lost."""
+    if "addExpectedFailure" in vars(item) or not hasattr(item, "addExpectedFailure"):
+        return
+    expected = item.addExpectedFailure
+
+    def add(testcase: object, error: Any, *reason: str) -> None:
+        if _is_incomplete(error[1]):
+            item.addError(testcase, error)
+        else:
+            expected(testcase, error, *reason)
+
+    item.addExpectedFailure = add
 
 
 def _is_incomplete(error: BaseException | None) -> bool:
@@ -130,5 +412,8 @@ def _is_incomplete(error: BaseException | None) -> bool:
         seen.add(id(current))
         if isinstance(current, IncompleteLogError):
             return True
-        todo += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
+        todo += [current.__cause__, current.__context__]
+        # Of a group, and of doctests: what they met with.
+        for within in (getattr(current, name, None) for name in ("exceptions", "failures", "exc_info")):
+            todo += [error for error in within if isinstance(error, BaseException)] if isinstance(within, (list, tuple)) else []
     return False

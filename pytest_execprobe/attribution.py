@@ -14,7 +14,7 @@ window holds. All times are nanoseconds of CLOCK_MONOTONIC.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .decode import program_name
@@ -78,11 +78,20 @@ class Evidence:
     lost_strays: int = 0
     #: Why more may be missing than ``lost``, if so.
     unknown: tuple[str, ...] = ()
+    #: How many execs are left out by their name.
+    ignored: int = 0
+    #: Whether execs are left out by what they are, so that a lost one may be one of those.
+    filtered: bool = False
 
     @property
     def missing(self) -> int | None:
-        """How many execs are not in ``records``, None if unknown."""
+        """How many execs, at most, are not in ``records``, None if unknown."""
         return None if self.unknown else len(self.lost)
+
+    @property
+    def surely_lost(self) -> int:
+        """How many execs, at least, are not in ``records``."""
+        return 0 if self.filtered else len(self.lost)
 
     def only_direct(self) -> Evidence:
         def own(records: tuple[ExecRecord, ...]) -> tuple[ExecRecord, ...]:
@@ -96,15 +105,37 @@ class Evidence:
             lost=tuple(lost for lost in self.lost if lost.direct),
         )
 
+    def without(self, dropped: Callable[[ExecRecord], bool]) -> Evidence:
+        """What is left when some records are not to count."""
+        records = tuple(record for record in self.records if not dropped(record))
+        return replace(self, records=records, filtered=True)
+
+    @staticmethod
+    def merged(parts: Iterable[Evidence]) -> Evidence:
+        """What is known of several windows together, one after the other."""
+        parts = tuple(parts)
+        return Evidence(
+            records=tuple(record for part in parts for record in part.records),
+            attempts=tuple(record for part in parts for record in part.attempts),
+            strays=tuple(record for part in parts for record in part.strays),
+            lost=tuple(lost for part in parts for lost in part.lost),
+            lost_attempts=sum(part.lost_attempts for part in parts),
+            lost_strays=sum(part.lost_strays for part in parts),
+            unknown=tuple(dict.fromkeys(why for part in parts for why in part.unknown)),
+            ignored=sum(part.ignored for part in parts),
+            filtered=any(part.filtered for part in parts),
+        )
+
 
 @dataclass(eq=False)
-class _Entry:
+class Entry:
     """An exec, and whom it was found to belong to."""
 
     event: Exec
     record: ExecRecord | None  # None if it was lost
     owner: Owner | None
     stray_of: Owner | None
+    begun_in: Span | None  # where its branch left the test's process
 
 
 @dataclass(eq=False)
@@ -119,11 +150,12 @@ class Timeline:
     _spans: list[Span] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
     _current: Span | None = None
-    _entries: list[_Entry] = field(default_factory=list)
+    _entries: list[Entry] = field(default_factory=list)
     _entered: list[int] = field(default_factory=list)
     _images: dict[Image, ExecRecord | None] = field(default_factory=dict)
     _ended: dict[Branch, int] = field(default_factory=dict)
     _late: Gap | None = None  # execs that the last synchronisation did not see the end of
+    _news: list[Entry] = field(default_factory=list)  # not yet taken
     _held: list[Exec] = field(default_factory=list)  # came with a batch that does not vouch for what was before them
 
     # ---- spans ----
@@ -172,6 +204,11 @@ class Timeline:
             until  # last: should an exception break in, what was not placed must lie in the gap after this
         )
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an exec was still under way when the last synchronisation had waited long enough."""
+        return self._late is not None
+
     def settle(self) -> None:
         """Takes in what is held back, when nothing more is to come."""
         self._place(None, 0)
@@ -190,36 +227,44 @@ class Timeline:
             self._add(event)
 
     def _add(self, event: Exec) -> None:
-        owner, stray_of, span = self._assign(event)
+        begun_in = self.span_at(event.branch.born) if event.branch.born else None
+        owner, stray_of, span = self._assign(event, begun_in)
         record = None
         if not event.lost:
-            record = self._record(event, span, owner)
+            record = self._record(event, span, owner, begun_in)
         if event.error is None:
             self._images[event.pid, event.at] = record
-        entry = _Entry(event, record, owner, stray_of)
+        entry = Entry(event, record, owner, stray_of, begun_in)
+        if event.error is None:
+            self._news.append(entry)
         index = bisect_right(self._entered, event.entered)
         self._entered.insert(index, event.entered)
         self._entries.insert(index, entry)
 
-    def _assign(self, event: Exec) -> tuple[Owner | None, Owner | None, Span | None]:
+    def take_news(self) -> list[Entry]:
+        """The execs that have found their place since this was last asked."""
+        news, self._news = self._news, []
+        return news
+
+    def _assign(self, event: Exec, begun_in: Span | None) -> tuple[Owner | None, Owner | None, Span | None]:
         """(whom it counts for, whose stray it is, the span in which it was entered)"""
         span = self.span_at(event.entered)
         running = span.owner if span else None
-        began_in = self.span_at(event.branch.born) if event.branch.born else None
-        beginner = began_in.owner if began_in else None
+        beginner = begun_in.owner if begun_in else None
         if beginner is None or not beginner.is_test or beginner is running:
             return running, None, span
         if beginner.ended is None or event.entered < beginner.ended:
             # While its test lasts: a wider fixture's set-up, in the middle of the test's own, takes nothing from it.
-            while span is not None and span.owner is not beginner:
+            # What was begun by hooks around the test's phases counts for the phases, while they last.
+            while span is not None and not span.owner.is_test:
                 span = span.outer
-            return beginner, None, span
+            return span.owner if span else beginner, None, span
         ended = self._ended.get(event.branch)
         if ended is None or ended > beginner.ended:
             return running, None, span
         return None, beginner, span
 
-    def _record(self, event: Exec, span: Span | None, owner: Owner | None) -> ExecRecord:
+    def _record(self, event: Exec, span: Span | None, owner: Owner | None, begun_in: Span | None) -> ExecRecord:
         parent, parent_lost = self._image(event.parent)
         # What an adopted process ran before the probe was there, nobody knows.
         parent_lost = parent_lost or (event.parent is None and event.branch.born == 0)
@@ -227,7 +272,6 @@ class Timeline:
         depth: int | None = None  # not known below a record that was lost
         if not parent_lost:
             depth = 1 if parent is None else parent.depth and parent.depth + 1
-        began_in = self.span_at(event.branch.born) if event.branch.born else None
         return ExecRecord(
             program=program_name(event.path, event.executable),
             path=event.path,
@@ -245,7 +289,7 @@ class Timeline:
             interpreter=event.interpreter,
             timestamp_ns=event.entered,
             phase=span.phase if span else None,
-            begun_by=began_in.owner.name if began_in else None,
+            begun_by=begun_in.owner.name if begun_in else None,
             error=event.error,
             exit_code=None,
             signal=None,
@@ -253,7 +297,7 @@ class Timeline:
             call_site=None,
             _previous=previous,
             _direct=event.branch.top == event.pid,
-            _shared=began_in is not None and began_in.owner is not owner,
+            _shared=begun_in is not None and begun_in.owner is not owner,
             _lineage_lost=parent_lost or previous_lost,
             _identity=(event.pid, event.at),
         )
@@ -268,19 +312,30 @@ class Timeline:
     # ---- windows ----
 
     def evidence(
-        self, start: int, end: int, owner: Owner | None, hidden: Callable[[ExecRecord], bool] | None = None
+        self,
+        start: int,
+        end: int,
+        owner: Owner | None,
+        hidden: Callable[[ExecRecord], bool] = lambda _: False,
+        ignored: Callable[[ExecRecord], bool] | None = None,
     ) -> Evidence:
-        """What is known of an owner's execs entered from ``start`` to before ``end``, ``hidden`` ones left out."""
+        """What is known of an owner's execs entered from ``start`` to before ``end``.
+
+        Those that are ``hidden`` are left out, and those that are ``ignored`` are counted besides.
+        """
+        ignored_ones = 0
         records: list[ExecRecord] = []
         attempts: list[ExecRecord] = []
         strays: list[ExecRecord] = []
         lost: list[Lost] = []
         lost_attempts = lost_strays = 0
         low, high = bisect_right(self._entered, start - 1), bisect_right(self._entered, end - 1)
-        gaps = [*self.gaps, *([self._late] if self._late else [])]
         for entry in self._entries[low:high]:
             event, record = entry.event, entry.record
-            if hidden is not None and record is not None and hidden(record):
+            if record is not None and hidden(record):
+                continue
+            if record is not None and ignored is not None and ignored(record):
+                ignored_ones += entry.owner is owner and event.error is None
                 continue
             if entry.stray_of is not None:
                 if event.error is None and record is not None:
@@ -303,8 +358,15 @@ class Timeline:
             tuple(lost),
             lost_attempts,
             lost_strays,
-            tuple(dict.fromkeys(gap.why for gap in gaps if gap.overlaps(start, end))),
+            self.unknown(start, end),
+            ignored_ones,
+            filtered=ignored is not None,
         )
+
+    def unknown(self, start: int, end: int) -> tuple[str, ...]:
+        """Why events of a stretch of time may be missing, and it is not known whose."""
+        gaps = [*self.gaps, *([self._late] if self._late else [])]
+        return tuple(dict.fromkeys(gap.why for gap in gaps if gap.overlaps(start, end)))
 
     def forget(self) -> None:
         """Starts anew in a forked child: what the parent's tree ran is not the child's."""
@@ -314,4 +376,5 @@ class Timeline:
         self._ended.clear()
         self.gaps.clear()
         self._held.clear()
+        self._news.clear()
         self._late = None

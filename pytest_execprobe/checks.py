@@ -29,10 +29,10 @@ class Verdict:
 
 
 def nothing_ran(evidence: Evidence) -> Verdict:
-    count = len(evidence.records) + len(evidence.lost)
-    ran = names(evidence.records) if not evidence.lost else execs(count)
+    least, most, _ = _bounds(evidence, None)
+    ran = names(evidence.records) if not evidence.lost else execs(least)
     return Verdict(
-        holds=_at_most(0, count, None if evidence.unknown else count),
+        holds=_at_most(0, least, most),
         headline=f"nothing must run, but {ran} ran",
         question="whether nothing ran",
         marked=evidence.records,
@@ -158,9 +158,10 @@ def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:
         str(step[0]) if len(step) == 1 else "{" + ", ".join(sorted(map(str, step))) + "}" for step in steps
     )
     certain, fitted = _fits(records, steps, 0, certain=True)
-    possible, _ = _fits(records, steps, missing, certain=False)
+    # A filter may have wanted to leave out what was lost, so that there is no fixed number of those.
+    possible, _ = _fits(records, steps, None if evidence.filtered and missing else missing, certain=False)
     total = sum(map(len, steps))
-    if len(records) + len(evidence.lost) > total:
+    if len(records) + evidence.surely_lost > total:
         possible = False
     holds = True if certain and missing == 0 else None if possible else False
     if fitted >= len(records):
@@ -204,13 +205,13 @@ def names(records: Iterable[ExecRecord]) -> str:
 
 
 def _bounds(evidence: Evidence, pattern: Pattern | None) -> tuple[int, int | None, tuple[ExecRecord, ...]]:
+    missing = evidence.missing
     if pattern is None:
-        low = len(evidence.records) + len(evidence.lost)
-        return low, None if evidence.unknown else low, evidence.records
+        known = len(evidence.records)
+        return known + evidence.surely_lost, None if missing is None else known + missing, evidence.records
     matches = [(record, pattern.match(record)) for record in evidence.records]
     matching = tuple(record for record, match in matches if match is True)
     maybe = sum(match is None for _, match in matches)
-    missing = evidence.missing
     return len(matching), None if missing is None else len(matching) + maybe + missing, matching
 
 

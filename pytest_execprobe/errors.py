@@ -19,3 +19,13 @@ class ProbeUnavailable(Exception):
 
 class SourceLost(Exception):
     """The helper died, hung up or did not answer: nothing is known from the last synchronisation on."""
+
+
+class RuleBroken(AssertionError):
+    """A rule of a test certainly does not hold. The message is a whole report, and needs no traceback."""
+
+    __module__ = "pytest_execprobe"
+
+
+class RuleUndecided(IncompleteLogError):
+    """Whether a rule of a test holds can't be told. The message is a whole report, and needs no traceback."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from . import checks, clock, render
+from .arguments import natural, numbers_by_pattern
 from .attribution import Evidence
 from .checks import Verdict
 from .errors import IncompleteLogError
@@ -154,7 +155,7 @@ class ExecLog:
         """
         __tracebackhide__ = True
         compiled = compile_pattern(pattern)
-        _natural(times, "times", least=1)
+        natural(times, "times", least=1)
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < math.inf:
             raise ValueError(f"timeout is a number of seconds, not {timeout!r}")
         if self._window.closed:
@@ -189,7 +190,7 @@ class ExecLog:
         __tracebackhide__ = True
         compiled = _some(patterns, "assert_ran")
         if times is not None:
-            _natural(times, "times")
+            natural(times, "times")
         evidence = self._evidence()
         self._decide(evidence, checks.ran(evidence, compiled, times))
 
@@ -267,7 +268,7 @@ class ExecLog:
 
     def _assert_number(self, check: _NumberCheck, n: int, pattern: PatternLike | None) -> None:
         __tracebackhide__ = True
-        _natural(n, "n")
+        natural(n, "n")
         compiled = None if pattern is None else compile_pattern(pattern)
         evidence = self._evidence()
         self._decide(evidence, [check(evidence, n, compiled)])
@@ -311,14 +312,8 @@ class Watch:
         allow: Iterable[PatternLike] | None,
         deny: Iterable[PatternLike] | None,
     ) -> None:
-        if at_most is not None:
-            _natural(at_most, "at_most")
-        if per_program is not None and not isinstance(per_program, Mapping):
-            raise TypeError(f"per_program is a mapping of patterns to numbers, not {per_program!r}")
-        self._at_most = at_most
-        self._per_program = {compile_pattern(pattern): n for pattern, n in (per_program or {}).items()}
-        for pattern, n in self._per_program.items():
-            _natural(n, f"per_program of {pattern}")
+        self._at_most = None if at_most is None else natural(at_most, "at_most")
+        self._per_program = {} if per_program is None else numbers_by_pattern(per_program)
         self._allow = None if allow is None else compile_all(allow, "allow")
         self._deny = None if deny is None else compile_all(deny, "deny")
         self._recorder = recorder
@@ -445,10 +440,3 @@ def _some(patterns: tuple[PatternLike, ...], what: str, instead: str = "") -> li
     if not patterns:
         raise TypeError(f"{what}() needs at least one pattern" + (f"; use {instead}" if instead else ""))
     return [compile_pattern(pattern) for pattern in patterns]
-
-
-def _natural(value: object, what: str, least: int = 0) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} is a whole number, not {value!r}")
-    if value < least:
-        raise ValueError(f"{what} can't be less than {least}: {value}")

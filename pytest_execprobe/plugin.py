@@ -1,67 +1,76 @@
 """Translates pytest's hooks, and nothing more.
 
-Until a test that uses the fixture is collected, this module is all there is: no hook runs for a test, and nothing else
-of the package is imported.
+Until a test needs the probe, or the settings ask for one, this module and ``settings`` are all there is: no hook runs
+for a test, and nothing else of the package is imported.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from . import newhooks
+from .settings import MARKERS, SETTINGS, add_options, read_settings
+
 if TYPE_CHECKING:
     from .armed import Armed
+    from .client import HelperSettings
     from .log import ExecProbe
+    from .markers import Markers
+    from .reporting import Reporting
 
-_ROUTES = ("auto", "kprobe", "tracepoint", "off")
-
-# name, metavar, help. On the command line --execprobe-NAME, in ini files execprobe_NAME (with _ for -).
-_OPTIONS = (
-    ("python", "PATH", "interpreter to run the probe helper, one that has the distro's BCC"),
-    ("attempts", "|".join(_ROUTES), "how to see failed execs (default auto: kprobe, or tracepoint if tests need it)"),
-    ("buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 256)"),
-    ("timeout", "SECONDS", "how long a read waits for execs still under way, and for the helper (default 10)"),
-)
+_SHARED = pytest.StashKey[str]()  # an xdist controller's name for the helper of all its workers
+_MARKERS = pytest.StashKey["Markers"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("execprobe", "assertions about spawned programs")
-    for name, metavar, text in _OPTIONS:
-        # No default here: an option that is not given must not shadow the ini file.
-        group.addoption(f"--execprobe-{name}", metavar=metavar, default=None, help=text)
-        parser.addini(f"execprobe_{name.replace('-', '_')}", text)
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(newhooks)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    attempts = _option(config, "attempts")
-    if attempts is not None and attempts not in _ROUTES:
-        raise pytest.UsageError(f"--execprobe-attempts is one of {', '.join(_ROUTES)}, not {attempts!r}")
-    pages = _option(config, "buffer-pages")
-    if pages is not None and (not pages.isdigit() or int(pages) == 0 or int(pages) & (int(pages) - 1)):
-        raise pytest.UsageError(f"--execprobe-buffer-pages is a power of two, not {pages!r}")
-    timeout = _option(config, "timeout")
-    if timeout is not None:
-        try:
-            if not 0 < float(timeout) <= 3600:
-                raise ValueError
-        except ValueError:
-            raise pytest.UsageError(f"--execprobe-timeout is a number of seconds up to 3600, not {timeout!r}") from None
+    for signature in MARKERS.values():
+        config.addinivalue_line("markers", f"{signature}: see pytest-execprobe's docs/reference.md")
+    config.stash[SETTINGS] = read_settings(config)
 
 
+# ---- when to probe ----
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    manager = session.config.pluginmanager
-    if manager.has_plugin("dsession"):  # an xdist controller: the probes are its workers', and so are the reports
-        from .outcome import Outcome
+    config = session.config
+    settings = config.stash[SETTINGS]
+    if config.option.collectonly or settings.mode == "off":
+        return
+    if _is_controller(config):  # the probes are its workers'
+        reporting = _reporting(config)
+        if settings.mode == "require" or settings.whole_run:
+            reporting.hold(_helper_settings(config, settings.attempts))
+    elif settings.mode == "require" or settings.whole_run:
+        _armed(session).begin_collection()
 
-        manager.register(Outcome(), Outcome.__name__)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist: in the controller, for each worker."""
+    node.workerinput["execprobe_shared"] = _shared_name(node.config)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    config = session.config
+    if config.option.collectonly or _is_controller(config):
+        return
+    settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
-    if any(_uses_probe(item) for item in session.items):
-        _armed(session)
+    if settings.whole_run or any(_uses_probe(item) or _is_marked(item) for item in session.items):
+        _armed(session).end_collection()
 
 
 @pytest.fixture
@@ -75,37 +84,83 @@ def execprobe(request: pytest.FixtureRequest) -> ExecProbe:
 
 def _armed(session: pytest.Session) -> Armed:
     from .armed import Armed
-    from .client import HelperSettings
 
     config = session.config
     plugin = config.pluginmanager.get_plugin("execprobe-armed")
     if plugin is None:
-        pages = _option(config, "buffer-pages")
-        settings = HelperSettings(
-            python=_option(config, "python"),
-            attempts=_attempts(session),
-            pages=int(pages) if pages else None,
-        )
-        plugin = Armed(config, settings, float(_option(config, "timeout") or 10))
+        settings = config.stash[SETTINGS]
+        helper = _helper_settings(config, _attempts(session, settings.attempts))
+        reporting = None if hasattr(config, "workerinput") else _reporting(config)
+        plugin = Armed(config, settings, helper, _markers(config), reporting)
         config.pluginmanager.register(plugin, "execprobe-armed")
     assert isinstance(plugin, Armed)
     return plugin
+
+
+def _reporting(config: pytest.Config) -> Reporting:
+    from .reporting import Reporting
+
+    plugin = config.pluginmanager.get_plugin("execprobe-reporting")
+    if plugin is None:
+        plugin = Reporting(config, config.stash[SETTINGS])
+        config.pluginmanager.register(plugin, "execprobe-reporting")
+    assert isinstance(plugin, Reporting)
+    return plugin
+
+
+def _markers(config: pytest.Config) -> Markers:
+    from .markers import Markers
+
+    if _MARKERS not in config.stash:
+        config.stash[_MARKERS] = Markers(config.invocation_params.dir)
+    return config.stash[_MARKERS]
+
+
+def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
+    from .client import HelperSettings
+
+    settings = config.stash[SETTINGS]
+    shared = (
+        _shared_name(config) if _is_controller(config) else getattr(config, "workerinput", {}).get("execprobe_shared")
+    )
+    return HelperSettings(
+        python=settings.python,
+        attempts=attempts,
+        pages=settings.pages,
+        shared=shared,
+        address=settings.helper,
+    )
+
+
+def _shared_name(config: pytest.Config) -> str:
+    from .client import new_shared_name
+
+    if _SHARED not in config.stash:
+        config.stash[_SHARED] = new_shared_name()
+    return config.stash[_SHARED]
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    return config.pluginmanager.has_plugin("dsession")
 
 
 def _uses_probe(item: pytest.Item) -> bool:
     return "execprobe" in getattr(item, "fixturenames", ())
 
 
-def _attempts(session: pytest.Session) -> str | None:
+def _is_marked(item: pytest.Item) -> bool:
+    return any(mark.name in MARKERS for mark in item.iter_markers())
+
+
+def _attempts(session: pytest.Session, route: str) -> str:
     """The helper's route to failed execs.
 
     Without kprobes they cost every system call of the machine something, so then they are seen only where a test reads
     them, which its source or a conftest.py shows. Where that guess is wrong, reading them says so and how to ask for
     them.
     """
-    route = _option(session.config, "attempts") or "auto"
     if route == "auto":
-        files = {item.path for item in session.items if _uses_probe(item)}
+        files = {item.path for item in getattr(session, "items", ()) if _uses_probe(item)}
         plugins = (getattr(plugin, "__file__", None) for plugin in session.config.pluginmanager.get_plugins())
         files |= {Path(file) for file in plugins if file and file.endswith("conftest.py")}
         if any(b".attempts" in file.read_bytes() for file in files if file.is_file()):
@@ -113,7 +168,47 @@ def _attempts(session: pytest.Session) -> str | None:
     return route
 
 
-def _option(config: pytest.Config, name: str) -> str | None:
-    key = f"execprobe_{name.replace('-', '_')}"
-    value = config.getoption(key)
-    return value if value is not None else config.getini(key) or None
+# ---- markers are checked when they are collected ----
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.passed:
+        wrong = dict.fromkeys(_wrong_markers(collector, report.result))
+        if wrong:
+            report.outcome = "failed"
+            report.longrepr = "\n".join(wrong)
+            report.result = []
+    return report
+
+
+def _wrong_markers(collector: pytest.Collector, result: list[pytest.Item | pytest.Collector]) -> Iterator[str]:
+    marked = [node for node in (collector, *result) if any(mark.name in MARKERS for mark in node.own_markers)]
+    if marked:
+        from .rules import RuleError
+
+        for node in marked:
+            try:
+                _markers(collector.config).levels(node)
+            except RuleError as error:
+                yield str(error)
+
+
+# ---- the header ----
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return _introduction(config)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
+    return None if config.option.no_header or config.get_verbosity() < 0 else _introduction(config)
+
+
+def _introduction(config: pytest.Config) -> str | None:
+    """What the probe is, once, as soon as it is known."""
+    plugin: Reporting | None = config.pluginmanager.get_plugin("execprobe-reporting")
+    return None if plugin is None else plugin.introduce()

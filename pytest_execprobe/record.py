@@ -46,7 +46,7 @@ class ExecRecord:
     interpreter: str | None
     #: When execve was entered: nanoseconds of CLOCK_MONOTONIC, as ``time.monotonic_ns()``.
     timestamp_ns: int
-    #: The phase of the running test in which execve was entered, None outside tests.
+    #: The phase of the running test, or fixture of wider scope, in which execve was entered; None outside of both.
     phase: Phase | None
     #: The test (node id) or fixture in which this branch of the process tree left the test's process, or None.
     begun_by: str | None

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from . import clock
-from .attribution import Evidence, Gap, Owner, Span, Timeline
+from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
 from .errors import SourceLost
 from .events import Batch, Source
+from .patterns import Pattern, any_match
 from .record import ExecRecord, Phase
 from .render import Style
 
@@ -29,6 +30,10 @@ class ProcessSource(Source, Protocol):
 
     pid: int
 
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the helper says of itself."""
+
     def in_child(self, *, fresh: bool, timeout: float) -> ProcessSource:
         """For a forked child, ``fresh`` if it has no child yet: a source of its own. Raises SourceLost."""
 
@@ -37,13 +42,24 @@ class Recorder:
     """What a test process's tree executes, test by test.
 
     ``connect`` makes a source and raises ProbeUnavailable. ``timeout`` is how long, in seconds, a synchronisation waits
-    for execs under way, and then for its answer.
+    for execs under way, and then for its answer. What matches ``ignore`` is in no window.
     """
 
-    def __init__(self, connect: Callable[[], ProcessSource], *, style: Style, timeout: float) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], ProcessSource],
+        *,
+        style: Style,
+        timeout: float,
+        ignore: Sequence[Pattern] = (),
+    ) -> None:
         self._connect = connect
         self.style = style
         self._timeout = timeout
+        self._ignore = ignore
+        self._pid = os.getpid()
+        #: From when on everything is recorded, ns; 0 before there was a source.
+        self.since = 0
         self._source: ProcessSource | None = None
         self._timeline = Timeline()
         self._blind: Gap | None = None
@@ -54,6 +70,7 @@ class Recorder:
         #: Those of the running test that have begun.
         self.windows: dict[Phase, RecordedWindow] = {}
         self.attempts_refused: str | None = None
+        self._description: Mapping[str, Any] = {}
         #: Whether the running test uses its log, so that its forked children will too.
         self.in_use = False
         _recorders.add(self)
@@ -70,8 +87,10 @@ class Recorder:
             source = self._connect()
             self._source = source
             self.attempts_refused = source.attempts_refused
+            self._description = source.description
             self._timeline.armed_at = self._timeline.armed_at or source.armed_at
             self._see_again(source)
+            self.since = self.since or clock.monotonic_ns()
 
     def _go_blind(self, since: int, why: str) -> None:
         """From a moment on, and until there is a source again, nothing is known."""
@@ -137,6 +156,16 @@ class Recorder:
         """Whether there has ever been a source."""
         return self._timeline.armed_at != 0
 
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the helper says of itself."""
+        return self._description
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that made the recorder."""
+        return os.getpid() != self._pid
+
     # ---- forked children ----
 
     def after_fork(self) -> None:
@@ -161,12 +190,14 @@ class Recorder:
 
     # ---- tests, phases, fixtures ----
 
-    def begin_test(self, name: str, *, under_way: bool = False) -> None:
+    def begin_test(self, name: str, *, under_way: bool = False) -> Owner:
         """``under_way``: it had begun before the probe was armed, so that nobody knows what it ran until then."""
         self.windows = {}
+        self.in_use = False
         began = self._timeline.armed_at - 1 if under_way else clock.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
+        return self._test
 
     def begin_phase(self, phase: Phase) -> None:
         """Phases follow each other without a gap, so that an exec between two of them belongs to the second."""
@@ -195,18 +226,39 @@ class Recorder:
     def end_test(self) -> None:
         assert self._test is not None
         self._test.ended = self._phase.end if self._phase else clock.monotonic_ns()
-        self.in_use = False
+        self._test = None
         self.sync()  # so that what this test ran does not pile up in the helper
 
-    def open_fixture(self, name: str) -> Span:
-        """A fixture of wider scope than a test is being set up."""
-        now = clock.monotonic_ns()
-        return self._timeline.open(Owner(name, is_test=False, began=now), None, now)
+    def open_span(self, name: str, phase: Phase | None, *, is_test: bool = False) -> Span:
+        """What runs from now on belongs to something else than a phase of a test, inside whatever runs already.
 
-    def close_fixture(self, span: Span) -> None:
+        That is a fixture of wider scope than a test, the collection, or a test of which a forked child runs the phases.
+        """
+        now = clock.monotonic_ns()
+        return self._timeline.open(Owner(name, is_test=is_test, began=now), phase, now)
+
+    def close_span(self, span: Span, label: str) -> RecordedWindow:
         now = clock.monotonic_ns()
         span.owner.ended = now
         self._timeline.close(span, now)
+        window = RecordedWindow(self, span.owner, span.start, label)
+        window.end = now
+        return window
+
+    # ---- the whole run ----
+
+    def take_news(self) -> list[Entry]:
+        """The execs that have been found to belong to somebody since this was last asked, ignored ones too."""
+        with self._lock:
+            return [entry for entry in self._timeline.take_news() if entry.record is None or not _hidden(entry.record)]
+
+    def unknown(self) -> tuple[str, ...]:
+        """Why there may have been execs, since the probe was there, of which nothing is known."""
+        with self._lock:
+            return self._timeline.unknown(self.since, clock.monotonic_ns())
+
+    def is_ignored(self, record: ExecRecord) -> bool:
+        return any_match(self._ignore, record) is True
 
     # ---- windows ----
 
@@ -219,7 +271,12 @@ class Recorder:
 
     def evidence(self, window: RecordedWindow, end: int) -> Evidence:
         with self._lock:
-            return self._timeline.evidence(window.start, end, window.owner, _hidden)
+            ignored = self.is_ignored if self._ignore else None
+            return self._timeline.evidence(window.start, end, window.owner, _hidden, ignored)
+
+    def knows(self, until: int) -> bool:
+        """Whether everything up to a moment is here, so that there is no need to ask."""
+        return self._timeline.complete_to >= until and not self._timeline.is_waiting
 
 
 class RecordedWindow:
@@ -249,7 +306,8 @@ class RecordedWindow:
         if self._final is not None:
             return self._final
         end = clock.monotonic_ns() if self.end is None else self.end
-        self._recorder.sync()
+        if not self._recorder.knows(end):
+            self._recorder.sync()
         evidence = self._recorder.evidence(self, end)
         if self.end is not None:
             self._final = evidence

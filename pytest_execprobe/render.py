@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .attribution import Evidence
 from .checks import Verdict, execs
 from .record import ExecRecord, printable
+from .rules import Finding
 
 _ROWS = 10
 _WIDTH = 160
@@ -69,7 +70,8 @@ def footer(evidence: Evidence, where: str) -> str:
     """How many execs a window holds, and how many are missing."""
     missing = evidence.missing
     lost = "an unknown number" if missing is None else str(missing)
-    return f"  {execs(len(evidence.records))} in {where}, {lost} lost"
+    ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
+    return f"  {execs(len(evidence.records))} in {where}, {lost} lost{ignored}"
 
 
 def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style: Style) -> str:
@@ -120,6 +122,36 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
     if style.rows == 0:
         return headline
     return "\n".join([*lines, *table(evidence, start, (), style), footer(evidence, where)])
+
+
+def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style) -> str:
+    """What is wrong with a phase: each broken rule and where it stands, else each that can't be decided."""
+    lines: list[str] = []
+    certain = [finding for finding in found if finding.holds is False]
+    for finding in certain:
+        lines.append(f"{printable(finding.headline)} ({where})")
+        lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
+    if certain:
+        return "\n".join(lines)
+    finding = found[0]
+    said = undecided(finding.question, evidence, start, where, style).split("\n")
+    rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
+    return "\n".join([said[0], *rules, *said[1:]])
+
+
+def section(
+    found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style
+) -> tuple[str, str] | None:
+    """The title and the text of a failing test's section about what ran; None with ``-q``."""
+    if style.rows == 0:
+        return None
+    lost = "an unknown number" if evidence.missing is None else str(evidence.missing)
+    ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
+    marked = {record for finding in found for record in finding.marked}
+    advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
+    lines = table(evidence, start, marked, style) or ["  nothing"]
+    lines += (f"  if this is right: {printable(text)}" for text in advice)
+    return f"execs: {where} ({len(evidence.records)}, {lost} lost{ignored})", "\n".join(lines)
 
 
 def _numbers(numbers: Sequence[int]) -> str:

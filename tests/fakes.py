@@ -149,6 +149,7 @@ class FakeSource:
 
     def __init__(self, *, unadopted: int = 0, attempts_refused: str | None = None) -> None:
         self.pid = os.getpid()
+        self.description = {"bcc": "0.0", "kernel": "0.0", "entry": ["played"], "route": "played", "privilege": "none"}
         self.armed_at = tick()
         self.unadopted = unadopted
         self.attempts_refused = attempts_refused
@@ -250,8 +251,8 @@ class FakeRun:
 
     def begin(self, name: str = "test_a", *, in_use: bool = True) -> None:
         """Up to the beginning of the call."""
-        self.recorder.in_use = in_use
         self.recorder.begin_test(name)
+        self.recorder.in_use = in_use
         self.recorder.begin_phase("setup")
         self.recorder.end_phase()
         self.recorder.begin_phase("call")

@@ -1,0 +1,176 @@
+"""The accounts of a run, where it is recorded: every exec is somebody's, and is added up once.
+
+What belongs to no phase of a test that is still running is judged here too: what tests left behind detached, and what
+runs around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from . import render
+from .attribution import Entry, Evidence, Lost, Owner
+from .errors import RuleBroken, RuleUndecided
+from .ledger import COLLECTION, OUTSIDE, Breach, Ledger
+from .record import Phase, printable
+from .recorder import Recorder
+from .render import Style
+from .rules import Finding, Judge, deciders
+from .settings import Settings
+
+
+@dataclass
+class Problem:
+    """What rules found in one window, ready to be raised and shown."""
+
+    error: RuleBroken | RuleUndecided
+    headline: str
+    section: tuple[str, str] | None
+
+    @property
+    def in_full(self) -> str:
+        """With what is a section where there is a report to hold one."""
+        return "\n".join([str(self.error), *(self.section or ())])
+
+    @classmethod
+    def of(cls, found: list[Finding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
+        text = render.findings(found, evidence, start, where, style)
+        headline = text.partition("\n")[0]
+        if found[0].holds is None:
+            return cls(RuleUndecided(text), headline, None)
+        return cls(RuleBroken(text), headline, render.section(found, evidence, start, where, style))
+
+
+class Accounts:
+    """``judge_of`` makes the rules of an item."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        recorder: Recorder,
+        judge_of: Callable[[pytest.Item], Judge],
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._recorder = recorder
+        self._judge_of = judge_of
+        #: What the next report will bring.
+        self.ledger = Ledger()
+        self._owners: dict[Owner, tuple[pytest.Item, Judge | None]] = {}
+        self._protocol: Owner | None = None  # of the test whose phases are to come
+        self._hooks: set[Owner] = set()  # of tests whose phases are owners of their own: what runs around those
+        # What runs around tests has no marker: of the rules for the whole suite, those that forbid speak of it.
+        around = [[rule for rule in level if rule.kind == "deny"] for level in (settings.command_line, settings.ini)]
+        self._around = deciders(around)
+
+    def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
+        """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
+        self._owners[owner] = (item, judge)
+        if judge is None:
+            self._protocol = owner
+        elif self._protocol is not None and self._owners[self._protocol][0] is item:
+            self._hooks.add(self._protocol)
+
+    def counting(self, item: pytest.Item, evidence: Evidence) -> Evidence:
+        """What counts for the rules of a test: all that no hook objects to."""
+        if not self._config.hook.pytest_execprobe_record.get_hookimpls():
+            return evidence
+        return evidence.without(lambda record: item.ihook.pytest_execprobe_record(record=record, item=item) is False)
+
+    def take_news(self) -> None:
+        """Adds up what is new, and judges strays and what runs around tests."""
+        if self._recorder.forked:  # its parent sees it all
+            return
+        strays: dict[tuple[Owner, Phase], list[Entry]] = {}
+        around: dict[str, list[Entry]] = {}
+        for entry in self._recorder.take_news():
+            if entry.record is not None and self._recorder.is_ignored(entry.record):
+                self.ledger.ignored[printable(entry.record.program or "?")] += 1
+                continue
+            if self._settings.accounts:
+                self._add(entry)
+            if entry.stray_of is not None:
+                begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
+                strays.setdefault((entry.stray_of, begun_in), []).append(entry)
+            elif entry.owner is None or entry.owner in self._hooks:
+                around.setdefault(OUTSIDE, []).append(entry)
+            elif entry.owner.name == COLLECTION:
+                around.setdefault(COLLECTION, []).append(entry)
+        for (owner, phase), entries in strays.items():
+            item, judge = self._owners[owner]
+            judge = judge or self._judge_of(item)
+            self._owners[owner] = (item, judge)
+            if judge.concerns(phase):
+                evidence = self.counting(item, self._evidence(entries))
+                problem = self._late(judge.judge(phase, evidence), evidence, "left behind")
+                if problem is not None:
+                    text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
+                    breach = Breach(item.nodeid, item.location, problem.headline, text, undecided)
+                    self.ledger.breaches.append(breach)
+        for name, entries in around.items():
+            evidence = self._evidence(entries)
+            problem = self._late(Judge(self._around).judge("call", evidence), evidence, name)
+            if problem is not None:
+                undecided = isinstance(problem.error, RuleUndecided)
+                self.ledger.breaches.append(Breach.around(name, problem.headline, problem.in_full, undecided=undecided))
+
+    def _add(self, entry: Entry) -> None:
+        if entry.record is None:
+            self.ledger.lost += 1
+            return
+        program = printable(entry.record.program or "?")
+        owner = entry.owner
+        if entry.stray_of is not None:
+            Ledger.count(self.ledger.strays, entry.stray_of.name, program)
+        elif owner is None or not owner.is_test:
+            Ledger.count(self.ledger.others, owner.name if owner else OUTSIDE, program)
+        else:
+            Ledger.count(self.ledger.tests, owner.name, program)
+        beginner = entry.begun_in.owner if entry.begun_in else None
+        if beginner is not None and beginner.is_test and owner is not None and owner.name != beginner.name:
+            Ledger.count(self.ledger.late, beginner.name, program)
+
+    def _evidence(self, entries: list[Entry]) -> Evidence:
+        return Evidence(
+            records=tuple(entry.record for entry in entries if entry.record is not None),
+            lost=tuple(
+                Lost(entry.event.entered, entry.event.branch.top == entry.event.pid)
+                for entry in entries
+                if entry.record is None
+            ),
+            filtered=bool(self._settings.ignore),
+        )
+
+    def _late(self, found: list[Finding], evidence: Evidence, where: str) -> Problem | None:
+        if not found:
+            return None
+        start = evidence.records[0].timestamp_ns if evidence.records else 0
+        return Problem.of(found, evidence, start, where, self._recorder.style)
+
+    def finish(self) -> None:
+        """At the end of the run, after the last synchronisation."""
+        if not self._recorder.was_armed:
+            return
+        self.take_news()
+        unknown = self._recorder.unknown()
+        judged = self._around or any(judge and judge.is_any for _, judge in self._owners.values())
+        if unknown and (judged or self._settings.accounts):
+            self.ledger.unknown.update(dict.fromkeys(unknown))
+            if judged:
+                headline = "cannot tell what tests left behind, or what ran outside of them"
+                text = "\n".join([headline, *(f"  why   {why}" for why in unknown)])
+                self.ledger.breaches.append(Breach.around(OUTSIDE, headline, text, undecided=True))
+
+    def forget(self) -> None:
+        """In a forked child: what its parent has not told yet, its parent will."""
+        self.ledger = Ledger()
+
+    def export(self) -> dict[str, Any]:
+        """What is new, as plain data; from then on it is no longer new."""
+        news, self.ledger = self.ledger.export(), Ledger()
+        return news

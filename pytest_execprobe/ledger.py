@@ -1,0 +1,117 @@
+"""What a whole run has executed, in sums: added up where tests run, sent along with their reports, and added up again.
+
+Pure. What is exported is plain data (dicts, lists, texts, numbers), as xdist and forked tests need it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+COLLECTION = "collection"
+#: Between tests: in hooks of conftest files and plugins, or by what tests left running.
+OUTSIDE = "outside of tests"
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that was found broken, or undecided, after its test had been reported."""
+
+    nodeid: str
+    location: tuple[str, int | None, str]
+    headline: str
+    text: str
+    undecided: bool
+
+    @classmethod
+    def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> Breach:
+        """One that is no test's."""
+        return cls(f"execprobe::{what}", ("execprobe", None, f"the run ({what})"), headline, text, undecided)
+
+
+@dataclass
+class Ledger:
+    """Sums over a run, or over a part of it."""
+
+    #: How often each program ran: by test (its node id).
+    tests: dict[str, Counter[str]] = field(default_factory=dict)
+    #: By fixture of wider scope, and in the collection and outside of tests.
+    others: dict[str, Counter[str]] = field(default_factory=dict)
+    #: What tests left behind detached, by the test that did.
+    strays: dict[str, Counter[str]] = field(default_factory=dict)
+    #: What tests left running, by the test that did; counted for another test, or outside of tests, as well.
+    late: dict[str, Counter[str]] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
+    #: Execs of which only that they took place is known; they are not among the others.
+    lost: int = 0
+    #: Why an unknown number may be missing besides, if so.
+    unknown: dict[str, None] = field(default_factory=dict)
+    #: Tests whose rules, or record, there was no probe for, and why.
+    not_checked: dict[str, str] = field(default_factory=dict)
+    #: Tests that were expected to fail, and so hide a broken rule.
+    excused: dict[str, str] = field(default_factory=dict)
+    breaches: list[Breach] = field(default_factory=list)
+    #: What the probe is, in words.
+    probe: str = ""
+    #: How many tests have been recorded.
+    recorded: int = 0
+
+    @property
+    def programs(self) -> Counter[str]:
+        """How often each program ran, in the whole run."""
+        return sum(
+            (counter for group in (self.tests, self.others, self.strays) for counter in group.values()), Counter()
+        )
+
+    @property
+    def execs(self) -> int:
+        """How many execs there were at least."""
+        return self.programs.total() + self.lost
+
+    @property
+    def missing(self) -> int | None:
+        """How many execs have no name, None if that is unknown."""
+        return None if self.unknown else self.lost
+
+    def totals(self) -> dict[str, Any]:
+        """The whole run in one."""
+        return {"programs": dict(self.programs), "execs": self.execs, "lost": self.missing}
+
+    @staticmethod
+    def count(group: dict[str, Counter[str]], name: str, program: str) -> None:
+        group.setdefault(name, Counter())[program] += 1
+
+    def export(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        data = {
+            **{name: {key: dict(counter) for key, counter in getattr(self, name).items()} for name in _GROUPS},
+            "ignored": dict(self.ignored),
+            "lost": self.lost,
+            "unknown": list(self.unknown),
+            "not_checked": dict(self.not_checked),
+            "excused": dict(self.excused),
+            "breaches": [[b.nodeid, list(b.location), b.headline, b.text, b.undecided] for b in self.breaches],
+            "probe": self.probe,
+            "recorded": self.recorded,
+        }
+        return {name: value for name, value in data.items() if value}
+
+    def take(self, data: dict[str, Any]) -> None:
+        """Adds what another has exported."""
+        for name in _GROUPS:
+            group = getattr(self, name)
+            for key, counts in data.get(name, {}).items():
+                group.setdefault(key, Counter()).update(counts)
+        self.ignored.update(data.get("ignored", {}))
+        self.lost += data.get("lost", 0)
+        self.unknown.update(dict.fromkeys(data.get("unknown", ())))
+        self.not_checked.update(data.get("not_checked", {}))
+        self.excused.update(data.get("excused", {}))
+        for nodeid, (file, line, domain), headline, text, undecided in data.get("breaches", ()):
+            self.breaches.append(Breach(nodeid, (file, line, domain), headline, text, undecided))
+        self.probe = data.get("probe") or self.probe
+        self.recorded += data.get("recorded", 0)
+
+
+_GROUPS = ("tests", "others", "strays", "late")

@@ -1,0 +1,352 @@
+"""Rules for whole tests: what they say, which of them decide, and what they find.
+
+Pure: markers, options and pytest's items are read elsewhere. A rule stands on a level (parameter, function, class,
+module, command line, ini), and levels are given with the closest first.
+
+- *Allow* (with none) and *budget*: phase by phase, the closest level that has one for the phase decides alone. Several
+  on that level are one: an exec is allowed if one of those that speak of it allows it, and each budget must be kept.
+- *Deny* adds up over all levels; one with ``inherit=False`` drops those of wider levels, for its own phases.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from . import checks
+from .arguments import natural, numbers_by_pattern
+from .attribution import Evidence
+from .checks import execs, names, times_word
+from .patterns import Pattern, PatternLike, Side, any_match, compile_pattern
+from .record import ExecRecord, Phase
+from .settings import MARKERS
+
+PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
+
+_CALL: tuple[Phase, ...] = ("call",)
+
+
+class RuleError(Exception):
+    """A rule is not written as it must be. The message says what is right."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one marker, option or ini value says."""
+
+    kind: Literal["budget", "allow", "deny"]
+    #: As it is written: ``exec_budget(2)``.
+    text: str
+    #: Where it stands: ``on TestRelease, tests/test_release.py:11``.
+    where: str
+    phases: tuple[Phase, ...]
+    direct: bool = False
+    at_most: int | None = None
+    per_program: tuple[tuple[Pattern, int], ...] = ()
+    patterns: tuple[Pattern, ...] = ()
+    inherit: bool = True
+
+    def of(self, evidence: Evidence) -> Evidence:
+        """The part of it that this rule speaks of."""
+        return evidence.only_direct() if self.direct else evidence
+
+    def speaks_of(self, record: ExecRecord, phase: Phase) -> bool:
+        return phase in self.phases and (record._direct or not self.direct)
+
+
+# ---- from markers ----
+
+
+def make_rule(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> Rule:
+    """The rule of a marker. Raises RuleError."""
+    text = written(name, args, kwargs)
+    make = _MAKERS[name]
+    try:
+        inspect.signature(make).bind(text, where, *args, **kwargs)  # its messages count no arguments that are ours
+        return make(text, where, *args, **kwargs)
+    except (TypeError, ValueError) as error:
+        raise RuleError(f"{text}: {error}. It is written {MARKERS[name]}") from None
+
+
+def written(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
+    """A marker as it stands in the source."""
+    return f"{name}({', '.join([*map(repr, args), *(f'{key}={value!r}' for key, value in kwargs.items())])})"
+
+
+def _make_budget(
+    text: str,
+    where: str,
+    at_most: int | None = None,
+    *,
+    per_program: Mapping[PatternLike, int] | None = None,
+    phases: Iterable[Phase] = _CALL,
+    direct: bool = False,
+) -> Rule:
+    if at_most is None and per_program is None:
+        raise ValueError("a budget is a number, or numbers for programs")
+    return Rule(
+        "budget",
+        text,
+        where,
+        _phases(phases),
+        _flag(direct, "direct"),
+        at_most=None if at_most is None else natural(at_most, "at_most"),
+        per_program=() if per_program is None else tuple(numbers_by_pattern(per_program).items()),
+    )
+
+
+def _make_allow(
+    text: str, where: str, *patterns: PatternLike, phases: Iterable[Phase] = _CALL, direct: bool = False
+) -> Rule:
+    if not patterns:
+        raise ValueError("it needs a pattern; to allow nothing write exec_none()")
+    return Rule("allow", text, where, _phases(phases), _flag(direct, "direct"), patterns=_compiled(patterns))
+
+
+def _make_none(text: str, where: str, *, phases: Iterable[Phase] = PHASES, direct: bool = False) -> Rule:
+    return Rule("allow", text, where, _phases(phases), _flag(direct, "direct"))
+
+
+def _make_deny(
+    text: str,
+    where: str,
+    *patterns: PatternLike,
+    inherit: bool = True,
+    phases: Iterable[Phase] = PHASES,
+    direct: bool = False,
+) -> Rule:
+    if not patterns and inherit is not False:
+        raise ValueError("it needs a pattern, or inherit=False to drop the wider ones")
+    return Rule(
+        "deny",
+        text,
+        where,
+        _phases(phases),
+        _flag(direct, "direct"),
+        patterns=_compiled(patterns),
+        inherit=_flag(inherit, "inherit"),
+    )
+
+
+_MAKERS: dict[str, Callable[..., Rule]] = {
+    "exec_budget": _make_budget,
+    "exec_allow": _make_allow,
+    "exec_none": _make_none,
+    "exec_deny": _make_deny,
+}
+
+
+def _compiled(patterns: Iterable[PatternLike]) -> tuple[Pattern, ...]:
+    return tuple(compile_pattern(pattern) for pattern in patterns)
+
+
+def _phases(phases: object) -> tuple[Phase, ...]:
+    if isinstance(phases, (str, bytes)) or not isinstance(phases, Iterable):
+        raise TypeError(f"phases is a tuple such as ('call',), not {phases!r}")
+    given = set(phases)
+    wrong = given - set(PHASES)
+    if wrong or not given:
+        raise ValueError(f"phases are some of {', '.join(map(repr, PHASES))}, not {tuple(phases)!r}")
+    return tuple(phase for phase in PHASES if phase in given)
+
+
+def _flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} is True or False, not {value!r}")
+    return value
+
+
+# ---- which of them decide ----
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Rules of one kind and level, and the phases in which they decide. Only of allow there may be several."""
+
+    rules: tuple[Rule, ...]
+    phases: tuple[Phase, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.rules[0].kind
+
+
+def deciders(levels: Sequence[Sequence[Rule]]) -> list[Decider]:
+    """Those of the rules that decide, and in which phases. ``levels`` has the closest first."""
+    return [*_closest(levels, "budget"), *_closest(levels, "allow"), *_denials(levels)]
+
+
+def _closest(levels: Sequence[Sequence[Rule]], kind: str) -> Iterator[Decider]:
+    open_phases = set(PHASES)
+    for level in levels:
+        rules = tuple(rule for rule in level if rule.kind == kind)
+        taken = open_phases & {phase for rule in rules for phase in rule.phases}
+        groups = [rules] if kind == "allow" and rules else [(rule,) for rule in rules]
+        for group in groups:
+            phases = taken & {phase for rule in group for phase in rule.phases}
+            if phases:
+                yield Decider(group, _phases(phases))
+        open_phases -= taken
+
+
+def _denials(levels: Sequence[Sequence[Rule]]) -> Iterator[Decider]:
+    open_phases = set(PHASES)
+    for level in levels:
+        dropped: set[Phase] = set()
+        for rule in level:
+            phases = open_phases & set(rule.phases)
+            if rule.kind == "deny" and phases:
+                if rule.patterns:
+                    yield Decider((rule,), _phases(phases))
+                if not rule.inherit:
+                    dropped |= phases
+        open_phases -= dropped
+
+
+# ---- what they find ----
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that is broken, or with ``holds`` None one that can't be decided."""
+
+    holds: bool | None
+    headline: str
+    #: What can't be told: it follows "cannot tell".
+    question: str
+    rules: tuple[Rule, ...]
+    marked: tuple[ExecRecord, ...] = ()
+    #: What to write if what ran is right.
+    advice: str = ""
+
+
+class Judge:
+    """Applies the rules of one test, or fixture, to its phases as they end. Each breach is found once."""
+
+    def __init__(self, deciders: Sequence[Decider]) -> None:
+        self._deciders = deciders
+        self._seen: list[tuple[Phase, Evidence]] = []
+        self._spent: set[Rule] = set()  # budgets that were found broken
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is any rule at all."""
+        return bool(self._deciders)
+
+    def instead_of(self, other: Judge) -> Judge:
+        """This one, knowing what another has seen."""
+        self._seen, self._spent = other._seen, other._spent
+        return self
+
+    def concerns(self, phase: Phase) -> bool:
+        """Whether a rule decides in a phase, so that what ran in it must be known."""
+        return any(phase in decider.phases for decider in self._deciders)
+
+    def judge(self, phase: Phase, evidence: Evidence) -> list[Finding]:
+        """What is wrong with (more of) a phase, certain breaches first."""
+        self._seen.append((phase, evidence))
+        found: list[Finding] = []
+        for decider in self._deciders:
+            if phase not in decider.phases:
+                continue
+            if decider.kind == "budget":
+                if decider.rules[0] not in self._spent:
+                    so_far = Evidence.merged(seen for seen_in, seen in self._seen if seen_in in decider.phases)
+                    broken = _budget(decider.rules[0], so_far)
+                    found += broken
+                    self._spent.update(finding.rules[0] for finding in broken)
+            elif decider.kind == "allow":
+                found += _allow(decider.rules, phase, evidence)
+            else:
+                found += _deny(decider.rules[0], evidence)
+        return sorted(found, key=lambda finding: finding.holds is None)
+
+
+def _budget(rule: Rule, evidence: Evidence) -> list[Finding]:
+    found = []
+    evidence = rule.of(evidence)
+    if rule.at_most is not None:
+        verdict = checks.at_most(evidence, rule.at_most, None)
+        ran = len(evidence.records) + evidence.surely_lost
+        if not verdict.holds:
+            found.append(
+                Finding(
+                    verdict.holds,
+                    f"exec budget exceeded: {execs(ran)}, at most {rule.at_most} allowed",
+                    verdict.question,
+                    (rule,),
+                    verdict.marked,
+                    _advised("exec_budget", [ran], rule),
+                )
+            )
+    for pattern, n in rule.per_program:
+        verdict = checks.at_most(evidence, n, pattern)
+        ran = len(verdict.marked) + n
+        if not verdict.holds:
+            found.append(
+                Finding(
+                    verdict.holds,
+                    f"exec budget exceeded: {pattern} ran {times_word(ran)}, at most {n} allowed",
+                    verdict.question,
+                    (rule,),
+                    verdict.marked,
+                    _advised("exec_budget", [], rule, per_program={pattern.text: ran}),
+                )
+            )
+    return found
+
+
+def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Finding]:
+    unexpected: list[ExecRecord] = []
+    undecided = False
+    for record in evidence.records:
+        speaking = [rule for rule in rules if rule.speaks_of(record, phase)]
+        match = any_match((p for rule in speaking for p in rule.patterns), record, Side.ALLOW) if speaking else True
+        if match is False:
+            unexpected.append(record)
+        undecided |= match is None
+    in_phase = tuple(rule for rule in rules if phase in rule.phases)
+    heard = evidence if any(not rule.direct for rule in in_phase) else evidence.only_direct()
+    patterns = [pattern for rule in in_phase for pattern in rule.patterns]
+    allowed = ", ".join(map(str, patterns))
+    question = f"whether only {allowed} ran" if patterns else "whether nothing ran"
+    lost = heard.surely_lost if not patterns else 0
+    if unexpected or lost:
+        ran = names(unexpected) if unexpected else execs(lost)
+        # A name with a space is a pattern in a list alone.
+        programs = dict.fromkeys(record.program for record in unexpected if record.program)
+        more = [program if [program] == program.split() else [program] for program in programs]
+        return [
+            Finding(
+                False,
+                f"unexpected program: {ran} ran, and only {allowed} may"
+                if patterns
+                else f"nothing may run, but {ran} ran",
+                question,
+                in_phase,
+                tuple(unexpected),
+                _advised("exec_allow", [*(pattern.text for pattern in patterns), *more], in_phase[0]) if more else "",
+            )
+        ]
+    if undecided or heard.missing != 0:
+        return [Finding(None, "", question, in_phase)]
+    return []
+
+
+def _deny(rule: Rule, evidence: Evidence) -> list[Finding]:
+    found = []
+    for verdict in checks.not_ran(rule.of(evidence), rule.patterns):
+        if not verdict.holds:
+            found.append(Finding(verdict.holds, verdict.headline, verdict.question, (rule,), verdict.marked))
+    return found
+
+
+def _advised(name: str, args: Sequence[object], rule: Rule, **kwargs: object) -> str:
+    """The marker to write instead, for the same phases."""
+    if rule.phases != _CALL:
+        kwargs["phases"] = rule.phases
+    if rule.direct:
+        kwargs["direct"] = True
+    return written(name, args, kwargs)

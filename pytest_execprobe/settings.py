@@ -1,0 +1,258 @@
+"""What users can set: options, ini values, and the names of the markers. Options are read and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    from .patterns import Pattern
+    from .rules import Rule
+
+Mode = Literal["auto", "require", "off"]
+
+#: The markers, each with its signature as the docs have it.
+MARKERS = {
+    "exec_budget": "exec_budget(at_most=None, *, per_program=None, phases=('call',), direct=False)",
+    "exec_allow": "exec_allow(*patterns, phases=('call',), direct=False)",
+    "exec_none": "exec_none(*, phases=('setup', 'call', 'teardown'), direct=False)",
+    "exec_deny": "exec_deny(*patterns, inherit=True, phases=('setup', 'call', 'teardown'), direct=False)",
+}
+
+_MODES = ("auto", "require", "off")
+_ROUTES = ("auto", "kprobe", "tracepoint", "off")
+
+
+@dataclass(frozen=True)
+class _Option:
+    """``--execprobe-NAME`` on the command line, ``execprobe_NAME`` (with _ for -) in ini files."""
+
+    name: str
+    metavar: str | None  # None: a flag
+    help: str
+    repeatable: bool = False
+
+    @property
+    def key(self) -> str:
+        return "execprobe" + (f"_{self.name.replace('-', '_')}" if self.name else "")
+
+    @property
+    def flag(self) -> str:
+        return "--execprobe" + (f"-{self.name}" if self.name else "")
+
+
+_OPTIONS = (
+    _Option("", "|".join(_MODES), "where probing is impossible: skip what needs it, stop the run, or never probe"),
+    _Option("audit", None, "record every test and the collection, and sum up what ran"),
+    _Option("allow", "PATTERN", "no test may run anything but these", repeatable=True),
+    _Option("deny", "PATTERN", "none of these may run, in tests or around them", repeatable=True),
+    _Option("budget", "N", "at most so many execs in each test's call"),
+    _Option("session-budget", "N", "at most so many execs in the whole run"),
+    _Option("ignore", "PATTERN", "programs that no log, rule or count sees; the summary lists them", repeatable=True),
+    _Option("helper", "ADDRESS", "use a probe helper that is running: the path of its socket, or @NAME"),
+    _Option("python", "PATH", "interpreter to run the probe helper, one that has the distro's BCC"),
+    _Option("attempts", "|".join(_ROUTES), "how to see failed execs (default auto: kprobe, or tracepoint if needed)"),
+    _Option("buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 256)"),
+    _Option("timeout", "SECONDS", "how long a read waits for execs still under way, and for the helper (default 10)"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user has set."""
+
+    mode: Mode = "auto"
+    audit: bool = False
+    command_line: tuple[Rule, ...] = ()
+    ini: tuple[Rule, ...] = ()
+    session_budget: int | None = None
+    ignore: tuple[Pattern, ...] = ()
+    helper: str | None = None
+    python: str | None = None
+    attempts: str = "auto"
+    pages: int | None = None
+    timeout: float = 10.0
+
+    @property
+    def whole_run(self) -> bool:
+        """Whether every test is recorded, and what runs around them."""
+        return self.audit or self.session_budget is not None or bool(self.command_line or self.ini)
+
+    @property
+    def accounts(self) -> bool:
+        """Whether the run is summed up."""
+        return self.audit or self.session_budget is not None
+
+
+#: Where a run's settings are, from pytest_configure on.
+SETTINGS = pytest.StashKey[Settings]()
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("execprobe", "assertions about spawned programs")
+    for option in _OPTIONS:
+        # No default anywhere here: an option that is not given must not shadow the ini file.
+        if option.metavar is None:
+            group.addoption(option.flag, dest=option.key, action="store_true", default=None, help=option.help)
+        else:
+            action = "append" if option.repeatable else "store"
+            group.addoption(
+                option.flag, dest=option.key, action=action, metavar=option.metavar, default=None, help=option.help
+            )
+        kind = "bool" if option.metavar is None else "linelist" if option.repeatable else "string"
+        parser.addini(option.key, option.help, type=kind)  # type: ignore[arg-type]
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Raises pytest.UsageError for a wrong value, with those that are right."""
+    mode = _choice(config, "", _MODES)
+    command_line = tuple(_suite_rules(config, from_ini=False))
+    ini = tuple(_suite_rules(config, from_ini=True))
+    session_budget = _number(config, "session-budget")
+    if mode is None:
+        mode = "require" if command_line or ini or session_budget is not None else "auto"
+    return Settings(
+        mode=mode,  # type: ignore[arg-type]
+        audit=_flag(config, "audit"),
+        command_line=command_line,
+        ini=ini,
+        session_budget=session_budget,
+        ignore=tuple(
+            pattern
+            for from_ini in (False, True)
+            for pattern in _patterns(_given(config, "ignore", from_ini), _spelt(config, "ignore", from_ini))
+        ),
+        helper=_address(config),
+        python=_single(config, "python"),
+        attempts=_choice(config, "attempts", _ROUTES) or "auto",
+        pages=_pages(config),
+        timeout=_timeout(config),
+    )
+
+
+# ---- rules for the whole suite ----
+
+
+def _suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
+    for name, marker in (("budget", "exec_budget"), ("allow", "exec_allow"), ("deny", "exec_deny")):
+        values = _given(config, name, from_ini)
+        if not values:
+            continue
+        from .rules import RuleError, make_rule
+
+        spelt = _spelt(config, name, from_ini)
+        args: list[Any] = [_whole(spelt, values[-1])] if name == "budget" else list(_patterns(values, spelt))
+        try:
+            rule = make_rule(marker, args, {}, "")
+        except RuleError as error:  # pragma: no cover - its parts were checked
+            raise pytest.UsageError(f"{spelt}: {error}") from None
+        yield _renamed(rule, " ".join(f"{spelt}={value}" for value in values), _where(config, from_ini))
+
+
+def _renamed(rule: Rule, text: str, where: str) -> Rule:
+    from dataclasses import replace
+
+    return replace(rule, text=text, where=where)
+
+
+def _where(config: pytest.Config, from_ini: bool) -> str:
+    return f"in {config.inipath.name if config.inipath else 'the ini file'}" if from_ini else "on the command line"
+
+
+def _patterns(values: Iterable[str], spelt: str) -> Iterable[Pattern]:
+    for value in values:
+        from .patterns import compile_pattern
+
+        try:
+            yield compile_pattern(value)
+        except ValueError as error:
+            raise pytest.UsageError(f"{spelt}: {error}") from None
+
+
+# ---- single values ----
+
+
+def _option(name: str) -> _Option:
+    return next(option for option in _OPTIONS if option.name == name)
+
+
+def _given(config: pytest.Config, name: str, from_ini: bool) -> list[str]:
+    """All values that one of the two places has."""
+    value = config.getini(_option(name).key) if from_ini else config.getoption(_option(name).key)
+    if value is None or (from_ini and value == ""):
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _single(config: pytest.Config, name: str) -> Any:
+    """The command line's value, else the ini file's."""
+    value = config.getoption(_option(name).key)
+    return value if value is not None else config.getini(_option(name).key) or None
+
+
+def _spelt(config: pytest.Config, name: str, from_ini: bool | None = None) -> str:
+    """A setting as the user knows it."""
+    option = _option(name)
+    if from_ini is None:
+        from_ini = config.getoption(option.key) is None
+    return option.key if from_ini else option.flag
+
+
+def _choice(config: pytest.Config, name: str, choices: tuple[str, ...]) -> str | None:
+    value = _single(config, name)
+    if value is not None and value not in choices:
+        raise pytest.UsageError(f"{_spelt(config, name)} is one of {', '.join(choices)}, not {value!r}")
+    return None if value is None else str(value)
+
+
+def _flag(config: pytest.Config, name: str) -> bool:
+    try:
+        return bool(_single(config, name))
+    except (ValueError, pytest.UsageError) as error:
+        raise pytest.UsageError(f"{_spelt(config, name)} is true or false: {error}") from None
+
+
+def _number(config: pytest.Config, name: str) -> int | None:
+    value = _single(config, name)
+    return None if value is None else _whole(_spelt(config, name), value)
+
+
+def _whole(spelt: str, value: object) -> int:
+    if not str(value).isdecimal():
+        raise pytest.UsageError(f"{spelt} is a whole number from 0 on, not {value!r}")
+    return int(str(value))
+
+
+def _address(config: pytest.Config) -> str | None:
+    value = _single(config, "helper")
+    if value is None or value.startswith("@"):
+        return None if value is None else str(value)
+    # Absolute, because tests may change the folder before the helper is called again.
+    given = config.getoption(_option("helper").key) is not None
+    start = config.invocation_params.dir if given or config.inipath is None else config.inipath.parent
+    return str(start / value)
+
+
+def _pages(config: pytest.Config) -> int | None:
+    value = _single(config, "buffer-pages")
+    if value is None:
+        return None
+    if not value.isdecimal() or int(value) == 0 or int(value) & (int(value) - 1):
+        raise pytest.UsageError(f"{_spelt(config, 'buffer-pages')} is a power of two, not {value!r}")
+    return int(value)
+
+
+def _timeout(config: pytest.Config) -> float:
+    value = _single(config, "timeout")
+    if value is None:
+        return 10.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= 3600:
+        raise pytest.UsageError(f"{_spelt(config, 'timeout')} is a number of seconds up to 3600, not {value!r}")
+    return seconds

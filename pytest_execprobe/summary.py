@@ -1,0 +1,117 @@
+"""Every text about a run as a whole. Pure functions over its ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .checks import execs
+from .ledger import Breach, Ledger
+from .record import printable
+from .settings import Settings
+
+_ROWS = 10
+
+
+def probe(description: Mapping[str, Any]) -> str:
+    """What a probe helper says of itself, in a line."""
+    begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"
+    failed = description.get("attempts")
+    return (
+        f"BCC {description.get('bcc')} on Linux {description.get('kernel')}; execs by sched_process_exec, their begin"
+        f" by {begun}, failed ones {f'by {failed}' if failed else 'not recorded'}; helper {description.get('route')},"
+        f" now {description.get('privilege')}"
+    )
+
+
+def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False) -> Breach | None:
+    """What is wrong with the budget of the run as a whole. ``filtered``: a lost exec may have been an ignored one."""
+    if limit is None:
+        return None
+    if ledger.execs - (ledger.lost if filtered else 0) > limit:
+        headline = f"session budget exceeded: {execs(ledger.execs)}, at most {limit} allowed"
+        text = [
+            headline,
+            f"  most   {_most(ledger.programs, _ROWS)}",
+            f"  if this is right: --execprobe-session-budget={ledger.execs}",
+        ]
+        return Breach.around("session budget", headline, "\n".join(text), undecided=False)
+    why = [*ledger.unknown]
+    if ledger.execs > limit:
+        why.append(f"{execs(ledger.lost)} lost, which may have been ignored ones: raise --execprobe-buffer-pages")
+    if ledger.not_checked:
+        why.append(f"{_tests(len(ledger.not_checked))} not recorded: {next(iter(ledger.not_checked.values()))}")
+    if not why:
+        return None
+    headline = f"cannot tell whether at most {execs(limit)} ran: what would tell was not recorded"
+    text = [headline, *(f"  why   {reason}" for reason in why)]
+    return Breach.around("session budget", headline, "\n".join(text), undecided=True)
+
+
+def lines(ledger: Ledger, settings: Settings, verbosity: int) -> list[str]:
+    """The summary at the end of a run; nothing where there is nothing to say."""
+    rows = None if verbosity >= 2 else 3 if verbosity < 0 else _ROWS
+    said: list[str] = []
+    if settings.accounts:
+        said += _accounts(ledger, settings, rows)
+    elif ledger.unknown:
+        said += [f"{'not known':<16}{why}" for why in ledger.unknown]
+    if ledger.ignored:
+        said.append(f"{'ignored':<16}{_most(ledger.ignored, rows)}")
+    for nodeid, headline in ledger.excused.items():
+        said.append(f"{'xfailed':<16}{printable(nodeid)}: {headline}")
+    if ledger.not_checked:
+        said += _not_checked(ledger)
+    return said
+
+
+def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]:
+    programs = ledger.programs
+    missing = ledger.missing
+    lost = "an unknown number" if missing is None else str(missing)
+    said = [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
+    said += [f"{'not known':<16}{why}" for why in ledger.unknown]
+    if settings.session_budget is not None:
+        said.append(f"{'session budget':<16}{execs(ledger.execs)}, at most {settings.session_budget} allowed")
+    said += _table("most executed", [(count, program, "") for program, count in programs.items()], rows)
+    groups = {
+        "most by test": ledger.tests,
+        "besides tests": ledger.others,
+        "strays of": ledger.strays,
+        "left running by": ledger.late,
+    }
+    for title, group in groups.items():
+        said += _table(title, [(counter.total(), name, _most(counter, 5)) for name, counter in group.items()], rows)
+    return said
+
+
+def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> list[str]:
+    shown = sorted(table, key=lambda row: (-row[0], row[1]))[:rows]
+    width = max((len(str(count)) for count, _, _ in shown), default=0)
+    said = []
+    for count, name, what in shown:
+        said.append(f"{title:<16}{count:>{width}}  {printable(name)}{f': {what}' if what else ''}")
+        title = ""
+    if len(shown) < len(table):
+        said.append(f"{'':<16}… {len(table) - len(shown)} more (all with -vv)")
+    return said
+
+
+def _not_checked(ledger: Ledger) -> list[str]:
+    """Nothing that was not probed may read as checked."""
+    said = []
+    for reason, count in Counter(ledger.not_checked.values()).items():
+        said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
+    return said
+
+
+def _most(counter: Counter[str], rows: int | None) -> str:
+    most = sorted(counter.items(), key=lambda item: (-item[1], item[0]))
+    shown: Iterable[tuple[str, int]] = most if rows is None else most[:rows]
+    text = ", ".join(f"{printable(program)} {count}" for program, count in shown)
+    return text + (f", … {len(most) - rows} more" if rows is not None and len(most) > rows else "")
+
+
+def _tests(count: int) -> str:
+    return "1 test" if count == 1 else f"{count} tests"
