@@ -7,7 +7,6 @@ for a test, and nothing else of the package is imported.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,7 +51,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if _is_controller(config):  # the probes are its workers'
         reporting = _reporting(config)
         if settings.mode == "require" or settings.whole_run:
-            reporting.hold(_helper_settings(config, settings.attempts))
+            reporting.hold(_helper_settings(config, _attempts(session)))
     elif settings.mode == "require" or settings.whole_run:
         _armed(session).begin_collection()
 
@@ -89,7 +88,7 @@ def _armed(session: pytest.Session) -> Armed:
     plugin = config.pluginmanager.get_plugin("execprobe-armed")
     if plugin is None:
         settings = config.stash[SETTINGS]
-        helper = _helper_settings(config, _attempts(session, settings.attempts))
+        helper = _helper_settings(config, _attempts(session))
         reporting = None if hasattr(config, "workerinput") else _reporting(config)
         plugin = Armed(config, settings, helper, _markers(config), reporting)
         config.pluginmanager.register(plugin, "execprobe-armed")
@@ -152,20 +151,12 @@ def _is_marked(item: pytest.Item) -> bool:
     return any(mark.name in MARKERS for mark in item.iter_markers())
 
 
-def _attempts(session: pytest.Session, route: str) -> str:
-    """The helper's route to failed execs.
+def _attempts(session: pytest.Session) -> str:
+    from .attempts import route
 
-    Without kprobes they cost every system call of the machine something, so then they are seen only where a test reads
-    them, which its source or a conftest.py shows. Where that guess is wrong, reading them says so and how to ask for
-    them.
-    """
-    if route == "auto":
-        files = {item.path for item in getattr(session, "items", ()) if _uses_probe(item)}
-        plugins = (getattr(plugin, "__file__", None) for plugin in session.config.pluginmanager.get_plugins())
-        files |= {Path(file) for file in plugins if file and file.endswith("conftest.py")}
-        if any(b".attempts" in file.read_bytes() for file in files if file.is_file()):
-            return "always"
-    return route
+    collected = getattr(session, "items", None)  # None, or none, before the collection
+    using = [item for item in collected if _uses_probe(item)] if collected else None
+    return route(session.config, session.config.stash[SETTINGS].attempts, using)
 
 
 # ---- markers are checked when they are collected ----

@@ -33,6 +33,7 @@ class _Process(NamedTuple):
     parent: int
     started: int  # clock ticks since boot
     uid: int
+    session: int  # its leader's pid, and no other process's while the session lasts
 
 
 def _processes() -> Dict[int, _Process]:
@@ -44,7 +45,8 @@ def _processes() -> Dict[int, _Process]:
                     uid = os.fstat(file.fileno()).st_uid
                     head, _, tail = file.read().rpartition(b")")
                 fields = tail.split()
-                table[int(name)] = _Process(head.partition(b"(")[2], int(fields[1]), int(fields[19]), uid)
+                comm = head.partition(b"(")[2]
+                table[int(name)] = _Process(comm, int(fields[1]), int(fields[19]), uid, int(fields[3]))
             except (OSError, IndexError, ValueError):
                 continue  # it has ended
     return table
@@ -53,7 +55,8 @@ def _processes() -> Dict[int, _Process]:
 def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int]) -> List[int]:
     """Processes that may have been started by this one's tree and left behind: then nothing leads to them any more.
 
-    What a later process of the same user is, whose parent has gone, can't be told. Helpers are known.
+    What a later process of the same user is, whose parent has gone, can't be told, unless its session is somebody
+    else's. Helpers are known.
     """
     client = table.get(pid)
     # Who takes in the orphans here: init, or nearer by a manager of the user's session.
@@ -71,8 +74,25 @@ def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int]) -> List[in
         and process.uid == client.uid
         and process.started >= client.started
         and other not in adopted
+        and not _is_foreign(table, process.session, pid, adopted, reapers)
         and _may_exec(other)
     ]
+
+
+def _is_foreign(table: Dict[int, _Process], session: int, pid: int, adopted: Set[int], reapers: Set[int]) -> bool:
+    """Whether a session is certainly not this process's, nor one that a descendant of it has begun.
+
+    A session other than one's own is joined by being forked in it alone, so its members descend from its leader.
+    """
+    client = table[pid]
+    above = session
+    if session == client.session or above not in table or table[above].session != session:
+        return False
+    while above in table and above not in reapers and above not in adopted:
+        if table[above].started < client.started:
+            return True
+        above = table[above].parent  # its true parent, for orphans have a reaper
+    return False
 
 
 def _may_exec(pid: int) -> bool:
