@@ -71,6 +71,7 @@ class Accounts:
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
         self._owners[owner] = (item, judge)
+        self.ledger.judged |= judge is not None and judge.is_any
         if judge is None:
             self._protocol = owner
         elif self._protocol is not None and self._owners[self._protocol][0] is item:
@@ -109,15 +110,18 @@ class Accounts:
                 evidence = self.counting(item, self._evidence(entries))
                 problem = self._late(judge.judge(phase, evidence), evidence, "left behind")
                 if problem is not None:
-                    text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
-                    breach = Breach(item.nodeid, item.location, problem.headline, text, undecided)
-                    self.ledger.breaches.append(breach)
+                    self.late(item, problem)
         for name, entries in around.items():
             evidence = self._evidence(entries)
             problem = self._late(Judge(self._around).judge("call", evidence), evidence, name)
             if problem is not None:
                 undecided = isinstance(problem.error, RuleUndecided)
                 self.ledger.breaches.append(Breach.around(name, problem.headline, problem.in_full, undecided=undecided))
+
+    def late(self, item: pytest.Item, problem: Problem) -> None:
+        """What is found wrong with a test that has been reported."""
+        text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
+        self.ledger.breaches.append(Breach(item.nodeid, item.location, problem.headline, text, undecided))
 
     def _add(self, entry: Entry) -> None:
         if entry.record is None:
@@ -162,9 +166,7 @@ class Accounts:
         if unknown and (judged or self._settings.accounts):
             self.ledger.unknown.update(dict.fromkeys(unknown))
             if judged:
-                headline = "cannot tell what tests left behind, or what ran outside of them"
-                text = "\n".join([headline, *(f"  why   {why}" for why in unknown)])
-                self.ledger.breaches.append(Breach.around(OUTSIDE, headline, text, undecided=True))
+                self.ledger.breaches.append(Breach.of_the_rest(unknown))
 
     def forget(self) -> None:
         """In a forked child: what its parent has not told yet, its parent will."""

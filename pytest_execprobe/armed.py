@@ -27,6 +27,7 @@ from .reporting import NEWS, UNDECIDED, Reporting, as_text, required
 from .rules import Judge, RuleError, deciders
 from .settings import Settings
 
+_MANY = (list, tuple)
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
 
 
@@ -77,6 +78,7 @@ class Armed:
         self._accounts = Accounts(config, settings, self._recorder, self._judge)
         self._test: _Test | None = None  # that is running
         self._last: _Test | None = None  # that has run, or is running
+        self._thread: int | None = None  # in which a test is under way
         self._collection: Span | None = None
         self._introduced = False
         self._judges: dict[object, Judge] = {}  # of wider fixtures, from set-up to end
@@ -133,12 +135,17 @@ class Armed:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        here, before = threading.get_ident(), self._thread
+        if before not in (None, here):  # its set-up refuses it, and what runs meanwhile is the other test's
+            return (yield)
+        self._thread = here
         # pytest-forked has the phases run in a child: then this span is all that tells whose the child's execs are.
         span = self._recorder.open_span(item.nodeid, None, is_test=True)
         self._accounts.enter(span.owner, item)
         try:
             return (yield)
         finally:
+            self._thread = before
             self._recorder.close_span(span, item.nodeid)
             if self._last is None or self._last.item is not item:  # a child has run the phases
                 self._recorder.sync()
@@ -205,7 +212,7 @@ class Armed:
         self._recorder.begin_phase(phase)
         try:
             result = yield
-        except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
+        except (KeyboardInterrupt, pytest.exit.Exception):
             self._recorder.end_phase()
             raise
         except BaseException as error:
@@ -290,6 +297,10 @@ class Armed:
         window = self._recorder.close_span(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
         if self._test is not None:
             self._test.fixtures.append(_Fixture(window, judge, phase))
+        elif self._last is not None:  # the run was broken off, and ends it without a test
+            problem = self._judge_window(self._last, window, judge, phase, f"end of {span.owner.name}")
+            if problem is not None:
+                self._accounts.late(self._last.item, problem)
 
     # ---- what is told of a test ----
 
@@ -330,7 +341,7 @@ class Armed:
         expected = hasattr(report, "wasxfail")
         if expected and isinstance(problem.error, RuleBroken):
             self._accounts.ledger.excused[item.nodeid] = problem.headline
-        elif expected or problem.error is error or not report.failed:
+        elif problem.error is error or not report.failed:
             # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
             # broken: unittest keeps skips, and its own failures, from the hooks.
             report.outcome = "failed"
@@ -356,19 +367,35 @@ class Armed:
 
     # ---- the run as a whole ----
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        if self._recorder.forked:
-            return
-        self.end_collection()
-        self._recorder.sync()
-        self._accounts.finish()
-        news = self._accounts.export()
-        if self._reporting is not None:
-            self._reporting.ledger.take(news)
-        else:
-            self._config.workeroutput[NEWS] = news  # type: ignore[attr-defined]
-        self._recorder.close()
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        error = None
+        if not self._recorder.forked:
+            error = self._end_fixtures(session)
+            self.end_collection()
+            self._recorder.sync()
+            self._accounts.finish()
+            news = self._accounts.export()
+            if self._reporting is not None:
+                self._reporting.ledger.take(news)
+            else:
+                self._config.workeroutput[NEWS] = news  # type: ignore[attr-defined]
+            self._recorder.close()
+        result = yield
+        if error is not None:
+            raise error
+        return result
+
+    def _end_fixtures(self, session: pytest.Session) -> BaseException | None:
+        """A run that was broken off has left fixtures of wider scope: pytest would end them when the probe is gone."""
+        if self._test is not None:  # it was broken off itself
+            self._recorder.end_test()
+            self._test = None
+        try:
+            session._setupstate.teardown_exact(None)
+        except BaseException as error:
+            return error
+        return None
 
     def pytest_unconfigure(self) -> None:
         self._recorder.close()
@@ -413,7 +440,7 @@ def _is_incomplete(error: BaseException | None) -> bool:
         if isinstance(current, IncompleteLogError):
             return True
         todo += [current.__cause__, current.__context__]
-        # Of a group, and of doctests: what they met with.
-        for within in (getattr(current, name, None) for name in ("exceptions", "failures", "exc_info")):
-            todo += [error for error in within if isinstance(error, BaseException)] if isinstance(within, (list, tuple)) else []
+        for name in ("exceptions", "failures", "exc_info"):  # of a group, and of doctests: what they met with
+            within = getattr(current, name, ())
+            todo += [error for error in within if isinstance(error, BaseException)] if type(within) in _MANY else []
     return False

@@ -161,7 +161,7 @@ def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:
     # A filter may have wanted to leave out what was lost, so that there is no fixed number of those.
     possible, _ = _fits(records, steps, None if evidence.filtered and missing else missing, certain=False)
     total = sum(map(len, steps))
-    if len(records) + evidence.surely_lost > total:
+    if len(records) + evidence.surely_lost > total or (missing is not None and len(records) + missing < total):
         possible = False
     holds = True if certain and missing == 0 else None if possible else False
     if fitted >= len(records):

@@ -6,6 +6,7 @@ Pure. What is exported is plain data (dicts, lists, texts, numbers), as xdist an
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,13 @@ class Breach:
     def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> Breach:
         """One that is no test's."""
         return cls(f"execprobe::{what}", ("execprobe", None, f"the run ({what})"), headline, text, undecided)
+
+    @classmethod
+    def of_the_rest(cls, unknown: Iterable[str]) -> Breach:
+        """Where rules may be broken that no test is there any more to answer for."""
+        headline = "cannot tell what tests left behind, or what ran outside of them"
+        text = "\n".join([headline, *(f"  why   {why}" for why in unknown)])
+        return cls.around(OUTSIDE, headline, text, undecided=True)
 
 
 @dataclass
@@ -56,6 +64,8 @@ class Ledger:
     probe: str = ""
     #: How many tests have been recorded.
     recorded: int = 0
+    #: Whether rules apply to any of them.
+    judged: bool = False
 
     @property
     def programs(self) -> Counter[str]:
@@ -94,6 +104,7 @@ class Ledger:
             "breaches": [[b.nodeid, list(b.location), b.headline, b.text, b.undecided] for b in self.breaches],
             "probe": self.probe,
             "recorded": self.recorded,
+            "judged": self.judged,
         }
         return {name: value for name, value in data.items() if value}
 
@@ -112,6 +123,7 @@ class Ledger:
             self.breaches.append(Breach(nodeid, (file, line, domain), headline, text, undecided))
         self.probe = data.get("probe") or self.probe
         self.recorded += data.get("recorded", 0)
+        self.judged |= data.get("judged", False)
 
 
 _GROUPS = ("tests", "others", "strays", "late")

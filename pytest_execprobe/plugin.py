@@ -62,6 +62,7 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["execprobe_shared"] = _shared_name(node.config)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the terminal asks what there is to say
 def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if config.option.collectonly or _is_controller(config):

@@ -33,6 +33,7 @@ class Reporting:
         self._held: HelperSource | None = None
         self._introduced = False
         self._workers: set[str] = set()  # that have not told all
+        self._judging: set[str] = set()  # workers of which tests have rules
 
     def hold(self, helper: HelperSettings) -> None:
         """Starts the helper for the workers, before there are any. Raises pytest.UsageError if it must be had."""
@@ -65,6 +66,8 @@ class Reporting:
         news = getattr(report, NEWS, None)
         if news:
             self.ledger.take(news)
+            if news.get("judged") and hasattr(report, "node"):
+                self._judging.add(report.node.gateway.id)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:
@@ -83,9 +86,12 @@ class Reporting:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._held is not None:
             self._held.close()
-        if self._settings.whole_run:
-            for worker in sorted(self._workers):
-                self.ledger.unknown[f"worker {worker} ended before it had told all that it recorded"] = None
+        for worker in sorted(self._workers):
+            why = f"worker {worker} ended before it had told all that it recorded"
+            if self._settings.whole_run or worker in self._judging:
+                self.ledger.unknown[why] = None
+            if worker in self._judging:
+                self.ledger.breaches.append(Breach.of_the_rest([why]))
         budget = summary.session_budget(
             self.ledger, self._settings.session_budget, filtered=bool(self._settings.ignore)
         )
@@ -113,7 +119,7 @@ class Reporting:
         verbosity = self._config.get_verbosity()
         lines = summary.lines(self.ledger, self._settings, verbosity)
         if lines:
-            terminalreporter.section("execprobe")
+            terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots
             for line in lines:
                 terminalreporter.write_line(line)
 

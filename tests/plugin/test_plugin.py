@@ -231,6 +231,16 @@ def test_attempts_are_asked_for_where_tests_read_them(
     assert played.settings[0].attempts == route
 
 
+def test_attempts_are_looked_for_before_the_collection_too(pytester: pytest.Pytester, played: Played) -> None:
+    """Where every test is recorded, in the files that are going to be collected."""
+    for folder, body in (("one", "execprobe.attempts"), ("two", "execprobe.records"), ("build", "execprobe.attempts")):
+        pytester.mkdir(folder).joinpath(f"test_{folder}.py").write_text(f"def test(execprobe): {body}")
+    for args in (["one/test_one.py::test"], ["two"], ["two", "one"]):
+        assert pytester.runpytest_inprocess("--execprobe-audit", *args).ret == 0
+    run(pytester, "def test(): pass", "--execprobe-audit", "two", "test_it.py", passed=2)
+    assert [settings.attempts for settings in played.settings] == ["always", "auto", "always", "auto"]
+
+
 def test_fixtures_wider_than_a_test(pytester: pytest.Pytester, played: Played) -> None:
     run(
         pytester,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -646,3 +647,208 @@ def test_what_an_adopted_process_ran_before_is_not_known(story: Story) -> None:
     found = story.only(100, 200, "test_a")
     assert found._lineage_lost
     assert found.depth is None
+
+
+# ---- what is left out ----
+
+
+def by_name(*names: str) -> Callable[[ExecRecord], bool]:
+    return lambda found: found.program in names
+
+
+def test_ignored_ones_are_left_out_and_counted(story: Story) -> None:
+    owner = story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    story.happens(ran("git", 120), ran("sh", 130), ran("git", 140), ran("git", 150, error="ENOENT"), ran("git", 250))
+    found = story.timeline.evidence(100, 300, owner, ignored=by_name("git"))
+    assert [each.program for each in found.records] == ["sh"]
+    assert found.attempts == ()
+    assert found.ignored == 2  # those of this test that succeeded
+    assert found.filtered
+
+
+def test_ignored_strays_are_left_out_too(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    owner = story.test("test_b", 200, 210, 290, 300)
+    left = branch(120)
+    story.happens(BranchEnded(130, left), ran("git", 220, left), ran("sh", 230, left))
+    found = story.timeline.evidence(200, 300, owner, ignored=by_name("git"))
+    assert [each.program for each in found.strays] == ["sh"]
+    assert found.ignored == 0
+
+
+def test_hidden_ones_are_not_even_counted(story: Story) -> None:
+    owner = story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120))
+    found = story.timeline.evidence(100, 200, owner, hidden=by_name("git"), ignored=by_name("git"))
+    assert (found.records, found.ignored) == ((), 0)
+
+
+def test_a_lost_exec_may_have_been_an_ignored_one(story: Story) -> None:
+    owner = story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120, lost=True))
+    assert not story.evidence(100, 200, "test_a").filtered
+    assert story.evidence(100, 200, "test_a").surely_lost == 1
+    found = story.timeline.evidence(100, 200, owner, ignored=by_name("sh"))
+    assert (found.missing, found.surely_lost) == (1, 0)
+
+
+def test_without_some_records() -> None:
+    git, sh = record("git"), record("sh")
+    whole = evidence(git, sh, lost=1, unknown="it died")
+    rest = whole.without(by_name("git"))
+    assert rest == replace(whole, records=(sh,), filtered=True)
+    assert (rest.missing, rest.surely_lost) == (None, 0)
+
+
+# ---- several windows together ----
+
+
+def test_merged_evidence_has_all_of_its_parts() -> None:
+    records = [record() for _ in range(6)]
+    first = Evidence(
+        records=(records[0],),
+        attempts=(records[1],),
+        strays=(records[2],),
+        lost=(Lost(1, True),),
+        lost_attempts=1,
+        lost_strays=2,
+        unknown=("full", "late"),
+        ignored=3,
+    )
+    second = Evidence(
+        records=(records[3],),
+        attempts=(records[4],),
+        strays=(records[5],),
+        lost=(Lost(2, False),),
+        lost_attempts=10,
+        lost_strays=20,
+        unknown=("late", "died"),
+        ignored=30,
+        filtered=True,
+    )
+    assert Evidence.merged(part for part in (first, second)) == Evidence(
+        records=(records[0], records[3]),
+        attempts=(records[1], records[4]),
+        strays=(records[2], records[5]),
+        lost=(Lost(1, True), Lost(2, False)),
+        lost_attempts=11,
+        lost_strays=22,
+        unknown=("full", "late", "died"),
+        ignored=33,
+        filtered=True,
+    )
+    assert not Evidence.merged([first, first]).filtered
+
+
+def test_of_nothing_merged_nothing_is_missing() -> None:
+    assert Evidence.merged([]) == Evidence()
+
+
+# ---- news ----
+
+
+def news(story: Story) -> list[tuple[str | None, str | None, str | None, str | None]]:
+    """(program, whose it is, whose stray it is, where its branch began) of what is new."""
+    return [
+        (
+            entry.record.program if entry.record else None,
+            entry.owner.name if entry.owner else None,
+            entry.stray_of.name if entry.stray_of else None,
+            entry.begun_in.owner.name if entry.begun_in else None,
+        )
+        for entry in story.timeline.take_news()
+    ]
+
+
+def test_news_are_told_once(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120), ran("sh", 130))
+    assert news(story) == [("git", "test_a", None, "test_a"), ("sh", "test_a", None, "test_a")]
+    assert news(story) == []
+    story.happens(ran("gpg", 140))
+    assert news(story) == [("gpg", "test_a", None, "test_a")]
+
+
+def test_news_say_whose_each_is(story: Story) -> None:
+    story.fixture("server", 50, 60)
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 210, 220, 290, 300)
+    left, running = branch(120), branch(130)
+    story.happens(BranchEnded(140, left))
+    story.happens(ran("server", 55), ran("left", 230, left), ran("running", 240, running), ran("hook", 205))
+    assert sorted(news(story)) == [
+        ("hook", None, None, None),
+        ("left", None, "test_a", "test_a"),
+        ("running", "test_b", None, "test_a"),
+        ("server", "server", None, "server"),
+    ]
+
+
+def test_failed_attempts_are_no_news(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120, error="ENOENT"))
+    assert news(story) == []
+
+
+def test_lost_execs_are_news(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120, lost=True))
+    assert news(story) == [(None, "test_a", None, "test_a")]
+
+
+def test_what_has_no_place_yet_is_no_news(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 150), complete_to=140)
+    assert news(story) == []
+    story.happens(complete_to=160)
+    assert [program for program, *_ in news(story)] == ["git"]
+
+
+def test_a_forked_child_has_no_news_of_its_parent(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 150))
+    story.timeline.forget()
+    assert news(story) == []
+
+
+# ---- a test's protocol around its phases ----
+
+
+def protocol(story: Story) -> None:
+    """A test whose hooks have a span of their own, as armed.py has it: 90 to 210, its phases from 100 to 200."""
+    around = Owner("hooks of test_a", is_test=True, began=90)
+    story.owners["around"] = around
+    span = story.timeline.open(around, None, 90)
+    story.test("test_a", 100, 110, 190, 200)
+    around.ended = 210
+    story.timeline.close(span, 210)
+
+
+def test_what_runs_around_the_phases_is_not_the_phases(story: Story) -> None:
+    protocol(story)
+    story.happens(ran("before", 95), ran("git", 150), ran("after", 205))
+    assert story.seen(0, 300, "test_a") == ["git"]
+    assert story.seen(0, 300, "around") == ["before", "after"]
+
+
+def test_what_a_hook_began_before_them_counts_for_the_phases(story: Story) -> None:
+    protocol(story)
+    server = branch(95)
+    story.happens(ran("server", 96, server), ran("worker", 150, server), ran("worker", 205, server))
+    assert story.seen(0, 300, "test_a") == ["worker"]
+    assert story.seen(0, 300, "around") == ["server", "worker"]
+
+
+def test_so_it_does_while_a_wider_fixture_is_set_up(story: Story) -> None:
+    around = Owner("hooks of test_a", is_test=True, began=90)
+    outer = story.timeline.open(around, None, 90)
+    owner = story.begin("test_a", 100)
+    span = story.phase(owner, "setup", 100)
+    story.fixture("fixture", 120, 140)
+    server = branch(95)
+    story.happens(ran("worker", 130, server), ran("own", 135), complete_to=150)
+    story.timeline.close(span, 200)
+    story.timeline.close(outer, 210)
+    assert story.seen(0, 300, "test_a") == ["worker"]
+    assert story.seen(0, 300, "fixture") == ["own"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 
 import pytest
-from fakes import log_of, outcome, record
+from fakes import FixedWindow, evidence, log_of, outcome, record
 
 from pytest_execprobe import ExecLog, ExecRecord, subtree
 
@@ -522,6 +523,15 @@ def test_unknown_number_of_lost_execs_against_every_completion(check: Check) -> 
     """As many more as one likes may have run: up to so many that a longer completion decides nothing new."""
     cases = itertools.product(_programs("abc", 2), (0, 1, 2), (True,))
     assert [*_disagreements(check, cases, longest=6)] == []
+
+
+@every_check
+def test_lost_execs_that_may_be_left_out_against_every_completion(check: Check) -> None:
+    """Where execs are left out by what they are, a lost one may have been one of those, or not."""
+    for seen, lost in itertools.product(_programs("abc", 3), (0, 1, 2)):
+        expected = _truth(check, itertools.chain(*(_with_more(seen, more) for more in range(lost + 1))))
+        given = replace(evidence(*(_record(name) for name in seen), lost=lost), filtered=True)
+        assert outcome(check.ask, ExecLog(FixedWindow(given))) is expected, (seen, lost)
 
 
 @every_check

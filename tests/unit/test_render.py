@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
-from fakes import FixedWindow, log_of, record, script
+from fakes import FixedWindow, evidence, log_of, record, script
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, subtree
 from pytest_execprobe.attribution import Evidence, Owner, Timeline
 from pytest_execprobe.events import Batch, Blind
-from pytest_execprobe.render import Style
+from pytest_execprobe.render import Style, findings, section
+from pytest_execprobe.rules import Finding, Judge, Rule, deciders, make_rule
 
 
 def text(block: str) -> str:
@@ -382,6 +384,149 @@ def test_every_reason_says_what_to_change(subject: ExecLog, why: str, remedy: st
     reasons = [line for line in message.splitlines() if line.startswith("  why")]
     assert any(why in reason for reason in reasons)
     assert remedy in message
+
+
+# ---- what rules find ----
+
+HERE = "on TestRelease, tests/test_release.py:11"
+
+
+def rule(name: str, *args: object, where: str = HERE, **kwargs: object) -> Rule:
+    return make_rule(name, args, kwargs, where)
+
+
+def told(rules: list[Rule], given: Evidence, verbosity: int = 0) -> str:
+    """Of the call of a test: what its failure says, and the section below."""
+    found = Judge(deciders([rules])).judge("call", given)
+    style = Style(verbosity)
+    said = findings(found, given, 0, "call phase", style)
+    below = section(found, given, 0, "call phase", style)
+    return "\n".join([said, *(below or ())])
+
+
+def test_findings() -> None:
+    assert told([rule("exec_budget", 1)], evidence(*fetch_and_curl())) == text(
+        """
+        exec budget exceeded: 2 execs, at most 1 allowed (call phase)
+          rule  exec_budget(1) on TestRelease, tests/test_release.py:11
+        execs: call phase (2, 0 lost)
+          #    +ms    pid  parent  argv
+          1   12.4  41207  pytest  /usr/bin/git fetch
+        > 2   31.0  41209  #1      /usr/bin/curl -sS https://example.org
+          if this is right: exec_budget(2)
+        """
+    )
+
+
+def test_findings_of_several_rules() -> None:
+    rules = [
+        rule("exec_budget", 0),
+        rule("exec_allow", "gpg", where="on the module, t.py:1"),
+        rule("exec_allow", "git", where="on the module, t.py:2"),
+        rule("exec_deny", "curl", where="in pytest.ini"),
+    ]
+    assert told(rules, evidence(*fetch_and_curl())) == text(
+        """
+        exec budget exceeded: 2 execs, at most 0 allowed (call phase)
+          rule  exec_budget(0) on TestRelease, tests/test_release.py:11
+        unexpected program: curl ran, and only gpg, git may (call phase)
+          rule  exec_allow('gpg') on the module, t.py:1
+          rule  exec_allow('git') on the module, t.py:2
+        curl must not run, but it ran once (call phase)
+          rule  exec_deny('curl') in pytest.ini
+        execs: call phase (2, 0 lost)
+          #    +ms    pid  parent  argv
+        > 1   12.4  41207  pytest  /usr/bin/git fetch
+        > 2   31.0  41209  #1      /usr/bin/curl -sS https://example.org
+          if this is right: exec_budget(2)
+          if this is right: exec_allow('gpg', 'git', 'curl')
+        """
+    )
+
+
+def test_findings_with_q_have_no_section() -> None:
+    assert told([rule("exec_deny", "curl")], evidence(*fetch_and_curl()), verbosity=-1) == text(
+        """
+        curl must not run, but it ran once (call phase)
+          rule  exec_deny('curl') on TestRelease, tests/test_release.py:11
+        """
+    )
+
+
+def test_section_shows_ten_rows_or_all_with_vv() -> None:
+    given = evidence(*many(12, marked=1))
+    by_default = told([rule("exec_deny", "curl")], given).splitlines()
+    assert "  … 2 more (all with -vv)" in by_default
+    assert by_default[-1].startswith("> 12 ")
+    assert "more" not in told([rule("exec_deny", "curl")], given, verbosity=2)
+
+
+def test_section_says_what_is_missing_and_what_was_ignored() -> None:
+    given = replace(evidence(record("curl", pid=7, at=0), lost=2), ignored=3, filtered=True)
+    assert told([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, 2 lost, 3 ignored)"
+    given = replace(given, unknown=("it died",), ignored=0)
+    assert told([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, an unknown number lost)"
+
+
+def test_section_where_nothing_is_known_of_what_ran() -> None:
+    assert told([rule("exec_none")], evidence(lost=2)) == text(
+        """
+        nothing may run, but 2 execs ran (call phase)
+          rule  exec_none() on TestRelease, tests/test_release.py:11
+        execs: call phase (0, 2 lost)
+          nothing
+        """
+    )
+
+
+def test_finding_that_can_not_be_decided() -> None:
+    found = Judge(deciders([[rule("exec_allow", "git"), rule("exec_deny", "wget")]]))
+    given = evidence(*fetch_and_curl()[:1], lost=1, unknown="the probe helper was lost: it died")
+    assert findings(found.judge("call", given), given, 0, "call phase", Style()) == text(
+        """
+        cannot tell whether only git ran: an unknown number of execs is missing from the log
+          rule  exec_allow('git') on TestRelease, tests/test_release.py:11
+          why   the probe helper was lost: it died
+          why   1 exec found the perf buffer full: raise --execprobe-buffer-pages, or give the helper a CPU
+          #    +ms    pid  parent  argv
+          1   12.4  41207  pytest  /usr/bin/git fetch
+          1 exec in call phase, an unknown number lost
+        """
+    )
+
+
+def test_finding_that_can_not_be_decided_with_q() -> None:
+    given = evidence(lost=1)
+    found = Judge(deciders([[rule("exec_deny", "wget")]])).judge("call", given)
+    assert findings(found, given, 0, "call phase", Style(-1)) == text(
+        """
+        cannot tell whether wget ran: 1 exec missing from the log
+          rule  exec_deny('wget') on TestRelease, tests/test_release.py:11
+        """
+    )
+
+
+def test_what_is_certain_is_told_alone() -> None:
+    said = told([rule("exec_deny", "curl"), rule("exec_allow", "git")], evidence(record("curl"), lost=1))
+    assert said.startswith("unexpected program: curl ran, and only git may (call phase)\n")
+    assert "cannot tell" not in said
+    said = told([rule("exec_deny", "wget"), rule("exec_deny", "curl")], evidence(record("curl"), lost=1))
+    assert said.startswith("curl must not run, but it ran once (call phase)\n")
+    assert "wget" not in said
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=ascii)
+def test_findings_reach_the_terminal_escaped(nasty: str) -> None:
+    given = evidence(record(nasty, nasty))
+    for rules in ([rule("exec_none")], [rule("exec_allow", "git")], [rule("exec_deny", [nasty])]):
+        assert is_clean(told(rules, given))
+    wrong = Finding(False, nasty, nasty, (rule("exec_none", where=nasty),))
+    assert is_clean(findings([wrong], given, 0, "call phase", Style()))
+
+
+def test_footer_counts_what_was_ignored() -> None:
+    subject = ExecLog(FixedWindow(replace(evidence(record("git")), ignored=2, filtered=True)))
+    assert failure(subject.assert_nothing_ran).splitlines()[-1] == "  1 exec in the call phase, 0 lost, 2 ignored"
 
 
 def test_style_is_decided_by_verbosity_alone() -> None:

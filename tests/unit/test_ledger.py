@@ -1,0 +1,112 @@
+"""The sums of a run: what is added up, and how it travels."""
+
+from __future__ import annotations
+
+import json
+import marshal
+from collections import Counter
+
+from pytest_execprobe.ledger import Breach, Ledger
+
+
+def full() -> Ledger:
+    """One that has something of everything."""
+    return Ledger(
+        tests={"test_a": Counter(git=2, sh=1), "test_b": Counter(git=1)},
+        others={"collection": Counter(uname=1), "fixture 'server' (session)": Counter(server=1)},
+        strays={"test_a": Counter(sleep=1)},
+        late={"test_a": Counter(worker=3)},
+        ignored=Counter({"coverage": 4}),
+        lost=2,
+        unknown={"the helper was lost": None},
+        not_checked={"test_c": "no BCC"},
+        excused={"test_b": "nothing may run, but git ran"},
+        breaches=[
+            Breach("test_a", ("test_it.py", 3, "test_a"), "curl must not run", "curl must not run\n  rule", False),
+            Breach.around("collection", "cannot tell", "cannot tell\n  why", undecided=True),
+        ],
+        probe="BCC 0.30",
+        recorded=5,
+    )
+
+
+def test_totals() -> None:
+    ledger = full()
+    # What tests left running was counted where it ran, and is not counted again.
+    assert ledger.programs == Counter(git=3, sh=1, uname=1, server=1, sleep=1)
+    assert ledger.execs == 9
+    assert ledger.missing is None
+    assert ledger.totals() == {"programs": dict(ledger.programs), "execs": 9, "lost": None}
+
+
+def test_lost_execs_count_and_have_no_name() -> None:
+    ledger = Ledger(tests={"test_a": Counter(git=1)}, lost=2)
+    assert (ledger.execs, ledger.missing, ledger.programs) == (3, 2, Counter(git=1))
+
+
+def test_ignored_ones_do_not_count() -> None:
+    assert Ledger(ignored=Counter(git=3)).execs == 0
+
+
+def test_counting() -> None:
+    group: dict[str, Counter[str]] = {}
+    for name, program in (("test_a", "git"), ("test_a", "git"), ("test_b", "sh")):
+        Ledger.count(group, name, program)
+    assert group == {"test_a": Counter(git=2), "test_b": Counter(sh=1)}
+
+
+def test_what_is_exported_is_plain_data() -> None:
+    data = full().export()
+    marshal.dumps(data)  # what xdist can send, and no subclass of it
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_exported_and_taken_it_is_the_same() -> None:
+    taken = Ledger()
+    taken.take(json.loads(json.dumps(full().export())))
+    assert taken == full()
+
+
+def test_nothing_is_exported_of_an_empty_one() -> None:
+    assert Ledger().export() == {}
+    taken = full()
+    taken.take({})
+    assert taken == full()
+
+
+def test_taking_adds_up() -> None:
+    taken = full()
+    taken.take(full().export())
+    assert taken.tests == {"test_a": Counter(git=4, sh=2), "test_b": Counter(git=2)}
+    assert taken.others == {"collection": Counter(uname=2), "fixture 'server' (session)": Counter(server=2)}
+    assert taken.strays == {"test_a": Counter(sleep=2)}
+    assert taken.late == {"test_a": Counter(worker=6)}
+    assert taken.ignored == Counter({"coverage": 8})
+    assert (taken.lost, taken.recorded, taken.execs) == (4, 10, 18)
+    assert len(taken.breaches) == 4
+    # The same reason is given once, and the same test is one.
+    assert (taken.unknown, taken.not_checked, taken.excused) == (full().unknown, full().not_checked, full().excused)
+
+
+def test_what_was_exported_does_not_change_with_the_ledger() -> None:
+    ledger = full()
+    data = ledger.export()
+    before = json.dumps(data)
+    ledger.take(data)
+    Ledger.count(ledger.tests, "test_a", "git")
+    ledger.not_checked["test_d"] = "no BCC"
+    assert json.dumps(data) == before
+
+
+def test_probe_that_is_not_told_again_stays() -> None:
+    ledger = full()
+    ledger.take({"recorded": 1})
+    assert ledger.probe == "BCC 0.30"
+    ledger.take({"probe": "BCC 0.31"})
+    assert ledger.probe == "BCC 0.31"
+
+
+def test_breach_that_is_no_tests_has_a_place_of_its_own() -> None:
+    breach = Breach.around("collection", "headline", "text", undecided=False)
+    assert breach.nodeid == "execprobe::collection"
+    assert breach.location == ("execprobe", None, "the run (collection)")

@@ -1,0 +1,175 @@
+"""The recorder: spans, what is ignored, what is new, and since when all is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fakes import FakeRun, FakeSource
+
+from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.patterns import compile_pattern
+from pytest_execprobe.recorder import Recorder
+from pytest_execprobe.render import Style
+
+
+def recorder_of(source: FakeSource, *ignore: str) -> Recorder:
+    patterns = [compile_pattern(text) for text in ignore]
+    recorder = Recorder(lambda: source, style=Style(), timeout=1.0, ignore=patterns)
+    recorder.ensure()
+    return recorder
+
+
+def news(run: FakeRun) -> list[tuple[str | None, str | None]]:
+    """(program, whose it is) of what is new."""
+    run.recorder.sync()
+    return [
+        (entry.record.program if entry.record else None, entry.owner.name if entry.owner else None)
+        for entry in run.recorder.take_news()
+    ]
+
+
+# ---- spans ----
+
+
+def test_what_runs_in_a_span_is_nobody_elses() -> None:
+    run = FakeRun()
+    run.begin()
+    run.source.runs("git")
+    span = run.recorder.open_span("fixture", "setup")
+    run.source.runs("server")
+    window = run.recorder.close_span(span, "the set-up of fixture")
+    run.source.runs("gpg")
+    found = window.evidence()
+    assert [(each.program, each.phase, each.begun_by) for each in found.records] == [("server", "setup", "fixture")]
+    assert (window.label, window.closed) == ("the set-up of fixture", True)
+    assert [each.program for each in run.recorder.windows["call"].evidence().records] == ["git", "gpg"]
+
+
+def test_span_around_a_test() -> None:
+    run = FakeRun()
+    span = run.recorder.open_span("test_a", None, is_test=True)
+    run.source.runs("before")
+    run.begin("test_a")
+    run.source.runs("git")
+    run.end()
+    run.source.runs("after")
+    window = run.recorder.close_span(span, "test_a")
+    assert [each.program for each in window.evidence().records] == ["before", "after"]
+    assert span.owner.is_test
+
+
+# ---- what is ignored ----
+
+
+def test_ignored_ones_are_in_no_window() -> None:
+    source = FakeSource()
+    recorder = recorder_of(source, "git", "argv:sh -c")
+    recorder.begin_test("test_a")
+    recorder.begin_phase("call")
+    for words in (("git", "fetch"), ("sh", "-c", "x"), ("sh", "x"), ("gpg",)):
+        source.runs(*words)
+    source.runs("git", error="ENOENT")
+    found = recorder.windows["call"].evidence()
+    assert [each.program for each in found.records] == ["sh", "gpg"]
+    assert found.attempts == ()
+    assert (found.ignored, found.filtered) == (2, True)
+
+
+def test_where_nothing_is_to_be_ignored_a_lost_exec_counts() -> None:
+    source = FakeSource()
+    recorder = recorder_of(source)
+    recorder.begin_test("test_a")
+    recorder.begin_phase("call")
+    source.runs("git", lost=True)
+    found = recorder.windows["call"].evidence()
+    assert (found.filtered, found.surely_lost) == (False, 1)
+
+
+def test_what_may_be_one_to_ignore_is_not_ignored() -> None:
+    source = FakeSource()
+    recorder = recorder_of(source, "argv:git fetch")
+    recorder.begin_test("test_a")
+    recorder.begin_phase("call")
+    source.happens(replace(source.runs("git"), argv_truncated=True, pid=7))
+    assert [each.program for each in recorder.windows["call"].evidence().records] == ["git", "git"]
+
+
+# ---- what is new ----
+
+
+def test_news_are_told_once_and_with_their_owners() -> None:
+    run = FakeRun()
+    run.source.runs("hook")
+    run.begin("test_a")
+    run.source.runs("git")
+    run.source.runs("sh", error="ENOENT")
+    run.source.runs("gpg", lost=True)
+    assert news(run) == [("hook", None), ("git", "test_a"), (None, "test_a")]
+    assert news(run) == []
+
+
+def test_helpers_of_other_runs_are_no_news() -> None:
+    run = FakeRun()
+    run.begin("test_a")
+    words = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", "pytest-execprobe-01")
+    helper = run.source.runs("python3", *words)
+    run.source.runs("uname", by=helper)
+    run.source.runs("git")
+    assert news(run) == [("git", "test_a")]
+
+
+# ---- since when all is known ----
+
+
+def test_nothing_is_missing_from_the_time_before_the_probe() -> None:
+    run = FakeRun()
+    assert run.recorder.since > run.source.armed_at
+    assert run.recorder.unknown() == ()
+
+
+def test_lost_source_is_a_reason_from_then_on() -> None:
+    run = FakeRun()
+    since = run.recorder.since
+    run.begin()
+    run.source.broken = "it died"
+    run.end()
+    (why,) = run.recorder.unknown()
+    assert "it died" in why
+    run.recorder.ensure()
+    assert run.recorder.unknown() == (why,)
+    assert run.recorder.since == since
+
+
+def test_where_there_never_was_a_source_nothing_is_known() -> None:
+    def refuse() -> FakeSource:
+        raise ProbeUnavailable("no BCC")
+
+    recorder = Recorder(refuse, style=Style(), timeout=1.0)
+    with pytest.raises(ProbeUnavailable):
+        recorder.ensure()
+    assert (recorder.since, recorder.was_armed) == (0, False)
+    assert recorder.unknown() != ()
+
+
+# ---- asking no more than needed ----
+
+
+def test_a_source_is_not_asked_for_what_is_known() -> None:
+    run = FakeRun()
+    run.begin()
+    run.source.runs("git")
+    run.end()
+    asked = run.source.syncs
+    for window in run.recorder.windows.values():
+        window.evidence()
+    assert run.source.syncs == asked
+
+
+def test_it_is_asked_again_where_an_exec_was_under_way() -> None:
+    run = FakeRun()
+    run.begin(in_use=False)
+    run.source.under_way = 1
+    run.end()
+    run.source.under_way = 0
+    assert run.recorder.windows["call"].evidence().missing == 0

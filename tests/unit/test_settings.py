@@ -1,0 +1,227 @@
+"""What users can set: each option, on the command line, in ini files and in both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pytest_execprobe.rules import PHASES
+from pytest_execprobe.settings import MARKERS, Settings, read_settings
+
+Read = Callable[..., Settings]
+
+
+@pytest.fixture
+def read(pytester: pytest.Pytester) -> Read:
+    """The settings of a command line and of an ini file's lines."""
+
+    def read(*options: str, ini: str = "") -> Settings:
+        pytester.makeini(f"[pytest]\n{ini}")
+        return read_settings(pytester.parseconfig(*options))
+
+    return read
+
+
+def test_nothing_is_set(read: Read) -> None:
+    settings = read()
+    assert settings == Settings(mode="auto", attempts="auto", timeout=10.0)
+    assert not settings.whole_run
+    assert not settings.accounts
+
+
+# The option, its value on the command line, what that gives; another for the ini file.
+SINGLE = [
+    ("mode", "--execprobe=require", "require", "execprobe = off", "off"),
+    ("mode", "--execprobe=auto", "auto", "execprobe = require", "require"),
+    ("session_budget", "--execprobe-session-budget=7", 7, "execprobe_session_budget = 9", 9),
+    ("session_budget", "--execprobe-session-budget=0", 0, "execprobe_session_budget = 0", 0),
+    ("helper", "--execprobe-helper=/run/x", "/run/x", "execprobe_helper = @name", "@name"),
+    ("python", "--execprobe-python=/a", "/a", "execprobe_python = /b", "/b"),
+    ("attempts", "--execprobe-attempts=off", "off", "execprobe_attempts = kprobe", "kprobe"),
+    ("pages", "--execprobe-buffer-pages=8", 8, "execprobe_buffer_pages = 64", 64),
+    ("timeout", "--execprobe-timeout=2.5", 2.5, "execprobe_timeout = 3", 3.0),
+]
+
+
+@pytest.mark.parametrize(("name", "option", "given", "ini", "in_file"), SINGLE)
+def test_single_value(read: Read, name: str, option: str, given: object, ini: str, in_file: object) -> None:
+    assert getattr(read(option), name) == given
+    assert getattr(read(ini=ini), name) == in_file
+    assert getattr(read(option, ini=ini), name) == given  # the command line's
+
+
+def test_audit(read: Read) -> None:
+    assert read("--execprobe-audit").audit
+    assert read(ini="execprobe_audit = true").audit
+    assert not read(ini="execprobe_audit = false").audit
+    assert read("--execprobe-audit", ini="execprobe_audit = false").audit
+
+
+@pytest.mark.parametrize(
+    "ini", ["execprobe_budget =", "execprobe_allow =", "execprobe_session_budget =", "execprobe ="]
+)
+def test_empty_in_an_ini_file_is_not_set(read: Read, ini: str) -> None:
+    assert read(ini=ini) == Settings()
+
+
+# ---- rules for the whole suite ----
+
+
+def test_suite_rules_on_the_command_line(read: Read) -> None:
+    settings = read(
+        "--execprobe-deny=curl",
+        "--execprobe-allow=git",
+        "--execprobe-budget=2",
+        "--execprobe-deny=argv:git push",
+        "--execprobe-allow=subtree:make",
+    )
+    budget, allow, deny = settings.command_line
+    assert (budget.kind, budget.at_most, budget.phases, budget.direct) == ("budget", 2, ("call",), False)
+    assert (allow.kind, allow.phases, [str(p) for p in allow.patterns]) == ("allow", ("call",), ["git", "subtree:make"])
+    assert (deny.kind, deny.phases, [str(p) for p in deny.patterns]) == ("deny", PHASES, ["curl", "argv:git push"])
+    assert deny.inherit  # so that those of the ini file stay
+    assert [rule.text for rule in settings.command_line] == [
+        "--execprobe-budget=2",
+        "--execprobe-allow=git --execprobe-allow=subtree:make",
+        "--execprobe-deny=curl --execprobe-deny=argv:git push",
+    ]
+    assert {rule.where for rule in settings.command_line} == {"on the command line"}
+    assert settings.ini == ()
+
+
+def test_suite_rules_in_an_ini_file(read: Read) -> None:
+    settings = read(
+        ini="execprobe_budget = 2\nexecprobe_allow =\n    git\n    re:^/usr/bin/a b\nexecprobe_deny = curl\n"
+    )
+    budget, allow, deny = settings.ini
+    assert budget.at_most == 2
+    assert [str(p) for p in allow.patterns] == ["git", "re:^/usr/bin/a b"]
+    assert [str(p) for p in deny.patterns] == ["curl"]
+    assert [rule.text for rule in settings.ini] == [
+        "execprobe_budget=2",
+        "execprobe_allow=git execprobe_allow=re:^/usr/bin/a b",
+        "execprobe_deny=curl",
+    ]
+    assert {rule.where for rule in settings.ini} == {"in tox.ini"}
+    assert settings.command_line == ()
+
+
+def test_command_line_and_ini_file_are_two_levels(read: Read) -> None:
+    settings = read("--execprobe-budget=2", "--execprobe-deny=curl", ini="execprobe_budget = 9\nexecprobe_deny = wget")
+    assert [rule.text for rule in settings.command_line] == ["--execprobe-budget=2", "--execprobe-deny=curl"]
+    assert [rule.text for rule in settings.ini] == ["execprobe_budget=9", "execprobe_deny=wget"]
+
+
+def test_the_last_budget_on_a_command_line_counts(read: Read) -> None:
+    (budget,) = read("--execprobe-budget=2", "--execprobe-budget=5").command_line
+    assert (budget.at_most, budget.text) == (5, "--execprobe-budget=5")
+
+
+def test_ignored_are_those_of_both_places(read: Read) -> None:
+    settings = read(
+        "--execprobe-ignore=git", "--execprobe-ignore=sh", ini="execprobe_ignore =\n    coverage\n    argv:uname -p\n"
+    )
+    assert [str(pattern) for pattern in settings.ignore] == ["git", "sh", "coverage", "argv:uname -p"]
+
+
+# ---- what follows from them ----
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "whole_run", "accounts"),
+    [
+        ((), "auto", False, False),
+        (("--execprobe-audit",), "auto", True, True),
+        (("--execprobe-ignore=git",), "auto", False, False),
+        (("--execprobe-budget=2",), "require", True, False),
+        (("--execprobe-allow=git",), "require", True, False),
+        (("--execprobe-deny=git",), "require", True, False),
+        (("--execprobe-session-budget=0",), "require", True, True),
+        (("--execprobe-budget=2", "--execprobe=auto"), "auto", True, False),
+        (("--execprobe-session-budget=0", "--execprobe=off"), "off", True, True),
+    ],
+)
+def test_a_rule_for_the_suite_requires_the_probe(
+    read: Read, options: tuple[str, ...], mode: str, whole_run: bool, accounts: bool
+) -> None:
+    settings = read(*options)
+    assert (settings.mode, settings.whole_run, settings.accounts) == (mode, whole_run, accounts)
+
+
+@pytest.mark.parametrize("line", ["execprobe_budget = 2", "execprobe_deny = git", "execprobe_session_budget = 3"])
+def test_so_does_one_in_an_ini_file(read: Read, line: str) -> None:
+    assert read(ini=line).mode == "require"
+    assert read("--execprobe=auto", ini=line).mode == "auto"
+    assert read(ini=f"{line}\nexecprobe = auto").mode == "auto"
+
+
+# ---- wrong values ----
+
+EMPTY = "an empty pattern matches nothing"
+
+WRONG = [
+    ("--execprobe=maybe", "--execprobe is one of auto, require, off, not 'maybe'"),
+    ("--execprobe=", "--execprobe is one of auto, require, off, not ''"),
+    ("execprobe = on", "execprobe is one of auto, require, off, not 'on'"),
+    ("execprobe_audit = maybe", "execprobe_audit is true or false"),
+    ("--execprobe-budget=two", "--execprobe-budget is a whole number from 0 on, not 'two'"),
+    ("--execprobe-budget=-1", "--execprobe-budget is a whole number from 0 on, not '-1'"),
+    ("--execprobe-budget=1.5", "--execprobe-budget is a whole number from 0 on, not '1.5'"),
+    ("--execprobe-budget=", "--execprobe-budget is a whole number from 0 on, not ''"),
+    ("execprobe_budget = two", "execprobe_budget is a whole number from 0 on, not 'two'"),
+    ("--execprobe-session-budget=few", "--execprobe-session-budget is a whole number from 0 on, not 'few'"),
+    ("--execprobe-session-budget=", "--execprobe-session-budget is a whole number from 0 on, not ''"),
+    ("execprobe_session_budget = few", "execprobe_session_budget is a whole number from 0 on, not 'few'"),
+    ("--execprobe-allow=", f"--execprobe-allow: {EMPTY}"),
+    (
+        "--execprobe-allow=git fetch",
+        "--execprobe-allow: 'git fetch' is no program's name: for arguments write 'argv:git",
+    ),
+    ("execprobe_allow = re:(", "execprobe_allow: not a regular expression: '('"),
+    ("--execprobe-deny=argv:'", '--execprobe-deny: not a command line: "\'"'),
+    ("execprobe_deny = subtree:", f"execprobe_deny: {EMPTY}: 'subtree:'"),
+    ("--execprobe-ignore=", f"--execprobe-ignore: {EMPTY}"),
+    ("execprobe_ignore = re:[", "execprobe_ignore: not a regular expression: '['"),
+    ("--execprobe-attempts=maybe", "--execprobe-attempts is one of auto, kprobe, tracepoint, off, not 'maybe'"),
+    ("execprobe_attempts = maybe", "execprobe_attempts is one of auto, kprobe, tracepoint, off, not 'maybe'"),
+    ("--execprobe-buffer-pages=3", "--execprobe-buffer-pages is a power of two, not '3'"),
+    ("execprobe_buffer_pages = 0", "execprobe_buffer_pages is a power of two, not '0'"),
+    ("--execprobe-timeout=0", "--execprobe-timeout is a number of seconds up to 3600, not '0'"),
+    ("execprobe_timeout = nan", "execprobe_timeout is a number of seconds up to 3600, not 'nan'"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG)
+def test_wrong_value_is_a_usage_error_that_says_what_is_right(
+    pytester: pytest.Pytester, given: str, message: str
+) -> None:
+    pytester.makepyfile("def test(): pass")
+    on_command_line = given.startswith("--")
+    pytester.makeini("[pytest]\n" + ("" if on_command_line else given))
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *([given] if on_command_line else []))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: {message}" in result.stderr.str()
+
+
+def test_wrong_value_in_a_file_counts_even_where_the_command_line_has_another(read: Read) -> None:
+    """For rules add up, and a typing error in one is never let pass."""
+    with pytest.raises(pytest.UsageError, match="execprobe_budget is a whole number"):
+        read("--execprobe-budget=1", ini="execprobe_budget = two")
+
+
+# ---- where they are told of ----
+
+
+def test_help(pytester: pytest.Pytester) -> None:
+    text = pytester.runpytest_inprocess("--help").stdout.str()
+    for name in ("audit", "allow", "deny", "budget", "session-budget", "ignore", "helper", "python", "attempts"):
+        assert f"--execprobe-{name}" in text
+        assert f"execprobe_{name.replace('-', '_')} (" in text
+    assert "--execprobe=auto|require|off" in text
+
+
+def test_markers_are_known(pytester: pytest.Pytester) -> None:
+    text = pytester.runpytest_inprocess("--markers").stdout.str()
+    for signature in MARKERS.values():
+        assert f"@pytest.mark.{signature}: see" in text
