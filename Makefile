@@ -3,7 +3,11 @@
 PYTHON := .venv/bin/python
 REPORT := build/tests.xml
 
-.PHONY: help demo test lint benchmark test-kernels clean
+# The pytests that `make test-compat` tests with, each a requirement for pip or the path of a checkout: the oldest that is
+# supported, and the newest.
+PYTEST := pytest==8.0.* pytest
+
+.PHONY: help demo test test-compat lint benchmark test-kernels clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -16,12 +20,29 @@ demo: ## show the plugin at work, on a small release script's tests
 # failure.
 test: lint ## check the code's style and types, and run all tests
 	@mkdir -p $(dir $(REPORT))
+	@rm -f $(dir $(REPORT))*.xml
 	@status=0; \
 	$(PYTHON) -m pytest --junit-xml=$(REPORT) $(if $(CI),--require-probe) || status=$$?; \
-	skipped=$$(grep -o '<testcase [^>]*tests\.kernel[^>]*><skipped' $(REPORT) | wc -l); \
+	$(MAKE) --no-print-directory test-compat || status=$$?; \
+	skipped=$$(grep -oh '<testcase [^>]*tests\.\(kernel\|compat\)[^>]*><skipped [^>]*' $(dir $(REPORT))*.xml | \
+		grep -vc 'does not work with pytest'); \
 	if [ $$skipped -gt 0 ]; then \
 		echo "NOT CHECKED: $$skipped tests of the real kernel were skipped; the reasons are above, at SKIPPED."; \
 	fi; \
+	exit $$status
+
+# Other plugins are loaded where a test asks for them, and the project's own, here and in inner runs, by its module's
+# name. pytest-xdist spreads the tests themselves over two workers.
+test-compat: ## run the plugin's tests under other pytests and beside other plugins (PYTEST='pytest==8.0.*')
+	@mkdir -p $(dir $(REPORT))
+	@set -f; status=0; \
+	for pytest in $(PYTEST); do \
+		venv=$$(scripts/setup compat "$$pytest") || exit; \
+		echo "$$($$venv/bin/python -m pytest --version):"; \
+		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $$venv/bin/python -m pytest \
+			-p xdist.plugin -n 2 --quiet --junit-xml=$(dir $(REPORT))$${venv#.venv-}.xml \
+			$(if $(CI),--require-probe) tests/plugin tests/compat || status=$$?; \
+	done; \
 	exit $$status
 
 lint: ## check the code's style and types
@@ -39,5 +60,5 @@ test-kernels: ## run the kernel tests on other kernels, in virtual machines (see
 	tests/vm/run
 
 clean: ## remove all that the other targets made
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache
+	rm -rf .venv .venv-pytest* build dist *.egg-info .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .pytest_cache -prune -exec rm -rf {} +

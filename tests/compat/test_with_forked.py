@@ -1,0 +1,177 @@
+"""pytest-forked: the phases of a test run in a child, which is judged there; what its parent sees is counted once."""
+
+from __future__ import annotations
+
+import pytest
+from inner import Inner, needs, pytest_version
+
+# pytest-forked 1.7.5 does not know the reports of pytest 9.2: there is nothing to be compatible with.
+pytestmark = [needs("pytest_forked"), *([pytest.mark.may_skip] if pytest_version() >= (9, 0) else [])]
+
+PLUGINS = ("pytest_forked",)
+
+
+@pytest.fixture(autouse=True)
+def works(inner: Inner) -> None:
+    inner.suite(test_bare="def test(): pass")
+    if inner.bare("--forked", "test_bare.py", plugins=PLUGINS).ret != 0:
+        pytest.skip(f"pytest-forked does not work with pytest {pytest.__version__}")
+    (inner.path / "test_bare.py").unlink()
+
+
+PLAIN = """
+import os, signal, subprocess, pytest
+
+def test_passes():
+    subprocess.run(["true"])
+
+def test_fails():
+    subprocess.run(["true"])
+    assert False
+
+def test_skips():
+    pytest.skip("so")
+
+def test_killed():
+    subprocess.run(["true"])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def test_leaves():
+    os._exit(0)
+
+@pytest.mark.xfail
+def test_expected():
+    assert False
+
+@pytest.mark.xfail
+def test_killed_as_expected():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_outcomes_stay(inner: Inner) -> None:
+    inner.suite(test_it=PLAIN)
+    run = inner.as_without("--forked", "--execprobe-budget=1", "--execprobe-audit", plugins=PLUGINS)
+    assert run.outcomes["test_killed"] == ["failed"]
+    assert run.outcomes["test_leaves"] == ["failed"]
+    assert "test_it.py::test_killed: true 1" in run.summary()
+    assert "3 execs in 7 tests" in run.summary()
+
+
+RULES = """
+import os, signal, subprocess, pytest
+
+@pytest.fixture(scope="module")
+def shell():
+    subprocess.run(["sh", "-c", "exit"])
+
+@pytest.mark.exec_budget(1)
+def test_breaks(shell):
+    subprocess.run(["true"])
+    subprocess.run(["true"])
+
+@pytest.mark.exec_budget(1)
+def test_keeps(shell):
+    subprocess.run(["true"])
+
+@pytest.mark.exec_none
+def test_teardown(request):
+    request.addfinalizer(lambda: subprocess.run(["uname"]))
+
+@pytest.mark.exec_none(phases=["call"])
+def test_log(execprobe, shell):
+    execprobe.assert_nothing_ran()
+
+def test_log_of_something(execprobe, shell):
+    subprocess.run(["true"])
+    assert execprobe.programs == ["true"]
+
+@pytest.mark.exec_none
+def test_both():
+    subprocess.run(["true"])
+    assert False
+
+@pytest.mark.xfail(raises=AssertionError)
+@pytest.mark.exec_none
+def test_expected():
+    subprocess.run(["true"])
+
+@pytest.mark.exec_none
+def test_skips():
+    subprocess.run(["true"])
+    pytest.skip("after that")
+"""
+
+
+def test_rules(inner: Inner) -> None:
+    inner.suite(test_it=RULES)
+    run = inner.run("--forked", plugins=PLUGINS)
+    assert run.outcomes == {
+        "test_breaks": ["failed"],
+        "test_keeps": ["passed"],
+        "test_teardown": ["passed", "error"],
+        "test_log": ["passed"],
+        "test_log_of_something": ["passed"],
+        "test_both": ["failed"],
+        "test_expected": ["xfailed"],
+        "test_skips": ["failed"],
+    }
+    assert "exec budget exceeded: 2 execs, at most 1 allowed" in run.text("test_breaks")
+    both = run.report("test_both", "failed")
+    assert "assert False" in both.text
+    assert "nothing may run, but true ran" in str(both.sections)
+    assert run.properties("test_both")["execprobe_execs"] == 1
+    assert "test_expected: nothing may run, but true ran" in run.summary()
+
+
+def test_only_marked_tests_are_forked(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.exec_budget(1)
+        def test_before():
+            subprocess.run(["true"])
+
+        @pytest.mark.forked
+        @pytest.mark.exec_budget(1)
+        def test_forked():
+            subprocess.run(["true"])
+            subprocess.run(["true"])
+
+        @pytest.mark.exec_budget(1)
+        def test_after():
+            subprocess.run(["true"])
+        """
+    )
+    run = inner.run("--execprobe-session-budget=3", plugins=PLUGINS)
+    assert run.outcomes == {
+        "test_before": ["passed"],
+        "test_forked": ["failed"],
+        "test_after": ["passed"],
+        "session budget": ["error"],
+    }
+    assert "session budget exceeded: 4 execs, at most 3 allowed" in run.out
+
+
+def test_what_is_unknown_is_an_error(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import pytest
+        from lose import lose_helper
+
+        @pytest.mark.xfail
+        @pytest.mark.exec_none(phases=["call"])
+        def test_loses(request):
+            lose_helper(request.config)
+
+        @pytest.mark.exec_none
+        def test_next():
+            pass
+        """
+    )
+    run = inner.run("--forked", "--execprobe-session-budget=3", plugins=PLUGINS)
+    assert run.outcomes["test_loses"] == ["error"]
+    assert run.outcomes["test_next"] == ["passed"]
+    assert run.outcomes["session budget"] == ["error"]
+    assert run.ret == pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,103 @@
+"""One helper serves all workers of a run; and where none can be had though it must, no test runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from inner import Inner, gone, needs
+
+pytestmark = needs("xdist")
+
+PLUGINS = ("xdist.plugin",)
+
+SUITE = """
+import os, pathlib, pytest
+from pytest_execprobe.client import is_helper
+
+def helpers(listening):
+    '''Those that began for this run, and go on.'''
+    found = []
+    for folder in pathlib.Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                argv = tuple((folder / "cmdline").read_bytes().decode(errors="replace").split("\\0"))
+            except OSError:
+                continue
+            if is_helper(argv) and listening in argv:
+                found.append(int(folder.name))
+    return found
+
+@pytest.mark.exec_none
+@pytest.mark.parametrize("n", range(6))
+def test(n, request):
+    armed = request.config.pluginmanager.get_plugin("execprobe-armed")
+    assert helpers(request.config.workerinput["execprobe_shared"]) == [armed._recorder.description["pid"]]
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_one_for_all(inner: Inner, workers: int) -> None:
+    inner.suite(test_it=SUITE)
+    run = inner.run(f"-n{workers}", "--execprobe=require", plugins=PLUGINS)
+    assert run.outcomes == {f"test[{n}]": ["passed"] for n in range(6)}
+    assert len(run.helpers_ever) == 1
+    assert len(run.helpers) >= min(2, workers)
+    assert all(gone(helper) for helper in run.helpers_ever)
+
+
+def test_also_where_nothing_asks_for_it_before_there_are_workers(inner: Inner) -> None:
+    """They all start one at the same time, and one of those stays."""
+    inner.suite(test_it=SUITE.replace("    assert helpers", "    assert armed or helpers"))
+    run = inner.run("-n4", plugins=PLUGINS)
+    assert run.outcomes == {f"test[{n}]": ["passed"] for n in range(6)}
+    assert len(run.helpers_ever) == 1
+    assert all(gone(helper) for helper in run.helpers_ever)
+
+
+REFUSALS = [
+    ("--execprobe=require", ""),
+    ("--execprobe-deny=curl", ""),
+    ("--execprobe-session-budget=9", ""),
+]
+
+
+@pytest.mark.parametrize(("option", "more"), REFUSALS)
+@pytest.mark.parametrize("workers", ["-n2", "-n0"])
+def test_without_a_probe_no_test_runs(inner: Inner, option: str, more: str, workers: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    inner.suite(test_it=f"def test(): open({str(ran)!r}, 'w')\ndef test_uses(execprobe): pass{more}")
+    run = inner.run(workers, option, "--execprobe-python=/bin/false", plugins=PLUGINS)
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert run.reports == []
+    assert not ran.exists()
+    assert "no Python with BCC was found (/bin/false" in run.err + run.out
+    assert "The probe is required" in run.err + run.out
+
+
+def test_where_it_is_not_required_nothing_reads_as_checked(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.exec_none
+        def test_marked():
+            subprocess.run(["true"])
+
+        def test_uses(execprobe):
+            assert False
+
+        def test_plain():
+            pass
+        """
+    )
+    for options in (("-n2",), ()):
+        run = inner.run(*options, "--execprobe-python=/bin/false", plugins=PLUGINS)
+        assert run.outcomes == {"test_marked": ["passed"], "test_uses": ["skipped"], "test_plain": ["passed"]}
+        assert "NOT CHECKED     1 test: " in run.summary()
+        assert "no Python with BCC was found" in run.summary()
+    budget = inner.run(
+        "-n2", "--execprobe=auto", "--execprobe-session-budget=9", "--execprobe-python=/bin/false", plugins=PLUGINS
+    )
+    assert budget.outcomes["session budget"] == ["error"]
+    assert budget.ret == pytest.ExitCode.TESTS_FAILED

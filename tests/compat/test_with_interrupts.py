@@ -1,0 +1,100 @@
+"""Ctrl-C and pytest.exit() in the middle of a test: the run ends as without the plugin, and what is known is told."""
+
+from __future__ import annotations
+
+import pytest
+from inner import Inner, gone
+
+SUITE = """
+import os, signal, subprocess, pytest
+
+def test_before():
+    subprocess.run(["true"])
+
+def test_ends(ENDS):
+    subprocess.run(["true"])
+    HOW
+
+def test_after():
+    subprocess.run(["true"])
+"""
+
+WAYS = {
+    "signal": "os.kill(os.getpid(), signal.SIGINT); signal.pause()",
+    "exit": "pytest.exit('enough')",
+    "exit-5": "pytest.exit('enough', returncode=5)",
+    "exit-0": "pytest.exit('enough', returncode=0)",
+}
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_outcomes_stay(inner: Inner, how: str) -> None:
+    inner.suite(test_it=SUITE.replace("ENDS", "").replace("HOW", WAYS[how]))
+    run = inner.as_without("--execprobe-budget=1", "--execprobe-audit")
+    assert run.outcomes == {"test_before": ["passed"], "test_ends": []}
+    assert run.ret == {"exit-5": 5, "exit-0": 0}.get(how, pytest.ExitCode.INTERRUPTED)
+    assert "test_it.py::test_before: true 1" in run.summary()
+    assert "test_it.py::test_ends: true 1" in run.summary()
+    assert all(gone(helper) for helper in run.helpers.values())
+
+
+@pytest.mark.parametrize("how", ["exit-0", "signal"])
+def test_what_was_broken_before_is_told(inner: Inner, how: str) -> None:
+    inner.suite(test_it=SUITE.replace("ENDS", "").replace("HOW", WAYS[how]))
+    run = inner.run("--execprobe-session-budget=1")
+    assert run.outcomes["session budget"] == ["error"]
+    assert run.ret == (pytest.ExitCode.INTERRUPTED if how == "signal" else pytest.ExitCode.TESTS_FAILED)
+    inner.suite(
+        test_it=SUITE.replace("ENDS", "")
+        .replace("HOW", WAYS[how])
+        .replace("def test_before", "@pytest.mark.exec_none\ndef test_before")
+    )
+    run = inner.run()
+    assert run.outcomes["test_before"] == ["failed"]
+
+
+def test_a_fixture_that_ends_after_it(inner: Inner) -> None:
+    """pytest ends it when all tests are over."""
+    fixture = """
+@pytest.fixture(scope="module")
+def server():
+    yield
+    subprocess.run(["uname"])
+
+pytestmark = pytest.mark.exec_deny("uname")
+"""
+    inner.suite(test_it=SUITE.replace("ENDS", "server").replace("HOW", WAYS["exit-0"]) + fixture)
+    run = inner.run("--execprobe-audit")
+    assert "fixture 'server' (module): uname 1" in run.summary()
+    assert "uname must not run, but it ran once" in run.out
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_in_the_middle_of_a_read(inner: Inner) -> None:
+    """A thread sends it while the log is being read, again and again."""
+    inner.suite(
+        test_it="""
+        import os, signal, subprocess, threading, time, pytest
+
+        @pytest.mark.parametrize("n", range(20))
+        def test_reads(n, execprobe):
+            timer = threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT])
+            with pytest.raises(KeyboardInterrupt):
+                timer.start()
+                while True:
+                    execprobe.partial
+            timer.join()
+
+        def test_next(execprobe):
+            subprocess.run(["true"])
+            assert execprobe.programs == ["true"]
+
+        @pytest.mark.exec_none
+        def test_breaks():
+            subprocess.run(["true"])
+        """
+    )
+    run = inner.run()
+    assert run.outcomes["test_next"] == ["passed"]
+    assert run.outcomes["test_breaks"] == ["failed"]
+    assert all(run.outcomes[f"test_reads[{n}]"] == ["passed"] for n in range(20))

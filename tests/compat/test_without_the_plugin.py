@@ -1,0 +1,53 @@
+"""-p no:execprobe: whoever switches the plugin off gets pytest as it is without it."""
+
+from __future__ import annotations
+
+import pytest
+from inner import Inner
+
+SUITE = """
+import subprocess, sys, pytest
+
+@pytest.mark.exec_none
+def test_marked():
+    subprocess.run(["true"])
+
+def test_plain():
+    assert not any(name.startswith("pytest_execprobe.") for name in sys.modules if "told" not in name)
+"""
+
+
+@pytest.fixture
+def autoload(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - after that
+    """As it is where the plugin is installed: loaded unless it is switched off."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+OTHERS = ("randomly", "xdist", "timeout", "asyncio", "anyio", "rerunfailures", "pytest_forked")
+ALONE = [part for name in OTHERS for part in ("-p", f"no:{name}")]
+
+
+@pytest.mark.usefixtures("autoload")
+def test_switched_off(inner: Inner) -> None:
+    inner.suite(test_it=SUITE)
+    run = inner.run("-p", "no:execprobe", *ALONE, probe=False)
+    assert run.outcomes == {"test_marked": ["passed"], "test_plain": ["passed"]}
+    assert run.ret == 0
+    assert run.helpers == {}
+    assert "Unknown pytest.mark.exec_none" in run.out
+
+
+@pytest.mark.usefixtures("autoload")
+def test_and_not_switched_off(inner: Inner) -> None:
+    inner.suite(test_it=SUITE)
+    run = inner.run(*ALONE, probe=False)
+    assert run.outcomes["test_marked"] == ["failed"]
+    assert len(run.helpers) == 1
+
+
+@pytest.mark.usefixtures("autoload")
+def test_its_fixture_is_pytest_s_error(inner: Inner) -> None:
+    inner.suite(test_it="def test(execprobe): pass")
+    run = inner.run("-p", "no:execprobe", *ALONE, probe=False)
+    assert run.outcomes == {"test": ["error"]}
+    assert "fixture 'execprobe' not found" in run.out
