@@ -21,17 +21,19 @@
 
 #define CLONE_THREAD 0x00010000 /* uapi/linux/sched.h */
 #define AT_FDCWD -100           /* uapi/linux/fcntl.h */
+#define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
 
 /* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
 #define SLOTS 6
 #define PATH_CAP 4096
 #define NAME_CAP 256
 #define INTERP_CAP 512
-#define EXE_STEPS 48
+#define CWD_CAP (PATH_CAP + NAME_CAP)
+#define PATH_STEPS 48
 #define ARGV_CAP 16384
 #define ATTEMPT_ARGS 48
 #define ATTEMPT_ARG_CAP 1024
-#define DATA_CAP (PATH_CAP + INTERP_CAP + PATH_CAP + NAME_CAP + ARGV_CAP)
+#define DATA_CAP (PATH_CAP + INTERP_CAP + PATH_CAP + NAME_CAP + CWD_CAP + ARGV_CAP)
 
 enum kind { KIND_EXEC = 1, KIND_ATTEMPT = 2, KIND_EXIT = 3, KIND_UNFOLLOWED = 4, KIND_UNMARKED = 5 };
 
@@ -41,6 +43,7 @@ enum flag {
     FLAG_EXE_WHOLE = 4,
     FLAG_EXE_PSEUDO = 8,
     FLAG_ENTRY_UNSEEN = 16,
+    FLAG_CWD_WHOLE = 32,
 };
 
 /* Where a process stands below one root: which branch of the root it belongs to. */
@@ -73,13 +76,14 @@ struct head {
     u32 ppid;
     u32 uid;
     u32 gid;
-    s32 error; /* an attempt's errno */
-    s32 dirfd; /* an attempt's execveat arguments */
-    u32 at_flags;
+    s32 error; /* an attempt's errno; of an exit the status, as wait() has it */
+    s32 dirfd; /* an attempt's execveat argument */
+    u32 cwd_len;
     char comm[16];
     struct slot slots[SLOTS];
-    /* What follows the head: the path, the interpreter, the components of the executable's path (the last first),
-     * argv. Each length counts the NULs of its strings; the executable has what the others leave. */
+    /* What follows the head: the path, the interpreter, the components of the executable's path (the last first), those
+     * of the working directory's, argv. Each length counts the NULs of its strings; the executable has what the others
+     * leave. */
     u32 path_len;
     u32 interp_len;
     u32 argv_len;
@@ -97,8 +101,7 @@ struct entry {
     u64 argv;
     u32 tgid;
     s32 dirfd;
-    u32 at_flags;
-    u32 args_known;
+    u64 args_known;
 };
 
 /* Per CPU, so that they cost nothing. seen == submitted + dropped once all is quiet. */
@@ -316,6 +319,15 @@ static __always_inline void leave(void *ctx, u64 task)
     }
 }
 
+/* As wait() would have it, of a process whose last thread is ending. */
+static __always_inline u32 exit_status(u64 task)
+{
+    u64 signal = read64(task + OFF_TASK_SIGNAL);
+    if (read32(signal + OFF_SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT)
+        return read32(signal + OFF_SIGNAL_GROUP_EXIT_CODE);
+    return read32(read64(task + OFF_TASK_GROUP_LEADER) + OFF_TASK_EXIT_CODE);
+}
+
 int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 task = ctx->args[0];
@@ -337,11 +349,13 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
         if (proc->slots[i].root != 0 && proc->slots[i].top == tgid)
             tops = 1;
     record = scratch.lookup(&zero);
-    if (tops && record) {
+    if ((tops || proc->own_exec) && record) {
         __builtin_memset(&record->head, 0, sizeof(record->head));
         record->head.kind = KIND_EXIT;
         record->head.at = record->head.entered = bpf_ktime_get_ns();
         record->head.pid = tgid;
+        record->head.previous_at = proc->own_exec ? proc->image_at : 0;
+        record->head.error = exit_status(task);
         __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
         deliver(ctx, record);
     }
@@ -422,18 +436,18 @@ static __always_inline u32 append(struct record *record, u32 cap, u64 from, int 
     return len;
 }
 
-/* The executable's path, a component at a time from its end, across mount points, as d_path() would. */
-static __always_inline void append_executable(struct record *record, u64 file)
+/* A path, a component at a time from its end, across mount points, as d_path() would; the flag says that it is whole. */
+static __always_inline void append_path(struct record *record, u64 path, u32 whole, u32 cap)
 {
-    u64 mount = read64(file + OFF_FILE_PATH + OFF_PATH_MNT) - OFF_MOUNT_MNT;
-    u64 dentry = read64(file + OFF_FILE_PATH + OFF_PATH_DENTRY);
+    u64 mount = read64(path + OFF_PATH_MNT) - OFF_MOUNT_MNT;
+    u64 dentry = read64(path + OFF_PATH_DENTRY);
     u64 top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
 
-    for (int i = 0; i < EXE_STEPS; i++) {
+    for (int i = 0; i < PATH_STEPS; i++) {
         if (dentry == top) {
             u64 above = read64(mount + OFF_MOUNT_PARENT);
             if (above == mount) {
-                record->head.flags |= FLAG_EXE_WHOLE;
+                record->head.flags |= whole;
                 return;
             }
             dentry = read64(mount + OFF_MOUNT_MOUNTPOINT);
@@ -441,7 +455,7 @@ static __always_inline void append_executable(struct record *record, u64 file)
             top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
             continue;
         }
-        if (*(volatile u32 *)&record->head.data_len > DATA_CAP - ARGV_CAP - NAME_CAP)
+        if (*(volatile u32 *)&record->head.data_len > cap - NAME_CAP)
             return;
         if (append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) == 0)
             return;
@@ -496,7 +510,10 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
     if (interp != filename)
         record->head.interp_len = append(record, INTERP_CAP, interp, 0);
     mm = read64(task + OFF_TASK_MM);
-    append_executable(record, read64(mm + OFF_MM_EXE_FILE));
+    append_path(record, read64(mm + OFF_MM_EXE_FILE) + OFF_FILE_PATH, FLAG_EXE_WHOLE, DATA_CAP - ARGV_CAP - CWD_CAP);
+    used = *(volatile u32 *)&record->head.data_len;
+    append_path(record, read64(task + OFF_TASK_FS) + OFF_FS_PWD, FLAG_CWD_WHOLE, DATA_CAP - ARGV_CAP);
+    record->head.cwd_len = *(volatile u32 *)&record->head.data_len - used;
 
     arg_start = read64(mm + OFF_MM_ARG_START);
     arg_len = read64(mm + OFF_MM_ARG_END) - arg_start;
@@ -538,7 +555,6 @@ static __always_inline void failed(void *ctx, s64 result)
         record->head.entered = copy.at;
         record->head.error = -result;
         record->head.dirfd = copy.dirfd;
-        record->head.at_flags = copy.at_flags;
         if (copy.args_known) {
             record->head.path_len = append(record, PATH_CAP, copy.path, 1);
             record->head.flags |= FLAG_ARGV_CUT;
@@ -595,7 +611,6 @@ int kprobe_enter_execveat(struct pt_regs *ctx)
     entry.dirfd = SYSCALL_ARG(ctx, OFF_REGS_ARG1, PT_REGS_PARM1);
     entry.path = SYSCALL_ARG(ctx, OFF_REGS_ARG2, PT_REGS_PARM2);
     entry.argv = SYSCALL_ARG(ctx, OFF_REGS_ARG3, PT_REGS_PARM3);
-    entry.at_flags = SYSCALL_ARG(ctx, OFF_REGS_ARG5, PT_REGS_PARM5);
     enter(ctx, &entry, 1);
     return 0;
 }
@@ -644,7 +659,6 @@ int tracepoint_enter_execveat(struct sys_enter_args *ctx)
     entry.dirfd = ctx->args[0];
     entry.path = ctx->args[1];
     entry.argv = ctx->args[2];
-    entry.at_flags = ctx->args[4];
     enter(ctx, &entry, 1);
     return 1;
 }

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .decode import program_name
-from .events import Batch, Blind, Branch, BranchEnded, Exec, Image
+from .events import Batch, Blind, Branch, Ended, Exec, Image
 from .record import ExecRecord, Phase
 
 
@@ -138,6 +138,17 @@ class Entry:
     begun_in: Span | None  # where its branch left the test's process
 
 
+def _over(record: ExecRecord, end: Ended) -> ExecRecord:
+    """The record of an image whose process has ended, as it is known from then on."""
+    status = end.status
+    return replace(
+        record,
+        exit_code=None if status is None or status & 0x7F else status >> 8 & 0xFF,
+        signal=None if status is None or not status & 0x7F else status & 0x7F,
+        duration_ns=end.at - record.timestamp_ns,
+    )
+
+
 @dataclass(eq=False)
 class Timeline:
     """All that is known of one root's tree."""
@@ -152,8 +163,9 @@ class Timeline:
     _current: Span | None = None
     _entries: list[Entry] = field(default_factory=list)
     _entered: list[int] = field(default_factory=list)
-    _images: dict[Image, ExecRecord | None] = field(default_factory=dict)
+    _images: dict[Image, Entry] = field(default_factory=dict)
     _ended: dict[Branch, int] = field(default_factory=dict)
+    _exits: dict[Image, Ended] = field(default_factory=dict)  # of execs that have no place yet
     _late: Gap | None = None  # execs that the last synchronisation did not see the end of
     _news: list[Entry] = field(default_factory=list)  # not yet taken
     _held: list[Exec] = field(default_factory=list)  # came with a batch that does not vouch for what was before them
@@ -187,8 +199,12 @@ class Timeline:
         for event in batch.events:
             if isinstance(event, Exec):
                 self._held.append(event)
-            elif isinstance(event, BranchEnded):
-                self._ended[event.branch] = event.at
+            elif isinstance(event, Ended):
+                if event.branch.top == event.pid:
+                    self._ended[event.branch] = event.at
+                if event.image is not None:
+                    self._exits[event.image] = event
+                    self._end(event.image)
             elif isinstance(event, Blind):
                 self.gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
         if batch.unplaced:
@@ -232,10 +248,10 @@ class Timeline:
         record = None
         if not event.lost:
             record = self._record(event, span, owner, begun_in)
-        if event.error is None:
-            self._images[event.pid, event.at] = record
         entry = Entry(event, record, owner, stray_of, begun_in)
         if event.error is None:
+            self._images[event.pid, event.at] = entry
+            self._end((event.pid, event.at))
             self._news.append(entry)
         index = bisect_right(self._entered, event.entered)
         self._entered.insert(index, event.entered)
@@ -285,7 +301,7 @@ class Timeline:
             depth=depth,
             uid=event.uid,
             gid=event.gid,
-            cwd=None,
+            cwd=event.cwd,
             interpreter=event.interpreter,
             timestamp_ns=event.entered,
             phase=span.phase if span else None,
@@ -306,8 +322,17 @@ class Timeline:
         """The record of an image, and whether it is lost. What ran before the root was watched is above the tree."""
         if image is None or image[1] < self.armed_at:
             return None, False
-        record = self._images.get(image)
+        entry = self._images.get(image)
+        record = entry.record if entry else None
         return record, record is None
+
+    def _end(self, image: Image) -> None:
+        """Lets the record of an exec know how its process ended, once both are here."""
+        entry = self._images.get(image)
+        if entry is not None and image in self._exits:
+            end = self._exits.pop(image)
+            if entry.record is not None:
+                entry.record = _over(entry.record, end)
 
     # ---- windows ----
 
@@ -374,6 +399,7 @@ class Timeline:
         self._entered.clear()
         self._images.clear()
         self._ended.clear()
+        self._exits.clear()
         self.gaps.clear()
         self._held.clear()
         self._news.clear()

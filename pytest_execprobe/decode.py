@@ -7,7 +7,7 @@ import posixpath
 import re
 from dataclasses import replace
 
-from .events import Blind, Branch, BranchEnded, Event, Exec
+from .events import Blind, Branch, Ended, Event, Exec
 from .helper import wire
 
 _AT_FDCWD = -100
@@ -22,7 +22,7 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     if len(record) < wire.HEAD.size:
         raise wire.WireError("a record is shorter than its head")
     (
-        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, ppid, uid, gid, error, dirfd, _, comm,
+        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, ppid, uid, gid, error, dirfd, cwd_len, comm,
         *rest,
     ) = wire.HEAD.unpack_from(record)  # fmt: skip
     slots, lengths = rest[:-4], rest[-4:]
@@ -33,7 +33,8 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     if branch is None:
         return None
     if kind == wire.KIND_EXIT:
-        return BranchEnded(at=at, branch=branch) if branch.top == pid else None
+        image = (pid, previous_at) if previous_at else None
+        return Ended(at=at, pid=pid, branch=branch, image=image, status=error)
     if kind == wire.KIND_UNFOLLOWED:
         why = "the map of watched processes was full, and a new one not followed: run fewer at once"
         return Blind(at=at, moment=False, why=why)
@@ -57,11 +58,12 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
         return known
     path_len, interp_len, argv_len, data_len = lengths
     data = record[wire.HEAD.size : wire.HEAD.size + data_len]
-    if len(data) < data_len or path_len + interp_len + argv_len > data_len:
+    if len(data) < data_len or path_len + interp_len + cwd_len + argv_len > data_len:
         raise wire.WireError("a record is shorter than it says")
     path = _text(data[:path_len]) if path_len else None
     interpreter = _text(data[path_len : path_len + interp_len]) if interp_len else None
-    components = data[path_len + interp_len : data_len - argv_len]
+    components = data[path_len + interp_len : data_len - argv_len - cwd_len]
+    cwd = data[data_len - argv_len - cwd_len : data_len - argv_len]
     if kind == wire.KIND_ATTEMPT and path is not None:
         path = _attempted_path(path, dirfd)
     truncated = bool(flags & wire.FLAG_ARGV_CUT)
@@ -76,6 +78,7 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
         comm=_text(comm),
         path=path,
         executable=_executable(components, flags),
+        cwd=_joined(cwd) if flags & wire.FLAG_CWD_WHOLE else None,
         interpreter=interpreter,
         argv=argv,
         argv_truncated=truncated,
@@ -107,12 +110,14 @@ def _argv(data: bytes) -> tuple[str, ...]:
 
 
 def _executable(components: bytes, flags: int) -> str | None:
-    names = [name.decode("utf-8", "surrogateescape") for name in components.split(b"\0")[:-1]]
-    if flags & wire.FLAG_EXE_PSEUDO and len(names) == 1:
-        return names[0]
-    if flags & wire.FLAG_EXE_WHOLE:
-        return "/" + "/".join(reversed(names))
-    return None
+    if flags & wire.FLAG_EXE_PSEUDO and components.count(b"\0") == 1:
+        return _text(components)
+    return _joined(components) if flags & wire.FLAG_EXE_WHOLE else None
+
+
+def _joined(components: bytes) -> str:
+    """A path of which the last component comes first."""
+    return "/" + "/".join(name.decode("utf-8", "surrogateescape") for name in reversed(components.split(b"\0")[:-1]))
 
 
 def _attempted_path(path: str, dirfd: int) -> str:

@@ -34,6 +34,7 @@ class Exec:
     comm: str = ""
     path: str | None = None
     executable: str | None = None
+    cwd: str | None = None
     interpreter: str | None = None
     argv: tuple[str, ...] | None = None
     argv_truncated: bool = False
@@ -43,11 +44,14 @@ class Exec:
 
 
 @dataclass(frozen=True, slots=True)
-class BranchEnded:
-    """The top process of a branch has ended."""
+class Ended:
+    """A process has ended. ``image`` is what it ran, if it had exec'd, and ``status`` is as wait() has it."""
 
     at: int
+    pid: int
     branch: Branch
+    image: Image | None = None
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Blind:
     why: str
 
 
-Event = Exec | BranchEnded | Blind
+Event = Exec | Ended | Blind
 
 
 @dataclass(frozen=True, slots=True)

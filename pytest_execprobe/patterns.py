@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import fnmatch
 import os
+import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -173,15 +174,18 @@ def _path(glob: str) -> Pattern:
     def match(path: str | None) -> Match:
         return None if path is None else regex.match(path) is not None or path == literal
 
-    def match_script(path: str | None) -> Match:
-        # A script's executable is its interpreter, so that nothing says where a relative path led.
+    def match_script(record: ExecRecord) -> Match:
+        # A script's executable is its interpreter, so that its own path alone says which file it is.
+        path = record.path
         if path is None or path.startswith("/") or not glob.startswith("/"):
             return match(path)
+        if record.cwd is not None and ".." not in path.split("/"):  # a link may lead .. elsewhere
+            return match(posixpath.normpath(posixpath.join(record.cwd, path)))
         return None if set(last) & set("*?[") or last == path.rpartition("/")[2] else False
 
     def test(record: ExecRecord, side: Side) -> Match:
         if record.interpreter is not None:
-            by_path = match_script(record.path)
+            by_path = match_script(record)
             if side is Side.ALLOW:
                 return by_path
             return either(by_path, match(record.executable), match(record.interpreter))

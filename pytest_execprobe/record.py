@@ -40,7 +40,7 @@ class ExecRecord:
     #: Real user and group, in the initial user namespace.
     uid: int
     gid: int
-    #: Working directory. Not recorded yet: None.
+    #: Working directory, as ``/proc/PID/cwd`` would say.
     cwd: str | None
     #: For a script, the interpreter that the kernel chose (``#!`` line), else None.
     interpreter: str | None
@@ -52,10 +52,13 @@ class ExecRecord:
     begun_by: str | None
     #: The errno's name of a failed attempt (``"ENOENT"``), None for a success.
     error: str | None
-    #: Not recorded yet: None.
+    #: How the process ended, if the log knew that when it was read or closed, and it did not become something else by
+    #: another exec: with an exit code, or by a signal.
     exit_code: int | None
     signal: int | None
+    #: From the entry of execve to the end of the process, under the same conditions.
     duration_ns: int | None
+    #: Not recorded yet: None.
     call_site: tuple[str, int, str] | None
     #: What this very process ran before, where it had exec'd already since it was forked (``env X``: ``env``).
     _previous: ExecRecord | None = field(default=None)

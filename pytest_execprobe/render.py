@@ -101,7 +101,7 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         relative = [
             number
             for number, record in enumerate(evidence.records, 1)
-            if record.interpreter is not None and record.path is not None and not record.path.startswith("/")
+            if record.interpreter is not None and _is_relative(record)
         ]
         if relative:
             reasons.append(f"where the script of {_numbers(relative)} lies is not known: match on the program's name")
@@ -166,6 +166,12 @@ def _selection(records: Sequence[ExecRecord], marked: Collection[ExecRecord], ro
     others = [record for record in records if record not in marked][: rows - len(important)]
     chosen = {*important, *others}
     return [record for record in records if record in chosen]
+
+
+def _is_relative(record: ExecRecord) -> bool:
+    """Whether where a script lies is not known."""
+    path = record.path or "/"
+    return not path.startswith("/") and (record.cwd is None or ".." in path.split("/"))
 
 
 def _hidden(count: int) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.events import Batch, Branch, BranchEnded, Event, Exec
+from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.probe import Counts
 from pytest_execprobe.recorder import Recorder
@@ -39,6 +39,7 @@ def record(
     lineage_lost: bool = False,
     direct: bool | None = None,
     error: str | None = None,
+    cwd: str | None = None,
     pid: int | None = None,
     at: int | None = None,
 ) -> ExecRecord:
@@ -59,7 +60,7 @@ def record(
         depth=1 if parent is None else parent.depth + 1,
         uid=1000,
         gid=1000,
-        cwd=None,
+        cwd=cwd,
         interpreter=interpreter,
         timestamp_ns=serial * 1000 if at is None else at,
         phase="call",
@@ -200,7 +201,7 @@ class FakeSource:
         return event
 
     def ends(self, top: Exec) -> None:
-        self._new.append(BranchEnded(tick(), top.branch))
+        self._new.append(Ended(tick(), top.branch.top, top.branch))
 
     def happens(self, *events: Event) -> None:
         self._new += events
@@ -287,14 +288,15 @@ def kernel_record(
     path: bytes = b"/usr/bin/git\0",
     interpreter: bytes = b"",
     components: bytes = b"git\0bin\0usr\0",
+    cwd: bytes = b"",
     argv: bytes = b"git\0fetch\0",
 ) -> bytes:
-    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at), ``components`` have the last first."""
+    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at); paths' components have the last first."""
     filled = [*slots]
     filled += [(0, 0, 0, 0)] * (wire.SLOTS - len(filled))
-    data = path + interpreter + components + argv
+    data = path + interpreter + components + cwd + argv
     head = wire.HEAD.pack(
-        kind, flags, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, error, dirfd, 0, comm,
+        kind, flags, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, error, dirfd, len(cwd), comm,
         *itertools.chain(*filled), len(path), len(interpreter), len(argv), len(data),
     )  # fmt: skip
     return head + data

@@ -20,7 +20,13 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_TASK_REAL_PARENT": ("task_struct", "real_parent"),
     "OFF_TASK_SIGNAL": ("task_struct", "signal"),
     "OFF_TASK_MM": ("task_struct", "mm"),
+    "OFF_TASK_FS": ("task_struct", "fs"),
+    "OFF_TASK_GROUP_LEADER": ("task_struct", "group_leader"),
+    "OFF_TASK_EXIT_CODE": ("task_struct", "exit_code"),
     "OFF_SIGNAL_LIVE": ("signal_struct", "live"),
+    "OFF_SIGNAL_FLAGS": ("signal_struct", "flags"),
+    "OFF_SIGNAL_GROUP_EXIT_CODE": ("signal_struct", "group_exit_code"),
+    "OFF_FS_PWD": ("fs_struct", "pwd"),
     "OFF_MM_ARG_START": ("mm_struct", "arg_start"),
     "OFF_MM_ARG_END": ("mm_struct", "arg_end"),
     "OFF_MM_EXE_FILE": ("mm_struct", "exe_file"),
@@ -43,7 +49,6 @@ REGISTERS: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("OFF_REGS_ARG1", "di"),
         ("OFF_REGS_ARG2", "si"),
         ("OFF_REGS_ARG3", "dx"),
-        ("OFF_REGS_ARG5", "r8"),
     ),
 }
 # On arm64 they are regs[0], regs[1], ... at the start of pt_regs.
@@ -51,7 +56,6 @@ ARM64_REGISTERS = (
     ("OFF_REGS_ARG1", 0),
     ("OFF_REGS_ARG2", 8),
     ("OFF_REGS_ARG3", 16),
-    ("OFF_REGS_ARG5", 32),
 )
 
 

@@ -132,7 +132,7 @@ class Probe:
     def _compile(self, bpf_dir: str, offsets: Dict[str, int], settings: Settings, wrapper: bool) -> Any:
         major, minor = kernel_version()
         defines = dict(offsets)
-        for name in ("OFF_REGS_ARG1", "OFF_REGS_ARG2", "OFF_REGS_ARG3", "OFF_REGS_ARG5"):
+        for name in ("OFF_REGS_ARG1", "OFF_REGS_ARG2", "OFF_REGS_ARG3"):
             defines.setdefault(name, 0)  # a machine whose registers are not known: no kprobes there
         defines.update(
             EXECPROBE_KERNEL_VERSION=(major << 16) + (minor << 8),

@@ -24,6 +24,7 @@ _BUILDS = {
     "execat": ["execat.c"],
     "daemonise": ["daemonise.c"],
     "storm": ["storm.c"],
+    "leaderless": ["leaderless.c", "-pthread"],
 }
 if platform.machine() == "x86_64":
     _BUILDS["int80"] = ["int80.c"]
@@ -72,6 +73,10 @@ class Programs:
     @property
     def storm(self) -> Path:
         return self.folder / "storm"
+
+    @property
+    def leaderless(self) -> Path:
+        return self.folder / "leaderless"
 
 
 class Report(NamedTuple):

@@ -13,7 +13,7 @@ from fakes import evidence, record
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.attribution import Evidence, Lost, Owner, Span, Timeline
-from pytest_execprobe.events import Batch, Blind, Branch, BranchEnded, Event, Exec
+from pytest_execprobe.events import Batch, Blind, Branch, Ended, Event, Exec
 from pytest_execprobe.record import Phase
 
 _pids = itertools.count(100)
@@ -229,7 +229,7 @@ def test_what_a_fixture_left_behind_is_never_a_stray(story: Story) -> None:
     story.fixture("fixture 'server'", 50, 60)
     story.test("test_a", 100, 110, 190, 200)
     launcher = ran("launcher", 55)
-    story.happens(launcher, BranchEnded(58, launcher.branch))
+    story.happens(launcher, Ended(58, launcher.branch.top, launcher.branch))
     story.happens(ran("daemon", 150, by=launcher))
     assert story.seen(100, 200, "test_a") == ["daemon"]
     assert story.strays(100, 200, "test_a") == []
@@ -255,7 +255,7 @@ def test_branch_is_shared_even_after_its_top_has_ended_in_a_later_test(story: St
     story.test("test_b", 200, 210, 290, 300)
     story.test("test_c", 300, 310, 390, 400)
     pool = ran("pool", 150)
-    story.happens(pool, BranchEnded(260, pool.branch), ran("orphan", 350, by=pool))
+    story.happens(pool, Ended(260, pool.branch.top, pool.branch), ran("orphan", 350, by=pool))
     assert story.seen(300, 400, "test_c") == ["orphan"]
     assert story.strays(300, 400, "test_c") == []
 
@@ -264,7 +264,7 @@ def test_branch_whose_top_ended_with_its_test_leaves_strays(story: Story) -> Non
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
-    story.happens(launcher, BranchEnded(160, launcher.branch), ran("daemon", 170, by=launcher))
+    story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch), ran("daemon", 170, by=launcher))
     story.happens(ran("stray", 250, by=launcher), ran("own", 260))
     assert story.seen(100, 200, "test_a") == ["launcher", "daemon"]
     assert story.seen(200, 300, "test_b") == ["own"]
@@ -277,7 +277,7 @@ def test_strays_are_in_every_window_of_their_time_and_in_no_other(story: Story) 
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
-    story.happens(launcher, BranchEnded(160, launcher.branch), ran("stray", 250, by=launcher))
+    story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch), ran("stray", 250, by=launcher))
     assert story.strays(240, 260, "test_b") == ["stray"]
     assert story.strays(260, 300, "test_b") == []
     assert story.strays(100, 200, "test_a") == []
@@ -287,7 +287,7 @@ def test_end_of_a_top_and_the_stray_may_come_in_one_batch_in_any_order(story: St
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
-    story.happens(ran("stray", 250, by=launcher), launcher, BranchEnded(160, launcher.branch))
+    story.happens(ran("stray", 250, by=launcher), launcher, Ended(160, launcher.branch.top, launcher.branch))
     assert story.strays(200, 300, "test_b") == ["stray"]
     assert story.seen(200, 300, "test_b") == []
 
@@ -296,7 +296,7 @@ def test_pid_that_comes_back_is_another_branch(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     first, second = Branch(150, top=77, thread=1), Branch(170, top=77, thread=1)
-    story.happens(ran("old", 150, first), BranchEnded(160, first), ran("new", 170, second))
+    story.happens(ran("old", 150, first), Ended(160, first.top, first), ran("new", 170, second))
     story.happens(ran("shared", 250, second), ran("stray", 251, first))
     assert story.seen(200, 300, "test_b") == ["shared"]
     assert story.strays(200, 300, "test_b") == ["stray"]
@@ -306,7 +306,7 @@ def test_stray_between_tests_belongs_to_no_window_of_a_test(story: Story) -> Non
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 220, 230, 290, 300)
     launcher = ran("launcher", 150)
-    story.happens(launcher, BranchEnded(160, launcher.branch), ran("stray", 210, by=launcher))
+    story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch), ran("stray", 210, by=launcher))
     assert story.seen(0, 999, "test_b") == []
     assert story.seen(200, 220, None) == []
     assert story.strays(200, 220, None) == ["stray"]
@@ -319,7 +319,7 @@ def test_adopted_processes_count_for_whoever_is_running(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     adopted = Branch(born=0, top=50, thread=0)
-    story.happens(ran("git", 150, adopted), BranchEnded(160, adopted), ran("gpg", 250, adopted))
+    story.happens(ran("git", 150, adopted), Ended(160, adopted.top, adopted), ran("gpg", 250, adopted))
     assert story.seen(100, 200, "test_a") == ["git"]
     assert story.seen(200, 300, "test_b") == ["gpg"]
     assert story.strays(0, 999, "test_b") == []
@@ -487,7 +487,7 @@ def test_lost_exec_is_its_branchs(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
-    story.happens(launcher, BranchEnded(160, launcher.branch))
+    story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch))
     story.happens(ran("stray", 250, by=launcher, lost=True))
     found = story.evidence(200, 300, "test_b")
     assert found.missing == 0

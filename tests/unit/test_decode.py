@@ -6,7 +6,7 @@ import pytest
 from fakes import kernel_record
 
 from pytest_execprobe.decode import decode, program_name
-from pytest_execprobe.events import Blind, Branch, BranchEnded, Exec
+from pytest_execprobe.events import Blind, Branch, Ended, Exec
 from pytest_execprobe.helper import wire
 
 CUT, UNREAD, WHOLE, PSEUDO = (
@@ -201,16 +201,31 @@ def test_record_of_another_tree_is_none(kind: int) -> None:
 
 
 def test_end_of_a_branch() -> None:
-    assert decode(kernel_record(wire.KIND_EXIT), 1, lost=False) == BranchEnded(2000, Branch(900, 77, 5))
+    assert decode(kernel_record(wire.KIND_EXIT), 1, lost=False) == Ended(2000, 77, Branch(900, 77, 5), None, 0)
 
 
-def test_end_of_another_process_of_a_branch_is_nothing() -> None:
-    assert decode(kernel_record(wire.KIND_EXIT, pid=78), 1, lost=False) is None
+def test_end_of_another_process_of_a_branch() -> None:
+    record = kernel_record(wire.KIND_EXIT, pid=78, previous_at=950, error=3 << 8)
+    assert decode(record, 1, lost=False) == Ended(2000, 78, Branch(900, 77, 5), (78, 950), 3 << 8)
+
+
+@pytest.mark.parametrize(
+    ("cwd", "flags", "expected"),
+    [
+        (b"git\0src\0", wire.FLAG_CWD_WHOLE, "/src/git"),
+        (b"", wire.FLAG_CWD_WHOLE, "/"),
+        (b"git\0src\0", 0, None),  # its beginning is missing
+    ],
+)
+def test_working_directory(cwd: bytes, flags: int, expected: str | None) -> None:
+    event = decode(kernel_record(cwd=cwd, flags=wire.FLAG_EXE_WHOLE | flags), 1, lost=False)
+    assert isinstance(event, Exec)
+    assert (event.cwd, event.executable, event.argv) == (expected, "/usr/bin/git", ("git", "fetch"))
 
 
 def test_end_of_a_branch_survives_the_loss_of_its_record() -> None:
     head = kernel_record(wire.KIND_EXIT)[: wire.HEAD.size]
-    assert decode(head, 1, lost=True) == BranchEnded(2000, Branch(900, 77, 5))
+    assert decode(head, 1, lost=True) == Ended(2000, 77, Branch(900, 77, 5), None, 0)
 
 
 def test_blindness() -> None:

@@ -531,6 +531,21 @@ def test_script_by_a_relative_path(pattern: str, found: bool | None, allowed: bo
     assert compile_pattern(pattern).match(relative, Side.ALLOW) is allowed
 
 
+@pytest.mark.parametrize(
+    ("path", "pattern", "found"),
+    [
+        ("./tool", "/work/tool", True),
+        ("bin/tool", "/work/bin/*", True),
+        ("./tool", "/opt/tool", False),
+        ("./tool", "/opt/*", False),
+        ("../work/tool", "/work/tool", None),  # .. of a link is another folder's
+    ],
+)
+def test_script_by_a_relative_path_whose_folder_is_known(path: str, pattern: str, found: bool | None) -> None:
+    relative = record("tool", path=path, cwd="/work", executable="/bin/sh", interpreter="/bin/sh")
+    assert compile_pattern(pattern).match(relative, Side.ALLOW) is found
+
+
 def test_script_is_allowed_by_its_own_path() -> None:
     absolute = record("tool", path="/opt/tool", executable="/bin/sh", interpreter="/bin/sh")
     assert compile_pattern("/opt/*").match(absolute, Side.ALLOW) is True

@@ -1,0 +1,91 @@
+"""How programs end, how long they ran and where, against what the programs and wait() say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from programs import Programs
+
+from pytest_execprobe import ExecProbe, ExecRecord
+
+
+def ended(execprobe: ExecProbe, *command: str, **options: object) -> ExecRecord:
+    subprocess.run(command, check=False, **options)  # type: ignore[call-overload]
+    return execprobe.records[-1]
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_exit_codes(execprobe: ExecProbe, code: int) -> None:
+    record = ended(execprobe, "sh", "-c", f"exit {code}")
+    assert (record.exit_code, record.signal) == (code, None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+def test_signals(execprobe: ExecProbe, number: signal.Signals) -> None:
+    record = ended(execprobe, "sh", "-c", f"kill -{number.value} $$")
+    assert (record.exit_code, record.signal) == (None, number)
+
+
+def test_a_thread_ends_the_process(execprobe: ExecProbe) -> None:
+    code = "import os, threading; threading.Thread(target=lambda: os._exit(7)).start(); threading.Event().wait()"
+    assert ended(execprobe, sys.executable, "-c", code).exit_code == 7
+
+
+def test_no_thread_ends_the_process(execprobe: ExecProbe, programs: Programs) -> None:
+    """Whose status it is then, the kernel's versions see differently; wait() has the word."""
+    status = subprocess.run([programs.leaderless], check=False).returncode
+    assert status in (3, 4)
+    assert execprobe.records[-1].exit_code == status
+
+
+def test_what_is_still_running_has_not_ended(execprobe: ExecProbe) -> None:
+    with execprobe.watch() as log:
+        process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        execprobe.wait_for("cat")
+    process.communicate()
+    (before,), (after,) = log.records, execprobe.records
+    assert (before.exit_code, before.duration_ns) == (None, None)  # a closed log never changes
+    assert after.exit_code == 0
+    assert after.duration_ns is not None
+    assert before == after
+
+
+def test_what_becomes_another_program_does_not_end(execprobe: ExecProbe) -> None:
+    subprocess.run(["env", "sh", "-c", "exit 3"], check=False)
+    env, sh = execprobe.records
+    assert (env.exit_code, env.duration_ns) == (None, None)
+    assert sh.exit_code == 3
+
+
+def test_duration(execprobe: ExecProbe) -> None:
+    """From the exec to the end: while it is known to run, and before it was waited for."""
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(b"x")
+    process.stdin.flush()
+    assert os.read(process.stdout.fileno(), 1) == b"x"
+    reading = time.monotonic_ns()  # it has begun before this, and ends after the next
+    process.communicate()
+    (record,) = execprobe.records
+    assert record.duration_ns is not None
+    assert reading < record.timestamp_ns + record.duration_ns < time.monotonic_ns()
+
+
+def test_working_directory(execprobe: ExecProbe, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*(f"folder {n}" for n in range(20)))
+    deep.mkdir(parents=True)
+    for folder in (deep, Path("/"), Path("/proc/self").resolve(), Path("/dev/shm")):
+        assert ended(execprobe, "true", cwd=folder).cwd == str(folder)
+
+
+def test_working_directory_through_a_link_is_where_it_leads(execprobe: ExecProbe, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert ended(execprobe, "true", cwd=tmp_path / "link").cwd == str(tmp_path / "real")
