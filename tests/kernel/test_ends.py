@@ -14,6 +14,8 @@ from programs import Programs
 
 from pytest_execprobe import ExecProbe, ExecRecord
 
+pytestmark = pytest.mark.exec_budget(10)
+
 
 def ended(execprobe: ExecProbe, *command: str, **options: object) -> ExecRecord:
     subprocess.run(command, check=False, **options)  # type: ignore[call-overload]

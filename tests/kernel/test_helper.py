@@ -29,7 +29,7 @@ from pytest_execprobe.client import (
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import wire
 
-pytestmark = pytest.mark.usefixtures("kernel")
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests become other users, as root can")
 HELPER = bpf_folder().parent / "pytest_execprobe/helper"

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from environments import Environment, make_environment
 
+pytestmark = pytest.mark.exec_budget(12)
+
 _PROJECT = Path(__file__).parents[2]
 
 SUITE = """

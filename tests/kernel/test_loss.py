@@ -13,7 +13,7 @@ from recording import recording
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
 from pytest_execprobe.client import HelperSettings
 
-pytestmark = pytest.mark.usefixtures("kernel")
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100)]
 
 EXECS = 2000
 

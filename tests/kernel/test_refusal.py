@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from environments import make_environment
 
+pytestmark = pytest.mark.exec_budget(12)
+
 SUITE = """
 import subprocess
 

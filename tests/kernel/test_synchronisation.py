@@ -18,6 +18,8 @@ from programs import Programs
 
 from pytest_execprobe import ExecProbe
 
+pytestmark = pytest.mark.exec_budget(2100)
+
 TIMES = 2000
 
 #: Starts a program, and returns what waits for its end.

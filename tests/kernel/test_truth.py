@@ -22,6 +22,8 @@ from truth import Exec, processes_of, shapes, strace
 
 from pytest_execprobe import ExecLog, ExecProbe, ExecRecord
 
+pytestmark = pytest.mark.exec_budget(2100)
+
 TIMEOUT = 60  # seconds
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 PYTHON_NAME = os.path.basename(sys.executable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("kernel")
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
 
 
 def passes(pytester: pytest.Pytester, source: str, **outcomes: int) -> pytest.RunResult:
