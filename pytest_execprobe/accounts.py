@@ -25,24 +25,32 @@ from .settings import Settings
 
 @dataclass
 class Problem:
-    """What rules found in one window, ready to be raised and shown."""
+    """What rules found, ready to be raised and shown."""
 
     error: RuleBroken | RuleUndecided
     headline: str
-    section: tuple[str, str] | None
+    sections: tuple[tuple[str, str], ...]
 
     @property
     def in_full(self) -> str:
-        """With what is a section where there is a report to hold one."""
-        return "\n".join([str(self.error), *(self.section or ())])
+        """With what are sections where there is a report to hold some."""
+        return "\n".join([str(self.error), *(text for section in self.sections for text in section)])
 
     @classmethod
     def of(cls, found: list[Finding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
+        """What is wrong with one window."""
         text = render.findings(found, evidence, start, where, style)
         headline = text.partition("\n")[0]
         if found[0].holds is None:
-            return cls(RuleUndecided(text), headline, None)
-        return cls(RuleBroken(text), headline, render.section(found, evidence, start, where, style))
+            return cls(RuleUndecided(text), headline, ())
+        section = render.section(found, evidence, start, where, style)
+        return cls(RuleBroken(text), headline, (section,) if section else ())
+
+    def and_also(self, other: Problem) -> Problem:
+        """Both of them, what is certain first."""
+        first, second = (other, self) if isinstance(self.error, RuleUndecided) else (self, other)
+        error = type(first.error)(f"{first.error}\n{second.error}")
+        return Problem(error, first.headline, first.sections + second.sections)
 
 
 class Accounts:

@@ -243,7 +243,8 @@ class Armed:
         for fixture in fixtures:
             end = "set-up" if fixture.phase == "setup" else "end"
             where = f"{end} of {fixture.window.owner and fixture.window.owner.name}"
-            problem = self._judge_window(test, fixture.window, fixture.judge, fixture.phase, where) or problem
+            more = self._judge_window(test, fixture.window, fixture.judge, fixture.phase, where)
+            problem = problem.and_also(more) if problem and more else problem or more
         if problem is not None:
             test.problems[phase] = problem
         return problem
@@ -350,8 +351,8 @@ class Armed:
             report.__dict__[UNDECIDED] = isinstance(problem.error, RuleUndecided)
         else:
             report.sections.append(("execprobe", str(problem.error)))
-        if report.failed and problem.section is not None:
-            report.sections.append(problem.section)
+        if report.failed:
+            report.sections += problem.sections
         return report
 
     def _bring(self, report: pytest.TestReport) -> None:

@@ -129,14 +129,30 @@ def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: st
     lines: list[str] = []
     certain = [finding for finding in found if finding.holds is False]
     for finding in certain:
-        lines.append(f"{printable(finding.headline)} ({where})")
+        lines.append(f"{printable(finding.headline)} ({_place(finding, where)})")
         lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
     if certain:
         return "\n".join(lines)
     finding = found[0]
-    said = undecided(finding.question, evidence, start, where, style).split("\n")
+    place = _place(finding, where)
+    named = _NAMED.get(place, f"the {place}")
+    said = undecided(finding.question, finding.evidence or evidence, start, named, style).split("\n")
     rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
     return "\n".join([said[0], *rules, *said[1:]])
+
+
+# Places that are not simply "the" something.
+_NAMED = {"left behind": "what was left behind", "outside of tests": "what ran outside of tests"}
+
+
+def _place(finding: Finding, where: str) -> str:
+    """Where it was found: ``where``, or all that it is about."""
+    if not finding.phases:
+        return where
+    phases = f"{' and '.join(finding.phases)} phase{'s' if len(finding.phases) > 1 else ''}"
+    if where == "left behind":
+        return f"{phases}, and left behind"
+    return phases if where.endswith(" phase") else f"set-up and end of {where.partition(' of ')[2]}"
 
 
 def section(
@@ -145,6 +161,10 @@ def section(
     """The title and the text of a failing test's section about what ran; None with ``-q``."""
     if style.rows == 0:
         return None
+    whole = next((finding for finding in found if finding.evidence is not None), None)
+    if whole is not None and whole.evidence is not None:
+        evidence, where = whole.evidence, _place(whole, where)
+        start = min([start, *(record.timestamp_ns for record in evidence.records)])
     lost = "an unknown number" if evidence.missing is None else str(evidence.missing)
     ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
     marked = {record for finding in found for record in finding.marked}

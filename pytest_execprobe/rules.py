@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from . import checks
@@ -220,6 +220,9 @@ class Finding:
     marked: tuple[ExecRecord, ...] = ()
     #: What to write if what ran is right.
     advice: str = ""
+    #: Where it is about more than what has just ended: the phases, and what is known of all of them.
+    phases: tuple[Phase, ...] = ()
+    evidence: Evidence | None = None
 
 
 class Judge:
@@ -253,8 +256,12 @@ class Judge:
                 continue
             if decider.kind == "budget":
                 if decider.rules[0] not in self._spent:
-                    so_far = Evidence.merged(seen for seen_in, seen in self._seen if seen_in in decider.phases)
+                    parts = [(seen_in, seen) for seen_in, seen in self._seen if seen_in in decider.phases]
+                    so_far = Evidence.merged(seen for _, seen in parts)
                     broken = _budget(decider.rules[0], so_far)
+                    if len(parts) > 1:
+                        phases = tuple(dict.fromkeys(seen_in for seen_in, _ in parts))
+                        broken = [replace(finding, phases=phases, evidence=so_far) for finding in broken]
                     found += broken
                     self._spent.update(finding.rules[0] for finding in broken)
             elif decider.kind == "allow":
@@ -265,36 +272,23 @@ class Judge:
 
 
 def _budget(rule: Rule, evidence: Evidence) -> list[Finding]:
-    found = []
     evidence = rule.of(evidence)
+    limits: list[tuple[Pattern | None, int]] = [*rule.per_program]
     if rule.at_most is not None:
-        verdict = checks.at_most(evidence, rule.at_most, None)
-        ran = len(evidence.records) + evidence.surely_lost
+        limits.insert(0, (None, rule.at_most))
+    verdicts = [(pattern, n, checks.at_most(evidence, n, pattern)) for pattern, n in limits]
+    # Whatever is exceeded is raised to what ran, and the rest stays as it is.
+    ran = {pattern: n + (verdict.holds is False) * len(verdict.marked) for pattern, n, verdict in verdicts}
+    ran[None] = max(rule.at_most or 0, len(evidence.records) + evidence.surely_lost)
+    programs = {pattern.text: count for pattern, count in ran.items() if pattern is not None}
+    args = [] if rule.at_most is None else [ran[None]]
+    advice = _advised("exec_budget", args, rule, **({"per_program": programs} if programs else {}))
+    found = []
+    for pattern, n, verdict in verdicts:
         if not verdict.holds:
-            found.append(
-                Finding(
-                    verdict.holds,
-                    f"exec budget exceeded: {execs(ran)}, at most {rule.at_most} allowed",
-                    verdict.question,
-                    (rule,),
-                    verdict.marked,
-                    _advised("exec_budget", [ran], rule),
-                )
-            )
-    for pattern, n in rule.per_program:
-        verdict = checks.at_most(evidence, n, pattern)
-        ran = len(verdict.marked) + n
-        if not verdict.holds:
-            found.append(
-                Finding(
-                    verdict.holds,
-                    f"exec budget exceeded: {pattern} ran {times_word(ran)}, at most {n} allowed",
-                    verdict.question,
-                    (rule,),
-                    verdict.marked,
-                    _advised("exec_budget", [], rule, per_program={pattern.text: ran}),
-                )
-            )
+            what = execs(ran[pattern]) if pattern is None else f"{pattern} ran {times_word(ran[pattern])}"
+            headline = f"exec budget exceeded: {what}, at most {n} allowed"
+            found.append(Finding(verdict.holds, headline, verdict.question, (rule,), verdict.marked, advice))
     return found
 
 

@@ -27,7 +27,7 @@ def probe(description: Mapping[str, Any]) -> str:
 
 def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False) -> Breach | None:
     """What is wrong with the budget of the run as a whole. ``filtered``: a lost exec may have been an ignored one."""
-    if limit is None:
+    if limit is None or _is_unchecked(ledger):
         return None
     if ledger.execs - (ledger.lost if filtered else 0) > limit:
         headline = f"session budget exceeded: {execs(ledger.execs)}, at most {limit} allowed"
@@ -73,7 +73,8 @@ def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]
     said = [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
     said += [f"{'not known':<16}{why}" for why in ledger.unknown]
     if settings.session_budget is not None:
-        said.append(f"{'session budget':<16}{execs(ledger.execs)}, at most {settings.session_budget} allowed")
+        ran = "NOT CHECKED" if _is_unchecked(ledger) else execs(ledger.execs)
+        said.append(f"{'session budget':<16}{ran}, at most {settings.session_budget} allowed")
     said += _table("most executed", [(count, program, "") for program, count in programs.items()], rows)
     groups = {
         "most by test": ledger.tests,
@@ -96,6 +97,11 @@ def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> l
     if len(shown) < len(table):
         said.append(f"{'':<16}… {len(table) - len(shown)} more (all with -vv)")
     return said
+
+
+def _is_unchecked(ledger: Ledger) -> bool:
+    """Whether there was no probe at all."""
+    return ledger.recorded == 0 and bool(ledger.not_checked)
 
 
 def _not_checked(ledger: Ledger) -> list[str]:

@@ -378,7 +378,7 @@ def test_it(around):
 """
 
 
-OVER = "exec budget exceeded: {} allowed ({} phase)"
+OVER = "exec budget exceeded: {} allowed ({})"
 ONE_OF_0, TWO_OF_1 = "1 exec, at most 0", "2 execs, at most 1"
 TEARDOWN = {"passed": 1, "errors": 1}  # the test passes, and its end is an error
 
@@ -386,13 +386,21 @@ TEARDOWN = {"passed": 1, "errors": 1}  # the test passes, and its end is an erro
 @pytest.mark.parametrize(
     ("mark", "outcomes", "said"),
     [
-        ("exec_budget(0)", {"failed": 1}, [OVER.format(ONE_OF_0, "call")]),
-        ("exec_budget(0, phases=('setup',))", {"errors": 1}, [OVER.format(ONE_OF_0, "setup")]),
-        ("exec_budget(0, phases=('teardown',))", TEARDOWN, [OVER.format(ONE_OF_0, "teardown")]),
+        ("exec_budget(0)", {"failed": 1}, [OVER.format(ONE_OF_0, "call phase")]),
+        ("exec_budget(0, phases=('setup',))", {"errors": 1}, [OVER.format(ONE_OF_0, "setup phase")]),
+        ("exec_budget(0, phases=('teardown',))", TEARDOWN, [OVER.format(ONE_OF_0, "teardown phase")]),
         # Over several phases together, and once.
-        ("exec_budget(1, phases=('setup', 'call'))", {"failed": 1}, [OVER.format(TWO_OF_1, "call")]),
-        ("exec_budget(1, phases=('setup', 'call', 'teardown'))", {"failed": 1}, [OVER.format(TWO_OF_1, "call")]),
-        ("exec_budget(1, phases=('setup', 'teardown'))", TEARDOWN, [OVER.format(TWO_OF_1, "teardown")]),
+        ("exec_budget(1, phases=('setup', 'call'))", {"failed": 1}, [OVER.format(TWO_OF_1, "setup and call phases")]),
+        (
+            "exec_budget(1, phases=('setup', 'call', 'teardown'))",
+            {"failed": 1},
+            [OVER.format(TWO_OF_1, "setup and call phases")],
+        ),
+        (
+            "exec_budget(1, phases=('setup', 'teardown'))",
+            TEARDOWN,
+            [OVER.format(TWO_OF_1, "setup and teardown phases")],
+        ),
         ("exec_budget(2, phases=('setup', 'call'))", {"passed": 1}, []),
         ("exec_allow('two')", {"passed": 1}, []),
         (
@@ -414,7 +422,9 @@ TEARDOWN = {"passed": 1, "errors": 1}  # the test passes, and its end is an erro
 )
 def test_phases(run: Run, mark: str, outcomes: dict[str, int], said: list[str]) -> None:
     ran = run(PHASES.format(mark=mark), **outcomes)
-    assert re.findall(r"^(\S.* \(\w+ phase\))$", ran.text.partition("== short test summary")[0], flags=re.M) == said
+    assert (
+        re.findall(r"^(\S.* \([\w ]+ phases?\))$", ran.text.partition("== short test summary")[0], flags=re.M) == said
+    )
 
 
 @pytest.mark.parametrize(
@@ -846,7 +856,7 @@ def test_added_by_the_test(run: Run) -> None:
     )
     assert ran.has(
         """
-        exec budget exceeded: 3 execs, at most 2 allowed (call phase)
+        exec budget exceeded: 3 execs, at most 2 allowed (setup and call phases)
           rule  exec_budget(2, phases=('setup', 'call')) on test_it, test_it.py:4
         git must not run, but it ran once (call phase)
           rule  exec_deny('git') on test_it, test_it.py:5
@@ -961,7 +971,7 @@ def test_stray_belongs_to_the_phase_in_which_it_was_begun(run: Run, phase: str, 
 def test_lost_stray_may_have_been_an_ignored_one(run: Run) -> None:
     source = LEAVES.replace('exec_deny("curl")', "exec_budget(1)").format(body="runs('curl', by=shell, lost=True)")
     ran = run(source, passed=2, errors=1)
-    assert ran.has("exec budget exceeded: 2 execs, at most 1 allowed (left behind)")
+    assert ran.has("exec budget exceeded: 2 execs, at most 1 allowed (call phase, and left behind)")
     ran = run(source, "--execprobe-ignore=coverage", passed=2, errors=1)
     assert ran.has("cannot tell whether at most 1 exec ran: 1 exec missing from the log")
 
@@ -990,7 +1000,7 @@ def test_stray_after_the_last_test(run: Run) -> None:
         passed=1,
         errors=1,
     )
-    assert ran.has("exec budget exceeded: 2 execs, at most 1 allowed (left behind)")
+    assert ran.has("exec budget exceeded: 2 execs, at most 1 allowed (call phase, and left behind)")
     assert ran.ret == pytest.ExitCode.TESTS_FAILED
 
 
@@ -1070,11 +1080,26 @@ def test_wider_fixture_is_not_judged_by_the_rules_of_a_test(run: Run) -> None:
     run(SERVER.format(mark="").replace("def test_a", "@pytest.mark.exec_none\ndef test_a"), passed=2)
 
 
+def test_a_test_and_its_fixture_both_break_a_rule(run: Run) -> None:
+    """Both are told, each with what ran in it."""
+    mark = "pytestmark = pytest.mark.exec_none()"
+    source = SERVER.format(mark=mark).replace(
+        "def test_a(", "@pytest.fixture\ndef own(server): runs('ls')\n\ndef test_a(own, "
+    )
+    ran = run(source, "-k", "test_a", errors=2)
+    assert ran.has(
+        "nothing may run, but ls ran (setup phase)\n  rule  exec_none() on the module, test_it.py:4\n"
+        "nothing may run, but server ran (set-up of fixture 'server' (module))"
+    )
+    assert ran.has("== execs: setup phase (1, 0 lost) ==".replace("==", "--"))
+    assert ran.has("-- execs: set-up of fixture 'server' (module) (1, 0 lost) --")
+
+
 def test_budget_of_a_wider_fixture_is_its_own(run: Run) -> None:
     """Its set-up and its end together; and those of a test's phases not with them."""
     mark = "pytestmark = pytest.mark.exec_budget({}, phases=('setup', 'teardown'))"
     ran = run(SERVER.format(mark=mark.format(1)), passed=2, errors=1)
-    assert ran.has("exec budget exceeded: 2 execs, at most 1 allowed (end of fixture 'server' (module))")
+    assert ran.has("exec budget exceeded: 2 execs, at most 1 allowed (set-up and end of fixture 'server' (module))")
     run(SERVER.format(mark=mark.format(2)), passed=2)
 
 

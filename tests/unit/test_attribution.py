@@ -671,7 +671,7 @@ def test_ignored_strays_are_left_out_too(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     owner = story.test("test_b", 200, 210, 290, 300)
     left = branch(120)
-    story.happens(BranchEnded(130, left), ran("git", 220, left), ran("sh", 230, left))
+    story.happens(Ended(130, left.top, left), ran("git", 220, left), ran("sh", 230, left))
     found = story.timeline.evidence(200, 300, owner, ignored=by_name("git"))
     assert [each.program for each in found.strays] == ["sh"]
     assert found.ignored == 0
@@ -775,7 +775,7 @@ def test_news_say_whose_each_is(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 210, 220, 290, 300)
     left, running = branch(120), branch(130)
-    story.happens(BranchEnded(140, left))
+    story.happens(Ended(140, left.top, left))
     story.happens(ran("server", 55), ran("left", 230, left), ran("running", 240, running), ran("hook", 205))
     assert sorted(news(story)) == [
         ("hook", None, None, None),

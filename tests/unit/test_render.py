@@ -479,6 +479,36 @@ def test_section_where_nothing_is_known_of_what_ran() -> None:
     )
 
 
+def test_a_budget_over_several_phases_shows_all_of_them() -> None:
+    git, curl = fetch_and_curl()
+    judge = Judge(deciders([[rule("exec_budget", 1, phases=("setup", "call"))]]))
+    assert judge.judge("setup", evidence(git)) == []
+    given = evidence(curl)
+    found = judge.judge("call", given)
+    assert findings(found, given, curl.timestamp_ns, "call phase", Style()).splitlines()[0] == (
+        "exec budget exceeded: 2 execs, at most 1 allowed (setup and call phases)"
+    )
+    title, below = section(found, given, curl.timestamp_ns, "call phase", Style()) or ("", "")
+    assert title == "execs: setup and call phases (2, 0 lost)"
+    assert [line[:4] for line in below.splitlines()] == ["  # ", "  1 ", "> 2 ", "  if"]
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("call phase", "the setup and call phases"),
+        ("end of fixture 'server' (module)", "the set-up and end of fixture 'server' (module)"),
+        ("left behind", "the setup and call phases, and left behind"),
+    ],
+)
+def test_where_an_undecided_budget_is_about(where: str, place: str) -> None:
+    judge = Judge(deciders([[rule("exec_budget", 1, phases=("setup", "call"))]]))
+    assert judge.judge("setup", evidence(*fetch_and_curl()[:1])) == []
+    given = evidence(unknown="it died")
+    said = findings(judge.judge("call", given), given, 0, where, Style())
+    assert said.splitlines()[-1] == f"  1 exec in {place}, an unknown number lost"
+
+
 def test_finding_that_can_not_be_decided() -> None:
     found = Judge(deciders([[rule("exec_allow", "git"), rule("exec_deny", "wget")]]))
     given = evidence(*fetch_and_curl()[:1], lost=1, unknown="the probe helper was lost: it died")
@@ -490,7 +520,7 @@ def test_finding_that_can_not_be_decided() -> None:
           why   1 exec found the perf buffer full: raise --execprobe-buffer-pages, or give the helper a CPU
           #    +ms    pid  parent  argv
           1   12.4  41207  pytest  /usr/bin/git fetch
-          1 exec in call phase, an unknown number lost
+          1 exec in the call phase, an unknown number lost
         """
     )
 

@@ -662,6 +662,9 @@ def test_against_every_completion(place: int, some_left_out: bool, unknown: bool
         ([budget(1, phases=ALL)], "git sh", "exec_budget(2, phases=('setup', 'call', 'teardown'))"),
         ([budget(1, direct=True)], "git sh", "exec_budget(2, direct=True)"),
         ([budget(per_program={"git": 1})], "git git", "exec_budget(per_program={'git': 2})"),
+        # What is not exceeded stays as it is.
+        ([budget(3, per_program={"git": 1, "sh": 5})], "git git", "exec_budget(3, per_program={'git': 2, 'sh': 5})"),
+        ([budget(1, per_program={"git": 5})], "git git", "exec_budget(2, per_program={'git': 5})"),
         ([allow("git")], "curl git curl sh", "exec_allow('git', 'curl', 'sh')"),
         ([allow(subtree("make"), ["sh", "-c"])], "curl", "exec_allow('subtree:make', 'argv:sh -c', 'curl')"),
         ([allow("git"), allow("gpg")], "curl", "exec_allow('git', 'gpg', 'curl')"),

@@ -739,6 +739,7 @@ def test_whoever_called_before_the_last_client_went_is_let_in(
     helper.stop()
 
 
+@pytest.mark.exec_budget(1)
 def test_helper_whose_first_client_is_gone_before_it_is_ready_serves_the_others(
     probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -779,6 +780,7 @@ def test_client_that_hangs_up_without_reading_its_answer(helper: Helper, probe: 
     assert helper.first.pids() == []
 
 
+@pytest.mark.exec_budget(1)
 def test_client_whose_process_has_ended_is_gone_though_a_child_holds_its_socket(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,17 @@ def test_control_characters_reach_no_terminal(group: str) -> None:
 # ---- the session budget ----
 
 
+def test_session_budget_where_there_is_no_probe() -> None:
+    """It is not checked, and says so. Where some tests were recorded it is undecided."""
+    ledger = Ledger(not_checked={"test_a": "no BCC"})
+    assert summary.session_budget(ledger, 17) is None
+    assert "session budget  NOT CHECKED, at most 17 allowed" in said(ledger, session_budget=17)
+    ledger.recorded = 1
+    breach = summary.session_budget(ledger, 17)
+    assert breach is not None
+    assert breach.undecided
+
+
 def test_session_budget_exceeded() -> None:
     breach = summary.session_budget(run(), 17)
     assert breach is not None
