@@ -99,5 +99,5 @@ def test_where_it_is_not_required_nothing_reads_as_checked(inner: Inner) -> None
     budget = inner.run(
         "-n2", "--execprobe=auto", "--execprobe-session-budget=9", "--execprobe-python=/bin/false", plugins=PLUGINS
     )
-    assert budget.outcomes["session budget"] == ["error"]
-    assert budget.ret == pytest.ExitCode.TESTS_FAILED
+    assert "session budget  NOT CHECKED, at most 9 allowed" in budget.summary()
+    assert "NOT CHECKED     3 tests: " in budget.summary()
