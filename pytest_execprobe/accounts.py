@@ -7,7 +7,7 @@ runs around them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -89,7 +89,13 @@ class Accounts:
         """What counts for the rules of a test: all that no hook objects to."""
         if not self._config.hook.pytest_execprobe_record.get_hookimpls():
             return evidence
-        return evidence.without(lambda record: item.ihook.pytest_execprobe_record(record=record, item=item) is False)
+        try:
+            return evidence.without(
+                lambda record: item.ihook.pytest_execprobe_record(record=record, item=item) is False
+            )
+        except (Exception, pytest.skip.Exception, pytest.fail.Exception) as error:
+            why = f"the hook pytest_execprobe_record has failed: {type(error).__name__}: {error}"
+            return replace(evidence, unknown=(*evidence.unknown, why), filtered=True)
 
     def take_news(self) -> None:
         """Adds up what is new, and judges strays and what runs around tests."""

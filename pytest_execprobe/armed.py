@@ -24,8 +24,8 @@ from .record import Phase, printable
 from .recorder import RecordedWindow, Recorder
 from .render import Style
 from .reporting import NEWS, UNDECIDED, Reporting, as_text, required
-from .rules import Judge, RuleError, deciders
-from .settings import Settings
+from .rules import PHASES, Judge, RuleError, deciders
+from .settings import MARKERS, Settings
 
 _MANY = (list, tuple)
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
@@ -47,8 +47,10 @@ class _Test:
     item: pytest.Item
     thread: int
     judge: Judge
-    marks: int  # how many it had when it began
+    marks: list[pytest.Mark]  # that have been read
+    of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
     fixtures: list[_Fixture] = field(default_factory=list)
+    unchecked: str | None = None  # why it is not, though it should be
     problems: dict[str, Problem] = field(default_factory=dict)
     unexpected: dict[str, None] = field(default_factory=dict)
 
@@ -96,7 +98,11 @@ class Armed:
                     raise pytest.UsageError(required(error)) from None
         if not self._introduced:
             self._introduced = True
-            said = f"no probe ({self._refusal})" if self._refusal else summary.probe(self._recorder.description)
+            said = (
+                f"no probe: {self._refusal.removeprefix('execprobe: ')}"
+                if self._refusal
+                else summary.probe(self._recorder.description)
+            )
             self._accounts.ledger.probe = said
             if self._reporting is not None:
                 self._reporting.ledger.probe = said  # now, for the header
@@ -188,13 +194,13 @@ class Armed:
             self._accounts.forget()
         _keep_undecided(item)
         judge = self._judge(item)
-        self._test = self._last = _Test(item, here, judge, len(item.own_markers))
+        self._test = self._last = _Test(item, here, judge, _marks(item))
         checked = self._settings.whole_run or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
         if checked or uses:
             self._connect()  # a new one, if the last was lost
         if checked and self._refusal is not None and not self._recorder.was_armed:
-            self._accounts.ledger.not_checked[item.nodeid] = self._refusal
+            self._accounts.ledger.not_checked[item.nodeid] = self._test.unchecked = self._refusal
         self._accounts.enter(self._recorder.begin_test(item.nodeid, under_way=under_way), item, judge)
         self._recorder.in_use = uses and self._refusal is None
 
@@ -213,7 +219,9 @@ class Armed:
         try:
             result = yield
         except (KeyboardInterrupt, pytest.exit.Exception):
-            self._recorder.end_phase()
+            problem = self._end_phase(test, phase)
+            if problem is not None:  # there will be no report
+                self._accounts.late(test.item, problem)
             raise
         except BaseException as error:
             problem = self._end_phase(test, phase)
@@ -232,30 +240,40 @@ class Armed:
         if self._refusal is not None and not self._recorder.was_armed:
             return None
         window = self._recorder.windows[phase]
-        if len(test.item.own_markers) != test.marks:  # a fixture, or the test, has added some
-            test.marks = len(test.item.own_markers)
+        marks = _marks(test.item)
+        if marks != test.marks:  # a fixture, or the test, has added some
+            test.marks = marks
             test.judge = self._judge(test.item).instead_of(test.judge)
             if window.owner is not None:  # what it leaves behind is judged by them, too
                 self._accounts.enter(window.owner, test.item, test.judge)
-        if self._config.hook.pytest_execprobe_log.get_hookimpls():
-            test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
         problem = self._judge_window(test, window, test.judge, phase, f"{phase} phase")
+        for earlier in PHASES[: PHASES.index(phase)]:
+            more = self._judge_window(test, window, test.judge, earlier, f"left running until {phase}", phase)
+            problem = problem.and_also(more) if problem and more else problem or more
         for fixture in fixtures:
             end = "set-up" if fixture.phase == "setup" else "end"
             where = f"{end} of {fixture.window.owner and fixture.window.owner.name}"
             more = self._judge_window(test, fixture.window, fixture.judge, fixture.phase, where)
+            test.of_fixtures += [more] if more else []
             problem = problem.and_also(more) if problem and more else problem or more
         if problem is not None:
             test.problems[phase] = problem
+        # Last, so that no hook keeps the rules from being judged.
+        if self._config.hook.pytest_execprobe_log.get_hookimpls():
+            test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
         return problem
 
     def _judge_window(
-        self, test: _Test, window: RecordedWindow, judge: Judge, phase: Phase, where: str
+        self, test: _Test, window: RecordedWindow, judge: Judge, phase: Phase, where: str, during: Phase | None = None
     ) -> Problem | None:
         if not judge.concerns(phase):
             return None
         evidence = self._accounts.counting(test.item, window.evidence())
-        found = judge.judge(phase, evidence)
+        if during is not None:
+            evidence = evidence.begun_in(phase)
+            if not evidence.records and not evidence.lost:
+                return None
+        found = judge.judge(phase, evidence, during)
         if not found:
             return None
         test.unexpected.update(
@@ -307,6 +325,8 @@ class Armed:
 
     def _tell(self, test: _Test) -> None:
         """For JUnit's file, and whatever else shows a test's properties."""
+        if test.unchecked is not None:
+            test.item.user_properties.append(("execprobe_not_checked", test.unchecked))
         if not self._recorder.was_armed or not (self._settings.whole_run or self._recorder.in_use or test.judge.is_any):
             return
         evidence = Evidence.merged(window.evidence() for window in self._recorder.windows.values())
@@ -362,6 +382,10 @@ class Armed:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if str(report.outcome) == "rerun" and self._last is not None:  # the next try finds the fixtures as they are
+            for problem in self._last.of_fixtures:
+                self._accounts.late(self._last.item, problem)
+            self._last.of_fixtures.clear()
         if not self._recorder.forked:
             self._accounts.ledger.take(report.__dict__.pop(NEWS, {}))  # a forked child's
             self._bring(report)
@@ -400,6 +424,10 @@ class Armed:
 
     def pytest_unconfigure(self) -> None:
         self._recorder.close()
+
+
+def _marks(item: pytest.Item) -> list[pytest.Mark]:
+    return [mark for mark in item.iter_markers() if mark.name in MARKERS]
 
 
 def _fixture_name(fixturedef: pytest.FixtureDef[Any]) -> str:

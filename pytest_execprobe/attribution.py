@@ -64,6 +64,7 @@ class Lost:
 
     timestamp_ns: int
     direct: bool
+    begun_in: Phase | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,15 @@ class Evidence:
             attempts=own(self.attempts),
             strays=own(self.strays),
             lost=tuple(lost for lost in self.lost if lost.direct),
+        )
+
+    def begun_in(self, phase: Phase) -> Evidence:
+        """What is known to be the work of branches that were begun in a phase."""
+        return replace(
+            self,
+            records=tuple(record for record in self.records if record._begun_in == phase),
+            lost=tuple(lost for lost in self.lost if lost.begun_in == phase),
+            unknown=(),
         )
 
     def without(self, dropped: Callable[[ExecRecord], bool]) -> Evidence:
@@ -168,6 +178,8 @@ class Timeline:
     _exits: dict[Image, Ended] = field(default_factory=dict)  # of execs that have no place yet
     _late: Gap | None = None  # execs that the last synchronisation did not see the end of
     _news: list[Entry] = field(default_factory=list)  # not yet taken
+    _settled: list[Exec] = field(default_factory=list)  # all that was before them is here, but not their span
+    _awaited: int | None = None  # when that begins
     _held: list[Exec] = field(default_factory=list)  # came with a batch that does not vouch for what was before them
 
     # ---- spans ----
@@ -240,6 +252,22 @@ class Timeline:
             elif event.entered <= promised:  # no window of that time may have been called complete
                 why = "an exec was told of later than the kernel's counts allow: please report this"
                 self.gaps.append(Gap(event.entered, until, why))
+            self._settled.append(event)
+        self._assign_settled()
+
+    def wait_for_span(self, since: int) -> None:
+        """A span is to be opened that begins at ``since``, but not yet: what is entered from then on waits for it."""
+        self._awaited = since
+
+    def stop_waiting(self) -> None:
+        self._awaited = None
+        self._assign_settled()
+
+    def _assign_settled(self) -> None:
+        awaited = self._awaited
+        ready = [event for event in self._settled if awaited is None or event.entered < awaited]
+        self._settled = [event for event in self._settled if awaited is not None and event.entered >= awaited]
+        for event in sorted(ready, key=lambda event: event.at):
             self._add(event)
 
     def _add(self, event: Exec) -> None:
@@ -313,6 +341,7 @@ class Timeline:
             call_site=None,
             _previous=previous,
             _direct=event.branch.top == event.pid,
+            _begun_in=begun_in.phase if begun_in else None,
             _shared=begun_in is not None and begun_in.owner is not owner,
             _lineage_lost=parent_lost or previous_lost,
             _identity=(event.pid, event.at),
@@ -349,6 +378,8 @@ class Timeline:
         Those that are ``hidden`` are left out, and those that are ``ignored`` are counted besides.
         """
         ignored_ones = 0
+        if self._awaited is not None and end > self._awaited:  # somebody looks in between
+            self.stop_waiting()
         records: list[ExecRecord] = []
         attempts: list[ExecRecord] = []
         strays: list[ExecRecord] = []
@@ -371,7 +402,8 @@ class Timeline:
                 continue
             elif record is None:
                 if event.error is None:
-                    lost.append(Lost(event.entered, event.branch.top == event.pid))
+                    begun_in = entry.begun_in.phase if entry.begun_in else None
+                    lost.append(Lost(event.entered, event.branch.top == event.pid, begun_in))
                 else:
                     lost_attempts += 1
             else:
@@ -402,5 +434,6 @@ class Timeline:
         self._exits.clear()
         self.gaps.clear()
         self._held.clear()
+        self._settled.clear()
         self._news.clear()
         self._late = None

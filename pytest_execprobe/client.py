@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import getpid  # as it is now: tests patch os.getpid()
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def _connect(place: str, enter: _Enter, timeout: float) -> HelperSource:
         sock = _connection(place, timeout)
     except OSError as error:
         raise _Nobody(f"nobody could be reached there ({error.strerror or error})") from error
-    source = HelperSource(sock, os.getpid(), place)
+    source = HelperSource(sock, getpid(), place)
     try:
         enter(source, timeout)
     except _Gone as error:
@@ -293,7 +294,7 @@ def _start_with(python: str, prefix: list[str], bpf: Path, settings: HelperSetti
             raise _not_started(process, prefix, said)
     finally:
         os.close(words)
-    source = HelperSource(sock, os.getpid())
+    source = HelperSource(sock, getpid())
     try:
         enter(source, _START_TIMEOUT)
     except SourceLost as error:
@@ -426,7 +427,7 @@ class HelperSource:
         self.close()
         place = self._place or "\0" + str(self.description.get("address"))
         try:
-            source = HelperSource(_connection(place, timeout), os.getpid(), place)
+            source = HelperSource(_connection(place, timeout), getpid(), place)
             try:
                 source.register(fresh=fresh, timeout=timeout, child=True)
             except BaseException:

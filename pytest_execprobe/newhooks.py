@@ -27,7 +27,7 @@ def pytest_execprobe_record(record: ExecRecord, item: pytest.Item) -> bool | Non
 @pytest.hookspec
 def pytest_execprobe_log(item: pytest.Item, phase: Phase, log: ExecLog) -> None:
     """Called after each phase of each test, in a run that probes: one with an audit or a rule, or in which a test uses
-    the fixture. Before a phase's rules are judged, and also if the phase has failed.
+    the fixture. After the phase's rules were judged, and also if the phase has failed.
 
     :param item: the test.
     :param phase: ``"setup"``, ``"call"`` or ``"teardown"``.

@@ -147,11 +147,34 @@ def _from_string(text: str) -> Pattern:
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
         return _argv([words[0], *(ANY if word == "*" else word for word in words[1:])], text)
+    # Slips that would match nothing, for ever. Who means such a name writes it as a list.
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+        raise ValueError(
+            f"{text} is in quotation marks: leave them out, or write {[text]!r} for a program of that name"
+        )
+    if text.startswith("~"):
+        raise ValueError(
+            f"{text!r} begins with ~, which is not expanded: write the path as it is, or '*/{text.rpartition('/')[2]}'"
+        )
+    if text.endswith("/"):
+        raise ValueError(f"{text!r} is a folder: write {text + '*'!r} for all that is in it")
     if "/" in text:
         return _path(text)
+    if colon and kind.isidentifier() and kind != "memfd":
+        raise ValueError(
+            f"{text!r} begins with an unknown form: there are re:, argv: and subtree:. For a program of that name write"
+            f" {[text]!r}"
+        )
+    if "," in text:
+        raise ValueError(
+            f"{text!r} has a comma: write each pattern by itself, or {[text]!r} for a program of that name"
+        )
     if " " in text.strip() or text != text.strip():
         words = text.split()
-        raise ValueError(f"{text!r} is no program's name: for arguments write 'argv:{' '.join(words)}' or {words!r}")
+        raise ValueError(
+            f"{text!r} is no program's name: for arguments write 'argv:{' '.join(words)}' or {words!r}; several"
+            " patterns are written one by one, in ini files each on its own line"
+        )
     return _name(text)
 
 

@@ -34,8 +34,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for signature in MARKERS.values():
-        config.addinivalue_line("markers", f"{signature}: see pytest-execprobe's docs/reference.md")
+    for signature, meaning in MARKERS.values():
+        config.addinivalue_line("markers", f"{signature}: {meaning}")
     config.stash[SETTINGS] = read_settings(config)
 
 

@@ -66,6 +66,8 @@ class ExecRecord:
     _direct: bool = field(default=False)
     #: Whether it counts for another test or fixture than began its branch.
     _shared: bool = field(default=False)
+    #: The phase in which its branch was begun.
+    _begun_in: Phase | None = field(default=None)
     #: Whether a lost record hides what is above this one.
     _lineage_lost: bool = field(default=False)
     _identity: tuple[int, int] = field(default=(0, 0))

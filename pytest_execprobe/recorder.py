@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from os import getpid  # as it is now: tests patch os.getpid()
 from typing import Any, Protocol
 
 from . import clock
@@ -17,7 +18,7 @@ from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
 from .errors import SourceLost
 from .events import Batch, Source
-from .patterns import Pattern, any_match
+from .patterns import Pattern, Side, any_match
 from .record import ExecRecord, Phase
 from .render import Style
 
@@ -57,7 +58,7 @@ class Recorder:
         self.style = style
         self._timeout = timeout
         self._ignore = ignore
-        self._pid = os.getpid()
+        self._pid = getpid()
         #: From when on everything is recorded, ns; 0 before there was a source.
         self.since = 0
         self._source: ProcessSource | None = None
@@ -80,7 +81,7 @@ class Recorder:
     def ensure(self) -> None:
         """Connects, at first and after the source was lost. Raises ProbeUnavailable."""
         with self._lock:
-            if self._source is not None and self._source.pid != os.getpid():
+            if self._source is not None and self._source.pid != getpid():
                 self._adopt_child()
             if self._source is not None:
                 return
@@ -115,7 +116,7 @@ class Recorder:
     def sync(self) -> None:
         """Takes in everything up to now. What goes wrong becomes a gap, never an exception."""
         with self._lock:
-            if self._source is not None and self._source.pid != os.getpid():
+            if self._source is not None and self._source.pid != getpid():
                 self._adopt_child()
             if self._source is None:
                 return
@@ -164,7 +165,7 @@ class Recorder:
     @property
     def forked(self) -> bool:
         """Whether this process is a fork of the one that made the recorder."""
-        return os.getpid() != self._pid
+        return getpid() != self._pid
 
     # ---- forked children ----
 
@@ -203,7 +204,9 @@ class Recorder:
         """Phases follow each other without a gap, so that an exec between two of them belongs to the second."""
         assert self._test is not None
         start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
-        self._phase = self._timeline.open(self._test, phase, start)
+        with self._lock:
+            self._phase = self._timeline.open(self._test, phase, start)
+            self._timeline.stop_waiting()
         self.windows[phase] = RecordedWindow(self, self._test, start, f"the {phase} phase")
 
     def skip_to_call(self) -> None:
@@ -217,7 +220,13 @@ class Recorder:
         assert self._phase is not None
         assert self._phase.phase is not None
         end = clock.monotonic_ns()
-        self._timeline.close(self._phase, end)
+        with self._lock:
+            self._timeline.close(self._phase, end)
+            if self._phase.phase == "teardown":  # now: what is entered from here on is a stray, whenever it is read
+                assert self._test is not None
+                self._test.ended = end
+            else:
+                self._timeline.wait_for_span(end)  # the next phase's
         window = self.windows[self._phase.phase]
         window.end = end
         if self.in_use:
@@ -225,8 +234,9 @@ class Recorder:
 
     def end_test(self) -> None:
         assert self._test is not None
-        self._test.ended = self._phase.end if self._phase else clock.monotonic_ns()
+        self._test.ended = self._test.ended or (self._phase and self._phase.end) or clock.monotonic_ns()
         self._test = None
+        self._timeline.stop_waiting()
         self.sync()  # so that what this test ran does not pile up in the helper
 
     def open_span(self, name: str, phase: Phase | None, *, is_test: bool = False) -> Span:
@@ -258,7 +268,7 @@ class Recorder:
             return self._timeline.unknown(self.since, clock.monotonic_ns())
 
     def is_ignored(self, record: ExecRecord) -> bool:
-        return any_match(self._ignore, record) is True
+        return any_match(self._ignore, record, Side.ALLOW) is True
 
     # ---- windows ----
 

@@ -135,14 +135,14 @@ def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: st
         return "\n".join(lines)
     finding = found[0]
     place = _place(finding, where)
-    named = _NAMED.get(place, f"the {place}")
+    named = f"what was {place}" if place.startswith("left ") else _NAMED.get(place, f"the {place}")
     said = undecided(finding.question, finding.evidence or evidence, start, named, style).split("\n")
     rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
     return "\n".join([said[0], *rules, *said[1:]])
 
 
 # Places that are not simply "the" something.
-_NAMED = {"left behind": "what was left behind", "outside of tests": "what ran outside of tests"}
+_NAMED = {"outside of tests": "what ran outside of tests"}
 
 
 def _place(finding: Finding, where: str) -> str:
@@ -150,8 +150,8 @@ def _place(finding: Finding, where: str) -> str:
     if not finding.phases:
         return where
     phases = f"{' and '.join(finding.phases)} phase{'s' if len(finding.phases) > 1 else ''}"
-    if where == "left behind":
-        return f"{phases}, and left behind"
+    if where.startswith("left "):
+        return f"{phases}, and {where}"
     return phases if where.endswith(" phase") else f"set-up and end of {where.partition(' of ')[2]}"
 
 

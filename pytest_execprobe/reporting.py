@@ -42,7 +42,7 @@ class Reporting:
         except ProbeUnavailable as error:
             if self._settings.mode == "require":
                 raise pytest.UsageError(required(error)) from None
-            self.ledger.probe = f"no probe ({error})"
+            self.ledger.probe = f"no probe: {str(error).removeprefix('execprobe: ')}"
         else:
             self.ledger.probe = summary.probe(self._held.description)
 
@@ -90,7 +90,8 @@ class Reporting:
             why = f"worker {worker} ended before it had told all that it recorded"
             if self._settings.whole_run or worker in self._judging:
                 self.ledger.unknown[why] = None
-            if worker in self._judging:
+            denying = any(rule.kind == "deny" for rule in (*self._settings.command_line, *self._settings.ini))
+            if worker in self._judging or denying:
                 self.ledger.breaches.append(Breach.of_the_rest([why]))
         budget = summary.session_budget(
             self.ledger, self._settings.session_budget, filtered=bool(self._settings.ignore)

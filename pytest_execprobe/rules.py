@@ -67,7 +67,7 @@ def make_rule(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: 
         inspect.signature(make).bind(text, where, *args, **kwargs)  # its messages count no arguments that are ours
         return make(text, where, *args, **kwargs)
     except (TypeError, ValueError) as error:
-        raise RuleError(f"{text}: {error}. It is written {MARKERS[name]}") from None
+        raise RuleError(f"{text}: {error}. It is written {MARKERS[name][0]}") from None
 
 
 def written(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
@@ -84,7 +84,7 @@ def _make_budget(
     phases: Iterable[Phase] = _CALL,
     direct: bool = False,
 ) -> Rule:
-    if at_most is None and per_program is None:
+    if at_most is None and not per_program:
         raise ValueError("a budget is a number, or numbers for programs")
     return Rule(
         "budget",
@@ -225,12 +225,24 @@ class Finding:
     evidence: Evidence | None = None
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a judge was shown."""
+
+    phase: Phase
+    evidence: Evidence
+    during: Phase | None
+
+    def concerns(self, decider: Decider) -> bool:
+        return self.phase in decider.phases and self.during not in decider.phases
+
+
 class Judge:
     """Applies the rules of one test, or fixture, to its phases as they end. Each breach is found once."""
 
     def __init__(self, deciders: Sequence[Decider]) -> None:
         self._deciders = deciders
-        self._seen: list[tuple[Phase, Evidence]] = []
+        self._seen: list[_Seen] = []
         self._spent: set[Rule] = set()  # budgets that were found broken
 
     @property
@@ -247,20 +259,25 @@ class Judge:
         """Whether a rule decides in a phase, so that what ran in it must be known."""
         return any(phase in decider.phases for decider in self._deciders)
 
-    def judge(self, phase: Phase, evidence: Evidence) -> list[Finding]:
-        """What is wrong with (more of) a phase, certain breaches first."""
-        self._seen.append((phase, evidence))
+    def judge(self, phase: Phase, evidence: Evidence, during: Phase | None = None) -> list[Finding]:
+        """What is wrong with (more of) a phase, certain breaches first.
+
+        With ``during`` it is about what the phase has left running, and what that ran in a later phase. Rules that
+        speak of that one are shown it there.
+        """
+        news = _Seen(phase, evidence, during)
+        self._seen.append(news)
         found: list[Finding] = []
         for decider in self._deciders:
-            if phase not in decider.phases:
+            if not news.concerns(decider):
                 continue
             if decider.kind == "budget":
                 if decider.rules[0] not in self._spent:
-                    parts = [(seen_in, seen) for seen_in, seen in self._seen if seen_in in decider.phases]
-                    so_far = Evidence.merged(seen for _, seen in parts)
+                    parts = [seen for seen in self._seen if seen.concerns(decider)]
+                    so_far = Evidence.merged(seen.evidence for seen in parts)
                     broken = _budget(decider.rules[0], so_far)
                     if len(parts) > 1:
-                        phases = tuple(dict.fromkeys(seen_in for seen_in, _ in parts))
+                        phases = tuple(dict.fromkeys(seen.phase for seen in parts))
                         broken = [replace(finding, phases=phases, evidence=so_far) for finding in broken]
                     found += broken
                     self._spent.update(finding.rules[0] for finding in broken)

@@ -14,12 +14,24 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "require", "off"]
 
-#: The markers, each with its signature as the docs have it.
+#: The markers: how each is written, and what it means.
 MARKERS = {
-    "exec_budget": "exec_budget(at_most=None, *, per_program=None, phases=('call',), direct=False)",
-    "exec_allow": "exec_allow(*patterns, phases=('call',), direct=False)",
-    "exec_none": "exec_none(*, phases=('setup', 'call', 'teardown'), direct=False)",
-    "exec_deny": "exec_deny(*patterns, inherit=True, phases=('setup', 'call', 'teardown'), direct=False)",
+    "exec_budget": (
+        "exec_budget(at_most=None, *, per_program=None, phases=('call',), direct=False)",
+        "at most so many execs; per_program={'git': 2} limits programs",
+    ),
+    "exec_allow": (
+        "exec_allow(*patterns, phases=('call',), direct=False)",
+        "no program may run but these",
+    ),
+    "exec_none": (
+        "exec_none(*, phases=('setup', 'call', 'teardown'), direct=False)",
+        "no program may run",
+    ),
+    "exec_deny": (
+        "exec_deny(*patterns, inherit=True, phases=('setup', 'call', 'teardown'), direct=False)",
+        "none of these programs may run; inherit=False drops what wider levels deny",
+    ),
 }
 
 _MODES = ("auto", "require", "off")
@@ -47,7 +59,7 @@ class _Option:
 _OPTIONS = (
     _Option("", "|".join(_MODES), "where probing is impossible: skip what needs it, stop the run, or never probe"),
     _Option("audit", None, "record every test and the collection, and sum up what ran"),
-    _Option("allow", "PATTERN", "no test may run anything but these", repeatable=True),
+    _Option("allow", "PATTERN", "no test may run anything but these in its call", repeatable=True),
     _Option("deny", "PATTERN", "none of these may run, in tests or around them", repeatable=True),
     _Option("budget", "N", "at most so many execs in each test's call"),
     _Option("session-budget", "N", "at most so many execs in the whole run"),

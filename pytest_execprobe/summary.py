@@ -70,7 +70,11 @@ def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]
     programs = ledger.programs
     missing = ledger.missing
     lost = "an unknown number" if missing is None else str(missing)
-    said = [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
+    said = (
+        []
+        if _is_unchecked(ledger)
+        else [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
+    )
     said += [f"{'not known':<16}{why}" for why in ledger.unknown]
     if settings.session_budget is not None:
         ran = "NOT CHECKED" if _is_unchecked(ledger) else execs(ledger.execs)

@@ -164,6 +164,8 @@ class FakeSource:
         self.child: FakeSource | str | None = None
         #: Whether what a forked child had started already was to be adopted, None before one asks.
         self.childs_were_adopted: bool | None = None
+        #: Done the next time that everything is asked for, before it is answered: what goes on meanwhile.
+        self.meanwhile: Callable[[], object] | None = None
         self.under_way = 0
         self.unplaced = 0
         self._new: list[Event] = []
@@ -210,6 +212,9 @@ class FakeSource:
 
     def sync(self, timeout: float) -> Batch:  # noqa: ARG002
         self.syncs += 1
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         return self._batch(tick())
 
     def wait(self, timeout: float) -> Batch:  # noqa: ARG002

@@ -35,5 +35,6 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     monkeypatch.setattr(pytest_execprobe.armed, "start_helper", stage.start)
     module.runs = lambda *args, **kwargs: stage.sources[-1].runs(*args, **kwargs)
     module.breaks = lambda why: setattr(stage.sources[-1], "broken", why)
+    module.meanwhile = lambda what: setattr(stage.sources[-1], "meanwhile", what)
     module.ends = lambda top: stage.sources[-1].ends(top)
     return stage

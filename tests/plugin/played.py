@@ -7,4 +7,5 @@ from typing import Any
 
 runs: Callable[..., Any]
 breaks: Callable[[str], None]
+meanwhile: Callable[[Callable[[], Any]], None]
 ends: Callable[[Any], None]

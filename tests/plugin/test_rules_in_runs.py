@@ -472,7 +472,7 @@ def test_wrong_marker_is_an_error_of_the_collection(run: Run, played: Played) ->
             [
                 "== ERRORS ==",
                 "__ ERROR collecting test_it.py __",
-                *(f"{reason} It is written {MARKERS[name]}" for reason, name in wrong),
+                *(f"{reason} It is written {MARKERS[name][0]}" for reason, name in wrong),
                 "== short test summary info ==",
             ]
         )
@@ -1470,9 +1470,16 @@ def test_auto(run: Run, played: Played) -> None:
     ran = run(MIXED, "-rs", passed=2, skipped=1)
     assert ran.has("== execprobe ==\nNOT CHECKED     1 test: execprobe: no BCC. Install it\n")
     assert re.search(r"^SKIPPED .*execprobe: no BCC. Install it$", ran.text, flags=re.M)
-    assert ran.has(f"collected 3 items\nexecprobe: no probe ({REFUSAL})")
+    assert ran.has(f"collected 3 items\nexecprobe: no probe: {REFUSAL.removeprefix('execprobe: ')}")
     assert ran.ret == pytest.ExitCode.OK
     assert len(played.settings) == 1
+
+
+def test_junit_says_what_was_not_checked(run: Run, pytester: pytest.Pytester, played: Played) -> None:
+    played.refusal = "execprobe: no BCC. Install it"
+    run("import pytest\n@pytest.mark.exec_none()\ndef test_it(): pass", "--junit-xml=junit.xml", passed=1)
+    written = (pytester.path / "junit.xml").read_text()
+    assert '<property name="execprobe_not_checked" value="execprobe: no BCC. Install it"' in written
 
 
 @pytest.mark.parametrize("option", ["--execprobe-audit", "--execprobe-deny=curl"])
@@ -1611,3 +1618,139 @@ def test_junit_has_what_was_found_at_the_end(run: Run, pytester: pytest.Pytester
 def test_junit_with_an_audit_has_every_test(run: Run, pytester: pytest.Pytester) -> None:
     run("def test_it(): runs('git')", "--execprobe-audit", "--junit-xml=junit.xml", passed=1)
     assert properties(pytester)["test_it"] == {"execprobe_execs": "1", "execprobe_lost": "0"}
+
+
+# ---- what is told when a phase is over ----
+
+MEANWHILE = """
+import pytest
+from played import runs, ends, meanwhile
+
+@pytest.mark.{mark}
+def test_it():
+    shell = runs("sh")
+    ends(shell)
+    meanwhile(lambda: runs("ls", by=shell))  # the call is over then, and the teardown has not begun
+
+def test_next(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ("exec_deny('ls')", "ls must not run, but it ran once (teardown phase)"),
+        # It was begun in the call, so the call's rules speak of it wherever it runs.
+        ("exec_deny('ls', phases=('call',))", "ls must not run, but it ran once (left running until teardown)"),
+        ("exec_allow('sh')", "unexpected program: ls ran, and only sh may (left running until teardown)"),
+        (
+            "exec_budget(1)",
+            "exec budget exceeded: 2 execs, at most 1 allowed (call phase, and left running until teardown)",
+        ),
+    ],
+)
+def test_exec_between_two_phases_escapes_nobody(run: Run, mark: str, said: str) -> None:
+    ran = run(MEANWHILE.format(mark=mark), passed=2, errors=1)
+    assert ran.text.partition("== short test summary")[0].count(said) == 1
+
+
+@pytest.mark.parametrize("mark", ["exec_deny('ls', phases=('setup',))", "exec_allow('sh', 'ls')", "exec_budget(2)"])
+def test_exec_between_two_phases_breaks_no_other_rule(run: Run, mark: str) -> None:
+    run(MEANWHILE.format(mark=mark), passed=2)
+
+
+def test_exec_after_the_last_phase_is_a_stray(run: Run) -> None:
+    """Even if it is told of while that phase is being judged."""
+    source = """
+    import pytest
+    from played import runs, ends, meanwhile
+
+    @pytest.fixture
+    def last():
+        yield
+        shell = runs("sh")
+        ends(shell)
+        meanwhile(lambda: runs("ls", by=shell))
+
+    @pytest.mark.exec_deny("ls")
+    def test_it(last): pass
+    """
+    ran = run(source, passed=1, errors=1)
+    assert ran.has("ls must not run, but it ran once (left behind)")
+
+
+@pytest.mark.parametrize("end", ["pytest.exit('enough', returncode=0)", "raise KeyboardInterrupt"])
+def test_breach_of_a_test_that_ends_the_run_is_told(pytester: pytest.Pytester, played: Played, end: str) -> None:
+    assert played.refusal is None
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+        from played import runs
+
+        @pytest.mark.exec_none()
+        def test_it():
+            runs("curl")
+            {end}
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert result.ret != pytest.ExitCode.OK
+    assert "nothing may run, but curl ran (call phase)" in result.stdout.str()
+
+
+def test_mark_added_by_a_wider_fixture(run: Run) -> None:
+    source = """
+    import pytest
+    from played import runs
+
+    @pytest.fixture(scope="module", autouse=True)
+    def rule(request):
+        request.node.add_marker(pytest.mark.exec_deny("curl"))
+
+    @pytest.mark.exec_budget(1)
+    def test_first(): runs("curl")
+
+    def test_second(): runs("curl")
+    """
+    run(source, failed=2)
+
+
+@pytest.mark.parametrize("raised", ["ValueError('no')", "pytest.skip.Exception('no')"])
+def test_record_hook_that_fails_leaves_the_rule_undecided(run: Run, pytester: pytest.Pytester, raised: str) -> None:
+    pytester.makeconftest(f"import pytest\ndef pytest_execprobe_record(record, item): raise {raised}")
+    source = """
+    import pytest
+    from played import runs
+
+    @pytest.mark.xfail
+    @pytest.mark.exec_deny("curl")
+    def test_it(): runs("git")
+    """
+    ran = run(source, errors=1)
+    assert "why   the hook pytest_execprobe_record has failed: " in ran.text
+
+
+def test_patched_getpid_is_no_fork(run: Run) -> None:
+    source = """
+    import os, pytest
+    from played import runs
+
+    @pytest.mark.exec_budget(1)
+    def test_it(monkeypatch):
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        runs("git")
+    """
+    run(source, passed=1)
+
+
+def test_ignored_is_what_is_so_by_its_own_file(run: Run) -> None:
+    """As with allow: ignoring an interpreter ignores no script, and a link in an ignored folder nothing."""
+    source = """
+    import pytest
+    from played import runs
+
+    @pytest.mark.exec_none()
+    def test_it(): runs("git")
+    """
+    run(source, "--execprobe-ignore=/usr/bin/git", passed=1)
+    run(source, "--execprobe-ignore=/opt/git", failed=1)

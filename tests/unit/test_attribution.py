@@ -480,7 +480,9 @@ def test_lost_exec_is_missing_from_exactly_its_window(story: Story, entered: int
     story.happens(ran("git", entered, lost=True), ran("gpg", 150))
     missing = [story.evidence(*span, "test_a").missing for span in ((100, 110), (110, 190), (190, 200))]
     assert missing == [int(index == window) for index in range(3)]
-    assert story.evidence(*((100, 110), (110, 190), (190, 200))[window], "test_a").lost == (Lost(entered, True),)
+    assert story.evidence(*((100, 110), (110, 190), (190, 200))[window], "test_a").lost == (
+        Lost(entered, True, ("setup", "call", "teardown")[window]),
+    )
 
 
 def test_lost_exec_is_its_branchs(story: Story) -> None:
@@ -510,7 +512,7 @@ def test_direct_is_what_the_tests_own_process_spawned(story: Story) -> None:
     assert found.missing == 2
     direct = found.only_direct()
     assert [success.program for success in direct.records] == ["sh"]
-    assert direct.lost == (Lost(130, True),)
+    assert direct.lost == (Lost(130, True, "call"),)
 
 
 def test_direct_keeps_what_is_not_known() -> None:

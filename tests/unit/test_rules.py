@@ -128,7 +128,7 @@ def test_wrong_argument_is_named_and_the_right_ones_are_told(
     begin, _, rest = message.partition(f": {reason}")
     assert rest, message
     assert begin.startswith(f"{name}(")
-    assert message.endswith(f". It is written {MARKERS[name]}")
+    assert message.endswith(f". It is written {MARKERS[name][0]}")
     assert "_make" not in message
 
 
