@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -80,7 +82,15 @@ def is_helper(argv: tuple[str, ...] | None) -> bool:
 
 def start_helper(settings: HelperSettings) -> HelperSource:
     """A helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
-    return _reach(settings, lambda source, timeout: source.register(fresh=False, timeout=timeout))
+    childless = _is_childless()  # before the helper's launcher is a child
+    return _reach(settings, lambda source, timeout: source.register(fresh=False, childless=childless, timeout=timeout))
+
+
+def _is_childless() -> bool:
+    """Whether no child of this process has ever ended, nor will while nobody looks: so it has left no orphans."""
+    forgotten = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN  # then the kernel does not count them
+    alone = len(os.listdir("/proc/self/task")) == 1
+    return alone and not forgotten and resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt == 0
 
 
 def hold_helper(settings: HelperSettings) -> HelperSource:
@@ -395,9 +405,9 @@ class HelperSource:
         refused = fields.get("attempts_refused")
         self.attempts_refused = None if refused is None else str(refused)
 
-    def register(self, *, fresh: bool, timeout: float, child: bool = False) -> None:
+    def register(self, *, fresh: bool, timeout: float, child: bool = False, childless: bool = False) -> None:
         """Makes this process a root. ``fresh``: it has just been forked and has no descendants to adopt. ``child``: it
-        was forked by a root, and is not what the helper is there for.
+        was forked by a root, and is not what the helper is there for. ``childless``: none of its children has ended.
 
         Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
         """
@@ -408,7 +418,7 @@ class HelperSource:
         if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
             raise SourceLost("it gave no name to take on")
         _take_name_for_a_moment(name)
-        armed = self._ask(wire.ARM, {"fresh": fresh}, deadline)
+        armed = self._ask(wire.ARM, {"fresh": fresh, "childless": childless}, deadline)
         after = clock.monotonic_ns()
         try:
             self.root = int(wire.number(armed, "root", 1, 1 << 63))

@@ -8,10 +8,13 @@ from typing import Callable, Dict, List, NamedTuple, Set, Tuple
 _ADOPTION_ROUNDS = 50
 
 
-def adopt_descendants(adopt: Callable[[int, int, int], bool], root: int, pid: int, kernel_pid: int) -> int:
+def adopt_descendants(
+    adopt: Callable[[int, int, int], bool], root: int, pid: int, kernel_pid: int, childless: bool
+) -> int:
     """Puts what a process had already started into its tree; how many there are, or may be, that could not be.
 
-    Looked for again until nothing new is found: a process that is being adopted may fork meanwhile.
+    Looked for again until nothing new is found: a process that is being adopted may fork meanwhile. ``childless``: no
+    child of it has ended, so that unless one is there it has left no orphans.
     """
     adopted: Set[int] = {pid}
     failed: Set[int] = set()
@@ -19,7 +22,8 @@ def adopt_descendants(adopt: Callable[[int, int, int], bool], root: int, pid: in
         table = _processes()
         found = [item for item in _descendants(table, pid) if item[0] not in adopted]
         if not found:
-            return len(failed) + len(_orphans(table, pid, adopted))
+            orphans = [] if childless and adopted == {pid} else _orphans(table, pid, adopted)
+            return len(failed) + len(orphans)
         for child, top in found:
             adopted.add(child)
             # In another pid namespace than the kernel's first, the numbers in /proc are not the kernel's.

@@ -234,7 +234,8 @@ class Server:
         if frame.type == wire.CLAIM:
             self._claim(client, frame.request, child=fields.get("child") is True)
         elif frame.type == wire.ARM:
-            self._arm(client, frame.request, fresh=fields.get("fresh") is True)
+            fresh, childless = fields.get("fresh") is True, fields.get("childless") is True
+            self._arm(client, frame.request, fresh, childless)
         elif not client.armed:
             self._send(client, wire.frame(wire.ERROR, frame.request, {"reason": "there is no root yet"}))
         else:
@@ -260,7 +261,7 @@ class Server:
         else:
             self._send(client, wire.frame(wire.ERROR, request, {"reason": "too many processes register at once"}))
 
-    def _arm(self, client: _Client, request: int, fresh: bool) -> None:
+    def _arm(self, client: _Client, request: int, fresh: bool, childless: bool) -> None:
         claimed = self._probe.claimed(client.root) if client.root else None
         self._probe.withdraw(client.name)
         if claimed is None or claimed[2]:
@@ -274,7 +275,9 @@ class Server:
             return
         armed_at, pid, _ = claimed
         client.armed = True
-        unadopted = 0 if fresh else adopt_descendants(self._probe.adopt, client.root, client.pid, pid)
+        unadopted = 0
+        if not fresh:
+            unadopted = adopt_descendants(self._probe.adopt, client.root, client.pid, pid, childless)
         self._send(
             client,
             wire.frame(

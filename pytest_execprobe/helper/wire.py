@@ -22,7 +22,7 @@ MAX_REPLY = 1 << 20
 # From client to helper. Each is answered by one frame of the same request number (SYNC and WAIT: by any number of
 # EVENTS and then SYNCED), or by ERROR.
 CLAIM = 1  # {"child": bool}               -> CLAIMED: become a root, first step. A child was forked by another root
-ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step
+ARM = 2  # {"fresh", "childless": bool}    -> ARMED: the name was taken on, second step
 SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
 WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
 

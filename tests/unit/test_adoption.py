@@ -50,3 +50,20 @@ def test_descendants_by_the_child_that_they_descend_from() -> None:
         300: process(b"ls", 1, 60, 0, 1),
     }
     assert sorted(adoption._descendants(table, 100)) == [(200, 200), (201, 201), (210, 200), (211, 200)]
+
+
+@pytest.mark.parametrize(("childless", "child", "expected"), [(True, False, 0), (False, False, 1), (True, True, 1)])
+def test_who_never_had_a_child_has_left_no_orphans(
+    monkeypatch: pytest.MonkeyPatch, childless: bool, child: bool, expected: int
+) -> None:
+    process = adoption._Process
+    table = {
+        1: process(b"init", 0, 1, 0, 1),
+        100: process(b"python3", 1, 50, 0, 1),
+        200: process(b"sh", 1, 60, 0, 1),
+    }
+    if child:
+        table[210] = process(b"sh", 100, 60, 0, 1)
+    monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
+    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, childless) == expected
