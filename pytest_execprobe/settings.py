@@ -67,7 +67,7 @@ _OPTIONS = (
     _Option("helper", "ADDRESS", "use a probe helper that is running: the path of its socket, or @NAME"),
     _Option("python", "PATH", "interpreter to run the probe helper, one that has the distro's BCC"),
     _Option("attempts", "|".join(_ROUTES), "how to see failed execs (default auto: kprobe, or tracepoint if needed)"),
-    _Option("buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 256)"),
+    _Option("buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 512)"),
     _Option("timeout", "SECONDS", "how long a read waits for execs still under way, and for the helper (default 10)"),
 )
 

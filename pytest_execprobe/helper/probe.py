@@ -47,7 +47,7 @@ class ProbeError(Exception):
 
 class Settings(NamedTuple):
     route: str = "auto"
-    pages: int = 256
+    pages: int = 512
     procs: int = _PROCS_MAX
 
 
