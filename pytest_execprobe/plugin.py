@@ -69,7 +69,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
-    if settings.whole_run or any(_uses_probe(item) or _is_marked(item) for item in session.items):
+    if settings.whole_run or any(map(_uses_probe, session.items)) or _any_marked(session.items):
         _armed(session).end_collection()
 
 
@@ -148,8 +148,20 @@ def _uses_probe(item: pytest.Item) -> bool:
     return "execprobe" in getattr(item, "fixturenames", ())
 
 
-def _is_marked(item: pytest.Item) -> bool:
-    return any(mark.name in MARKERS for mark in item.iter_markers())
+def _any_marked(items: list[pytest.Item]) -> bool:
+    above: dict[int, bool] = {}  # looked at once, because every run where the plugin is installed comes here
+
+    def marked(node: pytest.Item | pytest.Collector) -> bool:
+        return any(mark.name in MARKERS for mark in node.own_markers) or parent_marked(node)
+
+    def parent_marked(node: pytest.Item | pytest.Collector) -> bool:
+        if node.parent is None:
+            return False
+        if id(node.parent) not in above:
+            above[id(node.parent)] = marked(node.parent)
+        return above[id(node.parent)]
+
+    return any(map(marked, items))
 
 
 def _attempts(session: pytest.Session) -> str:
