@@ -304,7 +304,7 @@ def _kill_session(process: subprocess.Popen[bytes]) -> None:
 def _counted(totals: Path, log: Path) -> Counted:
     said = json.loads(totals.read_text()) if totals.is_file() else {}
     counted = said.get("totals")
-    if counted is None or counted.get("since") is None:
+    if counted is None or not counted["since"]:
         raise Trouble(f"there was no audit, see {log}\n{_tail(log.read_text(errors='replace'))}")
     return Counted(
         programs=Counter(counted["programs"]),
