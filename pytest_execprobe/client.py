@@ -6,7 +6,6 @@ import os
 import resource
 import secrets
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,19 +22,23 @@ from .decode import decode
 from .errors import ProbeUnavailable, SourceLost
 from .events import Batch, Event
 from .helper import wire
-
-#: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
-PYTHON_VARIABLE = "EXECPROBE_PYTHON"
+from .launch import (
+    PYTHON_VARIABLE,
+    bpf_folder,
+    helper_command,
+    helper_environment,
+    interpreters,
+    no_interpreter,
+    privilege_route,
+)
 
 _ADDRESS = "pytest-execprobe-"
-_HELPER = Path(__file__).resolve().parent / "helper"
-_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+_NAMED_BY = f"--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python"
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
 _CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
 _WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, unless it is just starting
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
 _TRIES = 20  # to find a run's helper, or to start it, while those of others come and go
-_CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,6 @@ class HelperSettings:
 def new_shared_name() -> str:
     """A name for ``HelperSettings.shared``. It is random so that nobody takes it by chance, and no secret."""
     return _ADDRESS + secrets.token_hex(16)
-
-
-def bpf_folder() -> Path:
-    """Where ``execprobe.c`` is: in the package when it was installed, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "bpf", package.parent / "bpf"):
-        if (folder / "execprobe.c").is_file():
-            return folder
-    raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing: reinstall pytest-execprobe")
 
 
 def is_helper(argv: tuple[str, ...] | None) -> bool:
@@ -220,64 +214,19 @@ def _is_trusted(uid: int) -> bool:
 def _start(settings: HelperSettings, enter: _Enter) -> HelperSource:
     """Raises _NameTaken if a helper has the shared name by now."""
     bpf = bpf_folder()
-    prefix = _privilege_route()
+    prefix = privilege_route("pytest")
     tried: list[str] = []
-    for python in _candidates(settings.python):
+    for python in interpreters(settings.python, _NAMED_BY):
         try:
             return _start_with(python, prefix, bpf, settings, enter)
         except _WrongInterpreter as error:
             tried.append(f"{python}: {error}")
-    raise ProbeUnavailable(
-        "execprobe: no Python with BCC was found ("
-        + "; ".join(tried or ["no interpreter in " + ", ".join(_INTERPRETERS)])
-        + "). Install the distro's BCC (Debian, Ubuntu: apt install python3-bpfcc; Fedora, RHEL: dnf install"
-        f" python3-bcc), or name an interpreter that has it: --execprobe-python or {PYTHON_VARIABLE}"
-    )
-
-
-def _candidates(named: str | None) -> list[str]:
-    named = named or os.environ.get(PYTHON_VARIABLE)
-    if named:
-        path = shutil.which(named)
-        if path is None:
-            raise ProbeUnavailable(
-                f"execprobe: {named} is no program (--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python)"
-            )
-        return [path]
-    found: dict[str, str] = {}
-    for path in (*_INTERPRETERS, sys.executable):
-        if path and os.access(path, os.X_OK):
-            # Links of one interpreter are one candidate, but a venv's is another, with modules of its own.
-            found.setdefault(path if path == sys.executable else os.path.realpath(path), path)
-    return list(found.values())
-
-
-def _privilege_route() -> list[str]:
-    """What to put before the helper's command line."""
-    if os.geteuid() == 0 or _effective_capabilities() & _CAPABILITIES:
-        return []
-    sudo = shutil.which("sudo")
-    if sudo is None:
-        raise ProbeUnavailable(
-            f"execprobe: user {os.geteuid()} has no privilege to probe, and there is no sudo. Run pytest as root, give"
-            " it CAP_BPF and CAP_PERFMON, or install sudo and allow it without a password"
-        )
-    return [sudo, "-n", "--"]
-
-
-def _effective_capabilities() -> int:
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("CapEff:"):
-                return int(line.split()[1], 16)
-    except OSError:
-        pass
-    return 0
+    raise no_interpreter(tried, "--execprobe-python")
 
 
 def _start_with(python: str, prefix: list[str], bpf: Path, settings: HelperSettings, enter: _Enter) -> HelperSource:
     name = _ADDRESS + secrets.token_hex(16)
-    command = [*prefix, python, "-I", "-B", str(_HELPER), "--connect", name, "--bpf", str(bpf)]
+    command = helper_command(prefix, python, "--connect", name, "--bpf", str(bpf))
     for option, value in (
         ("--attempts", settings.attempts),
         ("--pages", settings.pages),
@@ -296,7 +245,7 @@ def _start_with(python: str, prefix: list[str], bpf: Path, settings: HelperSetti
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=words,
-                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+                env=helper_environment(),
             )
             sock = _await_call(process, listener)
         if sock is None:

@@ -99,6 +99,18 @@ def _no_bcc(why: str) -> ProbeError:
     )
 
 
+def check_privilege(bcc: Any) -> None:
+    """The least that BPF is needed for, so that a refusal is told from a failure."""
+    fd = bcc.lib.bcc_create_map(_MAP_TYPE_ARRAY, b"execprobe", 4, 8, 1, 0)
+    if fd >= 0:
+        os.close(fd)
+        return
+    error = ctypes.get_errno()
+    if error == errno.ENOSYS:
+        raise ProbeError("no-bpf", "this kernel has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL=y")
+    raise refused("a BPF map", os.strerror(error))
+
+
 class Probe:
     """The attached program.
 
@@ -114,7 +126,7 @@ class Probe:
         self.attempts_refused: Optional[str] = None
         self.entry: List[str] = []
         machine = platform.machine()
-        self._check_privilege()
+        check_privilege(bcc)
         try:
             offsets = kernel_offsets(machine)
         except BtfError as error:
@@ -152,17 +164,6 @@ class Probe:
         except Exception as error:
             raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, _REPORT) from error
 
-    def _check_privilege(self) -> None:
-        """The least that BPF is needed for, so that a refusal is told from a failure."""
-        fd = self._bcc.lib.bcc_create_map(_MAP_TYPE_ARRAY, b"execprobe", 4, 8, 1, 0)
-        if fd >= 0:
-            os.close(fd)
-            return
-        error = ctypes.get_errno()
-        if error == errno.ENOSYS:
-            raise ProbeError("no-bpf", "this kernel has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL=y")
-        raise _refused("a BPF map", os.strerror(error))
-
     def _syscalls_are_wrapped(self) -> bool:
         prefixes = (b"__x64_sys_bpf", b"__arm64_sys_bpf")
         return any(self._bcc.BPF.ksymname(prefix) != -1 for prefix in prefixes)
@@ -177,7 +178,7 @@ class Probe:
             try:
                 self._attach_raw(tracepoint, function)
             except Exception as error:
-                raise _refused("a probe at %s" % tracepoint, str(error)) from error
+                raise refused("a probe at %s" % tracepoint, str(error)) from error
         try:
             self._attach_raw("sched_prepare_exec", "on_prepare")
             self.entry.append("sched_prepare_exec")
@@ -417,7 +418,7 @@ def _has_kprobes() -> bool:
     return os.path.exists("/sys/bus/event_source/devices/kprobe/type")
 
 
-def _refused(what: str, why: str) -> ProbeError:
+def refused(what: str, why: str) -> ProbeError:
     return ProbeError(
         "no-privilege",
         "the kernel refused %s: %s" % (what, why),

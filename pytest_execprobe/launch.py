@@ -1,0 +1,88 @@
+"""What it takes to start something with privilege: an interpreter that has BCC, and a way to become root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import ProbeUnavailable
+
+#: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
+PYTHON_VARIABLE = "EXECPROBE_PYTHON"
+
+#: What is run with privilege: a folder with a ``__main__.py``.
+HELPER = Path(__file__).resolve().parent / "helper"
+
+_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+_CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
+
+
+def bpf_folder() -> Path:
+    """Where ``execprobe.c`` is: in the package when it was installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "bpf", package.parent / "bpf"):
+        if (folder / "execprobe.c").is_file():
+            return folder
+    raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing: reinstall pytest-execprobe")
+
+
+def interpreters(named: str | None, named_by: str) -> list[str]:
+    """Those that may have BCC, the likeliest first, or the one that the user names. ``named_by`` says how he can."""
+    named = named or os.environ.get(PYTHON_VARIABLE)
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise ProbeUnavailable(f"execprobe: {named} is no program ({named_by})")
+        return [path]
+    found: dict[str, str] = {}
+    for path in (*_INTERPRETERS, sys.executable):
+        if path and os.access(path, os.X_OK):
+            # Links of one interpreter are one candidate, but a venv's is another, with modules of its own.
+            found.setdefault(path if path == sys.executable else os.path.realpath(path), path)
+    return list(found.values())
+
+
+def no_interpreter(tried: Sequence[str], option: str) -> ProbeUnavailable:
+    """What to say when none of them had BCC. ``tried`` says of each why not."""
+    return ProbeUnavailable(
+        "execprobe: no Python with BCC was found ("
+        + "; ".join(tried or ["no interpreter in " + ", ".join(_INTERPRETERS)])
+        + "). Install the distro's BCC (Debian, Ubuntu: apt install python3-bpfcc; Fedora, RHEL: dnf install"
+        f" python3-bcc), or name an interpreter that has it: {option} or {PYTHON_VARIABLE}"
+    )
+
+
+def privilege_route(who: str, *, may_ask: bool = False) -> list[str]:
+    """What to put before the helper's command line. ``who`` is what else could be run as root, in words; ``may_ask``:
+    somebody is there whom sudo may ask for a password."""
+    if os.geteuid() == 0 or _effective_capabilities() & _CAPABILITIES:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        raise ProbeUnavailable(
+            f"execprobe: user {os.geteuid()} has no privilege to probe, and there is no sudo. Run {who} as root, give"
+            " it CAP_BPF and CAP_PERFMON, or install sudo and allow it without a password"
+        )
+    return [sudo, "--"] if may_ask else [sudo, "-n", "--"]
+
+
+def helper_command(prefix: Sequence[str], python: str, *arguments: str) -> list[str]:
+    # -I keeps the user's environment and folders out of the import path; -B writes no bytecode as root.
+    return [*prefix, python, "-I", "-B", str(HELPER), *arguments]
+
+
+def helper_environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+
+
+def _effective_capabilities() -> int:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return int(line.split()[1], 16)
+    except OSError:
+        pass
+    return 0
