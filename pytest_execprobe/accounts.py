@@ -14,12 +14,15 @@ import pytest
 
 from . import render
 from .attribution import Entry, Evidence, Lost, Owner
+from .baseline.limits import Section, portable
 from .errors import RuleBroken, RuleUndecided
-from .ledger import COLLECTION, OUTSIDE, Breach, Ledger
-from .record import Phase, printable
+from .ledger import COLLECTION, MISSING, OUTSIDE, Breach, Ledger
+from .record import ExecRecord, Phase, printable
 from .recorder import Recorder
 from .render import Style
-from .rules import Finding, Judge, deciders
+from .report.document import Kind
+from .report.gathering import Gatherer
+from .rules import Finding, Judge, Rule, baseline_rule, deciders
 from .settings import Settings
 
 
@@ -72,9 +75,36 @@ class Accounts:
         self._owners: dict[Owner, tuple[pytest.Item, Judge | None]] = {}
         self._protocol: Owner | None = None  # of the test whose phases are to come
         self._hooks: set[Owner] = set()  # of tests whose phases are owners of their own: what runs around those
-        # What runs around tests has no marker: of the rules for the whole suite, those that forbid speak of it.
-        around = [[rule for rule in level if rule.kind == "deny"] for level in (settings.command_line, settings.ini)]
-        self._around = deciders(around)
+        self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
+        #: What goes into a report, if there is to be one.
+        self.gatherer = Gatherer()
+        self._outside = Owner(OUTSIDE, is_test=False, began=0)
+
+    def _judge_around(self, name: str) -> Judge:
+        """What runs around tests has no marker: of the rules for the whole suite, those that forbid speak of it, and
+        the baseline."""
+        wide = (self._settings.command_line, self._settings.ini)
+        forbidding = [[rule for rule in level if rule.kind == "deny"] for level in wide]
+        return Judge(deciders([*forbidding, self.baseline_rules("around", name)]))
+
+    def baseline_rules(self, section: Section, name: str) -> list[Rule]:
+        """What the baseline says of a test, a fixture or the collection, if there is one."""
+        settings = self._settings
+        if settings.baseline is None:
+            return []
+        update = settings.update is not None
+        return [baseline_rule(settings.baseline, section, name, option=settings.baseline_option, update=update)]
+
+    def use(self, section: Section, name: str, judge: Judge) -> None:
+        """Notes for the baseline what a test, or the like, has run so far."""
+        baseline = self._settings.baseline
+        if baseline is None:
+            return
+        evidence = judge.seen
+        usage = baseline.usage(evidence, baseline.rows(section, name))
+        missing = 1 if evidence.missing is None else evidence.missing
+        missing += usage.unsure.total()
+        self.ledger.use(section, portable(name), {**usage.counts, **({MISSING: missing} if missing else {})})
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
@@ -89,10 +119,15 @@ class Accounts:
         """What counts for the rules of a test: all that no hook objects to."""
         if not self._config.hook.pytest_execprobe_record.get_hookimpls():
             return evidence
+
+        def dropped(record: ExecRecord) -> bool:
+            is_dropped = item.ihook.pytest_execprobe_record(record=record, item=item) is False
+            if is_dropped and self._settings.gathers:
+                self.gatherer.uncounted(record)
+            return is_dropped
+
         try:
-            return evidence.without(
-                lambda record: item.ihook.pytest_execprobe_record(record=record, item=item) is False
-            )
+            return evidence.without(dropped)
         except (Exception, pytest.skip.Exception, pytest.fail.Exception) as error:
             why = f"the hook pytest_execprobe_record has failed: {type(error).__name__}: {error}"
             return replace(evidence, unknown=(*evidence.unknown, why), filtered=True)
@@ -109,6 +144,8 @@ class Accounts:
                 continue
             if self._settings.accounts:
                 self._add(entry)
+            if self._settings.gathers:
+                self._gather(entry)
             if entry.stray_of is not None:
                 begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
                 strays.setdefault((entry.stray_of, begun_in), []).append(entry)
@@ -123,11 +160,14 @@ class Accounts:
             if judge.concerns(phase):
                 evidence = self.counting(item, self._evidence(entries))
                 problem = self._late(judge.judge(phase, evidence), evidence, "left behind")
+                self.use("tests", item.nodeid, judge)
                 if problem is not None:
                     self.late(item, problem)
         for name, entries in around.items():
             evidence = self._evidence(entries)
-            problem = self._late(Judge(self._around).judge("call", evidence), evidence, name)
+            judge = self._around[name]
+            problem = self._late(judge.judge("call", evidence), evidence, name)
+            self.use("around", name, judge)
             if problem is not None:
                 undecided = isinstance(problem.error, RuleUndecided)
                 self.ledger.breaches.append(Breach.around(name, problem.headline, problem.in_full, undecided=undecided))
@@ -136,6 +176,24 @@ class Accounts:
         """What is found wrong with a test that has been reported."""
         text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
         self.ledger.breaches.append(Breach(item.nodeid, item.location, problem.headline, text, undecided))
+
+    def _gather(self, entry: Entry) -> None:
+        """Puts an exec into the unit of the report that it counts for."""
+        owner = entry.stray_of or entry.owner
+        if owner is None or owner in self._hooks:
+            owner = self._outside
+        if owner in self._owners:
+            item, _ = self._owners[owner]
+            self.gather_test(owner, item)
+        else:
+            kinds: dict[str, Kind] = {COLLECTION: "collection", OUTSIDE: "outside"}
+            self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
+        self.gatherer.exec(entry, owner, stray=entry.stray_of is not None)
+
+    def gather_test(self, owner: Owner, item: pytest.Item) -> None:
+        """Makes a test a unit of the report."""
+        file, line, _ = item.location
+        self.gatherer.unit(owner, "test", file, None if line is None else line + 1)
 
     def _add(self, entry: Entry) -> None:
         if entry.record is None:
@@ -176,8 +234,9 @@ class Accounts:
             return
         self.take_news()
         unknown = self._recorder.unknown()
-        judged = self._around or any(judge and judge.is_any for _, judge in self._owners.values())
-        if unknown and (judged or self._settings.accounts):
+        judges = [*self._around.values(), *(judge for _, judge in self._owners.values() if judge is not None)]
+        judged = any(judge.is_any for judge in judges)
+        if unknown and (judged or self._settings.whole_run):
             self.ledger.unknown.update(dict.fromkeys(unknown))
             if judged:
                 self.ledger.breaches.append(Breach.of_the_rest(unknown))
@@ -185,8 +244,11 @@ class Accounts:
     def forget(self) -> None:
         """In a forked child: what its parent has not told yet, its parent will."""
         self.ledger = Ledger()
+        self.gatherer.export()
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""
+        gathered = self.gatherer.export()
+        self.ledger.gathered += [gathered] if gathered else []
         news, self.ledger = self.ledger.export(), Ledger()
         return news

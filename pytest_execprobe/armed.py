@@ -4,7 +4,6 @@ the rules judged."""
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ import pytest
 
 from . import summary
 from .accounts import Accounts, Problem
-from .attribution import Evidence, Span
+from .attribution import Evidence, Owner, Span
+from .baseline.collected import Collected, fixture_id, fixture_label
+from .baseline.limits import Section
 from .client import HelperSettings, start_helper
 from .errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndecided
 from .ledger import COLLECTION
@@ -28,7 +29,6 @@ from .rules import PHASES, Judge, RuleError, deciders
 from .settings import MARKERS, Settings
 
 _MANY = (list, tuple)
-_XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
 
 
 @dataclass
@@ -38,6 +38,7 @@ class _Fixture:
     window: RecordedWindow
     judge: Judge
     phase: Phase
+    key: str = ""
 
 
 @dataclass
@@ -77,13 +78,17 @@ class Armed:
             timeout=settings.timeout,
             ignore=settings.ignore,
         )
-        self._accounts = Accounts(config, settings, self._recorder, self._judge)
+        self._accounts = Accounts(config, settings, self._recorder, self._judge_test)
+        self._collected = Collected(config.rootpath) if settings.baseline is not None else None
+        if self._collected is not None:
+            config.pluginmanager.register(self._collected, "execprobe-collected")
         self._test: _Test | None = None  # that is running
         self._last: _Test | None = None  # that has run, or is running
         self._thread: int | None = None  # in which a test is under way
         self._collection: Span | None = None
         self._introduced = False
         self._judges: dict[object, Judge] = {}  # of wider fixtures, from set-up to end
+        self._set_up: dict[object, Owner] = {}  # likewise
         self._ends: dict[object, Span] = {}  # of wider fixtures that are being ended
         self._refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
         self._connect()
@@ -193,7 +198,7 @@ class Armed:
         if self._recorder.forked:
             self._accounts.forget()
         _keep_undecided(item)
-        judge = self._judge(item)
+        judge = self._judge_test(item)
         self._test = self._last = _Test(item, here, judge, _marks(item))
         checked = self._settings.whole_run or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
@@ -201,13 +206,21 @@ class Armed:
             self._connect()  # a new one, if the last was lost
         if checked and self._refusal is not None and not self._recorder.was_armed:
             self._accounts.ledger.not_checked[item.nodeid] = self._test.unchecked = self._refusal
-        self._accounts.enter(self._recorder.begin_test(item.nodeid, under_way=under_way), item, judge)
+        owner = self._recorder.begin_test(item.nodeid, under_way=under_way)
+        self._accounts.enter(owner, item, judge)
+        if self._settings.gathers and not self._recorder.forked:
+            self._accounts.gather_test(owner, item)
         self._recorder.in_use = uses and self._refusal is None
 
-    def _judge(self, node: pytest.Item | pytest.Collector) -> Judge:
+    def _judge_test(self, item: pytest.Item) -> Judge:
+        return self._judge(item, "tests", item.nodeid)
+
+    def _judge(self, node: pytest.Item | pytest.Collector, section: Section, name: str) -> Judge:
         """The rules that apply to a test, or to a fixture that belongs to a node."""
+        baseline = self._accounts.baseline_rules(section, name)
         try:
-            return Judge(deciders([*self._markers.levels(node), self._settings.command_line, self._settings.ini]))
+            levels = self._markers.levels(node)
+            return Judge(deciders([*levels, self._settings.command_line, self._settings.ini, baseline]))
         except RuleError as error:  # a mark that was added after the collection
             raise pytest.UsageError(str(error)) from None
 
@@ -243,7 +256,7 @@ class Armed:
         marks = _marks(test.item)
         if marks != test.marks:  # a fixture, or the test, has added some
             test.marks = marks
-            test.judge = self._judge(test.item).instead_of(test.judge)
+            test.judge = self._judge_test(test.item).instead_of(test.judge)
             if window.owner is not None:  # what it leaves behind is judged by them, too
                 self._accounts.enter(window.owner, test.item, test.judge)
         problem = self._judge_window(test, window, test.judge, phase, f"{phase} phase")
@@ -254,6 +267,7 @@ class Armed:
             end = "set-up" if fixture.phase == "setup" else "end"
             where = f"{end} of {fixture.window.owner and fixture.window.owner.name}"
             more = self._judge_window(test, fixture.window, fixture.judge, fixture.phase, where)
+            self._note_fixture(fixture)
             test.of_fixtures += [more] if more else []
             problem = problem.and_also(more) if problem and more else problem or more
         if problem is not None:
@@ -273,7 +287,8 @@ class Armed:
             evidence = evidence.begun_in(phase)
             if not evidence.records and not evidence.lost:
                 return None
-        found = judge.judge(phase, evidence, during)
+        # A test that runs something new in its set-up is to run all the same: its call is judged with both.
+        found = judge.judge(phase, evidence, during, baseline=judge is not test.judge or phase != "setup")
         if not found:
             return None
         test.unexpected.update(
@@ -294,8 +309,10 @@ class Armed:
     ) -> Generator[None, object, object]:
         if fixturedef.scope == "function":
             return (yield)
-        judge = self._judges[fixturedef] = self._judge(request.node)
-        span = self._recorder.open_span(_fixture_name(fixturedef), "setup")
+        key = fixture_id(fixturedef)
+        judge = self._judges[fixturedef] = self._judge(request.node, "fixtures", key)
+        span = self._recorder.open_span(_fixture_name(fixturedef), "setup", key=key)
+        self._set_up[fixturedef] = span.owner
         try:
             return (yield)
         finally:
@@ -304,8 +321,12 @@ class Armed:
             fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
     def _open_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        span = self._recorder.open_span(_fixture_name(fixturedef), "teardown")
+        span = self._recorder.open_span(_fixture_name(fixturedef), "teardown", key=fixture_id(fixturedef))
         self._ends[fixturedef] = span
+        set_up = self._set_up.pop(fixturedef)
+        if self._settings.gathers and not self._recorder.forked:
+            self._accounts.gatherer.unit(set_up, "fixture")
+            self._accounts.gatherer.join(span.owner, set_up)
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         span = self._ends.pop(fixturedef, None)
@@ -314,12 +335,28 @@ class Armed:
 
     def _close_fixture(self, span: Span, judge: Judge, phase: Phase) -> None:
         window = self._recorder.close_span(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
+        fixture = _Fixture(window, judge, phase, span.owner.id)
         if self._test is not None:
-            self._test.fixtures.append(_Fixture(window, judge, phase))
+            self._test.fixtures.append(fixture)
         elif self._last is not None:  # the run was broken off, and ends it without a test
             problem = self._judge_window(self._last, window, judge, phase, f"end of {span.owner.name}")
+            self._note_fixture(fixture)
             if problem is not None:
                 self._accounts.late(self._last.item, problem)
+
+    def _note_fixture(self, fixture: _Fixture) -> None:
+        """For the baseline and the report."""
+        if self._recorder.was_armed:
+            self._accounts.use("fixtures", fixture.key, fixture.judge)
+        owner = fixture.window.owner
+        if self._settings.gathers and owner is not None and not self._recorder.forked:
+            self._accounts.gatherer.unit(owner, "fixture")
+            self._gather_window(owner, fixture.phase, fixture.window)
+
+    def _gather_window(self, owner: Owner, phase: Phase, window: RecordedWindow) -> None:
+        assert window.end is not None
+        self._accounts.gatherer.span(owner, phase, window.start, window.end)
+        self._accounts.gatherer.unknown(owner, window.evidence().unknown)
 
     # ---- what is told of a test ----
 
@@ -327,6 +364,11 @@ class Armed:
         """For JUnit's file, and whatever else shows a test's properties."""
         if test.unchecked is not None:
             test.item.user_properties.append(("execprobe_not_checked", test.unchecked))
+        if self._recorder.was_armed and test.unchecked is None:
+            self._accounts.use("tests", test.item.nodeid, test.judge)
+        for phase, window in self._recorder.windows.items():
+            if self._settings.gathers and window.owner is not None and not self._recorder.forked:
+                self._gather_window(window.owner, phase, window)
         if not self._recorder.was_armed or not (self._settings.whole_run or self._recorder.in_use or test.judge.is_any):
             return
         evidence = Evidence.merged(window.evidence() for window in self._recorder.windows.values())
@@ -360,6 +402,9 @@ class Armed:
         if problem is None:
             return report
         expected = hasattr(report, "wasxfail")
+        undecided = isinstance(problem.error, RuleUndecided)
+        if not expected or undecided:
+            self._accounts.gatherer.breach(item.nodeid, problem.headline, problem.in_full, undecided=undecided)
         if expected and isinstance(problem.error, RuleBroken):
             self._accounts.ledger.excused[item.nodeid] = problem.headline
         elif problem.error is error or not report.failed:
@@ -368,7 +413,7 @@ class Armed:
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
             report.longrepr = as_text(problem.error, problem.headline)
-            report.__dict__[UNDECIDED] = isinstance(problem.error, RuleUndecided)
+            report.__dict__[UNDECIDED] = undecided
         else:
             report.sections.append(("execprobe", str(problem.error)))
         if report.failed:
@@ -400,6 +445,8 @@ class Armed:
             self.end_collection()
             self._recorder.sync()
             self._accounts.finish()
+            if self._collected is not None:
+                self._accounts.ledger.collected = self._collected.export()
             news = self._accounts.export()
             if self._reporting is not None:
                 self._reporting.ledger.take(news)
@@ -431,11 +478,9 @@ def _marks(item: pytest.Item) -> list[pytest.Mark]:
 
 
 def _fixture_name(fixturedef: pytest.FixtureDef[Any]) -> str:
-    """What users know a fixture by; setup_module() and its kin are fixtures to pytest."""
-    xunit = _XUNIT.fullmatch(fixturedef.argname)
-    if xunit:
-        return f"{xunit['what']} of {xunit['where']}"
-    return f"fixture {fixturedef.argname!r} ({fixturedef.scope})"
+    """What messages call a fixture."""
+    label, is_fixture = fixture_label(fixturedef)
+    return f"fixture {label!r} ({fixturedef.scope})" if is_fixture else label
 
 
 def _verbosity(config: pytest.Config) -> int:

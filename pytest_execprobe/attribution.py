@@ -30,6 +30,12 @@ class Owner:
     is_test: bool
     began: int
     ended: int | None = None
+    #: What reports and baselines know it by, if not by its name.
+    key: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.key or self.name
 
 
 @dataclass(eq=False)

@@ -6,11 +6,14 @@ Pure. What is exported is plain data (dicts, lists, texts, numbers), as xdist an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 COLLECTION = "collection"
+_AROUND = "execprobe::"
+#: Stands among the rows that a test has used for what could not be counted: no program has this name.
+MISSING = "/missing"
 #: Between tests: in hooks of conftest files and plugins, or by what tests left running.
 OUTSIDE = "outside of tests"
 
@@ -28,7 +31,11 @@ class Breach:
     @classmethod
     def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> Breach:
         """One that is no test's."""
-        return cls(f"execprobe::{what}", ("execprobe", None, f"the run ({what})"), headline, text, undecided)
+        return cls(f"{_AROUND}{what}", ("execprobe", None, f"the run ({what})"), headline, text, undecided)
+
+    @property
+    def is_around(self) -> bool:
+        return self.nodeid.startswith(_AROUND)
 
     @classmethod
     def of_the_rest(cls, unknown: Iterable[str]) -> Breach:
@@ -66,6 +73,12 @@ class Ledger:
     recorded: int = 0
     #: Whether rules apply to any of them.
     judged: bool = False
+    #: Which rows of a baseline were used, and how often at most, by section and name; and MISSING, if so.
+    usage: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    #: What a report gathers, in parts; they are passed on to it, and not added up here.
+    gathered: list[str] = field(default_factory=list)
+    #: What was collected, in one of the processes that did.
+    collected: dict[str, Any] = field(default_factory=dict)
 
     @property
     def programs(self) -> Counter[str]:
@@ -84,9 +97,20 @@ class Ledger:
         """How many execs have no name, None if that is unknown."""
         return None if self.unknown else self.lost
 
+    @property
+    def is_unchecked(self) -> bool:
+        """Whether there was no probe at all."""
+        return self.recorded == 0 and bool(self.not_checked)
+
     def totals(self) -> dict[str, Any]:
         """The whole run in one."""
         return {"programs": dict(self.programs), "execs": self.execs, "lost": self.missing}
+
+    def use(self, section: str, name: str, usage: Mapping[str, int]) -> None:
+        """How often a test has used rows. What comes of several tries, or processes, is the greatest."""
+        most = self.usage.setdefault(section, {}).setdefault(name, {})
+        for key, count in usage.items():
+            most[key] = max(count, most.get(key, 0))
 
     @staticmethod
     def count(group: dict[str, Counter[str]], name: str, program: str) -> None:
@@ -105,6 +129,11 @@ class Ledger:
             "probe": self.probe,
             "recorded": self.recorded,
             "judged": self.judged,
+            "usage": {
+                section: {name: dict(used) for name, used in names.items()} for section, names in self.usage.items()
+            },
+            "gathered": list(self.gathered),
+            "collected": dict(self.collected),
         }
         return {name: value for name, value in data.items() if value}
 
@@ -124,6 +153,11 @@ class Ledger:
         self.probe = data.get("probe") or self.probe
         self.recorded += data.get("recorded", 0)
         self.judged |= data.get("judged", False)
+        for section, names in data.get("usage", {}).items():
+            for name, usage in names.items():
+                self.use(section, name, usage)
+        self.gathered += data.get("gathered", ())
+        self.collected = data.get("collected") or self.collected
 
 
 _GROUPS = ("tests", "others", "strays", "late")

@@ -239,13 +239,13 @@ class Recorder:
         self._timeline.stop_waiting()
         self.sync()  # so that what this test ran does not pile up in the helper
 
-    def open_span(self, name: str, phase: Phase | None, *, is_test: bool = False) -> Span:
+    def open_span(self, name: str, phase: Phase | None, *, is_test: bool = False, key: str = "") -> Span:
         """What runs from now on belongs to something else than a phase of a test, inside whatever runs already.
 
         That is a fixture of wider scope than a test, the collection, or a test of which a forked child runs the phases.
         """
         now = clock.monotonic_ns()
-        return self._timeline.open(Owner(name, is_test=is_test, began=now), phase, now)
+        return self._timeline.open(Owner(name, is_test=is_test, began=now, key=key), phase, now)
 
     def close_span(self, span: Span, label: str) -> RecordedWindow:
         now = clock.monotonic_ns()

@@ -6,14 +6,23 @@ then, and the summary.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from . import summary
+from .baseline import closing
+from .baseline.collected import obsolete
+from .baseline.limits import Baseline
 from .client import HelperSettings, HelperSource, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from .ledger import Breach, Ledger
+from .report import document as stored
+from .report.gathering import Assembly
+from .rules import BEYOND
 from .settings import Settings
 
 #: The attribute of a report whose test raised IncompleteLogError.
@@ -34,6 +43,9 @@ class Reporting:
         self._introduced = False
         self._workers: set[str] = set()  # that have not told all
         self._judging: set[str] = set()  # workers of which tests have rules
+        self._assembly = Assembly()
+        self._document: stored.Document | None = None
+        self._said: list[str] = []  # of the baseline and the reports, for the summary
 
     def hold(self, helper: HelperSettings) -> None:
         """Starts the helper for the workers, before there are any. Raises pytest.UsageError if it must be had."""
@@ -64,8 +76,14 @@ class Reporting:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         news = getattr(report, NEWS, None)
+        worker = report.node.gateway.id if hasattr(report, "node") else None
+        if not hasattr(report, _LATE):
+            if report.when == "setup":
+                file, line, _ = report.location
+                self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
+            self._assembly.outcome(worker, report.nodeid, _outcome(report))
         if news:
-            self.ledger.take(news)
+            self._take(worker, news)
             if news.get("judged") and hasattr(report, "node"):
                 self._judging.add(report.node.gateway.id)
 
@@ -77,8 +95,18 @@ class Reporting:
     def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ARG002
         news = (getattr(node, "workeroutput", None) or {}).get(NEWS)
         if news is not None:
-            self.ledger.take(news)
+            self._take(node.gateway.id, news)
             self._workers.discard(node.gateway.id)
+
+    def _take(self, worker: str | None, news: dict[str, Any]) -> None:
+        self.ledger.take(news)
+        self._gather(worker)
+
+    def _gather(self, worker: str | None = None) -> None:
+        """Passes on to the report what has come for it."""
+        for part in self.ledger.gathered:
+            self._assembly.take(worker, part)
+        self.ledger.gathered.clear()
 
     # ---- at the end ----
 
@@ -96,11 +124,75 @@ class Reporting:
         budget = summary.session_budget(
             self.ledger, self._settings.session_budget, filtered=bool(self._settings.ignore)
         )
-        for breach in [*self.ledger.breaches, *([budget] if budget else [])]:
+        self._gather()
+        # Each worker has a collection of its own, which breaks the same rules.
+        around = {(breach.nodeid, breach.headline): breach for breach in self.ledger.breaches if breach.is_around}
+        of_tests = [breach for breach in self.ledger.breaches if not breach.is_around]
+        for breach in [*of_tests, *around.values(), *([budget] if budget else []), *self._judge_sums(session)]:
             self._report(session, breach)
+        if self._settings.baseline is not None:
+            self._close(session, self._settings.baseline)
+        self._document = self._make_document(session)
+        for path in self._settings.reports:
+            self._write_report(session, path, self._document)
+
+    # ---- the baseline ----
+
+    def _judge_sums(self, session: pytest.Session) -> Iterator[Breach]:
+        baseline = self._settings.baseline
+        if baseline is not None and baseline.sums and not self._settings.update and not self.ledger.is_unchecked:
+            yield from closing.beyond_sums(self._make_document(session), baseline)
+
+    def _close(self, session: pytest.Session, baseline: Baseline) -> None:
+        """Tells what the baseline has that is not so any more, or writes it anew."""
+        told = (baseline, self._settings, self.ledger.usage, self._assembly.outcomes())
+        gone = obsolete(baseline, self.ledger.collected, session.config.rootpath)
+        broken_off = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._settings.update is None:
+            self._said += closing.compared(*told, gone, len(self._assembly.broken(BEYOND)))
+        elif broken_off or self.ledger.is_unchecked:
+            why = "the run was broken off, or had no tests" if broken_off else "nothing was recorded"
+            self._said.append(f"{'baseline':<16}NOT WRITTEN: {why}")
+        else:
+            failure = ""
+            try:
+                self._said += closing.rewritten(*told, gone)
+            except OSError as error:
+                failure = f"the baseline {baseline.path} can't be written: {error.strerror or error}"
+            self._fail(session, "baseline", failure)
+
+    # ---- reports ----
+
+    def _make_document(self, session: pytest.Session) -> stored.Document:
+        around = [breach.nodeid for breach in self.ledger.breaches if breach.is_around]
+        return self._assembly.document(
+            exit_status=int(session.exitstatus),
+            probe=self.ledger.probe,
+            ignored=self.ledger.ignored,
+            unknown=self.ledger.unknown,
+            not_checked=self.ledger.not_checked,
+            names={name: name.partition("::")[2] for name in around},
+        )
+
+    def _write_report(self, session: pytest.Session, path: Path, document: stored.Document) -> None:
+        from .report.forms import write
+
+        failure = ""
+        try:
+            write(document, path)
+            self._said.append(f"{'report':<16}{path}")
+        except OSError as error:  # its message has the path
+            failure = str(error)
+        self._fail(session, "report", failure)
+
+    def _fail(self, session: pytest.Session, what: str, headline: str) -> None:
+        """An error of the run, if there is one. Not called while it is handled: it would be shown with its causes."""
+        if headline:
+            self._report(session, Breach.around(what, headline, headline, undecided=False))
 
     def _report(self, session: pytest.Session, breach: Breach) -> None:
         """An error like that of a teardown: in the summary, in JUnit's file and in the exit status."""
+        self._assembly.breach(breach.nodeid, stored.Breach(breach.headline, breach.text, breach.undecided))
         error = (RuleUndecided if breach.undecided else RuleBroken)(breach.text)
         report = pytest.TestReport(
             nodeid=breach.nodeid,
@@ -118,11 +210,26 @@ class Reporting:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         verbosity = self._config.get_verbosity()
-        lines = summary.lines(self.ledger, self._settings, verbosity)
+        lines = [*summary.lines(self.ledger, self._settings, verbosity), *self._said]
         if lines:
             terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots
             for line in lines:
                 terminalreporter.write_line(line)
+        if os.environ.get("GITHUB_ACTIONS") == "true" and self._document is not None:
+            from .report.annotations import annotations
+
+            for line in annotations(self._document):
+                terminalreporter.write_line(line)
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    """How a phase of a test is counted."""
+    outcome = str(report.outcome)
+    if getattr(report, UNDECIDED, False) and report.failed:
+        return "error"
+    if hasattr(report, "wasxfail"):
+        return "xpassed" if report.passed else "xfailed"
+    return "error" if report.failed and report.when != "call" else outcome
 
 
 def required(error: ProbeUnavailable) -> str:

@@ -10,7 +10,9 @@ module, command line, ini), and levels are given with the closest first.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -18,11 +20,14 @@ from typing import Any, Literal
 from . import checks
 from .arguments import natural, numbers_by_pattern
 from .attribution import Evidence
+from .baseline.limits import Baseline, Excess, Section, portable
 from .checks import execs, names, times_word
 from .patterns import Pattern, PatternLike, Side, any_match, compile_pattern
 from .record import ExecRecord, Phase
 from .settings import MARKERS
 
+#: How the headline of a baseline's finding begins.
+BEYOND = "beyond the baseline"
 PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
 
 _CALL: tuple[Phase, ...] = ("call",)
@@ -36,7 +41,7 @@ class RuleError(Exception):
 class Rule:
     """What one marker, option or ini value says."""
 
-    kind: Literal["budget", "allow", "deny"]
+    kind: Literal["budget", "allow", "deny", "baseline"]
     #: As it is written: ``exec_budget(2)``.
     text: str
     #: Where it stands: ``on TestRelease, tests/test_release.py:11``.
@@ -47,6 +52,9 @@ class Rule:
     per_program: tuple[tuple[Pattern, int], ...] = ()
     patterns: tuple[Pattern, ...] = ()
     inherit: bool = True
+    #: Of a baseline: what it does not allow of all that a test has run so far, and the command that accepts it.
+    beyond: Callable[[Evidence], list[Excess]] | None = None
+    accept: str = ""
 
     def of(self, evidence: Evidence) -> Evidence:
         """The part of it that this rule speaks of."""
@@ -158,6 +166,25 @@ def _flag(value: object, what: str) -> bool:
     return value
 
 
+def baseline_rule(baseline: Baseline, section: Section, name: str, *, option: str, update: bool) -> Rule:
+    """What a baseline says of a test, a fixture or the collection, in all phases together.
+
+    ``option`` is how the command line names the baseline. With ``update`` everything is right, and only counted.
+    """
+    rows = baseline.rows(section, name)
+    table = baseline.table(section, name) or portable(name)
+    judged = not update and baseline.has(section)
+    which = shlex.quote(name) if section == "tests" else "…"
+    return Rule(
+        "baseline",
+        f'{section}."{table}"',
+        f"in {baseline.path.name}",
+        PHASES,
+        beyond=functools.partial(baseline.beyond, rows) if judged else lambda _: [],
+        accept=" ".join(filter(None, ["pytest", which, option, "--execprobe-update"])),
+    )
+
+
 # ---- which of them decide ----
 
 
@@ -175,7 +202,8 @@ class Decider:
 
 def deciders(levels: Sequence[Sequence[Rule]]) -> list[Decider]:
     """Those of the rules that decide, and in which phases. ``levels`` has the closest first."""
-    return [*_closest(levels, "budget"), *_closest(levels, "allow"), *_denials(levels)]
+    baselines = [Decider((rule,), PHASES) for level in levels for rule in level if rule.kind == "baseline"]
+    return [*_closest(levels, "budget"), *_closest(levels, "allow"), *_denials(levels), *baselines]
 
 
 def _closest(levels: Sequence[Sequence[Rule]], kind: str) -> Iterator[Decider]:
@@ -244,6 +272,7 @@ class Judge:
         self._deciders = deciders
         self._seen: list[_Seen] = []
         self._spent: set[Rule] = set()  # budgets that were found broken
+        self._told: set[tuple[str | None, bool | None]] = set()  # rows of a baseline, likewise
 
     @property
     def is_any(self) -> bool:
@@ -252,18 +281,25 @@ class Judge:
 
     def instead_of(self, other: Judge) -> Judge:
         """This one, knowing what another has seen."""
-        self._seen, self._spent = other._seen, other._spent
+        self._seen, self._spent, self._told = other._seen, other._spent, other._told
         return self
+
+    @property
+    def seen(self) -> Evidence:
+        """All that it was shown, once."""
+        return Evidence.merged(seen.evidence for seen in self._seen if seen.during is None)
 
     def concerns(self, phase: Phase) -> bool:
         """Whether a rule decides in a phase, so that what ran in it must be known."""
         return any(phase in decider.phases for decider in self._deciders)
 
-    def judge(self, phase: Phase, evidence: Evidence, during: Phase | None = None) -> list[Finding]:
+    def judge(
+        self, phase: Phase, evidence: Evidence, during: Phase | None = None, *, baseline: bool = True
+    ) -> list[Finding]:
         """What is wrong with (more of) a phase, certain breaches first.
 
         With ``during`` it is about what the phase has left running, and what that ran in a later phase. Rules that
-        speak of that one are shown it there.
+        speak of that one are shown it there. Without ``baseline``, that is asked only later.
         """
         news = _Seen(phase, evidence, during)
         self._seen.append(news)
@@ -283,9 +319,29 @@ class Judge:
                     self._spent.update(finding.rules[0] for finding in broken)
             elif decider.kind == "allow":
                 found += _allow(decider.rules, phase, evidence)
-            else:
+            elif decider.kind == "baseline" and baseline:
+                found += self._beyond_baseline(decider.rules[0])
+            elif decider.kind == "deny":
                 found += _deny(decider.rules[0], evidence)
         return sorted(found, key=lambda finding: finding.holds is None)
+
+    def _beyond_baseline(self, rule: Rule) -> list[Finding]:
+        """What is beyond a baseline and has not been told yet."""
+        assert rule.beyond is not None
+        so_far = self.seen
+        excesses = [excess for excess in rule.beyond(so_far) if (excess.key, excess.holds) not in self._told]
+        self._told.update((excess.key, excess.holds) for excess in excesses)
+        phases = tuple(dict.fromkeys(seen.phase for seen in self._seen if seen.during is None))
+        found = []
+        for holds in (False, None):
+            those = [excess for excess in excesses if excess.holds is holds]
+            if those:
+                marked = tuple(record for excess in those for record in excess.marked)
+                headline = f"{BEYOND}: {'; '.join(excess.what for excess in those)}" if holds is False else ""
+                question = "whether only what the baseline has ran"
+                of_all = (phases, so_far) if len(phases) > 1 else ((), None)
+                found.append(Finding(holds, headline, question, (rule,), marked, rule.accept, *of_all))
+        return found
 
 
 def _budget(rule: Rule, evidence: Evidence) -> list[Finding]:

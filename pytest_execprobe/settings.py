@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 if TYPE_CHECKING:
+    from .baseline.limits import Baseline
     from .patterns import Pattern
     from .rules import Rule
 
@@ -46,6 +48,7 @@ class _Option:
     metavar: str | None  # None: a flag
     help: str
     repeatable: bool = False
+    in_ini: bool = True
 
     @property
     def key(self) -> str:
@@ -63,6 +66,10 @@ _OPTIONS = (
     _Option("deny", "PATTERN", "none of these may run, in tests or around them", repeatable=True),
     _Option("budget", "N", "at most so many execs in each test's call"),
     _Option("session-budget", "N", "at most so many execs in the whole run"),
+    _Option("baseline", "PATH", "a committed file of exec budgets, by test: nothing may run that it does not have"),
+    _Option("update", None, "write the baseline anew from what this run executes", in_ini=False),
+    _Option("update-add", None, "as --execprobe-update, but lower and remove nothing", in_ini=False),
+    _Option("report", "PATH", "write what ran: .json, .html, .md or .trace.json, by the ending", repeatable=True),
     _Option("ignore", "PATTERN", "programs that no log, rule or count sees; the summary lists them", repeatable=True),
     _Option("helper", "ADDRESS", "use a probe helper that is running: the path of its socket, or @NAME"),
     _Option("python", "PATH", "interpreter to run the probe helper, one that has the distro's BCC"),
@@ -81,6 +88,12 @@ class Settings:
     command_line: tuple[Rule, ...] = ()
     ini: tuple[Rule, ...] = ()
     session_budget: int | None = None
+    baseline: Baseline | None = None
+    #: How the baseline is named on the command line, "" where the ini file names it.
+    baseline_option: str = ""
+    #: How the baseline is to be written anew, if it is: all of what has changed, or only what is more.
+    update: Literal["all", "add"] | None = None
+    reports: tuple[Path, ...] = ()
     ignore: tuple[Pattern, ...] = ()
     helper: str | None = None
     python: str | None = None
@@ -91,12 +104,18 @@ class Settings:
     @property
     def whole_run(self) -> bool:
         """Whether every test is recorded, and what runs around them."""
-        return self.audit or self.session_budget is not None or bool(self.command_line or self.ini)
+        asked = self.audit or self.session_budget is not None or self.baseline is not None
+        return asked or bool(self.reports or self.command_line or self.ini)
 
     @property
     def accounts(self) -> bool:
         """Whether the run is summed up."""
         return self.audit or self.session_budget is not None
+
+    @property
+    def gathers(self) -> bool:
+        """Whether every record is kept until the end of the run."""
+        return bool(self.reports or (self.baseline is not None and self.baseline.sums))
 
 
 #: Where a run's settings are, from pytest_configure on.
@@ -114,6 +133,8 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(
                 option.flag, dest=option.key, action=action, metavar=option.metavar, default=None, help=option.help
             )
+        if not option.in_ini:
+            continue
         kind = "bool" if option.metavar is None else "linelist" if option.repeatable else "string"
         parser.addini(option.key, option.help, type=kind)  # type: ignore[arg-type]
 
@@ -124,14 +145,21 @@ def read_settings(config: pytest.Config) -> Settings:
     command_line = tuple(_suite_rules(config, from_ini=False))
     ini = tuple(_suite_rules(config, from_ini=True))
     session_budget = _number(config, "session-budget")
+    update = _update(config)
+    baseline = _baseline(config, update)
     if mode is None:
-        mode = "require" if command_line or ini or session_budget is not None else "auto"
+        required = command_line or ini or session_budget is not None or baseline is not None
+        mode = "require" if required else "auto"
     return Settings(
         mode=mode,  # type: ignore[arg-type]
         audit=_flag(config, "audit"),
         command_line=command_line,
         ini=ini,
         session_budget=session_budget,
+        baseline=baseline,
+        baseline_option=_baseline_option(config),
+        update=update,
+        reports=_reports(config),
         ignore=tuple(
             pattern
             for from_ini in (False, True)
@@ -193,6 +221,8 @@ def _option(name: str) -> _Option:
 
 def _given(config: pytest.Config, name: str, from_ini: bool) -> list[str]:
     """All values that one of the two places has."""
+    if from_ini and not _option(name).in_ini:
+        return []
     value = config.getini(_option(name).key) if from_ini else config.getoption(_option(name).key)
     if value is None or (from_ini and value == ""):
         return []
@@ -201,8 +231,9 @@ def _given(config: pytest.Config, name: str, from_ini: bool) -> list[str]:
 
 def _single(config: pytest.Config, name: str) -> Any:
     """The command line's value, else the ini file's."""
-    value = config.getoption(_option(name).key)
-    return value if value is not None else config.getini(_option(name).key) or None
+    option = _option(name)
+    value = config.getoption(option.key)
+    return value if value is not None or not option.in_ini else config.getini(option.key) or None
 
 
 def _spelt(config: pytest.Config, name: str, from_ini: bool | None = None) -> str:
@@ -242,10 +273,70 @@ def _address(config: pytest.Config) -> str | None:
     value = _single(config, "helper")
     if value is None or value.startswith("@"):
         return None if value is None else str(value)
-    # Absolute, because tests may change the folder before the helper is called again.
-    given = config.getoption(_option("helper").key) is not None
-    start = config.invocation_params.dir if given or config.inipath is None else config.inipath.parent
-    return str(start / value)
+    return str(_absolute(config, value, from_ini=config.getoption(_option("helper").key) is None))
+
+
+def _absolute(config: pytest.Config, path: str, *, from_ini: bool) -> Path:
+    """A path as it was meant where it was written: tests may change the folder before it is used."""
+    start = config.inipath.parent if from_ini and config.inipath is not None else config.invocation_params.dir
+    return start / path
+
+
+# ---- baseline and reports ----
+
+
+def _update(config: pytest.Config) -> Literal["all", "add"] | None:
+    if _flag(config, "update-add"):
+        return "add"
+    return "all" if _flag(config, "update") else None
+
+
+def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
+    value = _single(config, "baseline")
+    if value is None:
+        if update is not None:
+            raise pytest.UsageError(
+                "--execprobe-update needs to know what to write: name it, --execprobe-baseline=PATH"
+            )
+        return None
+    from .baseline.limits import Baseline
+    from .baseline.reading import BaselineError, read_baseline
+
+    path = _absolute(config, value, from_ini=config.getoption(_option("baseline").key) is None)
+    if update is not None:
+        _require("tomlkit", "baseline", "--execprobe-update")
+        if not path.exists():
+            return Baseline(path)
+    try:
+        return read_baseline(path)
+    except BaselineError as error:
+        raise pytest.UsageError(f"{_spelt(config, 'baseline')}: {error}") from None
+
+
+def _baseline_option(config: pytest.Config) -> str:
+    given = config.getoption(_option("baseline").key)
+    return "" if given is None else f"{_option('baseline').flag}={given}"
+
+
+def _reports(config: pytest.Config) -> tuple[Path, ...]:
+    paths = []
+    for from_ini in (False, True):
+        for value in _given(config, "report", from_ini):
+            from .report.forms import FormUnavailable, check_available, form_of
+
+            try:
+                check_available(form_of(Path(value)))
+            except (ValueError, FormUnavailable) as error:
+                raise pytest.UsageError(f"{_spelt(config, 'report', from_ini)}: {error}") from None
+            paths.append(_absolute(config, value, from_ini=from_ini))
+    return tuple(paths)
+
+
+def _require(module: str, extra: str, what: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise pytest.UsageError(f"{what} needs {module}: pip install 'pytest-execprobe[{extra}]'")
 
 
 def _pages(config: pytest.Config) -> int | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from .baseline.changes import Changes, Seen, Uses, renames
+from .baseline.limits import SECTIONS, Baseline, Section
 from .checks import execs
 from .ledger import Breach, Ledger
 from .record import printable
@@ -27,7 +30,7 @@ def probe(description: Mapping[str, Any]) -> str:
 
 def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False) -> Breach | None:
     """What is wrong with the budget of the run as a whole. ``filtered``: a lost exec may have been an ignored one."""
-    if limit is None or _is_unchecked(ledger):
+    if limit is None or ledger.is_unchecked:
         return None
     if ledger.execs - (ledger.lost if filtered else 0) > limit:
         headline = f"session budget exceeded: {execs(ledger.execs)}, at most {limit} allowed"
@@ -72,12 +75,12 @@ def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]
     lost = "an unknown number" if missing is None else str(missing)
     said = (
         []
-        if _is_unchecked(ledger)
+        if ledger.is_unchecked
         else [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
     )
     said += [f"{'not known':<16}{why}" for why in ledger.unknown]
     if settings.session_budget is not None:
-        ran = "NOT CHECKED" if _is_unchecked(ledger) else execs(ledger.execs)
+        ran = "NOT CHECKED" if ledger.is_unchecked else execs(ledger.execs)
         said.append(f"{'session budget':<16}{ran}, at most {settings.session_budget} allowed")
     said += _table("most executed", [(count, program, "") for program, count in programs.items()], rows)
     groups = {
@@ -103,17 +106,67 @@ def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> l
     return said
 
 
-def _is_unchecked(ledger: Ledger) -> bool:
-    """Whether there was no probe at all."""
-    return ledger.recorded == 0 and bool(ledger.not_checked)
-
-
 def _not_checked(ledger: Ledger) -> list[str]:
     """Nothing that was not probed may read as checked."""
     said = []
     for reason, count in Counter(ledger.not_checked.values()).items():
         said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
     return said
+
+
+# ---- the baseline ----
+
+
+def compared(path: Path, beyond: int, accept: str) -> list[str]:
+    """How many tests, and what else a baseline has rows for, have run what it does not allow."""
+    said = f"{beyond} beyond it; if what ran is right: {accept}" if beyond else "nothing is beyond it"
+    return [f"{'baseline':<16}{path.name}: {said}"]
+
+
+def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str]) -> list[str]:
+    """The tests that ran less than the baseline allows: it can be tightened."""
+    found = []
+    for section in SECTIONS:
+        for name, used in usage.get(section, {}).items():
+            if section == "tests" and outcomes.get(name) != "passed":
+                continue
+            if baseline.table(section, name) == name and any(
+                limit.most is not None and used.get(key, 0) < (limit.most if limit.least is None else limit.least)
+                for key, limit in baseline.rows(section, name).limits.items()
+            ):
+                found.append(name)
+    return _listed("less than it", found, "a run with --execprobe-update lowers their rows")
+
+
+def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Baseline) -> list[str]:
+    """The tables of a baseline that speak of nothing any more, and what may have become of them."""
+    found = []
+    for section, names in gone.items():
+        seen = {name: Seen(used) for name, used in usage.get(section, {}).items()}
+        moved = renames(baseline, section, names, seen)
+        found += [f"{name} (renamed to {moved[name]}?)" if name in moved else name for name in names]
+    return _listed("obsolete", found, "a run with --execprobe-update removes them")
+
+
+def updated(path: Path, changes: Changes, left: Sequence[str]) -> list[str]:
+    """What an update has written."""
+    parts = [
+        (changes.new, "new"),
+        (changes.raised, "raised"),
+        (changes.lowered, "lowered"),
+        (changes.gone, "removed"),
+        (changes.renamed, "renamed"),
+    ]
+    said = ", ".join(f"{len(rows)} {what}" for rows, what in parts if rows) or "nothing has changed"
+    lines = [f"{'baseline':<16}{path.name} written: {said}"]
+    return lines + _listed("left alone", left, "these did not pass, or were not recorded as a whole")
+
+
+def _listed(title: str, names: Sequence[str], remark: str) -> list[str]:
+    if not names:
+        return []
+    more = f", … {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"{title:<16}{', '.join(printable(name) for name in names[:3])}{more}: {remark}"]
 
 
 def _most(counter: Counter[str], rows: int | None) -> str:

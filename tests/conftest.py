@@ -36,3 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def kernel(execprobe: object) -> None:
     """For tests that run an inner pytest on the real kernel: skipped where the outer one could not probe either."""
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Inner runs load no plugin but the project's own: what others start is not the tests' business."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_execprobe.plugin")
+    return pytester

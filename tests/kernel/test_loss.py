@@ -325,7 +325,7 @@ def test_nor_does_xdist(pytester: pytest.Pytester) -> None:
             execprobe.assert_nothing_ran()
         """
     )
-    result = pytester.runpytest_subprocess("-n1", "-p", "no:cacheprovider", timeout=120)
+    result = pytester.runpytest_subprocess("-p", "xdist.plugin", "-n1", "-p", "no:cacheprovider", timeout=120)
     result.assert_outcomes(errors=1, passed=1)
 
 

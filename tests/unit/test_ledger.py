@@ -17,6 +17,9 @@ def full() -> Ledger:
         strays={"test_a": Counter(sleep=1)},
         late={"test_a": Counter(worker=3)},
         ignored=Counter({"coverage": 4}),
+        usage={"tests": {"test_a": {"git": 2}}},
+        gathered=["{}"],
+        collected={"ids": ["test_a"]},
         lost=2,
         unknown={"the helper was lost": None},
         not_checked={"test_c": "no BCC"},
@@ -110,3 +113,30 @@ def test_breach_that_is_no_tests_has_a_place_of_its_own() -> None:
     breach = Breach.around("collection", "headline", "text", undecided=False)
     assert breach.nodeid == "execprobe::collection"
     assert breach.location == ("execprobe", None, "the run (collection)")
+
+
+# ---- baselines and reports ----
+
+
+def test_the_greatest_use_counts_whoever_tells_it() -> None:
+    ledger, other = Ledger(), Ledger()
+    ledger.use("tests", "test_a", {"git": 2, "sh": 1})
+    other.use("tests", "test_a", {"git": 1, "ls": 3})
+    other.use("around", "collection", {})
+    ledger.take(other.export())
+    ledger.take(Ledger().export())
+    assert ledger.usage == {"tests": {"test_a": {"git": 2, "sh": 1, "ls": 3}}, "around": {"collection": {}}}
+
+
+def test_what_was_collected_is_taken_from_anybody() -> None:
+    ledger = Ledger()
+    ledger.take({"collected": {"ids": ["a"]}})
+    ledger.take(Ledger().export())
+    assert ledger.collected == {"ids": ["a"]}
+
+
+def test_parts_of_a_report_are_passed_on_in_order() -> None:
+    ledger = Ledger()
+    ledger.take({"gathered": ["one"]})
+    ledger.take({"gathered": ["two"]})
+    assert ledger.export()["gathered"] == ["one", "two"]

@@ -1,0 +1,101 @@
+"""What a run has collected, by which rows of a baseline are known to be obsolete: a row whose test was not run may be
+that of a test that was left out this time."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .limits import Baseline, Section, covers, portable
+
+_XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
+
+
+def fixture_label(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, bool]:
+    """What users know a fixture by, and whether it is one to them: to pytest, setup_module() and its kin are, too."""
+    xunit = _XUNIT.fullmatch(fixturedef.argname)
+    return (f"{xunit['what']} of {xunit['where']}", False) if xunit else (fixturedef.argname, True)
+
+
+def fixture_id(fixturedef: pytest.FixtureDef[Any]) -> str:
+    """Where a fixture stands, its name and its scope; that of a plugin is nowhere."""
+    node = getattr(fixturedef, "node", None)
+    place = getattr(fixturedef, "baseid", "") if node is None else node.nodeid
+    label, is_fixture = fixture_label(fixturedef)
+    name = f"{label} ({fixturedef.scope})" if is_fixture else label
+    return name if place in ("", ".") else f"{place}::{name}"
+
+
+class Collected:
+    """Registered as a plugin where there is a baseline."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._ids: list[str] = []
+        self._files: list[str] = []
+        self._narrowed: list[str] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.passed and "::" not in report.nodeid:
+            self._files.append(report.nodeid)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, object, object]:
+        self._ids = [portable(item.nodeid) for item in items]  # before -k, -m or a shard leave some out
+        for arg in config.args:
+            file, colons, _ = str(arg).partition("::")
+            if colons:
+                self._narrowed.append(self._relative(config.invocation_params.dir / file))
+        if config.getoption("lf", False):  # it leaves tests out while they are collected
+            self._narrowed += self._files
+        return (yield)
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path, self._root).replace(os.sep, "/")
+
+    def export(self) -> dict[str, Any]:
+        narrowed = set(self._narrowed)
+        files = sorted(file for file in set(self._files) if file not in narrowed)
+        return {"ids": self._ids, "files": files}
+
+
+def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
+    """The tables that speak of nothing any more: their file is not there, or was collected and has no such test.
+
+    What was not collected as a whole may have it still.
+    """
+    ids = collected.get("ids", ())
+    known, whole = set(ids), set(collected.get("files", ()))
+
+    def gone() -> Iterator[tuple[Section, str]]:
+        for name in baseline.sections.get("tests", {}):
+            file = name.partition("::")[0]
+            there = name in known or ("*" in name and ("*" in file or any(covers(name, id) for id in ids)))
+            if not there and (file in whole or not (root / file).exists()):
+                yield "tests", name
+        for name in baseline.sections.get("fixtures", {}):
+            place, colons, rest = name.partition("::")
+            if colons and not _may_define(root / place, rest):
+                yield "fixtures", name
+
+    found: dict[Section, list[str]] = {}
+    for section, name in gone():
+        found.setdefault(section, []).append(name)
+    return found
+
+
+def _may_define(place: Path, fixture: str) -> bool:
+    """Whether a file, or a folder's conftest.py, may define a fixture: pytest does not tell which there are."""
+    name = fixture.rpartition("::")[2].partition(" ")[0]
+    try:
+        source = (place / "conftest.py" if place.is_dir() else place).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return name in source or "import *" in source

@@ -1,0 +1,253 @@
+"""What a baseline says, and what is beyond it. Pure."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from ..attribution import Evidence
+from ..checks import execs, times_word
+from ..patterns import Match, Pattern, Side, any_match, compile_pattern
+from ..record import ExecRecord, printable
+
+#: What a table of rows speaks of; the first three are names of sections in the file, too.
+Section = Literal["tests", "fixtures", "around"]
+#: The row of programs whose names could not be read. A program of this name has another.
+NAMELESS = "?"
+SECTIONS: tuple[Section, ...] = ("tests", "fixtures", "around")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How often a program may run. ``least`` is no demand: below it, an update leaves the row alone as unstable."""
+
+    most: int | None
+    least: int | None = None
+
+    def __str__(self) -> str:
+        return "any number" if self.most is None else f"at most {self.most}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a test may run, by program name or pattern, in the order of the file."""
+
+    limits: Mapping[str, Limit]
+    #: Those whose key is more than a name.
+    patterns: tuple[tuple[str, Pattern], ...] = ()
+    #: What needs no row here.
+    free: tuple[Pattern, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Limits of a sum: of the run as a whole, or of all tests of a package. What they do not name is not limited."""
+
+    name: str
+    at_most: int | None
+    programs: Rows
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A row that was exceeded, or with ``holds`` None one of which that can't be told.
+
+    ``key`` is the row's, None where it is the number of all programs together, or an exec of unknown name.
+    """
+
+    key: str | None
+    ran: int
+    limit: int | None  # None: there is no such row
+    holds: bool | None
+    marked: tuple[ExecRecord, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        if self.holds is None:
+            return f"whether {self.key} ran at most {times_word(self.limit or 0)}" if self.key else "whether more ran"
+        if self.key is None:
+            return f"{execs(self.ran)}, at most {self.limit} allowed"
+        if self.limit is None:
+            return f"new: {self.key} ran {times_word(self.ran)}"
+        return f"grew: {self.key} ran {times_word(self.ran)}, at most {times_word(self.limit)} in the baseline"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the file says."""
+
+    path: Path
+    #: Glob of a program's name -> the name that rows have.
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    #: May run anywhere, and need no row.
+    everywhere: tuple[Pattern, ...] = ()
+    #: What they match has a row of theirs, instead of one by its name.
+    patterns: tuple[tuple[str, Pattern], ...] = ()
+    #: None where the file has no such section: then they are not limited one by one.
+    sections: Mapping[Section, Mapping[str, Rows]] = field(default_factory=dict)
+    sums: tuple[Sums, ...] = ()
+
+    def has(self, section: Section) -> bool:
+        """Whether each test (or fixture, or the collection) is limited by itself."""
+        return section in self.sections
+
+    def rows(self, section: Section, name: str) -> Rows:
+        """Those of a test: of the table with its node id, else of the longest whose ``*`` fits. Without any, nothing
+        may run."""
+        key = self.table(section, name)
+        rows = _NOTHING if key is None else self.sections[section][key]
+        return replace(rows, free=_PYTHONS_OWN) if section == "around" else rows
+
+    def table(self, section: Section, name: str) -> str | None:
+        """The name of the table that speaks of a test."""
+        tables = self.sections.get(section, {})
+        name = portable(name)
+        if name in tables:
+            return name
+        return max((key for key in tables if "*" in key and covers(key, name)), key=len, default=None)
+
+    # ---- rows of records ----
+
+    def alias(self, program: str) -> str:
+        """The name that rows have for a program."""
+        return next((name for known, name in self.aliases.items() if fnmatchcase(program, known)), program)
+
+    def usage(self, evidence: Evidence, rows: Rows) -> Usage:
+        """How often each row was used, of ``rows`` or of those that an update would add to them."""
+        patterns = [*rows.patterns, *self.patterns]
+        usage = Usage(Counter(), {}, Counter())
+        for record in evidence.records:
+            free = any_match((*self.everywhere, *rows.free), record, Side.ALLOW)
+            if free is True:
+                continue
+            candidates: list[tuple[str, Pattern | None]] = []
+            certain = free is False and record.program is not None
+            for key, listed in patterns:
+                match = listed.match(record, Side.ALLOW)
+                if match is not False:
+                    candidates.append((key, listed))
+                certain = certain and match is not None
+                if match is True:
+                    break
+            else:
+                name = NAMELESS if record.program is None else row_key(printable(self.alias(record.program)))
+                candidates.append((name, None))
+            key, pattern = candidates[0]
+            top = _is_top(record, pattern)
+            if certain and top is True:
+                usage.counts[key] += 1
+                usage.marked.setdefault(key, []).append(record)
+            elif not certain or top is None:
+                usage.unsure.update(key for key, _ in candidates)
+        return usage
+
+    def beyond(self, rows: Rows, evidence: Evidence) -> list[Excess]:
+        """What some rows do not allow, certain excesses first."""
+        usage = self.usage(evidence, rows)
+        found = []
+        for key, count in sorted(usage.counts.items()):
+            limit = rows.limits.get(key)
+            most = 0 if limit is None else limit.most
+            if most is not None and count > most:
+                found.append(
+                    Excess(key, count, None if limit is None else most, False, tuple(usage.marked[key][most:]))
+                )
+        certain = {excess.key for excess in found}
+        for key, count in sorted(usage.unsure.items()):
+            limit = rows.limits.get(key)
+            most = 0 if limit is None else limit.most
+            if key not in certain and most is not None and usage.counts[key] + count > most:
+                found.append(Excess(key, usage.counts[key] + count, None if limit is None else most, None))
+        if evidence.missing != 0 and not found:
+            found.append(Excess(None, len(evidence.records), None, None))
+        return found
+
+    def beyond_sums(self, sums: Sums, evidence: Evidence) -> list[Excess]:
+        """What limits of a sum do not allow, certain excesses first."""
+        found = []
+        low = len(evidence.records) + evidence.surely_lost
+        most = sums.at_most
+        if most is not None and low > most:
+            found.append(Excess(None, low, most, False, evidence.records[most:]))
+        usage = self.usage(evidence, sums.programs)
+        for key, limit in sums.programs.limits.items():
+            if limit.most is None:
+                continue
+            ran = usage.counts[key]
+            if ran > limit.most:
+                found.append(Excess(key, ran, limit.most, False, tuple(usage.marked[key][limit.most :])))
+            elif evidence.missing is None or ran + usage.unsure[key] + evidence.missing > limit.most:
+                found.append(Excess(key, ran, limit.most, None))
+        high = None if evidence.missing is None else len(evidence.records) + evidence.missing
+        if most is not None and low <= most and (high is None or high > most):
+            found.append(Excess(None, low, most, None))
+        return sorted(found, key=lambda excess: excess.holds is None)
+
+
+@dataclass
+class Usage:
+    """How often each row was used: for certain, by which records, and how often besides that may have been."""
+
+    counts: Counter[str]
+    marked: dict[str, list[ExecRecord]]
+    unsure: Counter[str]
+
+
+_NOTHING = Rows({})
+# platform.processor() asks it, once in a process: in each worker of pytest-xdist, and only there, before it collects.
+_PYTHONS_OWN = (compile_pattern("argv:uname -p"),)
+
+
+def row_key(name: str) -> str:
+    """The key of a program's row: its name, or where that would be read as something else, an ``argv:`` pattern."""
+    try:
+        if compile_pattern(name).name == name:
+            return name
+    except ValueError:
+        pass
+    return f"argv:{shlex.quote(glob.escape(name))}"
+
+
+def _is_top(record: ExecRecord, pattern: Pattern | None) -> Match:
+    """Whether an exec counts for a pattern's row: of a subtree only its top does, for what a tool runs is its own."""
+    if pattern is None or not pattern.text.startswith("subtree:"):
+        return True
+    above = [ancestor for ancestor in (record.parent, record._previous) if ancestor is not None]
+    matches = [pattern.match(ancestor) for ancestor in above]
+    if any(match is True for match in matches):
+        return False
+    return None if record._lineage_lost or any(match is None for match in matches) else True
+
+
+def covers(key: str, name: str) -> bool:
+    """Whether a name is one of those that a key with ``*`` stands for. Nothing else in it is special: ``[`` begins the
+    parameters of a test."""
+    first, *rest = key.split("*")
+    if not rest:
+        return key == name
+    if not name.startswith(first):
+        return False
+    at = len(first)
+    for part in rest[:-1]:
+        found = name.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return name.endswith(rest[-1]) and len(name) - len(rest[-1]) >= at
+
+
+def portable(name: str) -> str:
+    """A test's or fixture's name without this machine's home and temporary folders, which parameters may hold."""
+    for folder, sign in ((tempfile.gettempdir(), "$TMPDIR"), (os.path.expanduser("~"), "~")):
+        if len(folder) > 1 and folder in name:
+            name = name.replace(folder, sign)
+    return name

@@ -1,0 +1,227 @@
+"""Writes a baseline anew from what a run has used, and keeps what people wrote into it: comments, ranges, patterns.
+
+Pure, save for tomlkit, of the extra ``baseline``, which reads TOML with its comments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AbstractTable, Comment
+
+from ..files import write_atomically
+from .changes import Changes, Seen, renames
+from .limits import SECTIONS, Baseline, Limit, Section
+from .reading import ANY_NUMBER, VERSION
+
+_HEADER = f"""\
+# Which programs each test may run, and how often at most.
+# Written by pytest --execprobe-baseline=FILE --execprobe-update, to be reviewed like code. Comments, ranges and the
+# tables aliases, everywhere, patterns, total and packages are yours: an update keeps them.
+version = {VERSION}
+"""
+
+
+@dataclass
+class _Row:
+    key: str
+    value: str
+    comments: list[str] = field(default_factory=list)  # in lines of their own above it
+    comment: str = ""  # in the same line
+
+
+@dataclass
+class _Table:
+    rows: list[_Row] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)  # above its header
+
+
+_Tables = dict[Section, dict[str, _Table]]
+
+
+def rewrite(
+    baseline: Baseline,
+    seen: Mapping[Section, Mapping[str, Seen]],
+    obsolete: Mapping[Section, Iterable[str]],
+    *,
+    only_add: bool = False,
+) -> Changes:
+    """Updates the file itself, atomically. Raises OSError."""
+    old = baseline.path.read_text(encoding="utf-8") if baseline.path.exists() else None
+    text, changes = updated(old, baseline, seen, obsolete, only_add=only_add)
+    if text != old:
+        write_atomically(baseline.path, text)
+    return changes
+
+
+def updated(
+    text: str | None,
+    baseline: Baseline,
+    seen: Mapping[Section, Mapping[str, Seen]],
+    obsolete: Mapping[Section, Iterable[str]],
+    *,
+    only_add: bool = False,
+) -> tuple[str, Changes]:
+    """The new text of the file, and what has changed in it.
+
+    ``text`` is the old one, ``baseline`` what it says. What is ``obsolete`` is removed. What was not seen stays, and
+    with ``only_add`` so does all that was there.
+    """
+    head, tables, tail = _parsed(text)
+    changes = Changes()
+    gone: dict[Section, list[str]] = {section: [] if only_add else [*obsolete.get(section, ())] for section in SECTIONS}
+    for section in SECTIONS:
+        there, news = tables[section], seen.get(section, {})
+        for old, new in renames(baseline, section, gone[section], news).items():
+            there[new] = there.pop(old)
+            gone[section].remove(old)
+            changes.renamed.append((old, new))
+        for name in gone[section]:
+            if there.pop(name, None) is not None:
+                changes.gone.append((name, ""))
+        for name, what in news.items():
+            _update(there, name, what, baseline, section, only_add, changes)
+        tables[section] = {name: table for name, table in sorted(there.items()) if table.rows}
+    return _written(head, tables, tail), changes
+
+
+def _update(
+    tables: dict[str, _Table],
+    name: str,
+    seen: Seen,
+    baseline: Baseline,
+    section: Section,
+    only_add: bool,
+    changes: Changes,
+) -> None:
+    key = name if name in tables else baseline.table(section, name) or name
+    shared = key != name  # it speaks of others, too, which may not have been seen
+    old = baseline.sections.get(section, {}).get(key)
+    table = tables.setdefault(key, _Table())
+    for row in [*table.rows]:
+        limit = _limit(row)
+        count = seen.usage.get(row.key, 0)
+        if limit.most is None:
+            continue
+        if count > limit.most:
+            row.value = str(count) if limit.least is None else f"[{limit.least}, {count}]"
+            changes.raised.append((key, row.key))
+        elif count < limit.most and limit.least is None and seen.whole and not (shared or only_add):
+            if count:
+                row.value = str(count)
+                changes.lowered.append((key, row.key))
+            else:
+                table.rows.remove(row)
+                changes.gone.append((key, row.key))
+    there = {row.key for row in table.rows}
+    for program, count in sorted(seen.usage.items()):
+        if program not in there and count:
+            value = f'"{ANY_NUMBER}"' if section == "around" and name != "collection" else str(count)
+            table.rows.append(_Row(program, value))
+            changes.new.append((key, program))
+    patterns = {key for key, _ in old.patterns} if old else set()
+    # Patterns are tried in their order, so that stays.
+    table.rows.sort(key=lambda row: (row.key not in patterns, "" if row.key in patterns else row.key))
+
+
+def _limit(row: _Row) -> Limit:
+    value = tomlkit.parse(f"value = {row.value}").unwrap()["value"]
+    if isinstance(value, list):
+        return Limit(most=value[1], least=value[0])
+    return Limit(None if value == ANY_NUMBER else value)
+
+
+# ---- TOML ----
+
+
+def _parsed(text: str | None) -> tuple[str, _Tables, list[str]]:
+    """The part that is not ours, the tables that are, and the comments at the end."""
+    tables: _Tables = {section: {} for section in SECTIONS}
+    if text is None:
+        return _HEADER, tables, []
+    text, above = _without_comments_above_headers(text)
+    pending: list[str] = []  # other comments between the last row of a table and the next
+    head = tomlkit.parse(text)
+    for key, item in [*head.body]:
+        name = None if key is None else key.key
+        if name in SECTIONS and isinstance(item, AbstractTable):
+            for inner, table in _body(item):
+                if isinstance(table, AbstractTable) and inner is not None:
+                    made, after = _table(table)
+                    made.comments, pending = [*pending, *above.get(repr([name, inner]), "").splitlines()], after
+                    tables[name][inner] = made
+                elif isinstance(table, Comment):
+                    pending.append(table.trivia.comment)
+    for section in SECTIONS:
+        head.pop(section, None)
+    return _with_comments_above_headers(head.as_string(), above), tables, pending
+
+
+_HEADER_LINE = r"^\[[^\[].*\][ \t]*(?:#.*)?$"
+_ABOVE = re.compile(rf"((?:^[ \t]*#.*\n)+)({_HEADER_LINE})", re.M)
+
+
+def _without_comments_above_headers(text: str) -> tuple[str, dict[str, str]]:
+    """To TOML, the comment above a header is the end of the table before, so that it would stay behind when the tables
+    are sorted. Returns the text without them, and what they are, by the header's path."""
+    above: dict[str, str] = {}
+
+    def take(match: re.Match[str]) -> str:
+        above[_path(match[2])] = match[1]
+        return match[2]
+
+    return _ABOVE.sub(take, text), above
+
+
+def _with_comments_above_headers(text: str, above: dict[str, str]) -> str:
+    return re.sub(_HEADER_LINE, lambda header: above.get(_path(header[0]), "") + header[0], text, flags=re.M)
+
+
+def _path(header: str) -> str:
+    """What a header opens, however it is quoted."""
+    names, table = [], tomlkit.parse(header).unwrap()
+    while table:
+        (name,) = table
+        names.append(name)
+        table = table[name]
+    return repr(names)
+
+
+def _body(table: AbstractTable) -> list[tuple[str | None, Any]]:
+    return [(None if key is None else key.key, item) for key, item in table.value.body]
+
+
+def _table(table: AbstractTable) -> tuple[_Table, list[str]]:
+    """A table, and the comments after its last row, which stand above the next."""
+    made, pending = _Table(), list[str]()
+    for key, item in _body(table):
+        if isinstance(item, Comment):
+            pending.append(item.trivia.comment)
+        elif key is not None:
+            made.rows.append(_Row(key, item.as_string(), pending, item.trivia.comment))
+            pending = []
+    return made, pending
+
+
+def _written(head: str, tables: _Tables, tail: list[str]) -> str:
+    blocks = [head.rstrip("\n")]
+    for section in SECTIONS:
+        if not tables[section]:
+            blocks.append(f"[{section}]")
+        for name, table in tables[section].items():
+            lines = [*table.comments, f"[{section}.{_key(name)}]"]
+            for row in table.rows:
+                comment = f"  {row.comment}" if row.comment else ""
+                lines += [*row.comments, f"{_key(row.key)} = {row.value}{comment}"]
+            blocks.append("\n".join(lines))
+    if tail:
+        blocks.append("\n".join(tail))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _key(key: str) -> str:
+    return tomlkit.key(key).as_string()

@@ -1,0 +1,192 @@
+"""Holds reports against a baseline, and tells what is new since an earlier one. Pure.
+
+What is certainly beyond a limit is exceeded. Where something is missing that could be, nothing is within: an incomplete
+report never passes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .attribution import Evidence, Lost
+from .baseline.limits import NAMELESS, SECTIONS, Baseline, Excess, Rows, Section, covers, portable
+from .record import ExecRecord
+from .report.document import Document, Kind, Unit
+
+_SECTION_OF: Mapping[Kind, Section] = {
+    "test": "tests",
+    "fixture": "fixtures",
+    "collection": "around",
+    "outside": "around",
+}
+#: What limits of the run as a whole are called.
+TOTAL = "the run as a whole"
+
+
+class Status(IntEnum):
+    """The exit status of ``execprobe gate``."""
+
+    WITHIN = 0
+    EXCEEDED = 1
+    INCOMPLETE = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A limit that was exceeded, or with ``excess.holds`` None one of which that can't be told."""
+
+    #: A test, a fixture, a package, or TOTAL.
+    name: str
+    excess: Excess
+    #: Where a single test, or the like, is meant.
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True)
+class New:
+    """A program that an earlier report, or baseline, does not have."""
+
+    program: str
+    count: int
+    #: Who ran it, the first few.
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of it."""
+
+    findings: tuple[Finding, ...] = ()
+    #: Why something is missing.
+    incomplete: tuple[str, ...] = ()
+
+    @property
+    def exceeded(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.excess.holds is False)
+
+    @property
+    def undecided(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.excess.holds is None)
+
+    @property
+    def status(self) -> Status:
+        if self.exceeded:
+            return Status.EXCEEDED
+        return Status.INCOMPLETE if self.incomplete or self.undecided else Status.WITHIN
+
+
+def judge(document: Document, baseline: Baseline) -> Verdict:
+    """All limits of a baseline, over all that a report has."""
+    found = [*judge_sums(document, baseline), *_judge_units(document, baseline)]
+    return Verdict(tuple(found), tuple(dict.fromkeys(incompleteness(document))))
+
+
+def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
+    """The limits of the run as a whole, and of packages."""
+    for sums in baseline.sums:
+        units = [unit for unit in document.units if not sums.name or _is_in(unit, sums.name)]
+        evidence = evidence_of(document, units, of_all=not sums.name)
+        for excess in baseline.beyond_sums(sums, evidence):
+            yield Finding(f"{sums.name}/" if sums.name else TOTAL, excess)
+
+
+def _is_in(unit: Unit, package: str) -> bool:
+    """Whether a unit stands in a folder, a file or a class of tests."""
+    if unit.kind not in ("test", "fixture"):
+        return False
+    rest = unit.name[len(package) :]
+    return unit.name.startswith(package) and (not rest or rest[0] in "/:[")
+
+
+def _judge_units(document: Document, baseline: Baseline) -> Iterator[Finding]:
+    for unit in document.units:
+        section = _SECTION_OF.get(unit.kind)
+        if section is not None and baseline.has(section):
+            evidence = evidence_of(document, [unit])
+            for excess in baseline.beyond(baseline.rows(section, unit.name), evidence):
+                yield Finding(unit.name, excess, unit)
+
+
+def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = False) -> Evidence:
+    """What is known of some units together; with ``of_all`` they are all that the runs have."""
+    units = list(units)
+    unknown = [why for unit in units for why in _unknown(unit)]
+    if of_all:
+        unknown += [why for run in document.runs for why in run.unknown]
+    return Evidence(
+        records=tuple(record for unit in units for record in unit.all_records if record not in unit.uncounted),
+        lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
+        unknown=tuple(dict.fromkeys(unknown)),
+        filtered=any(run.ignored for run in document.runs),
+    )
+
+
+def _unknown(unit: Unit) -> Iterator[str]:
+    yield from unit.unknown
+    if unit.not_checked is not None:
+        yield f"not checked: {unit.not_checked}"
+
+
+def incompleteness(document: Document) -> Iterator[str]:
+    """Why a report does not have everything, in words."""
+    if not document.runs:
+        yield "there is no run in it"
+    for run in document.runs:
+        yield from run.unknown
+        if run.kind == "pytest" and run.exit_status not in (0, 1, 5):
+            yield f"a run was broken off: its exit status is {run.exit_status}"
+    for unit in document.units:
+        for why in _unknown(unit):
+            yield f"{unit.name}: {why}"
+        if unit.lost:
+            yield f"{unit.name}: {unit.lost} lost"
+
+
+# ---- what is new, and what was not there ----
+
+
+def new_since(document: Document, old: Document | Baseline, baseline: Baseline) -> list[New]:
+    """The programs that ``old`` does not have, the most executed first. ``baseline`` has the aliases."""
+    is_known = _known_to_baseline(old) if isinstance(old, Baseline) else _known_to_report(old, baseline)
+    counts: Counter[str] = Counter()
+    names: dict[str, dict[str, None]] = {}
+    for unit in document.units:
+        for record in unit.all_records:
+            if not is_known(record):
+                program = baseline.alias(record.program or NAMELESS)
+                counts[program] += 1
+                names.setdefault(program, {})[unit.name] = None
+    most = sorted(counts, key=lambda program: (-counts[program], program))
+    return [New(program, counts[program], tuple(names[program])[:3]) for program in most]
+
+
+def _known_to_report(old: Document, baseline: Baseline) -> Callable[[ExecRecord], bool]:
+    programs = {baseline.alias(record.program or NAMELESS) for unit in old.units for record in unit.all_records}
+    return lambda record: baseline.alias(record.program or NAMELESS) in programs
+
+
+def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
+    """By the rows that it would be counted in, for those can be patterns."""
+    tables = [rows for section in SECTIONS for rows in old.sections.get(section, {}).values()]
+    tables += [sums.programs for sums in old.sums]
+    keys = {key for rows in tables for key in rows.limits}
+    together = Rows({}, tuple(dict.fromkeys(pattern for rows in tables for pattern in rows.patterns)))
+    return lambda record: set(old.usage(Evidence((record,)), together).counts) <= keys
+
+
+def unseen(document: Document, baseline: Baseline) -> list[str]:
+    """The tables of the baseline that speak of nothing in a report: obsolete, or not run."""
+    seen: dict[Section, set[str]] = {}
+    for unit in document.units:
+        section = _SECTION_OF.get(unit.kind)
+        if section is not None:
+            seen.setdefault(section, set()).add(portable(unit.name))
+    return [
+        name
+        for section in SECTIONS
+        for name in baseline.sections.get(section, {})
+        if not any(name == other or ("*" in name and covers(name, other)) for other in seen.get(section, ()))
+    ]

@@ -1,0 +1,218 @@
+"""What every form of a report says: its verdict, what is missing from it, and how single facts are put in words.
+
+Pure. All texts that come from a run leave here printable.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePosixPath
+
+from ..checks import execs
+from ..record import ExecRecord, printable
+from .document import Breach, Document, Kind, Run, Unit
+
+KIND_NAMES: dict[Kind, str] = {
+    "test": "test",
+    "fixture": "fixture",
+    "collection": "collection",
+    "outside": "outside of tests",
+    "command": "command",
+}
+
+# Outcomes of a test that a rule which it broke did not decide.
+_EXCUSED = {"xfailed": "expected to fail", "rerun": "tried again"}
+
+
+class Level(Enum):
+    """How a report reads as a whole, the worst first."""
+
+    BROKEN = "broken"
+    UNDECIDED = "undecided"
+    INCOMPLETE = "incomplete"
+    GOOD = "good"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A breach, and where it was found: in no unit if it is the run's."""
+
+    breach: Breach
+    run: Run
+    unit: Unit | None = None
+
+    @property
+    def where(self) -> str:
+        return "the run as a whole" if self.unit is None else shown(self.unit.name)
+
+    @property
+    def excused(self) -> str | None:
+        """Why the breach decides nothing, if so: the test was expected to fail, or was tried again."""
+        return None if self.unit is None else _EXCUSED.get(self.unit.outcome or "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    level: Level
+    text: str
+
+
+def shown(text: str) -> str:
+    """As ``printable``, and in one line whoever reads it: some take other separators for the end of one, too."""
+    if text.isprintable():  # most are, and this is fast
+        return text
+    return printable(text).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def shown_lines(text: str) -> list[str]:
+    """A text of several lines, each printable."""
+    return [shown(line) for line in text.split("\n")]
+
+
+def found(document: Document) -> list[Found]:
+    """Every breach: broken rules first, then undecided ones, then those that decide nothing."""
+    every = [
+        *(Found(breach, run) for run in document.runs for breach in run.breaches),
+        *(Found(breach, document.runs[unit.run], unit) for unit in document.units for breach in unit.breaches),
+    ]
+    return sorted(every, key=lambda item: (item.excused is not None, item.breach.undecided))
+
+
+def verdict(document: Document) -> Verdict:
+    """What matters most, in a line."""
+    counting = [item for item in found(document) if item.excused is None]
+    undecided = sum(item.breach.undecided for item in counting)
+    broken = len(counting) - undecided
+    if broken:
+        return Verdict(Level.BROKEN, f"{_rules(broken)} broken" + (f", {undecided} undecided" if undecided else ""))
+    if undecided:
+        return Verdict(Level.UNDECIDED, f"{_rules(undecided)} could not be decided")
+    if not document.complete:
+        return Verdict(Level.INCOMPLETE, "no rule broken by what was recorded, but not everything was")
+    return Verdict(Level.GOOD, "no rule broken, every exec recorded")
+
+
+def missing(document: Document) -> list[str]:
+    """Why not every exec is in the report; nothing if every one is. Each reason once, with how much it is about."""
+    said: list[str] = []
+    if document.lost:
+        units = sum(unit.lost > 0 for unit in document.units)
+        where = "one place" if units == 1 else f"{units} places"
+        said.append(
+            f"{execs(document.lost)} of {where} found the perf buffer full and {'is' if document.lost == 1 else 'are'}"
+            " not listed: raise --execprobe-buffer-pages, or give the helper a CPU"
+        )
+    said += (f"an unknown number of execs is missing: {shown(why)}" for why in document.unknown)
+    reasons = Counter((unit.kind == "test", unit.not_checked or "") for unit in document.not_checked)
+    for (is_test, why), count in reasons.items():
+        what = ("1 test was" if count == 1 else f"{count} tests were") if is_test else f"{count} besides tests"
+        said.append(f"{what} not checked: {shown(why)}")
+    return said
+
+
+def totals(document: Document) -> list[tuple[str, str]]:
+    """Name and number of each total, the most important first. A plus stands for what was not recorded."""
+    kinds = Counter(unit.kind for unit in document.units)
+    open_ended = "" if document.complete else "+"
+    lines = [("execs", f"{document.execs:,}{open_ended}"), ("programs", f"{len(document.programs):,}")]
+    names: list[tuple[Kind, str]] = [
+        ("test", "tests"),
+        ("command", "commands"),
+        ("fixture", "fixture set-ups"),
+    ]
+    lines += ((name, f"{kinds[kind]:,}") for kind, name in names if kinds[kind])
+    strays = sum(len(unit.strays) for unit in document.units)
+    ignored = sum(sum(run.ignored.values()) for run in document.runs)
+    unit_lost = f"{document.lost:,}{'+' if document.unknown else ''}" if document.lost else "unknown"
+    optional = [
+        ("strays", f"{strays:,}" if strays else ""),
+        ("ignored", f"{ignored:,}" if ignored else ""),
+        ("lost", unit_lost if document.lost or document.unknown else ""),
+        ("not checked", f"{len(document.not_checked):,}" if document.not_checked else ""),
+    ]
+    lines += ((name, number) for name, number in optional if number)
+    return [(name.removesuffix("s") if number == "1" else name, number) for name, number in lines]
+
+
+def most(counter: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent first, and by name where they are level; printable."""
+    return [(shown(name), count) for name, count in sorted(counter.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def started_by(run: Run) -> str:
+    """How a run was started, as a shell would take it."""
+    return shown(shlex.join(run.command)) or ("pytest" if run.kind == "pytest" else "a command")
+
+
+def title(run: Run) -> str:
+    """As ``started_by``, without the folder of the program: ``python -m pytest`` has a whole path there."""
+    if not run.command:
+        return started_by(run)
+    path = PurePosixPath(run.command[0])
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    return shown(shlex.join([name or run.command[0], *run.command[1:]]))
+
+
+def ended(run: Run) -> str:
+    return "exit status not known" if run.exit_status is None else f"exit status {run.exit_status}"
+
+
+def end_of(record: ExecRecord) -> str:
+    """How the process ended: empty if that is not known."""
+    if record.signal is not None:
+        return f"killed by {signal_name(record.signal)}"
+    return "" if record.exit_code is None else f"exit {record.exit_code}"
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal, or no signal at all
+        return f"signal {number}"
+
+
+def duration(nanoseconds: int) -> str:
+    """With three digits or so: ``12.3 ms``, ``4.56 s``, ``3 min 20 s``."""
+    if nanoseconds >= 60_000_000_000:
+        minutes, seconds = divmod(nanoseconds // 1_000_000_000, 60)
+        return f"{minutes} min {seconds} s"
+    if nanoseconds >= 1_000_000_000:
+        return f"{_digits(nanoseconds, 1_000_000_000)} s"
+    return f"{_digits(nanoseconds, 1_000_000)} ms"
+
+
+def _digits(nanoseconds: int, unit: int) -> str:
+    value = nanoseconds / unit
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def span(unit: Unit) -> tuple[int, int] | None:
+    """From the beginning of a unit's first phase to the end of its last."""
+    times = list(unit.phases.values())
+    return (min(begin for begin, _ in times), max(end for _, end in times)) if times else None
+
+
+def successors(records: Iterable[ExecRecord]) -> dict[ExecRecord, ExecRecord]:
+    """What a process became by its next exec, for those that did. Of records of one run."""
+    return {record._previous: record for record in records if record._previous is not None}
+
+
+def ancestors(record: ExecRecord) -> Iterator[ExecRecord]:
+    """The records above one, the closest first."""
+    above = record.parent
+    while above is not None:
+        yield above
+        above = above.parent
+
+
+def _rules(count: int) -> str:
+    return "1 rule" if count == 1 else f"{count} rules"

@@ -1,0 +1,156 @@
+"""A report: what one or more runs have recorded. Everything that is shown or judged later is made from this.
+
+Times are nanoseconds of CLOCK_MONOTONIC of the machine that recorded, so they are compared only within a run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ..record import ExecRecord, Phase
+
+#: What a unit is: a test, one set-up and end of a fixture of wider scope, the collection of tests, what ran between
+#: tests (hooks, what tests left running), or a command that ``execprobe run`` recorded.
+Kind = Literal["test", "fixture", "collection", "outside", "command"]
+KINDS: tuple[Kind, ...] = ("test", "fixture", "collection", "outside", "command")
+
+#: A test's: as pytest counts it. A command's is "passed" or "failed".
+OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "rerun")
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that was found broken, or undecided."""
+
+    headline: str
+    #: All that was said of it.
+    text: str = ""
+    undecided: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pytest run, or one command."""
+
+    #: Random: tells runs apart when reports are merged.
+    id: str
+    kind: Literal["pytest", "command"]
+    #: How it was started.
+    command: tuple[str, ...] = ()
+    #: Wall clock, ISO 8601 in UTC.
+    started: str = ""
+    start_ns: int = 0
+    end_ns: int = 0
+    exit_status: int | None = None
+    #: What the probe was, in words.
+    probe: str = ""
+    #: Execs that no count has, because ``--execprobe-ignore`` names them.
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    #: Why an unknown number of execs, of no unit in particular, may be missing.
+    unknown: tuple[str, ...] = ()
+    #: Breaches of no unit in particular, such as of the session budget.
+    breaches: tuple[Breach, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Something that execs are counted for. Several have the same name where it took place more than once: a test that
+    was tried again, a fixture that was set up for several modules, the collection of each xdist worker."""
+
+    kind: Kind
+    #: A test's node id; ``FILE::NAME (SCOPE)`` of a fixture; a command line.
+    name: str
+    #: The index of its run.
+    run: int = 0
+    #: The xdist worker.
+    worker: str | None = None
+    outcome: str | None = None
+    #: Where it stands, relative to pytest's root directory; ``line`` counts from 1.
+    file: str | None = None
+    line: int | None = None
+    #: Beginning and end of its phases; of what has no phases, under "call".
+    phases: Mapping[Phase, tuple[int, int]] = field(default_factory=dict)
+    #: What ran and counts for it, in order.
+    records: tuple[ExecRecord, ...] = ()
+    #: What it left behind detached and that ran after its end.
+    strays: tuple[ExecRecord, ...] = ()
+    #: Those of both that no rule counts, because a hook (pytest_execprobe_record) has left them out.
+    uncounted: tuple[ExecRecord, ...] = ()
+    #: How many execs, strays included, are not in it although they took place.
+    lost: int = 0
+    #: Why more may be missing than that, if so.
+    unknown: tuple[str, ...] = ()
+    #: Why nothing was recorded, where something should have been.
+    not_checked: str | None = None
+    breaches: tuple[Breach, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every exec is in it."""
+        return not (self.lost or self.unknown or self.not_checked)
+
+    @property
+    def all_records(self) -> tuple[ExecRecord, ...]:
+        return (*self.records, *self.strays)
+
+    @property
+    def programs(self) -> Counter[str]:
+        """How often each program ran, strays included."""
+        return Counter(record.program or "?" for record in self.all_records)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One or more runs, and all that they recorded."""
+
+    runs: tuple[Run, ...] = ()
+    units: tuple[Unit, ...] = ()
+
+    @property
+    def programs(self) -> Counter[str]:
+        return sum((unit.programs for unit in self.units), Counter())
+
+    @property
+    def execs(self) -> int:
+        """How many execs are recorded; lost ones are not among them."""
+        return sum(len(unit.all_records) for unit in self.units)
+
+    @property
+    def lost(self) -> int:
+        return sum(unit.lost for unit in self.units)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Why an unknown number may be missing."""
+        every = [*(run.unknown for run in self.runs), *(unit.unknown for unit in self.units)]
+        return tuple(dict.fromkeys(why for part in every for why in part))
+
+    @property
+    def not_checked(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.units if unit.not_checked)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every exec of every run is in it."""
+        return not self.unknown and all(unit.complete for unit in self.units)
+
+
+def merged(documents: Iterable[Document]) -> Document:
+    """Several reports in one; a run that is in more than one of them is taken once."""
+    runs: list[Run] = []
+    units: list[Unit] = []
+    known: set[str] = set()
+    for document in documents:
+        new = {index: run for index, run in enumerate(document.runs) if run.id not in known}
+        places = {index: len(runs) + place for place, index in enumerate(new)}
+        runs += new.values()
+        known.update(run.id for run in new.values())
+        units += (_moved(unit, places[unit.run]) for unit in document.units if unit.run in places)
+    return Document(tuple(runs), tuple(units))
+
+
+def _moved(unit: Unit, run: int) -> Unit:
+    return unit if unit.run == run else replace(unit, run=run)

@@ -1,0 +1,102 @@
+"""The forms in which a report is written to a file: which form a path asks for, and how the file comes to be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..files import write_atomically
+from . import codec
+from .document import Document
+
+
+class FormUnavailable(Exception):
+    """This installation can't write a form. The message says what to install."""
+
+
+class ReportNotWritten(OSError):
+    """A report could not be written. The message has the path and the reason."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of reports."""
+
+    #: How the names of its files end.
+    ending: str
+    #: What it is, in words.
+    what: str
+    render: Callable[[Document], str]
+    #: The module that it needs, and the extra that brings it.
+    needs: tuple[str, str] | None = None
+
+
+# The modules of the forms are imported when they are used: a run that writes no report is not to wait for them.
+
+
+def _html(document: Document) -> str:
+    from . import html
+
+    return html.render(document)
+
+
+def _markdown(document: Document) -> str:
+    from . import markdown
+
+    return markdown.render(document)
+
+
+def _trace(document: Document) -> str:
+    from . import trace
+
+    return trace.render(document)
+
+
+_ALL = (
+    Form(".json", "JSON, which can be read again", codec.dump),
+    Form(".html", "a page for a browser", _html, needs=("jinja2", "html")),
+    Form(".md", "Markdown, for the summary of a CI job", _markdown),
+    Form(".trace.json", "a trace, for Perfetto", _trace),
+)
+
+#: By ending.
+FORMS = {form.ending: form for form in _ALL}
+
+
+def form_of(path: str | os.PathLike[str]) -> Form:
+    """The form that a path's ending asks for. Raises ValueError, which names the endings that there are."""
+    name = Path(path).name.lower()
+    # The longest first, since one ending ends with another.
+    for ending in sorted(FORMS, key=len, reverse=True):
+        if name.endswith(ending):
+            return FORMS[ending]
+    endings = ", ".join(f"{form.ending} ({form.what})" for form in _ALL)
+    raise ValueError(f"{path}: a report's name ends with its form, which is one of {endings}")
+
+
+def check_available(form: Form) -> None:
+    """Raises FormUnavailable where what the form needs is not installed."""
+    if form.needs is None:
+        return
+    module, extra = form.needs
+    if find_spec(module) is None:
+        raise FormUnavailable(
+            f"a report as {form.ending} needs {module}, which is not installed: pip install 'pytest-execprobe[{extra}]'"
+        )
+
+
+def write(document: Document, path: str | os.PathLike[str]) -> None:
+    """Writes a report in the form that the path's ending asks for, all of it or nothing; missing folders are made.
+
+    Raises ValueError for another ending, FormUnavailable, and ReportNotWritten.
+    """
+    form = form_of(path)
+    check_available(form)
+    text = form.render(document)
+    try:
+        write_atomically(Path(path), text)
+    except OSError as error:
+        raise ReportNotWritten(f"{path}: the report can't be written ({error.strerror or error})") from error

@@ -1,0 +1,256 @@
+"""Gathers what a pytest run records into a report: where tests run, in parts that travel with their reports, and where
+the run is reported, in one document.
+
+What is exported is plain data, as xdist and forked tests need it. Nothing of pytest is known here.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .. import clock
+from ..attribution import Entry, Owner
+from ..record import ExecRecord
+from .codec import above, record_data, records_of
+from .document import Breach, Document, Kind, Run, Unit
+
+
+class Gatherer:
+    """Where tests run. Each owner of execs is a unit of the report."""
+
+    def __init__(self) -> None:
+        self._serials: dict[Owner, int] = {}
+        self._last = 0
+        self._exported: set[ExecRecord] = set()
+        self._running: list[Entry] = []  # told of, but not how they ended
+        self._news: dict[str, Any] = {}
+
+    def unit(self, owner: Owner, kind: Kind, file: str | None = None, line: int | None = None) -> None:
+        """From now on an owner's execs are a unit's."""
+        if owner not in self._serials:
+            self._serials[owner] = self._last = self._last + 1
+            self._list("units").append([self._serials[owner], kind, owner.id, file, line])
+
+    def join(self, owner: Owner, other: Owner) -> None:
+        """The execs of an owner are those of another's unit: of a fixture, its end and its set-up."""
+        self._serials[owner] = self._serials[other]
+
+    def exec(self, entry: Entry, owner: Owner, *, stray: bool) -> None:
+        serial = self._serials[owner]
+        if entry.record is None:
+            self._list("lost").append(serial)
+            return
+        for record in above([entry.record]):
+            if record not in self._exported:
+                self._exported.add(record)
+                self._list("above").append(record_data(record))
+        self._exported.add(entry.record)
+        self._list("execs").append([serial, stray, record_data(entry.record)])
+        if entry.record.duration_ns is None:
+            self._running.append(entry)
+
+    def span(self, owner: Owner, phase: str, start: int, end: int) -> None:
+        self._list("spans").append([self._serials[owner], phase, start, end])
+
+    def unknown(self, owner: Owner, why: Iterable[str]) -> None:
+        for reason in why:
+            self._list("unknown").append([self._serials[owner], reason])
+
+    def uncounted(self, record: ExecRecord) -> None:
+        """No rule counts it."""
+        self._list("uncounted").append(record_data(record)["id"])
+
+    def breach(self, name: str, headline: str, text: str, *, undecided: bool) -> None:
+        """Of the test with this node id."""
+        self._list("breaches").append([name, headline, text, undecided])
+
+    def _list(self, name: str) -> list[Any]:
+        return self._news.setdefault(name, [])  # type: ignore[no-any-return]
+
+    def export(self) -> str:
+        """What is new, "" for nothing; from then on it is no longer new.
+
+        JSON in ASCII, because an argv can hold what execnet takes for no text.
+        """
+        running, self._running = self._running, []
+        for entry in running:
+            record = entry.record
+            if record is not None and record.duration_ns is not None:
+                data = record_data(record)
+                self._list("ends").append([data[key] for key in ("id", "exit_code", "signal", "duration_ns")])
+            else:
+                self._running.append(entry)
+        news, self._news = self._news, {}
+        return json.dumps(news) if news else ""
+
+
+@dataclass
+class _Try:
+    """One try of a test, as pytest's reports tell of it."""
+
+    file: str | None
+    line: int | None
+    outcomes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Unit:
+    worker: str | None
+    kind: Kind
+    name: str
+    file: str | None
+    line: int | None
+    phases: dict[Any, tuple[int, int]] = field(default_factory=dict)
+    records: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    lost: int = 0
+    unknown: dict[str, None] = field(default_factory=dict)
+
+
+class Assembly:
+    """Where the run is reported."""
+
+    def __init__(self) -> None:
+        self._id = secrets.token_hex(8)
+        self._started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._start = clock.monotonic_ns()
+        self._units: dict[tuple[str | None, int], _Unit] = {}
+        self._tries: dict[tuple[str | None, str], list[_Try]] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+        self._breaches: dict[str, list[Breach]] = {}
+        self._uncounted: set[str] = set()
+
+    def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
+        self._tries.setdefault((worker, name), []).append(_Try(file, line))
+
+    def outcome(self, worker: str | None, name: str, outcome: str) -> None:
+        """How a phase of a test's last try came out."""
+        tries = self._tries.setdefault((worker, name), [])
+        if not tries:
+            tries.append(_Try(None, None))
+        tries[-1].outcomes.append(outcome)
+
+    def outcomes(self) -> dict[str, str]:
+        """How each test came out at last, by node id."""
+        return {name: _outcome(tries[-1].outcomes) for (_, name), tries in self._tries.items()}
+
+    def breach(self, name: str, breach: Breach) -> None:
+        self._breaches.setdefault(name, []).append(breach)
+
+    def broken(self, headline: str) -> list[str]:
+        """The names of which a breach has a headline that begins so."""
+        return [name for name, those in self._breaches.items() if any(b.headline.startswith(headline) for b in those)]
+
+    def take(self, worker: str | None, exported: str) -> None:
+        """What a worker's gatherer has exported."""
+        news = json.loads(exported)
+        for serial, kind, name, file, line in news.get("units", ()):
+            self._units[worker, serial] = _Unit(worker, kind, name, file, line)
+        for data in news.get("above", ()):
+            self._records[data["id"]] = data
+        for serial, stray, data in news.get("execs", ()):
+            unit = self._units[worker, serial]
+            (unit.strays if stray else unit.records).append(data["id"])
+            self._records[data["id"]] = data
+        for id, *end in news.get("ends", ()):
+            self._records[id].update(zip(("exit_code", "signal", "duration_ns"), end, strict=True))
+        self._uncounted.update(news.get("uncounted", ()))
+        for serial in news.get("lost", ()):
+            self._units[worker, serial].lost += 1
+        for serial, why in news.get("unknown", ()):
+            self._units[worker, serial].unknown[why] = None
+        for serial, phase, start, end in news.get("spans", ()):
+            self._units[worker, serial].phases[phase] = (start, end)
+        for name, headline, text, undecided in news.get("breaches", ()):
+            self.breach(name, Breach(headline, text, undecided))
+
+    def document(
+        self,
+        *,
+        exit_status: int | None,
+        probe: str,
+        ignored: Mapping[str, int],
+        unknown: Iterable[str],
+        not_checked: Mapping[str, str],
+        names: Mapping[str, str],
+    ) -> Document:
+        """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``names`` are the units by the
+        names that breaches have for them."""
+        records = records_of(self._records.values(), {})
+        tries = {key: list(those) for key, those in self._tries.items()}
+        breaches = {name: tuple(those) for name, those in self._breaches.items()}
+        units: list[Unit] = []
+        for unit in self._units.values():
+            of_test = tries.get((unit.worker, unit.name), []) if unit.kind == "test" else []
+            tried = of_test.pop(0) if of_test else None
+            units.append(
+                Unit(
+                    kind=unit.kind,
+                    name=unit.name,
+                    worker=unit.worker,
+                    outcome=None if tried is None else _outcome(tried.outcomes),
+                    file=unit.file,
+                    line=unit.line,
+                    phases=unit.phases,
+                    records=tuple(records[id] for id in unit.records),
+                    strays=tuple(records[id] for id in unit.strays),
+                    uncounted=tuple(records[id] for id in (*unit.records, *unit.strays) if id in self._uncounted),
+                    lost=unit.lost,
+                    unknown=tuple(unit.unknown),
+                    not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
+                )
+            )
+        for (worker, name), left in tries.items():  # of which no record came
+            for tried in left:
+                why = not_checked.get(name)
+                unit_of = Unit("test", name, 0, worker, _outcome(tried.outcomes), tried.file, tried.line)
+                units.append(replace(unit_of, not_checked=why))
+        placed = _place_breaches(units, breaches, names)
+        rest = [breach for name, those in breaches.items() if name not in placed for breach in those]
+        run = Run(
+            id=self._id,
+            kind="pytest",
+            command=tuple(sys.argv),
+            started=self._started,
+            start_ns=self._start,
+            end_ns=clock.monotonic_ns(),
+            exit_status=exit_status,
+            probe=probe,
+            ignored=dict(ignored),
+            unknown=tuple(unknown),
+            breaches=tuple(rest),
+        )
+        return Document((run,), tuple(sorted(units, key=_begin)))
+
+
+def _begin(unit: Unit) -> int:
+    starts = [start for start, _ in unit.phases.values()] + [record.timestamp_ns for record in unit.records[:1]]
+    return min(starts, default=sys.maxsize)
+
+
+def _place_breaches(
+    units: list[Unit], breaches: Mapping[str, tuple[Breach, ...]], names: Mapping[str, str]
+) -> set[str]:
+    """Gives each breach to the last unit of its name, and returns the names that have one."""
+    last = {unit.name: index for index, unit in enumerate(units)}
+    placed = set()
+    for name, those in breaches.items():
+        index = last.get(names.get(name, name))
+        if index is not None:
+            units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
+            placed.add(name)
+    return placed
+
+
+def _outcome(outcomes: list[str]) -> str:
+    """What a test's phases make together: a failed call counts more than its passed teardown."""
+    for outcome in ("failed", "error", "rerun", "xfailed", "xpassed", "skipped", "passed"):
+        if outcome in outcomes:
+            return outcome
+    return "error"  # it was broken off, or its worker crashed

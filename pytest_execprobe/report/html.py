@@ -1,0 +1,327 @@
+"""A report as a page for a browser: one file that needs nothing else, and of which nothing is sent anywhere.
+
+``report.html.j2`` is the page, with what can be read without scripts; ``report.js`` makes the list of units and their
+process trees from data that stands in the page as JSON. The page's own policy allows its one script and its one style
+sheet, by their hashes, and nothing besides. All texts of the data are printable already, and the script puts them into
+the page as text alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from .. import __version__
+from ..record import ExecRecord
+from .digest import (
+    KIND_NAMES,
+    Found,
+    ancestors,
+    cut,
+    duration,
+    ended,
+    found,
+    missing,
+    most,
+    shown,
+    shown_lines,
+    signal_name,
+    span,
+    started_by,
+    successors,
+    title,
+    totals,
+    verdict,
+)
+from .document import Breach, Document, Run, Unit
+
+#: Characters of the arguments of an exec that are kept: a page with all of them may be too much for a browser.
+_ARGUMENTS = 4096
+_BREACHES = 50
+_PROGRAMS = 12
+_ALL_PROGRAMS = 1000
+
+# Of an exec, in this order. Texts are indices into a list of texts, -1 if there is none; times are nanoseconds from the
+# beginning of the unit's time line.
+_COLUMNS = (
+    "level",  # in the tree of the unit
+    "parent",  # its row, -1 if what started it is not in this tree
+    "above",  # what started it, in words, where it has no row
+    "program",
+    "command",
+    "path",
+    "executable",
+    "interpreter",
+    "argv",  # a list, None if not known
+    "cut",  # characters of the arguments that are left out, -1 if their number is not known
+    "cwd",
+    "pid",
+    "ppid",
+    "uid",
+    "gid",
+    "depth",
+    "at",
+    "duration",  # None if not known
+    "became",  # the program that the process ran next
+    "exit",
+    "signal",
+    "phase",
+    "begun",
+    "shared",  # whether it counts for another than began it
+    "site",
+)
+
+
+def render(document: Document) -> str:
+    """The page."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    style, script = _part("report.css"), _part("report.js")
+    every = found(document)
+    programs = most(document.programs)
+    return environment.from_string(_part("report.html.j2")).render(
+        title=_title(document),
+        version=__version__,
+        policy=_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(_embedded(data(document))),
+        verdict=verdict(document),
+        runs=[_run(run) for run in document.runs],
+        totals=totals(document),
+        missing=missing(document),
+        breaches=[_breach_row(item) for item in every[:_BREACHES]],
+        more_breaches=max(0, len(every) - _BREACHES),
+        programs=[_program(program, programs) for program in programs[:_PROGRAMS]],
+        other_programs=[_program(program, programs) for program in programs[_PROGRAMS:_ALL_PROGRAMS]],
+        more_programs=max(0, len(programs) - _ALL_PROGRAMS),
+    )
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "img-src data:",  # the icon, so that no browser asks a server for one
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ]
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _embedded(value: object) -> str:
+    """JSON that nothing in a page takes for a tag, nor a script for the end of a line: all of it is ASCII."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+# ---- the head, which is read without scripts ----
+
+
+def _title(document: Document) -> str:
+    runs = document.runs
+    return cut(title(runs[0]), 100) if len(runs) == 1 else f"{len(runs)} runs"
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "command": started_by(run),
+        "started": shown(run.started),
+        "took": duration(run.end_ns - run.start_ns) if run.end_ns > run.start_ns else "",
+        "ended": ended(run),
+        "probe": shown(run.probe),
+        "ignored": ", ".join(f"{shown(name)} {count}" for name, count in sorted(run.ignored.items())),
+    }
+
+
+def _breach_row(item: Found) -> dict[str, Any]:
+    return {
+        **_breach(item.breach),
+        "where": item.where,
+        "unit": None if item.unit is None else shown(item.unit.name),
+        "excused": item.excused,
+    }
+
+
+def _breach(breach: Breach) -> dict[str, Any]:
+    lines = shown_lines(breach.text)
+    if lines[0] == shown(breach.headline):
+        del lines[0]
+    return {"headline": shown(breach.headline), "text": "\n".join(lines).rstrip(), "undecided": breach.undecided}
+
+
+def _program(program: tuple[str, int], every: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    name, count = program
+    return {"name": name, "count": f"{count:,}", "share": f"{100 * count / every[0][1]:.2f}%"}
+
+
+# ---- the data of the units ----
+
+
+class _Texts:
+    """Each text once; an argument or a path is often that of many execs."""
+
+    def __init__(self) -> None:
+        self.every: list[str] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, text: str | None) -> int:
+        if text is None:
+            return -1
+        place = self._places.get(text)
+        if place is None:
+            place = self._places[text] = len(self.every)
+            self.every.append(shown(text))
+        return place
+
+
+def data(document: Document) -> dict[str, Any]:
+    """What the script gets."""
+    texts = _Texts()
+    became = [
+        successors(record for unit in document.units if unit.run == index for record in unit.all_records)
+        for index in range(len(document.runs))
+    ]
+    units = [_unit(unit, document.runs[unit.run], became[unit.run], texts) for unit in document.units]
+    return {
+        "columns": _COLUMNS,
+        "kinds": KIND_NAMES,
+        "runs": [{"label": cut(title(run), 60), "command": run.kind == "command"} for run in document.runs],
+        "units": units,
+        "texts": texts.every,
+    }
+
+
+def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Texts) -> dict[str, Any]:
+    whole = span(unit)
+    times = [*(record.timestamp_ns for record in unit.records), *(whole or ())]
+    origin, end = (min(times), max(times)) if times else (run.start_ns, run.start_ns)
+    if whole is None:
+        # Without phases, what ran last is to be seen, too.
+        end = max([end, *(record.timestamp_ns + (record.duration_ns or 0) for record in unit.records)])
+    strays_origin = min((record.timestamp_ns for record in unit.strays), default=origin)
+    strays_end = max((record.timestamp_ns + (record.duration_ns or 0) for record in unit.strays), default=origin)
+    return {
+        "kind": unit.kind,
+        "name": shown(unit.name),
+        "run": unit.run,
+        "worker": None if unit.worker is None else shown(unit.worker),
+        "outcome": None if unit.outcome is None else shown(unit.outcome),
+        "place": None if unit.file is None else shown(f"{unit.file}:{unit.line}" if unit.line else unit.file),
+        "begins": origin - run.start_ns if run.start_ns else None,
+        "took": None if whole is None else max(0, whole[1] - whole[0]),
+        "phases": [[phase, begin - origin, max(0, stop - origin)] for phase, (begin, stop) in unit.phases.items()],
+        "lost": unit.lost,
+        "unknown": [shown(why) for why in unit.unknown],
+        "unchecked": None if unit.not_checked is None else shown(unit.not_checked),
+        "breaches": [_breach(breach) for breach in unit.breaches],
+        "length": end - origin,
+        "records": _tree(unit, unit.records, origin, became, texts),
+        "strays_after": strays_origin - origin,
+        "strays_length": max(0, strays_end - strays_origin),
+        "strays": _tree(unit, unit.strays, strays_origin, became, texts),
+    }
+
+
+def _tree(
+    unit: Unit, records: Iterable[ExecRecord], origin: int, became: dict[ExecRecord, ExecRecord], texts: _Texts
+) -> list[list[Any]]:
+    """Execs as rows, each below what started it: the closest of those above it that is in the tree at all."""
+    ordered = sorted(dict.fromkeys(records), key=lambda record: record.timestamp_ns)
+    known = set(ordered)
+    below: dict[ExecRecord | None, list[ExecRecord]] = {}
+    for record in ordered:
+        below.setdefault(next((above for above in ancestors(record) if above in known), None), []).append(record)
+    rows: list[list[Any]] = []
+    todo = [(record, 0, -1) for record in reversed(below.get(None, []))]
+    while todo:
+        record, level, parent = todo.pop()
+        todo += ((child, level + 1, len(rows)) for child in reversed(below.get(record, [])))
+        above = None if parent >= 0 and record.parent in known else _above(unit, record)
+        rows.append(_row(record, level, parent, above, origin, became.get(record), texts))
+    return rows
+
+
+def _above(unit: Unit, record: ExecRecord) -> str:
+    if record.parent is not None:
+        return f"{record.parent.program or '?'}, pid {record.parent.pid}, which is not listed here"
+    if record._lineage_lost:
+        return "not known: a record above it was lost"
+    return "execprobe" if unit.kind == "command" else "the test's own process"
+
+
+def _row(
+    record: ExecRecord,
+    level: int,
+    parent: int,
+    above: str | None,
+    origin: int,
+    became: ExecRecord | None,
+    texts: _Texts,
+) -> list[Any]:
+    place = texts.place
+    argv, left_out = _arguments(record)
+    lasted = record.duration_ns
+    if lasted is None and became is not None:
+        lasted = became.timestamp_ns - record.timestamp_ns
+    row = {
+        "level": level,
+        "parent": parent,
+        "above": place(above),
+        "program": place(record.program or "?"),
+        "command": place(cut(record.command_line, _ARGUMENTS)),
+        "path": place(record.path),
+        "executable": place(record.executable),
+        "interpreter": place(record.interpreter),
+        "argv": None if argv is None else [place(argument) for argument in argv],
+        "cut": left_out,
+        "cwd": place(record.cwd),
+        "pid": record.pid,
+        "ppid": record.ppid,
+        "uid": record.uid,
+        "gid": record.gid,
+        "depth": record.depth,
+        "at": record.timestamp_ns - origin,
+        "duration": None if lasted is None else max(0, lasted),
+        "became": -1 if became is None else place(became.program or "?"),
+        "exit": record.exit_code,
+        "signal": -1 if record.signal is None else place(signal_name(record.signal)),
+        "phase": record.phase,
+        "begun": place(record.begun_by),
+        "shared": int(record._shared),
+        "site": -1 if record.call_site is None else place("{}:{} in {}".format(*record.call_site)),
+    }
+    return [row[column] for column in _COLUMNS]
+
+
+def _arguments(record: ExecRecord) -> tuple[list[str] | None, int]:
+    """The arguments, as far as there is room for them, and how many characters are left out."""
+    if record.argv is None:
+        return None, 0
+    kept: list[str] = []
+    room = _ARGUMENTS
+    for argument in record.argv:
+        if room <= 0:
+            break
+        kept.append(argument[:room])
+        room -= len(argument) + 1
+    left_out = sum(map(len, record.argv)) - sum(map(len, kept))
+    return kept, -1 if record.argv_truncated else left_out

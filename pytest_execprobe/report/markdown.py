@@ -1,0 +1,266 @@
+"""A report as Markdown, for the summary of a CI job (``$GITHUB_STEP_SUMMARY``, which takes at most a mebibyte).
+
+All that comes from a run (tests, programs, arguments, reasons) stands between ``<code>`` or ``<pre>`` tags, where
+GitHub looks for no mentions, issues or emoji, and what Markdown or HTML could take for something else is written as
+character references. A code span in backticks would not do: in a table it can hold no backslash before a pipe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ..record import ExecRecord
+from .digest import (
+    KIND_NAMES,
+    Found,
+    Level,
+    cut,
+    duration,
+    ended,
+    found,
+    missing,
+    most,
+    shown,
+    shown_lines,
+    span,
+    started_by,
+    totals,
+    verdict,
+)
+from .document import Document, Run, Unit
+
+#: In bytes. GitHub's own limit is 1 MiB for a step, which may have more to say than this.
+LIMIT = 500_000
+_LEAST = 2_000
+
+_ROWS = 15
+_BREACHES = 25
+_BREACH_LINES = 40
+_WIDTH = 200
+_PROGRAMS = 5
+
+_ALERTS = {Level.BROKEN: "CAUTION", Level.UNDECIDED: "CAUTION", Level.INCOMPLETE: "WARNING", Level.GOOD: "NOTE"}
+
+_CUT_OFF = "\n_There is more than fits here: the rest is in the report's other forms._\n"
+
+# All but what can stand in a text without a meaning. Letters, digits and what lies beyond ASCII are harmless.
+_MEANINGFUL = re.compile(r"[!\"#$%&'()*:;<=>?@\[\\\]^_`{|}~]|(?<=www)\.", re.IGNORECASE)
+
+
+def render(document: Document, *, limit: int = LIMIT) -> str:
+    """Markdown of at most ``limit`` bytes. What matters most comes first, and what does not fit is left out, and said.
+
+    Raises ValueError for a limit below 2000.
+    """
+    if limit < _LEAST:
+        raise ValueError(f"the limit of a summary is a number of bytes from {_LEAST} on, not {limit}")
+    parts: tuple[Callable[[Document], Iterable[str]], ...] = (
+        _head,
+        _missing,
+        _breaches,
+        _runs,
+        _programs,
+        _tests,
+        _others,
+        _strays,
+        _not_checked,
+        _excused,
+    )
+    room = limit - len(_CUT_OFF.encode())
+    written: list[str] = []
+    for part in parts:
+        for block in part(document):
+            room -= len(block.encode())
+            if room < 0:
+                return "".join([*written, _CUT_OFF])
+            written.append(block)
+    return "".join(written)
+
+
+# ---- parts: each gives blocks that can be left out from the end ----
+
+
+def _head(document: Document) -> Iterable[str]:
+    said = verdict(document)
+    yield f"### Execs: {said.text}\n"
+    numbers = " · ".join(f"**{number}** {name}" for name, number in totals(document))
+    yield f"\n{numbers}\n"
+
+
+def _missing(document: Document) -> Iterable[str]:
+    reasons = missing(document)
+    if not reasons:
+        return
+    yield "\n> [!WARNING]\n> **This report is incomplete.** What is missing from it may have broken a rule.\n"
+    for reason in reasons[:_ROWS]:
+        yield f"> - {code(reason, 500)}\n"
+    if len(reasons) > _ROWS:
+        yield f"> - … {len(reasons) - _ROWS} more reasons\n"
+
+
+def _breaches(document: Document) -> Iterable[str]:
+    every = [item for item in found(document) if item.excused is None]
+    if not every:
+        return
+    yield f"\n> [!{_ALERTS[verdict(document).level]}]\n> **{verdict(document).text}**\n"
+    for item in every[:_BREACHES]:
+        yield from _breach(item)
+    yield from _more(len(every) - _BREACHES, "broken or undecided rules")
+
+
+def _breach(item: Found) -> Iterable[str]:
+    headline = code(item.breach.headline, 500)
+    place = _place(item.unit) if item.unit else item.where
+    # Without empty lines, at which Markdown would take the block for ended.
+    lines = [line for line in shown_lines(item.breach.text) if line.strip()]
+    if lines[:1] == [shown(item.breach.headline)]:
+        del lines[0]
+    if len(lines) > _BREACH_LINES:
+        lines = [*lines[:_BREACH_LINES], f"… {len(lines) - _BREACH_LINES} lines more"]
+    if not lines:
+        yield f"\n- {headline} in {place}\n"
+        return
+    body = "\n".join(_escaped(cut(line, _WIDTH)) for line in lines)
+    # One block, so that no tag is opened and not closed.
+    yield f"\n<details><summary>{headline} in {place}</summary>\n<pre>\n{body}\n</pre>\n</details>\n"
+
+
+def _runs(document: Document) -> Iterable[str]:
+    if not document.runs:
+        yield "\nNo run is in this report.\n"
+        return
+    yield from _table(
+        "Run" if len(document.runs) == 1 else "Runs",
+        ("started by", "at", "took", "ended with", "probe"),
+        [_run_row(run) for run in document.runs],
+        "runs",
+    )
+
+
+def _run_row(run: Run) -> Sequence[str]:
+    took = duration(run.end_ns - run.start_ns) if run.end_ns > run.start_ns else ""
+    return code(started_by(run)), code(run.started), took, ended(run), code(run.probe, 300)
+
+
+def _programs(document: Document) -> Iterable[str]:
+    rows = [(code(program), f"{count:,}") for program, count in most(document.programs)]
+    yield from _table("Most executed programs", ("program", "-execs"), rows, "programs")
+    ignored = sum(sum(run.ignored.values()) for run in document.runs)
+    if ignored:
+        names = sorted({name for run in document.runs for name in run.ignored})
+        yield f"\nNot counted, because `--execprobe-ignore` names them: {', '.join(map(code, names[:_ROWS]))}.\n"
+
+
+def _tests(document: Document) -> Iterable[str]:
+    yield from _units("Tests that ran most", [unit for unit in document.units if unit.kind == "test"], "tests")
+
+
+def _others(document: Document) -> Iterable[str]:
+    yield from _units("Besides tests", [unit for unit in document.units if unit.kind != "test"], "others")
+
+
+def _units(title: str, units: Iterable[Unit], what: str) -> Iterable[str]:
+    ran = sorted((unit for unit in units if unit.records), key=lambda unit: (-len(unit.records), unit.name))
+    rows = [
+        (_place(unit), _escaped(unit.outcome or ""), _taken(unit), _counted(unit), _programs_of(unit.records))
+        for unit in ran[: _ROWS + 1]  # one more, by which it is seen that there are more
+    ]
+    yield from _table(title, ("where", "outcome", "-took", "-execs", "programs"), rows, what, total=len(ran))
+
+
+def _strays(document: Document) -> Iterable[str]:
+    left = sorted((unit for unit in document.units if unit.strays), key=lambda unit: (-len(unit.strays), unit.name))
+    rows = [(_place(unit), f"{len(unit.strays):,}", _programs_of(unit.strays)) for unit in left[: _ROWS + 1]]
+    yield from _table(
+        "Left behind, and ran after its test", ("begun by", "-execs", "programs"), rows, "tests", total=len(left)
+    )
+
+
+def _not_checked(document: Document) -> Iterable[str]:
+    units = document.not_checked
+    rows = [(_place(unit), code(unit.not_checked or "", 300)) for unit in units[: _ROWS + 1]]
+    yield from _table("Not checked", ("what", "why"), rows, "not checked", total=len(units))
+
+
+def _excused(document: Document) -> Iterable[str]:
+    every = [item for item in found(document) if item.excused is not None]
+    rows = [
+        (_place(item.unit) if item.unit else "", item.excused or "", code(item.breach.headline, 300))
+        for item in every[: _ROWS + 1]
+    ]
+    yield from _table(
+        "Broken without consequence", ("where", "because it was", "what"), rows, "broken rules", total=len(every)
+    )
+
+
+# ---- pieces ----
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    rule: str
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], what: str, total: int | None = None
+) -> Iterable[str]:
+    """A heading and a table; nothing for no row. A column with a dash before its name has numbers."""
+    if not rows:
+        return
+    made = [_Column(name.lstrip("-"), "--:" if name.startswith("-") else "---") for name in columns]
+    head = f"\n#### {title}\n\n{_row(column.name for column in made)}{_row(column.rule for column in made)}"
+    # The head is never without a row.
+    yield head + _row(rows[0])
+    for row in rows[1:_ROWS]:
+        yield _row(row)
+    yield from _more((len(rows) if total is None else total) - _ROWS, what)
+
+
+def _more(count: int, what: str) -> Iterable[str]:
+    if count > 0:
+        yield f"\n… {count:,} more {what}\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _place(unit: Unit) -> str:
+    name = code(unit.name)
+    kind = "" if unit.kind in ("test", "outside", "collection") else f"{KIND_NAMES[unit.kind]} "
+    worker = f" on {code(unit.worker, 40)}" if unit.worker else ""
+    return f"{kind}{name}{worker}"
+
+
+def _programs_of(records: Sequence[ExecRecord]) -> str:
+    counted = most(Counter(record.program or "?" for record in records))
+    named = ", ".join(f"{code(program, 60)} {count:,}" for program, count in counted[:_PROGRAMS])
+    return named + (f", … {len(counted) - _PROGRAMS} more" if len(counted) > _PROGRAMS else "")
+
+
+def _counted(unit: Unit) -> str:
+    return f"{len(unit.records):,}{'' if unit.complete else '+'}"
+
+
+def _taken(unit: Unit) -> str:
+    times = span(unit)
+    return "" if times is None else duration(max(0, times[1] - times[0]))
+
+
+def code(text: str, width: int = _WIDTH) -> str:
+    """A text that comes from a run, of at most ``width`` characters, as it may stand anywhere in Markdown."""
+    return f"<code>{_escaped(cut(shown(text), width))}</code>" if text else ""
+
+
+def _escaped(text: str) -> str:
+    """Text of which no character means anything in Markdown or HTML."""
+    return _MEANINGFUL.sub(_reference, text)
+
+
+def _reference(match: re.Match[str]) -> str:
+    # Addresses are found after references were resolved, so what is around an at sign is kept apart by a comment.
+    return f"&#{ord(match[0])};" + ("<!-- -->" if match[0] == "@" else "")

@@ -1,0 +1,186 @@
+"""Baselines and reports on the real kernel: the same however the tests are spread and ordered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from inner import Inner, needs
+
+SUITE = """
+import os, subprocess, pytest
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory):
+    subprocess.run(["sh", "-c", "true; env true"])
+    yield tmp_path_factory.mktemp("r")
+    subprocess.run(["ls"])
+
+@pytest.fixture(scope="module")
+def server():
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    yield process
+    process.communicate()
+
+@pytest.mark.parametrize("n", range(4))
+def test_many(n, repository):
+    for _ in range(n):
+        subprocess.run(["true"])
+
+class TestRelease:
+    @classmethod
+    def setup_class(cls):
+        subprocess.run(["true"])
+
+    def test_tag(self, server):
+        subprocess.run("env ls / | cat", shell=True)
+
+    @pytest.mark.xfail
+    def test_expected(self):
+        subprocess.run(["ls"])
+        assert False
+
+def test_stray(repository):
+    os.system("true & wait")
+
+def test_nothing():
+    pass
+"""
+
+OPTIONS = ("--execprobe-baseline=execs.toml",)
+UPDATE = "--execprobe-update"
+
+CASES = [
+    pytest.param((), (), id="alone"),
+    pytest.param(("-n2",), ("xdist.plugin",), id="-n2", marks=needs("xdist")),
+    pytest.param(("-n2", "--dist=loadscope"), ("xdist.plugin",), id="loadscope", marks=needs("xdist")),
+    pytest.param((), ("pytest_randomly",), id="random order", marks=needs("pytest_randomly")),
+]
+
+
+@pytest.mark.parametrize(("options", "plugins"), CASES)
+def test_the_file_is_the_same(inner: Inner, options: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    inner.suite(test_it=SUITE)
+    assert inner.run(*OPTIONS, UPDATE).ret == 0
+    file = inner.path / "execs.toml"
+    first = file.read_bytes()
+    assert b'[tests."test_it.py::test_many[3]"]\ntrue = 3\n' in first
+    run = inner.run(*OPTIONS, *options, plugins=plugins)
+    assert run.ret == 0, "a run is not within the baseline that another way of running has made"
+    assert "nothing is beyond it" in run.summary()
+    inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
+    assert file.read_bytes() == first
+    file.unlink()
+    inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
+    assert file.read_bytes() == first
+
+
+@pytest.mark.parametrize(("options", "plugins"), CASES)
+def test_the_report_is_the_same(inner: Inner, options: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    inner.suite(test_it=SUITE)
+    inner.run("--execprobe-report=a.json")
+    inner.run("--execprobe-report=b.json", *options, plugins=plugins)
+    first, second = told(inner.path / "a.json"), told(inner.path / "b.json")
+    assert {name: what for name, what in second.items() if name[0] == "test"} == {
+        name: what for name, what in first.items() if name[0] == "test"
+    }
+    assert first["fixture", "test_it.py::repository (session)"] == (None, ["sh", "env", "true", "ls"], 0)
+
+
+def told(path: Path) -> dict[tuple[str, str], tuple[str | None, list[str], int]]:
+    """How each unit came out, what it ran and what is missing."""
+    units = json.loads(path.read_text())["units"]
+    return {
+        (unit["kind"], unit["name"]): (
+            unit["outcome"],
+            # What a pipeline's programs do first is the kernel's choice.
+            sorted(record["program"] for record in unit["records"])
+            if unit["name"].endswith("test_tag")
+            else [record["program"] for record in unit["records"]],
+            unit["lost"] + len(unit["unknown"]),
+        )
+        for unit in units
+    }
+
+
+@needs("xdist")
+def test_what_is_beyond_is_told_from_a_worker(inner: Inner) -> None:
+    inner.suite(test_it=SUITE)
+    inner.run(*OPTIONS, UPDATE)
+    inner.suite(test_it=SUITE.replace("env ls / | cat", "env ls / | cat; /bin/true"))
+    run = inner.run(*OPTIONS, "-n2", plugins=("xdist.plugin",))
+    assert run.ret == 1
+    assert "\nbeyond the baseline: new: true ran once (" in run.text("TestRelease::test_tag")
+
+
+@needs("xdist")
+def test_a_worker_that_crashes_makes_the_report_incomplete(inner: Inner) -> None:
+    inner.suite(test_it=SUITE + "\ndef test_crash():\n    subprocess.run(['true'])\n    os._exit(3)\n")
+    inner.run("--execprobe-report=a.json", "-n2", plugins=("xdist.plugin",))
+    document = json.loads((inner.path / "a.json").read_text())
+    assert any("ended before it had told all" in why for run in document["runs"] for why in run["unknown"])
+    assert ("test", "test_it.py::test_crash") in told(inner.path / "a.json")
+
+
+@needs("pytest_rerunfailures")
+def test_tries_are_apart(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import os, subprocess
+        def test_flaky():
+            subprocess.run(["true"])
+            if not os.path.exists("there"):
+                open("there", "w").close()
+                subprocess.run(["ls"])
+                assert False
+        """
+    )
+    inner.run("--execprobe-report=a.json", "--reruns=1", plugins=("pytest_rerunfailures",))
+    units = json.loads((inner.path / "a.json").read_text())["units"]
+    tries = [(u["outcome"], [r["program"] for r in u["records"]]) for u in units if u["kind"] == "test"]
+    assert tries == [("rerun", ["true", "ls"]), ("passed", ["true"])]
+
+
+def test_how_programs_ended_is_in_the_report(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import subprocess
+        def test_ends():
+            subprocess.run(["sh", "-c", "exit 3"])
+            subprocess.run(["sh", "-c", "kill $$"])
+        def test_later():
+            global left
+            left = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        def test_last():
+            left.communicate()
+        """
+    )
+    inner.run("--execprobe-report=a.json")
+    units = json.loads((inner.path / "a.json").read_text())["units"]
+    ends = {
+        unit["name"].partition("::")[2]: [(r["exit_code"], r["signal"]) for r in unit["records"]]
+        for unit in units
+        if unit["kind"] == "test"
+    }
+    assert ends == {"test_ends": [(3, None), (None, 15)], "test_later": [(0, None)], "test_last": []}
+
+
+@needs("xdist")
+def test_what_is_no_text_travels_too(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import os, shutil, subprocess
+        def test_odd(tmp_path):
+            program = os.fsencode(tmp_path) + b"/caf\\xe9\\n"
+            shutil.copy(shutil.which("true"), program)
+            subprocess.run([program, b"\\xff\\x1b", "caf\u00e9"], check=True)
+        """
+    )
+    how = (*OPTIONS, "--execprobe-report=a.json", "-n2")
+    assert inner.run(*how, UPDATE, plugins=("xdist.plugin",)).ret == 0
+    assert "nothing is beyond it" in inner.run(*how, plugins=("xdist.plugin",)).summary()
+    units = json.loads((inner.path / "a.json").read_text())["units"]
+    (record,) = [record for unit in units if unit["kind"] == "test" for record in unit["records"]]
+    assert record["program"] == "caf\udce9\n"
+    assert record["argv"][1:] == ["\udcff\x1b", "caf\u00e9"]

@@ -1,0 +1,466 @@
+"""Baselines in whole runs: what is written, what is judged, and what a user sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Played
+
+SUITE = """
+import pytest
+from played import runs, breaks, ends
+
+@pytest.fixture(scope="session")
+def server():
+    runs("server")
+    yield
+    runs("stop")
+
+def test_a(server):
+    runs("git")
+    runs("git")
+
+@pytest.mark.parametrize("x", ["1", "2"])
+def test_b(x):
+    runs("ls")
+
+def test_nothing():
+    pass
+"""
+
+BASELINE = """
+[tests."test_it.py::test_a"]
+git = 2
+
+[tests."test_it.py::test_b[1]"]
+ls = 1
+
+[tests."test_it.py::test_b[2]"]
+ls = 1
+
+[fixtures."test_it.py::server (session)"]
+server = 1
+stop = 1
+
+[around]
+"""
+
+Run = Callable[..., pytest.RunResult]
+UPDATE = "--execprobe-update"
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001
+    """Runs a suite against execs.toml."""
+    monkeypatch.setenv("COLUMNS", "160")  # so that pytest's summary lines fit
+
+    def run(*options: str, source: str | None = SUITE, baseline: str | None = None) -> pytest.RunResult:
+        if source is not None:
+            pytester.makepyfile(test_it=source)
+        if baseline is not None:
+            (pytester.path / "execs.toml").write_text("version = 1\n" + dedent(baseline))
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", "--execprobe-baseline=execs.toml", *options)
+
+    return run
+
+
+def rows(pytester: pytest.Pytester) -> str:
+    """What the file has after its head."""
+    return (pytester.path / "execs.toml").read_text().partition("version = 1\n")[2]
+
+
+# ---- writing ----
+
+
+def test_a_first_update_writes_what_ran(run: Run, pytester: pytest.Pytester) -> None:
+    result = run(UPDATE)
+    result.assert_outcomes(passed=4)
+    assert rows(pytester) == BASELINE
+    result.stdout.fnmatch_lines(["baseline        execs.toml written: 5 new"])
+
+
+def test_the_next_run_is_within_it(run: Run) -> None:
+    run(UPDATE)
+    result = run()
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["baseline        execs.toml: nothing is beyond it"])
+    assert result.ret == 0
+
+
+def test_a_partial_run_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    for selection in (["-k", "nothing"], ["test_it.py::test_b"], ["--deselect", "test_it.py::test_a"], ["-x"]):
+        run(UPDATE, *selection)
+        assert rows(pytester) == BASELINE, selection
+
+
+def test_a_whole_run_prunes_what_is_gone(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    less = SUITE.replace('["1", "2"]', '["1"]')
+    result = run(source=less)
+    result.stdout.fnmatch_lines(
+        ["obsolete        test_it.py::test_b[[]2[]]: a run with --execprobe-update removes them"]
+    )
+    assert result.ret == 0
+    run("--execprobe-update-add", source=None)
+    assert rows(pytester) == BASELINE
+    run(UPDATE, source=None)
+    assert "test_b[2]" not in rows(pytester)
+
+
+def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    pytester.makepyfile(test_it=SUITE.replace("pass", "assert 0"))
+    pytester.runpytest_inprocess()
+    pytester.runpytest_inprocess("--lf", "--execprobe-baseline=execs.toml", UPDATE)
+    assert rows(pytester) == BASELINE
+
+
+def test_a_file_that_is_gone_is_obsolete_whatever_runs(run: Run) -> None:
+    result = run(
+        "-k", "nothing", baseline='[tests."test_old.py::test_x"]\ngit = 1\n[fixtures."old::f (module)"]\na = 1\n'
+    )
+    result.stdout.fnmatch_lines(["obsolete        test_old.py::test_x, old::f (module): *"])
+
+
+def test_a_file_that_cannot_be_collected_is_not_obsolete(run: Run) -> None:
+    result = run("--continue-on-collection-errors", source=f"{SUITE}\nimport nonsense", baseline=BASELINE)
+    result.stdout.no_fnmatch_line("obsolete*")
+
+
+def test_only_adding_lowers_nothing(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    run("--execprobe-update-add", source=SUITE.replace('runs("git")\n    runs("git")', 'runs("git")\n    runs("new")'))
+    assert '[tests."test_it.py::test_a"]\ngit = 2\nnew = 1\n' in rows(pytester)
+
+
+def test_a_test_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    result = run(UPDATE, source=SUITE.replace('    runs("git")\n', "    assert 0\n", 1))
+    result.assert_outcomes(passed=3, failed=1)
+    assert rows(pytester) == BASELINE
+    result.stdout.fnmatch_lines(["left alone      test_it.py::test_a: these did not pass, or *"])
+
+
+def test_what_was_lost_is_not_written(run: Run, pytester: pytest.Pytester) -> None:
+    result = run(UPDATE, source="from played import runs\ndef test_a():\n    runs('git', lost=True)\n")
+    assert "test_a" not in rows(pytester)
+    result.stdout.fnmatch_lines(["left alone      test_it.py::test_a: *"])
+
+
+def test_a_run_that_is_broken_off_writes_nothing(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    result = run(UPDATE, source=SUITE.replace("pass", "pytest.exit('enough')"))
+    assert rows(pytester) == BASELINE
+    result.stdout.fnmatch_lines(["baseline        NOT WRITTEN: the run was broken off, or had no tests"])
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_what_was_not_recorded_is_not_written(run: Run, pytester: pytest.Pytester, played: Played, mode: str) -> None:
+    run(UPDATE)
+    played.refusal = "no BPF"
+    result = run(UPDATE, f"--execprobe={mode}", source="def test_a(): pass\ndef test_b(): pass\n")
+    assert rows(pytester) == BASELINE
+    result.stdout.fnmatch_lines(["baseline        NOT WRITTEN: nothing was recorded"])
+
+
+def test_an_update_needs_a_name(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess(UPDATE)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--execprobe-update needs to know what to write: name it, --execprobe-baseline=PATH"])
+
+
+def test_a_baseline_that_cannot_be_written_fails_the_run(run: Run, pytester: pytest.Pytester) -> None:
+    (pytester.path / "execs.toml").mkdir()
+    result = run(UPDATE)
+    assert result.ret == 4  # it can't be read either
+    (pytester.path / "execs.toml").rmdir()
+    source = "import os\ndef test_a():\n    os.mkdir('execs.toml')\n"
+    result = run(UPDATE, source=source)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*the baseline *execs.toml can't be written: Is a directory*"])
+
+
+# ---- judging ----
+
+
+def test_what_is_new_and_what_grew(run: Run) -> None:
+    run(UPDATE)
+    result = run(
+        "-v", source=SUITE.replace('runs("git")\n', 'runs("git")\n    runs("curl")\n    runs("git", "x")\n', 1)
+    )
+    result.assert_outcomes(passed=3, failed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "beyond the baseline: new: curl ran once; grew: git ran 3 times, at most 2 times in the baseline (*",
+            '  rule  tests."test_it.py::test_a" in execs.toml',
+            "> *2 * /usr/bin/curl",
+            "> *4 * /usr/bin/git*",
+            "  if this is right: pytest test_it.py::test_a --execprobe-baseline=execs.toml --execprobe-update",
+            "baseline        execs.toml: 1 beyond it; if what ran is right: pytest --execprobe-baseline=execs.toml"
+            " --execprobe-update",
+        ]
+    )
+
+
+def test_the_command_accepts_it(run: Run) -> None:
+    run(UPDATE)
+    more = SUITE.replace('runs("git")\n', 'runs("git")\n    runs("curl")\n', 1)
+    assert run(source=more).ret == 1
+    run("test_it.py::test_a", UPDATE, source=None)
+    assert run(source=None).ret == 0
+
+
+def test_set_up_and_teardown_count_too(run: Run) -> None:
+    source = """
+        import pytest
+        from played import runs
+        @pytest.fixture
+        def f():
+            runs("git")
+            yield
+            runs("curl")
+        def test_a(f): pass
+    """
+    result = run(source=dedent(source), baseline='[tests."test_it.py::test_a"]\ngit = 1\n')
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["beyond the baseline: new: curl ran once (*"])
+
+
+def test_a_test_runs_although_its_set_up_is_beyond(run: Run) -> None:
+    source = """
+        import pytest
+        from played import runs
+        @pytest.fixture
+        def f(): runs("git")
+        def test_a(f): runs("ls")
+        def test_b(f): pytest.skip("so")
+    """
+    result = run(source=dedent(source), baseline="[tests]\n")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["beyond the baseline: new: git ran once; new: ls ran once (setup and call phases)"])
+
+
+def test_a_breach_is_told_once(run: Run) -> None:
+    source = """
+        import pytest
+        from played import runs
+        @pytest.fixture
+        def f():
+            runs("git")
+            yield
+            runs("git")
+        def test_a(f): pass
+    """
+    result = run(source=dedent(source), baseline="[tests]\n")
+    assert result.stdout.str().count("\nbeyond the baseline: ") == 1
+
+
+def test_wider_fixtures_are_judged_by_rows_of_their_own(run: Run) -> None:
+    result = run(baseline=BASELINE.replace("server = 1", "server = 0"))
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        ["beyond the baseline: grew: server ran once, at most 0 times in the baseline (set-up of fixture *"]
+    )
+
+
+def test_a_stray_counts_for_its_test(run: Run) -> None:
+    source = """
+        from played import runs, ends
+        top = None
+        def test_a():
+            global top
+            top = runs("sh")
+            ends(top)
+        def test_b():
+            runs("curl", by=top)
+    """
+    baseline = '[tests."test_it.py::test_a"]\nsh = 1\n[tests."test_it.py::test_b"]\ncurl = 9\n'
+    result = run(source=dedent(source), baseline=baseline)
+    result.stdout.fnmatch_lines(["*new: curl ran once*", '  rule  tests."test_it.py::test_a" in execs.toml'])
+
+
+def test_the_collection_has_rows(run: Run, pytester: pytest.Pytester) -> None:
+    source = "from played import runs\nruns('git')\ndef test_a(): pass\n"
+    result = run(source=source, baseline="[around]\n")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*beyond the baseline: new: git ran once (collection)*"])
+    run(UPDATE, source=None)
+    assert "[around.collection]\ngit = 1\n" in rows(pytester)
+
+
+def test_what_is_not_known_is_undecided(run: Run) -> None:
+    source = "import pytest\nfrom played import runs\n@pytest.mark.xfail\ndef test_a():\n    runs('git', lost=True)\n"
+    result = run(source=source, baseline=BASELINE)
+    result.assert_outcomes(errors=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*cannot tell whether only what the baseline has ran: 1 exec missing from the log*"])
+
+
+def test_no_sections_judge_no_test(run: Run) -> None:
+    assert run(baseline="[total]\nat_most = 6\n").ret == 0
+
+
+def test_limits_of_the_run_as_a_whole(run: Run) -> None:
+    result = run(baseline='[total]\nat_most = 5\nprograms = { git = 1 }\n[packages."test_it.py"]\nat_most = 3\n')
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "ERROR execprobe::baseline of the run as a whole - beyond the baseline: 6 execs, at most 5 allowed;*",
+            "ERROR execprobe::baseline of test_it.py/ - beyond the baseline: 6 execs, at most 3 allowed*",
+        ]
+    )
+
+
+def test_a_hook_leaves_records_out_of_both(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("def pytest_execprobe_record(record):\n    return record.program != 'ls' and None\n")
+    run(UPDATE)
+    assert "ls" not in rows(pytester)
+    assert run("--execprobe-report=a.json").ret == 0
+    unit = stored(pytester)["test test_it.py::test_b[1]"]
+    assert unit["uncounted"] == [record["id"] for record in unit["records"]]  # type: ignore[attr-defined]
+
+
+def test_what_ran_less_is_told(run: Run) -> None:
+    result = run(baseline=BASELINE.replace("git = 2", "git = 3"))
+    result.stdout.fnmatch_lines(["less than it    test_it.py::test_a: a run with --execprobe-update lowers their rows"])
+    assert result.ret == 0
+
+
+# ---- the file and the mode ----
+
+
+@pytest.mark.parametrize("options", [[], [UPDATE]])
+def test_a_damaged_file_is_an_error_and_left_as_it_is(run: Run, pytester: pytest.Pytester, options: list[str]) -> None:
+    file = pytester.path / "execs.toml"
+    for text in ("version = 1\n<<<<<<<\n", "version = 99\n"):
+        file.write_text(text)
+        result = run(*options)
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(["*--execprobe-baseline: *execs.toml is *left as it is*"])
+        assert file.read_text() == text
+
+
+def test_a_missing_file_is_an_error(run: Run) -> None:
+    result = run()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*there is no *execs.toml: a run with --execprobe-update makes it"])
+
+
+def test_it_requires_a_probe(run: Run, played: Played) -> None:
+    played.refusal = "no BPF"
+    assert run(source="def test_a(): pass", baseline=BASELINE).ret == 4
+    result = run("--execprobe=auto", source=None)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["NOT CHECKED     1 test: no BPF"])
+
+
+def test_from_an_ini_file(run: Run, pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
+    run(UPDATE)
+    pytester.makeini("[pytest]\nexecprobe_baseline = execs.toml\n")
+    pytester.makepyfile(test_it=SUITE.replace('runs("ls")', 'runs("dir")'))
+    folder = pytester.mkdir("elsewhere")
+    pytester.chdir()
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v", f"--rootdir={pytester.path}")
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["  if this is right: pytest 'test_it.py::test_b[[]1[]]' --execprobe-update"])
+    assert folder.is_dir()
+
+
+# ---- reports of the same runs ----
+
+
+def test_reports_in_all_forms(run: Run, pytester: pytest.Pytester) -> None:
+    forms = ["a.json", "a.html", "deep/a.md", "a.trace.json"]
+    result = run(*(f"--execprobe-report={form}" for form in forms), baseline=BASELINE)
+    assert result.ret == 0
+    for form in forms:
+        assert (pytester.path / form).stat().st_size > 100
+        result.stdout.fnmatch_lines([f"report          *{form}"])
+
+
+def stored(pytester: pytest.Pytester) -> dict[str, dict[str, object]]:
+    units = json.loads((pytester.path / "a.json").read_text())["units"]
+    return {f"{unit['kind']} {unit['name']}": unit for unit in units}
+
+
+def test_a_report_has_everything(run: Run, pytester: pytest.Pytester) -> None:
+    from pytest_execprobe.report.codec import read
+
+    source = SUITE + "@pytest.mark.xfail\ndef test_x():\n    assert 0\n@pytest.mark.skip\ndef test_s(): pass\n"
+    run("--execprobe-report=a.json", source=source, baseline=BASELINE.replace("git = 2", "git = 1"))
+    document = read(pytester.path / "a.json")
+    units = {unit.name: unit for unit in document.units}
+    assert {name: unit.outcome for name, unit in units.items() if unit.kind == "test"} == {
+        "test_it.py::test_a": "failed",
+        "test_it.py::test_b[1]": "passed",
+        "test_it.py::test_b[2]": "passed",
+        "test_it.py::test_nothing": "passed",
+        "test_it.py::test_x": "xfailed",
+        "test_it.py::test_s": "skipped",
+    }
+    of_a = units["test_it.py::test_a"]
+    assert [record.program for record in of_a.records] == ["git", "git"]
+    assert (of_a.file, of_a.line) == ("test_it.py", 10)
+    assert set(of_a.phases) == {"setup", "call", "teardown"}
+    assert of_a.breaches[0].headline.startswith("beyond the baseline: grew: git")
+    assert [record.program for record in units["test_it.py::server (session)"].records] == ["server", "stop"]
+    (told,) = document.runs
+    assert told.exit_status == 1
+    assert document.complete
+
+
+def test_what_was_lost_and_what_was_not_checked(run: Run, pytester: pytest.Pytester, played: Played) -> None:
+    source = "from played import runs\ndef test_a():\n    runs('git', lost=True)\ndef test_b(): pass\n"
+    options = ["--execprobe-report=a.json", "--execprobe=auto"]
+    run(*options, source=source, baseline="")
+    assert stored(pytester)["test test_it.py::test_a"]["lost"] == 1
+    played.refusal = "no BPF"
+    run(*options, baseline="")
+    assert stored(pytester)["test test_it.py::test_a"]["not_checked"] == "no BPF"
+
+
+def test_a_report_that_cannot_be_written_fails_the_run(run: Run, pytester: pytest.Pytester) -> None:
+    (pytester.path / "file").touch()
+    result = run("--execprobe-report=file/a.json", baseline=BASELINE)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*file/a.json: the report can't be written (File exists)"])
+    result.stdout.no_fnmatch_line("*another exception*")
+
+
+def test_a_wrong_ending_is_told_at_once(run: Run) -> None:
+    result = run("--execprobe-report=a.pdf", baseline=BASELINE)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--execprobe-report: *.json*.html*"])
+
+
+def test_a_report_alone_requires_no_probe(pytester: pytest.Pytester, played: Played) -> None:
+    played.refusal = "no BPF"
+    pytester.makepyfile(test_it="def test_a(): pass")
+    result = pytester.runpytest_inprocess("--execprobe-report=a.json")
+    assert result.ret == 0
+    assert stored(pytester)["test test_it.py::test_a"]["not_checked"] == "no BPF"
+
+
+def test_annotations_on_github(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline = BASELINE.replace("git = 2", "git = 1")
+    run(baseline=baseline).stdout.no_fnmatch_line("::error*")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    result = run(baseline=baseline)
+    result.stdout.fnmatch_lines(["::error *file=test_it.py*line=10*::*grew: git*"])
+
+
+def test_the_path_of_a_report(pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
+    pytester.makeini("[pytest]\nexecprobe_report = out/a.json\n")
+    pytester.makepyfile(test_it="import os, tempfile\ndef test_a():\n    os.chdir(tempfile.gettempdir())\n")
+    here = Path.cwd()
+    pytester.runpytest_inprocess()
+    assert (here / "out" / "a.json").is_file()

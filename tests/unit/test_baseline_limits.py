@@ -1,0 +1,268 @@
+"""What a baseline allows, row by row, and what is beyond it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fakes import evidence, record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_execprobe.attribution import Evidence
+from pytest_execprobe.baseline.limits import Baseline, Excess, Rows, covers, portable, row_key
+from pytest_execprobe.baseline.reading import parse_baseline
+
+TEST = "tests/test_it.py::test_a"
+
+
+def baseline(text: str) -> Baseline:
+    return parse_baseline(f"version = 1\n{text}", Path("execs.toml"))
+
+
+def rows(text: str, name: str = TEST) -> tuple[Baseline, Rows]:
+    read = baseline(text)
+    return read, read.rows("tests", name)
+
+
+def beyond(text: str, ran: Evidence, name: str = TEST) -> list[tuple[str | None, int, int | None, bool | None]]:
+    read, of_test = rows(text, name)
+    return [told(excess) for excess in read.beyond(of_test, ran)]
+
+
+def told(excess: Excess) -> tuple[str | None, int, int | None, bool | None]:
+    return excess.key, excess.ran, excess.limit, excess.holds
+
+
+GIT = f'[tests."{TEST}"]\ngit = 2\n'
+
+
+# ---- rows ----
+
+
+def test_within() -> None:
+    assert beyond(GIT, evidence(record("git"), record("git"))) == []
+
+
+def test_fewer_is_within() -> None:
+    assert beyond(GIT, evidence()) == []
+
+
+def test_grew() -> None:
+    third = record("git")
+    read, of_test = rows(GIT)
+    (excess,) = read.beyond(of_test, evidence(record("git"), record("git"), third))
+    assert told(excess) == ("git", 3, 2, False)
+    assert excess.marked == (third,)
+    assert excess.what == "grew: git ran 3 times, at most 2 times in the baseline"
+
+
+def test_new() -> None:
+    curl = record("curl")
+    read, of_test = rows(GIT)
+    (excess,) = read.beyond(of_test, evidence(record("git"), curl))
+    assert told(excess) == ("curl", 1, None, False)
+    assert excess.marked == (curl,)
+    assert excess.what == "new: curl ran once"
+
+
+def test_a_test_without_a_table_may_run_nothing() -> None:
+    assert beyond(GIT, evidence(record("git")), "tests/test_it.py::test_b") == [("git", 1, None, False)]
+
+
+def test_zero() -> None:
+    assert beyond(f'[tests."{TEST}"]\ncurl = 0\n', evidence(record("curl"))) == [("curl", 1, 0, False)]
+
+
+def test_any_number() -> None:
+    assert beyond(f'[tests."{TEST}"]\ngit = "any"\n', evidence(*(record("git") for _ in range(9)))) == []
+
+
+@pytest.mark.parametrize(("times", "found"), [(0, []), (1, []), (3, []), (4, [("git", 4, 3, False)])])
+def test_range(times: int, found: list[object]) -> None:
+    ran = evidence(*(record("git") for _ in range(times)))
+    assert beyond(f'[tests."{TEST}"]\ngit = [1, 3]\n', ran) == found
+
+
+def test_aliases() -> None:
+    text = f'[aliases]\n"python3.*" = "python"\n[tests."{TEST}"]\npython = 1\n'
+    assert beyond(text, evidence(record("python3.13"))) == []
+    assert beyond(text, evidence(record("python3.13"), record("python3.9"))) == [("python", 2, 1, False)]
+    assert beyond(text, evidence(record("python3"))) == [("python3", 1, None, False)]
+
+
+def test_everywhere() -> None:
+    text = 'everywhere = ["uname", "subtree:make"]\n[tests]\n'
+    make = record("make")
+    assert beyond(text, evidence(record("uname"), make, record("cc", parent=make))) == []
+    assert beyond(text, evidence(record("cc"))) == [("cc", 1, None, False)]
+
+
+def test_a_path_that_is_allowed_must_be_the_resolved_executable() -> None:
+    text = 'everywhere = ["/usr/bin/*"]\n[tests]\n'
+    link = record("tool", path="/usr/bin/tool", executable="/opt/evil")
+    assert beyond(text, evidence(link)) == [("tool", 1, None, False)]
+
+
+# ---- patterns ----
+
+
+def test_a_pattern_has_a_row_of_its_own() -> None:
+    text = f'[tests."{TEST}"]\n"argv:git push" = 1\ngit = 1\n'
+    push, fetch = record("git", "push"), record("git", "fetch")
+    assert beyond(text, evidence(push, fetch)) == []
+    assert beyond(text, evidence(push, record("git", "push"), fetch)) == [("argv:git push", 2, 1, False)]
+
+
+def test_the_first_pattern_that_matches_has_it() -> None:
+    text = f'[tests."{TEST}"]\n"argv:git push" = 1\n"g*" = 1\n'
+    assert beyond(text, evidence(record("git", "push"), record("gpg"))) == []
+    assert beyond(text, evidence(record("git", "push"), record("gpg"), record("git"))) == [("g*", 2, 1, False)]
+
+
+def test_of_a_subtree_the_top_counts() -> None:
+    text = f'[tests."{TEST}"]\n"subtree:git" = 1\n'
+    top = record("git", "fetch")
+    helper = record("git-remote-https", parent=top)
+    again = record("git", "gc", parent=helper)
+    exec_again = record("git", previous=top, parent=None)
+    assert beyond(text, evidence(top, helper, again, exec_again)) == []
+    assert beyond(text, evidence(top, helper, record("git"))) == [("subtree:git", 2, 1, False)]
+
+
+def test_patterns_of_the_file_replace_names() -> None:
+    text = f'patterns = ["subtree:git"]\n[tests."{TEST}"]\n"subtree:git" = 1\n'
+    top = record("git")
+    assert beyond(text, evidence(top, record("sh", parent=top))) == []
+    assert beyond(text, evidence(record("sh"))) == [("sh", 1, None, False)]
+
+
+def test_a_subtree_below_something_lost_is_undecided() -> None:
+    text = f'[tests."{TEST}"]\n"subtree:git" = 1\n'
+    assert beyond(text, evidence(record("sh", lineage_lost=True))) == [("sh", 1, None, None)]
+
+
+def test_cut_arguments_are_undecided() -> None:
+    text = f'[tests."{TEST}"]\n"argv:git push now" = 1\n'
+    assert beyond(text, evidence(record("git", "push", truncated=True))) == [("git", 1, None, None)]
+
+
+@pytest.mark.parametrize("program", ["foo bar", "a:b", "it's", "x,y", "'q'"])
+def test_odd_names_have_rows_that_can_be_read(program: str) -> None:
+    key = row_key(program)
+    read = baseline(f'[tests."{TEST}"]\n{_quoted(key)} = 1\n')
+    of_test = read.rows("tests", TEST)
+    assert read.beyond(of_test, evidence(record(program))) == []
+    assert [told(e) for e in read.beyond(of_test, evidence(record(program), record(program)))] == [(key, 2, 1, False)]
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# ---- what is not known ----
+
+
+def test_lost_execs_are_undecided_and_certain_ones_are_not() -> None:
+    assert beyond(GIT, evidence(record("git"), lost=1)) == [(None, 1, None, None)]
+    assert beyond(GIT, evidence(record("curl"), lost=1)) == [("curl", 1, None, False)]
+    assert beyond(GIT, evidence(unknown="why")) == [(None, 0, None, None)]
+
+
+def test_a_program_of_unknown_name_is_undecided() -> None:
+    assert beyond(GIT, evidence(record(None))) == [("?", 1, None, None)]
+
+
+# ---- names of tests ----
+
+
+def test_a_table_for_all_parameters() -> None:
+    text = '[tests."tests/test_it.py::test_many[*]"]\nls = 1\n[tests."tests/test_it.py::test_many[b]"]\nls = 2\n'
+    one, two = evidence(record("ls")), evidence(record("ls"), record("ls"))
+    assert beyond(text, one, "tests/test_it.py::test_many[a]") == []
+    assert beyond(text, two, "tests/test_it.py::test_many[a]") == [("ls", 2, 1, False)]
+    assert beyond(text, two, "tests/test_it.py::test_many[b]") == []
+    assert beyond(text, one, "tests/test_it.py::test_many") == [("ls", 1, None, False)]
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_longest_table_with_a_star_speaks(order: int) -> None:
+    tables = ['[tests."a::*"]\nls = 1\n', '[tests."a::test_*"]\nls = 2\n']
+    assert beyond("".join(tables[:: 1 - 2 * order]), evidence(record("ls"), record("ls")), "a::test_x") == []
+
+
+@given(st.text("ab[]?", max_size=6), st.text("ab[]?", max_size=6), st.text("ab[]?", max_size=6))
+def test_a_star_covers_anything_and_nothing_else_is_special(one: str, two: str, three: str) -> None:
+    assert covers(f"{one}*{two}", one + three + two)
+    assert covers(one, two) == (one == two)
+    assert not covers(f"{one}*{two}", one[:-1]) or not one or one[:-1].startswith(one)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "*"]), max_size=6), st.text("ab", max_size=6))
+def test_stars_as_regular_expressions_have_them(parts: list[str], name: str) -> None:
+    import re
+
+    key = "".join(parts)
+    assert covers(key, name) == bool(re.fullmatch(key.replace("*", ".*"), name))
+
+
+def test_no_folder_of_this_machine_is_in_a_name() -> None:
+    home = str(Path.home())
+    assert portable(f"test_x[{tempfile.gettempdir()}/a]") == "test_x[$TMPDIR/a]"
+    assert portable(f"test_x[{home}/a]") == "test_x[~/a]" or home == "/"
+
+
+# ---- what runs around tests ----
+
+
+def test_pythons_own_question_needs_no_row_in_a_collection() -> None:
+    read = baseline("[around]\n")
+    ran = evidence(record("uname", "-p"))
+    assert read.beyond(read.rows("around", "collection"), ran) == []
+    assert read.beyond(read.rows("around", "collection"), evidence(record("uname", "-a"))) != []
+    assert read.beyond(read.rows("tests", TEST), ran) != []
+
+
+# ---- sums ----
+
+
+def sums(text: str, ran: Evidence) -> list[tuple[str | None, int, int | None, bool | None]]:
+    read = baseline(text)
+    return [told(excess) for excess in read.beyond_sums(read.sums[0], ran)]
+
+
+def test_sums() -> None:
+    text = "[total]\nat_most = 2\nprograms = { curl = 0, git = 1 }\n"
+    assert sums(text, evidence(record("git"), record("sh"))) == []
+    assert sums(text, evidence(record("git"), record("git"), record("curl"))) == [
+        (None, 3, 2, False),
+        ("curl", 1, 0, False),
+        ("git", 2, 1, False),
+    ]
+
+
+def test_sums_of_incomplete_runs() -> None:
+    text = "[total]\nat_most = 2\nprograms = { curl = 0, git = 5 }\n"
+    assert sums(text, evidence(record("git"), lost=1)) == [("curl", 0, 0, None)]
+    assert sums(text, evidence(record("git"), lost=2)) == [(None, 3, 2, False), ("curl", 0, 0, None)]
+    assert [excess[3] for excess in sums(text, evidence(unknown="why"))] == [None, None, None]
+
+
+# ---- all together, against a plain model ----
+
+_PROGRAMS = ["a", "b", "c"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(_PROGRAMS), st.integers(0, 3)),
+    st.lists(st.sampled_from(_PROGRAMS), max_size=8),
+    st.integers(0, 2),
+)
+def test_names_against_a_model(limits: dict[str, int], ran: list[str], lost: int) -> None:
+    text = f'[tests."{TEST}"]\n' + "".join(f"{name} = {n}\n" for name, n in limits.items())
+    found = beyond(text, evidence(*map(record, ran), lost=lost))
+    over = {name: n for name, n in Counter(ran).items() if n > limits.get(name, 0)}
+    assert {key: n for key, n, _, holds in found if holds is False} == over
+    assert any(holds is None for *_, holds in found) == (lost > 0 and not over)

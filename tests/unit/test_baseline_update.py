@@ -1,0 +1,296 @@
+"""How a baseline is written anew: what changes, what stays, and that the next run is within it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from fakes import evidence, record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_execprobe.baseline.changes import Changes, Seen
+from pytest_execprobe.baseline.limits import Baseline, row_key
+from pytest_execprobe.baseline.reading import parse_baseline
+from pytest_execprobe.baseline.update import rewrite, updated
+
+PATH = Path("execs.toml")
+A, B = "test_it.py::test_a", "test_it.py::test_b"
+
+
+def update(
+    text: str | None,
+    seen: dict[str, dict[str, int]],
+    obsolete: list[str] | None = None,
+    *,
+    only_add: bool = False,
+    section: str = "tests",
+) -> tuple[str, Changes]:
+    """What comes of a file, without its head and its empty sections."""
+    old = None if text is None else "version = 1\n" + dedent(text)
+    baseline = Baseline(PATH) if old is None else parse_baseline(old, PATH)
+    news = {section: {name: Seen(usage) for name, usage in seen.items()}}
+    new, changes = updated(old, baseline, news, {"tests": obsolete or []}, only_add=only_add)
+    parse_baseline(new, PATH)
+    return new.partition("version = 1\n")[2].replace("\n[fixtures]\n", "").replace("\n[around]\n", "").strip(), changes
+
+
+def written(text: str) -> str:
+    return dedent(text).strip()
+
+
+def test_a_new_file() -> None:
+    text, changes = update(None, {B: {"git": 2}, A: {"sh": 1, "git": 1}})
+    assert text == written(
+        """
+        [tests."test_it.py::test_a"]
+        git = 1
+        sh = 1
+
+        [tests."test_it.py::test_b"]
+        git = 2
+        """
+    )
+    assert len(changes.new) == 3
+
+
+def test_nothing_new_changes_no_byte() -> None:
+    seen = {A: {"git": 1}, B: {row_key("foo bar"): 1, row_key('q"'): 2}}
+    first, _ = updated(None, Baseline(PATH), {"tests": {n: Seen(u) for n, u in seen.items()}}, {})
+    again, changes = updated(first, parse_baseline(first, PATH), {"tests": {n: Seen(u) for n, u in seen.items()}}, {})
+    assert again == first
+    assert not changes
+
+
+OLD = """
+    [tests."test_it.py::test_a"]
+    git = 2
+    sh = 1
+    """
+
+
+def test_raised_lowered_added_and_gone() -> None:
+    text, changes = update(OLD, {A: {"git": 3, "ls": 1}})
+    assert text == written(
+        """
+        [tests."test_it.py::test_a"]
+        git = 3
+        ls = 1
+        """
+    )
+    assert (changes.raised, changes.new, changes.gone) == ([(A, "git")], [(A, "ls")], [(A, "sh")])
+    text, changes = update(OLD, {A: {"git": 1, "sh": 1}})
+    assert "git = 1" in text
+    assert changes.lowered == [(A, "git")]
+
+
+def test_only_adding() -> None:
+    text, changes = update(OLD, {A: {"git": 1, "ls": 1}}, [B], only_add=True)
+    assert text == written(
+        """
+        [tests."test_it.py::test_a"]
+        git = 2
+        ls = 1
+        sh = 1
+        """
+    )
+    assert not changes.gone
+    assert not changes.lowered
+
+
+def test_what_was_not_seen_stays() -> None:
+    assert update(OLD, {B: {"git": 1}})[0].startswith(written(OLD))
+
+
+def test_a_test_that_was_not_seen_as_a_whole_loses_nothing() -> None:
+    old = "version = 1\n" + dedent(OLD)
+    new, _ = updated(old, parse_baseline(old, PATH), {"tests": {A: Seen({"git": 4}, whole=False)}}, {})
+    assert "git = 4\nsh = 1" in new
+
+
+def test_obsolete_tables_go() -> None:
+    text, changes = update(OLD, {}, [A])
+    assert text == "[tests]"
+    assert changes.gone == [(A, "")]
+
+
+def test_comments_ranges_and_hand_written_tables_stay() -> None:
+    text, _ = update(
+        """
+        # What all may run.
+        everywhere = ["uname"]  # lsb
+
+        [total]
+        at_most = 40
+
+        # Signs each file.
+        [tests."test_it.py::test_b"]
+        # once, or twice where the agent is cold
+        gpg = [1, 2]  # flaky
+        sh = 1
+
+        # Tags.
+        [tests."test_it.py::test_a"]
+        git = 2  # tag, push
+
+        # The end.
+        """,
+        {A: {"git": 3}, B: {"gpg": 1, "sh": 1}},
+    )
+    assert text == written(
+        """
+        # What all may run.
+        everywhere = ["uname"]  # lsb
+
+        [total]
+        at_most = 40
+
+        # Tags.
+        [tests."test_it.py::test_a"]
+        git = 3  # tag, push
+
+        # Signs each file.
+        [tests."test_it.py::test_b"]
+        # once, or twice where the agent is cold
+        gpg = [1, 2]  # flaky
+        sh = 1
+
+        # The end.
+        """
+    )
+
+
+@pytest.mark.parametrize(("times", "row"), [(0, "[1, 2]"), (1, "[1, 2]"), (2, "[1, 2]"), (5, "[1, 5]")])
+def test_a_range_only_widens(times: int, row: str) -> None:
+    text, _ = update('[tests."test_it.py::test_a"]\ngpg = [1, 2]\n', {A: {"gpg": times} if times else {}})
+    assert text == f'[tests."{A}"]\ngpg = {row}'
+
+
+def test_any_number_stays() -> None:
+    assert update('[tests."test_it.py::test_a"]\ngit = "any"\n', {A: {"git": 9}})[0].endswith('git = "any"')
+
+
+def test_a_table_for_all_parameters_is_raised_and_never_lowered() -> None:
+    old = '[tests."test_it.py::test_m[*]"]\nls = 2\n'
+    text, _ = update(old, {"test_it.py::test_m[a]": {"ls": 1}, "test_it.py::test_m[b]": {"ls": 3, "git": 1}})
+    assert text == '[tests."test_it.py::test_m[*]"]\ngit = 1\nls = 3'
+    assert update(old, {"test_it.py::test_m[a]": {"ls": 1}})[0] == old.strip()
+
+
+def test_patterns_keep_their_order_and_come_first() -> None:
+    old = '[tests."test_it.py::test_a"]\n"subtree:make" = 1\n"argv:git push" = 1\nz = 1\n'
+    text, _ = update(old, {A: {"subtree:make": 1, "argv:git push": 1, "z": 1, "a": 1}})
+    assert text.splitlines()[1:] == ['"subtree:make" = 1', '"argv:git push" = 1', "a = 1", "z = 1"]
+
+
+def test_what_runs_outside_of_tests_has_no_number() -> None:
+    text, _ = update(None, {"collection": {"git": 2}, "outside of tests": {"ls": 3}}, section="around")
+    assert '[around.collection]\ngit = 2\n\n[around."outside of tests"]\nls = "any"' in text
+
+
+@pytest.mark.parametrize("new", ["test_it.py::test_renamed", "test_moved.py::test_a"])
+def test_a_renamed_test_takes_its_table_along(new: str) -> None:
+    old = '# why\n[tests."test_it.py::test_a"]\ngit = [1, 2]  # cold\n'
+    text, changes = update(old, {new: {"git": 2}}, [A])
+    assert text == f'# why\n[tests."{new}"]\ngit = [1, 2]  # cold'
+    assert changes.renamed == [(A, new)]
+
+
+def test_what_could_be_two_tests_is_neither() -> None:
+    old = '[tests."test_it.py::test_a"]\ngit = 1\n'
+    _, changes = update(old, {"test_it.py::test_x": {"git": 1}, "test_it.py::test_y": {"git": 1}}, [A])
+    assert not changes.renamed
+    assert changes.gone == [(A, "")]
+
+
+def test_tables_in_any_order_are_read() -> None:
+    text, _ = update(
+        """
+        [tests."test_it.py::test_b"]
+        ls = 1
+
+        # The run.
+        [total]
+        at_most = 4
+
+        [tests."test_it.py::test_a"]
+        git = 1
+        """,
+        {A: {"git": 2}},
+    )
+    assert text == written(
+        """
+        # The run.
+        [total]
+        at_most = 4
+
+        [tests."test_it.py::test_a"]
+        git = 2
+
+        [tests."test_it.py::test_b"]
+        ls = 1
+        """
+    )
+
+
+def test_tables_written_in_other_ways_are_read() -> None:
+    text, _ = update('[tests]\n"test_it.py::test_a" = { git = 2 }\n', {A: {"git": 3}})
+    assert text == '[tests."test_it.py::test_a"]\ngit = 3'
+
+
+# ---- the file ----
+
+
+def test_the_file_is_replaced_as_a_whole_and_stays_what_it_is(tmp_path: Path) -> None:
+    target, link = tmp_path / "real.toml", tmp_path / "execs.toml"
+    target.write_text("version = 1\n")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    rewrite(parse_baseline("version = 1\n", link), {"tests": {A: Seen({"git": 1})}}, {})
+    assert link.is_symlink()
+    assert "git = 1" in target.read_text()
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["execs.toml", "real.toml"]
+
+
+def test_a_new_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    rewrite(Baseline(tmp_path / "a" / "execs.toml"), {"tests": {A: Seen({"git": 1})}}, {})
+    (tmp_path / "other").touch()
+    assert (tmp_path / "a" / "execs.toml").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "execs.toml"
+    path.write_text("version = 1\n")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        rewrite(parse_baseline("version = 1\n", path), {"tests": {A: Seen({"git": 1})}}, {})
+    monkeypatch.undo()
+    assert path.read_text() == "version = 1\n"
+    assert os.listdir(tmp_path) == ["execs.toml"]
+
+
+# ---- whatever ran, what is written allows it ----
+
+_ODD = ["git", "[", "*", "a?", "a b", "x:y", "re:a", "subtree:git", "argv:git", "é", 'q"q', "\\", "?", "tab\tx"]
+_NAMES = st.one_of(st.sampled_from(_ODD), st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1))
+_RUNS = st.dictionaries(st.text(min_size=1), st.lists(_NAMES, min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+@given(_RUNS, _RUNS)
+def test_after_an_update_the_same_run_is_within(first: dict[str, list[str]], second: dict[str, list[str]]) -> None:
+    text: str | None = None
+    baseline = Baseline(PATH)
+    for run in (first, second):
+        logs = {name: evidence(*(record(p, path=f"/bin/{p}", executable=None) for p in ps)) for name, ps in run.items()}
+        seen = {name: Seen(baseline.usage(log, baseline.rows("tests", name)).counts) for name, log in logs.items()}
+        text, _ = updated(text, baseline, {"tests": seen}, {})
+        baseline = parse_baseline(text, PATH)
+        for name, log in logs.items():
+            assert baseline.beyond(baseline.rows("tests", name), log) == []

@@ -1,0 +1,163 @@
+"""The verdict over stored reports: what is beyond, what can't be told, what is new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import record
+
+from pytest_execprobe.baseline.limits import Baseline
+from pytest_execprobe.baseline.reading import parse_baseline
+from pytest_execprobe.gate import TOTAL, Status, judge, new_since, unseen
+from pytest_execprobe.report.document import Document, Run, Unit, merged
+
+A, B = "tests/a/test_a.py::test_a", "tests/b/test_b.py::test_b"
+
+
+def budget(text: str) -> Baseline:
+    return parse_baseline(f"version = 1\n{text}", Path("execs.toml"))
+
+
+def test_of(name: str, *programs: str, **more: object) -> Unit:
+    return Unit("test", name, records=tuple(record(program) for program in programs), **more)  # type: ignore[arg-type]
+
+
+test_of.__test__ = False  # type: ignore[attr-defined]
+
+
+def report(*units: Unit, exit_status: int | None = 0, **more: object) -> Document:
+    run = Run(id=str(id(units)), kind="pytest", exit_status=exit_status, **more)  # type: ignore[arg-type]
+    return Document((run,), units)
+
+
+ROWS = budget(f'[tests."{A}"]\ngit = 2\n[tests."{B}"]\ngit = 1\n')
+
+
+def told(document: Document, baseline: Baseline) -> list[tuple[str, str | None, bool | None]]:
+    return [(finding.name, finding.excess.key, finding.excess.holds) for finding in judge(document, baseline).findings]
+
+
+def test_within() -> None:
+    verdict = judge(report(test_of(A, "git", "git"), test_of(B)), ROWS)
+    assert verdict.status is Status.WITHIN
+    assert not verdict.findings
+
+
+def test_beyond() -> None:
+    document = report(test_of(A, "git"), test_of(B, "git", "git", "curl"))
+    assert told(document, ROWS) == [(B, "curl", False), (B, "git", False)]
+    assert judge(document, ROWS).status is Status.EXCEEDED
+
+
+def test_each_try_is_judged_by_itself() -> None:
+    assert judge(report(test_of(B, "git"), test_of(B, "git")), ROWS).status is Status.WITHIN
+
+
+def test_strays_count_for_their_test() -> None:
+    document = report(Unit("test", B, strays=(record("curl"),)))
+    assert told(document, ROWS) == [(B, "curl", False)]
+
+
+def test_what_a_hook_left_out_counts_for_nothing() -> None:
+    curl = record("curl")
+    document = report(Unit("test", B, records=(record("git"), curl), uncounted=(curl,)))
+    assert told(document, ROWS) == []
+    assert told(document, budget("[total]\nat_most = 1\n")) == []
+
+
+def test_shards_are_one_run() -> None:
+    baseline = budget("[total]\nat_most = 3\n")
+    one, two = report(test_of(A, "git", "git")), report(test_of(B, "git", "git"))
+    assert judge(one, baseline).status is Status.WITHIN
+    assert told(merged([one, two]), baseline) == [(TOTAL, None, False)]
+    assert told(merged([one, one]), baseline) == []
+
+
+def test_programs_in_all() -> None:
+    baseline = budget("[total.programs]\ncurl = 0\ngit = 3\n")
+    assert told(report(test_of(A, "git", "git"), test_of(B, "git", "git")), baseline) == [(TOTAL, "git", False)]
+    assert told(report(Unit("outside", "outside of tests", records=(record("curl"),))), baseline) == [
+        (TOTAL, "curl", False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("package", "beyond"),
+    [("tests/a", True), ("tests/a/", True), ("tests", True), ("tests/b", False), ("tests/a/test", False), (A, True)],
+)
+def test_packages(package: str, beyond: bool) -> None:
+    baseline = budget(f'[packages."{package}"]\nat_most = 1\n')
+    assert bool(told(report(test_of(A, "git", "git"), test_of(B, "git")), baseline)) == beyond
+
+
+def test_fixtures_and_the_collection_have_rows() -> None:
+    baseline = budget('[fixtures."tests::repo (session)"]\ngit = 1\n[around.collection]\nls = 1\n')
+    good = report(
+        Unit("fixture", "tests::repo (session)", records=(record("git"),)),
+        Unit("collection", "collection", records=(record("ls"),)),
+    )
+    assert judge(good, baseline).status is Status.WITHIN
+    bad = report(Unit("fixture", "tests::repo (session)", records=(record("ls"),)))
+    assert told(bad, baseline) == [("tests::repo (session)", "ls", False)]
+
+
+# ---- an incomplete log can never pass ----
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        report(test_of(A, "git", lost=1)),
+        report(test_of(A, "git", unknown=("the helper died",))),
+        report(test_of(A, not_checked="no probe")),
+        report(test_of(A, "git"), unknown=("worker gw1 ended",)),
+        report(test_of(A, "git"), exit_status=2),
+        report(test_of(A, "git"), exit_status=None),
+        Document(),
+    ],
+)
+@pytest.mark.parametrize("baseline", [ROWS, budget("[total]\nat_most = 100\n"), budget("")])
+def test_incomplete(document: Document, baseline: Baseline) -> None:
+    verdict = judge(document, baseline)
+    assert verdict.status is Status.INCOMPLETE
+    assert verdict.incomplete
+
+
+def test_what_is_certain_counts_in_an_incomplete_report() -> None:
+    assert judge(report(test_of(A, "curl", lost=1)), ROWS).status is Status.EXCEEDED
+
+
+def test_a_shard_without_tests_is_complete() -> None:
+    assert judge(report(exit_status=5), ROWS).status is Status.WITHIN
+
+
+# ---- new, and unseen ----
+
+
+def test_new_since_a_report_or_a_baseline() -> None:
+    now = report(test_of(A, "git", "curl", "jq", "curl"), test_of(B, "curl"))
+    then = report(test_of(A, "git"))
+    assert [(new.program, new.count, new.names) for new in new_since(now, then, ROWS)] == [
+        ("curl", 3, (A, B)),
+        ("jq", 1, (A,)),
+    ]
+    assert [new.program for new in new_since(now, ROWS, ROWS)] == ["curl", "jq"]
+
+
+def test_new_since_a_baseline_with_patterns() -> None:
+    old = budget(f'patterns = ["subtree:make"]\n[tests."{A}"]\n"argv:git push" = 1\n"subtree:make" = 1\n')
+    make = record("make")
+    ran = (make, record("cc", parent=make), record("git", "push"), record("git", "tag"), record("cc"))
+    assert [new.program for new in new_since(report(Unit("test", A, records=ran)), old, old)] == ["cc", "git"]
+
+
+def test_new_by_aliases() -> None:
+    baseline = budget('[aliases]\n"python3.*" = "python"\n')
+    now, then = report(test_of(A, "python3.13")), report(test_of(A, "python3.9"))
+    assert new_since(now, then, baseline) == []
+
+
+def test_unseen() -> None:
+    assert unseen(report(test_of(A)), ROWS) == [B]
+    assert unseen(report(test_of("a::t[1]")), budget('[tests."a::t[*]"]\ngit = 1\n')) == []

@@ -1,0 +1,389 @@
+"""Reports as JSON: what is written is what is read, what is damaged is refused, and the published schema agrees."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import HOSTILE, hostile, many, phases, ran, rich, run
+from fakes import record
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from pytest_execprobe import ExecRecord
+from pytest_execprobe.report import codec
+from pytest_execprobe.report.codec import DocumentError
+from pytest_execprobe.report.document import KINDS, OUTCOMES, Breach, Document, Run, Unit, merged
+
+SCHEMA = json.loads(Path(codec.__file__).with_name("schema.json").read_text(encoding="utf-8"))
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def again(document: Document) -> Document:
+    return codec.load(codec.dump(document))
+
+
+def one(*records: ExecRecord, **more: Any) -> Document:
+    return Document((run(),), (Unit("test", "test_a", records=records, **more),))
+
+
+# ---- there and back ----
+
+
+@pytest.mark.parametrize("document", [rich(), hostile(), many(3, 20, deep=True), Document()])
+def test_what_is_written_is_read(document: Document) -> None:
+    assert codec.to_data(again(document)) == codec.to_data(document)
+
+
+def test_every_field_of_a_record_is_written() -> None:
+    written = {name.lstrip("_") for name in codec.record_data(record())}
+    known = {field.name.lstrip("_") for field in fields(ExecRecord)}
+    assert written == known - {"error", "identity"} | {"id"}  # only execs that succeeded are in reports
+
+
+def test_every_field_of_units_and_runs_is_written() -> None:
+    data = codec.to_data(rich())
+    assert {field.name for field in fields(Unit)} == set(data["units"][0])
+    assert {field.name for field in fields(Run)} | {"above"} == set(data["runs"][0])
+    assert {field.name for field in fields(Breach)} == set(data["units"][1]["breaches"][0])
+
+
+def test_bytes_that_are_no_text() -> None:
+    text = codec.dump(one(ran("sh", "\udcff\udc80", "é", at=1)))
+    assert text.isascii()
+    assert codec.load(text).units[0].records[0].argv == ("sh", "\udcff\udc80", "é")
+
+
+def test_every_hostile_argument() -> None:
+    (read,) = again(one(ran("sh", *HOSTILE, at=1))).units[0].records
+    assert read.argv == ("sh", *HOSTILE)
+
+
+def test_a_parent_in_another_unit() -> None:
+    server = ran("server", at=1)
+    client = ran("client", at=2, parent=server)
+    units = (Unit("test", "test_it", records=(client,)), Unit("fixture", "f", records=(server,)))
+    read = again(Document((run(),), units))
+    assert read.units[0].records[0].parent is read.units[1].records[0]
+    assert not read.units[0].records[0]._lineage_lost
+
+
+def test_ancestors_that_no_unit_has() -> None:
+    top = ran("coverage", at=1)
+    middle = ran("run", at=2, parent=top)
+    before = ran("env", at=3, parent=middle)
+    last = ran("git", at=4, parent=middle, previous=before)
+    data = codec.to_data(one(last))
+    assert {above["program"] for above in data["runs"][0]["above"]} == {"coverage", "run", "env"}
+    (read,) = codec.from_data(data).units[0].records
+    assert (read._previous or read).program == "env"
+    assert read.parent is not None
+    assert read.parent.parent is not None
+    assert read.parent.parent.program == "coverage"
+
+
+def test_a_record_that_refers_to_none_that_is_there() -> None:
+    data = codec.to_data(one(ran("git", at=2, parent=ran("sh", at=1))))
+    data["runs"][0]["above"] = []
+    (read,) = codec.from_data(data).units[0].records
+    assert read.parent is None
+    assert read._lineage_lost
+
+
+def test_a_very_long_line_of_ancestors() -> None:
+    records: list[ExecRecord] = [ran("sh", at=0)]
+    for at in range(1, 5000):
+        records.append(ran("sh", at=at, parent=records[-1]))
+    read = again(one(*reversed(records))).units[0].records[0]
+    depth = 0
+    while read.parent is not None:
+        read, depth = read.parent, depth + 1
+    assert depth == 4999
+
+
+def test_the_same_id_in_two_runs_is_two_records() -> None:
+    git = ran("git", at=1)
+    sh = replace(ran("sh", at=1), _identity=git._identity)
+    first = one(git)
+    other = Document((run(id="cafe"),), (Unit("test", "test_b", records=(sh,)),))
+    read = again(merged([first, other]))
+    assert [unit.records[0].program for unit in read.units] == ["git", "sh"]
+
+
+def test_merged_runs_keep_their_units_and_are_taken_once() -> None:
+    first, second = one(ran("git", at=1)), Document((run(id="cafe"),), (Unit("test", "test_b"), Unit("test", "test_c")))
+    both = merged([first, second])
+    assert [both.runs[unit.run].id for unit in both.units] == ["f00d", "cafe", "cafe"]
+    assert codec.to_data(again(both)) == codec.to_data(both)
+    assert codec.to_data(merged([both, again(both), second])) == codec.to_data(both)
+
+
+texts = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("\udc80\udcff\0\n\u202e<|"), max_size=8)
+whole = st.integers(0, 2**63 - 1)
+span = st.tuples(whole, whole).map(lambda times: (min(times), max(times)))
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    """Records refer to any that were made before them, whichever unit these are in, or to ones in no unit."""
+    runs = draw(st.lists(st.builds(_run, texts, texts, st.lists(texts, max_size=2)), max_size=2))
+    units = []
+    for index in range(len(runs)):
+        made: list[ExecRecord] = []
+        for _ in range(draw(st.integers(0, 6))):
+            above = draw(st.none() | st.sampled_from(made)) if made else None
+            before = draw(st.none() | st.sampled_from(made)) if made else None
+            base = record(draw(st.none() | texts), *draw(st.lists(texts, max_size=2)), parent=None, previous=before)
+            made.append(
+                replace(
+                    base,
+                    parent=above,
+                    argv=draw(st.none() | st.just(base.argv)),
+                    cwd=draw(st.none() | texts),
+                    depth=draw(st.none() | st.integers(1, 9)),
+                    exit_code=draw(st.none() | st.integers(0, 255)),
+                    signal=draw(st.none() | st.integers(1, 64)),
+                    duration_ns=draw(st.none() | whole),
+                    phase=draw(st.sampled_from([None, "setup", "call", "teardown"])),
+                    call_site=draw(st.none() | st.tuples(texts, st.integers(0, 99), texts)),
+                    _shared=draw(st.booleans()),
+                )
+            )
+        shares = draw(st.lists(st.integers(0, 3), min_size=len(made), max_size=len(made)))
+        parts = [tuple(item for item, share in zip(made, shares, strict=True) if share == n) for n in range(3)]
+        units += [
+            Unit(
+                draw(st.sampled_from(KINDS)),
+                draw(texts),
+                index,
+                draw(st.none() | texts),
+                draw(st.sampled_from([None, *OUTCOMES])),
+                draw(st.none() | texts),
+                draw(st.none() | whole),
+                draw(st.dictionaries(st.sampled_from(["setup", "call", "teardown"]), span)),
+                records=parts[0],
+                strays=parts[1],
+                uncounted=parts[0][: draw(st.integers(0, 2))],
+                lost=draw(whole),
+                unknown=tuple(draw(st.lists(texts, max_size=2))),
+                not_checked=draw(st.none() | texts),
+                breaches=tuple(draw(st.lists(st.builds(Breach, texts, texts, st.booleans()), max_size=2))),
+            ),
+            Unit("test", draw(texts), index, records=parts[2]),
+        ]
+    return Document(tuple(runs), tuple(units))
+
+
+def _run(id: str, probe: str, command: list[str]) -> Run:
+    return run(id=id, probe=probe, command=tuple(command), ignored={probe: 1}, unknown=tuple(command))
+
+
+@settings(max_examples=60, deadline=None)
+@given(documents())
+def test_any_document(document: Document) -> None:
+    data = codec.to_data(document)
+    assert codec.to_data(again(document)) == data
+    VALIDATOR.validate(json.loads(json.dumps(data)))
+
+
+# ---- damage ----
+
+
+def refused(text: str) -> str:
+    with pytest.raises(DocumentError) as caught:
+        codec.load(text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, codec.dump(rich())[:-20], '{"format": 1e'])
+def test_what_is_no_json(text: str) -> None:
+    assert "is no JSON" in refused(text)
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "null", "{}", '{"format": "other", "version": 1}'])
+def test_what_is_no_report(text: str) -> None:
+    assert "is no report" in refused(text)
+
+
+def test_a_newer_version_says_so_whatever_else_it_has() -> None:
+    assert "is a report of version 2, and this pytest-execprobe reads up to 1" in refused(
+        json.dumps({"format": codec.FORMAT, "version": 2, "runs": "of another kind"})
+    )
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "1", None, 1.5])
+def test_a_version_that_never_was(version: object) -> None:
+    assert "has no version that is known" in refused(json.dumps({"format": codec.FORMAT, "version": version}))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("reference", ["parent", "previous"])
+def test_a_record_that_is_its_own_ancestor(length: int, reference: str) -> None:
+    data = codec.to_data(one(*(ran("sh", at=at) for at in range(length))))
+    records = data["units"][0]["records"]
+    for index, item in enumerate(records):
+        item[reference] = records[(index + 1) % length]["id"]
+    with pytest.raises(DocumentError, match="is its own ancestor"):
+        codec.from_data(data)
+
+
+def test_two_records_with_one_id() -> None:
+    data = codec.to_data(one(ran("git", at=1)))
+    data["units"][0]["strays"] = data["units"][0]["records"]
+    with pytest.raises(DocumentError, match=r"units\[0\].strays\[0\].id: another record of its run has it, too"):
+        codec.from_data(data)
+
+
+@pytest.mark.parametrize("times", [[2, 1], [0, 1 << 63], [-1, 1]])
+def test_times_that_cannot_be(times: list[int]) -> None:
+    data = codec.to_data(one(ran("git", at=1)))
+    data["units"][0]["phases"] = {"call": times}
+    with pytest.raises(DocumentError, match=r"units\[0\].phases: 'call' is no phase"):
+        codec.from_data(data)
+
+
+def test_a_unit_of_no_run() -> None:
+    data = codec.to_data(one())
+    data["units"][0]["run"] = 1
+    with pytest.raises(DocumentError, match=r"units\[0\]\.run: there is no run 1"):
+        codec.from_data(data)
+
+
+def test_a_file_names_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for make in (lambda: None, lambda: path.write_bytes(b"\xff\xfe"), lambda: path.write_text("{")):
+        make()
+        with pytest.raises(DocumentError, match=r"a\.json: "):
+            codec.read(path)
+    document = rich()
+    path.write_text(codec.dump(document))
+    assert codec.to_data(codec.read(path)) == codec.to_data(document)
+
+
+# ---- the schema ----
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["properties"]["format"]["const"] == codec.FORMAT
+    assert SCHEMA["properties"]["version"]["const"] == codec.VERSION
+
+
+@pytest.mark.parametrize("document", [rich(), hostile(), many(2, 5), Document()])
+def test_real_output_is_as_the_schema_says(document: Document) -> None:
+    VALIDATOR.validate(json.loads(codec.dump(document)))
+
+
+def test_the_schema_describes_every_field() -> None:
+    for name in ("run", "unit", "breach", "record"):
+        described = SCHEMA["$defs"][name]
+        assert set(described["required"]) == set(described["properties"])
+        assert all(field.get("description") for field in described["properties"].values()), name
+
+
+def _full() -> dict[str, Any]:
+    """A small report in which every field has a value that is of its type, and nothing refers to what is not there."""
+    git = ran("git", "x", at=2, lasted=1, parent=ran("ignored", at=1), exit_code=1, call_site=("a.py", 1, "f"))
+    breach = Breach("headline", "text")
+    unit = Unit(
+        "test",
+        "test_a",
+        0,
+        "gw0",
+        "failed",
+        "a.py",
+        1,
+        phases(1),
+        (git,),
+        (ran("sh", at=3),),
+        (git,),
+        1,
+        ("why",),
+        "no",
+        (breach,),
+    )
+    return codec.to_data(Document((run(breaches=(breach,), ignored={"x": 1}, unknown=("why",)),), (unit,)))
+
+
+_FULL = _full()
+
+
+def full() -> dict[str, Any]:
+    return copy.deepcopy(_FULL)
+
+
+PLACES: list[tuple[Any, ...]] = [
+    (),
+    ("runs", 0),
+    ("runs", 0, "breaches", 0),
+    ("runs", 0, "above", 0),
+    ("units", 0),
+    ("units", 0, "breaches", 0),
+    ("units", 0, "records", 0),
+    ("units", 0, "strays", 0),
+]
+VALUES: list[Any] = [
+    *(None, True, False, 0, 1, -1, 1.5),
+    *("", "x", "setup", "test", "1.1"),
+    *([], [1], ["x"], ["x", 1, "y"], ["x", "y", 1], [None], [["x"]], [{}]),
+    *({}, {"x": 1}, {"x": -1}, {"x": True}),
+    *({"call": [1, 2]}, {"call": [1]}, {"call": [1, -2]}, {"call": "x"}, {"other": [1, 2]}),
+]
+
+
+def at(data: Any, place: tuple[Any, ...]) -> Any:
+    for step in place:
+        data = data[step]
+    return data
+
+
+def reads(data: dict[str, Any]) -> bool:
+    try:
+        codec.from_data(data)
+    except DocumentError:
+        return False
+    return True
+
+
+def mutations(place: tuple[Any, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A report with another value in one field, for each field that is there and each of many values."""
+    for name in at(full(), place):
+        for value in VALUES:
+            data = full()
+            at(data, place)[name] = value
+            yield f"{name}={value!r}", data
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_a_missing_field_is_refused_by_the_schema_and_by_the_reader(place: tuple[Any, ...]) -> None:
+    assert VALIDATOR.is_valid(full())
+    assert reads(full())
+    for name in at(full(), place):
+        data = full()
+        del at(data, place)[name]
+        assert (name, VALIDATOR.is_valid(data), reads(data)) == (name, False, False)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_the_schema_and_the_reader_agree_on_every_value_of_every_field(place: tuple[Any, ...]) -> None:
+    wrong = 0
+    for what, data in mutations(place):
+        if what in ("run=1", "runs=[]"):  # whether there is such a one no schema can say
+            continue
+        assert (what, VALIDATOR.is_valid(data)) == (what, reads(data))
+        wrong += not reads(data)
+    assert wrong > len(at(full(), place)) * len(VALUES) // 2
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_fields_that_are_not_known_are_ignored(place: tuple[Any, ...]) -> None:
+    data = full()
+    at(data, place)["later"] = {"any": "thing"}
+    VALIDATOR.validate(data)
+    assert codec.to_data(codec.from_data(data)) == full()
