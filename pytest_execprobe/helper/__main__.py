@@ -2,6 +2,9 @@
 
 It calls the waiting client back on an abstract unix socket. Neither standard input nor an inherited descriptor would
 do: sudo closes the one and replaces the other.
+
+``python3 -I -B .../helper top`` is what ``execprobe top`` runs: another program, that serves nobody. A sudo rule for
+the one does not let through the other.
 """
 
 import importlib.util
@@ -27,4 +30,7 @@ if __name__ == "__main__":
     _import_siblings()
     from importlib import import_module
 
-    import_module("execprobe_helper.main").main(sys.argv[1:])
+    if sys.argv[1:2] == ["top"]:
+        import_module("execprobe_helper.top").main(sys.argv[2:])
+    else:
+        import_module("execprobe_helper.main").main(sys.argv[1:])

@@ -25,6 +25,7 @@ _BUILDS = {
     "daemonise": ["daemonise.c"],
     "storm": ["storm.c"],
     "leaderless": ["leaderless.c", "-pthread"],
+    "probed": ["probed.c", "-pthread"],
 }
 if platform.machine() == "x86_64":
     _BUILDS["int80"] = ["int80.c"]
@@ -77,6 +78,10 @@ class Programs:
     @property
     def leaderless(self) -> Path:
         return self.folder / "leaderless"
+
+    @property
+    def probed(self) -> Path:
+        return self.folder / "probed"
 
 
 class Report(NamedTuple):

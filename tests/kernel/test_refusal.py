@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from environments import make_environment
+from users import as_user, enterable_python, needs_root, user
+
+__all__ = ["user"]
 
 pytestmark = pytest.mark.exec_budget(12)
 
@@ -27,10 +29,6 @@ def test_uses(execprobe):
 def test_does_not():
     pass
 """
-
-SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.13", "/usr/bin/python3.12", "/usr/bin/python3.11")
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests become other users, as root can")
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,7 @@ class Suite:
 @pytest.fixture(scope="module")
 def suite(wheel: Path) -> Iterator[Suite]:
     """Neither pytest's temporary folder nor, often, the interpreter that runs this is open to other users."""
-    python = next(
-        (Path(path) for path in (sys.executable, *SYSTEM_PYTHONS) if Path(path).exists() and enterable(Path(path))),
-        None,
-    )
-    if python is None:
-        pytest.skip(f"execprobe: no Python 3.10 that other users can run ({', '.join(SYSTEM_PYTHONS)})")
+    python = enterable_python()
     with tempfile.TemporaryDirectory(prefix="execprobe-refusal-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -79,41 +72,6 @@ def suite(wheel: Path) -> Iterator[Suite]:
         environment.add_wheel(wheel)
         (folder / "test_suite.py").write_text(SUITE)
         yield Suite(folder / "test_suite.py", environment.python)
-
-
-def enterable(python: Path) -> bool:
-    """Whether other users can run an interpreter, and it is new enough for the plugin."""
-    for path in (python, python.resolve()):
-        if not all(folder.stat().st_mode & 0o001 for folder in path.parents):
-            return False
-    check = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 10))"]
-    return subprocess.run(check, check=False).returncode == 0
-
-
-@pytest.fixture
-def user() -> Iterator[str]:
-    """An ordinary user."""
-    name = "execprobe-test"
-    if shutil.which("useradd") is None:
-        pytest.skip("execprobe: there is no useradd to make an ordinary user with")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
-        try:
-            yield name
-        finally:
-            subprocess.run(["userdel", name], check=True)
-
-
-def as_user(name: str) -> list[str]:
-    ids = pwd.getpwnam(name)
-    return [
-        shutil.which("setpriv") or "setpriv",
-        f"--reuid={ids.pw_uid}",
-        f"--regid={ids.pw_gid}",
-        "--clear-groups",
-        "--",
-    ]
 
 
 @needs_root

@@ -1,0 +1,46 @@
+"""What a check has found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "note", "not ok"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``found`` is in plain words, for one line. ``remedy`` is what to run, or do, in one line or
+    several."""
+
+    check: str
+    status: Status
+    found: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All findings, and the versions of what takes part; None: it is not there, or not known."""
+
+    findings: tuple[Finding, ...]
+    versions: dict[str, str | None]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there can be a probe: by the proof alone, which comes last."""
+        return self.findings[-1].status == "ok"
+
+
+def ok(check: str, found: str) -> Finding:
+    return Finding(check, "ok", found)
+
+
+def note(check: str, found: str, remedy: str | None = None) -> Finding:
+    """It works, but."""
+    return Finding(check, "note", found, remedy)
+
+
+def bad(check: str, found: str, remedy: str) -> Finding:
+    """There can be no probe, until this is mended."""
+    return Finding(check, "not ok", found, remedy)

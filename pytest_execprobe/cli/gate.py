@@ -1,0 +1,218 @@
+"""Holds one or many stored reports (of CI's shards, say) against a budget file, for a release pipeline.
+
+The budget is a baseline, as pytest --execprobe-baseline=FILE --execprobe-update writes it: rows for each test, fixture
+and collection, and limits for packages of tests and for everything together, if somebody has written those.
+
+What is certainly beyond a limit is exceeded. A report in which something is missing never passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .. import gate
+from ..baseline.limits import Baseline
+from ..baseline.reading import BaselineError, read_baseline
+from ..files import write_atomically
+from ..record import printable
+from ..report.document import Document, merged
+from .inputs import read_all
+from .terminal import CommandError, Line, Terminal
+
+SUMMARY = "hold stored reports against a budget"
+
+_USAGE = "execprobe gate STORED... --budget FILE.toml [--since OLD] [--format FORMAT] [-o PATH]"
+_EPILOG = """\
+examples:
+  execprobe gate shards/ --budget execs.toml
+  execprobe gate shard-1.json shard-2.json --budget execs.toml --since last-release.json --format md -o gate.md
+
+exit status:
+  0    everything is within the budget
+  1    something is certainly beyond it
+  2    a report, or the budget, can't be read, or something is missing that could be beyond it
+"""
+_MOST = 20  # that are shown of a kind, in text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = _USAGE
+    parser.epilog = _EPILOG
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument("stored", nargs="+", metavar="STORED", help="a stored report, or a folder of them")
+    inputs.add_argument("--budget", required=True, type=Path, metavar="FILE", help="the baseline: a TOML file")
+    inputs.add_argument(
+        "--since",
+        metavar="OLD",
+        help="tell what is new since an earlier release: its report (.json), or its budget (.toml)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--format", choices=("text", "json", "md"), default="text", help="default: text")
+    output.add_argument("-o", "--output", type=Path, metavar="PATH", help="write it there, and the verdict alone here")
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    baseline = _budget(arguments.budget)
+    with terminal.working("reading the reports") as tell:
+        document = merged(read_all(arguments.stored, tell))
+        new = None
+        if arguments.since is not None:
+            path = Path(arguments.since)
+            old = _budget(path) if path.suffix == ".toml" else merged(read_all([arguments.since], tell))
+            new = gate.new_since(document, old, baseline)
+        tell("all of them against the budget")
+        verdict = gate.judge(document, baseline)
+        unseen = gate.unseen(document, baseline)
+    result = _Result(document, verdict, new, unseen)
+    if arguments.format == "text":
+        lines = list(_text(result))
+        text = "".join("".join(part if isinstance(part, str) else part[0] for part in line) + "\n" for line in lines)
+    else:
+        text = json.dumps(_data(result), indent=2) + "\n" if arguments.format == "json" else _markdown(result)
+        lines = [[line] for line in text.splitlines()]
+    if arguments.output is not None:
+        try:
+            write_atomically(arguments.output, text)
+        except OSError as error:
+            raise CommandError(f"{arguments.output} can't be written: {error.strerror or error}") from None
+        lines = [_headline(result)]
+    for line in lines:
+        terminal.say(*line)
+    return int(verdict.status)
+
+
+def _budget(path: Path) -> Baseline:
+    try:
+        return read_baseline(path)
+    except BaselineError as error:
+        raise CommandError(str(error)) from None
+
+
+class _Result:
+    """What there is to say."""
+
+    def __init__(
+        self, document: Document, verdict: gate.Verdict, new: list[gate.New] | None, unseen: list[str]
+    ) -> None:
+        self.document = document
+        self.verdict = verdict
+        self.new = new
+        self.unseen = unseen
+
+    @property
+    def checked(self) -> str:
+        tests = len({unit.name for unit in self.document.units if unit.kind == "test"})
+        runs = len(self.document.runs)
+        return f"{_count(self.document.execs, 'exec')} in {_count(tests, 'test')} of {_count(runs, 'run')}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+_STYLES = {gate.Status.WITHIN: "good", gate.Status.EXCEEDED: "bad", gate.Status.INCOMPLETE: "bad"}
+
+
+def _headline(result: _Result) -> Line:
+    status = result.verdict.status
+    return [(status.name.lower(), _STYLES[status]), f"  {result.checked}"]
+
+
+# ---- text ----
+
+
+def _text(result: _Result) -> Iterable[Line]:
+    yield _headline(result)
+    for name, what in _grouped(result.verdict.exceeded):
+        yield [("  beyond   ", "bad"), printable(name)]
+        for text in what:
+            yield [f"             {printable(text)}"]
+    for name, what in _grouped(result.verdict.undecided):
+        yield [("  unknown  ", "bad"), printable(name)]
+        for text in what:
+            yield [f"             {printable(text)}"]
+    for line in _some(result.verdict.incomplete):
+        yield [("  missing  ", "bad"), printable(line)]
+    if result.new is not None:
+        for new in result.new:
+            yield [("  new      ", "warn"), f"{printable(new.program)} {new.count} ({_names(new)})"]
+        if not result.new:
+            yield ["  new      no program"]
+    for line in _some(result.unseen):
+        yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and in no report"]
+
+
+def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
+    grouped: dict[str, dict[str, None]] = {}
+    for finding in findings:
+        grouped.setdefault(finding.name, {})[finding.excess.what] = None
+    return [(name, list(what)) for name, what in grouped.items()]
+
+
+def _some(lines: Iterable[str]) -> list[str]:
+    lines = list(lines)
+    return [*lines[:_MOST], f"… {len(lines) - _MOST} more"] if len(lines) > _MOST else lines
+
+
+def _names(new: gate.New) -> str:
+    return ", ".join(printable(name) for name in new.names)
+
+
+# ---- JSON ----
+
+
+def _data(result: _Result) -> dict[str, Any]:
+    """``format`` and ``version`` tell what this is; the rest is what the text says, with its numbers."""
+    return {
+        "format": "pytest-execprobe gate",
+        "version": 1,
+        "verdict": result.verdict.status.name.lower(),
+        "exit_status": int(result.verdict.status),
+        "execs": result.document.execs,
+        "tests": len({unit.name for unit in result.document.units if unit.kind == "test"}),
+        "runs": len(result.document.runs),
+        "findings": [
+            {
+                "name": finding.name,
+                "program": finding.excess.key,
+                "ran": finding.excess.ran,
+                "limit": finding.excess.limit,
+                "certain": finding.excess.holds is False,
+                "file": finding.unit and finding.unit.file,
+                "line": finding.unit and finding.unit.line,
+                "text": finding.excess.what,
+            }
+            for finding in result.verdict.findings
+        ],
+        "incomplete": list(result.verdict.incomplete),
+        "new": None
+        if result.new is None
+        else [{"program": new.program, "count": new.count, "names": list(new.names)} for new in result.new],
+        "unseen": result.unseen,
+    }
+
+
+# ---- Markdown ----
+
+
+def _markdown(result: _Result) -> str:
+    from ..report.markdown import code
+
+    lines = [f"## Exec budget: {result.verdict.status.name.lower()}", "", result.checked, ""]
+    findings = [*_grouped(result.verdict.exceeded), *_grouped(result.verdict.undecided)]
+    if findings:
+        lines += ["| beyond, or not known to be within | what |", "| --- | --- |"]
+        lines += [f"| {code(name)} | {'<br>'.join(code(text) for text in what)} |" for name, what in findings]
+        lines.append("")
+    for title, listed in (
+        ("Missing", [code(line) for line in _some(result.verdict.incomplete)]),
+        ("New", [f"{code(new.program)} {new.count}: {', '.join(map(code, new.names))}" for new in result.new or ()]),
+        ("In the budget, and in no report", [code(line) for line in _some(result.unseen)]),
+    ):
+        if listed:
+            lines += [f"### {title}", "", *(f"- {line}" for line in listed), ""]
+    return "\n".join(lines)

@@ -1,0 +1,231 @@
+"""What is known of one command's process tree, from a source of events.
+
+Pure, but for the source. What is kept of each exec is what a report or a limit needs; else it is only counted, so that
+a long build takes no more memory than a short one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from .. import checks, clock
+from ..attribution import Entry, Evidence, Gap, Lost, Owner, Timeline
+from ..checks import Verdict, execs
+from ..client import is_helper
+from ..decode import program_name
+from ..errors import SourceLost
+from ..events import Batch, Ended, Event, Exec, Image, Source
+from ..patterns import Pattern, Side, any_match
+from ..record import ExecRecord, printable
+from .terminal import as_ours
+
+
+class Seen(NamedTuple):
+    """An exec that has just been told of."""
+
+    record: ExecRecord
+    #: What the process ran that began this one; None for the command itself, and where it is not known.
+    parent: str | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the command may execute."""
+
+    at_most: int | None = None
+    allow: tuple[Pattern, ...] = ()
+    deny: tuple[Pattern, ...] = ()
+
+    @property
+    def need_ancestors(self) -> bool:
+        """Whether a pattern looks at what is above an exec, so that all of it must be kept."""
+        return any(pattern.text.startswith("subtree:") for pattern in (*self.allow, *self.deny))
+
+    def concern(self, record: ExecRecord) -> bool:
+        """Whether an exec is, or may be, beyond what the patterns allow. Of others, only their number matters."""
+        if self.allow and any_match(self.allow, record, Side.ALLOW) is not True:
+            return True
+        return bool(self.deny) and any_match(self.deny, record) is not False
+
+    def broken(self, evidence: Evidence, ran: int) -> list[Verdict]:
+        """The limits that do not hold, or can't be decided: certain ones first. ``ran`` is how many execs are recorded;
+        ``evidence`` has at least those of them that concern the limits."""
+        verdicts: list[Verdict] = []
+        if self.at_most is not None:
+            # What is missing must fit into what is left of the budget.
+            left = checks.at_most(replace(evidence, records=()), self.at_most - ran, None)
+            counted = execs(ran + evidence.surely_lost)
+            headline = f"exec budget exceeded: {counted}, at most {self.at_most} allowed"
+            verdicts.append(Verdict(left.holds, headline, f"whether at most {execs(self.at_most)} ran"))
+        if self.allow:
+            verdicts.append(checks.only_ran(evidence, self.allow))
+        verdicts += checks.not_ran(evidence, self.deny)
+        return sorted((verdict for verdict in verdicts if not verdict.holds), key=lambda verdict: verdict.holds is None)
+
+
+class Recording:
+    """The tree of a command that is started right after this was made.
+
+    ``keep`` says which records are needed at the end; None: all of them, with all that becomes known of them.
+    Without a source nothing is recorded.
+    """
+
+    def __init__(self, source: Source | None, name: str, keep: Callable[[ExecRecord], bool] | None) -> None:
+        self.began = clock.monotonic_ns()
+        self.ended: int | None = None
+        #: How often each program ran.
+        self.programs: Counter[str] = Counter()
+        #: How many execs took place of which nothing else is known.
+        self.lost = 0
+        self._source = source
+        self._keep = keep
+        self._owner = Owner(name, is_test=False, began=self.began)
+        self._timeline = self._new_timeline([])
+        self._entries: list[Entry] = []
+        self._records: list[ExecRecord] = []
+        self._processes = _Processes()
+        self._helpers: set[Image] = set()
+
+    @property
+    def seconds(self) -> float:
+        """How long the command has taken."""
+        return ((clock.monotonic_ns() if self.ended is None else self.ended) - self.began) / 1e9
+
+    @property
+    def execs(self) -> int:
+        """How many are recorded."""
+        return self.programs.total()
+
+    def look(self, timeout: float) -> list[Seen]:
+        """What is new; ``timeout`` is how long it may wait for execs under way."""
+        if self._source is None:
+            return []
+        try:
+            return self._take(self._source.sync(timeout))
+        except SourceLost as error:
+            self._lose(str(error))
+            return self._count()
+        except BaseException:  # it may have come between an event and its place
+            self._lose("an exception broke into reading from it")
+            raise
+
+    def end(self) -> None:
+        """The command has ended: what is executed from now on is not its own."""
+        self.ended = clock.monotonic_ns()
+
+    def finish(self, timeout: float) -> list[Seen]:
+        """Takes in the rest, and closes the source."""
+        news = self.look(timeout)
+        if self._source is not None:
+            self._source.close()
+        return news
+
+    def evidence(self) -> Evidence:
+        """What was kept, and what is missing."""
+        kept = [entry.record for entry in self._entries if entry.record is not None] or self._records
+        end = clock.monotonic_ns() if self.ended is None else self.ended
+        return Evidence(
+            records=tuple(sorted(kept, key=lambda record: record.timestamp_ns)),
+            lost=(Lost(self.began, False, "call"),) * self.lost,
+            unknown=tuple(dict.fromkeys(as_ours(why) for why in self._timeline.unknown(self.began, end))),
+        )
+
+    def still_running(self) -> Counter[str]:
+        """The programs of processes that have not ended. Not to be trusted where records were lost."""
+        return self._processes.running()
+
+    # ---- inner workings ----
+
+    def _lose(self, why: str) -> None:
+        assert self._source is not None
+        self._timeline.gaps.append(Gap(self._timeline.complete_to, None, f"the probe helper was lost: {why}"))
+        self._source.close()
+        self._source = None
+        self._timeline.settle()
+
+    def _new_timeline(self, gaps: list[Gap], complete_to: int = 0) -> Timeline:
+        armed_at = self._source.armed_at if self._source is not None else self.began
+        timeline = Timeline(armed_at=armed_at, complete_to=complete_to, gaps=gaps)
+        timeline.open(self._owner, "call", self.began)
+        return timeline
+
+    def _take(self, batch: Batch) -> list[Seen]:
+        self._processes.follow(event for event in batch.events if self._is_own(event))
+        if self._keep is not None:
+            # A new one each time, so that nothing piles up. What is above an exec is then not known for certain.
+            old = self._timeline
+            self._timeline = self._new_timeline(old.gaps, 0 if old.is_waiting else old.complete_to)
+        self._timeline.add(batch)
+        if self._keep is not None:
+            self._timeline.settle()
+        return self._count()
+
+    def _is_own(self, event: Event) -> bool:
+        """Whether it is of the command's branch, and not of one that this process had before."""
+        return isinstance(event, (Exec, Ended)) and event.branch.born >= self.began
+
+    def _count(self) -> list[Seen]:
+        news = []
+        for entry in self._timeline.take_news():
+            event, record = entry.event, entry.record
+            if not self._is_own(event) or (self.ended is not None and event.entered >= self.ended):
+                continue
+            if record is None:
+                self.lost += 1
+            elif not self._is_helpers(event):
+                self.programs[printable(record.program or "?")] += 1
+                if self._keep is None:
+                    self._entries.append(entry)
+                elif self._keep(record):
+                    self._records.append(record)
+                news.append(Seen(record, self._parent(event, record)))
+        return news
+
+    def _parent(self, event: Exec, record: ExecRecord) -> str | None:
+        if record.parent is not None:
+            return record.parent.program
+        return None if event.parent is None else self._processes.program(event.parent[0])
+
+    def _is_helpers(self, event: Exec) -> bool:
+        """Whether it is of another run's probe helper, such as that of a pytest below: as in a test, that is no one's
+        business."""
+        above = {event.parent, event.previous} & self._helpers
+        if above or is_helper(event.argv):
+            self._helpers.add((event.pid, event.at))
+            return True
+        return False
+
+
+class _Processes:
+    """The processes that run a program which the command has executed."""
+
+    def __init__(self) -> None:
+        self._programs: dict[int, tuple[int, str]] = {}
+        self._over: dict[int, tuple[int, str | None]] = {}  # those that were told of last
+
+    def follow(self, events: Iterable[Event]) -> None:
+        before, self._over = self._over, {}
+        for event in sorted(events, key=lambda event: event.at):
+            if isinstance(event, Ended):
+                started, program = self._programs.get(event.pid, (event.at, None))
+                self._over[event.pid] = (event.at, program)
+                if started < event.at:
+                    del self._programs[event.pid]
+            elif (
+                isinstance(event, Exec)
+                and event.error is None
+                # CPUs are read in turn: that it has ended may have been told before.
+                and before.get(event.pid, (0, None))[0] < event.at
+            ):
+                program = program_name(event.path, event.executable) or "?"
+                self._programs[event.pid] = (event.at, printable(program))
+
+    def program(self, pid: int) -> str | None:
+        """What a process runs, or ran when it ended just now."""
+        return (self._programs.get(pid) or self._over.get(pid) or (0, None))[1]
+
+    def running(self) -> Counter[str]:
+        return Counter(program for _, program in self._programs.values())

@@ -1,0 +1,139 @@
+"""Shows stored reports, or writes them in other forms.
+
+A stored report is the JSON that pytest's --execprobe-report=PATH.json or execprobe run --report PATH.json has written.
+Several are shown as one, and a run that is in more than one of them is taken once. Of a folder, every *.json below it
+is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .terminal import CommandError, Line, Terminal
+
+if TYPE_CHECKING:
+    from ..report.document import Document, Unit
+
+SUMMARY = "show stored reports, or write them in other forms"
+
+_USAGE = "execprobe report STORED... [-o PATH]... [--format FORM]"
+_EPILOG = """\
+examples:
+  execprobe report execs.json                          totals, and what ran most
+  execprobe report execs.json -o execs.html -o execs.trace.json
+  execprobe report shards/ --format md >> "$GITHUB_STEP_SUMMARY"
+
+exit status:
+  0    done, whatever the reports say ('execprobe gate' is what judges them)
+  2    an input is no report or can't be read, or an output can't be written
+"""
+
+_FORMS = ("text", "json", "html", "md", "trace")
+_ENDINGS = {"json": ".json", "html": ".html", "md": ".md", "trace": ".trace.json"}
+_RUNS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = _USAGE
+    parser.epilog = _EPILOG
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument("stored", nargs="+", metavar="STORED", help="a stored report, or a folder of them")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="write .json, .html, .md or .trace.json, by its ending, whole or not at all; - is standard output; can be"
+        " given more than once",
+    )
+    output.add_argument(
+        "--format",
+        choices=_FORMS,
+        metavar="FORM",
+        help=f"of standard output: {', '.join(_FORMS)} (default text)",
+    )
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    from ..report import document as documents
+    from ..report import forms
+    from .inputs import read_all
+
+    paths = [path for path in dict.fromkeys(arguments.output) if path != "-"]
+    if arguments.format is not None and paths and "-" not in arguments.output:
+        raise CommandError("--format is for standard output (-o -): a file's form is that of its ending")
+    try:
+        for path in paths:
+            forms.check_available(forms.form_of(path))
+        form = forms.FORMS.get(_ENDINGS.get(arguments.format or "", ""))
+        if form is not None:
+            forms.check_available(form)
+        with terminal.working("reading reports") as tell:
+            document = documents.merged(read_all(arguments.stored, tell))
+        with terminal.working("writing reports") as tell:
+            for path in paths:
+                tell(path)
+                forms.write(document, path)
+    except (ValueError, forms.FormUnavailable, forms.ReportNotWritten) as error:
+        raise CommandError(str(error)) from None
+    if paths and "-" not in arguments.output:
+        return 0
+    if form is not None:
+        terminal.put(form.render(document))
+    else:
+        for line in lines(document):
+            terminal.say(*line)
+    return 0
+
+
+# ---- as text ----
+
+
+def lines(document: Document) -> Iterator[Line]:
+    """What matters most of a report."""
+    from ..report import digest
+    from .totals import ROWS, row, table
+
+    styles = {digest.Level.GOOD: "good", digest.Level.INCOMPLETE: "warn"}
+    verdict = digest.verdict(document)
+    yield row("verdict", (verdict.text, styles.get(verdict.level, "bad")))
+    yield row("recorded", ", ".join(_number(*total) for total in digest.totals(document)))
+    title = "started by"
+    for run in document.runs[:_RUNS]:
+        took = digest.duration(max(0, run.end_ns - run.start_ns))
+        yield row(title, f"{digest.cut(digest.started_by(run), 80)}, {run.started}, {took}, {digest.ended(run)}")
+        title = ""
+    if len(document.runs) > _RUNS:
+        yield row("", (f"… {len(document.runs) - _RUNS} more", "dim"))
+    for reason in digest.missing(document):
+        yield row("missing", (reason, "warn"))
+    found = digest.found(document)
+    for item in found[:ROWS]:
+        title = "excused" if item.excused else "undecided" if item.breach.undecided else "broken"
+        text = f"{digest.shown(item.breach.headline)}, in {digest.cut(item.where, 80)}"
+        yield row(title, (text, "dim" if item.excused else "bad"))
+    if len(found) > ROWS:
+        yield row("", (f"… {len(found) - ROWS} more", "dim"))
+    yield from table("most executed", [(count, program, "") for program, count in document.programs.items()])
+    tests = [unit for unit in document.units if unit.kind == "test"]
+    others = [unit for unit in document.units if unit.kind not in ("test", "command")]
+    yield from table("most by test", map(_counted, filter(_ran, tests)))
+    yield from table("besides tests", map(_counted, filter(_ran, others)))
+
+
+def _number(name: str, number: str) -> str:
+    return f"1 {name.removesuffix('s')}" if number == "1" else f"{number} {name}"
+
+
+def _ran(unit: Unit) -> bool:
+    return bool(unit.all_records)
+
+
+def _counted(unit: Unit) -> tuple[int, str, str]:
+    from .totals import most
+
+    return len(unit.all_records), unit.name, most(unit.programs)

@@ -1,0 +1,438 @@
+"""Runs a command and records every program that it executes, itself and all that is below it, until it ends.
+
+The command has the terminal, standard input and standard output to itself, as if it had been started without this. On
+a terminal each exec is shown as it happens, and at the end there are totals: on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .terminal import CommandError, Line, Terminal, as_ours
+
+if TYPE_CHECKING:
+    from ..attribution import Evidence
+    from ..baseline.limits import Baseline
+    from ..client import HelperSource
+    from ..patterns import Pattern
+    from ..record import ExecRecord
+    from ..report.document import Breach, Document
+    from .child import Child
+    from .recording import Limits, Recording, Seen
+
+SUMMARY = "record every program that a command executes"
+
+_USAGE = "execprobe run [OPTION]... [--] COMMAND [ARGUMENT]..."
+_EPILOG = """\
+examples:
+  execprobe run -- make -j4
+  execprobe run --report execs.html --report execs.json -- ./build.sh
+  execprobe run --budget 40 --deny curl --deny 'argv:git fetch' -- ./release.sh
+
+exit status:
+  that of COMMAND, or 128 + N if signal N ended it; but
+  1    if COMMAND succeeded, and a limit is exceeded
+  2    if there can be no probe, and COMMAND was not run; or if COMMAND succeeded, and it can't be
+       told whether a limit is exceeded, or a report can't be written
+  126  if COMMAND can't be executed
+  127  if there is no COMMAND
+
+PATTERN is the name of a program (git, 'python3*') or its path (/usr/bin/git), 'argv:git push',
+'re:REGEX', or 'subtree:git' for git and all that is below it. Of a budget file, [total] counts.
+What is lost or not known is said, and nothing that it could exceed passes as kept.
+"""
+
+_POLL = 0.1  # seconds between two looks at what is new
+_SHOWN = 50  # lines that are shown at a time: to show more would take longer than to record them
+_MARKED = 10  # execs that are shown with a limit that they break
+_WIDTH = 160  # characters of them
+_LEFT = 10  # names of processes that were left behind
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = _USAGE
+    parser.epilog = _EPILOG
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    told = parser.add_argument_group("what is told")
+    told.add_argument("-q", "--quiet", action="store_true", help="show no exec as it happens, only the totals")
+    told.add_argument(
+        "-r",
+        "--report",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="write a report: .json, .html, .md or .trace.json, by its ending; can be given more than once",
+    )
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--budget",
+        type=_budget,
+        metavar="N|PATH",
+        help="at most so many execs in all, COMMAND's own included; or what a budget file (.toml) allows in all",
+    )
+    for option, text in (("--allow", "nothing but these may run"), ("--deny", "none of these may run")):
+        limits.add_argument(
+            option,
+            action="append",
+            default=[],
+            type=_pattern,
+            metavar="PATTERN",
+            help=f"{text}; can be given more than once",
+        )
+    probe = parser.add_argument_group("probe")
+    probe.add_argument(
+        "--optional",
+        action="store_true",
+        help="where there can be no probe, run COMMAND all the same: unrecorded, and unchecked",
+    )
+    probe.add_argument("--helper", metavar="ADDRESS", help="use a probe helper that is running: its socket, or @NAME")
+    probe.add_argument("--python", metavar="PATH", help="interpreter to run the helper, one that has the distro's BCC")
+    probe.add_argument(
+        "--buffer-pages",
+        type=_pages,
+        metavar="N",
+        help="perf buffer per CPU, in pages, a power of two (default 512)",
+    )
+    probe.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait at the end for execs under way, and for the helper (default 10)",
+    )
+
+
+def _budget(text: str) -> int | str:
+    if text.isdecimal():
+        return int(text)
+    if text.endswith(".toml"):
+        return text
+    raise argparse.ArgumentTypeError(f"is a whole number from 0 on, or the path of a .toml file, not {text!r}")
+
+
+def _pattern(text: str) -> Pattern:
+    from ..patterns import compile_pattern
+
+    try:
+        return compile_pattern(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _pages(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0 or int(text) & (int(text) - 1):
+        raise argparse.ArgumentTypeError(f"is a power of two, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"is a number of seconds up to 3600, not {text!r}")
+    return seconds
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise CommandError("there is no command to run: execprobe run -- COMMAND [ARGUMENT]...")
+    # As the probe decodes it, in any locale.
+    words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in command]
+    _check_reports(arguments.report)
+    baseline = _read_budget(arguments.budget) if isinstance(arguments.budget, str) else None
+    source, refusal = _probe(arguments, terminal)
+
+    from .child import Child
+    from .recording import Limits, Recording
+
+    limits = Limits(None if baseline else arguments.budget, tuple(arguments.allow), tuple(arguments.deny))
+    whole = bool(arguments.report or baseline or limits.need_ancestors)
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    recording = Recording(source, shlex.join(words), None if whole else limits.concern)
+    show = None if arguments.quiet else _display(terminal, recording.began)
+    status = _follow(Child(command), recording, show, arguments.timeout)
+
+    evidence = recording.evidence()
+    breaches: list[Breach] = []
+    if refusal is None:
+        for line in _totals(recording, evidence):
+            terminal.complain(*line)
+        breaches += _breaches(limits, recording, evidence)
+    else:
+        terminal.complain(("execprobe: ", "warn"), ("NOT RECORDED", "warn"), f": {refusal}")
+    if baseline or arguments.report:
+        document = _document(words, started, status, recording, evidence, source, refusal)
+        if baseline and refusal is None:
+            breaches += _judge(document, baseline)
+        document = replace(document, units=(replace(document.units[0], breaches=tuple(breaches)),))
+    for breach in breaches:
+        first, *more = breach.text.split("\n")
+        terminal.complain(("execprobe: ", "warn" if breach.undecided else "bad"), first)
+        for text in more:
+            terminal.complain(text)
+    written = [_write(document, path, terminal) for path in arguments.report]
+    if status == 0:
+        if any(not breach.undecided for breach in breaches):
+            return 1
+        if breaches or not all(written):
+            return 2
+    return status
+
+
+# ---- before the command ----
+
+
+def _check_reports(paths: Iterable[str]) -> None:
+    """Nobody waits for a command whose report can't be written."""
+    from ..report import forms
+
+    for path in paths:
+        try:
+            forms.check_available(forms.form_of(path))
+        except (ValueError, forms.FormUnavailable) as error:
+            raise CommandError(str(error)) from None
+        folder = Path(path).absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise CommandError(f"{path}: no report can be written there")
+
+
+def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSource | None, str | None]:
+    """A source of events, or with --optional why there is none."""
+    from ..client import HelperSettings, start_helper
+    from ..errors import ProbeUnavailable
+
+    settings = HelperSettings(
+        python=arguments.python,
+        attempts="off",  # nothing here tells of them
+        pages=arguments.buffer_pages,
+        address=arguments.helper,
+    )
+    try:
+        with terminal.working("starting the probe"):
+            return start_helper(settings), None
+    except ProbeUnavailable as error:
+        refusal = as_ours(str(error))
+    if not arguments.optional:
+        raise CommandError(f"{refusal}. The command was not run; with --optional it runs unrecorded")
+    return None, refusal
+
+
+# ---- while it runs ----
+
+_Show = Callable[[Sequence["Seen"]], None]
+
+
+def _follow(child: Child, recording: Recording, show: _Show | None, timeout: float) -> int:
+    """Until the command ends; its exit status."""
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(_POLL):
+            news = recording.look(timeout)
+            if show is not None:
+                show(news)
+
+    # In a thread of its own: on a busy machine an answer takes its time, for which no signal is to wait.
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        while not child.wait(_POLL):
+            pass
+    finally:
+        recording.end()
+        over.set()
+        if child.status is None:  # this is at fault, and not the command
+            child.release()
+    reader.join()
+    news = recording.finish(timeout)
+    if show is not None:
+        show(news)
+    assert child.status is not None
+    return child.status
+
+
+def _display(terminal: Terminal, began: int) -> _Show | None:
+    """Shows execs as they come, if somebody looks."""
+    if not terminal.attended:
+        return None
+
+    def show(news: Sequence[Seen]) -> None:
+        for seen in news[:_SHOWN]:
+            terminal.complain(*_line(seen, began, terminal.width))
+        if len(news) > _SHOWN:
+            terminal.complain((f"+ … {len(news) - _SHOWN:,} more", "dim"))
+
+    return show
+
+
+def _line(seen: Seen, began: int, width: int) -> Line:
+    """When, which process, begun by which program, and the command line."""
+    from ..record import printable
+
+    since = (seen.record.timestamp_ns - began) / 1e6
+    head = f"+{since:9.1f} ms {seen.record.pid:>7} {_cut(printable(seen.parent or ''), 12):<12} "
+    words = _cut(printable(seen.record.command_line), max(20, width - len(head) - 1))
+    program, blank, rest = words.partition(" ")
+    return ((head, "dim"), (program, "strong"), blank + rest)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+# ---- after it ----
+
+
+def _totals(recording: Recording, evidence: Evidence) -> Iterator[Line]:
+    from .totals import number, row, table
+
+    lost = "an unknown number" if evidence.unknown else f"{recording.lost:,}"
+    yield (
+        ("execprobe: ", "strong"),
+        f"{number(recording.execs, 'exec')} of {number(len(recording.programs), 'program')}"
+        f" in {recording.seconds:.2f} s, ",
+        (f"{lost} lost", "bad" if recording.lost or evidence.unknown else "dim"),
+    )
+    yield from table("most executed", [(count, program, "") for program, count in recording.programs.items()])
+    running = recording.still_running()
+    if running and evidence.missing == 0:
+        names = sorted(running.elements())
+        shown = ", ".join(names[:_LEFT]) + (", …" if len(names) > _LEFT else "")
+        yield row("still running", f"{number(len(names), 'process', 'processes')} that it has left behind: {shown}")
+    for why in evidence.unknown:
+        yield row("not known", (why, "bad"))
+
+
+def _breaches(limits: Limits, recording: Recording, evidence: Evidence) -> Iterator[Breach]:
+    """Limits that do not hold, or can't be decided."""
+    for verdict in limits.broken(evidence, recording.execs):
+        if verdict.holds is False:
+            yield _exceeded(verdict.headline, verdict.marked)
+        else:
+            yield _undecided(verdict.question, _why(evidence))
+
+
+def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> Breach:
+    """What is certain, and the execs that made it so."""
+    lines = [_cut(record.command_line, _WIDTH) for record in marked[:_MARKED]]
+    if len(marked) > _MARKED:
+        lines.append(f"… {len(marked) - _MARKED} more")
+    return _breach(headline, lines, undecided=False)
+
+
+def _undecided(question: str, why: Iterable[str]) -> Breach:
+    return _breach(f"cannot tell {question}", (f"why   {reason}" for reason in why), undecided=True)
+
+
+def _breach(headline: str, lines: Iterable[str], *, undecided: bool) -> Breach:
+    from ..record import printable
+    from ..report.document import Breach
+
+    headline = printable(headline)
+    return Breach(headline, "\n".join([headline, *(f"  {printable(line)}" for line in lines)]), undecided=undecided)
+
+
+def _why(evidence: Evidence) -> Iterator[str]:
+    """What is missing from what is known, and what to change."""
+    from .totals import number
+
+    yield from evidence.unknown
+    if evidence.lost:
+        lost = number(len(evidence.lost), "exec")
+        yield f"{lost} found the perf buffer full: raise --buffer-pages, or give the helper a CPU"
+    if evidence.missing == 0:
+        yield "an argv was longer than what is kept (16 KiB), or could not be read: match on the program's name"
+    elif any(record._lineage_lost for record in evidence.records):
+        yield "a record above an exec was lost: raise --buffer-pages, or match without subtree:"
+
+
+def _document(
+    command: Sequence[str],
+    started: str,
+    status: int,
+    recording: Recording,
+    evidence: Evidence,
+    source: HelperSource | None,
+    refusal: str | None,
+) -> Document:
+    from .. import summary
+    from ..report.document import Document, Run, Unit
+
+    assert recording.ended is not None
+    run = Run(
+        id=secrets.token_hex(8),
+        kind="command",
+        command=tuple(command),
+        started=started,
+        start_ns=recording.began,
+        end_ns=recording.ended,
+        exit_status=status,
+        probe="none" if source is None else summary.probe(source.description),
+    )
+    unit = Unit(
+        kind="command",
+        name=shlex.join(command),
+        outcome="passed" if status == 0 else "failed",
+        phases={"call": (recording.began, recording.ended)},
+        records=evidence.records,
+        lost=recording.lost,
+        unknown=evidence.unknown,
+        not_checked=refusal,
+    )
+    return Document((run,), (unit,))
+
+
+def _write(document: Document, path: str, terminal: Terminal) -> bool:
+    """Whether it could be written; if not, it says so."""
+    from ..report import forms
+
+    try:
+        forms.write(document, path)
+    except (forms.FormUnavailable, forms.ReportNotWritten) as error:
+        terminal.complain(("execprobe: ", "bad"), str(error))
+        return False
+    return True
+
+
+# ---- budget files ----
+
+
+def _read_budget(path: str) -> Baseline:
+    """What a budget file says, before the command runs."""
+    from ..baseline.reading import BaselineError, read_baseline
+
+    try:
+        budget = read_baseline(Path(path))
+    except BaselineError as error:
+        raise CommandError(str(error)) from None
+    if not any(sums.name == "" for sums in budget.sums):
+        raise CommandError(f"{path}: has no [total], and nothing else in a budget file speaks of a command")
+    return budget
+
+
+def _judge(document: Document, budget: Baseline) -> Iterator[Breach]:
+    """What of a command's execs a budget file does not allow, or leaves open."""
+    from .. import gate
+
+    verdict = gate.judge(document, budget)
+    for finding in verdict.exceeded:
+        yield _exceeded(f"{budget.path}: {finding.excess.what}", finding.excess.marked)
+    questions = [finding.excess.what for finding in verdict.undecided]
+    if verdict.incomplete and not verdict.findings:
+        questions.append("whether more ran")
+    for question in questions:
+        yield _undecided(f"{question} than {budget.path} allows", verdict.incomplete)

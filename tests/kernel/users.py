@@ -1,0 +1,55 @@
+"""Ordinary users, and interpreters that they can run."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.13", "/usr/bin/python3.12", "/usr/bin/python3.11")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests become other users, as root can")
+
+
+def enterable_python() -> Path:
+    """A Python that other users can run, and that is new enough for the plugin."""
+    for path in map(Path, (sys.executable, *SYSTEM_PYTHONS)):
+        if path.exists() and _enterable(path):
+            return path
+    pytest.skip(f"execprobe: no Python 3.10 that other users can run ({', '.join(SYSTEM_PYTHONS)})")
+
+
+def _enterable(python: Path) -> bool:
+    for path in (python, python.resolve()):
+        if not all(folder.stat().st_mode & 0o001 for folder in path.parents):
+            return False
+    check = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 10))"]
+    return subprocess.run(check, check=False).returncode == 0
+
+
+@pytest.fixture
+def user() -> Iterator[str]:
+    """An ordinary user."""
+    name = "execprobe-test"
+    if shutil.which("useradd") is None:
+        pytest.skip("execprobe: there is no useradd to make an ordinary user with")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+        try:
+            yield name
+        finally:
+            subprocess.run(["userdel", name], check=True)
+
+
+def as_user(name: str, *options: str) -> list[str]:
+    """What to put before a command that this user is to run. ``options`` are setpriv's."""
+    ids = pwd.getpwnam(name)
+    setpriv = shutil.which("setpriv") or "setpriv"
+    return [setpriv, f"--reuid={ids.pw_uid}", f"--regid={ids.pw_gid}", "--clear-groups", *options, "--"]

@@ -1,0 +1,805 @@
+"""``execprobe run``: what it makes of events, and what it says. The command is real, the probe is played."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fakes import FakeSource, evidence, record, tick
+
+from pytest_execprobe import client
+from pytest_execprobe.attribution import Evidence
+from pytest_execprobe.cli import main
+from pytest_execprobe.cli import run as module
+from pytest_execprobe.cli.child import Child
+from pytest_execprobe.cli.recording import Limits, Recording, Seen
+from pytest_execprobe.cli.terminal import CommandError
+from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.events import Branch, Ended, Exec
+from pytest_execprobe.patterns import compile_pattern
+from pytest_execprobe.report import codec
+
+pytestmark = pytest.mark.exec_budget(6)
+
+Capture = pytest.CaptureFixture[str]
+
+MODES = pytest.mark.parametrize("whole", [False, True], ids=["counted", "kept"])
+
+
+def patterns(*texts: str) -> tuple:  # type: ignore[type-arg]
+    return tuple(compile_pattern(text) for text in texts)
+
+
+def recording_of(source: FakeSource | None, *, whole: bool = False, limits: Limits = Limits()) -> Recording:  # noqa: B008
+    return Recording(source, "the command", None if whole else limits.concern)
+
+
+def ends(source: FakeSource, run: Exec) -> None:
+    source.happens(Ended(tick(), run.pid, run.branch, (run.pid, run.at), 0))
+
+
+# ---- what a recording makes of events ----
+
+
+@MODES
+def test_all_that_runs_is_counted(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    top = source.runs("sh")
+    source.runs("true", by=top)
+    assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("sh", None), ("true", "sh")]
+    source.runs("true", by=top)
+    source.runs("missing", by=top, error="ENOENT")
+    assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("true", "sh")]
+    recording.end()
+    recording.finish(1)
+    assert recording.programs == Counter({"true": 2, "sh": 1})
+    assert (recording.execs, recording.lost) == (3, 0)
+    assert recording.evidence().missing == 0
+    assert [one.program for one in recording.evidence().records] == (["sh", "true", "true"] if whole else [])
+    assert source.closed
+
+
+@MODES
+def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
+    source = FakeSource(unadopted=3)
+    before = source.runs("before")
+    adopted = Exec(at=tick(), entered=tick(), pid=7, branch=Branch(born=0, top=7, thread=1), path="/bin/adopted")
+    recording = recording_of(source, whole=whole)
+    source.runs("below", by=before)
+    source.happens(adopted)
+    source.runs("true")
+    assert [seen.record.program for seen in recording.look(1)] == ["true"]
+    assert recording.evidence().missing == 0
+
+
+@MODES
+def test_what_runs_after_the_end_is_not_the_commands(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    top = source.runs("sh")
+    recording.end()
+    source.runs("late", by=top)
+    recording.finish(1)
+    assert recording.programs == Counter({"sh": 1})
+
+
+@MODES
+def test_lost_execs_are_counted(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    top = source.runs("sh")
+    source.runs("x", by=top, lost=True)
+    recording.look(1)
+    source.runs("x", by=top, lost=True)
+    recording.end()
+    recording.finish(1)
+    found = recording.evidence()
+    assert (recording.execs, recording.lost, found.missing, found.surely_lost) == (1, 2, 2, 2)
+
+
+@MODES
+def test_records_that_belong_nowhere_make_it_unknown(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    source.unplaced = 3
+    recording.look(1)
+    recording.look(1)
+    recording.end()
+    recording.finish(1)
+    assert recording.evidence().missing is None
+    assert recording.evidence().unknown == ("3 records more were lost than can be told apart: raise --buffer-pages",)
+
+
+@MODES
+def test_an_exec_that_is_under_way_at_last_makes_it_unknown(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    source.under_way = 1
+    recording.look(1)
+    recording.end()
+    recording.finish(1)
+    assert recording.evidence().missing is None
+    assert "raise --timeout" in recording.evidence().unknown[0]
+
+
+@MODES
+def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    entered = tick()
+    source.under_way = 1
+    recording.look(1)
+    source.under_way = 0
+    at = tick()
+    source.happens(Exec(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",)))
+    recording.end()
+    recording.finish(1)
+    assert recording.programs == Counter({"slow": 1})
+    assert recording.evidence().missing == 0
+
+
+@MODES
+def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    source.runs("sh")
+    assert len(recording.look(1)) == 1
+    source.runs("true")
+    source.broken = "it died"
+    assert recording.look(1) == []
+    assert source.closed
+    assert recording.look(1) == []
+    recording.end()
+    recording.finish(1)
+    assert recording.programs == Counter({"sh": 1})
+    assert recording.evidence().unknown == ("the probe helper was lost: it died",)
+
+
+@MODES
+def test_an_exception_in_between_makes_it_unknown(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    source.runs("sh")
+    monkeypatch.setattr(recording, "_processes", None)
+    with pytest.raises(AttributeError):
+        recording.look(1)
+    assert source.closed
+    recording.end()
+    assert recording.evidence().unknown == ("the probe helper was lost: an exception broke into reading from it",)
+
+
+@MODES
+def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    top = source.runs("pytest")
+    name = f"pytest-execprobe-{'0' * 32}"
+    argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
+    helper = source.runs("python3", *argv, by=top)
+    recording.look(1)
+    below = source.runs("modprobe", by=helper)
+    source.runs("sh", by=below)
+    source.runs("true", by=top)
+    recording.end()
+    recording.finish(1)
+    assert recording.programs == Counter({"pytest": 1, "true": 1})
+
+
+@MODES
+def test_processes_that_still_run(whole: bool) -> None:
+    source = FakeSource()
+    recording = recording_of(source, whole=whole)
+    top = source.runs("sh")
+    source.runs("daemon", by=top)
+    gone = source.runs("brief")
+    ends(source, gone)
+    recording.look(1)
+    ends(source, top)
+    recording.end()
+    recording.finish(1)
+    assert recording.still_running() == Counter({"daemon": 1})
+
+
+def test_an_end_that_is_told_of_before_its_exec() -> None:
+    """CPUs are read in turn."""
+    source, helper = FakeSource(), FakeSource()
+    recording = recording_of(source)
+    brief = helper.runs("brief")
+    ends(source, brief)
+    recording.look(1)
+    source.happens(brief)
+    recording.look(1)
+    assert recording.programs == Counter({"brief": 1})
+    assert not recording.still_running()
+
+
+def test_nothing_piles_up_where_nothing_is_kept() -> None:
+    source = FakeSource()
+    limits = Limits(at_most=3, allow=patterns("true"), deny=patterns("curl"))
+    recording = recording_of(source, limits=limits)
+    for _ in range(20):
+        for _ in range(20):
+            ends(source, source.runs("true"))
+        recording.look(1)
+    source.runs("curl", "-o", "x")
+    recording.look(1)
+    assert recording.programs == Counter({"true": 400, "curl": 1})
+    assert len(recording._timeline._entries) == 1
+    assert [one.program for one in recording.evidence().records] == ["curl"]
+
+
+def test_without_a_source_nothing_is_recorded() -> None:
+    recording = recording_of(None)
+    assert recording.look(1) == []
+    recording.end()
+    recording.finish(1)
+    assert recording.execs == 0
+
+
+# ---- limits: certain ones first, and what is not known never passes ----
+
+GIT, SH, CUT = record("git"), record("sh"), record("git", "push", truncated=True)
+Broken = list[tuple[bool | None, str]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "found", "ran", "broken"),
+    [
+        (Limits(), evidence(unknown="gap", lost=3), 5, []),
+        (Limits(at_most=2), evidence(GIT, SH), 2, []),
+        (Limits(at_most=1), evidence(GIT, SH), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+        (Limits(at_most=0), evidence(), 1, [(False, "exec budget exceeded: 1 exec, at most 0 allowed")]),
+        (Limits(at_most=3), evidence(lost=1), 2, []),
+        (Limits(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
+        (Limits(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
+        (Limits(at_most=1), evidence(unknown="gap"), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+        (Limits(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
+        (Limits(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
+        (Limits(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
+        (Limits(allow=patterns("argv:git push x")), evidence(CUT), 1, [(None, "whether only argv:git push x ran")]),
+        (Limits(deny=patterns("curl")), evidence(GIT, SH), 2, []),
+        (Limits(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
+        (Limits(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
+        (Limits(deny=patterns("curl")), evidence(unknown="gap"), 2, [(None, "whether curl ran")]),
+        (
+            Limits(at_most=9, allow=patterns("git"), deny=patterns("curl", "sh")),
+            evidence(GIT, SH, lost=1),
+            2,
+            [
+                (False, "only git may run, but sh ran"),
+                (False, "sh must not run, but it ran once"),
+                (None, "whether curl ran"),
+            ],
+        ),
+    ],
+)
+def test_limits(limits: Limits, found: Evidence, ran: int, broken: Broken) -> None:
+    verdicts = limits.broken(found, ran)
+    assert [(one.holds, one.question if one.holds is None else one.headline) for one in verdicts] == broken
+    # Of records that do not concern them, only the number matters.
+    few = evidence(*filter(limits.concern, found.records), lost=len(found.lost), unknown=found.unknown)
+    assert [(one.holds, one.headline, one.question) for one in limits.broken(few, ran)] == [
+        (one.holds, one.headline, one.question) for one in verdicts
+    ]
+
+
+def test_which_limits_look_above_an_exec() -> None:
+    assert Limits(allow=patterns("subtree:git")).need_ancestors
+    assert Limits(deny=patterns("git", "subtree:argv:git push")).need_ancestors
+    assert not Limits(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
+
+
+# ---- the whole command, with a probe that is played ----
+
+
+class Played:
+    """The probe of a run: what it saw is told when it is first asked for."""
+
+    def __init__(self) -> None:
+        self.source = FakeSource()
+        self.settings: HelperSettings | None = None
+        self.refusal: str | None = None
+        self.happens: Callable[[FakeSource], None] = lambda source: ends(source, source.runs("true"))
+
+    def start(self, settings: HelperSettings) -> FakeSource:
+        self.settings = settings
+        if self.refusal is not None:
+            raise ProbeUnavailable(self.refusal)
+        self.source.meanwhile = lambda: self.happens(self.source)
+        return self.source
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    stage = Played()
+    end = Recording.end
+
+    def look_and_end(recording: Recording) -> None:
+        recording.look(1)  # what is played is to come before the command's end, which may be there at once
+        end(recording)
+
+    monkeypatch.setattr(client, "start_helper", stage.start)
+    monkeypatch.setattr(Recording, "end", look_and_end)
+    monkeypatch.setattr(Recording, "seconds", 1.25)
+    return stage
+
+
+TOOLS = ("as", "ld", "ar", "sh", "sed", "awk", "m4", "tr", "rm", "cp", "mv")
+
+
+def shell(source: FakeSource) -> None:
+    """What a command might execute."""
+    top = source.runs("make", "-j4")
+    for _ in range(12):
+        ends(source, source.runs("cc", by=top))
+    for name in TOOLS:
+        ends(source, source.runs(name, by=top))
+    ends(source, top)
+
+
+TOTALS = """\
+execprobe: 24 execs of 13 programs in 1.25 s, 0 lost
+most executed   12  cc
+                 1  ar
+                 1  as
+                 1  awk
+                 1  cp
+                 1  ld
+                 1  m4
+                 1  make
+                 1  mv
+                 1  rm
+                … 3 more
+"""
+
+
+def test_totals(played: Played, capfd: Capture) -> None:
+    played.happens = shell
+    assert main(["run", "sh", "-c", "echo output; echo error >&2"]) == 0
+    assert capfd.readouterr() == ("output\n", "error\n" + TOTALS)
+
+
+def test_what_is_left_and_lost(played: Played, capfd: Capture) -> None:
+    def happens(source: FakeSource) -> None:
+        top = source.runs("sh")
+        for name in ("sleep", "sleep", "redis"):
+            source.runs(name, by=top)
+        ends(source, top)
+
+    played.happens = happens
+    assert main(["run", "true"]) == 0
+    assert capfd.readouterr().err == (
+        "execprobe: 4 execs of 3 programs in 1.25 s, 0 lost\n"
+        "most executed   2  sleep\n"
+        "                1  redis\n"
+        "                1  sh\n"
+        "still running   3 processes that it has left behind: redis, sleep, sleep\n"
+    )
+
+
+def test_what_is_not_known_is_said(played: Played, capfd: Capture) -> None:
+    def happens(source: FakeSource) -> None:
+        top = source.runs("sh")
+        source.runs("x", by=top, lost=True)
+        source.unplaced = 2
+
+    played.happens = happens
+    assert main(["run", "--budget", "100", "true"]) == 2
+    assert capfd.readouterr().err == (
+        "execprobe: 1 exec of 1 program in 1.25 s, an unknown number lost\n"
+        "most executed   1  sh\n"
+        "not known       2 records more were lost than can be told apart: raise --buffer-pages\n"
+        "execprobe: cannot tell whether at most 100 execs ran\n"
+        "  why   2 records more were lost than can be told apart: raise --buffer-pages\n"
+        "  why   1 exec found the perf buffer full: raise --buffer-pages, or give the helper a CPU\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "status", "said"),
+    [
+        ([], "exit 0", 0, ""),
+        ([], "exit 7", 7, ""),
+        ([], "kill -9 $$", 137, ""),
+        (["--budget", "24"], "exit 0", 0, ""),
+        (
+            ["--budget", "23"],
+            "exit 0",
+            1,
+            "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
+        ),
+        (
+            ["--budget", "23"],
+            "exit 7",
+            7,
+            "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
+        ),
+        (
+            ["--deny", "cc", "--deny", "curl"],
+            "exit 0",
+            1,
+            "execprobe: cc must not run, but it ran 12 times\n" + "  /usr/bin/cc\n" * 10 + "  … 2 more\n",
+        ),
+        (
+            ["--allow", "make", "--allow", "[a-l]*", "--allow", "r*", "--allow", "m4", "--allow", "mv"],
+            "exit 0",
+            1,
+            "execprobe: only make, [a-l]*, r*, m4, mv may run, but sh, sed, tr ran\n"
+            "  /usr/bin/sh\n  /usr/bin/sed\n  /usr/bin/tr\n",
+        ),
+        (["--allow", "subtree:make"], "exit 0", 0, ""),
+        (
+            ["--allow", "subtree:cc"],
+            "exit 7",
+            7,
+            "execprobe: only subtree:cc may run, but make, as, ld and 9 more ran\n  /usr/bin/make -j4\n"
+            + "".join(f"  /usr/bin/{name}\n" for name in TOOLS[:-2])
+            + "  … 2 more\n",
+        ),
+    ],
+)
+def test_limits_and_exit_statuses(
+    played: Played, capfd: Capture, options: list[str], script: str, status: int, said: str
+) -> None:
+    played.happens = shell
+    assert main(["run", *options, "--", "sh", "-c", script]) == status
+    assert capfd.readouterr() == ("", TOTALS + said)
+
+
+def test_a_lost_record_decides_nothing(played: Played, capfd: Capture) -> None:
+    def happens(source: FakeSource) -> None:
+        source.runs("x", by=source.runs("sh"), lost=True)
+
+    played.happens = happens
+    for options, status in (
+        (["--budget", "2"], 0),
+        (["--budget", "1"], 1),
+        (["--deny", "curl"], 2),
+        (["--allow", "sh"], 2),
+        (["--allow", "subtree:sh"], 2),
+        (["--deny", "curl", "--budget", "1"], 1),
+    ):
+        played.source = FakeSource()
+        assert main(["run", *options, "true"]) == status, options
+    said = capfd.readouterr().err
+    assert "execprobe: cannot tell whether curl ran\n  why   1 exec found the perf buffer full" in said
+
+
+def test_texts_of_programs_are_made_printable(played: Played, capfd: Capture) -> None:
+    played.happens = lambda source: ends(source, source.runs("a\x1b[31m\n", "\x1b[0m"))
+    assert main(["run", "--deny", "re:a", "true"]) == 1
+    out, err = capfd.readouterr()
+    assert "\x1b" not in out + err
+    assert "most executed   1  a\\x1b[31m\\n\n" in err
+
+
+# ---- the probe's settings, and no probe ----
+
+
+def test_settings(played: Played) -> None:
+    assert main(["run", "true"]) == 0
+    assert played.settings == HelperSettings(attempts="off")
+    options = ["--python", "/usr/bin/python3", "--helper", "@x", "--buffer-pages", "64", "--timeout", "2.5"]
+    assert main(["run", *options, "true"]) == 0
+    assert played.settings == HelperSettings("/usr/bin/python3", "off", 64, address="@x")
+
+
+def test_without_a_probe_nothing_is_run(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.refusal = "execprobe: no privilege. Run pytest as root, or raise --execprobe-timeout"
+    assert main(["run", "--report", str(tmp_path / "a.json"), "touch", str(tmp_path / "run")]) == 2
+    assert capfd.readouterr() == (
+        "",
+        "execprobe: no privilege. Run execprobe as root, or raise --timeout. The command was not run; with --optional"
+        " it runs unrecorded\n",
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_probe_that_is_optional(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.refusal = "execprobe: no privilege. Run pytest as root"
+    path = tmp_path / "a.json"
+    assert main(["run", "--optional", "--budget", "0", "--report", str(path), "sh", "-c", "echo ran; exit 3"]) == 3
+    assert capfd.readouterr() == ("ran\n", "execprobe: NOT RECORDED: no privilege. Run execprobe as root\n")
+    document = codec.read(path)
+    assert not document.complete
+    assert document.units[0].not_checked == "no privilege. Run execprobe as root"
+    assert main(["run", "--optional", "--budget", "0", "true"]) == 0
+
+
+# ---- the command ----
+
+
+@pytest.mark.parametrize(
+    ("argv", "output"),
+    [
+        (["--", "echo", "--quiet", "--", "-h"], "--quiet -- -h\n"),
+        (["echo", "--color", "never", "--", "run"], "--color never -- run\n"),
+        (["--quiet", "echo", "-q"], "-q\n"),
+        (["--", "printf", "%s|", "", "a b", "--"], "|a b|--|"),
+    ],
+)
+@pytest.mark.usefixtures("played")
+def test_its_arguments_are_its_own(capfd: Capture, argv: list[str], output: str) -> None:
+    assert main(["run", *argv]) == 0
+    assert capfd.readouterr().out == output
+
+
+@pytest.mark.usefixtures("played")
+def test_a_command_that_is_not_there(capfd: Capture, tmp_path: Path) -> None:
+    report = tmp_path / "a.json"
+    script = tmp_path / "script"
+    script.write_text("#!/nonexistent/interpreter\n")
+    script.chmod(0o755)
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    for command, status, said in (
+        ("no-such-command", 127, "no-such-command: there is no such command in PATH"),
+        (f"{tmp_path}/none", 127, f"{tmp_path}/none: there is no such command"),
+        ("", 127, "'': there is no such command in PATH"),
+        (str(script), 127, f"{script}: the interpreter that its #! line names is not there"),
+        (str(tmp_path), 126, f"{tmp_path}: can't be executed (Permission denied)"),
+        (str(plain), 126, f"{plain}: can't be executed (Permission denied)"),
+    ):
+        assert main(["run", "--report", str(report), "--", command]) == status
+        assert capfd.readouterr() == ("", f"execprobe: {said}\n")
+        assert not report.exists()
+
+
+@pytest.mark.usefixtures("played")
+def test_a_script_without_its_first_line(capfd: Capture, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text('echo "$0 $*"\n')
+    script.chmod(0o755)
+    assert main(["run", str(script), "a", "b"]) == 0
+    assert capfd.readouterr().out == f"{script} a b\n"
+
+
+# ---- reports ----
+
+
+def test_reports(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.happens = shell
+    paths = [tmp_path / name for name in ("a.json", "new/a.md", "a.trace.json")]
+    options = [word for path in paths for word in ("--report", str(path))]
+    assert main(["run", *options, "--budget", "3", "--", "sh", "-c", "exit 0", "it's"]) == 1
+    document = codec.read(paths[0])
+    ((run,), (unit,)) = (document.runs, document.units)
+    assert (run.kind, run.command, run.exit_status) == ("command", ("sh", "-c", "exit 0", "it's"), 0)
+    assert (unit.kind, unit.name, unit.outcome) == ("command", "sh -c 'exit 0' 'it'\"'\"'s'", "passed")
+    assert unit.phases == {"call": (run.start_ns, run.end_ns)}
+    assert run.start_ns < unit.records[0].timestamp_ns < unit.records[-1].timestamp_ns < run.end_ns
+    assert unit.programs == Counter({"cc": 12, **dict.fromkeys(["make", *TOOLS], 1)})
+    assert unit.records[1].parent == unit.records[0]
+    assert unit.records[1].duration_ns is not None
+    assert [breach.headline for breach in unit.breaches] == ["exec budget exceeded: 24 execs, at most 3 allowed"]
+    assert document.complete
+    assert all(path.stat().st_size > 500 for path in paths)
+    assert capfd.readouterr().err == TOTALS + "execprobe: exec budget exceeded: 24 execs, at most 3 allowed\n"
+
+
+@pytest.mark.usefixtures("played")
+def test_a_failed_command_in_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    assert main(["run", "--report", str(path), "false"]) == 1
+    document = codec.read(path)
+    assert (document.runs[0].exit_status, document.units[0].outcome) == (1, "failed")
+
+
+def test_what_is_missing_is_in_the_report(played: Played, tmp_path: Path) -> None:
+    def happens(source: FakeSource) -> None:
+        source.runs("x", by=source.runs("sh"), lost=True)
+        source.unplaced = 2
+
+    played.happens = happens
+    path = tmp_path / "a.json"
+    assert main(["run", "--report", str(path), "true"]) == 0
+    document = codec.read(path)
+    assert document.lost == 1
+    assert document.unknown == ("2 records more were lost than can be told apart: raise --buffer-pages",)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "file/a.json", "folder.json"])
+def test_a_report_that_can_not_be_is_no_reason_to_run(
+    played: Played, capfd: Capture, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.json").mkdir()
+    assert main(["run", "--report", str(tmp_path / name), "touch", str(tmp_path / "ran")]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"execprobe: {tmp_path / name}: ")
+    assert played.settings is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_form_that_is_not_installed(
+    played: Played, capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["run", "--report", str(tmp_path / "a.html"), "true"]) == 2
+    assert "pip install 'pytest-execprobe[html]'" in capfd.readouterr().err
+    assert played.settings is None
+
+
+def test_a_report_that_fails_at_last(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    """The command itself puts a folder where the report is to be."""
+    path = tmp_path / "a.json"
+    for script, status in (("mkdir $0", 2), ("mkdir $0; exit 9", 9)):
+        played.source = FakeSource()
+        assert main(["run", "--report", str(path), "sh", "-c", script, str(path)]) == status
+        assert f"execprobe: {path}: the report can't be written" in capfd.readouterr().err
+        path.rmdir()
+
+
+# ---- budget files ----
+
+
+def test_a_budget_file(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.happens = shell
+    budget = tmp_path / "budget.toml"
+    for total, status, said in (
+        ("at_most = 24", 0, ""),
+        ("at_most = 23", 1, f"execprobe: {budget}: 24 execs, at most 23 allowed\n  /usr/bin/mv\n"),
+        ("at_most = 30\nprograms = { cc = 12 }", 0, ""),
+        (
+            "programs = { cc = 11 }",
+            1,
+            f"execprobe: {budget}: grew: cc ran 12 times, at most 11 times in the baseline\n  /usr/bin/cc\n",
+        ),
+    ):
+        played.source = FakeSource()
+        budget.write_text(f"version = 1\n[total]\n{total}\n")
+        assert main(["run", "--budget", str(budget), "true"]) == status
+        assert capfd.readouterr().err == TOTALS + said
+
+
+def test_a_budget_file_and_something_lost(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.happens = lambda source: ends(source, source.runs("x", by=source.runs("sh"), lost=True))
+    budget = tmp_path / "budget.toml"
+    budget.write_text("version = 1\n[total]\nprograms = { curl = 0 }\n")
+    assert main(["run", "--budget", str(budget), "true"]) == 2
+    assert "execprobe: cannot tell whether curl ran" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "there is no "),
+        ("version = 1\n[tests]\n", "has no [total], and nothing else in a budget file speaks of a command"),
+        ("version", "is damaged"),
+        ("version = 99", "is of version 99"),
+    ],
+)
+def test_a_budget_file_of_no_use_is_no_reason_to_run(
+    played: Played, capfd: Capture, tmp_path: Path, text: str | None, said: str
+) -> None:
+    budget = tmp_path / "budget.toml"
+    if text is not None:
+        budget.write_text(text)
+    assert main(["run", "--budget", str(budget), "touch", str(tmp_path / "ran")]) == 2
+    assert said in capfd.readouterr().err
+    assert played.settings is None
+    assert not (tmp_path / "ran").exists()
+
+
+# ---- the live display ----
+
+
+class Screen:
+    """A terminal that keeps what it is told."""
+
+    attended = True
+    width = 60
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def complain(self, *parts: str | tuple[str, str]) -> None:
+        self.lines.append("".join(part if isinstance(part, str) else part[0] for part in parts))
+
+
+def test_lines_of_the_display() -> None:
+    screen, began = Screen(), 1_000_000_000
+    show = module._display(screen, began)  # type: ignore[arg-type]
+    assert show is not None
+    top = record("make", "-j4", pid=4242, at=began + 1_500_000)
+    long = record("cc", "-c", "x" * 100, pid=4243, at=began + 12_345_678_901)
+    odd = record("a b", "\x1b[31m", pid=7, at=began + 2_000_000)
+    show([Seen(top, None), Seen(long, "make"), Seen(odd, "a-rather-long-name")])
+    assert screen.lines == [
+        "+      1.5 ms    4242              /usr/bin/make -j4",
+        "+  12345.7 ms    4243 make         /usr/bin/cc -c xxxxxxxx…",
+        "+      2.0 ms       7 a-rather-lo… '/usr/bin/a b' '\\x1b[31…",
+    ]
+    assert len(screen.lines[1]) == screen.width - 1
+
+
+def test_a_storm_is_not_shown_line_by_line() -> None:
+    screen = Screen()
+    show = module._display(screen, 0)  # type: ignore[arg-type]
+    assert show is not None
+    show([Seen(record("true"), None)] * 1234)
+    assert len(screen.lines) == 51
+    assert screen.lines[-1] == "+ … 1,184 more"
+
+
+def test_no_display_where_nobody_looks() -> None:
+    screen = Screen()
+    screen.attended = False
+    assert module._display(screen, 0) is None  # type: ignore[arg-type]
+
+
+def test_the_command_is_let_go_when_this_is_at_fault() -> None:
+    class Child:
+        status = None
+        released = False
+
+        def wait(self, timeout: float) -> bool:  # noqa: ARG002
+            raise CommandError("a defect")
+
+        def release(self) -> None:
+            self.released = True
+
+    child = Child()
+    with pytest.raises(CommandError):
+        module._follow(child, recording_of(None), None, 1)  # type: ignore[arg-type]
+    assert child.released
+
+
+# ---- signals ----
+
+USER, KERNEL = 0, 0x80  # as si_code has it
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "sender", "passed_on"),
+    [
+        (signal.SIGTERM, USER, 1, True),
+        (signal.SIGINT, USER, 1, True),
+        (signal.SIGHUP, USER, 1, True),
+        (signal.SIGTERM, USER, 4242, False),  # the command itself, which has signalled its whole group
+        (signal.SIGINT, KERNEL, 0, False),  # the terminal, which sends it to the command as well
+        (signal.SIGQUIT, KERNEL, 0, False),
+        (signal.SIGHUP, KERNEL, 0, True),  # to the session's leader alone
+    ],
+)
+def test_which_signals_are_passed_on(
+    monkeypatch: pytest.MonkeyPatch, number: int, code: int, sender: int, passed_on: bool
+) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *signalled: sent.append(signalled))
+    child = object.__new__(Child)
+    child._pid = 4242
+    child._pass_on(SimpleNamespace(si_signo=number, si_code=code, si_pid=sender))  # type: ignore[arg-type]
+    assert sent == ([(4242, number)] if passed_on else [])
+
+
+@pytest.mark.usefixtures("played")
+def test_signals_are_as_they_were_before(capfd: Capture) -> None:
+    """Of this process, and of the command: Python ignores SIGPIPE, which nothing that it starts is to do."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert not before & {signal.SIGINT, signal.SIGTERM}
+    assert main(["run", "grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]) == 0  # no shell: dash unblocks all
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    blocked, ignored = (int(line.split()[1], 16) for line in capfd.readouterr().out.splitlines())
+    assert not blocked
+    assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1 | 1 << signal.SIGINT - 1)
+    assert main(["run", "no-such-command"]) == 127
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@pytest.mark.usefixtures("played")
+def test_who_ignores_its_children_still_learns_how_they_end() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert main(["run", "sh", "-c", "exit 5"]) == 5
+    finally:
+        signal.signal(signal.SIGCHLD, before)
