@@ -77,6 +77,7 @@ def _listen(listener: socket.socket, name: str) -> None:
 def _make_server(options: argparse.Namespace, first: socket.socket, listener: socket.socket) -> Server:
     bcc = probe.import_bcc()
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
+    privilege.take_precedence()
     _, uid, gid = wire.credentials(first)
     route = privilege.route()
     left = privilege.give_up(uid, gid, probe.kernel_version())
