@@ -90,6 +90,8 @@ def _is_foreign(table: Dict[int, _Process], session: int, pid: int, adopted: Set
     """
     client = table[pid]
     above = session
+    if session == 0 != client.session:  # its leader is outside of this pid namespace: nobody in here can begin that
+        return True
     if session == client.session or above not in table or table[above].session != session:
         return False
     while above in table and above not in reapers and above not in adopted:

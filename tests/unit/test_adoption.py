@@ -33,9 +33,23 @@ def test_orphans_are_what_nothing_leads_to_any_more(monkeypatch: pytest.MonkeyPa
         405: process(b"sh", 1, 60, 1000, 404),
         406: process(b"bash", 1, 57, 1000, 406),  # a session whose leader is an orphan itself
         407: process(b"sh", 1, 60, 1000, 406),
+        408: process(b"sh", 1, 60, 1000, 0),  # put into this container, or pid namespace, from outside
     }
     found = sorted(adoption._orphans(table, 100, {100, 110, 205}))
     assert found == [200, 201, 400, 401, 402, 406, 407]
+
+
+def test_a_client_from_outside_of_the_pid_namespace_may_have_left_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
+    process = adoption._Process
+    table = {
+        1: process(b"init", 0, 1, 0, 1),
+        100: process(b"python3", 0, 50, 0, 0),
+        200: process(b"sh", 1, 60, 0, 0),
+    }
+    assert adoption._orphans(table, 100, {100}) == [200]
 
 
 def test_descendants_by_the_child_that_they_descend_from() -> None:
