@@ -14,7 +14,7 @@ import pytest
 
 from . import render
 from .attribution import Entry, Evidence, Lost, Owner
-from .baseline.limits import Section, portable
+from .baseline.limits import Section, table_name
 from .errors import RuleBroken, RuleUndecided
 from .ledger import COLLECTION, MISSING, OUTSIDE, Breach, Ledger
 from .record import ExecRecord, Phase, printable
@@ -33,27 +33,38 @@ class Problem:
     error: RuleBroken | RuleUndecided
     headline: str
     sections: tuple[tuple[str, str], ...]
+    #: All that there is to say, for a report: however little pytest is to write.
+    in_report: str
 
     @property
     def in_full(self) -> str:
         """With what are sections where there is a report to hold some."""
-        return "\n".join([str(self.error), *(text for section in self.sections for text in section)])
+        return _joined(str(self.error), self.sections)
 
     @classmethod
     def of(cls, found: list[Finding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
         """What is wrong with one window."""
-        text = render.findings(found, evidence, start, where, style)
-        headline = text.partition("\n")[0]
-        if found[0].holds is None:
-            return cls(RuleUndecided(text), headline, ())
-        section = render.section(found, evidence, start, where, style)
-        return cls(RuleBroken(text), headline, (section,) if section else ())
+
+        def said(style: Style) -> tuple[str, tuple[tuple[str, str], ...]]:
+            section = None if found[0].holds is None else render.section(found, evidence, start, where, style)
+            return render.findings(found, evidence, start, where, style), (section,) if section else ()
+
+        text, sections = said(style)
+        whole, parts = said(style if style.rows != 0 else Style())
+        error = RuleUndecided(text) if found[0].holds is None else RuleBroken(text)
+        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts))
 
     def and_also(self, other: Problem) -> Problem:
         """Both of them, what is certain first."""
         first, second = (other, self) if isinstance(self.error, RuleUndecided) else (self, other)
         error = type(first.error)(f"{first.error}\n{second.error}")
-        return Problem(error, first.headline, first.sections + second.sections)
+        return Problem(
+            error, first.headline, first.sections + second.sections, f"{first.in_report}\n{second.in_report}"
+        )
+
+
+def _joined(text: str, sections: tuple[tuple[str, str], ...]) -> str:
+    return "\n".join([text, *(part for section in sections for part in section)])
 
 
 class Accounts:
@@ -95,16 +106,18 @@ class Accounts:
         update = settings.update is not None
         return [baseline_rule(settings.baseline, section, name, option=settings.baseline_option, update=update)]
 
-    def use(self, section: Section, name: str, judge: Judge) -> None:
-        """Notes for the baseline what a test, or the like, has run so far."""
+    def use(self, section: Section, name: str, judge: Judge, *, whole: bool = True) -> None:
+        """Notes for the baseline what a test, or the like, has run so far; not ``whole`` if it was broken off."""
         baseline = self._settings.baseline
         if baseline is None:
             return
         evidence = judge.seen
         usage = baseline.usage(evidence, baseline.rows(section, name))
         missing = 1 if evidence.missing is None else evidence.missing
-        missing += usage.unsure.total()
-        self.ledger.use(section, portable(name), {**usage.counts, **({MISSING: missing} if missing else {})})
+        missing += usage.unsure.total() + (not whole)
+        by_chance = baseline.usage(judge.seen_too_late, baseline.rows(section, name)).counts
+        used = {**usage.counts, **({MISSING: missing} if missing else {})}
+        self.ledger.use(section, table_name(name), used, by_chance)
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
@@ -159,7 +172,7 @@ class Accounts:
             self._owners[owner] = (item, judge)
             if judge.concerns(phase):
                 evidence = self.counting(item, self._evidence(entries))
-                problem = self._late(judge.judge(phase, evidence), evidence, "left behind")
+                problem = self._late(judge.judge(phase, evidence, left_behind=True), evidence, "left behind")
                 self.use("tests", item.nodeid, judge)
                 if problem is not None:
                     self.late(item, problem)

@@ -39,6 +39,7 @@ class _Fixture:
     judge: Judge
     phase: Phase
     key: str = ""
+    failed: bool = False
 
 
 @dataclass
@@ -52,6 +53,7 @@ class _Test:
     of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
     fixtures: list[_Fixture] = field(default_factory=list)
     unchecked: str | None = None  # why it is not, though it should be
+    failed: bool = False  # by itself, and not as expected
     problems: dict[str, Problem] = field(default_factory=dict)
     unexpected: dict[str, None] = field(default_factory=dict)
 
@@ -232,11 +234,14 @@ class Armed:
         try:
             result = yield
         except (KeyboardInterrupt, pytest.exit.Exception):
-            problem = self._end_phase(test, phase)
+            test.failed = True
+            problem = self._end_phase(test, phase, last=True)
             if problem is not None:  # there will be no report
                 self._accounts.late(test.item, problem)
             raise
         except BaseException as error:
+            expected = isinstance(error, pytest.xfail.Exception) or test.item.get_closest_marker("xfail") is not None
+            test.failed |= not (expected or isinstance(error, pytest.skip.Exception))
             problem = self._end_phase(test, phase)
             # A failure of the test's own stays what it is. A skip does not hide what has run already.
             if problem is not None and isinstance(error, pytest.skip.Exception):
@@ -247,7 +252,8 @@ class Armed:
             raise problem.error
         return result
 
-    def _end_phase(self, test: _Test, phase: Phase) -> Problem | None:
+    def _end_phase(self, test: _Test, phase: Phase, *, last: bool = False) -> Problem | None:
+        """``last``: no other phase will come."""
         self._recorder.end_phase()
         fixtures, test.fixtures = test.fixtures, []
         if self._refusal is not None and not self._recorder.was_armed:
@@ -259,7 +265,10 @@ class Armed:
             test.judge = self._judge_test(test.item).instead_of(test.judge)
             if window.owner is not None:  # what it leaves behind is judged by them, too
                 self._accounts.enter(window.owner, test.item, test.judge)
-        problem = self._judge_window(test, window, test.judge, phase, f"{phase} phase")
+        # A test that runs something new in its set-up is to run all the same: its call is judged with both.
+        problem = self._judge_window(
+            test, window, test.judge, phase, f"{phase} phase", baseline=last or phase != "setup"
+        )
         for earlier in PHASES[: PHASES.index(phase)]:
             more = self._judge_window(test, window, test.judge, earlier, f"left running until {phase}", phase)
             problem = problem.and_also(more) if problem and more else problem or more
@@ -278,7 +287,15 @@ class Armed:
         return problem
 
     def _judge_window(
-        self, test: _Test, window: RecordedWindow, judge: Judge, phase: Phase, where: str, during: Phase | None = None
+        self,
+        test: _Test,
+        window: RecordedWindow,
+        judge: Judge,
+        phase: Phase,
+        where: str,
+        during: Phase | None = None,
+        *,
+        baseline: bool = True,
     ) -> Problem | None:
         if not judge.concerns(phase):
             return None
@@ -287,8 +304,7 @@ class Armed:
             evidence = evidence.begun_in(phase)
             if not evidence.records and not evidence.lost:
                 return None
-        # A test that runs something new in its set-up is to run all the same: its call is judged with both.
-        found = judge.judge(phase, evidence, during, baseline=judge is not test.judge or phase != "setup")
+        found = judge.judge(phase, evidence, during, baseline=baseline)
         if not found:
             return None
         test.unexpected.update(
@@ -313,10 +329,13 @@ class Armed:
         judge = self._judges[fixturedef] = self._judge(request.node, "fixtures", key)
         span = self._recorder.open_span(_fixture_name(fixturedef), "setup", key=key)
         self._set_up[fixturedef] = span.owner
+        failed = True
         try:
-            return (yield)
+            result = yield
+            failed = False
+            return result
         finally:
-            self._close_fixture(span, judge, "setup")
+            self._close_fixture(span, judge, "setup", failed=failed)
             # Finalizers run in reverse, so this one comes before those that the set-up has registered.
             fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
@@ -333,9 +352,9 @@ class Armed:
         if span is not None:
             self._close_fixture(span, self._judges.pop(fixturedef), "teardown")
 
-    def _close_fixture(self, span: Span, judge: Judge, phase: Phase) -> None:
+    def _close_fixture(self, span: Span, judge: Judge, phase: Phase, *, failed: bool = False) -> None:
         window = self._recorder.close_span(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
-        fixture = _Fixture(window, judge, phase, span.owner.id)
+        fixture = _Fixture(window, judge, phase, span.owner.id, failed)
         if self._test is not None:
             self._test.fixtures.append(fixture)
         elif self._last is not None:  # the run was broken off, and ends it without a test
@@ -347,7 +366,7 @@ class Armed:
     def _note_fixture(self, fixture: _Fixture) -> None:
         """For the baseline and the report."""
         if self._recorder.was_armed:
-            self._accounts.use("fixtures", fixture.key, fixture.judge)
+            self._accounts.use("fixtures", fixture.key, fixture.judge, whole=not fixture.failed)
         owner = fixture.window.owner
         if self._settings.gathers and owner is not None and not self._recorder.forked:
             self._accounts.gatherer.unit(owner, "fixture")
@@ -356,7 +375,8 @@ class Armed:
     def _gather_window(self, owner: Owner, phase: Phase, window: RecordedWindow) -> None:
         assert window.end is not None
         self._accounts.gatherer.span(owner, phase, window.start, window.end)
-        self._accounts.gatherer.unknown(owner, window.evidence().unknown)
+        if self._recorder.was_armed:  # else it is not checked, which is all that is known
+            self._accounts.gatherer.unknown(owner, window.evidence().unknown)
 
     # ---- what is told of a test ----
 
@@ -364,7 +384,7 @@ class Armed:
         """For JUnit's file, and whatever else shows a test's properties."""
         if test.unchecked is not None:
             test.item.user_properties.append(("execprobe_not_checked", test.unchecked))
-        if self._recorder.was_armed and test.unchecked is None:
+        if self._recorder.was_armed and test.unchecked is None and not test.failed:
             self._accounts.use("tests", test.item.nodeid, test.judge)
         for phase, window in self._recorder.windows.items():
             if self._settings.gathers and window.owner is not None and not self._recorder.forked:
@@ -404,9 +424,10 @@ class Armed:
         expected = hasattr(report, "wasxfail")
         undecided = isinstance(problem.error, RuleUndecided)
         if not expected or undecided:
-            self._accounts.gatherer.breach(item.nodeid, problem.headline, problem.in_full, undecided=undecided)
+            self._accounts.gatherer.breach(item.nodeid, problem.headline, problem.in_report, undecided=undecided)
         if expected and isinstance(problem.error, RuleBroken):
             self._accounts.ledger.excused[item.nodeid] = problem.headline
+            self._tell_of_fixtures(item)  # which are not expected to do that, whichever test sets them up
         elif problem.error is error or not report.failed:
             # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
             # broken: unittest keeps skips, and its own failures, from the hooks.
@@ -428,12 +449,17 @@ class Armed:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if str(report.outcome) == "rerun" and self._last is not None:  # the next try finds the fixtures as they are
-            for problem in self._last.of_fixtures:
-                self._accounts.late(self._last.item, problem)
-            self._last.of_fixtures.clear()
+            self._tell_of_fixtures(self._last.item)
         if not self._recorder.forked:
             self._accounts.ledger.take(report.__dict__.pop(NEWS, {}))  # a forked child's
             self._bring(report)
+
+    def _tell_of_fixtures(self, item: pytest.Item) -> None:
+        """What is wrong with wider fixtures, apart from the test in which that was found."""
+        if self._last is not None:
+            for problem in self._last.of_fixtures:
+                self._accounts.late(item, problem)
+            self._last.of_fixtures.clear()
 
     # ---- the run as a whole ----
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from .attribution import Evidence, Lost
-from .baseline.limits import NAMELESS, SECTIONS, Baseline, Excess, Rows, Section, covers, portable
-from .record import ExecRecord
+from .baseline.limits import NAMELESS, SECTIONS, Baseline, Excess, Rows, Section, covers, is_wildcard, table_name
+from .record import ExecRecord, printable
 from .report.document import Document, Kind, Unit
 
 _SECTION_OF: Mapping[Kind, Section] = {
@@ -24,6 +24,8 @@ _SECTION_OF: Mapping[Kind, Section] = {
 }
 #: What limits of the run as a whole are called.
 TOTAL = "the run as a whole"
+_FEW = 3
+_NO_TESTS = 5  # pytest's exit status
 
 
 class Status(IntEnum):
@@ -43,6 +45,14 @@ class Finding:
     excess: Excess
     #: Where a single test, or the like, is meant.
     unit: Unit | None = None
+    #: Who ran what is too much, where it is a sum.
+    names: tuple[str, ...] = ()
+
+    @property
+    def who(self) -> str:
+        """The first few of those."""
+        more = f", … {len(self.names) - _FEW} more" if len(self.names) > _FEW else ""
+        return ", ".join(printable(name) for name in self.names[:_FEW]) + more
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,24 @@ class Verdict:
         return Status.INCOMPLETE if self.incomplete or self.undecided else Status.WITHIN
 
 
-def judge(document: Document, baseline: Baseline) -> Verdict:
-    """All limits of a baseline, over all that a report has."""
+def judge(document: Document, baseline: Baseline, runs: int | None = None) -> Verdict:
+    """All limits of a baseline, over all that a report has. ``runs`` is how many must be in it, if that is known."""
     found = [*judge_sums(document, baseline), *_judge_units(document, baseline)]
-    return Verdict(tuple(found), tuple(dict.fromkeys(incompleteness(document))))
+    why = list(dict.fromkeys([*_unlimited(document, baseline), *incompleteness(document)]))
+    if runs is not None and len(document.runs) != runs:
+        why.insert(0, f"of {runs} runs, {len(document.runs)} are there")
+    return Verdict(tuple(found), tuple(why))
+
+
+def _unlimited(document: Document, baseline: Baseline) -> Iterator[str]:
+    """What a baseline does not speak of, although somebody may think that it does."""
+    if baseline.limits_nothing:
+        yield f"{baseline.path} limits nothing: it has no tables of tests, fixtures, packages or the total"
+    elif any(unit.kind == "command" for unit in document.units) and all(sums.name for sums in baseline.sums):
+        yield f"{baseline.path} has no [total], and nothing else speaks of a command"
+    for sums in baseline.sums:
+        if sums.name and not any(_is_in(unit, sums.name) for unit in document.units):
+            yield f'packages."{sums.name}" speaks of no test that is there'
 
 
 def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
@@ -90,7 +114,9 @@ def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
         units = [unit for unit in document.units if not sums.name or _is_in(unit, sums.name)]
         evidence = evidence_of(document, units, of_all=not sums.name)
         for excess in baseline.beyond_sums(sums, evidence):
-            yield Finding(f"{sums.name}/" if sums.name else TOTAL, excess)
+            marked = set(excess.marked)
+            names = dict.fromkeys(unit.name for unit in units if not marked.isdisjoint(unit.all_records))
+            yield Finding(sums.name or TOTAL, excess, None, tuple(names))
 
 
 def _is_in(unit: Unit, package: str) -> bool:
@@ -113,11 +139,12 @@ def _judge_units(document: Document, baseline: Baseline) -> Iterator[Finding]:
 def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = False) -> Evidence:
     """What is known of some units together; with ``of_all`` they are all that the runs have."""
     units = list(units)
+    uncounted = {record for unit in units for record in unit.uncounted}
     unknown = [why for unit in units for why in _unknown(unit)]
     if of_all:
         unknown += [why for run in document.runs for why in run.unknown]
     return Evidence(
-        records=tuple(record for unit in units for record in unit.all_records if record not in unit.uncounted),
+        records=tuple(record for unit in units for record in unit.all_records if record not in uncounted),
         lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
         unknown=tuple(dict.fromkeys(unknown)),
         filtered=any(run.ignored for run in document.runs),
@@ -136,7 +163,9 @@ def incompleteness(document: Document) -> Iterator[str]:
         yield "there is no run in it"
     for run in document.runs:
         yield from run.unknown
-        if run.kind == "pytest" and run.exit_status not in (0, 1, 5):
+        if run.kind == "pytest" and run.exit_status == _NO_TESTS:
+            yield "a run had no test"
+        elif run.kind == "pytest" and run.exit_status not in (0, 1):
             yield f"a run was broken off: its exit status is {run.exit_status}"
     for unit in document.units:
         for why in _unknown(unit):
@@ -183,10 +212,10 @@ def unseen(document: Document, baseline: Baseline) -> list[str]:
     for unit in document.units:
         section = _SECTION_OF.get(unit.kind)
         if section is not None:
-            seen.setdefault(section, set()).add(portable(unit.name))
+            seen.setdefault(section, set()).add(table_name(unit.name))
     return [
         name
         for section in SECTIONS
         for name in baseline.sections.get(section, {})
-        if not any(name == other or ("*" in name and covers(name, other)) for other in seen.get(section, ()))
+        if not any(name == other or (is_wildcard(name) and covers(name, other)) for other in seen.get(section, ()))
     ]

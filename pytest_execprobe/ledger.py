@@ -75,6 +75,8 @@ class Ledger:
     judged: bool = False
     #: Which rows of a baseline were used, and how often at most, by section and name; and MISSING, if so.
     usage: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    #: How much of it, likewise, was left behind detached: what of that comes in time is a matter of chance.
+    by_chance: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     #: What a report gathers, in parts; they are passed on to it, and not added up here.
     gathered: list[str] = field(default_factory=list)
     #: What was collected, in one of the processes that did.
@@ -106,11 +108,15 @@ class Ledger:
         """The whole run in one."""
         return {"programs": dict(self.programs), "execs": self.execs, "lost": self.missing}
 
-    def use(self, section: str, name: str, usage: Mapping[str, int]) -> None:
+    def use(
+        self, section: str, name: str, usage: Mapping[str, int], by_chance: Mapping[str, int] | None = None
+    ) -> None:
         """How often a test has used rows. What comes of several tries, or processes, is the greatest."""
-        most = self.usage.setdefault(section, {}).setdefault(name, {})
-        for key, count in usage.items():
-            most[key] = max(count, most.get(key, 0))
+        for group, used in ((self.usage, usage), (self.by_chance, by_chance or {})):
+            if group is self.usage or used:
+                most = group.setdefault(section, {}).setdefault(name, {})
+                for key, count in used.items():
+                    most[key] = max(count, most.get(key, 0))
 
     @staticmethod
     def count(group: dict[str, Counter[str]], name: str, program: str) -> None:
@@ -129,9 +135,8 @@ class Ledger:
             "probe": self.probe,
             "recorded": self.recorded,
             "judged": self.judged,
-            "usage": {
-                section: {name: dict(used) for name, used in names.items()} for section, names in self.usage.items()
-            },
+            "usage": _copy(self.usage),
+            "by_chance": _copy(self.by_chance),
             "gathered": list(self.gathered),
             "collected": dict(self.collected),
         }
@@ -155,9 +160,13 @@ class Ledger:
         self.judged |= data.get("judged", False)
         for section, names in data.get("usage", {}).items():
             for name, usage in names.items():
-                self.use(section, name, usage)
+                self.use(section, name, usage, data.get("by_chance", {}).get(section, {}).get(name))
         self.gathered += data.get("gathered", ())
         self.collected = data.get("collected") or self.collected
+
+
+def _copy(uses: dict[str, dict[str, dict[str, int]]]) -> dict[str, dict[str, dict[str, int]]]:
+    return {section: {name: dict(used) for name, used in names.items()} for section, names in uses.items()}
 
 
 _GROUPS = ("tests", "others", "strays", "late")

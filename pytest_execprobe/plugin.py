@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     settings = config.stash[SETTINGS]
-    if config.option.collectonly or settings.mode == "off":
+    if _runs_no_test(config) or settings.mode == "off":
         return
     if _is_controller(config):  # the probes are its workers'
         reporting = _reporting(config)
@@ -65,7 +65,7 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks what there is to say
 def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
-    if config.option.collectonly or _is_controller(config):
+    if _runs_no_test(config) or _is_controller(config):
         return
     settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
@@ -142,6 +142,11 @@ def _shared_name(config: pytest.Config) -> str:
 
 def _is_controller(config: pytest.Config) -> bool:
     return config.pluginmanager.has_plugin("dsession")
+
+
+def _runs_no_test(config: pytest.Config) -> bool:
+    option = config.option
+    return bool(option.collectonly or option.showfixtures or option.show_fixtures_per_test)
 
 
 def _uses_probe(item: pytest.Item) -> bool:

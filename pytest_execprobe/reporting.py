@@ -7,7 +7,7 @@ then, and the summary.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Reporting:
         self._judging: set[str] = set()  # workers of which tests have rules
         self._assembly = Assembly()
         self._document: stored.Document | None = None
+        self._collected: set[str] = set()  # by xdist's workers
         self._said: list[str] = []  # of the baseline and the reports, for the summary
 
     def hold(self, helper: HelperSettings) -> None:
@@ -81,11 +82,15 @@ class Reporting:
             if report.when == "setup":
                 file, line, _ = report.location
                 self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
-            self._assembly.outcome(worker, report.nodeid, _outcome(report))
+            self._assembly.outcome(worker, report.nodeid, _outcome(report), last=report.when == "teardown")
         if news:
             self._take(worker, news)
             if news.get("judged") and hasattr(report, "node"):
                 self._judging.add(report.node.gateway.id)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self._collected.update(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:
@@ -128,11 +133,13 @@ class Reporting:
         # Each worker has a collection of its own, which breaks the same rules.
         around = {(breach.nodeid, breach.headline): breach for breach in self.ledger.breaches if breach.is_around}
         of_tests = [breach for breach in self.ledger.breaches if not breach.is_around]
-        for breach in [*of_tests, *around.values(), *([budget] if budget else []), *self._judge_sums(session)]:
+        for breach in [*of_tests, *around.values(), *([budget] if budget else [])]:
             self._report(session, breach)
         if self._settings.baseline is not None:
             self._close(session, self._settings.baseline)
-        self._document = self._make_document(session)
+            for breach in self._judge_sums(session):
+                self._report(session, breach)
+        self._document = self._make_document(session, [*self.ledger.unknown, *self._not_run(session)])
         for path in self._settings.reports:
             self._write_report(session, path, self._document)
 
@@ -140,16 +147,16 @@ class Reporting:
 
     def _judge_sums(self, session: pytest.Session) -> Iterator[Breach]:
         baseline = self._settings.baseline
-        if baseline is not None and baseline.sums and not self._settings.update and not self.ledger.is_unchecked:
-            yield from closing.beyond_sums(self._make_document(session), baseline)
+        if baseline is not None and baseline.sums and not self.ledger.is_unchecked:
+            yield from closing.beyond_sums(self._make_document(session, self.ledger.unknown), baseline)
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
         """Tells what the baseline has that is not so any more, or writes it anew."""
-        told = (baseline, self._settings, self.ledger.usage, self._assembly.outcomes())
+        told = (baseline, self._settings, self.ledger, self._assembly.outcomes())
         gone = obsolete(baseline, self.ledger.collected, session.config.rootpath)
         broken_off = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if self._settings.update is None:
-            self._said += closing.compared(*told, gone, len(self._assembly.broken(BEYOND)))
+            self._said += closing.compared(*told, gone, session.config.rootpath, len(self._assembly.broken(BEYOND)))
         elif broken_off or self.ledger.is_unchecked:
             why = "the run was broken off, or had no tests" if broken_off else "nothing was recorded"
             self._said.append(f"{'baseline':<16}NOT WRITTEN: {why}")
@@ -157,22 +164,30 @@ class Reporting:
             failure = ""
             try:
                 self._said += closing.rewritten(*told, gone)
-            except OSError as error:
-                failure = f"the baseline {baseline.path} can't be written: {error.strerror or error}"
+            except (OSError, ValueError) as error:  # also if it was damaged meanwhile
+                reason = getattr(error, "strerror", None) or error
+                failure = f"the baseline {baseline.path} can't be written: {reason}"
             self._fail(session, "baseline", failure)
 
     # ---- reports ----
 
-    def _make_document(self, session: pytest.Session) -> stored.Document:
+    def _make_document(self, session: pytest.Session, unknown: Iterable[str]) -> stored.Document:
         around = [breach.nodeid for breach in self.ledger.breaches if breach.is_around]
         return self._assembly.document(
             exit_status=int(session.exitstatus),
             probe=self.ledger.probe,
             ignored=self.ledger.ignored,
-            unknown=self.ledger.unknown,
+            unknown=unknown,
             not_checked=self.ledger.not_checked,
             names={name: name.partition("::")[2] for name in around},
         )
+
+    def _not_run(self, session: pytest.Session) -> Iterator[str]:
+        """Whether the run was broken off: no report is to look like a whole one then."""
+        wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
+        if self._assembly.finished < wanted:
+            left = wanted - self._assembly.finished
+            yield f"the run was broken off: {left} of {wanted} tests were not run to their end"
 
     def _write_report(self, session: pytest.Session, path: Path, document: stored.Document) -> None:
         from .report.forms import write

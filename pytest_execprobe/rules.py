@@ -20,7 +20,7 @@ from typing import Any, Literal
 from . import checks
 from .arguments import natural, numbers_by_pattern
 from .attribution import Evidence
-from .baseline.limits import Baseline, Excess, Section, portable
+from .baseline.limits import Baseline, Excess, Section, table_name
 from .checks import execs, names, times_word
 from .patterns import Pattern, PatternLike, Side, any_match, compile_pattern
 from .record import ExecRecord, Phase
@@ -172,9 +172,9 @@ def baseline_rule(baseline: Baseline, section: Section, name: str, *, option: st
     ``option`` is how the command line names the baseline. With ``update`` everything is right, and only counted.
     """
     rows = baseline.rows(section, name)
-    table = baseline.table(section, name) or portable(name)
+    table = baseline.table(section, name) or table_name(name)
     judged = not update and baseline.has(section)
-    which = shlex.quote(name) if section == "tests" else "…"
+    which = shlex.quote(name) if section == "tests" else ""
     return Rule(
         "baseline",
         f'{section}."{table}"',
@@ -260,6 +260,7 @@ class _Seen:
     phase: Phase
     evidence: Evidence
     during: Phase | None
+    left_behind: bool = False
 
     def concerns(self, decider: Decider) -> bool:
         return self.phase in decider.phases and self.during not in decider.phases
@@ -289,19 +290,31 @@ class Judge:
         """All that it was shown, once."""
         return Evidence.merged(seen.evidence for seen in self._seen if seen.during is None)
 
+    @property
+    def seen_too_late(self) -> Evidence:
+        """Of that, what ran when the test was over."""
+        return Evidence.merged(seen.evidence for seen in self._seen if seen.left_behind)
+
     def concerns(self, phase: Phase) -> bool:
         """Whether a rule decides in a phase, so that what ran in it must be known."""
         return any(phase in decider.phases for decider in self._deciders)
 
     def judge(
-        self, phase: Phase, evidence: Evidence, during: Phase | None = None, *, baseline: bool = True
+        self,
+        phase: Phase,
+        evidence: Evidence,
+        during: Phase | None = None,
+        *,
+        baseline: bool = True,
+        left_behind: bool = False,
     ) -> list[Finding]:
         """What is wrong with (more of) a phase, certain breaches first.
 
         With ``during`` it is about what the phase has left running, and what that ran in a later phase. Rules that
-        speak of that one are shown it there. Without ``baseline``, that is asked only later.
+        speak of that one are shown it there. Without ``baseline``, that is asked only later. ``left_behind``: it ran
+        when the test was over.
         """
-        news = _Seen(phase, evidence, during)
+        news = _Seen(phase, evidence, during, left_behind)
         self._seen.append(news)
         found: list[Finding] = []
         for decider in self._deciders:

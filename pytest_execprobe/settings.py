@@ -293,7 +293,7 @@ def _update(config: pytest.Config) -> Literal["all", "add"] | None:
 
 def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
     value = _single(config, "baseline")
-    if value is None:
+    if not value:  # an empty one on the command line takes back the ini file's
         if update is not None:
             raise pytest.UsageError(
                 "--execprobe-update needs to know what to write: name it, --execprobe-baseline=PATH"

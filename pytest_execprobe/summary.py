@@ -117,9 +117,12 @@ def _not_checked(ledger: Ledger) -> list[str]:
 # ---- the baseline ----
 
 
-def compared(path: Path, beyond: int, accept: str) -> list[str]:
+def compared(path: Path, recorded: int, beyond: int, accept: str) -> list[str]:
     """How many tests, and what else a baseline has rows for, have run what it does not allow."""
-    said = f"{beyond} beyond it; if what ran is right: {accept}" if beyond else "nothing is beyond it"
+    if recorded == 0:
+        said = "NOT CHECKED, for no test was recorded"
+    else:
+        said = f"{beyond} beyond it; if what ran is right: {accept}" if beyond else "no test is beyond it"
     return [f"{'baseline':<16}{path.name}: {said}"]
 
 
@@ -148,17 +151,24 @@ def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Basel
     return _listed("obsolete", found, "a run with --execprobe-update removes them")
 
 
+def idle(packages: Sequence[str]) -> list[str]:
+    """Limits of packages that there are not."""
+    return _listed("limits nothing", [f'packages."{name}"' for name in packages], "there is no such folder or file")
+
+
 def updated(path: Path, changes: Changes, left: Sequence[str]) -> list[str]:
     """What an update has written."""
+    rows = [row for row in changes.gone if row[1]]
     parts = [
-        (changes.new, "new"),
-        (changes.raised, "raised"),
-        (changes.lowered, "lowered"),
-        (changes.gone, "removed"),
-        (changes.renamed, "renamed"),
+        (changes.new, "row", "new"),
+        (changes.raised, "row", "raised"),
+        (changes.lowered, "row", "lowered"),
+        (rows, "row", "removed"),
+        ([table for table in changes.gone if not table[1]], "obsolete table", "removed"),
+        (changes.renamed, "table", "renamed"),
     ]
-    said = ", ".join(f"{len(rows)} {what}" for rows, what in parts if rows) or "nothing has changed"
-    lines = [f"{'baseline':<16}{path.name} written: {said}"]
+    said = ", ".join(f"{len(those)} {what}{'s' * (len(those) > 1)} {how}" for those, what, how in parts if those)
+    lines = [f"{'baseline':<16}{path.name} written: {said}" if said else f"{'baseline':<16}{path.name}: no change"]
     return lines + _listed("left alone", left, "these did not pass, or were not recorded as a whole")
 
 

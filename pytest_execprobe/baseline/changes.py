@@ -17,8 +17,8 @@ class Seen:
     """What a run has to say of a test, a fixture or the collection."""
 
     usage: Mapping[str, int]
-    #: Whether that is all, of a test that passed: only then can there be less than before.
-    whole: bool = True
+    #: How much of it was left behind detached, and so is a matter of chance.
+    by_chance: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,4 +58,4 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
 
 
 def _beyond(limit: Limit, count: int) -> bool:
-    return limit.most is not None and count > limit.most
+    return limit.most is None or count > limit.most

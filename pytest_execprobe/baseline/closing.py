@@ -3,66 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from .. import gate, summary
-from ..ledger import MISSING, Breach
+from ..ledger import MISSING, Breach, Ledger
 from ..report.document import Document
 from ..rules import BEYOND
 from ..settings import Settings
-from .changes import Seen, Uses
-from .limits import SECTIONS, Baseline, Section, portable
+from .changes import Seen
+from .collected import idle_packages
+from .limits import SECTIONS, Baseline, Section, table_name
 
 _RIGHT = ("passed", "xfailed", "xpassed")
 
 
 def beyond_sums(document: Document, baseline: Baseline) -> Iterator[Breach]:
     """What is beyond the limits of the run as a whole, and of packages."""
-    found: dict[tuple[str, bool | None], list[str]] = {}
+    found: dict[tuple[str, bool | None], list[gate.Finding]] = {}
     for finding in gate.judge_sums(document, baseline):
-        found.setdefault((finding.name, finding.excess.holds), []).append(finding.excess.what)
-    for (name, holds), what in found.items():
+        found.setdefault((finding.name, finding.excess.holds), []).append(finding)
+    for (name, holds), findings in found.items():
         if holds is False:
-            headline = f"{BEYOND}: {'; '.join(what)} ({name})"
+            headline = f"{BEYOND}: {'; '.join(finding.excess.what for finding in findings)}"
         else:
-            headline = f"cannot tell whether {name} is within the baseline: records are missing"
-        yield Breach.around(f"baseline of {name}", headline, headline, undecided=holds is None)
+            headline = "cannot tell whether it is within the baseline: records are missing"
+        text = [f"{headline} ({name})"]
+        text += [f"  {finding.excess.key or 'most'}   {finding.who}" for finding in findings if finding.names]
+        table = "total" if name == gate.TOTAL else f'packages."{name}"'
+        text += [f"  if this is right: raise it in {baseline.path.name}, at [{table}]"] if holds is False else []
+        yield Breach.around(f"baseline of {name}", headline, "\n".join(text), undecided=holds is None)
 
 
 def compared(
     baseline: Baseline,
     settings: Settings,
-    uses: Uses,
+    ledger: Ledger,
     outcomes: Mapping[str, str],
     gone: Mapping[Section, Sequence[str]],
+    root: Path,
     beyond: int,
 ) -> list[str]:
-    """The summary of a run that was judged by it. ``beyond`` is how many were beyond it."""
+    """The summary of a run that was judged by it. ``beyond`` is how many tests, and the like, were beyond it."""
     accept = " ".join(filter(None, ["pytest", settings.baseline_option, "--execprobe-update"]))
     return [
-        *summary.compared(baseline.path, beyond, accept),
-        *summary.obsolete(gone, uses, baseline),
-        *summary.fewer(uses, baseline, outcomes),
+        *summary.compared(baseline.path, ledger.recorded, beyond, accept),
+        *summary.obsolete(gone, ledger.usage, baseline),
+        *summary.idle(idle_packages(baseline, root)),
+        *summary.fewer(ledger.usage, baseline, outcomes),
     ]
 
 
 def rewritten(
     baseline: Baseline,
     settings: Settings,
-    uses: Uses,
+    ledger: Ledger,
     outcomes: Mapping[str, str],
     gone: Mapping[Section, Sequence[str]],
 ) -> list[str]:
     """Writes it anew, and returns the summary of that. Raises OSError."""
     from .update import rewrite
 
-    passed = {portable(name) for name, outcome in outcomes.items() if outcome in _RIGHT}
+    passed = {table_name(name) for name, outcome in outcomes.items() if outcome in _RIGHT}
     seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
     left: list[str] = []
     for section in SECTIONS:
-        for name, used in uses.get(section, {}).items():
+        for name, used in ledger.usage.get(section, {}).items():
             if MISSING not in used and (section != "tests" or name in passed):
-                seen[section][name] = Seen(used)
+                seen[section][name] = Seen(used, ledger.by_chance.get(section, {}).get(name, {}))
             elif used or name in baseline.sections.get(section, ()):
                 left.append(name)
+    left += [
+        name for name in map(table_name, outcomes) if name not in passed and name in baseline.sections.get("tests", ())
+    ]
+    # A part of a suite removes nothing: what it does not run may have moved.
+    gone = {} if ledger.collected.get("partial") else gone
     changes = rewrite(baseline, seen, gone, only_add=settings.update == "add")
-    return summary.updated(baseline.path, changes, left)
+    return summary.updated(baseline.path, changes, [*dict.fromkeys(left)])

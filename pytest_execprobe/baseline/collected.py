@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .limits import Baseline, Section, covers, portable
+from .limits import SECTIONS, Baseline, Section, covers, is_wildcard, table_name
 
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
 
@@ -39,21 +39,30 @@ class Collected:
         self._ids: list[str] = []
         self._files: list[str] = []
         self._narrowed: list[str] = []
+        self._failed: list[str] = []
+        self._partial = False
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.passed and "::" not in report.nodeid:
+        if not report.passed:
+            self._failed.append(report.nodeid.partition("::")[0])
+        elif "::" not in report.nodeid:
             self._files.append(report.nodeid)
+
+    def pytest_deselected(self) -> None:
+        self._partial = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, object, object]:
-        self._ids = [portable(item.nodeid) for item in items]  # before -k, -m or a shard leave some out
+        self._ids = [table_name(item.nodeid) for item in items]  # before -k, -m or a shard leave some out
         for arg in config.args:
             file, colons, _ = str(arg).partition("::")
             if colons:
+                self._partial = True
                 self._narrowed.append(self._relative(config.invocation_params.dir / file))
         if config.getoption("lf", False):  # it leaves tests out while they are collected
+            self._partial = True
             self._narrowed += self._files
         return (yield)
 
@@ -61,9 +70,9 @@ class Collected:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
 
     def export(self) -> dict[str, Any]:
-        narrowed = set(self._narrowed)
-        files = sorted(file for file in set(self._files) if file not in narrowed)
-        return {"ids": self._ids, "files": files}
+        cut = {*self._narrowed, *self._failed}
+        files = sorted(file for file in set(self._files) if file not in cut)
+        return {"ids": self._ids, "files": files, "partial": self._partial}
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
@@ -73,16 +82,21 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
     """
     ids = collected.get("ids", ())
     known, whole = set(ids), set(collected.get("files", ()))
+    tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
+    places = {name.partition("::")[0] for name in tables}
+    # From another root directory all files seem to be gone.
+    missing = {place for place in places if not (root / place).exists()}
+    missing = missing if missing != places else set()
 
     def gone() -> Iterator[tuple[Section, str]]:
         for name in baseline.sections.get("tests", {}):
             file = name.partition("::")[0]
-            there = name in known or ("*" in name and ("*" in file or any(covers(name, id) for id in ids)))
-            if not there and (file in whole or not (root / file).exists()):
+            there = name in known or (is_wildcard(name) and ("*" in file or any(covers(name, id) for id in ids)))
+            if not there and (file in whole or file in missing):
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
             place, colons, rest = name.partition("::")
-            if colons and not _may_define(root / place, rest):
+            if colons and (place in missing or not _may_define(root / place, rest)):
                 yield "fixtures", name
 
     found: dict[Section, list[str]] = {}
@@ -91,11 +105,22 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
     return found
 
 
+def idle_packages(baseline: Baseline, root: Path) -> list[str]:
+    """The packages with a limit that are no folder or file: misspelt, or gone."""
+    names = [sums.name for sums in baseline.sums if sums.name]
+    return [name for name in names if not (root / name.partition("::")[0]).exists()]
+
+
 def _may_define(place: Path, fixture: str) -> bool:
-    """Whether a file, or a folder's conftest.py, may define a fixture: pytest does not tell which there are."""
-    name = fixture.rpartition("::")[2].partition(" ")[0]
+    """Whether a file, or a folder's conftest.py, may define a fixture: pytest does not tell which there are.
+
+    What a class has, or pytest makes of setup_module() and its kin, may stand elsewhere.
+    """
+    name, blank, _ = fixture.partition(" (")
+    if not blank or "::" in name:
+        return True
     try:
         source = (place / "conftest.py" if place.is_dir() else place).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return False
+        return True
     return name in source or "import *" in source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shlex
 import tempfile
 from collections import Counter
@@ -96,6 +97,10 @@ class Baseline:
     sections: Mapping[Section, Mapping[str, Rows]] = field(default_factory=dict)
     sums: tuple[Sums, ...] = ()
 
+    @property
+    def limits_nothing(self) -> bool:
+        return not self.sections and not self.sums
+
     def has(self, section: Section) -> bool:
         """Whether each test (or fixture, or the collection) is limited by itself."""
         return section in self.sections
@@ -110,10 +115,10 @@ class Baseline:
     def table(self, section: Section, name: str) -> str | None:
         """The name of the table that speaks of a test."""
         tables = self.sections.get(section, {})
-        name = portable(name)
+        name = table_name(name)
         if name in tables:
             return name
-        return max((key for key in tables if "*" in key and covers(key, name)), key=len, default=None)
+        return max((key for key in tables if is_wildcard(key) and covers(key, name)), key=len, default=None)
 
     # ---- rows of records ----
 
@@ -178,19 +183,29 @@ class Baseline:
         most = sums.at_most
         if most is not None and low > most:
             found.append(Excess(None, low, most, False, evidence.records[most:]))
-        usage = self.usage(evidence, sums.programs)
         for key, limit in sums.programs.limits.items():
             if limit.most is None:
                 continue
-            ran = usage.counts[key]
-            if ran > limit.most:
-                found.append(Excess(key, ran, limit.most, False, tuple(usage.marked[key][limit.most :])))
-            elif evidence.missing is None or ran + usage.unsure[key] + evidence.missing > limit.most:
-                found.append(Excess(key, ran, limit.most, None))
+            # Each by itself, whatever else may run anywhere or has rows of its own: here they forbid.
+            matches = [(record, self._counts_for(key, record)) for record in evidence.records]
+            ran = [record for record, match in matches if match is True]
+            unsure = sum(match is None for _, match in matches)
+            if len(ran) > limit.most:
+                found.append(Excess(key, len(ran), limit.most, False, tuple(ran[limit.most :])))
+            elif evidence.missing is None or len(ran) + unsure + evidence.missing > limit.most:
+                found.append(Excess(key, len(ran), limit.most, None))
         high = None if evidence.missing is None else len(evidence.records) + evidence.missing
         if most is not None and low <= most and (high is None or high > most):
             found.append(Excess(None, low, most, None))
         return sorted(found, key=lambda excess: excess.holds is None)
+
+    def _counts_for(self, key: str, record: ExecRecord) -> Match:
+        """Whether an exec counts for a limit of a sum."""
+        if record.program is not None and key in (record.program, row_key(printable(self.alias(record.program)))):
+            return True
+        pattern = compile_pattern(key)
+        match, top = pattern.match(record), _is_top(record, pattern)
+        return False if match is False or top is False else None if match is None or top is None else True
 
 
 @dataclass
@@ -217,6 +232,11 @@ def row_key(name: str) -> str:
     return f"argv:{shlex.quote(glob.escape(name))}"
 
 
+def is_pattern(key: str) -> bool:
+    """Whether a row's key is more than a name."""
+    return key != NAMELESS and compile_pattern(key).name != key
+
+
 def _is_top(record: ExecRecord, pattern: Pattern | None) -> Match:
     """Whether an exec counts for a pattern's row: of a subtree only its top does, for what a tool runs is its own."""
     if pattern is None or not pattern.text.startswith("subtree:"):
@@ -229,9 +249,11 @@ def _is_top(record: ExecRecord, pattern: Pattern | None) -> Match:
 
 
 def covers(key: str, name: str) -> bool:
-    """Whether a name is one of those that a key with ``*`` stands for. Nothing else in it is special: ``[`` begins the
-    parameters of a test."""
-    first, *rest = key.split("*")
+    """Whether a name, as :func:`table_name` has it, is one of those that a key with ``*`` stands for.
+
+    Nothing else in the key is special: ``[`` begins the parameters of a test.
+    """
+    first, *rest = _STAR.split(key)
     if not rest:
         return key == name
     if not name.startswith(first):
@@ -245,8 +267,23 @@ def covers(key: str, name: str) -> bool:
     return name.endswith(rest[-1]) and len(name) - len(rest[-1]) >= at
 
 
+_STAR = re.compile(r"(?<!\\)\*")
+
+
+def is_wildcard(key: str) -> bool:
+    """Whether a table's key stands for several names."""
+    return _STAR.search(key) is not None
+
+
+def table_name(name: str) -> str:
+    """The key of a test's own table: a ``*`` in its name is one, and not any text. The same for such a key."""
+    return _STAR.sub(r"\\*", portable(name))
+
+
 def portable(name: str) -> str:
-    """A test's or fixture's name without this machine's home and temporary folders, which parameters may hold."""
+    """A test's or fixture's name without this machine's home and temporary folders, which parameters may hold, and with
+    what is no text escaped."""
+    name = name.encode("utf-8", "backslashreplace").decode()
     for folder, sign in ((tempfile.gettempdir(), "$TMPDIR"), (os.path.expanduser("~"), "~")):
         if len(folder) > 1 and folder in name:
             name = name.replace(folder, sign)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..ledger import COLLECTION, OUTSIDE
 from ..patterns import Pattern, compile_pattern
-from .limits import NAMELESS, SECTIONS, Baseline, Limit, Rows, Sums
+from .limits import NAMELESS, SECTIONS, Baseline, Limit, Rows, Sums, is_pattern
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,6 +17,8 @@ else:
     import tomli as tomllib  # pytest brings it there
 
 VERSION = 1
+#: What runs around tests: the tables of the section "around".
+AROUND = (COLLECTION, OUTSIDE)
 #: The number of a row without a limit.
 ANY_NUMBER = "any"
 
@@ -39,7 +42,7 @@ def parse_baseline(text: str, path: Path) -> Baseline:
     """Raises BaselineError."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers that are too long, and tables too deep
         raise BaselineError(f"{path} is damaged, and is left as it is: {error}") from None
     return _Reader(path).baseline(data)
 
@@ -72,6 +75,9 @@ class _Reader:
         for glob, name in aliases.items():
             if not isinstance(name, str) or not name or not glob:
                 raise self._wrong(f"aliases.{glob}", f"must be the name that its rows have, and is {name!r}")
+        for name in self._table(data, "around"):
+            if name not in AROUND:
+                raise self._wrong(f'around."{name}"', f"is unknown: there are {' and '.join(map(repr, AROUND))}")
         return Baseline(
             path=self._path,
             aliases=aliases,
@@ -91,6 +97,8 @@ class _Reader:
         if "total" in data:
             yield self._sums(self._table(data, "total"), "", "total")
         for name, table in self._table(data, "packages").items():
+            if name.startswith(("/", "./", "../")) or not name.strip("/. "):
+                raise self._wrong(f'packages."{name}"', "must be a folder or file, as node ids begin: tests/release")
             yield self._sums(table, name.rstrip("/"), f'packages."{name}"')
 
     def _sums(self, table: object, name: str, where: str) -> Sums:
@@ -125,7 +133,7 @@ class _Reader:
             raise self._wrong(where, f"must be a table of programs and numbers, and is {rows!r}")
         limits = {key: self._limit(value, f"{where}.{key}") for key, value in rows.items()}
         compiled = [(key, self._pattern(key, where)) for key in limits if key != NAMELESS]
-        return Rows(limits, tuple((key, pattern) for key, pattern in compiled if pattern.name != key))
+        return Rows(limits, tuple((key, pattern) for key, pattern in compiled if is_pattern(key)))
 
     def _limit(self, value: Any, where: str) -> Limit:
         if value == ANY_NUMBER:

@@ -14,8 +14,9 @@ import tomlkit
 from tomlkit.items import AbstractTable, Comment
 
 from ..files import write_atomically
+from ..ledger import OUTSIDE
 from .changes import Changes, Seen, renames
-from .limits import SECTIONS, Baseline, Limit, Section
+from .limits import SECTIONS, Baseline, Limit, Section, covers, is_pattern, is_wildcard
 from .reading import ANY_NUMBER, VERSION
 
 _HEADER = f"""\
@@ -31,13 +32,15 @@ class _Row:
     key: str
     value: str
     comments: list[str] = field(default_factory=list)  # in lines of their own above it
-    comment: str = ""  # in the same line
+    comment: str = ""  # in the same line, with the space before it
 
 
 @dataclass
 class _Table:
     rows: list[_Row] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)  # above its header
+    comment: str = ""  # behind it
+    was_empty: bool = False
 
 
 _Tables = dict[Section, dict[str, _Table]]
@@ -85,7 +88,13 @@ def updated(
                 changes.gone.append((name, ""))
         for name, what in news.items():
             _update(there, name, what, baseline, section, only_add, changes)
-        tables[section] = {name: table for name, table in sorted(there.items()) if table.rows}
+        wide = [name for name in there if is_wildcard(name)]
+        tables[section] = {
+            name: table
+            for name, table in sorted(there.items())
+            # An empty table says that nothing may run: where somebody has written it, or another would speak instead.
+            if table.rows or table.was_empty or any(name != other and covers(other, name) for other in wide)
+        }
     return _written(head, tables, tail), changes
 
 
@@ -99,8 +108,8 @@ def _update(
     changes: Changes,
 ) -> None:
     key = name if name in tables else baseline.table(section, name) or name
-    shared = key != name  # it speaks of others, too, which may not have been seen
-    old = baseline.sections.get(section, {}).get(key)
+    # It speaks of others, too, which may not have been seen; what fixtures and the collection run depends on the tests.
+    shared = key != name or section != "tests"
     table = tables.setdefault(key, _Table())
     for row in [*table.rows]:
         limit = _limit(row)
@@ -110,7 +119,7 @@ def _update(
         if count > limit.most:
             row.value = str(count) if limit.least is None else f"[{limit.least}, {count}]"
             changes.raised.append((key, row.key))
-        elif count < limit.most and limit.least is None and seen.whole and not (shared or only_add):
+        elif count < limit.most and limit.least is None and not (shared or only_add):
             if count:
                 row.value = str(count)
                 changes.lowered.append((key, row.key))
@@ -118,14 +127,17 @@ def _update(
                 table.rows.remove(row)
                 changes.gone.append((key, row.key))
     there = {row.key for row in table.rows}
-    for program, count in sorted(seen.usage.items()):
+    listed = [key for key, _ in baseline.patterns]
+    order = {key: index for index, key in enumerate(listed)}
+    for program, count in sorted(seen.usage.items(), key=lambda used: (order.get(used[0], len(listed)), used[0])):
         if program not in there and count:
-            value = f'"{ANY_NUMBER}"' if section == "around" and name != "collection" else str(count)
+            by_chance = seen.by_chance.get(program, 0)  # it may not come in time
+            value = str(count) if not by_chance else f"[{max(0, count - by_chance)}, {count}]"
+            value = f'"{ANY_NUMBER}"' if section == "around" and name == OUTSIDE else value
             table.rows.append(_Row(program, value))
             changes.new.append((key, program))
-    patterns = {key for key, _ in old.patterns} if old else set()
-    # Patterns are tried in their order, so that stays.
-    table.rows.sort(key=lambda row: (row.key not in patterns, "" if row.key in patterns else row.key))
+    # Patterns are tried in their order, so those that are there keep it. Names come after them, sorted.
+    table.rows.sort(key=lambda row: (not is_pattern(row.key), "" if is_pattern(row.key) else row.key))
 
 
 def _limit(row: _Row) -> Limit:
@@ -197,13 +209,18 @@ def _body(table: AbstractTable) -> list[tuple[str | None, Any]]:
 
 def _table(table: AbstractTable) -> tuple[_Table, list[str]]:
     """A table, and the comments after its last row, which stand above the next."""
-    made, pending = _Table(), list[str]()
+    trivia = table.trivia
+    made, pending = _Table(comment=trivia.comment and trivia.comment_ws + trivia.comment), list[str]()
     for key, item in _body(table):
         if isinstance(item, Comment):
             pending.append(item.trivia.comment)
         elif key is not None:
-            made.rows.append(_Row(key, item.as_string(), pending, item.trivia.comment))
+            trivia = item.trivia
+            made.rows.append(
+                _Row(key, item.as_string(), pending, trivia.comment and trivia.comment_ws + trivia.comment)
+            )
             pending = []
+    made.was_empty = not made.rows
     return made, pending
 
 
@@ -213,10 +230,9 @@ def _written(head: str, tables: _Tables, tail: list[str]) -> str:
         if not tables[section]:
             blocks.append(f"[{section}]")
         for name, table in tables[section].items():
-            lines = [*table.comments, f"[{section}.{_key(name)}]"]
+            lines = [*table.comments, f"[{section}.{_key(name)}]{table.comment}"]
             for row in table.rows:
-                comment = f"  {row.comment}" if row.comment else ""
-                lines += [*row.comments, f"{_key(row.key)} = {row.value}{comment}"]
+                lines += [*row.comments, f"{_key(row.key)} = {row.value}{row.comment}"]
             blocks.append("\n".join(lines))
     if tail:
         blocks.append("\n".join(tail))

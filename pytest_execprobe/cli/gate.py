@@ -19,23 +19,25 @@ from ..baseline.limits import Baseline
 from ..baseline.reading import BaselineError, read_baseline
 from ..files import write_atomically
 from ..record import printable
-from ..report.document import Document, merged
-from .inputs import read_all
+from ..report.document import Document
+from .inputs import merge, read_all
 from .terminal import CommandError, Line, Terminal
 
 SUMMARY = "hold stored reports against a budget"
 
-_USAGE = "execprobe gate STORED... --budget FILE.toml [--since OLD] [--format FORMAT] [-o PATH]"
+_USAGE = "execprobe gate STORED... --budget FILE.toml [--runs N] [--since OLD] [--format FORM] [-o PATH]"
 _EPILOG = """\
 examples:
-  execprobe gate shards/ --budget execs.toml
-  execprobe gate shard-1.json shard-2.json --budget execs.toml --since last-release.json --format md -o gate.md
+  execprobe gate shards/ --runs 2 --budget execs.toml
+  execprobe gate shards/ --budget execs.toml --since last.json -o gate.md
 
 exit status:
   0    everything is within the budget
   1    something is certainly beyond it
-  2    a report, or the budget, can't be read, or something is missing that could be beyond it
+  2    a report, or the budget, can't be read, or something is missing that
+       could be beyond it
 """
+_ENDINGS = {".txt": "text", ".json": "json", ".md": "md"}
 _MOST = 20  # that are shown of a kind, in text
 
 
@@ -50,29 +52,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OLD",
         help="tell what is new since an earlier release: its report (.json), or its budget (.toml)",
     )
+    inputs.add_argument("--runs", type=int, metavar="N", help="how many runs there must be: one of each shard")
     output = parser.add_argument_group("output")
-    output.add_argument("--format", choices=("text", "json", "md"), default="text", help="default: text")
-    output.add_argument("-o", "--output", type=Path, metavar="PATH", help="write it there, and the verdict alone here")
+    output.add_argument("--format", choices=tuple(_ENDINGS.values()), help="default: by the ending of PATH, else text")
+    output.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="write it there (.txt, .md, .json), and the verdict alone here",
+    )
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    form = _form(arguments.format, arguments.output)
     baseline = _budget(arguments.budget)
     with terminal.working("reading the reports") as tell:
-        document = merged(read_all(arguments.stored, tell))
+        document = merge(read_all(arguments.stored, tell))
         new = None
         if arguments.since is not None:
             path = Path(arguments.since)
-            old = _budget(path) if path.suffix == ".toml" else merged(read_all([arguments.since], tell))
+            old = _budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], tell))
             new = gate.new_since(document, old, baseline)
         tell("all of them against the budget")
-        verdict = gate.judge(document, baseline)
+        verdict = gate.judge(document, baseline, arguments.runs)
         unseen = gate.unseen(document, baseline)
     result = _Result(document, verdict, new, unseen)
-    if arguments.format == "text":
+    if form == "text":
         lines = list(_text(result))
         text = "".join("".join(part if isinstance(part, str) else part[0] for part in line) + "\n" for line in lines)
     else:
-        text = json.dumps(_data(result), indent=2) + "\n" if arguments.format == "json" else _markdown(result)
+        text = json.dumps(_data(result), indent=2) + "\n" if form == "json" else _markdown(result)
         lines = [[line] for line in text.splitlines()]
     if arguments.output is not None:
         try:
@@ -83,6 +93,14 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     for line in lines:
         terminal.say(*line)
     return int(verdict.status)
+
+
+def _form(asked: str | None, output: Path | None) -> str:
+    if asked is not None or output is None:
+        return asked or "text"
+    if output.suffix not in _ENDINGS:
+        raise CommandError(f"{output}: ends in none of {', '.join(_ENDINGS)}; name the form, --format")
+    return _ENDINGS[output.suffix]
 
 
 def _budget(path: Path) -> Baseline:
@@ -149,7 +167,8 @@ def _text(result: _Result) -> Iterable[Line]:
 def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
     grouped: dict[str, dict[str, None]] = {}
     for finding in findings:
-        grouped.setdefault(finding.name, {})[finding.excess.what] = None
+        who = f" ({finding.who})" if finding.names else ""
+        grouped.setdefault(finding.name, {})[f"{finding.excess.what}{who}"] = None
     return [(name, list(what)) for name, what in grouped.items()]
 
 

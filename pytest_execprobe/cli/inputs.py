@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..record import printable
-from ..report.document import Document
+from ..report.document import Document, RunsDiffer, merged
 from .terminal import CommandError
 
 
@@ -24,12 +25,24 @@ def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None)
     return documents
 
 
+def merge(documents: Iterable[Document]) -> Document:
+    """All of them as one. Raises CommandError."""
+    try:
+        return merged(documents)
+    except RunsDiffer as error:
+        raise CommandError(str(error)) from None
+
+
 def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
+    found = sorted(Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
     # A trace ends so too, and can't be read again.
-    found = sorted(file for file in path.rglob("*.json") if not file.name.endswith(".trace.json"))
+    ends = [file.name.lower() for file in found]
+    found = [
+        file for file, end in zip(found, ends, strict=True) if end.endswith(".json") and not end.endswith(".trace.json")
+    ]
     if not found:
         raise CommandError(f"{path}: there is no stored report (*.json) in this folder")
     yield from found

@@ -35,9 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    from ..report import document as documents
     from ..report import forms
-    from .inputs import read_all
+    from .inputs import merge, read_all
     from .totals import number
 
     path = arguments.output
@@ -48,7 +47,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         )
     with terminal.working("reading reports") as tell:
         read = read_all(arguments.stored, tell)
-    document = documents.merged(read)
+    document = merge(read)
     try:
         with terminal.working("writing the report"):
             forms.write(document, path)

@@ -59,9 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    from ..report import document as documents
     from ..report import forms
-    from .inputs import read_all
+    from .inputs import merge, read_all
 
     paths = [path for path in dict.fromkeys(arguments.output) if path != "-"]
     if arguments.format is not None and paths and "-" not in arguments.output:
@@ -73,7 +72,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         if form is not None:
             forms.check_available(form)
         with terminal.working("reading reports") as tell:
-            document = documents.merged(read_all(arguments.stored, tell))
+            document = merge(read_all(arguments.stored, tell))
         with terminal.working("writing reports") as tell:
             for path in paths:
                 tell(path)

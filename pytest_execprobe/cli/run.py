@@ -76,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--budget",
         type=_budget,
+        action="append",
+        default=[],
         metavar="N|PATH",
         help="at most so many execs in all, COMMAND's own included; or what a budget file (.toml) allows in all",
     )
@@ -151,14 +153,15 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     # As the probe decodes it, in any locale.
     words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in command]
     _check_reports(arguments.report)
-    baseline = _read_budget(arguments.budget) if isinstance(arguments.budget, str) else None
+    baselines = [_read_budget(budget) for budget in arguments.budget if isinstance(budget, str)]
+    numbers = [budget for budget in arguments.budget if isinstance(budget, int)]
     source, refusal = _probe(arguments, terminal)
 
     from .child import Child
     from .recording import Limits, Recording
 
-    limits = Limits(None if baseline else arguments.budget, tuple(arguments.allow), tuple(arguments.deny))
-    whole = bool(arguments.report or baseline or limits.need_ancestors)
+    limits = Limits(min(numbers, default=None), tuple(arguments.allow), tuple(arguments.deny))
+    whole = bool(arguments.report or baselines or limits.need_ancestors)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     recording = Recording(source, shlex.join(words), None if whole else limits.concern)
     show = None if arguments.quiet else _display(terminal, recording.began)
@@ -172,10 +175,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         breaches += _breaches(limits, recording, evidence)
     else:
         terminal.complain(("execprobe: ", "warn"), ("NOT RECORDED", "warn"), f": {refusal}")
-    if baseline or arguments.report:
+    if baselines or arguments.report:
         document = _document(words, started, status, recording, evidence, source, refusal)
-        if baseline and refusal is None:
-            breaches += _judge(document, baseline)
+        if refusal is None:
+            breaches += [breach for baseline in baselines for breach in _judge(document, baseline)]
         document = replace(document, units=(replace(document.units[0], breaches=tuple(breaches)),))
     for breach in breaches:
         first, *more = breach.text.split("\n")
@@ -428,7 +431,8 @@ def _judge(document: Document, budget: Baseline) -> Iterator[Breach]:
     """What of a command's execs a budget file does not allow, or leaves open."""
     from .. import gate
 
-    verdict = gate.judge(document, budget)
+    of_all = replace(budget, sections={}, sums=tuple(sums for sums in budget.sums if not sums.name))
+    verdict = gate.judge(document, of_all)
     for finding in verdict.exceeded:
         yield _exceeded(f"{budget.path}: {finding.excess.what}", finding.excess.marked)
     questions = [finding.excess.what for finding in verdict.undecided]

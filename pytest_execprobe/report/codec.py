@@ -190,6 +190,8 @@ def from_data(data: object) -> Document:
         _list_records([*fields.objects("records"), *fields.objects("strays")], records[run])
     made = [_records(listed) for listed in records]
     runs = tuple(_run(fields) for fields in runs_data)
+    if len({run.id for run in runs}) < len(runs):
+        raise DocumentError("runs: two have one id")
     return Document(runs, tuple(_unit(fields, made[fields.whole("run")]) for fields in units_data))
 
 

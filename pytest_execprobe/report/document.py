@@ -138,16 +138,26 @@ class Document:
         return not self.unknown and all(unit.complete for unit in self.units)
 
 
+class RunsDiffer(Exception):
+    """Two reports have different runs with one id, so that one of the two would be left out."""
+
+
 def merged(documents: Iterable[Document]) -> Document:
-    """Several reports in one; a run that is in more than one of them is taken once."""
+    """Several reports in one; a run that is in more than one of them is taken once. Raises RunsDiffer."""
     runs: list[Run] = []
     units: list[Unit] = []
-    known: set[str] = set()
+    known: dict[str, tuple[Run, list[Unit]]] = {}
     for document in documents:
-        new = {index: run for index, run in enumerate(document.runs) if run.id not in known}
+        new = {}
+        for index, run in enumerate(document.runs):
+            parts = [replace(unit, run=0) for unit in document.units if unit.run == index]
+            if run.id not in known:
+                new[index] = run
+                known[run.id] = run, parts
+            elif known[run.id] != (run, parts):
+                raise RunsDiffer(f"two reports have different runs with the id {run.id}: leave one of them out")
         places = {index: len(runs) + place for place, index in enumerate(new)}
         runs += new.values()
-        known.update(run.id for run in new.values())
         units += (_moved(unit, places[unit.run]) for unit in document.units if unit.run in places)
     return Document(tuple(runs), tuple(units))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import clock
 from ..attribution import Entry, Owner
+from ..baseline.limits import portable
 from ..record import ExecRecord
 from .codec import above, record_data, records_of
 from .document import Breach, Document, Kind, Run, Unit
@@ -97,6 +98,13 @@ class _Try:
     file: str | None
     line: int | None
     outcomes: list[str] = field(default_factory=list)
+    over: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What its phases make together: a failed call counts more than its passed teardown."""
+        ends = ("failed", "error", "rerun", *(("xfailed", "xpassed", "skipped", "passed") if self.over else ()))
+        return next((outcome for outcome in ends if outcome in self.outcomes), "error")
 
 
 @dataclass
@@ -129,16 +137,22 @@ class Assembly:
     def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
         self._tries.setdefault((worker, name), []).append(_Try(file, line))
 
-    def outcome(self, worker: str | None, name: str, outcome: str) -> None:
-        """How a phase of a test's last try came out."""
+    def outcome(self, worker: str | None, name: str, outcome: str, *, last: bool) -> None:
+        """How a phase of a test's last try came out. One without its ``last`` phase was broken off."""
         tries = self._tries.setdefault((worker, name), [])
         if not tries:
             tries.append(_Try(None, None))
         tries[-1].outcomes.append(outcome)
+        tries[-1].over |= last
 
     def outcomes(self) -> dict[str, str]:
         """How each test came out at last, by node id."""
-        return {name: _outcome(tries[-1].outcomes) for (_, name), tries in self._tries.items()}
+        return {name: tries[-1].outcome for (_, name), tries in self._tries.items()}
+
+    @property
+    def finished(self) -> int:
+        """How many tests are over."""
+        return len({name for (_, name), tries in self._tries.items() if tries[-1].over})
 
     def breach(self, name: str, breach: Breach) -> None:
         self._breaches.setdefault(name, []).append(breach)
@@ -192,9 +206,9 @@ class Assembly:
             units.append(
                 Unit(
                     kind=unit.kind,
-                    name=unit.name,
+                    name=portable(unit.name),
                     worker=unit.worker,
-                    outcome=None if tried is None else _outcome(tried.outcomes),
+                    outcome=None if tried is None else tried.outcome,
                     file=unit.file,
                     line=unit.line,
                     phases=unit.phases,
@@ -209,7 +223,7 @@ class Assembly:
         for (worker, name), left in tries.items():  # of which no record came
             for tried in left:
                 why = not_checked.get(name)
-                unit_of = Unit("test", name, 0, worker, _outcome(tried.outcomes), tried.file, tried.line)
+                unit_of = Unit("test", portable(name), 0, worker, tried.outcome, tried.file, tried.line)
                 units.append(replace(unit_of, not_checked=why))
         placed = _place_breaches(units, breaches, names)
         rest = [breach for name, those in breaches.items() if name not in placed for breach in those]
@@ -241,16 +255,8 @@ def _place_breaches(
     last = {unit.name: index for index, unit in enumerate(units)}
     placed = set()
     for name, those in breaches.items():
-        index = last.get(names.get(name, name))
+        index = last.get(portable(names.get(name, name)))
         if index is not None:
             units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
             placed.add(name)
     return placed
-
-
-def _outcome(outcomes: list[str]) -> str:
-    """What a test's phases make together: a failed call counts more than its passed teardown."""
-    for outcome in ("failed", "error", "rerun", "xfailed", "xpassed", "skipped", "passed"):
-        if outcome in outcomes:
-            return outcome
-    return "error"  # it was broken off, or its worker crashed

@@ -68,7 +68,7 @@ def test_the_file_is_the_same(inner: Inner, options: tuple[str, ...], plugins: t
     assert b'[tests."test_it.py::test_many[3]"]\ntrue = 3\n' in first
     run = inner.run(*OPTIONS, *options, plugins=plugins)
     assert run.ret == 0, "a run is not within the baseline that another way of running has made"
-    assert "nothing is beyond it" in run.summary()
+    assert "no test is beyond it" in run.summary()
     inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
     assert file.read_bytes() == first
     file.unlink()
@@ -179,7 +179,7 @@ def test_what_is_no_text_travels_too(inner: Inner) -> None:
     )
     how = (*OPTIONS, "--execprobe-report=a.json", "-n2")
     assert inner.run(*how, UPDATE, plugins=("xdist.plugin",)).ret == 0
-    assert "nothing is beyond it" in inner.run(*how, plugins=("xdist.plugin",)).summary()
+    assert "no test is beyond it" in inner.run(*how, plugins=("xdist.plugin",)).summary()
     units = json.loads((inner.path / "a.json").read_text())["units"]
     (record,) = [record for unit in units if unit["kind"] == "test" for record in unit["records"]]
     assert record["program"] == "caf\udce9\n"

@@ -83,14 +83,14 @@ def test_a_first_update_writes_what_ran(run: Run, pytester: pytest.Pytester) -> 
     result = run(UPDATE)
     result.assert_outcomes(passed=4)
     assert rows(pytester) == BASELINE
-    result.stdout.fnmatch_lines(["baseline        execs.toml written: 5 new"])
+    result.stdout.fnmatch_lines(["baseline        execs.toml written: 5 rows new"])
 
 
 def test_the_next_run_is_within_it(run: Run) -> None:
     run(UPDATE)
     result = run()
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["baseline        execs.toml: nothing is beyond it"])
+    result.stdout.fnmatch_lines(["baseline        execs.toml: no test is beyond it"])
     assert result.ret == 0
 
 
@@ -123,11 +123,14 @@ def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None
     assert rows(pytester) == BASELINE
 
 
-def test_a_file_that_is_gone_is_obsolete_whatever_runs(run: Run) -> None:
-    result = run(
-        "-k", "nothing", baseline='[tests."test_old.py::test_x"]\ngit = 1\n[fixtures."old::f (module)"]\na = 1\n'
-    )
+def test_a_file_that_is_gone_is_obsolete_and_removed_by_a_whole_run(run: Run, pytester: pytest.Pytester) -> None:
+    gone = '\n[tests."test_old.py::test_x"]\ngit = 1\n[fixtures."old::f (module)"]\na = 1\n'
+    result = run("-k", "nothing", UPDATE, baseline=BASELINE.replace("\n[around]", gone))
+    assert "test_old.py" in rows(pytester)
+    result = run("-k", "nothing", source=None)
     result.stdout.fnmatch_lines(["obsolete        test_old.py::test_x, old::f (module): *"])
+    run(UPDATE, source=None)
+    assert rows(pytester) == BASELINE
 
 
 def test_a_file_that_cannot_be_collected_is_not_obsolete(run: Run) -> None:
@@ -272,6 +275,83 @@ def test_wider_fixtures_are_judged_by_rows_of_their_own(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("mark", ["xfail", "xfail(strict=True)"])
+def test_a_wider_fixture_is_not_excused_by_the_test_that_needs_it_first(run: Run, mark: str) -> None:
+    source = f"""
+        import pytest
+        from played import runs
+        @pytest.fixture(scope="session")
+        def f():
+            runs("id")
+            yield
+            runs("who")
+        @pytest.mark.{mark}
+        def test_a(f): assert 0
+        def test_b(): pass
+        @pytest.mark.xfail
+        def test_c(): assert 0
+    """
+    result = run(source=dedent(source), baseline="[tests]\n[fixtures]\n")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines_random(["beyond the baseline: new: id ran once*", "beyond the baseline: new: who ran*"])
+
+
+def test_a_run_that_a_fixture_ends_is_judged(run: Run) -> None:
+    source = """
+        import pytest
+        from played import runs
+        @pytest.fixture
+        def f():
+            runs("id")
+            pytest.exit("enough", returncode=0)
+        def test_a(f): pass
+    """
+    result = run("--execprobe-report=a.json", source=dedent(source), baseline="[tests]\n")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*beyond the baseline: new: id ran once*"])
+
+
+def test_a_report_of_a_part_of_a_run_says_so(run: Run, pytester: pytest.Pytester) -> None:
+    run("-x", "--execprobe-report=a.json", source=SUITE.replace('runs("ls")', "assert 0"), baseline=BASELINE)
+    (told,) = json.loads((pytester.path / "a.json").read_text())["runs"]
+    assert told["unknown"] == ["the run was broken off: 2 of 4 tests were not run to their end"]
+
+
+def test_a_test_that_was_broken_off_has_not_passed(run: Run, pytester: pytest.Pytester) -> None:
+    run("--execprobe-report=a.json", source="import pytest\ndef test_a(): pytest.exit('enough')\n", baseline=BASELINE)
+    assert stored(pytester)["test test_it.py::test_a"]["outcome"] == "error"
+
+
+def test_a_fixture_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    run(UPDATE, source=SUITE.replace('    yield\n    runs("stop")', '    pytest.skip("so")'))
+    assert rows(pytester) == BASELINE
+
+
+def test_a_class_that_cannot_be_collected_is_not_obsolete(run: Run, pytester: pytest.Pytester) -> None:
+    source = """
+        import pytest
+        from played import runs
+        def test_a(): pass
+        class TestC:
+            @pytest.mark.parametrize("x", [1])
+            def test_c(self, x): runs("ls")
+    """
+    run(UPDATE, source=dedent(source))
+    before = rows(pytester)
+    run(UPDATE, "--continue-on-collection-errors", source=dedent(source).replace("[1]", "3"))
+    assert rows(pytester) == before
+
+
+def test_from_another_root_nothing_is_obsolete(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    folder = pytester.mkdir("sub")
+    (folder / "test_sub.py").write_text("def test_a(): pass\n")
+    file = pytester.path / "execs.toml"
+    pytester.runpytest_inprocess("--rootdir=sub", f"--execprobe-baseline={file}", UPDATE, "sub/test_sub.py")
+    assert rows(pytester) == BASELINE
+
+
 def test_a_stray_counts_for_its_test(run: Run) -> None:
     source = """
         from played import runs, ends
@@ -286,6 +366,38 @@ def test_a_stray_counts_for_its_test(run: Run) -> None:
     baseline = '[tests."test_it.py::test_a"]\nsh = 1\n[tests."test_it.py::test_b"]\ncurl = 9\n'
     result = run(source=dedent(source), baseline=baseline)
     result.stdout.fnmatch_lines(["*new: curl ran once*", '  rule  tests."test_it.py::test_a" in execs.toml'])
+
+
+STRAY = """
+from played import runs, ends
+top = None
+def test_a():
+    global top
+    top = runs("sh")
+    runs("date", by=top)
+    ends(top)
+def test_b():
+    runs("date", by=top)
+"""
+
+
+def test_how_much_of_a_stray_comes_in_time_is_a_range(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE, source=STRAY)
+    assert rows(pytester).startswith('\n[tests."test_it.py::test_a"]\ndate = [1, 2]\nsh = 1\n')
+    fewer = STRAY.replace('def test_b():\n    runs("date", by=top)', "def test_b(): pass")
+    assert run(source=fewer).ret == 0
+    run(UPDATE, source=None)
+    assert "date = [1, 2]\n" in rows(pytester)
+
+
+def test_a_first_update_sorts_like_every_other(run: Run, pytester: pytest.Pytester) -> None:
+    source = "from played import runs\ndef test_a():\n    for p in ('hello', 'make', 'z z', 'git'): runs(p)\n"
+    run(UPDATE, source=source, baseline='patterns = ["subtree:make", "subtree:git"]\n')
+    first = rows(pytester)
+    assert '"]\n"subtree:make" = 1\n"subtree:git" = 1\n"argv:\'z z\'" = 1\nhello = 1\n' in first
+    result = run(UPDATE, source=None)
+    assert rows(pytester) == first
+    result.stdout.fnmatch_lines(["baseline        execs.toml: no change"])
 
 
 def test_the_collection_has_rows(run: Run, pytester: pytest.Pytester) -> None:
@@ -314,10 +426,27 @@ def test_limits_of_the_run_as_a_whole(run: Run) -> None:
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
+            "beyond the baseline: 6 execs, at most 5 allowed; grew: git ran 2 times, *once in the baseline (the*",
+            "  most   test_it.py::test_b[[]2[]]",
+            "  git   test_it.py::test_a",
+            "  if this is right: raise it in execs.toml, at [[]total]",
+            '  if this is right: raise it in execs.toml, at [[]packages."test_it.py"]',
+            "baseline        execs.toml: no test is beyond it",
             "ERROR execprobe::baseline of the run as a whole - beyond the baseline: 6 execs, at most 5 allowed;*",
-            "ERROR execprobe::baseline of test_it.py/ - beyond the baseline: 6 execs, at most 3 allowed*",
+            "ERROR execprobe::baseline of test_it.py - beyond the baseline: 6 execs, at most 3 allowed*",
         ]
     )
+
+
+def test_an_update_raises_no_limit_of_the_whole(run: Run) -> None:
+    result = run(UPDATE, baseline="[total]\nat_most = 5\n")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["beyond the baseline: 6 execs, at most 5 allowed (the run as a whole)"])
+
+
+def test_a_limit_that_limits_nothing_is_told(run: Run) -> None:
+    result = run(baseline='[packages."tset_it.py"]\nat_most = 1\n')
+    result.stdout.fnmatch_lines(['limits nothing  packages."tset_it.py": there is no such folder or file'])
 
 
 def test_a_hook_leaves_records_out_of_both(run: Run, pytester: pytest.Pytester) -> None:
@@ -360,7 +489,28 @@ def test_it_requires_a_probe(run: Run, played: Played) -> None:
     assert run(source="def test_a(): pass", baseline=BASELINE).ret == 4
     result = run("--execprobe=auto", source=None)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["NOT CHECKED     1 test: no BPF"])
+    result.stdout.fnmatch_lines(
+        ["NOT CHECKED     1 test: no BPF", "baseline        execs.toml: NOT CHECKED, for no test was recorded"]
+    )
+
+
+def test_what_runs_no_test_needs_no_probe(run: Run, played: Played) -> None:
+    for option in ("--fixtures", "--fixtures-per-test", "--collect-only"):
+        result = run(option, baseline=BASELINE)
+        assert result.ret == 0
+        result.stdout.no_fnmatch_line("baseline *")
+    assert not played.sources
+
+
+@pytest.mark.usefixtures("played")
+def test_an_empty_option_takes_back_the_ini_files(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nexecprobe_baseline = execs.toml\n")
+    pytester.makepyfile(test_it=SUITE)
+    (pytester.path / "execs.toml").write_text("version = 1\n[tests]\n")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 1
+    pytester.makepyfile(test_it="def test_a(): pass")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--execprobe-baseline=")
+    result.stdout.no_fnmatch_line("baseline *")
 
 
 def test_from_an_ini_file(run: Run, pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
@@ -385,6 +535,13 @@ def test_reports_in_all_forms(run: Run, pytester: pytest.Pytester) -> None:
     for form in forms:
         assert (pytester.path / form).stat().st_size > 100
         result.stdout.fnmatch_lines([f"report          *{form}"])
+
+
+def test_a_report_says_all_however_quiet_pytest_is(run: Run, pytester: pytest.Pytester) -> None:
+    run("-q", "--execprobe-report=a.json", baseline=BASELINE.replace("git = 2", "git = 1"))
+    (breach,) = stored(pytester)["test test_it.py::test_a"]["breaches"]  # type: ignore[misc]
+    assert "/usr/bin/git" in breach["text"]
+    assert "if this is right: pytest test_it.py::test_a" in breach["text"]
 
 
 def stored(pytester: pytest.Pytester) -> dict[str, dict[str, object]]:
@@ -425,7 +582,8 @@ def test_what_was_lost_and_what_was_not_checked(run: Run, pytester: pytest.Pytes
     assert stored(pytester)["test test_it.py::test_a"]["lost"] == 1
     played.refusal = "no BPF"
     run(*options, baseline="")
-    assert stored(pytester)["test test_it.py::test_a"]["not_checked"] == "no BPF"
+    unit = stored(pytester)["test test_it.py::test_a"]
+    assert (unit["not_checked"], unit["unknown"]) == ("no BPF", [])
 
 
 def test_a_report_that_cannot_be_written_fails_the_run(run: Run, pytester: pytest.Pytester) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_execprobe.attribution import Evidence
-from pytest_execprobe.baseline.limits import Baseline, Excess, Rows, covers, portable, row_key
+from pytest_execprobe.baseline.limits import Baseline, Excess, Rows, covers, portable, row_key, table_name
 from pytest_execprobe.baseline.reading import parse_baseline
 
 TEST = "tests/test_it.py::test_a"
@@ -206,6 +206,20 @@ def test_stars_as_regular_expressions_have_them(parts: list[str], name: str) -> 
 
     key = "".join(parts)
     assert covers(key, name) == bool(re.fullmatch(key.replace("*", ".*"), name))
+
+
+def test_a_star_in_a_tests_name_is_one() -> None:
+    name = "test_it.py::test_glob[*]"
+    assert table_name(name) == table_name(table_name(name)) == r"test_it.py::test_glob[\*]"
+    text = "[tests.'" + table_name(name) + "']\nls = 1\n"
+    assert beyond(text, evidence(record("ls")), name) == []
+    assert beyond(text, evidence(record("ls")), "test_it.py::test_glob[a]") == [("ls", 1, None, False)]
+    wide = '[tests."test_it.py::test_glob[*]"]\nls = 1\n'
+    assert beyond(wide, evidence(record("ls")), name) == []
+
+
+def test_a_name_that_is_no_text() -> None:
+    assert portable("d\udcff/test_x.py::t") == "d\\udcff/test_x.py::t"
 
 
 def test_no_folder_of_this_machine_is_in_a_name() -> None:

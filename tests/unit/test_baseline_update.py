@@ -104,10 +104,27 @@ def test_what_was_not_seen_stays() -> None:
     assert update(OLD, {B: {"git": 1}})[0].startswith(written(OLD))
 
 
-def test_a_test_that_was_not_seen_as_a_whole_loses_nothing() -> None:
-    old = "version = 1\n" + dedent(OLD)
-    new, _ = updated(old, parse_baseline(old, PATH), {"tests": {A: Seen({"git": 4}, whole=False)}}, {})
-    assert "git = 4\nsh = 1" in new
+@pytest.mark.parametrize("section", ["fixtures", "around"])
+def test_what_depends_on_the_tests_that_run_is_not_lowered(section: str) -> None:
+    old = f"[{section}.collection]\ngit = 2\nsh = 1\n"
+    text, changes = update(old, {"collection": {"git": 1, "ls": 1}}, section=section)
+    assert f"[{section}.collection]\ngit = 2\nls = 1\nsh = 1" in text
+    assert not changes.gone
+
+
+def test_a_table_that_speaks_against_a_wider_one_stays() -> None:
+    text, _ = update('[tests."t[*]"]\ntrue = 1\n[tests."t[x]"]\nsh = 1\n', {"t[x]": {}})
+    assert text == '[tests."t[*]"]\ntrue = 1\n\n[tests."t[x]"]'
+
+
+def test_an_empty_table_that_somebody_has_written_stays() -> None:
+    old = f'# Nothing may run.\n[tests."{A}"]  # ever'
+    assert update(old + "\n", {B: {"git": 1}})[0] == f'{old}\n\n[tests."{B}"]\ngit = 1'
+
+
+def test_a_table_without_limit_is_handed_on_to_nobody() -> None:
+    _, changes = update(f'[tests."{A}"]\nsh = "any"\n', {"test_it.py::test_x": {"sh": 1}}, [A])
+    assert not changes.renamed
 
 
 def test_obsolete_tables_go() -> None:
@@ -253,6 +270,13 @@ def test_the_file_is_replaced_as_a_whole_and_stays_what_it_is(tmp_path: Path) ->
     assert "git = 1" in target.read_text()
     assert target.stat().st_mode & 0o777 == 0o640
     assert sorted(os.listdir(tmp_path)) == ["execs.toml", "real.toml"]
+
+
+def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to("/dev/null")
+    rewrite(Baseline(tmp_path / "null"), {"tests": {A: Seen({"git": 1})}}, {})
+    assert Path("/dev/null").is_char_device()
+    assert os.listdir(tmp_path) == ["null"]
 
 
 def test_a_new_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:

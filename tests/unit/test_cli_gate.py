@@ -64,7 +64,7 @@ def test_exceeded(capsys: Capture) -> None:
     assert capsys.readouterr().out == (
         "exceeded  4 execs in 1 test of 1 run\n"
         "  beyond   the run as a whole\n"
-        "             4 execs, at most 3 allowed\n"
+        f"             4 execs, at most 3 allowed ({A})\n"
         f"  beyond   {A}\n"
         "             new: curl ran 2 times\n"
         "             grew: git ran 2 times, at most once in the baseline\n"
@@ -82,6 +82,13 @@ def test_incomplete(folder: Path, capsys: Capture) -> None:
     assert f"  missing  {A}: 1 lost\n" in out
     forms.write(document(unit, id="beef"), folder / "lost.json")
     assert gate("lost.json", "good.json") == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_how_many_runs_there_must_be(capsys: Capture) -> None:
+    assert gate("good.json", "--runs", "1") == 0
+    assert gate("good.json", "--runs", "2") == 2
+    assert "  missing  of 2 runs, 1 are there\n" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("folder")
@@ -126,6 +133,10 @@ def test_text_has_no_control_characters(folder: Path, capsys: Capture) -> None:
 
 
 def test_into_a_file(folder: Path, capsys: Capture) -> None:
+    assert gate("bad.json", "-o", "out/gate.md") == 1
+    assert (folder / "out" / "gate.md").read_text().startswith("## Exec budget: exceeded\n")
+    assert gate("bad.json", "-o", "gate.pdf") == 2
+    assert "execprobe: gate.pdf: ends in none of .txt, .json, .md; name the form, --format\n" in capsys.readouterr().err
     assert gate("bad.json", "-o", "out/gate.txt") == 1
     assert capsys.readouterr().out == "exceeded  4 execs in 1 test of 1 run\n"
     assert "  beyond   the run as a whole\n" in (folder / "out" / "gate.txt").read_text()

@@ -10,7 +10,7 @@ from fakes import record
 from pytest_execprobe.baseline.limits import Baseline
 from pytest_execprobe.baseline.reading import parse_baseline
 from pytest_execprobe.gate import TOTAL, Status, judge, new_since, unseen
-from pytest_execprobe.report.document import Document, Run, Unit, merged
+from pytest_execprobe.report.document import Document, Run, RunsDiffer, Unit, merged
 
 A, B = "tests/a/test_a.py::test_a", "tests/b/test_b.py::test_b"
 
@@ -128,8 +128,39 @@ def test_what_is_certain_counts_in_an_incomplete_report() -> None:
     assert judge(report(test_of(A, "curl", lost=1)), ROWS).status is Status.EXCEEDED
 
 
-def test_a_shard_without_tests_is_complete() -> None:
-    assert judge(report(exit_status=5), ROWS).status is Status.WITHIN
+def test_a_run_without_tests_proves_nothing() -> None:
+    assert judge(report(exit_status=5), ROWS).incomplete == ("a run had no test",)
+
+
+def test_a_budget_that_does_not_speak_of_what_is_there() -> None:
+    command = Document(
+        (Run(id="c", kind="command", exit_status=0),), (Unit("command", "make", records=(record("cc"),)),)
+    )
+    assert judge(command, ROWS).incomplete == ("execs.toml has no [total], and nothing else speaks of a command",)
+    assert judge(command, budget("[total]\nat_most = 1\n")).status is Status.WITHIN
+    (why,) = judge(report(test_of(A)), budget("")).incomplete
+    assert why.startswith("execs.toml limits nothing")
+    misspelt = budget("[packages.tset]\nat_most = 1\n")
+    assert judge(report(test_of(A)), misspelt).incomplete == ('packages."tset" speaks of no test that is there',)
+
+
+def test_two_runs_with_one_id() -> None:
+    one, other = report(test_of(A, "git")), report(test_of(A, "curl"))
+    other = Document(one.runs, other.units)
+    assert merged([one, one]) == one
+    with pytest.raises(RunsDiffer, match="different runs with the id"):
+        merged([one, other])
+
+
+def test_what_is_forbidden_in_all_is_so_whatever_else_may_run() -> None:
+    sh = record("sh")
+    ran = report(Unit("test", A, records=(sh, record("id", parent=sh))))
+    for more in ('patterns = ["subtree:sh"]', 'everywhere = ["id", "sh"]', '[aliases]\n"i*" = "foo"'):
+        assert told(ran, budget(f"{more}\n[total.programs]\nid = 0\n")) == [(TOTAL, "id", False)]
+    script = record("release.sh", path="/opt/release.sh", executable="/usr/bin/dash", interpreter="/bin/sh")
+    assert told(report(Unit("test", A, records=(script,))), budget('[total.programs]\n"/usr/bin/dash" = 0\n')) == [
+        (TOTAL, "/usr/bin/dash", False)
+    ]
 
 
 # ---- new, and unseen ----

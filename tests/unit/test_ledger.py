@@ -18,6 +18,7 @@ def full() -> Ledger:
         late={"test_a": Counter(worker=3)},
         ignored=Counter({"coverage": 4}),
         usage={"tests": {"test_a": {"git": 2}}},
+        by_chance={"tests": {"test_a": {"git": 1}}},
         gathered=["{}"],
         collected={"ids": ["test_a"]},
         lost=2,

@@ -132,7 +132,8 @@ span = st.tuples(whole, whole).map(lambda times: (min(times), max(times)))
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
     """Records refer to any that were made before them, whichever unit these are in, or to ones in no unit."""
-    runs = draw(st.lists(st.builds(_run, texts, texts, st.lists(texts, max_size=2)), max_size=2))
+    run_of = st.builds(_run, texts, texts, st.lists(texts, max_size=2))
+    runs = draw(st.lists(run_of, max_size=2, unique_by=lambda run: run.id))
     units = []
     for index in range(len(runs)):
         made: list[ExecRecord] = []
