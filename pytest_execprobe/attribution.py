@@ -13,13 +13,18 @@ window holds. All times are nanoseconds of CLOCK_MONOTONIC.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .decode import program_name
 from .events import Batch, Blind, Branch, Ended, Exec, Image
 from .record import ExecRecord, Phase
+
+_DOUBTFUL = (
+    "records were lost that may have told whether what an earlier test started was still running at its end: raise"
+    " --execprobe-buffer-pages"
+)
 
 
 @dataclass(eq=False)
@@ -183,6 +188,9 @@ class Timeline:
     _ended: dict[Branch, int] = field(default_factory=dict)
     _exits: dict[Image, Ended] = field(default_factory=dict)  # of execs that have no place yet
     _late: Gap | None = None  # execs that the last synchronisation did not see the end of
+    _unplaced: list[Gap] = field(default_factory=list)  # those of the gaps in which ends of processes were lost, too
+    #: When execs were entered that are shared or strays: what would tell of the end of their branch's top may be lost.
+    _doubtful: list[int] = field(default_factory=list)
     _news: list[Entry] = field(default_factory=list)  # not yet taken
     _settled: list[Exec] = field(default_factory=list)  # all that was before them is here, but not their span
     _awaited: int | None = None  # when that begins
@@ -227,7 +235,8 @@ class Timeline:
                 self.gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
         if batch.unplaced:
             why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
-            self.gaps.append(Gap(batch.unplaced_from, batch.unplaced_to, why))
+            self._unplaced.append(Gap(batch.unplaced_from, batch.unplaced_to, why))
+            self.gaps.append(self._unplaced[-1])
         promised = self.complete_to if self._late is None else 0
         if batch.complete_to:
             why = f"{batch.under_way} execs were still under way after the wait for them: raise --execprobe-timeout"
@@ -310,9 +319,15 @@ class Timeline:
                 span = span.outer
             return span.owner if span else beginner, None, span
         ended = self._ended.get(event.branch)
+        if ended is None and event.pid != event.branch.top and self._may_have_lost(event.branch.born, beginner.ended):
+            insort(self._doubtful, event.entered)
         if ended is None or ended > beginner.ended:
             return running, None, span
         return None, beginner, span
+
+    def _may_have_lost(self, start: int, end: int) -> bool:
+        """Whether what a process did then, up to and with the last moment, may have been told of by a lost record."""
+        return any(gap.overlaps(start, end + 1) for gap in self._unplaced)
 
     def _record(self, event: Exec, span: Span | None, owner: Owner | None, begun_in: Span | None) -> ExecRecord:
         parent, parent_lost = self._image(event.parent)
@@ -429,7 +444,10 @@ class Timeline:
     def unknown(self, start: int, end: int) -> tuple[str, ...]:
         """Why events of a stretch of time may be missing, and it is not known whose."""
         gaps = [*self.gaps, *([self._late] if self._late else [])]
-        return tuple(dict.fromkeys(gap.why for gap in gaps if gap.overlaps(start, end)))
+        why = [gap.why for gap in gaps if gap.overlaps(start, end)]
+        if bisect_left(self._doubtful, start) < bisect_left(self._doubtful, end):
+            why.append(_DOUBTFUL)
+        return tuple(dict.fromkeys(why))
 
     def forget(self) -> None:
         """Starts anew in a forked child: what the parent's tree ran is not the child's."""
@@ -439,6 +457,8 @@ class Timeline:
         self._ended.clear()
         self._exits.clear()
         self.gaps.clear()
+        self._unplaced.clear()
+        self._doubtful.clear()
         self._held.clear()
         self._settled.clear()
         self._news.clear()

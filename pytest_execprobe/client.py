@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import secrets
 import select
@@ -38,6 +39,8 @@ _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten und
 _CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
 _WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, unless it is just starting
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_PYTHON = re.compile(r"(platform-)?python[0-9.]*")
+_CALLED = re.compile(f"{_ADDRESS}[0-9a-f]+")
 _TRIES = 20  # to find a run's helper, or to start it, while those of others come and go
 
 
@@ -64,13 +67,20 @@ def new_shared_name() -> str:
 
 
 def is_helper(argv: tuple[str, ...] | None) -> bool:
-    """Whether a command line is that of a probe helper, with or without sudo before it: no user's log shows one."""
-    return argv is not None and any(
-        argv[index : index + 2] == ("-I", "-B")
-        and argv[index + 2].endswith("/pytest_execprobe/helper")
-        and argv[index + 3] == "--connect"
-        and argv[index + 4].startswith(_ADDRESS)
-        for index in range(len(argv) - 4)
+    """Whether a command line is that of a probe helper, with or without sudo before it: no user's log shows one.
+
+    All of it must be so, and not some words in it: what a shell is given as further arguments hides nothing.
+    """
+    if argv is not None and argv[1:3] == ("-n", "--") and os.path.basename(argv[0]) == "sudo":
+        argv = argv[3:]
+    return (
+        argv is not None
+        and len(argv) >= 6
+        and _PYTHON.fullmatch(os.path.basename(argv[0])) is not None
+        and argv[1:3] == ("-I", "-B")
+        and argv[3].endswith("/pytest_execprobe/helper")
+        and argv[4] == "--connect"
+        and _CALLED.fullmatch(argv[5]) is not None
     )
 
 

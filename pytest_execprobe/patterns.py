@@ -204,7 +204,8 @@ def _path(glob: str) -> Pattern:
             return match(path)
         if record.cwd is not None and ".." not in path.split("/"):  # a link may lead .. elsewhere
             return match(posixpath.normpath(posixpath.join(record.cwd, path)))
-        return None if set(last) & set("*?[") or last == path.rpartition("/")[2] else False
+        names = {last, posixpath.basename(literal or "")}
+        return None if set(last) & set("*?[") or path.rpartition("/")[2] in names else False
 
     def test(record: ExecRecord, side: Side) -> Match:
         if record.interpreter is not None:
@@ -219,8 +220,9 @@ def _path(glob: str) -> Pattern:
     return Pattern(glob, test)
 
 
-# A match of these can depend on text beyond its own end.
-_LOOKS_AHEAD = re.compile(r"\\[bBzZ]|\$|\(\?[=!]")
+# A match of these can depend on text beyond its own end. The last two, atomic groups and possessive repetitions, take
+# nothing back, so that they could take so much of a longer text that the rest does not fit.
+_LOOKS_AHEAD = re.compile(r"\\[bBzZ]|\$|\(\?[=!>]|[*+?}]\+")
 
 
 def _regex(regex: re.Pattern[str], text: str) -> Pattern:
@@ -269,13 +271,18 @@ def _argv(words: list[object], text: str) -> Pattern:
                 continue
             # Of the last argument, where argv was cut, only the beginning may be known.
             cut = record.argv_truncated and index == len(given) - 1
-            return None if cut and str(word).startswith(given[index]) else False
+            return None if cut and str(word).startswith(_without_half(given[index])) else False
         return True
 
     def test(record: ExecRecord, side: Side) -> Match:
         return _both(program.match(record, side) if program else True, arguments_match(record))
 
     return Pattern(text, test)
+
+
+def _without_half(word: str) -> str:
+    """A word that was cut anywhere, without the bytes at its end that are half a character."""
+    return word.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
 
 
 def _subtree(pattern: Pattern) -> Pattern:

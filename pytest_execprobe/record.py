@@ -85,8 +85,8 @@ class ExecRecord:
     @property
     def arguments(self) -> tuple[str, ...] | None:
         """What the program was given: argv without argv[0], and of a script without the interpreter's part."""
-        if self.argv is None:
-            return None
+        if self.argv is None or (self.interpreter is not None and self.path is None):
+            return None  # where the interpreter's part ends is told by the script's path
         if self.interpreter is not None and self.path in self.argv[1:]:
             return self.argv[self.argv.index(self.path, 1) + 1 :]
         return self.argv[1:]
@@ -96,7 +96,7 @@ class ExecRecord:
         """Path and arguments, shell-quoted; what is not known is an ellipsis."""
         words = ["?" if self.path is None else shlex.quote(self.path)]
         words += [shlex.quote(arg) for arg in self.arguments or ()]
-        if self.argv is None or self.argv_truncated:
+        if self.arguments is None or self.argv_truncated:
             words.append("…")
         return " ".join(words)
 

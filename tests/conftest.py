@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+try:
+    from hypothesis import settings
+except ImportError:
+    pass  # tests/compat runs without it
+else:
+    # Time is measured in a benchmark; and what CI says of a commit is the same each time.
+    settings.register_profile("ci", deadline=None, derandomize=True)
+    settings.register_profile("here", deadline=None)
+    settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -147,7 +147,7 @@ class Baseline:
                 name = NAMELESS if record.program is None else row_key(printable(self.alias(record.program)))
                 candidates.append((name, None))
             key, pattern = candidates[0]
-            top = _is_top(record, pattern)
+            top = _is_top(record, pattern, Side.ALLOW)
             if certain and top is True:
                 usage.counts[key] += 1
                 usage.marked.setdefault(key, []).append(record)
@@ -204,7 +204,7 @@ class Baseline:
         if record.program is not None and key in (record.program, row_key(printable(self.alias(record.program)))):
             return True
         pattern = compile_pattern(key)
-        match, top = pattern.match(record), _is_top(record, pattern)
+        match, top = pattern.match(record), _is_top(record, pattern, Side.EITHER)
         return False if match is False or top is False else None if match is None or top is None else True
 
 
@@ -237,12 +237,12 @@ def is_pattern(key: str) -> bool:
     return key != NAMELESS and compile_pattern(key).name != key
 
 
-def _is_top(record: ExecRecord, pattern: Pattern | None) -> Match:
+def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:
     """Whether an exec counts for a pattern's row: of a subtree only its top does, for what a tool runs is its own."""
     if pattern is None or not pattern.text.startswith("subtree:"):
         return True
     above = [ancestor for ancestor in (record.parent, record._previous) if ancestor is not None]
-    matches = [pattern.match(ancestor) for ancestor in above]
+    matches = [pattern.match(ancestor, side) for ancestor in above]
     if any(match is True for match in matches):
         return False
     return None if record._lineage_lost or any(match is None for match in matches) else True

@@ -119,9 +119,12 @@ def _named(argv: Sequence[str]) -> Iterable[str]:
 
 
 def _flowing(docstring: str | None) -> str:
-    """Its paragraphs, each of them a line, to be wrapped at the terminal's width; without the marks of literal text."""
+    """Its paragraphs, each of them a line, to be wrapped at the terminal's width; without the marks of literal text.
+    One with indented lines, such as a table, stays as it is."""
     paragraphs = (docstring or "").replace("``", "").strip().split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return "\n\n".join(
+        paragraph if "\n " in f"\n{paragraph}" else " ".join(paragraph.split()) for paragraph in paragraphs
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -555,6 +555,46 @@ def test_unplaced_loss_poisons_the_windows_that_it_can_belong_to(
     assert (story.evidence(start, end, "test_a").missing == 0) is complete
 
 
+def left_running_or_not(story: Story, *more: Event) -> None:
+    """A branch of test_a execs during test_b and test_c, and records were lost in test_a."""
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(complete_to=205, unplaced=1, unplaced_from=90, unplaced_to=205)
+    story.test("test_b", 210, 220, 290, 300)
+    story.test("test_c", 310, 320, 390, 400)
+    of = branch(150)
+    story.happens(ran("curl", 250, of), *more, ran("top", 350, of, top=True), complete_to=400)
+
+
+def test_lost_end_of_a_top_leaves_open_whether_a_branch_is_shared(story: Story) -> None:
+    """Whether curl is test_b's or a stray hangs on it. The top itself, in test_c, still runs when it execs."""
+    left_running_or_not(story)
+    assert story.evidence(200, 210, None).missing is None  # the gap itself
+    assert story.evidence(210, 300, "test_b").missing is None
+    assert "still running at its end" in story.evidence(210, 300, "test_b").unknown[0]
+    assert story.evidence(310, 400, "test_c").missing == 0
+    assert story.seen(310, 400, "test_c") == ["top"]
+
+
+def test_end_of_a_top_that_was_told_leaves_nothing_open(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    kept, left = branch(150), branch(160)
+    story.happens(Ended(170, left.top, left), complete_to=205, unplaced=1, unplaced_from=90, unplaced_to=205)
+    story.test("test_b", 210, 220, 290, 300)
+    story.happens(Ended(240, kept.top, kept), ran("server", 250, kept), ran("curl", 260, left), complete_to=300)
+    assert story.evidence(210, 300, "test_b").missing == 0
+    assert story.seen(210, 300, "test_b") == ["server"]
+    assert story.strays(210, 300, "test_b") == ["curl"]
+
+
+def test_branch_that_was_begun_after_the_loss_is_not_affected(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(complete_to=120, unplaced=1, unplaced_from=90, unplaced_to=120)
+    story.test("test_b", 210, 220, 290, 300)
+    story.happens(ran("worker", 250, branch(150)), complete_to=300)
+    assert story.evidence(210, 300, "test_b").missing == 0
+    assert story.seen(210, 300, "test_b") == ["worker"]
+
+
 def test_unplaced_loss_told_by_a_wait_poisons_all_since(story: Story) -> None:
     # A wait's batch proves nothing complete, and the loss is later than what an earlier one proved.
     story.test("test_a", 0, 0, 1000, 1000)

@@ -139,6 +139,14 @@ def test_patterns_of_the_file_replace_names() -> None:
     assert beyond(text, evidence(record("sh"))) == [("sh", 1, None, False)]
 
 
+def test_below_what_only_goes_by_the_name_of_a_subtree_an_exec_counts_for_itself() -> None:
+    """As everywhere where something is allowed: a path that leads to another executable is no git."""
+    text = f'[tests."{TEST}"]\nimpostor = 1\n"subtree:/usr/bin/git" = 0\n'
+    impostor = record("impostor", path="/usr/bin/git", executable="/opt/impostor")
+    git = record("git", path="/usr/bin/git", executable="/usr/bin/git", parent=impostor)
+    assert beyond(text, evidence(impostor, git)) == [("subtree:/usr/bin/git", 1, 0, False)]
+
+
 def test_a_subtree_below_something_lost_is_undecided() -> None:
     text = f'[tests."{TEST}"]\n"subtree:git" = 1\n'
     assert beyond(text, evidence(record("sh", lineage_lost=True))) == [("sh", 1, None, None)]
