@@ -201,6 +201,8 @@ class Baseline:
 
     def _counts_for(self, key: str, record: ExecRecord) -> Match:
         """Whether an exec counts for a limit of a sum."""
+        if key == NAMELESS:
+            return record.program is None
         if record.program is not None and key in (record.program, row_key(printable(self.alias(record.program)))):
             return True
         pattern = compile_pattern(key)

@@ -69,7 +69,11 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--max-names", type=_number(int, 1, _NAMES_MAX), default=10240)
     parser.add_argument("--interval", type=_number(float, 0.1, 3600))
     parser.add_argument("--duration", type=_number(float, 0.1, 1e8))
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    for name, value in vars(options).items():
+        if isinstance(value, list):  # what some Pythons make of "--by=--", and show to no check
+            parser.error("--%s: it needs a value, and -- is none" % name.replace("_", "-"))
+    return options
 
 
 def _target(text: str) -> Target:

@@ -288,3 +288,10 @@ def test_names_against_a_model(limits: dict[str, int], ran: list[str], lost: int
     over = {name: n for name, n in Counter(ran).items() if n > limits.get(name, 0)}
     assert {key: n for key, n, _, holds in found if holds is False} == over
     assert any(holds is None for *_, holds in found) == (lost > 0 and not over)
+
+
+def test_limit_of_a_sum_for_unread_names_speaks_of_no_program_with_a_name_of_one_letter() -> None:
+    read = baseline('[total.programs]\n"?" = 0\n')
+    assert read.beyond_sums(read.sums[0], evidence(record("[", "x"), record("w"))) == []
+    unread = record(None, executable=None, argv=None)
+    assert [told(excess) for excess in read.beyond_sums(read.sums[0], evidence(unread))] == [("?", 1, 0, False)]

@@ -98,6 +98,10 @@ def test_what_can_be_no_target_is_refused_by_both_sides(text: str) -> None:
         ["--prob", "exec"],
         ["--help"],
         ["more"],
+        ["--by=--"],
+        ["--max-names=--"],
+        ["--interval=--"],
+        ["--probe=--"],
     ],
 )
 def test_the_helper_refuses_what_it_does_not_know(arguments: list[str]) -> None:
