@@ -20,10 +20,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """A successful exec, or with ``error`` a failed one. ``lost``: that it took place is all that is known.
-
-    Numbers of processes are the kernel's, save ``ppid`` and ``seen_pid``: those are what the root sees.
-    """
+    """A successful exec, or with ``error`` a failed one. ``lost``: that it took place is all that is known."""
 
     at: int
     entered: int
@@ -31,7 +28,6 @@ class Exec:
     branch: Branch
     parent: Image | None = None
     previous: Image | None = None
-    seen_pid: int | None = None  # None: the same as ``pid``
     ppid: int | None = None
     uid: int = 0
     gid: int = 0

@@ -24,7 +24,6 @@ _BUILDS = {
     "execat": ["execat.c"],
     "daemonise": ["daemonise.c"],
     "storm": ["storm.c"],
-    "crowd": ["crowd.c", "-static"],
     "leaderless": ["leaderless.c", "-pthread"],
     "probed": ["probed.c", "-pthread"],
 }
@@ -75,10 +74,6 @@ class Programs:
     @property
     def storm(self) -> Path:
         return self.folder / "storm"
-
-    @property
-    def crowd(self) -> Path:
-        return self.folder / "crowd"
 
     @property
     def leaderless(self) -> Path:
