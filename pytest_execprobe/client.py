@@ -93,7 +93,10 @@ def start_helper(settings: HelperSettings) -> HelperSource:
 def _is_childless() -> bool:
     """Whether no child of this process has ever ended, nor will while nobody looks: so it has left no orphans."""
     forgotten = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN  # then the kernel does not count them
-    alone = len(os.listdir("/proc/self/task")) == 1
+    try:
+        alone = len(os.listdir("/proc/self/task")) == 1
+    except OSError:  # a test may have used up the descriptors, or taken /proc away
+        return False
     return alone and not forgotten and resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt == 0
 
 
@@ -128,6 +131,16 @@ def _reach(settings: HelperSettings, enter: _Enter) -> HelperSource:
     """A helper as the settings ask for, once ``enter`` was through with it."""
     if sys.platform != "linux":
         raise ProbeUnavailable(f"execprobe: needs Linux, and this is {sys.platform}: BPF is a part of the Linux kernel")
+    try:
+        return _find(settings, enter)
+    except OSError as error:  # not the helper's, but this process's own
+        raise ProbeUnavailable(
+            f"execprobe: this process lacks what it takes to have a helper: {error}. It needs /proc, may have to start"
+            " a program, and opens five files: has a test, or a limit (ulimit -n), taken one of these away?"
+        ) from error
+
+
+def _find(settings: HelperSettings, enter: _Enter) -> HelperSource:
     if settings.address is not None:
         return _use_running(settings.address, enter)
     if settings.shared is None:
@@ -284,10 +297,12 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
     deadline = clock.monotonic() + _START_TIMEOUT
     launcher = os.pidfd_open(process.pid)
     try:
-        watched: list[Any] = [listener, launcher]
+        watched = select.poll()  # select() takes no descriptor beyond 1023
+        watched.register(listener, select.POLLIN)
+        watched.register(launcher, select.POLLIN)
         while (remaining := deadline - clock.monotonic()) > 0:
-            ready = select.select(watched, [], [], remaining)[0]
-            if listener in ready:
+            ready = [fd for fd, _ in watched.poll(remaining * 1000)]
+            if listener.fileno() in ready:
                 sock, _ = listener.accept()
                 _, uid, _ = wire.credentials(sock)
                 if _is_trusted(uid):
@@ -297,7 +312,7 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
             elif launcher in ready:
                 if process.wait() != 0:
                     return None
-                watched.remove(launcher)
+                watched.unregister(launcher)
                 # The helper has left it and is about to call; a program that is no Python has not, and nobody will.
                 deadline = min(deadline, clock.monotonic() + _CALL_TIMEOUT)
         process.kill()
@@ -425,20 +440,27 @@ class HelperSource:
 
     def _pull(self, type: int, timeout: float) -> Batch:
         with self._lock:
-            deadline = clock.monotonic() + timeout + _ANSWER_GRACE
+            asked = clock.monotonic_ns()
+            deadline = asked / 1e9 + timeout + _ANSWER_GRACE
             done = self._ask(type, {"timeout": timeout}, deadline)
             try:
                 complete_to = int(wire.number(done, "at", 0, 1 << 63))
                 under_way = int(wire.number(done, "under_way", 0, 1 << 32))
             except wire.WireError as error:
                 raise SourceLost(str(error)) from error
+            answered = clock.monotonic_ns()
+            if type == wire.SYNC and not asked <= complete_to <= answered:
+                raise SourceLost(
+                    "its CLOCK_MONOTONIC is not this process's, as where it was started in a time namespace: what it"
+                    " calls complete need not be"
+                )
             batch = Batch(
                 tuple(self._events),
                 complete_to,
                 under_way,
                 self._unplaced,
                 self._unplaced_from,
-                clock.monotonic_ns(),
+                answered,
             )
             self._events, self._unplaced, self._unplaced_from = [], 0, 0
             return batch

@@ -16,7 +16,7 @@ import pytest
 from programs import Programs
 from recording import Recording, listener_of_another_user, recording, watched_to_its_end, workers
 
-from pytest_execprobe import IncompleteLogError
+from pytest_execprobe import ExecLog, IncompleteLogError
 from pytest_execprobe.client import (
     HelperSettings,
     HelperSource,
@@ -28,6 +28,8 @@ from pytest_execprobe.client import (
 )
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import wire
+from pytest_execprobe.recorder import Recorder
+from pytest_execprobe.render import Style
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
 
@@ -531,3 +533,23 @@ def test_a_forked_child_does_not_take_another_users_listener_for_the_helper(made
         pytest.raises(SourceLost, match="who listens there is user 65534"),
     ):
         made.source.in_child(fresh=True, timeout=10)
+
+
+@pytest.mark.parametrize("shift", [100, -100])
+def test_a_helper_with_another_clock_vouches_for_nothing(tmp_path: Path, programs: Programs, shift: int) -> None:
+    """Its "all up to now" would be about another time than the windows."""
+    shifted = tmp_path / "python3"
+    shifted.write_text(f'#!/bin/sh\nexec unshare --time --monotonic {shift} /usr/bin/python3 "$@"\n')
+    shifted.chmod(0o755)
+    recorder = Recorder(lambda: start_helper(HelperSettings(python=str(shifted))), style=Style(), timeout=10)
+    recorder.ensure()
+    try:
+        recorder.begin_test("test")
+        recorder.begin_phase("call")
+        window = recorder.open_window("the block")
+        subprocess.run([programs.minimal], check=False)
+        recorder.close_window(window)
+        with pytest.raises(IncompleteLogError, match="its CLOCK_MONOTONIC is not this process's"):
+            ExecLog(window).assert_nothing_ran()
+    finally:
+        recorder.close()
