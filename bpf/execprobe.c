@@ -13,6 +13,7 @@
  *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded
  *   *_leave      kretprobe or system-call tracepoint  an exec has failed
  *   on_exit      raw tracepoint sched_process_exit    a process, or a thread of it, has ended
+ *   on_wait      raw tracepoint sched_process_wait    the helper asks who a process is (in a PID namespace alone)
  *
  * Scratch memory is per CPU: the kernel runs these programs with preemption off, and none of these
  * tracepoints can fire inside another on the same CPU.
@@ -22,6 +23,7 @@
 #define CLONE_THREAD 0x00010000 /* uapi/linux/sched.h */
 #define AT_FDCWD -100           /* uapi/linux/fcntl.h */
 #define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
+#define NOT_KNOWN 0xffffffff    /* of a number of a process */
 
 /* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
 #define SLOTS 6
@@ -81,6 +83,9 @@ struct head {
     u32 cwd_len;
     char comm[16];
     struct slot slots[SLOTS];
+    /* pid and ppid in the PID namespace of each slot's root, as users see them; 0 where the parent is outside of it. */
+    u32 pids[SLOTS];
+    u32 ppids[SLOTS];
     /* What follows the head: the path, the interpreter, the components of the executable's path (the last first), those
      * of the working directory's, argv. Each length counts the NULs of its strings; the executable has what the others
      * leave. */
@@ -115,7 +120,7 @@ struct counters {
     u64 unread; /* bytes submitted since the reader was last woken for them */
 };
 
-enum want { WANT_BELL, WANT_CLAIMS };
+enum want { WANT_BELL, WANT_CLAIMS, WANT_NUMBER, WANTS };
 
 struct claim {
     char comm[16];
@@ -125,6 +130,13 @@ struct root {
     u64 armed_at;
     u32 tgid;
     u32 refused; /* all SLOTS of the process were taken */
+    u64 level;   /* how many PID namespaces its own is below the machine's first */
+};
+
+/* What a process is to the kernel that the helper knows by its number in a PID namespace. */
+struct answer {
+    u32 given;
+    u32 pid; /* 0: there is none */
 };
 
 BPF_PERF_OUTPUT(events);
@@ -132,11 +144,12 @@ BPF_PERF_OUTPUT(bell);
 BPF_PERCPU_ARRAY(scratch, struct record, 1);
 BPF_PERCPU_ARRAY(child_scratch, struct proc, 1);
 BPF_PERCPU_ARRAY(counts, struct counters, 1);
-BPF_ARRAY(wanted, u64, 2); /* by enum want: what the helper waits for, 0 if it does not */
+BPF_ARRAY(wanted, u64, WANTS); /* by enum want: what the helper waits for, 0 if it does not */
 BPF_HASH(procs, u32, struct proc, PROCS_MAX);
 BPF_HASH(entering, u64, struct entry, ENTERING_MAX);
 BPF_HASH(claims, struct claim, u64, 256);
 BPF_HASH(roots, u64, struct root, 1024);
+BPF_ARRAY(answers, struct answer, 1);
 BPF_QUEUE(dropped, struct head, DROPPED_MAX);
 
 static __always_inline u64 read64(u64 at)
@@ -151,6 +164,21 @@ static __always_inline u32 read32(u64 at)
     u32 value = 0;
     bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
     return value;
+}
+
+/* A process has a number in its own PID namespace and in each of those above; 0 in one that it is outside of. */
+static __always_inline u32 number(u64 pid, u64 level)
+{
+    if (pid == 0)
+        return NOT_KNOWN; /* it is ending just now */
+    if (read32(pid + OFF_PID_LEVEL) < level)
+        return 0;
+    return read32(pid + OFF_PID_NUMBERS + level * SIZE_UPID + OFF_UPID_NR);
+}
+
+static __always_inline u64 pid_of(u64 task)
+{
+    return read64(read64(task + OFF_TASK_GROUP_LEADER) + OFF_TASK_THREAD_PID);
 }
 
 static __always_inline struct counters *counters(void)
@@ -240,6 +268,7 @@ int on_rename(struct bpf_raw_tracepoint_args *ctx)
     claims.delete(&claim);
     root.armed_at = bpf_ktime_get_ns();
     root.tgid = read32(ctx->args[0] + OFF_TASK_TGID);
+    root.level = read32(pid_of(ctx->args[0]) + OFF_PID_LEVEL);
 
     proc = procs.lookup(&root.tgid);
     if (!proc) {
@@ -306,6 +335,25 @@ int on_newtask(struct bpf_raw_tracepoint_args *ctx)
         procs.delete(&child_tgid);
     else if (procs.update(&child_tgid, fresh) != 0)
         deliver_loss(KIND_UNFOLLOWED, parent, child_tgid);
+    return 0;
+}
+
+/* The helper knows processes by their numbers in its own PID namespace, and the kernel's are nowhere to be read there.
+ * So it waits for a process that is no child of its. Nothing comes of it, but the kernel has looked the process up. */
+int on_wait(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct bpf_pidns_info self = {};
+    struct answer answer = {.given = 1};
+    int zero = 0;
+    u64 pid = ctx->args[0];
+
+    if (!is_wanted(WANT_NUMBER)) /* every wait() of the machine comes here */
+        return 0;
+    if (bpf_get_ns_current_pid_tgid(HELPER_NS_DEV, HELPER_NS_INO, &self, sizeof(self)) != 0 || self.tgid != HELPER_PID)
+        return 0;
+    if (pid)
+        answer.pid = number(pid, 0);
+    answers.update(&zero, &answer);
     return 0;
 }
 
@@ -403,18 +451,27 @@ int on_prepare(struct bpf_raw_tracepoint_args *ctx)
 static __always_inline void fill_head(struct record *record, u32 kind, struct proc *proc, u32 tgid, u64 task)
 {
     u64 ids = bpf_get_current_uid_gid();
+    u64 parent = read64(task + OFF_TASK_REAL_PARENT);
     struct head *head = &record->head;
     __builtin_memset(head, 0, sizeof(*head));
     head->kind = kind;
     head->at = bpf_ktime_get_ns();
     head->pid = tgid;
-    head->ppid = read32(read64(task + OFF_TASK_REAL_PARENT) + OFF_TASK_TGID);
+    head->ppid = read32(parent + OFF_TASK_TGID);
     head->uid = ids;
     head->gid = ids >> 32;
     head->parent_at = proc->parent_at;
     head->parent_pid = proc->parent_pid;
     head->previous_at = proc->own_exec ? proc->image_at : 0;
     __builtin_memcpy(head->slots, proc->slots, sizeof(proc->slots));
+    for (int i = 0; i < SLOTS; i++) {
+        u64 id = proc->slots[i].root;
+        struct root *root = id ? roots.lookup(&id) : 0;
+        if (!root)
+            continue;
+        head->pids[i] = root->level ? number(pid_of(task), root->level) : tgid;
+        head->ppids[i] = root->level ? number(pid_of(parent), root->level) : head->ppid;
+    }
     bpf_get_current_comm(head->comm, sizeof(head->comm));
 }
 

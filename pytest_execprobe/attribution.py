@@ -343,7 +343,7 @@ class Timeline:
             executable=event.executable,
             argv=event.argv,
             argv_truncated=event.argv_truncated,
-            pid=event.pid,
+            pid=event.pid if event.seen_pid is None else event.seen_pid,
             ppid=event.ppid,
             parent=parent,
             comm=event.comm,

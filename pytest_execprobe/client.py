@@ -39,6 +39,7 @@ _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten und
 _CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
 _WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, unless it is just starting
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_LAST_WORDS = 0.5  # seconds to read what a helper has said before it hung up; it is there already
 _PYTHON = re.compile(r"(platform-)?python[0-9.]*")
 _CALLED = re.compile(f"{_ADDRESS}[0-9a-f]+")
 _TRIES = 20  # to find a run's helper, or to start it, while those of others come and go
@@ -181,6 +182,11 @@ def _connect(place: str, enter: _Enter, timeout: float) -> HelperSource:
     """Raises _Nobody where another helper may be had, SourceLost where what listens is none."""
     try:
         sock = _connection(place, timeout)
+    except PermissionError as error:
+        raise _Nobody(
+            "its socket does not let this user in (Permission denied): who may use it is made a member of the socket's"
+            " group, and logs in anew"
+        ) from error
     except OSError as error:
         raise _Nobody(f"nobody could be reached there ({error.strerror or error})") from error
     source = HelperSource(sock, getpid(), place)
@@ -478,7 +484,7 @@ class HelperSource:
                 continue
             fields = _fields(frame)
             if frame.type == wire.FAILED:
-                raise SourceLost(f"it failed: {fields.get('reason')}")
+                raise SourceLost(_why_failed(fields))
             if frame.type == wire.SYNCED:
                 self._keep_loss(fields)
             if frame.request != self._request:
@@ -516,7 +522,18 @@ class HelperSource:
         except TimeoutError:
             raise SourceLost("it did not take a request in time") from None
         except OSError as error:
-            raise _Gone(f"it died ({error.strerror})") from error
+            raise _Gone(self._last_words() or f"it died ({error.strerror})") from error
+
+    def _last_words(self) -> str | None:
+        """Why it has hung up, if it has said so."""
+        deadline = clock.monotonic() + _LAST_WORDS
+        try:
+            while True:
+                frame = self._receive(deadline)
+                if frame.type == wire.FAILED:
+                    return _why_failed(_fields(frame))
+        except SourceLost:
+            return None
 
     def _receive(self, deadline: float) -> wire.Frame:
         while not self._frames:
@@ -546,6 +563,10 @@ def _fields(frame: wire.Frame) -> dict[str, Any]:
         return frame.json()
     except wire.WireError as error:
         raise SourceLost(f"it sent what can't be read: {error}") from error
+
+
+def _why_failed(fields: dict[str, Any]) -> str:
+    return f"it {'ended' if fields.get('code') == 'service-ended' else 'failed'}: {fields.get('reason')}"
 
 
 def _identity(fd: int) -> tuple[int, int] | None:

@@ -22,14 +22,16 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     if len(record) < wire.HEAD.size:
         raise wire.WireError("a record is shorter than its head")
     (
-        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, ppid, uid, gid, error, dirfd, cwd_len, comm,
+        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, _, uid, gid, error, dirfd, cwd_len, comm,
         *rest,
     ) = wire.HEAD.unpack_from(record)  # fmt: skip
-    slots, lengths = rest[:-4], rest[-4:]
-    branch = None
-    for slot in range(0, len(slots), 4):
-        if slots[slot] == root:
-            branch = Branch(born=slots[slot + 1], top=slots[slot + 2], thread=slots[slot + 3])
+    slots, numbers, lengths = rest[: 4 * wire.SLOTS], rest[4 * wire.SLOTS : -4], rest[-4:]
+    branch = seen_pid = seen_ppid = None
+    for slot in range(wire.SLOTS):
+        its_root, born, top, thread = slots[4 * slot : 4 * slot + 4]
+        if its_root == root:
+            branch = Branch(born=born, top=top, thread=thread)
+            seen_pid, seen_ppid = numbers[slot], numbers[wire.SLOTS + slot]
     if branch is None:
         return None
     if kind == wire.KIND_EXIT:
@@ -56,6 +58,10 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     )
     if lost:
         return known
+    if seen_pid == pid:
+        seen_pid = None
+    elif seen_pid in (0, wire.NOT_KNOWN):
+        raise wire.WireError("a record of a process that has no number where its root is")
     path_len, interp_len, argv_len, data_len = lengths
     data = record[wire.HEAD.size : wire.HEAD.size + data_len]
     if len(data) < data_len or path_len + interp_len + cwd_len + argv_len > data_len:
@@ -72,7 +78,8 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
         argv = _argv(data[data_len - argv_len :])
     return replace(
         known,
-        ppid=ppid,
+        seen_pid=seen_pid,
+        ppid=None if seen_ppid == wire.NOT_KNOWN else seen_ppid,
         uid=uid,
         gid=gid,
         comm=_text(comm),

@@ -20,7 +20,10 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """A successful exec, or with ``error`` a failed one. ``lost``: that it took place is all that is known."""
+    """A successful exec, or with ``error`` a failed one. ``lost``: that it took place is all that is known.
+
+    Numbers of processes are the kernel's, save ``ppid`` and ``seen_pid``: those are what the root sees.
+    """
 
     at: int
     entered: int
@@ -28,6 +31,7 @@ class Exec:
     branch: Branch
     parent: Image | None = None
     previous: Image | None = None
+    seen_pid: int | None = None  # None: the same as ``pid``
     ppid: int | None = None
     uid: int = 0
     gid: int = 0

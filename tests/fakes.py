@@ -290,19 +290,24 @@ def kernel_record(
     dirfd: int = -100,
     comm: bytes = b"git",
     slots: Iterable[tuple[int, int, int, int]] = ((1, 900, 77, 5),),
+    seen: Iterable[tuple[int, int]] | None = None,
     path: bytes = b"/usr/bin/git\0",
     interpreter: bytes = b"",
     components: bytes = b"git\0bin\0usr\0",
     cwd: bytes = b"",
     argv: bytes = b"git\0fetch\0",
 ) -> bytes:
-    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at); paths' components have the last first."""
+    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at); paths' components have the last first. ``seen``
+    is (pid, ppid) as the root of each slot sees them, None: as the kernel does."""
     filled = [*slots]
+    numbers = [(pid, ppid)] * len(filled) if seen is None else [*seen]
+    numbers += [(0, 0)] * (wire.SLOTS - len(numbers))
     filled += [(0, 0, 0, 0)] * (wire.SLOTS - len(filled))
     data = path + interpreter + components + cwd + argv
     head = wire.HEAD.pack(
         kind, flags, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, error, dirfd, len(cwd), comm,
-        *itertools.chain(*filled), len(path), len(interpreter), len(argv), len(data),
+        *itertools.chain(*filled), *(own for own, _ in numbers), *(parent for _, parent in numbers),
+        len(path), len(interpreter), len(argv), len(data),
     )  # fmt: skip
     return head + data
 
@@ -410,6 +415,9 @@ class FakeProbe:
 
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)
+
+    def kernel_pid(self, pid: int) -> int:
+        return pid
 
     def adopt(self, pid: int, root: int, top: int) -> bool:  # noqa: ARG002
         return True

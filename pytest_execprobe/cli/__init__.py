@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from .terminal import COLORS, CommandError, Terminal, prepare_streams
 
-_COMMANDS = ("doctor", "run", "top", "gate", "report", "merge")
+_COMMANDS = ("doctor", "run", "top", "gate", "report", "merge", "serve")
 
 #: The status of a command that could not do what it was asked for.
 UNUSABLE = 2

@@ -30,7 +30,7 @@ if __name__ == "__main__":
     _import_siblings()
     from importlib import import_module
 
-    if sys.argv[1:2] == ["top"]:
-        import_module("execprobe_helper.top").main(sys.argv[2:])
+    if sys.argv[1:2] in (["top"], ["serve"]):
+        import_module("execprobe_helper." + sys.argv[1]).main(sys.argv[2:])
     else:
         import_module("execprobe_helper.main").main(sys.argv[1:])

@@ -1,35 +1,102 @@
-"""What a process had started before it became a root: found in /proc, because nothing was followed then."""
+"""What a process had started before it became a root: found in /proc, because nothing was followed then.
+
+Three kinds of numbers are about. Those in /proc are of the PID namespace that it was mounted in: this process's own, or
+(after ``unshare --pid`` without ``--mount-proc``) one above it. Those that system calls take and give here are of this
+process's namespace. The kernel side knows only the kernel's own.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, List, NamedTuple, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 _ADOPTION_ROUNDS = 50
 
 
 def adopt_descendants(
-    adopt: Callable[[int, int, int], bool], root: int, pid: int, kernel_pid: int, childless: bool
+    adopt: Callable[[int, int, int], bool],
+    root: int,
+    pid: int,
+    kernel_pid: int,
+    childless: bool,
+    to_kernels: Callable[[int], Optional[int]] = lambda pid: pid,
 ) -> int:
     """Puts what a process had already started into its tree; how many there are, or may be, that could not be.
 
-    Looked for again until nothing new is found: a process that is being adopted may fork meanwhile. ``childless``: no
-    child of it has ended, so that unless one is there it has left no orphans.
+    The process is ``pid`` here and ``kernel_pid`` to the kernel; ``to_kernels`` makes the one of the other, 0 for a
+    process that has ended, and None where it can't. Looked for again until nothing new is found: a process that is
+    being adopted may fork meanwhile. ``childless``: no child of it has ended, so that unless one is there it has left
+    no orphans.
     """
-    adopted: Set[int] = {pid}
+    translated = _Translation(to_kernels)
+    adopted: Set[int] = set()
     failed: Set[int] = set()
     for _ in range(_ADOPTION_ROUNDS):
         table = _processes()
-        found = [item for item in _descendants(table, pid) if item[0] not in adopted]
+        client = translated.in_proc(table, pid)
+        if client is None or to_kernels(pid) != kernel_pid:
+            return 1 + len(failed)  # whatever it has started, it is not to be found here
+        adopted.add(client)
+        found = [item for item in _descendants(table, client) if item[0] not in adopted]
         if not found:
-            orphans = [] if childless and adopted == {pid} else _orphans(table, pid, adopted)
+            orphans = [] if childless and adopted == {client} else _orphans(table, client, adopted)
             return len(failed) + len(orphans)
         for child, top in found:
             adopted.add(child)
-            # In another pid namespace than the kernel's first, the numbers in /proc are not the kernel's.
-            if pid != kernel_pid or not adopt(child, root, top):
+            number = translated(child)
+            if number == 0:
+                continue  # it has ended
+            if not number or not adopt(number, root, translated(top) or 0):
                 failed.add(child)
     return max(1, len(failed))  # they fork faster than they can be found
+
+
+class _Translation:
+    """From the numbers in /proc to the kernel's own."""
+
+    def __init__(self, to_kernels: Callable[[int], Optional[int]]) -> None:
+        self._to_kernels = to_kernels
+        self._known: Dict[int, Optional[int]] = {}
+        #: How far above this process's PID namespace that of /proc is; None where it is another one altogether.
+        own = _numbers("self")
+        self._above = len(own) - 1 if own else None
+
+    def in_proc(self, table: "Dict[int, _Process]", pid: int) -> Optional[int]:
+        """What a process that has this number here is in /proc; None if that can't be told."""
+        if self._above is None:
+            return None
+        if self._above == 0:
+            return pid if pid in table else None
+        # Namespaces beside this one have numbers of their own. Where only one process has this number, it is that.
+        found = [other for other in table if _numbers(str(other))[self._above :][:1] == (pid,)]
+        return found[0] if len(found) == 1 else None
+
+    def __call__(self, number: int) -> Optional[int]:
+        """The kernel's number of a process, which stays the same; 0 if it has ended, None if that can't be told."""
+        if number not in self._known:
+            self._known[number] = self._look_up(number)
+        return self._known[number]
+
+    def _look_up(self, number: int) -> Optional[int]:
+        if self._above == 0:
+            return self._to_kernels(number)
+        numbers = _numbers(str(number))
+        if not numbers:
+            return 0
+        if self._above is None or len(numbers) <= self._above:
+            return None
+        return self._to_kernels(numbers[self._above])
+
+
+def _numbers(name: str) -> Tuple[int, ...]:
+    """What a process is called in the PID namespace of /proc, and in each below that down to its own; nothing if it is
+    not there."""
+    try:
+        with open("/proc/%s/status" % name, "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file if b":" in line)
+        return tuple(map(int, fields.get(b"NSpid", fields[b"Pid"]).split()))
+    except (OSError, KeyError, ValueError):
+        return ()
 
 
 class _Process(NamedTuple):
@@ -64,7 +131,7 @@ def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int]) -> List[in
     """
     client = table.get(pid)
     # Who takes in the orphans here: init, or nearer by a manager of the user's session.
-    reapers = {1}
+    reapers = _init(table, pid)
     above = client
     while above is not None and above.parent in table:
         if table[above.parent].comm == b"systemd":
@@ -81,6 +148,24 @@ def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int]) -> List[in
         and not _is_foreign(table, process.session, pid, adopted, reapers)
         and _may_exec(other)
     ]
+
+
+def _init(table: Dict[int, _Process], pid: int) -> Set[int]:
+    """Number 1 of this process's PID namespace, or what may be that."""
+    level = len(_numbers(str(pid)))
+    if level < 2:
+        return {1}
+
+    def may_be(other: int) -> bool:
+        numbers = _numbers(str(other))
+        return len(numbers) == level and numbers[-1] == 1
+
+    above = pid
+    while above in table:
+        if may_be(above):
+            return {above}
+        above = table[above].parent
+    return set(filter(may_be, table))  # it was put into its namespace from outside
 
 
 def _is_foreign(table: Dict[int, _Process], session: int, pid: int, adopted: Set[int], reapers: Set[int]) -> bool:
@@ -119,9 +204,10 @@ def _descendants(table: Dict[int, _Process], pid: int) -> List[Tuple[int, int]]:
         children.setdefault(process.parent, []).append(other)
     result: List[Tuple[int, int]] = []
     todo = [(child, child) for child in children.get(pid, ())]
+    helper = _numbers("self")[:1]
     while todo:
         child, top = todo.pop()
-        if child == os.getpid():
+        if (child,) == helper:
             continue
         result.append((child, top))
         todo += [(grandchild, top) for grandchild in children.get(child, ())]

@@ -23,6 +23,10 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_TASK_FS": ("task_struct", "fs"),
     "OFF_TASK_GROUP_LEADER": ("task_struct", "group_leader"),
     "OFF_TASK_EXIT_CODE": ("task_struct", "exit_code"),
+    "OFF_TASK_THREAD_PID": ("task_struct", "thread_pid"),
+    "OFF_PID_LEVEL": ("pid", "level"),
+    "OFF_PID_NUMBERS": ("pid", "numbers"),
+    "OFF_UPID_NR": ("upid", "nr"),
     "OFF_SIGNAL_LIVE": ("signal_struct", "live"),
     "OFF_SIGNAL_FLAGS": ("signal_struct", "flags"),
     "OFF_SIGNAL_GROUP_EXIT_CODE": ("signal_struct", "group_exit_code"),
@@ -42,6 +46,9 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_MOUNT_PARENT": ("mount", "mnt_parent"),
     "OFF_MOUNT_MOUNTPOINT": ("mount", "mnt_mountpoint"),
 }
+
+# name of the constant -> how large a struct is
+SIZES: Dict[str, str] = {"SIZE_UPID": "upid"}
 
 # Where the arguments of a wrapped system call are, in the pt_regs that it is given.
 REGISTERS: Dict[str, Tuple[Tuple[str, str], ...]] = {
@@ -86,9 +93,7 @@ class Btf:
 
     def offset(self, struct: str, path: str) -> int:
         """Byte offset of a member, as in ``offset("dentry", "d_name.name")``."""
-        type_id = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
-        if type_id <= 0:
-            raise BtfError("the kernel's BTF has no struct %s" % struct)
+        type_id = self._struct(struct)
         bits = 0
         for name in path.split("."):
             found = self._member(type_id, name)
@@ -97,6 +102,16 @@ class Btf:
             more, type_id = found
             bits += more
         return bits // 8
+
+    def size(self, struct: str) -> int:
+        """In bytes."""
+        return int(_kind(self._lib.btf__type_by_id(self._btf, self._struct(struct)))[1].size)
+
+    def _struct(self, name: str) -> int:
+        type_id: int = self._lib.btf__find_by_name_kind(self._btf, name.encode(), _KIND_STRUCT)
+        if type_id <= 0:
+            raise BtfError("the kernel's BTF has no struct %s" % name)
+        return type_id
 
     def _member(self, type_id: int, name: str) -> Optional[Tuple[int, int]]:
         for member_name, member_type, bits in self._members(type_id):
@@ -150,13 +165,14 @@ def _libbpf() -> ctypes.CDLL:
 
 
 def kernel_offsets(machine: str) -> Dict[str, int]:
-    """Every OFF_* constant that bpf/execprobe.c needs, for the running kernel.
+    """Every OFF_* and SIZE_* constant that bpf/execprobe.c needs, for the running kernel.
 
     Raises BtfError, naming what is missing.
     """
     btf = Btf()
     try:
         offsets = {name: btf.offset(struct, path) for name, (struct, path) in OFFSETS.items()}
+        offsets.update({name: btf.size(struct) for name, struct in SIZES.items()})
         for name, register in REGISTERS.get(machine, ()):
             offsets[name] = btf.offset("pt_regs", register)
     finally:

@@ -97,6 +97,13 @@ def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:
     return _left(keep)
 
 
+def keep_no_capability() -> None:
+    """For a process that stays the user that it is. Raises PrivilegeError."""
+    _call("PR_SET_NO_NEW_PRIVS", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    _set_capabilities(0)
+
+
 def _left(keep: bool) -> str:
     return "uid %d, %s" % (os.geteuid(), "CAP_BPF alone" if keep else "no capabilities")
 

@@ -30,9 +30,12 @@ _NEVER = 1 << 30
 
 _COUNTERS = struct.Struct("<7Q")  # struct counters
 _PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
-_ROOT = struct.Struct("<QII")  # struct root
+_ROOT = struct.Struct("<QIIQ")  # struct root
+_ANSWER = struct.Struct("<II")  # struct answer
 _CLAIM = struct.Struct("<16s")
-_WANT_BELL, _WANT_CLAIMS = 0, 1  # enum want
+_WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
+
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, in every kernel
 
 
 class ProbeError(Exception):
@@ -125,6 +128,7 @@ class Probe:
         self.attempts: Optional[str] = None
         self.attempts_refused: Optional[str] = None
         self.entry: List[str] = []
+        self._pid_namespace = _pid_namespace()
         machine = platform.machine()
         check_privilege(bcc)
         try:
@@ -146,6 +150,7 @@ class Probe:
         defines = dict(offsets)
         for name in ("OFF_REGS_ARG1", "OFF_REGS_ARG2", "OFF_REGS_ARG3"):
             defines.setdefault(name, 0)  # a machine whose registers are not known: no kprobes there
+        defines.update(self._pid_namespace._asdict())
         defines.update(
             EXECPROBE_KERNEL_VERSION=(major << 16) + (minor << 8),
             PROCS_MAX=settings.procs,
@@ -169,12 +174,15 @@ class Probe:
         return any(self._bcc.BPF.ksymname(prefix) != -1 for prefix in prefixes)
 
     def _attach(self, settings: Settings) -> None:
-        for tracepoint, function in (
+        needed = [
             ("sched_process_exit", "on_exit"),
             ("sched_process_exec", "on_exec"),
             ("task_newtask", "on_newtask"),
             ("task_rename", "on_rename"),
-        ):
+        ]
+        if not self._pid_namespace.is_first:
+            needed.append(("sched_process_wait", "on_wait"))
+        for tracepoint, function in needed:
             try:
                 self._attach_raw(tracepoint, function)
             except Exception as error:
@@ -369,14 +377,35 @@ class Probe:
         raw = (ctypes.c_ubyte * _ROOT.size)()
         if not _lookup(self._bcc, self._bpf["roots"], ctypes.c_uint64(root), raw):
             return None
-        armed_at, tgid, refused = _ROOT.unpack(bytes(raw))
+        armed_at, tgid, refused, _ = _ROOT.unpack(bytes(raw))
         return armed_at, tgid, bool(refused)
 
     def forget_root(self, root: int) -> None:
         _delete(self._bcc, self._bpf["roots"], struct.pack("<Q", root))
 
+    def kernel_pid(self, pid: int) -> Optional[int]:
+        """The kernel's own number of a process that has this number here; 0 if there is none, None if that can't be
+        told."""
+        if self._pid_namespace.is_first:
+            return pid
+        answers, zero = self._bpf["answers"], struct.pack("<I", 0)
+        _update(self._bcc, answers, zero, _ANSWER.pack(0, 0))
+        self._want(_WANT_NUMBER, True)
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except OSError:
+            pass  # it is no child, of course
+        finally:
+            self._want(_WANT_NUMBER, False)
+        raw = (ctypes.c_ubyte * _ANSWER.size)()
+        if not _lookup(self._bcc, answers, ctypes.c_uint32(0), raw):
+            return None
+        given, number = _ANSWER.unpack(bytes(raw))
+        return number if given else None
+
     def adopt(self, pid: int, root: int, top: int) -> bool:
-        """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be."""
+        """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be.
+        The numbers are the kernel's."""
         proc = self._proc(pid)
         fields = list(_PROC.unpack(proc)) if proc is not None else [0] * 5 + [0] * (4 * wire.SLOTS)
         for slot in range(5, len(fields), 4):
@@ -390,6 +419,30 @@ class Probe:
     def _proc(self, pid: int) -> Optional[bytes]:
         raw = (ctypes.c_ubyte * _PROC.size)()
         return bytes(raw) if _lookup(self._bcc, self._bpf["procs"], ctypes.c_uint32(pid), raw) else None
+
+
+class _PidNamespace(NamedTuple):
+    """That of this process, as bpf/execprobe.c is told of it."""
+
+    HELPER_NS_DEV: int
+    HELPER_NS_INO: int
+    HELPER_PID: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether numbers of processes are the kernel's own here."""
+        return self.HELPER_NS_INO == _FIRST_PID_NAMESPACE
+
+
+def _pid_namespace() -> _PidNamespace:
+    try:
+        found = os.stat("/proc/self/ns/pid")
+    except OSError:
+        if os.path.exists("/proc/self"):  # a kernel without PID namespaces
+            return _PidNamespace(0, _FIRST_PID_NAMESPACE, os.getpid())
+        return _PidNamespace(0, 0, os.getpid())  # here is another namespace's /proc: nothing in it is to be believed
+    device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # as the kernel has it
+    return _PidNamespace(device, found.st_ino, os.getpid())
 
 
 def roots_of(proc: bytes) -> List[int]:

@@ -11,17 +11,20 @@ import secrets
 import selectors
 import socket
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from . import wire
 from .adoption import adopt_descendants
 from .probe import Probe, roots_of
+from .serve_limits import RUN_LIMITS, Limits, User
 
-_QUEUE_BYTES = 128 << 20  # for all clients
-_MAX_CLIENTS = 256
-BACKLOG = _MAX_CLIENTS  # who may wait to be let in while the probe is being made: as many as there may be clients
+_QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
+BACKLOG = 256  # who may wait to be let in while the probe is being made: as many as there may be clients
 _MAX_TIMEOUT = 3600.0
+_READ = 8192  # bytes of requests that are taken in at once: all of them are answered before more are read
 _RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
+_NO_INTEREST = 0
 
 
 class _Pending(NamedTuple):
@@ -31,14 +34,20 @@ class _Pending(NamedTuple):
     news: bool  # a WAIT: answered by whatever is new
 
 
-class _Client:
-    def __init__(self, sock: socket.socket) -> None:
+class Client:
+    def __init__(self, sock: socket.socket, user: User) -> None:
         self.sock = sock
+        self.user = user
         self.pid, _, _ = wire.credentials(sock)
         # An open socket is no proof of life: a forked child may hold it. The process itself is watched.
         self.pidfd = os.pidfd_open(self.pid)
         self.reader = wire.Reader(wire.REQUESTS, wire.MAX_REQUEST)
+        self.requests: Deque[wire.Frame] = deque()
+        self.is_ready = False  # is in its user's list of those
+        self.interest = _NO_INTEREST  # in its socket
         self.out = bytearray()
+        self.has_claimed = False
+        self.claim_ends = float("inf")  # time.monotonic()
         self.root = 0
         self.name = b""
         self.armed = False
@@ -46,6 +55,7 @@ class _Client:
         self.pending: Optional[_Pending] = None
         self.queue: List[Tuple[bytes, bool]] = []
         self.queued = 0
+        self.kept = 0  # bytes: what is queued, and what was sent and is not read
         self.unplaced = 0
         self.settled = 0  # monotonic ns: all that was entered up to here has been delivered, or charged to it as lost
 
@@ -57,36 +67,47 @@ class Server:
     some behind. Whoever has not said yet what it is does.
     """
 
-    def __init__(self, probe: Probe, first: socket.socket, listener: socket.socket, welcome: Dict[str, Any]) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        first: Optional[socket.socket],
+        listener: socket.socket,
+        welcome: Dict[str, Any],
+        limits: Limits = RUN_LIMITS,
+    ) -> None:
         self._probe = probe
         self._welcome = welcome
+        self._limits = limits
         self._selector = selectors.DefaultSelector()
-        self._clients: Set[_Client] = set()
-        self._by_root: Dict[int, _Client] = {}
+        self._clients: Set[Client] = set()
+        self._users: Dict[int, User] = {}
+        self._by_root: Dict[int, Client] = {}
         self._last_root = 0
-        self._queued = 0  # bytes, of all clients
+        self._kept = 0  # bytes, of all clients
         self._dropped = 0
         self._unlisted = 0
         self._listener = listener
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
-        _, self._uid, _ = wire.credentials(first)
-        self._let_in(first)
+        if first is not None:
+            _, self._uid, _ = wire.credentials(first)
+            self._let_in(first)
 
     def run(self) -> None:
         while self._is_needed():
+            self._serve()
             waiting = [client for client in self._clients if client.pending]
             if waiting:
                 # Rung from now on, and looked at once more after that: so the last exec can't slip through between.
                 self._probe.want_bell(True)
                 self._collect()
                 for client in waiting:
-                    self._answer(client)
+                    self._for(client.user, lambda: self._answer(client))  # noqa: B023
             waiting = [client for client in waiting if client.pending]
             if not waiting:
                 self._probe.want_bell(False)
-            for key, _ in self._selector.select(_RECHECK if waiting else None):
+            for key, _ in self._selector.select(self._patience(waiting)):
                 key.data()
 
     def _is_needed(self) -> bool:
@@ -95,12 +116,21 @@ class Server:
                 return False
         return True
 
-    def abandon(self, reason: str) -> None:
+    def _patience(self, waiting: List[Client]) -> Optional[float]:
+        """Seconds until there is something to do, if nothing comes from outside. None: never."""
+        due = [user.waits() for user in self._users.values() if user.ready]
+        due += [max(_RECHECK, client.user.waits()) for client in waiting]
+        if self._limits.claim_time is not None:
+            claims = [client.claim_ends for user in self._users.values() for client in user.claims]
+            due += [max(0.0, min(claims) - time.monotonic())] if claims else []
+        return min(due) if due else None
+
+    def abandon(self, reason: str, code: str = "helper-failed") -> None:
         """Tells every client that the probe is gone."""
         for client in self._clients:
             try:
                 client.sock.setblocking(False)
-                client.sock.send(wire.frame(wire.FAILED, 0, {"code": "helper-failed", "reason": reason, "remedy": ""}))
+                client.sock.send(wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""}))
             except OSError:
                 pass
 
@@ -136,19 +166,28 @@ class Server:
             kept, cut = record, lost
             # As much as is left, and for heads twice that. So one alone has half of all, many share, and whoever never
             # asks leaves room for the others.
-            left = _QUEUE_BYTES - self._queued
-            if client.queued + len(record) > left:
+            left = _QUEUE_BYTES - self._kept
+            if self._limits.room_per_user:
+                left -= client.user.kept
+            if client.kept + len(record) > left:
                 kept, cut = record[: wire.HEAD.size], True
-                if client.queued + len(kept) > 2 * left:
+                if client.kept + len(kept) > 2 * left:
                     client.unplaced += 1
                     continue
             client.queue.append((kept, cut))
             client.queued += len(kept)
-            self._queued += len(kept)
+            self._account(client)
+
+    def _account(self, client: Client) -> None:
+        """After every change of what is kept for it."""
+        more = client.queued + len(client.out) - client.kept
+        client.kept += more
+        client.user.kept += more
+        self._kept += more
 
     # ---- answers ----
 
-    def _answer(self, client: _Client) -> None:
+    def _answer(self, client: Client) -> None:
         pending = client.pending
         if pending is None:
             return
@@ -169,7 +208,7 @@ class Server:
             client.unplaced += 1
         self._finish(client, pending.request, at=pending.before, under_way=under_way)
 
-    def _finish(self, client: _Client, request: int, at: int, under_way: int) -> None:
+    def _finish(self, client: Client, request: int, at: int, under_way: int) -> None:
         for frame in wire.event_frames(request, client.queue):
             client.out += frame
         done = {
@@ -182,19 +221,15 @@ class Server:
         if at and not under_way:
             client.settled = at
         client.pending = None
-        self._empty_queue(client)
+        client.queue, client.queued = [], 0
         client.unplaced = 0
         self._send(client, wire.frame(wire.SYNCED, request, done))
 
-    def _empty_queue(self, client: _Client) -> None:
-        self._queued -= client.queued
-        client.queue, client.queued = [], 0
-
-    def _send(self, client: _Client, data: bytes) -> None:
+    def _send(self, client: Client, data: bytes) -> None:
         client.out += data
         self._flush(client)
 
-    def _flush(self, client: _Client) -> None:
+    def _flush(self, client: Client) -> None:
         try:
             while client.out:
                 sent = client.sock.send(client.out)
@@ -204,31 +239,84 @@ class Server:
         except OSError:
             self._drop(client)
             return
-        # While it does not read, it is not read from.
-        wanted = selectors.EVENT_WRITE if client.out else selectors.EVENT_READ
-        if self._selector.get_key(client.sock).events != wanted:
-            self._selector.modify(client.sock, wanted, self._selector.get_key(client.sock).data)
+        self._account(client)
+        self._attend(client)
+
+    def _attend(self, client: Client) -> None:
+        """Waits for what comes next from it. While it does not read, it is not read from, and none of its requests is
+        looked at; nor is it read from while it has requests."""
+        if client not in self._clients:
+            return
+        wanted = selectors.EVENT_READ
+        if client.out:
+            wanted = selectors.EVENT_WRITE
+        elif client.requests:
+            wanted = _NO_INTEREST
+            if not client.is_ready:
+                client.is_ready = True
+                client.user.ready.append(client)
+        if client.interest == wanted:
+            return
+        if wanted == _NO_INTEREST:
+            self._selector.unregister(client.sock)
+        elif client.interest == _NO_INTEREST:
+            self._selector.register(client.sock, wanted, lambda: self._read(client))
+        else:
+            self._selector.modify(client.sock, wanted, lambda: self._read(client))
+        client.interest = wanted
 
     # ---- requests ----
 
-    def _read(self, client: _Client) -> None:
+    def _read(self, client: Client) -> None:
         if client.out:
             self._flush(client)
             return
         try:
-            data = client.sock.recv(65536)
+            data = client.sock.recv(_READ)
             if not data:
                 self._drop(client)
                 return
-            for frame in client.reader.feed(data):
-                if client in self._clients:  # the answer to the last may have found nobody
-                    self._request(client, frame)
+            client.requests += client.reader.feed(data)
         except BlockingIOError:
-            pass
+            return
         except (OSError, wire.WireError):
             self._drop(client)
+            return
+        # One at once where nobody else's turn comes before it: this is what a run's helper does all the time.
+        if client.requests and len(self._users) == 1:
+            self._for(client.user, lambda: self._request_of(client))
+        self._attend(client)
 
-    def _request(self, client: _Client, frame: wire.Frame) -> None:
+    def _serve(self) -> None:
+        """One request of each user who has any and whose turn it is, so that nobody waits behind another's flood."""
+        for user in list(self._users.values()):
+            if user.ready and not user.waits():
+                client = user.ready.popleft()
+                client.is_ready = False
+                if client in self._clients and client.requests and not client.out:
+                    self._for(user, lambda: self._request_of(client))  # noqa: B023
+                    self._attend(client)
+            for client in [client for client in user.claims if client.claim_ends <= time.monotonic()]:
+                self._turn_out(client, "the process did not take on the name that it asked for in time")
+
+    def _for(self, user: User, do: Callable[[], None]) -> None:
+        """Does this at the user's expense; not at all while he has used up his share."""
+        if self._limits.share is None:
+            do()
+            return
+        if user.waits():
+            return
+        before = time.thread_time()
+        do()
+        user.charge(time.thread_time() - before)
+
+    def _request_of(self, client: Client) -> None:
+        try:
+            self._request(client, client.requests.popleft())
+        except wire.WireError:
+            self._drop(client)
+
+    def _request(self, client: Client, frame: wire.Frame) -> None:
         fields = frame.json()
         client.pending = None  # whoever asks again no longer waits for the last answer
         if frame.type == wire.CLAIM:
@@ -248,22 +336,48 @@ class Server:
             )
             self._answer(client)  # most have nothing to wait for, and need no bell
 
-    def _claim(self, client: _Client, request: int, child: bool) -> None:
-        if client.root:
+    def _claim(self, client: Client, request: int, child: bool) -> None:
+        if client.has_claimed:
             raise wire.WireError("a second root on one connection")
+        client.has_claimed = True
         client.child = child
-        self._last_root += 1
-        client.root = self._last_root
-        client.name = secrets.token_hex(7).encode()
-        self._by_root[client.root] = client
-        if self._probe.claim(client.name, client.root):
-            self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))
-        else:
-            self._send(client, wire.frame(wire.ERROR, request, {"reason": "too many processes register at once"}))
+        client.user.claiming.append((client, request))
+        self._grant_claims(client.user)
 
-    def _arm(self, client: _Client, request: int, fresh: bool, childless: bool) -> None:
-        claimed = self._probe.claimed(client.root) if client.root else None
-        self._probe.withdraw(client.name)
+    def _grant_claims(self, user: User) -> None:
+        if user.is_granting:  # a client went while it was told: the loop below goes on with the next
+            return
+        user.is_granting = True
+        limit, last = self._limits.claims_per_user, self._limits.claim_time
+        while user.claiming and (limit is None or len(user.claims) < limit):
+            client, request = user.claiming.popleft()
+            if client not in self._clients:
+                continue  # it has gone meanwhile
+            if last is not None:
+                client.claim_ends = time.monotonic() + last
+            user.claims.add(client)
+            self._last_root += 1
+            client.root = self._last_root
+            client.name = secrets.token_hex(7).encode()
+            self._by_root[client.root] = client
+            if self._probe.claim(client.name, client.root):
+                self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))
+            else:
+                self._refuse(client, request, "too many processes register at once")
+        user.is_granting = False
+
+    def _end_claim(self, client: Client) -> None:
+        if client in client.user.claims:
+            client.user.claims.discard(client)
+            self._probe.withdraw(client.name)
+            self._grant_claims(client.user)
+
+    def _refuse(self, client: Client, request: int, reason: str) -> None:
+        self._send(client, wire.frame(wire.ERROR, request, {"reason": reason}))
+
+    def _arm(self, client: Client, request: int, fresh: bool, childless: bool) -> None:
+        claimed = self._probe.claimed(client.root) if client in client.user.claims else None
+        self._end_claim(client)
         if claimed is None or claimed[2]:
             reason = (
                 "the process's new name did not reach the probe"
@@ -271,13 +385,23 @@ class Server:
                 else "there is no room to watch this process: it is in %d watched trees already, or too many processes"
                 " are watched" % wire.SLOTS
             )
-            self._send(client, wire.frame(wire.ERROR, request, {"reason": reason}))
+            self._refuse(client, request, reason)
             return
         armed_at, pid, _ = claimed
+        if not self._may_watch(client, pid):
+            self._forget_root(client)
+            self._refuse(client, request, "its new name was taken on by another process")
+            return
         client.armed = True
         unadopted = 0
         if not fresh:
-            unadopted = adopt_descendants(self._probe.adopt, client.root, client.pid, pid, childless)
+            try:
+                unadopted = self._adopt(client, pid, childless)
+            except AdoptionError as error:
+                client.armed = False
+                self._forget_root(client)
+                self._refuse(client, request, str(error))
+                return
         self._send(
             client,
             wire.frame(
@@ -286,6 +410,14 @@ class Server:
                 {"root": client.root, "armed_at": armed_at, "pid": pid, "unadopted": unadopted},
             ),
         )
+
+    def _may_watch(self, client: Client, pid: int) -> bool:  # noqa: ARG002
+        """Whether the process that has taken a client's name, by the kernel's number, may be what it watches."""
+        return True
+
+    def _adopt(self, client: Client, pid: int, childless: bool) -> int:
+        """How many processes there are or may be, of those that it had started already, that can't be watched."""
+        return adopt_descendants(self._probe.adopt, client.root, client.pid, pid, childless, self._probe.kernel_pid)
 
     # ---- clients ----
 
@@ -301,37 +433,80 @@ class Server:
     def _let_in(self, sock: socket.socket) -> None:
         try:
             sock.setblocking(False)
-            if not may_call(sock, self._uid):
-                sock.send(_refusal("user %d can't use a helper of user %d" % (wire.credentials(sock)[1], self._uid)))
-                sock.close()
-            elif len(self._clients) >= _MAX_CLIENTS:
-                sock.send(_refusal("the helper serves %d processes already, and no more" % _MAX_CLIENTS))
+            refusal = self._why_not(sock)
+            if refusal is not None:
+                sock.send(_refusal(refusal))
                 sock.close()
             else:
                 self._add(sock)
         except OSError:
             sock.close()  # it has gone
 
+    def _why_not(self, sock: socket.socket) -> Optional[str]:
+        """Why a caller is not let in."""
+        pid, uid, _ = wire.credentials(sock)
+        if pid == 0:
+            return (
+                "the helper runs in a PID namespace that this process is not in. Start the helper where pytest runs, or"
+                " outside of that"
+            )
+        if not self._may_call(sock):
+            return "user %d can't use a helper of user %d" % (uid, self._uid)
+        if len(self._clients) >= self._limits.clients:
+            return "the helper serves %d processes already, and no more" % self._limits.clients
+        limit, user = self._limits.clients_per_user, self._users.get(uid)
+        if limit is not None and user is not None and user.clients >= limit:
+            return "the helper serves %d processes of user %d already, and no more" % (limit, uid)
+        return None
+
+    def _may_call(self, sock: socket.socket) -> bool:
+        return may_call(sock, self._uid)
+
+    def _user(self, uid: int) -> User:
+        if uid not in self._users:
+            # Those who have gone are remembered until they have paid for what they had.
+            self._users = {uid: user for uid, user in self._users.items() if not user.is_idle()}
+            self._users[uid] = User(uid, self._limits)
+        return self._users[uid]
+
     def _add(self, sock: socket.socket) -> None:
-        client = _Client(sock)
+        client = Client(sock, self._user(wire.credentials(sock)[1]))
+        client.user.clients += 1
         self._clients.add(client)
-        self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(client))
         self._selector.register(client.pidfd, selectors.EVENT_READ, lambda: self._drop(client))
         self._send(client, wire.frame(wire.WELCOME, 0, self._welcome))
 
-    def _drop(self, client: _Client) -> None:
+    def _turn_out(self, client: Client, reason: str) -> None:
+        """Tells it why, as far as it listens, and hangs up."""
+        self._send(client, _refusal(reason))
+        self._drop(client)
+
+    def _drop(self, client: Client) -> None:
         if client not in self._clients:
             return
         self._clients.discard(client)
-        self._selector.unregister(client.sock)
+        if client.interest != _NO_INTEREST:
+            self._selector.unregister(client.sock)
         self._selector.unregister(client.pidfd)
         os.close(client.pidfd)
         client.sock.close()
-        self._empty_queue(client)
+        client.requests.clear()
+        client.queue, client.queued, client.out = [], 0, bytearray()
+        self._account(client)
+        client.user.clients -= 1
         if client.root:
-            del self._by_root[client.root]
-            self._probe.withdraw(client.name)
+            # Before the claim is ended, which may give its place to the next.
+            self._forget_root(client)
+        self._end_claim(client)
+
+    def _forget_root(self, client: Client) -> None:
+        """Nothing that happens in its tree is kept any more."""
+        if self._by_root.pop(client.root, None) is not None:
             self._probe.forget_root(client.root)
+
+
+class AdoptionError(Exception):
+    """What a process had started before can't be watched safely."""
 
 
 def may_call(sock: socket.socket, uid: int) -> bool:

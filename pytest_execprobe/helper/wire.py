@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
@@ -43,9 +43,11 @@ EVENT = struct.Struct("<IB")
 
 # bpf/execprobe.c, struct head.
 SLOTS = 6
-HEAD = struct.Struct("<IIQQQQIIIIIiiI16s" + "QQII" * SLOTS + "IIII")
+HEAD = struct.Struct("<IIQQQQIIIIIiiI16s" + "QQII" * SLOTS + "I" * SLOTS * 2 + "IIII")
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
 SLOTS_AT = struct.calcsize("<IIQQQQIIIIIiiI16s")
+
+NOT_KNOWN = 0xFFFFFFFF  # of a number of a process
 
 KIND_EXEC = 1
 KIND_ATTEMPT = 2

@@ -24,6 +24,7 @@ _BUILDS = {
     "execat": ["execat.c"],
     "daemonise": ["daemonise.c"],
     "storm": ["storm.c"],
+    "crowd": ["crowd.c", "-static"],
     "leaderless": ["leaderless.c", "-pthread"],
     "probed": ["probed.c", "-pthread"],
 }
@@ -74,6 +75,10 @@ class Programs:
     @property
     def storm(self) -> Path:
         return self.folder / "storm"
+
+    @property
+    def crowd(self) -> Path:
+        return self.folder / "crowd"
 
     @property
     def leaderless(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -36,7 +37,12 @@ def _enterable(python: Path) -> bool:
 @pytest.fixture
 def user() -> Iterator[str]:
     """An ordinary user."""
-    name = "execprobe-test"
+    with ordinary_user("execprobe-test") as name:
+        yield name
+
+
+@contextlib.contextmanager
+def ordinary_user(name: str) -> Iterator[str]:
     if shutil.which("useradd") is None:
         pytest.skip("execprobe: there is no useradd to make an ordinary user with")
     with pytest.MonkeyPatch.context() as patch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pytest_execprobe.helper import adoption
@@ -80,4 +82,137 @@ def test_who_never_had_a_child_has_left_no_orphans(
         table[210] = process(b"sh", 100, 60, 0, 1)
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, childless) == expected
+
+
+# ---- in PID namespaces ----
+
+Numbers = dict[str, tuple[int, ...]]
+
+INIT, CLIENT, CHILD, GRANDCHILD, HELPER = 4000, 4100, 4200, 4300, 4999  # as /proc has them
+
+
+@pytest.fixture
+def proc(monkeypatch: pytest.MonkeyPatch) -> Numbers:
+    """The /proc of a namespace that is one above the helper's: what each process is called there and below."""
+    process = adoption._Process
+    table = {
+        1: process(b"init", 0, 1, 0, 1),
+        INIT: process(b"sh", 1, 40, 0, 1),
+        CLIENT: process(b"python3", INIT, 50, 0, 1),
+        CHILD: process(b"sh", CLIENT, 60, 0, 1),
+        GRANDCHILD: process(b"sh", CHILD, 60, 0, 1),
+        HELPER: process(b"python3", CLIENT, 60, 0, 1),
+    }
+    numbers = {str(number): (number, number - 3999) for number in table} | {"1": (1,), "self": (HELPER, 1000)}
+    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_numbers", lambda name: numbers.get(name, ()))
+    monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
+    return numbers
+
+
+def adopted(
+    to_kernels: Callable[[int], int | None] = lambda number: number + 70000, client: int = CLIENT - 3999
+) -> tuple[list[tuple[int, int]], int]:
+    """What was entered, as (process, top) to the kernel, and how many could not be."""
+    entered: list[tuple[int, int]] = []
+
+    def adopt(pid: int, root: int, top: int) -> bool:
+        assert root == 1
+        entered.append((pid, top))
+        return True
+
+    unadopted = adoption.adopt_descendants(adopt, 1, client, client + 70000, False, to_kernels)
+    return sorted(entered), unadopted
+
+
+def test_numbers_of_another_namespaces_proc_become_the_kernels(proc: Numbers) -> None:
+    assert proc["self"] == (HELPER, 1000)
+    assert adopted() == ([(CHILD + 66001, CHILD + 66001), (GRANDCHILD + 66001, CHILD + 66001)], 0)
+
+
+def test_what_lies_deeper_has_a_number_here_too(proc: Numbers) -> None:
+    proc[str(CHILD)] += (1,)
+    proc[str(GRANDCHILD)] += (2, 1)
+    assert adopted() == ([(CHILD + 66001, CHILD + 66001), (GRANDCHILD + 66001, CHILD + 66001)], 0)
+
+
+def test_a_process_that_has_ended_needs_no_adoption(proc: Numbers) -> None:
+    del proc[str(GRANDCHILD)]
+    assert adopted() == ([(CHILD + 66001, CHILD + 66001)], 0)
+    proc[str(GRANDCHILD)] = (GRANDCHILD, GRANDCHILD - 3999)
+    ended = GRANDCHILD - 3999
+    assert adopted(lambda number: 0 if number == ended else number + 70000) == ([(CHILD + 66001, CHILD + 66001)], 0)
+
+
+def test_a_process_that_the_kernel_does_not_tell_of_is_missing(proc: Numbers) -> None:
+    silent = GRANDCHILD - 3999
+    assert proc[str(GRANDCHILD)] == (GRANDCHILD, silent)
+    assert adopted(lambda number: None if number == silent else number + 70000) == (
+        [(CHILD + 66001, CHILD + 66001)],
+        1,
+    )
+
+
+@pytest.mark.parametrize("answer", [None, 0, 12345])
+def test_a_client_that_is_somebody_else_to_the_kernel(proc: Numbers, answer: int | None) -> None:
+    assert proc
+    assert adopted(lambda _: answer) == ([], 1)
+
+
+def test_a_client_whose_number_is_anothers_too_in_a_namespace_beside(proc: Numbers) -> None:
+    proc["1"] = (1, CLIENT - 3999)
+    assert adopted() == ([], 1)
+
+
+def test_proc_of_a_namespace_that_the_helper_is_not_in(proc: Numbers) -> None:
+    del proc["self"]
+    assert adopted() == ([], 1)
+
+
+def test_a_client_that_is_hidden_in_proc(proc: Numbers) -> None:
+    del proc[str(CLIENT)]
+    assert adopted() == ([], 1)
+
+
+def test_where_numbers_can_not_be_translated_nothing_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = adoption._Process
+    table = {
+        1: process(b"init", 0, 1, 0, 1),
+        5: process(b"python3", 1, 50, 0, 1),
+        6: process(b"sh", 5, 60, 0, 1),
+    }
+    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
+    entered: list[int] = []
+    assert adoption.adopt_descendants(lambda pid, *_: not entered.append(pid), 1, 5, 7005, True) == 1
+    assert entered == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reaper", "beside"),
+    [
+        ({"70": (70, 1), "100": (100, 9)}, 70, 60),  # the client's own, and not number 1 of all
+        ({"70": (70, 4), "100": (100, 1)}, 100, 70),  # the client is that itself
+        ({"70": (70, 5, 1), "100": (100, 9, 3)}, 70, 60),
+        ({"60": (60, 5, 1), "70": (70, 7), "100": (100, 9, 3)}, 60, 70),  # the client was put there from outside
+    ],
+)
+def test_orphans_of_a_namespace_go_to_its_own_number_1(
+    monkeypatch: pytest.MonkeyPatch, numbers: dict[str, tuple[int, ...]], reaper: int, beside: int
+) -> None:
+    process = adoption._Process
+    table = {
+        1: process(b"init", 0, 1, 0, 1),
+        60: process(b"sh", 1, 10, 0, 1),
+        70: process(b"sh", 1, 40, 0, 1),
+        100: process(b"python3", 70, 50, 0, 1),
+        200: process(b"sh", reaper, 60, 0, 1),
+        201: process(b"sh", beside, 60, 0, 1),
+        202: process(b"sh", 1, 60, 0, 1),
+    }
+    known = {str(number): (number,) for number in table} | numbers
+    monkeypatch.setattr(adoption, "_numbers", lambda name: known[name])
+    monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
+    assert adoption._orphans(table, 100, {100}) == [200]

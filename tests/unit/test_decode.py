@@ -197,6 +197,41 @@ def test_record_of_another_tree_is_none(kind: int) -> None:
     assert decode(kernel_record(kind), 2, lost=False) is None
 
 
+# ---- in PID namespaces ----
+
+
+@pytest.mark.parametrize("kind", [wire.KIND_EXEC, wire.KIND_ATTEMPT])
+def test_each_root_sees_numbers_of_its_own(kind: int) -> None:
+    slots = [(7, 900, 70, 1), (9, 950, 77, 2), (11, 960, 77, 3)]
+    seen = [(77, 7), (5, 1), (2, 0)]
+    record = kernel_record(kind, error=2, parent=(70, 500), previous_at=600, slots=slots, seen=seen)
+    events = [decode(record, root, lost=False) for root in (7, 9, 11)]
+    assert [(event.seen_pid, event.ppid) for event in events if isinstance(event, Exec)] == [(None, 7), *seen[1:]]
+    # Whatever links one record to another goes by the kernel's numbers.
+    links = {(event.pid, event.parent, event.previous) for event in events if isinstance(event, Exec)}
+    assert links == {(77, (70, 500), (77, 600))}
+
+
+def test_last_slot_has_numbers_too() -> None:
+    slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
+    seen = [(2 * root, 3 * root) for root in range(10, 10 + wire.SLOTS)]
+    event = decode(kernel_record(slots=slots, seen=seen), 10 + wire.SLOTS - 1, lost=False)
+    assert isinstance(event, Exec)
+    assert (event.seen_pid, event.ppid) == seen[-1]
+
+
+def test_number_of_a_parent_that_was_just_ending_is_not_known() -> None:
+    event = decode(kernel_record(seen=[(5, wire.NOT_KNOWN)]), 1, lost=False)
+    assert isinstance(event, Exec)
+    assert (event.seen_pid, event.ppid) == (5, None)
+
+
+@pytest.mark.parametrize("number", [0, wire.NOT_KNOWN])
+def test_process_without_a_number_where_its_root_is(number: int) -> None:
+    with pytest.raises(wire.WireError, match="no number where its root is"):
+        decode(kernel_record(seen=[(number, 1)]), 1, lost=False)
+
+
 # ---- other kinds ----
 
 

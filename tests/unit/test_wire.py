@@ -224,7 +224,7 @@ def test_events_that_are_cut_short(payload: bytes) -> None:
 def test_record_head_and_slots_have_the_kernel_sides_layout() -> None:
     assert wire.HEADER.size == 12
     assert wire.SLOTS_AT == 88
-    assert wire.HEAD.size == wire.SLOTS_AT + 24 * wire.SLOTS + 16
+    assert wire.HEAD.size == wire.SLOTS_AT + (24 + 8) * wire.SLOTS + 16
     slots = [(root, 2, 3, 4) for root in range(11, 11 + wire.SLOTS)]
     assert wire.SLOT_ROOTS.unpack_from(kernel_record(slots=slots), wire.SLOTS_AT) == tuple(root for root, *_ in slots)
 

@@ -1,0 +1,162 @@
+"""Runs a probe helper that unprivileged users share, until Ctrl-C or SIGTERM ends it.
+
+Users who may use its socket need neither sudo nor a privilege of their own: they run pytest with
+``--execprobe-helper=PATH``. Each sees the processes that descend from his own, and no others. It takes root, or
+CAP_BPF and CAP_PERFMON, to start; once it probes, it keeps none of that. systemd can run it, and make its socket:
+docs/serve.md has the units, and says who can do what.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from ..errors import ProbeUnavailable
+from ..launch import (
+    HELPER,
+    PYTHON_VARIABLE,
+    bpf_folder,
+    helper_command,
+    helper_environment,
+    interpreters,
+    no_interpreter,
+    privilege_route,
+)
+from ..record import printable
+from .terminal import CommandError, Terminal, as_ours
+
+SUMMARY = "run a probe helper for unprivileged users"
+
+_SOCKET = "/run/execprobe/execprobe.sock"
+_CLIENTS_MAX = 900
+#: What systemd tells a service by, besides descriptors.
+_SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--socket", default=_SOCKET, metavar="PATH", help=f"where to listen (default: {_SOCKET})")
+    parser.add_argument(
+        "--mode", type=_mode, metavar="OCTAL", help="the socket's mode: who can write to it may use it (default: 0660)"
+    )
+    parser.add_argument("--group", metavar="NAME", help="the socket's group (default: that of whoever starts this)")
+    parser.add_argument(
+        "--user", metavar="NAME", help="whom the helper becomes once it probes, if it is root (default: nobody)"
+    )
+    parser.add_argument(
+        "--python", metavar="PATH", help=f"interpreter to run it with, one that has BCC (also {PYTHON_VARIABLE})"
+    )
+    parser.add_argument(
+        "--attempts",
+        choices=("auto", "always", "kprobe", "tracepoint", "off"),
+        metavar="HOW",
+        help="how to see failed attempts, as --execprobe-attempts does (default: auto)",
+    )
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--buffer-pages",
+        type=_whole(1, 1 << 20),
+        metavar="N",
+        help="perf buffer per CPU, in pages, a power of two (default: 512)",
+    )
+    limits.add_argument(
+        "--max-processes",
+        type=_whole(64, 1 << 22),
+        metavar="N",
+        help="processes of all watched trees together (default: 32768)",
+    )
+    limits.add_argument(
+        "--max-clients",
+        type=_whole(1, _CLIENTS_MAX),
+        metavar="N",
+        help=f"connections at a time, of all users, up to {_CLIENTS_MAX} (default: 512)",
+    )
+    limits.add_argument(
+        "--max-clients-per-user",
+        type=_whole(1, _CLIENTS_MAX),
+        metavar="N",
+        help="connections of one user at a time (default: 128)",
+    )
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:  # noqa: ARG001
+    """Becomes the service, so that whoever has started this command has started that."""
+    try:
+        route = privilege_route("this", may_ask=sys.stdin.isatty())
+        if route and os.environ.get("LISTEN_PID") == str(os.getpid()):
+            raise ProbeUnavailable(
+                "sudo closes the socket that systemd has handed over: have the unit run this as root, or with"
+                " AmbientCapabilities=CAP_BPF CAP_PERFMON"
+            )
+        command = helper_command(route, _interpreter(arguments.python), "serve", "--bpf", str(bpf_folder()))
+    except ProbeUnavailable as error:
+        raise CommandError(printable(as_ours(str(error)))) from error
+    for option, value in (
+        ("--socket", os.path.abspath(arguments.socket)),
+        ("--mode", arguments.mode),
+        ("--group", arguments.group),
+        ("--user", arguments.user),
+        ("--attempts", arguments.attempts),
+        ("--pages", arguments.buffer_pages),
+        ("--procs", arguments.max_processes),
+        ("--max-clients", arguments.max_clients),
+        ("--max-clients-per-user", arguments.max_clients_per_user),
+    ):
+        if value is not None:
+            command += [f"{option}={value}"]
+    _become(command)
+
+
+def _become(command: list[str]) -> NoReturn:
+    passed = {name: os.environ[name] for name in _SYSTEMD if name in os.environ}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvpe(command[0], command, {**helper_environment(), **passed})
+    except OSError as error:
+        raise CommandError(printable(f"{command[0]} can't be run: {error.strerror}")) from error
+
+
+def _interpreter(named: str | None) -> str:
+    """One that has BCC: asked first, because what it becomes can't become another."""
+    tried = []
+    for path in interpreters(named, f"--python or {PYTHON_VARIABLE}"):
+        reason = _why_not(path)
+        if reason is None:
+            return path
+        tried.append(f"{path}: {reason}")
+    raise no_interpreter(tried, "--python")
+
+
+def _why_not(path: str) -> str | None:
+    command = [path, "-I", "-B", str(HELPER / "check.py")]
+    try:
+        made = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, env=helper_environment(), check=False
+        )
+        found: Any = json.loads(made.stdout)
+        reason = found.get("reason")
+        return None if reason is None else str(reason)
+    except (OSError, ValueError, RecursionError, AttributeError, subprocess.TimeoutExpired):
+        return "it runs no Python"
+
+
+def _mode(text: str) -> str:
+    if not (text.isascii() and 1 <= len(text) <= 4 and all(digit in "01234567" for digit in text)) or (
+        int(text, 8) > 0o777
+    ):
+        raise argparse.ArgumentTypeError(f"{text!r} is no mode such as 0660")
+    return text
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return number

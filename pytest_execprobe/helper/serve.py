@@ -1,0 +1,523 @@
+"""The helper as a service: one probe for all users that its socket lets in, until it is told to end.
+
+``python3 -I -B .../helper serve`` runs it in the foreground. It listens on a socket that it makes, or on one that
+systemd hands over (socket units); it tells systemd when it is ready, if asked to. It ends at SIGTERM and SIGINT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import grp
+import os
+import pwd
+import resource
+import select
+import selectors
+import signal
+import socket
+import stat
+import sys
+import time
+import traceback
+from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
+
+from . import privilege, probe, wire
+from .adoption import adopt_descendants
+from .serve_limits import Limits
+from .server import BACKLOG, AdoptionError, Client, Server
+
+DEFAULT_SOCKET = "/run/execprobe/execprobe.sock"
+
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # the kernel's fixed number for it
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+_OTHER_FILES = 128  # descriptors for all but clients; those take two each
+_CLIENTS_MAX = 900  # roots are 1024 in the kernel side's map
+_REUSED = 0.001  # seconds in which no number of a process comes back, and the new one has run something and ended
+_REFUSED = 2  # exit status: there is no service to be had here
+
+
+def main(argv: Optional[List[str]] = None) -> NoReturn:
+    wakeup = _hear_signals()
+    options = _parse(argv)
+    listener: Optional[socket.socket] = None
+    janitor: Optional[_Janitor] = None
+    with _captured() as words:
+        try:
+            _check_surroundings()
+            probe.look_for_bcc()
+            listener, janitor, where = _listener(options)
+            service = _make_service(options, listener, wakeup)
+            refusal = None
+        except probe.ProbeError as error:
+            refusal = (error.code, error.reason + _last_words(words), error.remedy)
+        except Exception as error:
+            refusal = ("helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(words), "")
+    if refusal is not None:
+        _refuse(listener, *refusal)
+        if janitor is not None:
+            janitor.sweep()
+        _end(_REFUSED)
+    _say("execprobe: serving at %s (%s)" % (where, service.in_words()))
+    _notify("READY=1\nSTATUS=serving at %s\n" % where)
+    status = 0
+    try:
+        service.run()
+        _notify("STOPPING=1\n")
+        service.abandon("the service was stopped", "service-ended")
+    except Exception as error:
+        traceback.print_exc()
+        service.abandon("%s: %s" % (type(error).__name__, error))
+        status = 1
+    if janitor is not None:
+        janitor.sweep()
+    _end(status)
+
+
+def _end(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # not through atexit: the kernel takes the probe down with the process, at once
+
+
+# ---- what it is told ----
+
+
+def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="helper serve", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--socket", default=DEFAULT_SOCKET, metavar="PATH")
+    parser.add_argument("--mode", type=_mode, metavar="OCTAL", help="of the socket (default 0660)")
+    parser.add_argument("--group", metavar="NAME", help="of the socket")
+    parser.add_argument("--user", default="nobody", metavar="NAME", help="whom root becomes once it probes")
+    parser.add_argument("--bpf", default=_bpf_folder(), metavar="FOLDER", help="folder of execprobe.c")
+    parser.add_argument("--attempts", choices=probe.ROUTES, default="auto")
+    parser.add_argument("--pages", type=_number(1, 1 << 20), default=probe.Settings().pages)
+    parser.add_argument("--procs", type=_number(64, 1 << 22), default=probe.Settings().procs)
+    parser.add_argument("--max-clients", type=_number(1, _CLIENTS_MAX), default=512)
+    parser.add_argument("--max-clients-per-user", type=_number(1, _CLIENTS_MAX), default=128)
+    return parser.parse_args(argv)
+
+
+def _mode(text: str) -> int:
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise argparse.ArgumentTypeError("%r is no mode such as 0660" % text)
+    return mode
+
+
+def _number(least: int, most: int) -> Any:
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError("%r is no whole number from %d to %d" % (text, least, most))
+        return int(text)
+
+    return number
+
+
+def _bpf_folder() -> str:
+    """In the package when it was installed, beside it in a checkout."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.join(package, "bpf")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "bpf")
+
+
+# ---- the socket ----
+
+
+def _listener(options: argparse.Namespace) -> "Tuple[socket.socket, Optional[_Janitor], str]":
+    """A listening socket, who removes it (None: whoever made it), and where it is in words.
+
+    All of that while this is still privileged: the kernel tells clients whose process has called listen().
+    """
+    passed = _passed_socket()
+    if passed is not None:
+        if options.mode is not None or options.group is not None:
+            raise probe.ProbeError(
+                "bad-socket",
+                "the socket was handed over by systemd, and its mode and group are those of its unit",
+                "leave --mode and --group out, and set SocketMode= and SocketGroup= there",
+            )
+        return passed, None, os.fsdecode(passed.getsockname()) or "a socket of systemd's"
+    path = os.path.abspath(options.socket)
+    mode = 0o660 if options.mode is None else options.mode
+    listener = listen_at(path, mode, _gid(options.group))
+    return listener, _Janitor(path), "%s, mode %04o" % (path, mode)
+
+
+def _passed_socket() -> Optional[socket.socket]:
+    """systemd's socket activation: as sd_listen_fds(3) describes it, and one socket."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    count = os.environ.get("LISTEN_FDS", "")
+    if count != "1":
+        raise probe.ProbeError("bad-socket", "systemd handed over %s sockets" % (count or "no"), "name one in the unit")
+    try:
+        listener = socket.socket(fileno=_FIRST_PASSED)
+        listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise probe.ProbeError("bad-socket", "what systemd handed over is no socket (%s)" % error, "") from error
+    if not listens or listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM:
+        listener.detach()
+        raise probe.ProbeError(
+            "bad-socket", "what systemd handed over is no unix stream socket", "use ListenStream= with a path"
+        )
+    # listen() is not called again: clients trust root, who has called it.
+    listener.set_inheritable(False)
+    listener.setblocking(False)
+    return listener
+
+
+def _gid(group: Optional[str]) -> int:
+    if group is None:
+        return -1
+    try:
+        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise probe.ProbeError("bad-socket", "there is no group %s" % group, "make it: groupadd %s" % group) from None
+
+
+def listen_at(path: str, mode: int, gid: int) -> socket.socket:
+    """A socket there. That of a service that has died is replaced, that of a living one is not. Raises ProbeError."""
+    folder = os.path.dirname(path)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o755)
+        with _locked(folder):
+            _check_folder(folder)
+            _remove_stale(path)
+            return _listen(path, mode, gid)
+    except OSError as error:
+        raise probe.ProbeError(
+            "bad-socket", "no socket can be made at %s: %s" % (path, error.strerror or error), "name another: --socket"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Of services that start at once one looks whether another is there, and begins to listen, before the next does."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(500):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.01)
+        else:
+            raise OSError(errno.EBUSY, "another process holds a lock on %s" % folder)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _check_folder(folder: str) -> None:
+    """Who else can write there could put a socket of his own in the place of this one."""
+    status = os.stat(folder)
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        raise probe.ProbeError(
+            "bad-socket",
+            "other users can write to %s, and could put a socket of their own there" % folder,
+            "use a folder that only root can write to, such as /run/execprobe",
+        )
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise probe.ProbeError("bad-socket", "%s is there, and is no socket" % path, "remove it, or name another")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # as many as can wait to be let in do so: somebody lives there
+        raise probe.ProbeError("address-taken", "a service is there already: %s" % path, "stop that, or name another")
+
+
+def _listen(path: str, mode: int, gid: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o777)  # nobody may call before it is as it is to be; nor could he, before listen()
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        try:
+            os.chown(path, -1, gid)
+            os.chmod(path, mode)
+            listener.listen(BACKLOG)
+        except BaseException:
+            os.unlink(path)
+            raise
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+class _Janitor:
+    """A process that removes the socket when the service has ended, however it has.
+
+    The service can't: it is an ordinary user by then, and the folder is root's. This keeps its user, without any
+    capability if that is root; it reads nothing but the end of a pipe.
+    """
+
+    def __init__(self, path: str) -> None:
+        made = os.lstat(path)
+        watched, self._alive = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                self._wait(watched, path, (made.st_dev, made.st_ino))
+            finally:
+                os._exit(0)
+        os.close(watched)
+
+    def _wait(self, watched: int, path: str, made: Tuple[int, int]) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        os.dup2(watched, 0)
+        os.closerange(1, 1 + max(map(int, os.listdir("/proc/self/fd"))))
+        privilege.keep_no_capability()
+        os.read(0, 1)
+        found = os.lstat(path)
+        if (found.st_dev, found.st_ino) == made:
+            os.unlink(path)
+
+    def sweep(self) -> None:
+        """Now, and waits until it is done."""
+        os.close(self._alive)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+
+
+# ---- the probe, and what becomes of privilege ----
+
+
+def _check_surroundings() -> None:
+    if os.stat("/proc/self/ns/pid").st_ino != _FIRST_PID_NAMESPACE:
+        raise probe.ProbeError(
+            "pid-namespace",
+            "in a pid namespace, as in a container, it can't be told which process a user may watch",
+            "run the service outside: its socket can be mounted into containers",
+        )
+
+
+def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
+    bcc = probe.import_bcc()
+    made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
+    precedence = privilege.take_precedence()
+    clients = _make_room(options.max_clients)
+    try:
+        user = pwd.getpwnam(options.user)
+    except KeyError:
+        raise probe.ProbeError("bad-user", "there is no user %s" % options.user, "name another: --user") from None
+    route = privilege.route()
+    left = privilege.give_up(user.pw_uid, user.pw_gid, probe.kernel_version())
+    if not os.path.exists("/proc/1/stat"):
+        raise probe.ProbeError(
+            "hidden-processes",
+            "/proc hides other users' processes from the service (hidepid), so that it can't see what a process that"
+            " registers has started before",
+            "give the service a /proc that shows them; in a systemd unit, the group that /proc's gid= option names"
+            " (SupplementaryGroups=), and no ProtectProc=",
+        )
+    welcome = dict(made.describe(), route=route, privilege=left, pid=os.getpid(), python=sys.executable)
+    limits = Limits(
+        clients=clients,
+        clients_per_user=options.max_clients_per_user,
+        claims_per_user=16,
+        claim_time=10.0,
+        adoption_time=2.0,
+        share=0.5,
+        room_per_user=True,
+    )
+    return Service(made, listener, welcome, limits, wakeup, precedence)
+
+
+def _make_room(clients: int) -> int:
+    """For so many clients' descriptors; how many there is room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * clients + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        clients = min(clients, (soft - _OTHER_FILES) // 2)
+    if clients < 1:
+        raise probe.ProbeError("no-files", "%d open files are too few" % soft, "raise its limit: LimitNOFILE=")
+    return clients
+
+
+class Service(Server):
+    """A server whose clients are of several users who do not trust each other."""
+
+    def __init__(
+        self,
+        made: probe.Probe,
+        listener: socket.socket,
+        welcome: Dict[str, Any],
+        limits: Limits,
+        wakeup: int,
+        precedence: bool = True,
+    ) -> None:
+        super().__init__(made, None, listener, welcome, limits)
+        self._precedence = precedence
+        self._is_over = False
+        self._selector.register(wakeup, selectors.EVENT_READ, self._stop)
+
+    def in_words(self) -> str:
+        welcome = self._welcome
+        entry = ", ".join(welcome["entry"])
+        late = "" if self._precedence else ", without real-time priority"
+        return "BCC %s, Linux %s, %s; %s%s" % (welcome["bcc"], welcome["kernel"], entry, welcome["privilege"], late)
+
+    def _is_needed(self) -> bool:
+        return not self._is_over
+
+    def _stop(self) -> None:
+        self._is_over = True
+
+    def _may_call(self, sock: socket.socket) -> bool:  # noqa: ARG002
+        return True  # the socket's mode has let him in
+
+    def _may_watch(self, client: Client, pid: int) -> bool:
+        # A name is taken on by whoever executes a file of that name, too. That must be nobody else's process.
+        return pid == client.pid
+
+    def _adopt(self, client: Client, pid: int, childless: bool) -> int:
+        ends = float("inf") if self._limits.adoption_time is None else time.monotonic() + self._limits.adoption_time
+
+        def adopt(child: int, root: int, top: int) -> bool:
+            if time.monotonic() > ends:
+                raise AdoptionError("there are too many processes that it has started before, or it forks on and on")
+            self._collect()  # or what others execute meanwhile would fill the buffers
+            return self._adopt_one(client, child, root, top)
+
+        return adopt_descendants(adopt, client.root, client.pid, pid, childless)
+
+    def _adopt_one(self, client: Client, child: int, root: int, top: int) -> bool:
+        """A process is entered by its number, and that must not have become another user's process meanwhile."""
+        try:
+            pidfd = os.pidfd_open(child)
+        except OSError:
+            return True  # it has ended
+        try:
+            uid = _user_of(child)
+            if uid is None:
+                return True
+            if uid != client.user.uid and client.user.uid != 0:
+                return False
+            before = time.monotonic()
+            adopted = self._probe.adopt(child, root, top)
+            if not _has_ended(pidfd):
+                return adopted
+            # What is entered under a number that nobody has is gone when somebody gets it.
+            is_another = os.path.exists("/proc/%d" % child) and not _is_zombie(child)
+            if is_another or time.monotonic() - before > _REUSED:
+                raise AdoptionError("a process that it has started before ended while it was entered: try again")
+            return True
+        finally:
+            os.close(pidfd)
+
+
+def _user_of(pid: int) -> Optional[int]:
+    """Its real user: of a setuid program that is who runs it. None if it has ended."""
+    try:
+        with open("/proc/%d/status" % pid, "rb") as file:
+            for line in file:
+                if line.startswith(b"Uid:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return None
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended, and keeps its number until its parent asks."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()  # unlike select() it knows high numbers
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+# ---- signals and words ----
+
+
+def _hear_signals() -> int:
+    """Becomes readable at a signal to end."""
+    wakeup, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    return wakeup
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[int]:
+    """BCC's compiler and the verifier write to standard output and error; kept for the reason of a failure."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    output = os.memfd_create("execprobe-output")
+    kept = os.dup(1), os.dup(2)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    try:
+        yield output
+    finally:
+        for fd, copy in enumerate(kept, 1):
+            os.dup2(copy, fd)
+            os.close(copy)
+
+
+def _last_words(output: int) -> str:
+    text = os.pread(output, 1 << 16, max(0, os.fstat(output).st_size - (1 << 16))).decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if "error" in line.lower() or "denied" in line.lower()]
+    return ": " + "; ".join(lines[-3:]) if lines else ""
+
+
+def _say(words: str) -> None:
+    with contextlib.suppress(OSError):
+        print(words, flush=True)
+
+
+def _refuse(listener: Optional[socket.socket], code: str, reason: str, remedy: str) -> None:
+    """Says why there is no service, to those who have called meanwhile too."""
+    sys.stderr.write("execprobe: %s%s\n" % (reason, ". To mend it: " + remedy if remedy else ""))
+    _notify("STATUS=%s\n" % reason.splitlines()[0])
+    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
+    with contextlib.suppress(OSError):
+        while listener is not None:
+            caller, _ = listener.accept()
+            caller.setblocking(False)
+            with contextlib.suppress(OSError):
+                caller.send(data)
+
+
+def _notify(state: str) -> None:
+    """Tells systemd, as sd_notify(3) describes it; nobody if it has not asked."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(state.encode(), address)

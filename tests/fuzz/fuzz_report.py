@@ -1,0 +1,27 @@
+"""Stored reports, which come from other machines: read or refused, and what was read is written the same."""
+
+from __future__ import annotations
+
+import fuzzing
+
+with fuzzing.instrumented():
+    from pytest_execprobe.report import codec
+
+from documents import good, hostile, rich
+
+SEEDS = [codec.dump(document()).encode() for document in (good, rich, hostile)]
+WORDS = [f'"{name}":'.encode() for name in ("parent", "previous", "id", "run", "phases", "uncounted", "lost", "strays")]
+WORDS += [b"null", b"true", b"[]", b"{}", b"1e999", b"NaN", b"-1", b'"\\ud800"']
+
+
+def check(data: bytes) -> None:
+    try:
+        document = codec.load(data.decode("utf-8", "replace"))
+    except codec.DocumentError:
+        return
+    written = codec.dump(document)
+    assert codec.dump(codec.load(written)) == written
+
+
+if __name__ == "__main__":
+    fuzzing.run(check, SEEDS, WORDS)

@@ -1,0 +1,112 @@
+"""Helpers with a fault in them, and connections with a fault on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_execprobe import launch
+from pytest_execprobe.client import HelperSettings, hold_helper, new_shared_name
+from pytest_execprobe.helper import wire
+
+
+def change_helper(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, dict[str, str]]) -> None:
+    """Has helpers started from a copy in which texts of its modules, each there once, are replaced by others."""
+    copy = folder / "pytest_execprobe" / "helper"  # it is known by the end of this path
+    shutil.copytree(launch.HELPER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for module, replacements in changes.items():
+        source = (copy / module).read_text()
+        for old, new in replacements.items():
+            assert source.count(old) == 1, f"{module} has changed, and this test must: {old!r}"
+            source = source.replace(old, new)
+        (copy / module).write_text(source)
+    patch.setattr(launch, "HELPER", copy)
+
+
+class HangUp(Exception):
+    """Has a connection closed, at both ends, after these last bytes."""
+
+    def __init__(self, last: bytes = b"") -> None:
+        self.last = last
+
+
+class Between:
+    """Stands between clients and a real helper. ``helper`` is its process id, and ``address`` where to call.
+
+    What the helper says passes through ``said``, and what it is asked through ``asked``, a frame at a time; either
+    returns what is passed on, or raises HangUp.
+    """
+
+    def __init__(self) -> None:
+        name = new_shared_name()
+        self._held = hold_helper(HelperSettings(shared=name))
+        self.helper = int(self._held.description["pid"])
+        self.address = "@" + new_shared_name()
+        self.said: Callable[[wire.Frame, bytes], bytes] = lambda _, data: data
+        self.asked: Callable[[wire.Frame, bytes], bytes] = lambda _, data: data
+        self._place = "\0" + name
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind("\0" + self.address[1:])
+        self._listener.listen()
+        self._stop, self._stopped = os.pipe()
+        self._threads: list[threading.Thread] = []
+        self._begin(self._accept)
+
+    def close(self) -> None:
+        os.close(self._stopped)  # every thread sees the end of this pipe
+        for thread in self._threads:
+            thread.join(30)
+        os.close(self._stop)
+        self._listener.close()
+        self._held.close()
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=work, daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        while self._listener in select.select([self._listener, self._stop], [], [])[0]:
+            client, _ = self._listener.accept()
+            self._begin(lambda client=client: self._carry(client))  # type: ignore[misc]
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as helper, contextlib.suppress(OSError):
+            helper.connect(self._place)
+            requests = wire.Reader(wire.REQUESTS, wire.MAX_REQUEST)
+            replies = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
+            while True:
+                ready = select.select([client, helper, self._stop], [], [])[0]
+                if self._stop in ready:
+                    return
+                for source, target, reader, which in (
+                    (client, helper, requests, "asked"),
+                    (helper, client, replies, "said"),
+                ):
+                    if source not in ready:
+                        continue
+                    received = source.recv(1 << 16)
+                    if not received:
+                        return
+                    for frame in reader.feed(received):
+                        try:
+                            target.sendall(getattr(self, which)(frame, wire.raw_frame(*frame)))
+                        except HangUp as end:
+                            target.sendall(end.last)
+                            return
+
+
+@contextlib.contextmanager
+def between() -> Iterator[Between]:
+    made = Between()
+    try:
+        yield made
+    finally:
+        made.close()

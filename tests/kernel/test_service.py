@@ -1,0 +1,492 @@
+"""The helper as a service of users who do not trust each other: who gets what, and what it takes to run it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from environments import make_environment
+from service import CAPABILITIES, LENDS_ITS_NAME, MISUSES, PYTHON, RECORDS, misuse, person, service, with_capabilities
+from users import as_user, enterable_python, needs_root, ordinary_user
+
+from pytest_execprobe.helper import wire
+from pytest_execprobe.launch import HELPER
+
+pytestmark = [needs_root, pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(20000)]
+
+_UNPRIVILEGED = 61001  # nobody's number
+
+
+@dataclass(frozen=True)
+class Town:
+    """A folder and a Python with the plugin that every user can enter, and two of them."""
+
+    folder: Path
+    python: Path
+    a: str
+    b: str
+
+    def pytest(self, user: str, *options: str) -> list[str]:
+        suite = str(self.folder / "test_suite.py")
+        return [*as_user(user), str(self.python), "-m", "pytest", "-rA", "-p", "no:cacheprovider", *options, suite]
+
+
+SUITE = """
+import subprocess
+
+def test_runs(execprobe):
+    for _ in range(3):
+        subprocess.run(["sh", "-c", "true; /bin/true"])
+    assert execprobe.counts == {"sh": 3, "true": 3}
+
+def test_runs_nothing(execprobe):
+    execprobe.assert_nothing_ran()
+"""
+
+
+@pytest.fixture(scope="module")
+def town(wheel: Path) -> Iterator[Town]:
+    python = enterable_python()
+    with (
+        tempfile.TemporaryDirectory(prefix="execprobe-service-", dir="/tmp") as name,
+        ordinary_user("execprobe-a") as a,
+        ordinary_user("execprobe-b") as b,
+    ):
+        folder = Path(name)
+        folder.chmod(0o755)
+        environment = make_environment(folder / "venv", python)
+        environment.add("pytest")
+        environment.add_wheel(wheel)
+        (folder / "test_suite.py").write_text(SUITE)
+        yield Town(folder, environment.python, a, b)
+
+
+@pytest.fixture
+def folder(town: Town) -> Iterator[Path]:
+    """Of a socket."""
+    made = Path(tempfile.mkdtemp(dir=town.folder))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def clean(seen: str, *expected: str) -> bool:
+    """Whether these execs were seen, no others, and none was lost."""
+    return seen.split() == [*expected, "0"]
+
+
+# ---- users ----
+
+
+def test_two_users_see_each_their_own(town: Town, folder: Path) -> None:
+    with (
+        service(folder) as served,
+        person(town.python, town.a, RECORDS, served.path) as a,
+        person(town.python, town.b, RECORDS, served.path) as b,
+    ):
+        assert a.ask("record") == b.ask("record") == "recording 0"
+        for turn in range(20):
+            a.ask(f"run a{turn} a{turn}+")
+            b.ask(f"run b{turn}")
+            assert clean(a.ask("seen"), f"a{turn}", f"a{turn}+")
+            assert clean(b.ask("seen"), f"b{turn}")
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_nobody_is_harmed_by_one_who(name: str, town: Town, folder: Path) -> None:
+    with (
+        service(folder, "--max-clients=800", "--max-clients-per-user=400") as served,
+        person(town.python, town.a, RECORDS, served.path) as a,
+        person(town.python, town.b, misuse(name), served.path) as b,
+    ):
+        assert a.ask("record") == "recording 0"
+        assert b.answer().startswith("at it")
+        with person(town.python, town.a, RECORDS, served.path) as late:
+            assert late.ask("record") == "recording 0"
+            for turn in range(40):
+                words = [f"a{turn}.{at}" for at in range(5)]
+                a.ask(f"run {' '.join(words)}")
+                late.ask(f"run late{turn}")
+                assert clean(a.ask("seen"), *words)
+                assert clean(late.ask("seen"), f"late{turn}")
+        assert served.process.poll() is None
+
+
+def test_one_users_connections_leave_room_for_others(town: Town, folder: Path) -> None:
+    with (
+        service(folder, "--max-clients=20", "--max-clients-per-user=7") as served,
+        person(town.python, town.b, misuse("calls a thousand times"), served.path) as b,
+        person(town.python, town.a, RECORDS, served.path) as a,
+    ):
+        assert b.answer() == "at it 7 993"
+        assert a.ask("record") == "recording 0"
+        uid = int(subprocess.check_output(["id", "-u", town.b]))
+        with person(town.python, town.b, RECORDS, served.path) as more:
+            assert f"serves 7 processes of user {uid} already" in more.ask("record")
+
+
+def test_name_that_another_process_takes_on_makes_nobody_a_root(town: Town, folder: Path) -> None:
+    with service(folder) as served, person(town.python, town.b, LENDS_ITS_NAME, served.path) as b:
+        b.answer()
+        b.ask("child takes it")
+        assert b.ask("arm") == f"{wire.ERROR} its new name was taken on by another process"
+        assert b.ask("sync") == f"{wire.ERROR} there is no root yet"
+
+
+def test_who_makes_another_user_execute_his_name_sees_nothing_of_him(town: Town, folder: Path) -> None:
+    """As with a link that lies where the other executes all that there is."""
+    with (
+        service(folder) as served,
+        person(town.python, town.b, LENDS_ITS_NAME, served.path) as b,
+        person(town.python, town.a, RECORDS, served.path) as a,
+    ):
+        link = folder / b.answer()
+        link.symlink_to("/bin/true")
+        assert a.ask("record") == "recording 0"
+        a.ask(f"link {link}")
+        assert b.ask("arm") == f"{wire.ERROR} its new name was taken on by another process"
+        assert b.ask("sync") == f"{wire.ERROR} there is no root yet"
+        a.ask("run secret")
+        assert clean(a.ask("seen"), str(link), "secret")
+
+
+def test_who_arms_without_a_name_is_no_root(town: Town, folder: Path) -> None:
+    with service(folder) as served, person(town.python, town.b, LENDS_ITS_NAME, served.path) as b:
+        b.answer()
+        assert b.ask("arm") == f"{wire.ERROR} the process's new name did not reach the probe"
+        assert b.ask("sync") == f"{wire.ERROR} there is no root yet"
+
+
+#: Has a child when it begins to record, which may have become another user.
+ADOPTS = (
+    """
+import os, sys
+program, uid = sys.argv[2], int(sys.argv[3])
+told, tell = os.pipe()
+os.set_inheritable(tell, True)
+code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
+os.posix_spawn(program, [program, "-I", "-c", code], {})
+assert int(os.read(told, 10)) == uid
+"""
+    + RECORDS
+)
+
+
+def test_process_of_another_user_is_not_adopted_and_makes_logs_incomplete(town: Town, folder: Path) -> None:
+    """A setuid program that has become its owner altogether, as sudo does."""
+    python = folder / "python"
+    shutil.copyfile(os.path.realpath(PYTHON), python)
+    owner, other = (int(subprocess.check_output(["id", "-u", name])) for name in (town.a, town.b))
+    os.chown(python, owner, -1)
+    python.chmod(0o4755)
+    with service(folder / "made") as served:
+        with person(town.python, town.b, ADOPTS, served.path, PYTHON, str(other)) as b:
+            assert b.ask("record") == "recording 0"
+        with person(town.python, town.b, ADOPTS, served.path, str(python), str(owner)) as b:
+            assert b.ask("record") == "recording 1"
+
+
+def test_socket_lets_in_its_group_and_nobody_else(town: Town, folder: Path) -> None:
+    group = subprocess.check_output(["id", "-gn", town.a], text=True).strip()
+    with (
+        service(folder, f"--group={group}", mode="0660") as served,
+        person(town.python, town.a, RECORDS, served.path) as a,
+        person(town.python, town.b, RECORDS, served.path) as b,
+    ):
+        made = os.stat(served.path)
+        assert (made.st_uid, stat.S_IMODE(made.st_mode)) == (0, 0o660)
+        assert a.ask("record") == "recording 0"
+        assert re.match("ProbeUnavailable: .*Permission denied", b.ask("record"))
+
+
+# ---- tests ----
+
+
+def test_whole_run_of_a_user_without_sudo(town: Town, folder: Path) -> None:
+    with service(folder) as served:
+        options = (f"--execprobe-helper={served.path}", "--execprobe=require")
+        made = subprocess.run(
+            town.pytest(town.a, *options), capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False
+        )
+        assert made.returncode == 0, made.stdout
+        assert "2 passed" in made.stdout
+        served.stop()
+        made = subprocess.run(
+            town.pytest(town.a, *options), capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False
+        )
+        assert made.returncode == 4, made.stdout
+        assert f"there is no helper to be used at {served.path}" in made.stdout + made.stderr
+
+
+STOPPED = """
+import os, subprocess
+
+def meet():
+    with open(os.environ["GO"], "w") as go:
+        go.write("!")
+    with open(os.environ["GONE"]) as gone:
+        assert gone.read() == "!"
+
+def test_before(execprobe):
+    subprocess.run(["true"])
+    assert execprobe.programs == ["true"]
+
+def test_while_it_stops(execprobe):
+    subprocess.run(["true"])
+    meet()
+    subprocess.run(["true"])
+    execprobe.assert_at_most(2)
+
+def test_after(execprobe):
+    subprocess.run(["true"])
+    assert execprobe.programs == ["true"]
+"""
+
+
+@pytest.mark.parametrize("restarted", [True, False], ids=["started again", "not started again"])
+def test_service_that_stops_in_the_middle_of_a_run(town: Town, folder: Path, restarted: bool) -> None:
+    suite = folder / "test_stopped.py"
+    suite.write_text(STOPPED)
+    go, gone = folder / "go", folder / "gone"
+    for fifo in (go, gone):
+        os.mkfifo(fifo)
+        fifo.chmod(0o666)
+    with service(folder / "made") as served:
+        run = subprocess.Popen(
+            [*town.pytest(town.a, f"--execprobe-helper={served.path}", "--execprobe=require")[:-1], str(suite)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PATH": "/usr/bin:/bin", "GO": str(go), "GONE": str(gone)},
+        )
+        try:
+            with go.open() as said:
+                assert said.read() == "!"
+            assert served.stop()[0] == 0
+            if restarted:
+                with service(folder / "made") as again:
+                    assert again.serves
+                    with gone.open("w") as tell:
+                        tell.write("!")
+                    output, _ = run.communicate(timeout=60)
+            else:
+                with gone.open("w") as tell:
+                    tell.write("!")
+                output, _ = run.communicate(timeout=60)
+        finally:
+            run.kill()
+    assert run.returncode == 1
+    assert "the service was stopped" in output
+    outcomes = dict(re.findall(r"^(\w+) .*::(test_\w+)", output, re.MULTILINE))
+    assert re.search(r"^PASSED .*::test_before", output, re.MULTILINE), outcomes
+    assert re.search(r"^(ERROR|FAILED) .*::test_while_it_stops", output, re.MULTILINE), output
+    assert not re.search(r"^PASSED .*::test_while_it_stops", output, re.MULTILINE)
+    assert bool(re.search(r"^PASSED .*::test_after", output, re.MULTILINE)) == restarted, output
+    assert ("there is no helper to be used at" in output) != restarted
+
+
+# ---- its life ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_it_is_told_and_removes_its_socket(folder: Path, number: int) -> None:
+    with service(folder) as served:
+        assert served.serves
+        assert stat.S_ISSOCK(os.lstat(served.path).st_mode)
+        assert served.stop(number) == (0, "")
+        assert not os.path.lexists(served.path)
+
+
+def test_it_keeps_no_privilege_and_outlives_its_clients(town: Town, folder: Path) -> None:
+    with service(folder) as served:
+        for _ in range(2):
+            with person(town.python, town.a, RECORDS, served.path) as a:
+                assert a.ask("record") == "recording 0"
+        lines = Path(f"/proc/{served.process.pid}/status").read_text().splitlines()
+        fields = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+        assert fields["Uid"] == ["65534"] * 4
+        assert "0" not in fields["Gid"]
+        assert fields["Groups"] == []
+        assert {fields[name][0] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {"0" * 16}
+        assert fields["NoNewPrivs"] == ["1"]
+
+
+def test_socket_of_a_service_that_was_killed_is_removed_all_the_same(folder: Path) -> None:
+    with service(folder) as served:
+        # The janitor has its standard output closed, so this waits for the service alone, and then for nobody.
+        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+        (janitor,) = map(int, children)
+        ended = os.pidfd_open(janitor)
+        served.stop(signal.SIGKILL)
+        assert _ends(ended)
+        assert not os.path.lexists(served.path)
+
+
+def _ends(pidfd: int) -> bool:
+    import select
+
+    try:
+        return bool(select.select([pidfd], [], [], 30)[0])
+    finally:
+        os.close(pidfd)
+
+
+def test_stale_socket_is_replaced_and_that_of_a_living_service_is_not(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(folder / "socket"))
+    with service(folder) as served:
+        assert served.serves
+        with service(folder) as second:
+            assert second.said.startswith(f"execprobe: a service is there already: {served.path}. To mend it: ")
+            assert second.stop()[0] == 2
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(30)
+            caller.connect(served.path)
+            assert wire.Reader(wire.REPLIES, 1 << 20).feed(caller.recv(1 << 16))[0].type == wire.WELCOME
+
+
+def test_command_serves(folder: Path) -> None:
+    path = folder / "socket"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest_execprobe.cli", "serve", "--socket", str(path), "--mode=600", "--attempts=off"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"execprobe: serving at {path}, mode 0600 (BCC ")
+        assert Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[1:5] == [
+            b"-I",
+            b"-B",
+            str(HELPER).encode(),
+            b"serve",
+        ]
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# ---- systemd ----
+
+
+def test_it_tells_systemd_when_it_is_ready_and_when_it_ends(folder: Path) -> None:
+    notified = folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notified))
+        notified.chmod(0o777)
+        manager.settimeout(30)
+        with service(folder, env={"NOTIFY_SOCKET": str(notified)}) as served:
+            assert manager.recv(4096).splitlines()[0] == b"READY=1"
+            assert served.serves
+            served.stop()
+            assert manager.recv(4096) == b"STOPPING=1\n"
+
+
+@pytest.mark.may_skip
+def test_systemd_hands_over_the_socket_to_an_unprivileged_service(town: Town, folder: Path) -> None:
+    """As with the units: root listens, and the service has been an ordinary user all along."""
+    activate = shutil.which("systemd-socket-activate")
+    if activate is None:
+        pytest.skip("execprobe: there is no systemd-socket-activate")
+    path = folder / "socket"
+    command = [*with_capabilities(_UNPRIVILEGED, *CAPABILITIES), PYTHON, "-I", "-B", str(HELPER), "serve"]
+    process = subprocess.Popen(
+        [activate, f"--listen={path}", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert "Listening on" in process.stdout.readline()
+        path.chmod(0o666)
+        with person(town.python, town.a, RECORDS, str(path)) as a:
+            assert a.ask("record") == "recording 0"
+            a.ask("run a")
+            assert clean(a.ask("seen"), "a")
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert any(f"uid {_UNPRIVILEGED}, no capabilities" in line for line in lines), lines
+        process.terminate()
+        assert process.wait(30) == 0
+        assert path.exists()  # it is systemd's
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.may_skip
+def test_units_are_sound(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("execprobe: there is no systemd-analyze")
+    units = Path(__file__).parents[2] / "examples" / "systemd"
+    for name in ("execprobe.service", "execprobe.socket"):
+        text = (units / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/execprobe/bin/execprobe", "/usr/bin/python3"))
+    files = [str(tmp_path / name) for name in ("execprobe.service", "execprobe.socket")]
+    made = subprocess.run([analyze, "verify", *files], capture_output=True, text=True, check=False)
+    assert (made.returncode, made.stderr) == (0, "")
+
+
+# ---- what it takes to start ----
+
+_MEMORY = "a perf buffer of 512 pages per CPU could not be had"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "options", "said"),
+    [
+        (("bpf", "perfmon"), (), "execprobe: serving at "),
+        (("bpf", "perfmon"), (), "without real-time priority"),
+        (("bpf", "perfmon", "sys_nice"), (), "no capabilities)"),
+        (("perfmon",), (), "the kernel refused a BPF map: Operation not permitted"),
+        (("bpf",), (), "the kernel refused a probe at sched_process_exit"),
+        ((), (), "the kernel refused a BPF map"),
+        (("sys_admin",), (), "execprobe: serving at "),
+        (("bpf", "perfmon"), ("--pages=8192",), "a perf buffer of 8192 pages per CPU could not be had"),
+        (("bpf", "perfmon", "ipc_lock"), ("--pages=8192",), "execprobe: serving at "),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else None,
+)
+def test_capabilities_that_it_takes_to_start(
+    folder: Path, capabilities: tuple[str, ...], options: tuple[str, ...], said: str
+) -> None:
+    os.chown(folder, _UNPRIVILEGED, _UNPRIVILEGED)
+    with service(folder, *options, prefix=with_capabilities(_UNPRIVILEGED, *capabilities)) as served:
+        assert said in served.said
+        assert served.stop()[0] == (0 if served.serves else 2)
+
+
+_TRACEFS = ["unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/kernel/tracing && exec "$@"', "sh"]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "serves"), [(("bpf", "perfmon"), False), (("bpf", "perfmon", "dac_read_search"), True)]
+)
+def test_failed_attempts_by_tracepoint_take_tracefs(folder: Path, capabilities: tuple[str, ...], serves: bool) -> None:
+    os.chown(folder, _UNPRIVILEGED, _UNPRIVILEGED)
+    prefix = [*_TRACEFS, *with_capabilities(_UNPRIVILEGED, *capabilities)]
+    with service(folder, "--attempts=tracepoint", prefix=prefix) as served:
+        assert served.serves == serves, served.said
+
+
+def test_service_that_can_not_see_all_processes_refuses_to_serve(folder: Path) -> None:
+    hides = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
+    with service(folder, prefix=hides) as served:
+        assert served.said.startswith("execprobe: /proc hides other users' processes from the service (hidepid)")
+        assert served.stop()[0] == 2
+
+
+def test_service_in_a_pid_namespace_refuses_to_serve(folder: Path) -> None:
+    with service(folder, prefix=["unshare", "--pid", "--fork", "--mount-proc"]) as served:
+        assert "in a pid namespace, as in a container" in served.said
+        assert served.stop()[0] == 2

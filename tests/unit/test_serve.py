@@ -1,0 +1,498 @@
+"""The helper as a service: what it does for users who share it, with a probe that a test plays; and its socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fakes import FakeProbe, kernel_record
+
+from pytest_execprobe.helper import serve, serve_limits, server, wire
+from pytest_execprobe.helper.probe import ProbeError
+
+_PATIENCE = 20.0
+WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
+LIMITS = serve_limits.Limits(
+    clients=20, clients_per_user=6, claims_per_user=2, claim_time=600, share=None, room_per_user=True
+)
+
+
+class Client:
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.settimeout(_PATIENCE)
+        self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
+        self._frames: list[wire.Frame] = []
+        self.root = 0
+
+    def send(self, type: int, **fields: object) -> None:
+        self.sock.sendall(wire.frame(type, 1, fields))
+
+    def receive(self) -> wire.Frame | None:
+        while not self._frames:
+            try:
+                data = self.sock.recv(1 << 18)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self._frames += self._reader.feed(data)
+        return self._frames.pop(0)
+
+    def expect(self, type: int) -> wire.Frame:
+        frame = self.receive()
+        assert frame is not None, "the service has hung up"
+        assert frame.type == type, frame
+        return frame
+
+    def arm(self) -> Client:
+        self.send(wire.CLAIM)
+        self.expect(wire.CLAIMED)
+        self.send(wire.ARM, fresh=True)
+        self.root = self.expect(wire.ARMED).json()["root"]
+        return self
+
+    def sync(self) -> tuple[int, int, int]:
+        """Of what happened: whole records, lost ones, and those that were only counted."""
+        self.send(wire.SYNC, timeout=0)
+        whole = lost = 0
+        while True:
+            frame = self.receive()
+            assert frame is not None, "the service has hung up"
+            if frame.type == wire.SYNCED:
+                return whole, lost, frame.json()["unplaced"]
+            for _, cut in wire.split_events(frame.payload):
+                whole, lost = whole + (not cut), lost + cut
+
+
+class Running:
+    def __init__(self, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: serve_limits.Limits) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._address = "\0pytest-execprobe-test-" + secrets.token_hex(8)
+        self._listener.bind(self._address)
+        self._listener.listen(64)
+        self._listener.setblocking(False)
+        self._wakeup, self._tell = os.pipe()
+        self.service = serve.Service(probe, self._listener, WELCOME, limits, self._wakeup)  # type: ignore[arg-type]
+        self._uid = 1
+        real = wire.credentials
+        monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], self._uid, self._uid))
+        self.clients: list[Client] = []
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.service.run()
+            self.service.abandon("the service was stopped", "service-ended")
+        except BaseException as error:
+            self.error = error
+
+    def call(self, uid: int) -> Client:
+        """A client of a user, who has been let in or told why not."""
+        self._uid = uid
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(self._address)
+        client = Client(sock)
+        self.clients.append(client)
+        first = client.receive()
+        assert first is not None
+        client._frames.insert(0, first)
+        return client
+
+    def welcome(self, uid: int) -> Client:
+        client = self.call(uid)
+        client.expect(wire.WELCOME)
+        return client
+
+    def stop(self) -> None:
+        os.write(self._tell, b"!")
+        self._thread.join(_PATIENCE)
+        assert not self._thread.is_alive()
+
+    def close(self) -> None:
+        self.stop()
+        for client in self.clients:
+            client.sock.close()
+        for left in list(self.service._clients):
+            self.service._drop(left)
+        self.service._selector.close()
+        self._listener.close()
+        os.close(self._wakeup)
+        os.close(self._tell)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def probe() -> Iterator[FakeProbe]:
+    probe = FakeProbe()
+    yield probe
+    probe.close()
+
+
+@pytest.fixture
+def limits() -> serve_limits.Limits:
+    return LIMITS
+
+
+@pytest.fixture
+def running(probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: serve_limits.Limits) -> Iterator[Running]:
+    running = Running(probe, monkeypatch, limits)
+    yield running
+    running.close()
+
+
+def of(*roots: int, size: int = 0) -> bytes:
+    return kernel_record(slots=[(root, 1, 7, 1) for root in roots], argv=b"x" * size)
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        os.sched_yield()
+    return True
+
+
+# ---- users ----
+
+
+def test_users_are_served_side_by_side_and_see_their_own(running: Running, probe: FakeProbe) -> None:
+    a, b = running.welcome(1).arm(), running.welcome(2).arm()
+    probe.submit(of(a.root), of(b.root), of(b.root))
+    assert a.sync() == (1, 0, 0)
+    assert b.sync() == (2, 0, 0)
+
+
+def test_service_outlives_its_clients_and_ends_when_it_is_told(running: Running) -> None:
+    running.welcome(1).arm().sock.close()
+    again = running.welcome(1).arm()
+    running.stop()
+    told = again.expect(wire.FAILED).json()
+    assert (told["code"], told["reason"]) == ("service-ended", "the service was stopped")
+
+
+def test_one_user_can_not_have_all_the_connections(running: Running) -> None:
+    held = [running.welcome(1) for _ in range(6)]
+    refused = running.call(1)
+    assert "serves 6 processes of user 1 already" in refused.expect(wire.FAILED).json()["reason"]
+    assert refused.receive() is None
+    running.welcome(2).arm()
+    held[0].sock.close()
+    assert eventually(lambda: running.service._users[1].clients == 5)
+    running.welcome(1)
+
+
+def test_more_claims_than_a_user_may_have_wait_for_their_turn(running: Running, probe: FakeProbe) -> None:
+    clients = [running.welcome(1) for _ in range(4)]
+    for client in clients:
+        client.send(wire.CLAIM)
+    for client in clients[:2]:
+        client.expect(wire.CLAIMED)
+    other = running.welcome(2).arm()
+    assert len(probe.claims) == 3
+    clients[0].send(wire.ARM, fresh=True)
+    clients[0].expect(wire.ARMED)
+    clients[2].expect(wire.CLAIMED)
+    clients[1].sock.close()
+    clients[3].expect(wire.CLAIMED)
+    assert other.sync() == (0, 0, 0)
+
+
+def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, probe: FakeProbe) -> None:
+    clients = [running.welcome(1) for _ in range(4)]
+    for client in clients:
+        client.send(wire.CLAIM)
+    for client in clients[:2]:
+        client.expect(wire.CLAIMED)
+    clients[2].sock.close()
+    assert eventually(lambda: running.service._users[1].clients == 3)
+    clients[0].sock.close()
+    clients[3].expect(wire.CLAIMED)
+    assert len(probe.claims) == 3
+
+
+@pytest.mark.parametrize("limits", [LIMITS._replace(claim_time=0.05)])
+def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> None:
+    client = running.welcome(1)
+    client.send(wire.CLAIM)
+    client.expect(wire.CLAIMED)
+    assert "did not take on the name" in client.expect(wire.FAILED).json()["reason"]
+    assert client.receive() is None
+    assert eventually(lambda: (probe.withdrawn, probe.forgotten) == ([probe.claims[1]], [1]))
+
+
+def test_name_that_another_process_has_taken_makes_no_root(running: Running, probe: FakeProbe) -> None:
+    taken = probe.claimed
+
+    def by_another(root: int) -> tuple[int, int, bool] | None:
+        found = taken(root)
+        return found and (found[0], found[1] + 1, found[2])
+
+    probe.claimed = by_another  # type: ignore[method-assign]
+    client = running.welcome(1)
+    client.send(wire.CLAIM)
+    client.expect(wire.CLAIMED)
+    probe.submit(of(1))
+    client.send(wire.ARM, fresh=True)
+    assert "taken on by another process" in client.expect(wire.ERROR).json()["reason"]
+    assert probe.forgotten == [1]
+    client.send(wire.SYNC, timeout=0)
+    assert client.expect(wire.ERROR).json()["reason"] == "there is no root yet"
+    assert running.service._by_root == {}
+
+
+def test_flood_of_one_user_is_answered_in_turn_with_the_others(running: Running, probe: FakeProbe) -> None:
+    flooder, other = running.welcome(1).arm(), running.welcome(2).arm()
+    served: list[str] = []
+    began = threading.Event()
+    real = probe.reconcile
+
+    def reconcile() -> object:
+        served.append("one")
+        if not began.is_set():
+            began.set()
+            other.send(wire.SYNC, timeout=0)
+        return real()
+
+    probe.reconcile = reconcile  # type: ignore[method-assign, assignment]
+    flooder.sock.sendall(wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200)
+    assert began.wait(_PATIENCE)
+    other.expect(wire.SYNCED)
+    assert len(served) < 50
+    for _ in range(200):
+        flooder.expect(wire.SYNCED)
+
+
+@pytest.mark.parametrize("limits", [LIMITS._replace(share=1e-9, burst=0.0)])
+def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -> None:
+    greedy = running.welcome(1)
+    greedy.send(wire.CLAIM)
+    greedy.expect(wire.CLAIMED)  # with this he has had more than he may
+    greedy.send(wire.ARM, fresh=True)
+    other = running.welcome(2)
+    other.send(wire.CLAIM)
+    other.expect(wire.CLAIMED)
+    greedy.sock.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        greedy.receive()
+    # He is remembered, so that calling again gains nothing.
+    greedy.sock.close()
+    again = running.welcome(1)
+    again.send(wire.CLAIM)
+    again.sock.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        again.receive()
+
+
+def test_shares_are_used_up_and_grow_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(serve_limits.time, "monotonic", lambda: now)
+    user = serve_limits.User(1, LIMITS._replace(share=0.5, burst=2.0))
+    user.charge(1.5)
+    assert user.waits() == 0
+    user.charge(1.5)
+    assert user.waits() == pytest.approx(2.0)
+    assert not user.is_idle()
+    now = 3.0
+    assert user.waits() == 0
+    now = 100.0
+    assert user.is_idle()
+    user.charge(2.5)
+    assert user.waits() == pytest.approx(1.0)
+
+
+# ---- what is kept ----
+
+
+def test_one_user_leaves_half_of_the_room_whatever_he_does(
+    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 400_000)
+    hogs = [running.welcome(1).arm() for _ in range(6)]
+    other = running.welcome(2).arm()
+    probe.submit(*(of(hog.root, size=1_000) for _ in range(500) for hog in hogs))
+    probe.submit(*(of(other.root, size=1_000) for _ in range(40)))
+    assert other.sync() == (40, 0, 0)
+    assert sum(client.kept for client in running.service._clients if client.user.uid == 1) <= 210_000
+    assert [sum(hog.sync()) for hog in hogs] == [500] * 6
+
+
+def test_what_was_sent_and_is_not_read_counts_as_kept(
+    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 4_000_000)
+    hogs, other = [running.welcome(1).arm() for _ in range(5)], running.welcome(2).arm()
+    for hog in hogs:  # each has had its answer, and not read it; and is sent more
+        probe.submit(*(of(hog.root, size=15_000) for _ in range(150)))
+        assert other.sync() == (0, 0, 0)
+        hog.send(wire.SYNC, timeout=0)
+    assert other.sync() == (0, 0, 0)
+    probe.submit(*(of(hog.root, size=15_000) for _ in range(150) for hog in hogs))
+    assert other.sync() == (0, 0, 0)
+    assert sum(client.queued + len(client.out) for client in running.service._clients) <= 4_000_000
+    for hog in hogs:
+        hog.sock.close()
+    assert eventually(lambda: running.service._kept == 0)
+
+
+# ---- adoption ----
+
+
+@pytest.mark.exec_budget(1)
+def test_only_the_users_own_processes_are_adopted(running: Running) -> None:
+    client = running.welcome(os.geteuid()).arm()
+    (own,) = (left for left in running.service._clients if left.root == client.root)
+    assert running.service._adopt_one(own, os.getpid(), client.root, os.getpid()) is True
+    own.user.uid += 1  # then this process is another's
+    assert own.user.uid != 0
+    assert running.service._adopt_one(own, os.getpid(), client.root, os.getpid()) is False
+    own.user.uid = 0
+    assert running.service._adopt_one(own, os.getpid(), client.root, os.getpid()) is True
+
+
+def test_process_that_ends_while_it_is_adopted(
+    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = running.welcome(os.geteuid()).arm()
+    (own,) = (left for left in running.service._clients if left.root == client.root)
+    child = os.fork()
+    if child == 0:
+        os.kill(os.getpid(), 19)  # until it is ended
+        os._exit(0)
+    os.waitpid(child, os.WUNTRACED)
+
+    def adopt(pid: int, root: int, top: int) -> bool:  # noqa: ARG001
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+        return True
+
+    monkeypatch.setattr(serve, "_REUSED", 60)
+    probe.adopt = adopt  # type: ignore[method-assign]
+    assert running.service._adopt_one(own, child, client.root, child) is True
+    # Its number is another process's by the time that one looks.
+    monkeypatch.setattr(serve, "_has_ended", lambda _: True)
+    with pytest.raises(server.AdoptionError, match="ended while it was entered"):
+        running.service._adopt_one(own, os.getpid(), client.root, os.getpid())
+
+
+# ---- the socket ----
+
+
+def test_socket_has_its_mode_from_the_beginning(tmp_path: Path) -> None:
+    path = str(tmp_path / "new" / "socket")
+    with serve.listen_at(path, 0o640, os.getegid()):
+        found = os.stat(path)
+        assert stat.S_ISSOCK(found.st_mode)
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o640, os.getegid())
+        assert stat.S_IMODE(os.stat(tmp_path / "new").st_mode) == 0o755
+
+
+def test_stale_socket_is_replaced(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    serve.listen_at(path, 0o600, -1).close()
+    before = os.stat(path).st_ino, os.stat(path).st_ctime_ns
+    with serve.listen_at(path, 0o600, -1), socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(path)
+        assert (os.stat(path).st_ino, os.stat(path).st_ctime_ns) != before
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_socket_of_a_living_service_stays(tmp_path: Path, crowded: bool) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as living, contextlib.ExitStack() as callers:
+        living.bind(path)
+        living.listen(0)
+        for _ in range(2 if crowded else 0):
+            caller = callers.enter_context(socket.socket(socket.AF_UNIX))
+            caller.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                caller.connect(path)
+        with pytest.raises(ProbeError, match="a service is there already"):
+            serve.listen_at(path, 0o600, -1)
+        assert os.path.exists(path)
+
+
+def test_file_that_is_no_socket_stays(tmp_path: Path) -> None:
+    (tmp_path / "socket").write_text("precious")
+    with pytest.raises(ProbeError, match="is no socket"):
+        serve.listen_at(str(tmp_path / "socket"), 0o600, -1)
+    assert (tmp_path / "socket").read_text() == "precious"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+def test_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(ProbeError, match="other users can write to"):
+        serve.listen_at(str(folder / "socket"), 0o600, -1)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("/proc/nowhere/socket", "No such file"), ("/tmp/" + "x" * 200 + "/socket", "path too long")]
+)
+def test_socket_that_can_not_be_made_is_said_to_be_so(path: str, why: str, tmp_path: Path) -> None:
+    place = path.replace("/tmp", str(tmp_path))
+    with pytest.raises(ProbeError, match=f"no socket can be made at .*{why}"):
+        serve.listen_at(place, 0o600, -1)
+
+
+def test_group_that_is_not_there() -> None:
+    with pytest.raises(ProbeError, match="there is no group no-such-group"):
+        serve._gid("no-such-group")
+
+
+def test_socket_of_systemds_is_meant_for_this_process_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))
+    assert serve._passed_socket() is None
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    with pytest.raises(ProbeError, match="handed over 2 sockets"):
+        serve._passed_socket()
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_socket_of_systemds_is_a_listening_one(monkeypatch: pytest.MonkeyPatch, listening: bool) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    with socket.socket(socket.AF_UNIX) as made:
+        if listening:
+            made.bind("\0pytest-execprobe-test-" + secrets.token_hex(8))
+            made.listen()
+        monkeypatch.setattr(serve, "_FIRST_PASSED", os.dup(made.fileno()))
+        if not listening:
+            with pytest.raises(ProbeError, match="no unix stream socket"):
+                serve._passed_socket()
+            return
+        passed = serve._passed_socket()
+        assert passed is not None
+        with passed:
+            assert passed.getsockname() == made.getsockname()
+            assert not passed.get_inheritable()
+
+
+def test_room_is_made_for_clients_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[tuple[int, int]] = []
+    monkeypatch.setattr(serve.resource, "setrlimit", lambda _, limits: wanted.append(limits))
+    monkeypatch.setattr(serve.resource, "getrlimit", lambda _: (1024, 4096))
+    assert serve._make_room(512) == 512
+    assert wanted == [(2 * 512 + 128, 4096)]
+    monkeypatch.setattr(serve.resource, "getrlimit", lambda _: (256, 328))
+    assert serve._make_room(512) == 100
+    monkeypatch.setattr(serve.resource, "getrlimit", lambda _: (100, 100))
+    with pytest.raises(ProbeError, match="open files are too few"):
+        serve._make_room(512)
