@@ -7,7 +7,7 @@ REPORT := build/tests.xml
 # supported, and the newest.
 PYTEST := pytest==8.0.* pytest
 
-.PHONY: help demo test test-compat lint benchmark test-kernels clean
+.PHONY: help demo test test-compat lint benchmark test-kernels fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -58,6 +58,13 @@ benchmark: ## measure what the probe costs
 test-kernels: ## run the kernel tests on other kernels, in virtual machines (see CONTRIBUTING.md)
 	@scripts/setup test
 	tests/vm/run
+
+# Its own environment: atheris has no wheel for every Python, and nothing else needs it.
+fuzz: ## look for input that breaks what reads the bytes of others (SECONDS=60, for each reader)
+	@test -x build/fuzz/bin/python || { python3 -m venv build/fuzz && build/fuzz/bin/pip install -q atheris pytest tomli; }
+	@for target in tests/fuzz/fuzz_*.py; do \
+		nice build/fuzz/bin/python $$target -max_total_time=$(or $(SECONDS),60) || exit; \
+	done
 
 clean: ## remove all that the other targets made
 	rm -rf .venv .venv-pytest* build dist *.egg-info .mypy_cache .ruff_cache

@@ -25,6 +25,9 @@
 #define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
 #define NOT_KNOWN 0xffffffff    /* of a number of a process */
 
+#define ANCESTORS 64 /* of a root that are looked at, and how many of them may be subreapers */
+#define REAPERS 8
+
 /* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
 #define SLOTS 6
 #define PATH_CAP 4096
@@ -130,7 +133,10 @@ struct root {
     u64 armed_at;
     u32 tgid;
     u32 refused; /* all SLOTS of the process were taken */
-    u64 level;   /* how many PID namespaces its own is below the machine's first */
+    u32 level;   /* how many PID namespaces its own is below the machine's first */
+    u32 reapers[REAPERS]; /* its ancestors that are subreapers */
+    u32 all_reapers;      /* 0: there are more of them, or more ancestors, than there is room for */
+    u32 found;
 };
 
 /* What a process is to the kernel that the helper knows by its number in a PID namespace. */
@@ -162,6 +168,13 @@ static __always_inline u64 read64(u64 at)
 static __always_inline u32 read32(u64 at)
 {
     u32 value = 0;
+    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
+    return value;
+}
+
+static __always_inline u8 read8(u64 at)
+{
+    u8 value = 0;
     bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
     return value;
 }
@@ -247,12 +260,35 @@ static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid)
 
 /* ---- lineage ---- */
 
+/* Who takes in what a tree leaves behind: PR_SET_CHILD_SUBREAPER shows in no file of /proc. Those of other PID namespaces
+ * take in nothing. */
+static __always_inline void find_reapers(struct root *root, u64 task)
+{
+    /* Their number is counted in the map: the verifier would follow each value of a local variable by itself. */
+#pragma nounroll
+    for (int i = 0; i < ANCESTORS; i++) {
+        task = read64(task + OFF_TASK_REAL_PARENT);
+        u32 tgid = read32(task + OFF_TASK_TGID);
+        if (tgid <= 1 || read32(pid_of(task) + OFF_PID_LEVEL) != root->level) {
+            root->all_reapers = 1;
+            return;
+        }
+        u8 bits = read8(read64(task + OFF_TASK_SIGNAL) + BIT_SIGNAL_SUBREAPER / 8);
+        if (bits >> BIT_SIGNAL_SUBREAPER % 8 & 1) {
+            if (root->found >= REAPERS)
+                return;
+            root->reapers[root->found & (REAPERS - 1)] = tgid;
+            root->found++;
+        }
+    }
+}
+
 /* A process becomes a root by taking, for a moment, a name that only it was told. So it is the kernel that
  * says which process that is, and pid namespaces do not matter. */
 int on_rename(struct bpf_raw_tracepoint_args *ctx)
 {
     struct claim claim = {};
-    struct root root = {};
+    struct root root = {}, *kept;
     struct slot slot = {};
     int zero = 0;
     u64 *id;
@@ -291,6 +327,9 @@ int on_rename(struct bpf_raw_tracepoint_args *ctx)
         root.refused = !placed;
     }
     roots.update(&slot.root, &root);
+    kept = roots.lookup(&slot.root);
+    if (kept)
+        find_reapers(kept, ctx->args[0]);
     return 0;
 }
 

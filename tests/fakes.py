@@ -16,7 +16,7 @@ from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.probe import Counts
+from pytest_execprobe.helper.probe import Claimed, Counts
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
 
@@ -410,8 +410,8 @@ class FakeProbe:
     def withdraw(self, name: bytes) -> None:
         self.withdrawn.append(name)
 
-    def claimed(self, root: int) -> tuple[int, int, bool] | None:
-        return (_now(), os.getpid(), self.full) if root in self.claims else None
+    def claimed(self, root: int) -> Claimed | None:
+        return Claimed(_now(), os.getpid(), self.full, set()) if root in self.claims else None
 
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)

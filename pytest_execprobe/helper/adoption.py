@@ -8,7 +8,7 @@ process's namespace. The kernel side knows only the kernel's own.
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 _ADOPTION_ROUNDS = 50
 
@@ -19,12 +19,14 @@ def adopt_descendants(
     pid: int,
     kernel_pid: int,
     childless: bool,
+    reapers: Optional[Set[int]] = None,
     to_kernels: Callable[[int], Optional[int]] = lambda pid: pid,
 ) -> int:
     """Puts what a process had already started into its tree; how many there are, or may be, that could not be.
 
     The process is ``pid`` here and ``kernel_pid`` to the kernel; ``to_kernels`` makes the one of the other, 0 for a
-    process that has ended, and None where it can't. Looked for again until nothing new is found: a process that is
+    process that has ended, and None where it can't. ``reapers`` are those of its ancestors, as the kernel numbers them,
+    that take in orphans; None if any may be one. Looked for again until nothing new is found: a process that is
     being adopted may fork meanwhile. ``childless``: no child of it has ended, so that unless one is there it has left
     no orphans.
     """
@@ -39,8 +41,12 @@ def adopt_descendants(
         adopted.add(client)
         found = [item for item in _descendants(table, client) if item[0] not in adopted]
         if not found:
-            orphans = [] if childless and adopted == {client} else _orphans(table, client, adopted)
-            return len(failed) + len(orphans)
+            if childless and adopted == {client}:
+                return len(failed)
+            nearer = {
+                other for other in _ancestors(table, client) if reapers is None or translated(other) in (None, *reapers)
+            }
+            return len(failed) + len(_orphans(table, client, adopted, nearer))
         for child, top in found:
             adopted.add(child)
             number = translated(child)
@@ -100,7 +106,6 @@ def _numbers(name: str) -> Tuple[int, ...]:
 
 
 class _Process(NamedTuple):
-    comm: bytes
     parent: int
     started: int  # clock ticks since boot
     uid: int
@@ -114,29 +119,31 @@ def _processes() -> Dict[int, _Process]:
             try:
                 with open("/proc/%s/stat" % name, "rb") as file:
                     uid = os.fstat(file.fileno()).st_uid
-                    head, _, tail = file.read().rpartition(b")")
-                fields = tail.split()
-                comm = head.partition(b"(")[2]
-                table[int(name)] = _Process(comm, int(fields[1]), int(fields[19]), uid, int(fields[3]))
+                    fields = file.read().rpartition(b")")[2].split()  # behind its name, which can be anything
+                table[int(name)] = _Process(int(fields[1]), int(fields[19]), uid, int(fields[3]))
             except (OSError, IndexError, ValueError):
                 continue  # it has ended
     return table
 
 
-def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int]) -> List[int]:
+def _ancestors(table: Dict[int, _Process], pid: int) -> Iterator[int]:
+    """Those in its own PID namespace: no others take in what it leaves behind."""
+    level = len(_numbers(str(pid)))
+    while pid in table and table[pid].parent in table:
+        pid = table[pid].parent
+        if len(_numbers(str(pid))) != level:
+            return
+        yield pid
+
+
+def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int], nearer: Set[int]) -> List[int]:
     """Processes that may have been started by this one's tree and left behind: then nothing leads to them any more.
 
     What a later process of the same user is, whose parent has gone, can't be told, unless its session is somebody
-    else's. Helpers are known.
+    else's. Helpers are known. ``nearer``: who takes in orphans before number 1 does.
     """
     client = table.get(pid)
-    # Who takes in the orphans here: init, or nearer by a manager of the user's session.
-    reapers = _init(table, pid)
-    above = client
-    while above is not None and above.parent in table:
-        if table[above.parent].comm == b"systemd":
-            reapers.add(above.parent)
-        above = table[above.parent]
+    reapers = _init(table, pid) | nearer
     return [
         other
         for other, process in table.items()

@@ -47,6 +47,9 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_MOUNT_MOUNTPOINT": ("mount", "mnt_mountpoint"),
 }
 
+# name of the constant -> where a bit of a struct is
+BITS: Dict[str, Tuple[str, str]] = {"BIT_SIGNAL_SUBREAPER": ("signal_struct", "is_child_subreaper")}
+
 # name of the constant -> how large a struct is
 SIZES: Dict[str, str] = {"SIZE_UPID": "upid"}
 
@@ -93,6 +96,10 @@ class Btf:
 
     def offset(self, struct: str, path: str) -> int:
         """Byte offset of a member, as in ``offset("dentry", "d_name.name")``."""
+        return self.bit(struct, path) // 8
+
+    def bit(self, struct: str, path: str) -> int:
+        """Offset in bits."""
         type_id = self._struct(struct)
         bits = 0
         for name in path.split("."):
@@ -101,7 +108,7 @@ class Btf:
                 raise BtfError("the kernel's struct %s has no member %s" % (struct, path))
             more, type_id = found
             bits += more
-        return bits // 8
+        return bits
 
     def size(self, struct: str) -> int:
         """In bytes."""
@@ -165,13 +172,14 @@ def _libbpf() -> ctypes.CDLL:
 
 
 def kernel_offsets(machine: str) -> Dict[str, int]:
-    """Every OFF_* and SIZE_* constant that bpf/execprobe.c needs, for the running kernel.
+    """Every OFF_*, BIT_* and SIZE_* constant that bpf/execprobe.c needs, for the running kernel.
 
     Raises BtfError, naming what is missing.
     """
     btf = Btf()
     try:
         offsets = {name: btf.offset(struct, path) for name, (struct, path) in OFFSETS.items()}
+        offsets.update({name: btf.bit(struct, path) for name, (struct, path) in BITS.items()})
         offsets.update({name: btf.size(struct) for name, struct in SIZES.items()})
         for name, register in REGISTERS.get(machine, ()):
             offsets[name] = btf.offset("pt_regs", register)

@@ -30,7 +30,7 @@ _NEVER = 1 << 30
 
 _COUNTERS = struct.Struct("<7Q")  # struct counters
 _PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
-_ROOT = struct.Struct("<QIIQ")  # struct root
+_ROOT = struct.Struct("<QIII8II4x")  # struct root
 _ANSWER = struct.Struct("<II")  # struct answer
 _CLAIM = struct.Struct("<16s")
 _WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
@@ -112,6 +112,15 @@ def check_privilege(bcc: Any) -> None:
     if error == errno.ENOSYS:
         raise ProbeError("no-bpf", "this kernel has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL=y")
     raise refused("a BPF map", os.strerror(error))
+
+
+class Claimed(NamedTuple):
+    """A process that has taken on a name that was claimed."""
+
+    armed_at: int  # monotonic ns
+    pid: int  # the kernel's number
+    refused: bool
+    reapers: Optional[Set[int]]  # its ancestors that take in orphans, as the kernel numbers them; None: any may
 
 
 class Probe:
@@ -372,13 +381,13 @@ class Probe:
         _delete(self._bcc, self._bpf["claims"], _CLAIM.pack(name))
         self._want(_WANT_CLAIMS, bool(self._claims))
 
-    def claimed(self, root: int) -> Optional[Tuple[int, int, bool]]:
-        """(armed_at, tgid, refused) of a root, None before it took its name."""
+    def claimed(self, root: int) -> Optional[Claimed]:
+        """Who has become this root, None before it took its name."""
         raw = (ctypes.c_ubyte * _ROOT.size)()
         if not _lookup(self._bcc, self._bpf["roots"], ctypes.c_uint64(root), raw):
             return None
-        armed_at, tgid, refused, _ = _ROOT.unpack(bytes(raw))
-        return armed_at, tgid, bool(refused)
+        armed_at, tgid, refused, _, *reapers, all_reapers = _ROOT.unpack(bytes(raw))
+        return Claimed(armed_at, tgid, bool(refused), set(reapers) - {0} if all_reapers else None)
 
     def forget_root(self, root: int) -> None:
         _delete(self._bcc, self._bpf["roots"], struct.pack("<Q", root))

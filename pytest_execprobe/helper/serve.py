@@ -25,7 +25,6 @@ import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from . import privilege, probe, wire
-from .adoption import adopt_descendants
 from .serve_limits import Limits
 from .server import BACKLOG, AdoptionError, Client, Server
 
@@ -395,7 +394,7 @@ class Service(Server):
         # A name is taken on by whoever executes a file of that name, too. That must be nobody else's process.
         return pid == client.pid
 
-    def _adopt(self, client: Client, pid: int, childless: bool) -> int:
+    def _adopt(self, client: Client, claimed: probe.Claimed, childless: bool) -> int:
         ends = float("inf") if self._limits.adoption_time is None else time.monotonic() + self._limits.adoption_time
 
         def adopt(child: int, root: int, top: int) -> bool:
@@ -404,7 +403,7 @@ class Service(Server):
             self._collect()  # or what others execute meanwhile would fill the buffers
             return self._adopt_one(client, child, root, top)
 
-        return adopt_descendants(adopt, client.root, client.pid, pid, childless)
+        return self._adopt_by(adopt, client, claimed, childless)
 
     def _adopt_one(self, client: Client, child: int, root: int, top: int) -> bool:
         """A process is entered by its number, and that must not have become another user's process meanwhile."""

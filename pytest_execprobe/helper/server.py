@@ -16,7 +16,7 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Set, 
 
 from . import wire
 from .adoption import adopt_descendants
-from .probe import Probe, roots_of
+from .probe import Claimed, Probe, roots_of
 from .serve_limits import RUN_LIMITS, Limits, User
 
 _QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
@@ -378,7 +378,7 @@ class Server:
     def _arm(self, client: Client, request: int, fresh: bool, childless: bool) -> None:
         claimed = self._probe.claimed(client.root) if client in client.user.claims else None
         self._end_claim(client)
-        if claimed is None or claimed[2]:
+        if claimed is None or claimed.refused:
             reason = (
                 "the process's new name did not reach the probe"
                 if claimed is None
@@ -387,8 +387,7 @@ class Server:
             )
             self._refuse(client, request, reason)
             return
-        armed_at, pid, _ = claimed
-        if not self._may_watch(client, pid):
+        if not self._may_watch(client, claimed.pid):
             self._forget_root(client)
             self._refuse(client, request, "its new name was taken on by another process")
             return
@@ -396,7 +395,7 @@ class Server:
         unadopted = 0
         if not fresh:
             try:
-                unadopted = self._adopt(client, pid, childless)
+                unadopted = self._adopt(client, claimed, childless)
             except AdoptionError as error:
                 client.armed = False
                 self._forget_root(client)
@@ -407,7 +406,7 @@ class Server:
             wire.frame(
                 wire.ARMED,
                 request,
-                {"root": client.root, "armed_at": armed_at, "pid": pid, "unadopted": unadopted},
+                {"root": client.root, "armed_at": claimed.armed_at, "pid": claimed.pid, "unadopted": unadopted},
             ),
         )
 
@@ -415,9 +414,16 @@ class Server:
         """Whether the process that has taken a client's name, by the kernel's number, may be what it watches."""
         return True
 
-    def _adopt(self, client: Client, pid: int, childless: bool) -> int:
+    def _adopt(self, client: Client, claimed: Claimed, childless: bool) -> int:
         """How many processes there are or may be, of those that it had started already, that can't be watched."""
-        return adopt_descendants(self._probe.adopt, client.root, client.pid, pid, childless, self._probe.kernel_pid)
+        return self._adopt_by(self._probe.adopt, client, claimed, childless)
+
+    def _adopt_by(
+        self, adopt: Callable[[int, int, int], bool], client: Client, claimed: Claimed, childless: bool
+    ) -> int:
+        return adopt_descendants(
+            adopt, client.root, client.pid, claimed.pid, childless, claimed.reapers, self._probe.kernel_pid
+        )
 
     # ---- clients ----
 

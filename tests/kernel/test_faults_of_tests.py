@@ -222,17 +222,21 @@ def test_a_forked_child(execprobe):
     assert os.waitpid(child, 0)[1] == 0
     execprobe.assert_nothing_ran()
 
-def test_none_at_all(execprobe):
+@pytest.fixture
+def limited():
+    yield
+    limit(1024)
+
+def test_none_at_all(execprobe, limited):
     limit(0)
     execprobe.assert_nothing_ran()
 
 def test_no_limit(execprobe):
-    limit(1024)
     run()
     assert execprobe.programs == ["minimal"]
 """,
     )
-    result.assert_outcomes(passed=3, errors=2)
+    result.assert_outcomes(passed=4, errors=1)
     result.stdout.fnmatch_lines(["*ERROR at call of test_none_at_all*"])
 
 

@@ -13,31 +13,31 @@ def test_orphans_are_what_nothing_leads_to_any_more(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(adoption, "_may_exec", lambda pid: pid != 300)
     process = adoption._Process
     table = {
-        1: process(b"init", 0, 1, 0, 1),
-        70: process(b"sshd", 1, 10, 0, 70),
-        80: process(b"systemd", 1, 10, 1000, 80),  # the manager of the user's session
-        90: process(b"bash", 80, 20, 1000, 90),
-        100: process(b"python3", 90, 50, 1000, 90),  # the client
-        110: process(b"server", 100, 55, 1000, 110),  # its child, with a session of its own
-        200: process(b"sh", 80, 60, 1000, 90),
-        201: process(b"sh", 1, 60, 1000, 90),
-        202: process(b"sh", 1, 40, 1000, 90),  # older than the client
-        203: process(b"cron", 1, 60, 0, 90),  # another user's
-        204: process(b"sleep", 90, 60, 1000, 90),  # the shell's own
-        205: process(b"sh", 1, 60, 1000, 90),  # in the tree already
-        300: process(b"python3", 1, 60, 1000, 90),  # a helper
+        1: process(0, 1, 0, 1),
+        70: process(1, 10, 0, 70),
+        80: process(1, 10, 1000, 80),  # the manager of the user's session
+        90: process(80, 20, 1000, 90),
+        100: process(90, 50, 1000, 90),  # the client
+        110: process(100, 55, 1000, 110),  # its child, with a session of its own
+        200: process(80, 60, 1000, 90),
+        201: process(1, 60, 1000, 90),
+        202: process(1, 40, 1000, 90),  # older than the client
+        203: process(1, 60, 0, 90),  # another user's
+        204: process(90, 60, 1000, 90),  # the shell's own
+        205: process(1, 60, 1000, 90),  # in the tree already
+        300: process(1, 60, 1000, 90),  # a helper
         # By session: of the client's child, of nobody who is left, its own; of an older process, of a later login.
-        400: process(b"sh", 1, 60, 1000, 110),
-        401: process(b"sh", 1, 60, 1000, 399),
-        402: process(b"sh", 1, 60, 1000, 402),
-        403: process(b"sh", 1, 60, 1000, 70),
-        404: process(b"bash", 70, 57, 1000, 404),
-        405: process(b"sh", 1, 60, 1000, 404),
-        406: process(b"bash", 1, 57, 1000, 406),  # a session whose leader is an orphan itself
-        407: process(b"sh", 1, 60, 1000, 406),
-        408: process(b"sh", 1, 60, 1000, 0),  # put into this container, or pid namespace, from outside
+        400: process(1, 60, 1000, 110),
+        401: process(1, 60, 1000, 399),
+        402: process(1, 60, 1000, 402),
+        403: process(1, 60, 1000, 70),
+        404: process(70, 57, 1000, 404),
+        405: process(1, 60, 1000, 404),
+        406: process(1, 57, 1000, 406),  # a session whose leader is an orphan itself
+        407: process(1, 60, 1000, 406),
+        408: process(1, 60, 1000, 0),  # put into this container, or pid namespace, from outside
     }
-    found = sorted(adoption._orphans(table, 100, {100, 110, 205}))
+    found = sorted(adoption._orphans(table, 100, {100, 110, 205}, {80}))
     assert found == [200, 201, 400, 401, 402, 406, 407]
 
 
@@ -47,23 +47,23 @@ def test_a_client_from_outside_of_the_pid_namespace_may_have_left_what_is_there(
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     process = adoption._Process
     table = {
-        1: process(b"init", 0, 1, 0, 1),
-        100: process(b"python3", 0, 50, 0, 0),
-        200: process(b"sh", 1, 60, 0, 0),
+        1: process(0, 1, 0, 1),
+        100: process(0, 50, 0, 0),
+        200: process(1, 60, 0, 0),
     }
-    assert adoption._orphans(table, 100, {100}) == [200]
+    assert adoption._orphans(table, 100, {100}, set()) == [200]
 
 
 def test_descendants_by_the_child_that_they_descend_from() -> None:
     process = adoption._Process
     table = {
-        1: process(b"init", 0, 1, 0, 1),
-        100: process(b"python3", 1, 50, 0, 1),
-        200: process(b"sh", 100, 60, 0, 1),
-        201: process(b"sh", 100, 60, 0, 1),
-        210: process(b"ls", 200, 60, 0, 1),
-        211: process(b"ls", 210, 60, 0, 1),
-        300: process(b"ls", 1, 60, 0, 1),
+        1: process(0, 1, 0, 1),
+        100: process(1, 50, 0, 1),
+        200: process(100, 60, 0, 1),
+        201: process(100, 60, 0, 1),
+        210: process(200, 60, 0, 1),
+        211: process(210, 60, 0, 1),
+        300: process(1, 60, 0, 1),
     }
     assert sorted(adoption._descendants(table, 100)) == [(200, 200), (201, 201), (210, 200), (211, 200)]
 
@@ -74,16 +74,39 @@ def test_who_never_had_a_child_has_left_no_orphans(
 ) -> None:
     process = adoption._Process
     table = {
-        1: process(b"init", 0, 1, 0, 1),
-        100: process(b"python3", 1, 50, 0, 1),
-        200: process(b"sh", 1, 60, 0, 1),
+        1: process(0, 1, 0, 1),
+        100: process(1, 50, 0, 1),
+        200: process(1, 60, 0, 1),
     }
     if child:
-        table[210] = process(b"sh", 100, 60, 0, 1)
+        table[210] = process(100, 60, 0, 1)
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     monkeypatch.setattr(adoption, "_processes", lambda: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
-    assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, childless) == expected
+    assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, childless, set()) == expected
+
+
+@pytest.mark.parametrize(
+    ("reapers", "expected"),
+    [(set(), 0), ({70080}, 1), ({70090}, 1), ({70080, 70090}, 2), ({80}, 0), (None, 2)],
+)
+def test_orphans_are_with_whom_the_kernel_calls_a_reaper(
+    monkeypatch: pytest.MonkeyPatch, reapers: set[int] | None, expected: int
+) -> None:
+    process = adoption._Process
+    table = {
+        1: process(0, 1, 0, 1),
+        80: process(1, 10, 0, 80),
+        90: process(80, 20, 0, 80),
+        100: process(90, 50, 0, 80),
+        200: process(80, 60, 0, 80),
+        201: process(90, 60, 0, 80),
+    }
+    monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
+    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
+    to_kernels = lambda number: number + 70000  # noqa: E731
+    assert adoption.adopt_descendants(lambda *_: True, 1, 100, 70100, False, reapers, to_kernels) == expected
 
 
 # ---- in PID namespaces ----
@@ -98,12 +121,12 @@ def proc(monkeypatch: pytest.MonkeyPatch) -> Numbers:
     """The /proc of a namespace that is one above the helper's: what each process is called there and below."""
     process = adoption._Process
     table = {
-        1: process(b"init", 0, 1, 0, 1),
-        INIT: process(b"sh", 1, 40, 0, 1),
-        CLIENT: process(b"python3", INIT, 50, 0, 1),
-        CHILD: process(b"sh", CLIENT, 60, 0, 1),
-        GRANDCHILD: process(b"sh", CHILD, 60, 0, 1),
-        HELPER: process(b"python3", CLIENT, 60, 0, 1),
+        1: process(0, 1, 0, 1),
+        INIT: process(1, 40, 0, 1),
+        CLIENT: process(INIT, 50, 0, 1),
+        CHILD: process(CLIENT, 60, 0, 1),
+        GRANDCHILD: process(CHILD, 60, 0, 1),
+        HELPER: process(CLIENT, 60, 0, 1),
     }
     numbers = {str(number): (number, number - 3999) for number in table} | {"1": (1,), "self": (HELPER, 1000)}
     monkeypatch.setattr(adoption, "_processes", lambda: table)
@@ -123,7 +146,7 @@ def adopted(
         entered.append((pid, top))
         return True
 
-    unadopted = adoption.adopt_descendants(adopt, 1, client, client + 70000, False, to_kernels)
+    unadopted = adoption.adopt_descendants(adopt, 1, client, client + 70000, False, set(), to_kernels)
     return sorted(entered), unadopted
 
 
@@ -179,14 +202,14 @@ def test_a_client_that_is_hidden_in_proc(proc: Numbers) -> None:
 def test_where_numbers_can_not_be_translated_nothing_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     process = adoption._Process
     table = {
-        1: process(b"init", 0, 1, 0, 1),
-        5: process(b"python3", 1, 50, 0, 1),
-        6: process(b"sh", 5, 60, 0, 1),
+        1: process(0, 1, 0, 1),
+        5: process(1, 50, 0, 1),
+        6: process(5, 60, 0, 1),
     }
     monkeypatch.setattr(adoption, "_processes", lambda: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     entered: list[int] = []
-    assert adoption.adopt_descendants(lambda pid, *_: not entered.append(pid), 1, 5, 7005, True) == 1
+    assert adoption.adopt_descendants(lambda pid, *_: not entered.append(pid), 1, 5, 7005, True, set()) == 1
     assert entered == []
 
 
@@ -204,15 +227,15 @@ def test_orphans_of_a_namespace_go_to_its_own_number_1(
 ) -> None:
     process = adoption._Process
     table = {
-        1: process(b"init", 0, 1, 0, 1),
-        60: process(b"sh", 1, 10, 0, 1),
-        70: process(b"sh", 1, 40, 0, 1),
-        100: process(b"python3", 70, 50, 0, 1),
-        200: process(b"sh", reaper, 60, 0, 1),
-        201: process(b"sh", beside, 60, 0, 1),
-        202: process(b"sh", 1, 60, 0, 1),
+        1: process(0, 1, 0, 1),
+        60: process(1, 10, 0, 1),
+        70: process(1, 40, 0, 1),
+        100: process(70, 50, 0, 1),
+        200: process(reaper, 60, 0, 1),
+        201: process(beside, 60, 0, 1),
+        202: process(1, 60, 0, 1),
     }
     known = {str(number): (number,) for number in table} | numbers
-    monkeypatch.setattr(adoption, "_numbers", lambda name: known[name])
+    monkeypatch.setattr(adoption, "_numbers", lambda name: known.get(name, ()))
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
-    assert adoption._orphans(table, 100, {100}) == [200]
+    assert adoption._orphans(table, 100, {100}, set()) == [200]

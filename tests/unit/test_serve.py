@@ -16,7 +16,7 @@ import pytest
 from fakes import FakeProbe, kernel_record
 
 from pytest_execprobe.helper import serve, serve_limits, server, wire
-from pytest_execprobe.helper.probe import ProbeError
+from pytest_execprobe.helper.probe import Claimed, ProbeError
 
 _PATIENCE = 20.0
 WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
@@ -236,9 +236,9 @@ def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> Non
 def test_name_that_another_process_has_taken_makes_no_root(running: Running, probe: FakeProbe) -> None:
     taken = probe.claimed
 
-    def by_another(root: int) -> tuple[int, int, bool] | None:
+    def by_another(root: int) -> Claimed | None:
         found = taken(root)
-        return found and (found[0], found[1] + 1, found[2])
+        return found and found._replace(pid=found.pid + 1)
 
     probe.claimed = by_another  # type: ignore[method-assign]
     client = running.welcome(1)
