@@ -27,9 +27,10 @@ class ExecRecord:
     argv: tuple[str, ...] | None
     #: Whether argv was longer than what is kept, at least 16 KiB.
     argv_truncated: bool
-    #: Process id, of the thread group.
+    #: Process id, of the thread group, in the PID namespace of the test.
     pid: int
-    #: Process id of the parent at the moment of the exec: 1 or a subreaper's for an orphan.
+    #: Process id of the parent at the moment of the exec, likewise: 1 or a subreaper's for an orphan, 0 for one outside
+    #: of the namespace; None if it was just ending.
     ppid: int | None
     #: What the process that forked this one was running, or None for the test's own process.
     parent: ExecRecord | None

@@ -67,11 +67,7 @@ def _pid_namespace(machine: Machine) -> Iterator[Finding]:
     if machine.link("proc/self/ns/pid") in (None, _FIRST_PID):
         yield ok("pid-namespace", "the machine's own")
     else:
-        yield note(
-            "pid-namespace",
-            "one of its own, as in a container: pids in records are those of the machine, and processes that ran before"
-            " the probe can't be taken into a tree, so that logs are incomplete while one is there",
-        )
+        yield ok("pid-namespace", "one of its own, as in a container: records have the numbers that are seen in here")
 
 
 def _time_namespace(machine: Machine) -> Iterator[Finding]:
