@@ -147,7 +147,7 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
         records=tuple(record for unit in units for record in unit.all_records if record not in uncounted),
         lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
         unknown=tuple(dict.fromkeys(unknown)),
-        filtered=any(run.ignored for run in document.runs),
+        filtered=any(run.filtered for run in document.runs),
     )
 
 

@@ -177,6 +177,7 @@ class Reporting:
             exit_status=int(session.exitstatus),
             probe=self.ledger.probe,
             ignored=self.ledger.ignored,
+            filtered=bool(self._settings.ignore or self._config.hook.pytest_execprobe_record.get_hookimpls()),
             unknown=unknown,
             not_checked=self.ledger.not_checked,
             names={name: name.partition("::")[2] for name in around},

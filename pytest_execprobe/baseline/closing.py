@@ -60,7 +60,7 @@ def rewritten(
     outcomes: Mapping[str, str],
     gone: Mapping[Section, Sequence[str]],
 ) -> list[str]:
-    """Writes it anew, and returns the summary of that. Raises OSError."""
+    """Writes it anew, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
     from .update import rewrite
 
     passed = {table_name(name) for name, outcome in outcomes.items() if outcome in _RIGHT}

@@ -23,7 +23,7 @@ AROUND = (COLLECTION, OUTSIDE)
 ANY_NUMBER = "any"
 
 
-class BaselineError(Exception):
+class BaselineError(ValueError):
     """The file is missing, damaged, or newer than this version. The message says where and what is right."""
 
 

@@ -17,7 +17,7 @@ from ..files import write_atomically
 from ..ledger import OUTSIDE
 from .changes import Changes, Seen, renames
 from .limits import SECTIONS, Baseline, Limit, Section, covers, is_pattern, is_wildcard
-from .reading import ANY_NUMBER, VERSION
+from .reading import ANY_NUMBER, VERSION, BaselineError, parse_baseline
 
 _HEADER = f"""\
 # Which programs each test may run, and how often at most.
@@ -53,8 +53,13 @@ def rewrite(
     *,
     only_add: bool = False,
 ) -> Changes:
-    """Updates the file itself, atomically. Raises OSError."""
+    """Updates the file itself, atomically. ``baseline`` is what it said when the run began: what has been done to it
+    since is kept, or if it can't be, the file is. Raises OSError or BaselineError."""
     old = baseline.path.read_text(encoding="utf-8") if baseline.path.exists() else None
+    if baseline.path.is_file():
+        baseline = parse_baseline(old or "", baseline.path)
+    elif baseline != Baseline(baseline.path):
+        raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote into it")
     text, changes = updated(old, baseline, seen, obsolete, only_add=only_add)
     if text != old:
         write_atomically(baseline.path, text)
@@ -79,7 +84,8 @@ def updated(
     gone: dict[Section, list[str]] = {section: [] if only_add else [*obsolete.get(section, ())] for section in SECTIONS}
     for section in SECTIONS:
         there, news = tables[section], seen.get(section, {})
-        for old, new in renames(baseline, section, gone[section], news).items():
+        there_still = [name for name in gone[section] if name in there]
+        for old, new in renames(baseline, section, there_still, news).items():
             there[new] = there.pop(old)
             gone[section].remove(old)
             changes.renamed.append((old, new))

@@ -12,11 +12,15 @@ from .terminal import CommandError
 
 
 def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None) -> list[Document]:
-    """The reports of files and folders; a file that is named twice is taken once. Raises CommandError."""
+    """The reports of files and folders; a file that is named twice, or reached by links, is taken once. Raises
+    CommandError."""
     from ..report import codec
 
+    files: dict[str, Path] = {}
+    for file in (file for given in paths for file in _files(Path(given))):
+        files.setdefault(os.path.realpath(file), file)
     documents = []
-    for path in dict.fromkeys(file for given in paths for file in _files(Path(given))):
+    for path in files.values():
         tell(printable(str(path)))
         try:
             documents.append(codec.read(path))
@@ -37,7 +41,7 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    found = sorted(Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
+    found = sorted(_walk(path))
     # A trace ends so too, and can't be read again.
     ends = [file.name.lower() for file in found]
     found = [
@@ -46,3 +50,21 @@ def _files(path: Path) -> Iterator[Path]:
     if not found:
         raise CommandError(f"{path}: there is no stored report (*.json) in this folder")
     yield from found
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """All files below a folder, those of each folder once: links may lead round in circles."""
+
+    def fail(error: OSError) -> None:
+        # What is left out unseen could be what is beyond a budget.
+        raise CommandError(f"{error.filename}: this folder can't be read ({error.strerror or error})")
+
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(path, onerror=fail, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (Path(folder, name) for name in names)

@@ -19,6 +19,12 @@ _STT_FUNC, _STT_GNU_IFUNC = 2, 10
 _NT_STAPSDT = 3
 _SYSTEMTAP = b"stapsdt\0"
 
+# Anybody may have written the file, and it could say that it has the same to read over and over. The largest libraries
+# have some 60 sections and 300 000 symbols with 20 MB of names; with all that a linker can leave in, ten times that.
+_SEGMENTS_MAX, _SECTIONS_MAX = 64, 4096
+_ENTRIES_MAX = 1 << 22  # symbols and notes, of all tables together
+_BYTES_MAX = 1 << 28  # of names and notes
+
 # By the width of an address: the file's header, and of a segment, a section and a symbol each.
 _HEADERS = {  # type, entry size and number of the segments and sections; where these are
     1: ("16xHHIIIIIHHHHHH", "IIIIIIII", "IIIIIIIIII", "IIIBBH"),
@@ -81,8 +87,11 @@ class Elf:
         self._read_header()
 
     def _read_header(self) -> None:
+        self._entries = self._bytes = 0  # that have been read
         header = self._unpack(self._header, 0)
         _, _, _, _, segments, sections, _, _, segment_size, segment_count, section_size, section_count, names = header
+        _limit("segments", segment_count, _SEGMENTS_MAX)
+        _limit("sections", section_count, _SECTIONS_MAX)
         #: Address, offset in the file and size there, of each part that is loaded, and whether it is code.
         self._loaded: List[Tuple[int, int, int, bool]] = []
         for index in range(segment_count):
@@ -116,6 +125,7 @@ class Elf:
     def _add_functions(self, table: Section, found: Functions) -> None:
         strings = self._numbered(table.link)
         size = struct.calcsize(self._end + self._symbol)
+        self._take_entries(-(-table.size // size))
         for at in range(table.offset, table.offset + table.size, size):
             if self._width == 2:
                 name_at, info, _, section, value, _ = self._unpack(self._symbol, at)
@@ -143,14 +153,18 @@ class Elf:
                 continue
             at, end = section.offset, section.offset + section.size
             while at < end:
+                self._take_entries(1)
                 owner_size, size, type = self._unpack("III", at)
                 owner_at = at + 12
                 body_at = owner_at + _aligned(owner_size)
                 at = body_at + _aligned(size)
-                if type != _NT_STAPSDT or self._data[owner_at : owner_at + owner_size] != _SYSTEMTAP:
+                if type != _NT_STAPSDT or owner_size != len(_SYSTEMTAP):
                     continue
+                if self._data[owner_at : owner_at + owner_size] != _SYSTEMTAP:
+                    continue
+                self._take_bytes(size)
                 place, noted_base, semaphore = self._unpack(address, body_at)
-                texts = self._data[body_at + struct.calcsize(self._end + address) : body_at + size].split(b"\0")
+                texts = self._data[body_at + struct.calcsize(self._end + address) : body_at + size].split(b"\0", 2)
                 # Prelinking moves a library, and not what its notes say.
                 moved = base - noted_base if base is not None and noted_base else 0
                 offset = self._offset(place + moved)
@@ -178,13 +192,30 @@ class Elf:
         start = strings.offset + at
         if start > len(self._data):
             raise ElfError("it is broken: a name is beyond its end")
-        return _text(self._data[start : self._data.find(b"\0", start)])
+        end = self._data.find(b"\0", start, start + _BYTES_MAX - self._bytes + 1)
+        if end < 0 and len(self._data) - start <= _BYTES_MAX - self._bytes:
+            raise ElfError("it is broken: a name has no end")
+        self._take_bytes(end - start if end >= 0 else _BYTES_MAX)
+        return _text(self._data[start:end])
+
+    def _take_entries(self, more: int) -> None:
+        self._entries += more
+        _limit("symbols and notes", self._entries, _ENTRIES_MAX)
+
+    def _take_bytes(self, more: int) -> None:
+        self._bytes += more
+        _limit("bytes of names and notes", self._bytes, _BYTES_MAX)
 
     def _unpack(self, form: str, at: int) -> Tuple[int, ...]:
         form = self._end + form
         if at > len(self._data) - struct.calcsize(form):
             raise ElfError("it is broken: what it should hold is beyond its end")
         return struct.unpack_from(form, self._data, at)
+
+
+def _limit(what: str, number: int, most: int) -> None:
+    if number > most:
+        raise ElfError("it has more %s than the %d that are read at most" % (what, most))
 
 
 def _aligned(size: int) -> int:

@@ -74,6 +74,7 @@ def _run_data(run: Run, ancestors: Iterable[ExecRecord]) -> dict[str, Any]:
         "exit_status": run.exit_status,
         "probe": run.probe,
         "ignored": dict(run.ignored),
+        "filtered": run.filtered,
         "unknown": list(run.unknown),
         "breaches": [_breach_data(breach) for breach in run.breaches],
         "above": [record_data(record) for record in ancestors],
@@ -214,6 +215,7 @@ def _run(fields: _Fields) -> Run:
         exit_status=fields.maybe(fields.number, "exit_status"),
         probe=fields.text("probe"),
         ignored=fields.counts("ignored"),
+        filtered=fields.flag("filtered"),
         unknown=tuple(fields.texts("unknown")),
         breaches=_breaches(fields),
     )

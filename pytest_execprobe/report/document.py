@@ -49,6 +49,9 @@ class Run:
     probe: str = ""
     #: Execs that no count has, because ``--execprobe-ignore`` names them.
     ignored: Mapping[str, int] = field(default_factory=dict)
+    #: Whether execs can be left out of counts by what they are (by ``--execprobe-ignore`` or a hook), even if none was:
+    #: a lost one may have been one of those.
+    filtered: bool = False
     #: Why an unknown number of execs, of no unit in particular, may be missing.
     unknown: tuple[str, ...] = ()
     #: Breaches of no unit in particular, such as of the session budget.

@@ -190,6 +190,7 @@ class Assembly:
         exit_status: int | None,
         probe: str,
         ignored: Mapping[str, int],
+        filtered: bool,
         unknown: Iterable[str],
         not_checked: Mapping[str, str],
         names: Mapping[str, str],
@@ -237,6 +238,7 @@ class Assembly:
             exit_status=exit_status,
             probe=probe,
             ignored=dict(ignored),
+            filtered=filtered or bool(self._uncounted),
             unknown=tuple(unknown),
             breaches=tuple(rest),
         )

@@ -191,6 +191,67 @@ def test_a_baseline_that_cannot_be_written_fails_the_run(run: Run, pytester: pyt
     result.stdout.fnmatch_lines(["*the baseline *execs.toml can't be written: Is a directory*"])
 
 
+MEANWHILE = """
+import pathlib
+from played import runs
+def test_a():
+    runs("git")
+    file = pathlib.Path("execs.toml")
+    text = {text!r}
+    file.unlink() if text is None else file.write_bytes(text.encode("latin-1"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("version = 1\n<<<<<<< ours\n", "is damaged, and is left as it is"),
+        ("version = 1\n[tests\n", "is damaged, and is left as it is"),
+        ("version = 99\n", "is of version 99, *left as it is"),
+        ('version = 1\n[tests."test_it.py::test_a"]\ngit = [1]\n', "must be a number, a range"),
+        ("version = 1\n# \xff\n", "can't decode"),
+        ("", "version must be 1"),
+        (None, "it was removed while the tests ran"),
+    ],
+)
+@pytest.mark.parametrize("update", [UPDATE, "--execprobe-update-add"])
+def test_a_baseline_that_is_damaged_meanwhile_fails_the_run_and_is_left_alone(
+    run: Run, pytester: pytest.Pytester, text: str | None, said: str, update: str
+) -> None:
+    result = run(update, source=MEANWHILE.format(text=text), baseline="[total]\nat_most = 9\n")
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([f"the baseline *execs.toml can't be written: *{said}*"])
+    result.stdout.fnmatch_lines(["ERROR execprobe::baseline - *"])
+    result.stdout.no_fnmatch_line("baseline *written*")
+    file = pytester.path / "execs.toml"
+    assert (file.read_bytes().decode("latin-1") if file.exists() else None) == text
+
+
+def test_a_baseline_that_is_no_file_any_more_fails_the_run(run: Run) -> None:
+    source = "import os\ndef test_a():\n    os.unlink('execs.toml')\n    os.symlink('/dev/null', 'execs.toml')\n"
+    result = run(UPDATE, source=source, baseline="[total]\nat_most = 9\n")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["the baseline *execs.toml can't be written: it was removed while the tests ran*"])
+
+
+def test_a_baseline_without_a_row_that_is_removed_meanwhile_is_made_anew(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE, source=MEANWHILE.format(text=None), baseline="")
+    assert rows(pytester).startswith('\n[tests."test_it.py::test_a"]\ngit = 1\n')
+
+
+def test_what_people_write_into_it_meanwhile_is_kept(run: Run, pytester: pytest.Pytester) -> None:
+    """Also where what the run found obsolete is gone already."""
+    text = 'version = 1\n# new\n[total]\nat_most = 7\n[tests."test_it.py::test_a"]\ngit = 3  # cold\n'
+    old = '[tests."test_it.py::test_old"]\ngit = 1\n[tests."test_gone.py::test_x"]\nls = 1\n'
+    result = run(UPDATE, source=MEANWHILE.format(text=text), baseline=old)
+    assert result.ret == 0
+    assert rows(pytester).startswith(
+        '# new\n[total]\nat_most = 7\n\n[tests."test_it.py::test_a"]\ngit = 1  # cold\n\n[fixtures]\n'
+    )
+    result.stdout.fnmatch_lines(["baseline        execs.toml written: 1 row lowered"])
+
+
 # ---- judging ----
 
 
@@ -573,6 +634,78 @@ def test_a_report_has_everything(run: Run, pytester: pytest.Pytester) -> None:
     (told,) = document.runs
     assert told.exit_status == 1
     assert document.complete
+
+
+PLACES = """
+import os, pytest, tempfile
+from played import runs
+places = [tempfile.gettempdir() + "/data", os.path.expanduser("~") + "/data"]
+@pytest.fixture(scope="module", params=places)
+def f(request):
+    runs("make")
+@pytest.mark.parametrize("place", places)
+def test_a(place):
+    runs("git")
+@pytest.mark.parametrize("place", places)
+def test_b(place):
+    pass
+def test_c(f):
+    pass
+"""
+PORTABLE = [f"test_it.py::test_{which}[{place}/data]" for which in "abc" for place in ("$TMPDIR", "~")]
+
+
+def test_names_in_reports_hold_no_folder_of_this_machine(run: Run, pytester: pytest.Pytester, played: Played) -> None:
+    """They would fit no other machine's baseline, and tell who works here."""
+    run(UPDATE, source=PLACES)
+    budget = rows(pytester)
+    result = run("--execprobe-report=a.json", source=PLACES, baseline=budget.replace("git = 1", "git = 0"))
+    result.assert_outcomes(passed=4, failed=2)
+    units = stored(pytester)
+    assert sorted(name for name in units if name.startswith("test ")) == [f"test {name}" for name in PORTABLE]
+    for name in PORTABLE[:2]:  # their breaches are found by names, too
+        (breach,) = units[f"test {name}"]["breaches"]  # type: ignore[misc]
+        assert breach["headline"].startswith("beyond the baseline: grew: git")
+    (told,) = json.loads((pytester.path / "a.json").read_text())["runs"]
+    assert told["breaches"] == []
+    played.refusal = "no BPF"  # then no record has brought them
+    run("--execprobe-report=a.json", "--execprobe=auto", source=PLACES, baseline="")
+    found = sorted(name for name in stored(pytester) if name.startswith("test "))
+    assert found == [f"test {name}" for name in PORTABLE]
+
+
+def test_a_report_judged_elsewhere(run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where home and temporary folders are others."""
+    from pytest_execprobe import gate
+    from pytest_execprobe.baseline import limits
+    from pytest_execprobe.baseline.reading import read_baseline
+    from pytest_execprobe.report.codec import read
+
+    run(UPDATE, "--execprobe-report=a.json", source=PLACES)
+    monkeypatch.setattr(limits, "_TEMPORARY_FOLDER", "/elsewhere/tmp")
+    monkeypatch.setenv("HOME", "/elsewhere/home")
+    document, baseline = read(pytester.path / "a.json"), read_baseline(pytester.path / "execs.toml")
+    assert gate.judge(document, baseline).status is gate.Status.WITHIN
+    assert not gate.unseen(document, baseline)
+
+
+@pytest.mark.parametrize("filtering", ["ignore", "hook", None])
+def test_a_report_says_whether_a_lost_exec_may_have_been_none_that_counts(
+    run: Run, pytester: pytest.Pytester, filtering: str | None
+) -> None:
+    """Although nothing was ignored, and the hook has left out nothing."""
+    if filtering == "hook":
+        pytester.makeconftest("def pytest_execprobe_record(record): pass\n")
+    options = ["--execprobe-ignore=coverage*"] if filtering == "ignore" else []
+    source = "from played import runs\ndef test_a():\n    runs('git')\n    runs('git', lost=True)\n"
+    result = run(*options, "--execprobe-report=a.json", source=source, baseline="[total]\nat_most = 1\n")
+    (told,) = json.loads((pytester.path / "a.json").read_text())["runs"]
+    assert (told["ignored"], told["filtered"]) == ({}, filtering is not None)
+    certain = "beyond the baseline: 2 execs, at most 1 allowed (the run as a whole)"
+    undecided = "cannot tell whether it is within the baseline: records are missing (the run as a whole)"
+    result.stdout.fnmatch_lines([certain if filtering is None else undecided])
+    result.stdout.no_fnmatch_line(undecided if filtering is None else certain)
+    assert result.ret == 1
 
 
 def test_what_was_lost_and_what_was_not_checked(run: Run, pytester: pytest.Pytester, played: Played) -> None:

@@ -48,6 +48,82 @@ def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path, shards: list[st
     assert capsys.readouterr().out == "merged 2 reports: 2 runs, 4 tests, 13 execs\n"
 
 
+def test_endings_of_any_spelling(tmp_path: Path, shards: list[str], capsys: Capture) -> None:
+    """Nobody is to think that a report was looked at that was not, or that a trace is one."""
+    folder = tmp_path / "shards"
+    os.rename(shards[0], folder / "A.JSON")
+    os.rename(shards[1], folder / "b" / "b.Json")
+    for name in ("a.trace.json", "b/B.Trace.JSON", "json", "a.json.txt", "b/.json.gz"):
+        (folder / name).write_text("no report")
+    assert main(["merge", str(folder), "-o", str(tmp_path / "all.json")]) == 0
+    assert capsys.readouterr().out == "merged 2 reports: 2 runs, 4 tests, 13 execs\n"
+
+
+def test_a_trace_alone_is_no_stored_report(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "a.TRACE.json").write_text("{}")
+    assert main(["merge", str(tmp_path / "shards"), "-o", str(tmp_path / "all.json")]) == 2
+    said = f"execprobe: {tmp_path}/shards: there is no stored report (*.json) in this folder\n"
+    assert capsys.readouterr() == ("", said)
+
+
+def test_folders_that_are_links(tmp_path: Path, shards: list[str], capsys: Capture) -> None:
+    """As of a CI's downloads, which are linked into one folder."""
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "one").symlink_to(tmp_path / "shards" / "b")
+    (tmp_path / "linked" / "two.json").symlink_to(shards[0])
+    (tmp_path / "all").symlink_to(tmp_path / "linked")
+    assert main(["merge", str(tmp_path / "all"), "-o", str(tmp_path / "all.json")]) == 0
+    assert capsys.readouterr().out == "merged 2 reports: 2 runs, 4 tests, 13 execs\n"
+
+
+def test_a_file_that_is_reached_in_several_ways_is_read_once(
+    tmp_path: Path, shards: list[str], capsys: Capture
+) -> None:
+    folder = tmp_path / "shards"
+    (folder / "c").symlink_to(folder / "b")
+    (folder / "again.json").symlink_to(shards[0])
+    inputs = [f"{folder}/b/../a.json", f"{folder}/c/b.json", str(folder)]
+    assert main(["merge", *inputs, "-o", str(tmp_path / "all.json")]) == 0
+    assert capsys.readouterr().out == "merged 2 reports: 2 runs, 4 tests, 13 execs\n"
+
+
+def test_links_in_circles_end(
+    tmp_path: Path, shards: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shards[1]).parent
+    for name in ("up", "round"):
+        (folder / name).symlink_to(tmp_path / "shards")
+    looked, scandir = [], os.scandir
+
+    def look(path: str) -> object:
+        looked.append(path)
+        assert len(looked) < 20, "it goes round and round"
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", look)
+    assert main(["merge", str(tmp_path / "shards"), "-o", str(tmp_path / "all.json")]) == 0
+    assert capsys.readouterr().out == "merged 2 reports: 2 runs, 4 tests, 13 execs\n"
+
+
+def test_a_folder_that_can_not_be_read_is_not_passed_over(
+    tmp_path: Path, shards: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in it could be what is beyond a budget."""
+    folder, scandir = os.path.dirname(shards[1]), os.scandir
+
+    def refuse(path: str) -> object:
+        if path == folder:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may read all
+    assert main(["merge", str(tmp_path / "shards"), "-o", str(tmp_path / "all.json")]) == 2
+    said = f"execprobe: {folder}: this folder can't be read (Permission denied)\n"
+    assert capsys.readouterr() == ("", said)
+    assert not (tmp_path / "all.json").exists()
+
+
 @pytest.mark.usefixtures("shards")
 def test_a_run_in_several_is_taken_once(tmp_path: Path, capsys: Capture) -> None:
     """As when it is done again, with its result among the inputs."""

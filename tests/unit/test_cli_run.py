@@ -422,6 +422,14 @@ def test_what_is_not_known_is_said(played: Played, capfd: Capture) -> None:
             7,
             "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
         ),
+        *(
+            (["--budget", one, "--budget", other], "exit 0", status, said)
+            for less, status, said in (
+                ("23", 1, "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n"),
+                ("24", 0, ""),
+            )
+            for one, other in ((less, "40"), ("40", less))
+        ),
         (
             ["--deny", "cc", "--deny", "curl"],
             "exit 0",
@@ -659,6 +667,33 @@ def test_a_budget_file(played: Played, capfd: Capture, tmp_path: Path) -> None:
         budget.write_text(f"version = 1\n[total]\n{total}\n")
         assert main(["run", "--budget", str(budget), "true"]) == status
         assert capfd.readouterr().err == TOTALS + said
+
+
+def test_budgets_that_are_given_together_all_count(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.happens = shell
+    texts = {"wide": "at_most = 24", "few": "at_most = 22", "cc": "programs = { cc = 11 }"}
+    files = {name: str(tmp_path / f"{name}.toml") for name in texts}
+    for name, text in texts.items():
+        Path(files[name]).write_text(f"version = 1\n[total]\n{text}\n")
+    said = {
+        files["few"]: f"execprobe: {files['few']}: 24 execs, at most 22 allowed\n  /usr/bin/cp\n  /usr/bin/mv\n",
+        files["cc"]: f"execprobe: {files['cc']}: grew: cc ran 12 times, at most 11 times in the baseline\n"
+        "  /usr/bin/cc\n",
+        "23": "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
+    }
+    for budgets in (
+        [files["wide"], "24"],
+        [files["few"], files["wide"]],
+        [files["wide"], files["few"]],
+        ["23", files["wide"]],
+        [files["wide"], "23"],
+        ["23", files["few"], files["cc"]],
+    ):
+        played.source = FakeSource()
+        broken = [budget for budget in budgets if budget in said]
+        options = [word for budget in budgets for word in ("--budget", budget)]
+        assert main(["run", *options, "true"]) == (1 if broken else 0), budgets
+        assert capfd.readouterr().err == TOTALS + "".join(said[budget] for budget in broken)
 
 
 def test_a_budget_file_and_something_lost(played: Played, capfd: Capture, tmp_path: Path) -> None:

@@ -128,6 +128,25 @@ def test_what_is_certain_counts_in_an_incomplete_report() -> None:
     assert judge(report(test_of(A, "curl", lost=1)), ROWS).status is Status.EXCEEDED
 
 
+@pytest.mark.parametrize(
+    ("lost", "filtered", "status"),
+    [
+        (0, False, Status.WITHIN),
+        (1, False, Status.INCOMPLETE),
+        (2, False, Status.EXCEEDED),  # one at least of those that were lost is beyond it
+        (2, True, Status.INCOMPLETE),  # if it was none of those that no count has
+        (9, True, Status.INCOMPLETE),
+    ],
+)
+def test_what_was_lost_is_certain_to_count_only_if_nothing_is_left_out_of_counts(
+    lost: int, filtered: bool, status: Status
+) -> None:
+    document = report(test_of(A, "git", lost=lost), filtered=filtered)
+    assert not document.runs[0].ignored
+    assert judge(document, budget("[total]\nat_most = 2\n")).status is status
+    assert judge(merged([document, report(test_of(B))]), budget("[total]\nat_most = 2\n")).status is status
+
+
 def test_a_run_without_tests_proves_nothing() -> None:
     assert judge(report(exit_status=5), ROWS).incomplete == ("a run had no test",)
 

@@ -182,7 +182,14 @@ def documents(draw: st.DrawFn) -> Document:
 
 
 def _run(id: str, probe: str, command: list[str]) -> Run:
-    return run(id=id, probe=probe, command=tuple(command), ignored={probe: 1}, unknown=tuple(command))
+    return run(
+        id=id,
+        probe=probe,
+        command=tuple(command),
+        ignored={probe: 1},
+        filtered=bool(command),
+        unknown=tuple(command),
+    )
 
 
 @settings(max_examples=60, deadline=None)

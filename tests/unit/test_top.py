@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import struct
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ from pytest_execprobe.cli.terminal import CommandError, Terminal
 from pytest_execprobe.cli.top import Asked, as_data, table
 from pytest_execprobe.counting import Attached, Counts, Failed, parse_line
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper import elf, probe
+from pytest_execprobe.helper import elf, places, probe
 from pytest_execprobe.helper import top as helper
 from pytest_execprobe.helper.target import Target, near, parse
 
@@ -187,6 +190,156 @@ def test_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(elf.ElfError, match="no program or library"):
         elf.Elf(str(tmp_path / "pipe"))
+
+
+def crafted(path: Path, body: bytes, *sections: tuple[int, int, int, int], segments: int = 1, count: int = 0) -> None:
+    """A file for x86-64 with this at 4096, and these sections: name, type, offset and size. Of segments and sections
+    its header may say that there are more. The first section has the names of all, and of symbols."""
+    header = b"\x7fELF\2\1\1" + bytes(9)
+    header += struct.pack(
+        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 8192 + len(body), 0, 64, 56, segments, 64, count or len(sections), 0
+    )
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 8192, 8192, 1)
+    table = b"".join(
+        struct.pack("<IIQQQQIIQQ", name, type, 0, 0, at, size, 0, 0, 0, 0) for name, type, at, size in sections
+    )
+    path.write_bytes((header + segment).ljust(4096, b"\0") + body.ljust(4096 + len(body), b"\0") + table)
+
+
+NAMES = b"\0.note.stapsdt\0function\0"
+NOTE = struct.pack("<III", 8, 32, 3) + b"stapsdt\0" + struct.pack("<QQQ", 0x100, 0, 0) + b"prov\0go\0"
+SYMBOL = struct.pack("<IBBHQQ", 15, 2, 0, 1, 0x100, 8)
+NAMES_AT, NOTES_AT = 4096, 4096 + len(NAMES)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where something is read by the reader of programs, each time."""
+    places: list[int] = []
+    for name in ("_unpack", "_string"):
+        real = getattr(elf.Elf, name)
+
+        def read(self: elf.Elf, what: object, at: int, real: Any = real) -> object:
+            places.append(at)
+            assert len(places) < 50_000, "it reads on and on"
+            return real(self, what, at)
+
+        monkeypatch.setattr(elf.Elf, name, read)
+    return places
+
+
+def sought(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is said of a probe that is sought in a file; "" if it is found."""
+    sources = path.parent / "sources"
+    (sources / "uprobe").mkdir(parents=True, exist_ok=True)
+    (sources / "uprobe" / "type").touch()
+    monkeypatch.setattr(places, "_SOURCES", str(sources))
+    try:
+        places.find(None, Target(kind, str(path), "prov:go" if kind == "usdt" else "function"))
+    except places.Unattached as error:
+        return error.reason
+    return ""
+
+
+def test_a_crafted_file_that_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "good"
+    body = NAMES + NOTE + SYMBOL
+    symbols = (0, 2, NOTES_AT + len(NOTE), len(SYMBOL))
+    crafted(path, body, (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, len(NOTE)), symbols)
+    assert sought(path, "usdt", monkeypatch) == ""
+    assert sought(path, "uprobe", monkeypatch) == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"count": 65535}, "more sections than the 4096 that are read at most"),
+        ({"segments": 65535}, "more segments than the 64 that are read at most"),
+    ],
+)
+def test_a_file_with_very_many_parts_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], more: dict[str, int], said: str
+) -> None:
+    path = tmp_path / "crafted"
+    crafted(path, bytes(70000 * 64), (0, 3, 4096, 1), **more)
+    assert sought(path, "usdt", monkeypatch) == f"{path} can't be probed: it has {said}"
+    assert len(reads) == 1
+
+
+def test_a_file_with_very_many_symbols_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]
+) -> None:
+    """Of one table that is said to be huge, or of the same table very often."""
+    path = tmp_path / "crafted"
+    said = f"{path} can't be probed: it has more symbols and notes than the {1 << 22} that are read at most"
+    crafted(path, NAMES, (0, 3, NAMES_AT, len(NAMES)), (0, 2, NAMES_AT, 1 << 40))
+    os.truncate(path, 1 << 41)
+    assert sought(path, "uprobe", monkeypatch) == said
+    assert len(reads) < 10
+    monkeypatch.setattr(elf, "_ENTRIES_MAX", 100)
+    reads.clear()
+    body = NAMES + SYMBOL * 10
+    crafted(path, body, (0, 3, NAMES_AT, len(NAMES)), *[(0, 2, NOTES_AT, 240)] * 2000)
+    assert sought(path, "uprobe", monkeypatch) == said.replace(str(1 << 22), "100")
+    assert len(reads) < 2 + 2001 + 2 * 100 + 1
+
+
+@pytest.mark.parametrize("note", [NOTE, struct.pack("<III", 0, 0, 9)], ids=["a probe's", "another"])
+def test_a_file_with_very_many_notes_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], note: bytes
+) -> None:
+    path = tmp_path / "crafted"
+    monkeypatch.setattr(elf, "_ENTRIES_MAX", 100)
+    crafted(path, NAMES + note * 5000, (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, 5000 * len(note)))
+    said = f"{path} can't be probed: it has more symbols and notes than the 100 that are read at most"
+    assert sought(path, "usdt", monkeypatch) == said
+    assert len(reads) < 10 + 2 * 100
+
+
+@pytest.mark.parametrize("kind", ["usdt", "uprobe"])
+def test_a_file_with_very_long_texts_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], kind: str
+) -> None:
+    """The same text, over and over."""
+    path = tmp_path / "crafted"
+    monkeypatch.setattr(elf, "_BYTES_MAX", 10_000)
+    long = b"x" * 3000 + b"\0"
+    if kind == "usdt":
+        note = struct.pack("<III", 8, 3024, 3) + NOTE[12:44] + long[:3000]
+        body = NAMES + note * 50
+        tables = [(1, 7, NOTES_AT, len(note) * 50)]
+    else:
+        body = NAMES[:15] + long + SYMBOL * 50
+        tables = [(0, 2, NAMES_AT + 15 + len(long), 24 * 50)]
+    crafted(path, body, (0, 3, NAMES_AT, 15 + len(long)), *tables)
+    said = f"{path} can't be probed: it has more bytes of names and notes than the 10000 that are read at most"
+    assert sought(path, kind, monkeypatch) == said
+    assert len(reads) < 20
+
+
+@pytest.mark.parametrize(
+    ("head", "most"),
+    [(struct.pack("<III", 1 << 24, 32, 3), 1 << 20), (struct.pack("<III", 8, 1 << 20, 3) + NOTE[12:44], 4 << 20)],
+    ids=["a long owner", "many texts"],
+)
+def test_a_crafted_note_takes_little_memory(tmp_path: Path, head: bytes, most: int) -> None:
+    path = tmp_path / "crafted"
+    crafted(path, NAMES + head + bytes(1 << 24), (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, 12))
+    reader = elf.Elf(str(path))
+    tracemalloc.start()
+    try:
+        list(reader.usdt())
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_name_without_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "crafted"
+    crafted(path, b"", (0, 3, 4096, 64))
+    path.write_bytes(path.read_bytes() + b"x" * 100)
+    with pytest.raises(elf.ElfError, match="it is broken: a name has no end"):
+        elf.Elf(str(path))._string(elf.Section(0, 3, 0, path.stat().st_size - 50, 0, 0), 0)
 
 
 # ---- what the helper says ----

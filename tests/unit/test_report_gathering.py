@@ -1,0 +1,35 @@
+"""A report that is put together from what comes of tests: what has no record of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_execprobe.baseline import limits
+from pytest_execprobe.report.document import Breach
+from pytest_execprobe.report.gathering import Assembly
+
+
+def test_a_test_that_has_told_of_nothing_has_a_portable_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a worker that crashed: all that is known is pytest's report."""
+    monkeypatch.setattr(limits, "_TEMPORARY_FOLDER", "/scratch")
+    names = ["test_it.py::test_a[/scratch/x]", f"test_it.py::test_a[{Path.home()}/x]"]
+    assembly = Assembly()
+    for name in names:
+        assembly.begin_try("gw0", name, "test_it.py", 3)
+        assembly.outcome("gw0", name, "failed", last=False)
+        assembly.breach(name, Breach(f"of {name}"))
+    document = assembly.document(
+        exit_status=1,
+        probe="",
+        ignored={},
+        filtered=False,
+        unknown=(),
+        not_checked={names[0]: "it crashed"},
+        names={},
+    )
+    assert [unit.name for unit in document.units] == ["test_it.py::test_a[$TMPDIR/x]", "test_it.py::test_a[~/x]"]
+    assert [unit.not_checked for unit in document.units] == ["it crashed", None]
+    assert [[breach.headline for breach in unit.breaches] for unit in document.units] == [[f"of {n}"] for n in names]
+    assert not document.runs[0].breaches
