@@ -15,8 +15,9 @@
  *   on_exit      raw tracepoint sched_process_exit    a process, or a thread of it, has ended
  *   on_wait      raw tracepoint sched_process_wait    the helper asks who a process is (in a PID namespace alone)
  *
- * Scratch memory is per CPU: the kernel runs these programs with preemption off, and none of these
- * tracepoints can fire inside another on the same CPU.
+ * Where the kernel is preemptible, newer ones run these programs so, too: others of them can run on the same CPU in the
+ * middle of one. So the counters are added to atomically, and scratch memory is taken and given back. The kernel does not
+ * let a program begin on a CPU where it has not ended. It counts that, and the helper looks.
  */
 #include <uapi/linux/ptrace.h>
 
@@ -24,6 +25,9 @@
 #define AT_FDCWD -100           /* uapi/linux/fcntl.h */
 #define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
 #define NOT_KNOWN 0xffffffff    /* of a number of a process */
+
+/* Records that can be in the making on a CPU at once. */
+#define SCRATCHES 4
 
 #define ANCESTORS 64 /* of a root that are looked at, and how many of them may be subreapers */
 #define REAPERS 8
@@ -101,6 +105,7 @@ struct head {
 struct record {
     struct head head;
     char data[DATA_CAP];
+    u32 taken; /* its key in the map of that name */
 };
 
 struct entry {
@@ -112,12 +117,13 @@ struct entry {
     u64 args_known;
 };
 
-/* Per CPU, so that they cost nothing. seen == submitted + dropped once all is quiet. */
+/* Per CPU, so that they cost nothing. seen == submitted + dropped once all is quiet; and seen comes after these two,
+ * because the helper gets them in this order, and must not find them equal while something is in the making. */
 struct counters {
-    u64 seen;
     u64 submitted;
     u64 dropped;
     u64 unlisted; /* dropped, and the list of dropped ones was full too */
+    u64 seen;
     u64 entered;
     u64 ended;
     u64 unread; /* bytes submitted since the reader was last woken for them */
@@ -147,8 +153,8 @@ struct answer {
 
 BPF_PERF_OUTPUT(events);
 BPF_PERF_OUTPUT(bell);
-BPF_PERCPU_ARRAY(scratch, struct record, 1);
-BPF_PERCPU_ARRAY(child_scratch, struct proc, 1);
+BPF_PERCPU_ARRAY(scratch, struct record, SCRATCHES);
+BPF_HASH(taken, u32, u8, CPUS_MAX * SCRATCHES); /* which of them are, by CPU */
 BPF_PERCPU_ARRAY(counts, struct counters, 1);
 BPF_ARRAY(wanted, u64, WANTS); /* by enum want: what the helper waits for, 0 if it does not */
 BPF_HASH(procs, u32, struct proc, PROCS_MAX);
@@ -200,6 +206,46 @@ static __always_inline struct counters *counters(void)
     return counts.lookup(&zero);
 }
 
+/* To be given back. 0 where all are taken. */
+static __always_inline struct record *take_record(void)
+{
+    u32 first = bpf_get_smp_processor_id() * SCRATCHES;
+    u8 one = 1;
+#pragma unroll
+    for (int i = 0; i < SCRATCHES; i++) {
+        u32 key = first + i;
+        if (taken.insert(&key, &one) == 0) {
+            struct record *record = scratch.lookup(&i);
+            if (record)
+                record->taken = key;
+            return record;
+        }
+    }
+    return 0;
+}
+
+static __always_inline void give_back(struct record *record)
+{
+    u32 key = record->taken;
+    taken.delete(&key);
+}
+
+static __always_inline void add(u64 *number)
+{
+    __sync_fetch_and_add(number, 1);
+}
+
+/* What can't be recorded, and not even listed. */
+static __always_inline void lose(void)
+{
+    struct counters *count = counters();
+    if (!count)
+        return;
+    add(&count->unlisted);
+    add(&count->dropped);
+    add(&count->seen);
+}
+
 static __always_inline int is_wanted(int what)
 {
     u64 *value = wanted.lookup(&what);
@@ -224,38 +270,43 @@ static __always_inline void deliver(void *ctx, struct record *record)
     asm volatile("" : "+r"(size)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
     if (size > sizeof(*record))
         size = sizeof(*record);
-    count->seen++;
+    add(&count->seen);
     if (events.perf_submit(ctx, record, size) == 0) {
-        count->submitted++;
-        count->unread += size;
+        add(&count->submitted);
+        count->unread += size; /* this may lose some to another program's: then the bell rings a little later */
         if (count->unread < WATERMARK)
             return;
     } else {
         if (dropped.push(&record->head, 0) != 0)
-            count->unlisted++;
-        count->dropped++;
+            add(&count->unlisted);
+        add(&count->dropped);
     }
     count->unread = 0;
     ring_bell(ctx);
 }
 
-/* For what has no record of its own because a map was full. */
-static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid)
+/* For what has no record of its own: a map was full, or the end of an attempt went unseen. */
+static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid, u64 entered)
 {
     struct counters *count = counters();
-    int zero = 0;
-    struct record *record = scratch.lookup(&zero);
-    if (!count || !record)
+    struct record *record = take_record();
+    if (!count)
         return;
+    if (!record) {
+        lose();
+        return;
+    }
     __builtin_memset(&record->head, 0, sizeof(record->head));
     record->head.kind = kind;
-    record->head.at = record->head.entered = bpf_ktime_get_ns();
+    record->head.at = bpf_ktime_get_ns();
+    record->head.entered = entered ? entered : record->head.at;
     record->head.pid = pid;
     __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
-    count->seen++;
+    add(&count->seen);
     if (dropped.push(&record->head, 0) != 0)
-        count->unlisted++;
-    count->dropped++;
+        add(&count->unlisted);
+    add(&count->dropped);
+    give_back(record);
 }
 
 /* ---- lineage ---- */
@@ -290,7 +341,6 @@ int on_rename(struct bpf_raw_tracepoint_args *ctx)
     struct claim claim = {};
     struct root root = {}, *kept;
     struct slot slot = {};
-    int zero = 0;
     u64 *id;
     struct proc *proc;
 
@@ -301,19 +351,17 @@ int on_rename(struct bpf_raw_tracepoint_args *ctx)
     if (!id)
         return 0;
     slot.root = *id;
-    claims.delete(&claim);
+    if (claims.delete(&claim) != 0)
+        return 0; /* it was withdrawn just now */
     root.armed_at = bpf_ktime_get_ns();
     root.tgid = read32(ctx->args[0] + OFF_TASK_TGID);
     root.level = read32(pid_of(ctx->args[0]) + OFF_PID_LEVEL);
 
     proc = procs.lookup(&root.tgid);
     if (!proc) {
-        struct proc *fresh = child_scratch.lookup(&zero);
-        if (!fresh)
-            return 0;
-        __builtin_memset(fresh, 0, sizeof(*fresh));
-        fresh->slots[0] = slot;
-        if (procs.update(&root.tgid, fresh) != 0)
+        struct proc fresh = {};
+        fresh.slots[0] = slot;
+        if (procs.update(&root.tgid, &fresh) != 0)
             root.refused = 1;
     } else {
         int placed = 0;
@@ -339,9 +387,8 @@ int on_newtask(struct bpf_raw_tracepoint_args *ctx)
     u64 self = bpf_get_current_pid_tgid();
     u32 tgid = self >> 32;
     u32 child_tgid;
-    int zero = 0;
-    u32 filled = 0;
-    struct proc *parent, *fresh;
+    int followed = 0;
+    struct proc *parent, fresh = {};
 
     if (ctx->args[1] & CLONE_THREAD)
         return 0;
@@ -351,12 +398,9 @@ int on_newtask(struct bpf_raw_tracepoint_args *ctx)
         procs.delete(&child_tgid); /* pid numbers come back: nothing stale may match */
         return 0;
     }
-    fresh = child_scratch.lookup(&zero);
-    if (!fresh)
-        return 0;
-    __builtin_memset(fresh, 0, sizeof(*fresh));
-    fresh->image_at = fresh->parent_at = parent->image_at;
-    fresh->image_pid = fresh->parent_pid = parent->image_pid;
+    fresh.image_at = fresh.parent_at = parent->image_at;
+    fresh.image_pid = fresh.parent_pid = parent->image_pid;
+#pragma unroll
     for (int i = 0; i < SLOTS; i++) {
         struct slot slot = parent->slots[i];
         if (slot.root == 0 || !roots.lookup(&slot.root))
@@ -366,14 +410,13 @@ int on_newtask(struct bpf_raw_tracepoint_args *ctx)
             slot.thread = self;
             slot.born = bpf_ktime_get_ns();
         }
-        if (filled < SLOTS)
-            fresh->slots[filled] = slot;
-        filled++;
+        fresh.slots[i] = slot;
+        followed = 1;
     }
-    if (filled == 0)
+    if (!followed)
         procs.delete(&child_tgid);
-    else if (procs.update(&child_tgid, fresh) != 0)
-        deliver_loss(KIND_UNFOLLOWED, parent, child_tgid);
+    else if (procs.update(&child_tgid, &fresh) != 0)
+        deliver_loss(KIND_UNFOLLOWED, parent, child_tgid, 0);
     return 0;
 }
 
@@ -396,11 +439,18 @@ int on_wait(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+static __always_inline void lose_attempt(struct proc *proc, u32 tgid, u64 entered)
+{
+#ifdef ATTEMPTS
+    deliver_loss(KIND_ATTEMPT, proc, tgid, entered);
+#endif
+}
+
 static __always_inline void leave(void *ctx, u64 task)
 {
     struct counters *count = counters();
     if (entering.delete(&task) == 0 && count) {
-        count->ended++;
+        add(&count->ended);
         if (is_wanted(WANT_BELL))
             ring_bell(ctx);
     }
@@ -419,13 +469,16 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 task = ctx->args[0];
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    int zero = 0;
     int tops = 0;
+    struct entry *entry;
     struct proc *proc;
     struct record *record;
 
-    leave(ctx, task); /* killed inside execve, whoever of its process was the last to go */
     proc = procs.lookup(&tgid);
+    entry = entering.lookup(&task);
+    if (entry && proc)
+        lose_attempt(proc, tgid, entry->at); /* killed inside execve, or it has failed and that went unseen */
+    leave(ctx, task); /* whoever of its process was the last to go */
     if (!proc)
         return 0;
     /* signal->live was counted down before: 0 when this was the process's last thread. */
@@ -435,8 +488,13 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
     for (int i = 0; i < SLOTS; i++)
         if (proc->slots[i].root != 0 && proc->slots[i].top == tgid)
             tops = 1;
-    record = scratch.lookup(&zero);
-    if ((tops || proc->own_exec) && record) {
+    if (tops || proc->own_exec) {
+        record = take_record();
+        if (!record) {
+            lose();
+            procs.delete(&tgid);
+            return 0;
+        }
         __builtin_memset(&record->head, 0, sizeof(record->head));
         record->head.kind = KIND_EXIT;
         record->head.at = record->head.entered = bpf_ktime_get_ns();
@@ -445,6 +503,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
         record->head.error = exit_status(task);
         __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
         deliver(ctx, record);
+        give_back(record);
     }
     procs.delete(&tgid);
     return 0;
@@ -466,15 +525,18 @@ static __always_inline void enter(void *ctx, struct entry *entry, int replace)
     known = entering.lookup(&task);
     if (known) {
         entry->at = bpf_ktime_get_ns();
-        if (replace) /* the end of the last one went unseen (a missed kretprobe) */
+        if (replace) { /* the end of the last one, which failed, went unseen: kretprobes can be missed */
+            u64 entered = known->at;
             *known = *entry;
+            lose_attempt(proc, tgid, entered);
+        }
         return;
     }
-    count->entered++; /* before the clock is read: whoever looks after that moment must find something */
+    add(&count->entered); /* before the clock is read: whoever looks after that moment must find something */
     entry->at = bpf_ktime_get_ns();
     if (entering.update(&task, entry) != 0) {
-        count->ended++;
-        deliver_loss(KIND_UNMARKED, proc, tgid);
+        add(&count->ended);
+        deliver_loss(KIND_UNMARKED, proc, tgid, 0);
     }
 }
 
@@ -569,15 +631,23 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
     u64 task = ctx->args[0];
     u64 bprm = ctx->args[2];
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    int zero = 0;
     u32 used;
     u64 mm, filename, interp, arg_start, arg_len;
     struct proc *proc = procs.lookup(&tgid);
-    struct record *record = scratch.lookup(&zero);
+    struct record *record;
     struct entry *entry;
 
-    if (!proc || !record)
+    if (!proc)
         return 0;
+    record = take_record();
+    if (!record) {
+        proc->image_at = bpf_ktime_get_ns(); /* what is above it is not known, and must not seem to be */
+        proc->image_pid = tgid;
+        proc->own_exec = 1;
+        lose();
+        leave(ctx, task);
+        return 0;
+    }
     fill_head(record, KIND_EXEC, proc, tgid, task);
     entry = entering.lookup(&task);
     if (entry) {
@@ -625,6 +695,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
     record->head.argv_len = arg_len;
     record->head.data_len += arg_len;
     deliver(ctx, record);
+    give_back(record);
     leave(ctx, task);
     return 0;
 }
@@ -643,9 +714,10 @@ static __always_inline void failed(void *ctx, s64 result)
         return;
     copy = *entry;
 #ifdef ATTEMPTS
-    int zero = 0;
     struct proc *proc = procs.lookup(&tgid);
-    struct record *record = scratch.lookup(&zero);
+    struct record *record = proc ? take_record() : 0;
+    if (proc && !record)
+        lose();
     if (proc && record) {
         fill_head(record, KIND_ATTEMPT, proc, tgid, task);
         record->head.entered = copy.at;
@@ -678,6 +750,7 @@ static __always_inline void failed(void *ctx, s64 result)
         }
         record->head.argv_len = *(volatile u32 *)&record->head.data_len - record->head.path_len;
         deliver(ctx, record);
+        give_back(record);
     }
 #endif
     leave(ctx, task);

@@ -16,7 +16,7 @@ from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.probe import Claimed, Counts
+from pytest_execprobe.helper.probe import Claimed, Counts, Missed
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
 
@@ -330,6 +330,10 @@ class FakeProbe:
     on_reconcile: Callable[[], None] | None = None
     #: Whether roots are refused.
     full: bool = False
+    #: Whether what makes a process a root was lost again.
+    overwritten: bool = False
+    #: What the kernel has passed the probe over for.
+    passed_over: Missed = field(default_factory=lambda: Missed(0, 0))
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -403,6 +407,9 @@ class FakeProbe:
         self.drain()
         return self.counts() if self.reconciles else None
 
+    def missed(self) -> Missed:
+        return self.passed_over
+
     def claim(self, name: bytes, root: int) -> bool:
         self.claims[root] = name
         return True
@@ -412,6 +419,9 @@ class FakeProbe:
 
     def claimed(self, root: int) -> Claimed | None:
         return Claimed(_now(), os.getpid(), self.full, set()) if root in self.claims else None
+
+    def holds(self, pid: int, root: int) -> bool:
+        return pid == os.getpid() and root in self.claims and not self.overwritten
 
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)

@@ -12,6 +12,10 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tu
 
 _ADOPTION_ROUNDS = 50
 
+#: Says that there is no such process, or none that this one may look at. Whatever else goes wrong (no descriptor is
+#: free) must not pass for that.
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
 
 def adopt_descendants(
     adopt: Callable[[int, int, int], bool],
@@ -39,14 +43,16 @@ def adopt_descendants(
         if client is None or to_kernels(pid) != kernel_pid:
             return 1 + len(failed)  # whatever it has started, it is not to be found here
         adopted.add(client)
-        found = [item for item in _descendants(table, client) if item[0] not in adopted]
-        if not found:
-            if childless and adopted == {client}:
-                return len(failed)
-            nearer = {
-                other for other in _ancestors(table, client) if reapers is None or translated(other) in (None, *reapers)
-            }
-            return len(failed) + len(_orphans(table, client, adopted, nearer))
+        try:
+            found = [item for item in _descendants(table, client) if item[0] not in adopted]
+            if not found:
+                if childless and adopted == {client}:
+                    return len(failed)
+                above = _ancestors(table, client)
+                nearer = {other for other in above if reapers is None or translated(other) in (None, *reapers)}
+                return len(failed) + len(_orphans(table, client, adopted, nearer))
+        except _Torn:
+            continue
         for child, top in found:
             adopted.add(child)
             number = translated(child)
@@ -55,6 +61,10 @@ def adopt_descendants(
             if not number or not adopt(number, root, translated(top) or 0):
                 failed.add(child)
     return max(1, len(failed))  # they fork faster than they can be found
+
+
+class _Torn(Exception):
+    """Processes have ended and begun while the table was read, so that one descends from itself by it."""
 
 
 class _Translation:
@@ -101,14 +111,15 @@ def _numbers(name: str) -> Tuple[int, ...]:
         with open("/proc/%s/status" % name, "rb") as file:
             fields = dict(line.split(b":", 1) for line in file if b":" in line)
         return tuple(map(int, fields.get(b"NSpid", fields[b"Pid"]).split()))
-    except (OSError, KeyError, ValueError):
+    except _GONE:
+        return ()
+    except (KeyError, ValueError):
         return ()
 
 
 class _Process(NamedTuple):
     parent: int
     started: int  # clock ticks since boot
-    uid: int
     session: int  # its leader's pid, and no other process's while the session lasts
 
 
@@ -118,22 +129,59 @@ def _processes() -> Dict[int, _Process]:
         if name.isdigit():
             try:
                 with open("/proc/%s/stat" % name, "rb") as file:
-                    uid = os.fstat(file.fileno()).st_uid
                     fields = file.read().rpartition(b")")[2].split()  # behind its name, which can be anything
-                table[int(name)] = _Process(int(fields[1]), int(fields[19]), uid, int(fields[3]))
-            except (OSError, IndexError, ValueError):
+                table[int(name)] = _Process(int(fields[1]), int(fields[19]), int(fields[3]))
+            except _GONE:
+                continue
+            except (IndexError, ValueError):
                 continue  # it has ended
     return table
+
+
+def real_user(pid: int) -> Optional[int]:
+    """Who runs it, of a setuid program too. None if it has ended.
+
+    The owner of files in /proc is another thing: root, of a process that is not dumpable.
+    """
+    try:
+        with open("/proc/%d/status" % pid, "rb") as file:
+            for line in file:
+                if line.startswith(b"Uid:"):
+                    return int(line.split()[1])
+    except _GONE:
+        pass
+    return None
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether it has ended, and keeps its number until its parent asks."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except _GONE:
+        return True
+    except IndexError:
+        return True
+
+
+def _line(table: Dict[int, _Process], pid: int) -> Iterator[int]:
+    """A process, its parent, and so on."""
+    for _ in range(len(table) + 1):
+        if pid not in table:
+            return
+        yield pid
+        pid = table[pid].parent
+    raise _Torn
 
 
 def _ancestors(table: Dict[int, _Process], pid: int) -> Iterator[int]:
     """Those in its own PID namespace: no others take in what it leaves behind."""
     level = len(_numbers(str(pid)))
-    while pid in table and table[pid].parent in table:
-        pid = table[pid].parent
-        if len(_numbers(str(pid))) != level:
-            return
-        yield pid
+    for above in _line(table, pid):
+        if above != pid:
+            if len(_numbers(str(above))) != level:
+                return
+            yield above
 
 
 def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int], nearer: Set[int]) -> List[int]:
@@ -142,16 +190,16 @@ def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int], nearer: Se
     What a later process of the same user is, whose parent has gone, can't be told, unless its session is somebody
     else's. Helpers are known. ``nearer``: who takes in orphans before number 1 does.
     """
-    client = table.get(pid)
+    client, uid = table.get(pid), real_user(pid)
     reapers = _init(table, pid) | nearer
     return [
         other
         for other, process in table.items()
         if client is not None
         and process.parent in reapers
-        and process.uid == client.uid
         and process.started >= client.started
         and other not in adopted
+        and real_user(other) == uid
         and not _is_foreign(table, process.session, pid, adopted, reapers)
         and _may_exec(other)
     ]
@@ -167,11 +215,9 @@ def _init(table: Dict[int, _Process], pid: int) -> Set[int]:
         numbers = _numbers(str(other))
         return len(numbers) == level and numbers[-1] == 1
 
-    above = pid
-    while above in table:
+    for above in _line(table, pid):
         if may_be(above):
             return {above}
-        above = table[above].parent
     return set(filter(may_be, table))  # it was put into its namespace from outside
 
 
@@ -181,31 +227,32 @@ def _is_foreign(table: Dict[int, _Process], session: int, pid: int, adopted: Set
     A session other than one's own is joined by being forked in it alone, so its members descend from its leader.
     """
     client = table[pid]
-    above = session
     if session == 0 != client.session:  # its leader is outside of this pid namespace: nobody in here can begin that
         return True
-    if session == client.session or above not in table or table[above].session != session:
+    if session == client.session or session not in table or table[session].session != session:
         return False
-    while above in table and above not in reapers and above not in adopted:
+    for above in _line(table, session):  # of true parents, for orphans have a reaper
+        if above in reapers or above in adopted:
+            return False
         if table[above].started < client.started:
             return True
-        above = table[above].parent  # its true parent, for orphans have a reaper
     return False
 
 
 def _may_exec(pid: int) -> bool:
-    """Neither a helper, nor ended: without memory there is no command line."""
+    """Neither a helper nor ended."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
             words = file.read().split(b"\0")
-    except OSError:
+    except _GONE:
         return False
     is_helper = b"--connect" in words and any(word.endswith(b"/pytest_execprobe/helper") for word in words)
-    return words != [b""] and not is_helper
+    return not is_helper and not is_zombie(pid)
 
 
 def _descendants(table: Dict[int, _Process], pid: int) -> List[Tuple[int, int]]:
     """(process, child of ``pid`` that it descends from), this process itself left out."""
+    met = {pid}
     children: Dict[int, List[int]] = {}
     for other, process in table.items():
         children.setdefault(process.parent, []).append(other)
@@ -216,6 +263,9 @@ def _descendants(table: Dict[int, _Process], pid: int) -> List[Tuple[int, int]]:
         child, top = todo.pop()
         if (child,) == helper:
             continue
+        if child in met:
+            raise _Torn
+        met.add(child)
         result.append((child, top))
         todo += [(grandchild, top) for grandchild in children.get(child, ())]
     return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import struct
 import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
@@ -26,10 +25,6 @@ _OFFSETS = {
     "OFF_DENTRY_NAME": ("dentry", "d_name.name"),
 }
 
-# In struct bpf_prog_info, whose layout is a part of the kernel's interface: how often the program was passed over
-# because one was running on the CPU already.
-_MISSES_AT = 208
-_PROGRAM_INFO = 256
 _MISSES_COUNTED = (6, 7)  # from this kernel on for all kinds of probes; earlier for raw tracepoints alone
 
 
@@ -139,12 +134,7 @@ class Counter:
     def _missed(self) -> Optional[int]:
         if self._target.kind != EXEC and probe.kernel_version() < _MISSES_COUNTED:
             return None
-        info = ctypes.create_string_buffer(_PROGRAM_INFO)
-        size = ctypes.c_uint32(_PROGRAM_INFO)
-        result = self._bcc.lib.bpf_obj_get_info(self._program, info, ctypes.byref(size))
-        if result != 0 or size.value < _MISSES_AT + 8:
-            return None
-        return int(struct.unpack_from("=Q", info, _MISSES_AT)[0])
+        return probe.misses(self._bcc, self._program)
 
 
 def _bpf_folder() -> str:

@@ -11,7 +11,9 @@ import importlib
 import importlib.util
 import os
 import platform
+import re
 import struct
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from . import privilege, wire
@@ -33,6 +35,8 @@ _PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
 _ROOT = struct.Struct("<QIII8II4x")  # struct root
 _ANSWER = struct.Struct("<II")  # struct answer
 _CLAIM = struct.Struct("<16s")
+_MISSES_AT, _PROGRAM_INFO = 208, 256  # struct bpf_prog_info's recursion_misses, and bytes that it may have
+_BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
 _WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
 
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, in every kernel
@@ -57,10 +61,10 @@ class Settings(NamedTuple):
 class Counts(NamedTuple):
     """Sums over all CPUs of what the kernel side counted."""
 
-    seen: int
     submitted: int
     dropped: int
     unlisted: int
+    seen: int
     entered: int
     ended: int
     unread: int
@@ -114,6 +118,13 @@ def check_privilege(bcc: Any) -> None:
     raise refused("a BPF map", os.strerror(error))
 
 
+class Missed(NamedTuple):
+    """How often the kernel has passed over the probe, as it does where it has put one of its programs aside."""
+
+    forks: int
+    execs: int
+
+
 class Claimed(NamedTuple):
     """A process that has taken on a name that was claimed."""
 
@@ -163,6 +174,7 @@ class Probe:
         defines.update(
             EXECPROBE_KERNEL_VERSION=(major << 16) + (minor << 8),
             PROCS_MAX=settings.procs,
+            CPUS_MAX=_possible_cpus(),
             ENTERING_MAX=_ENTERING_MAX,
             DROPPED_MAX=_DROPPED_MAX,
             WATERMARK=settings.pages * _PAGE // 4,
@@ -269,6 +281,8 @@ class Probe:
             self._bpf["events"].open_perf_buffer(on_event, page_cnt=pages, lost_cb=ignore, wakeup_events=_NEVER)
             self._bpf["bell"].open_perf_buffer(ignore, page_cnt=1, lost_cb=ignore, wakeup_events=1)
         except Exception as error:
+            if os.geteuid() and _is_paranoid():
+                raise refused("a perf buffer", str(error)) from error
             raise ProbeError(
                 "no-buffer",
                 "a perf buffer of %d pages per CPU could not be had (%s)" % (pages, error),
@@ -331,19 +345,22 @@ class Probe:
         for _ in range(3):
             # What has ended is read first: an exec that ends in between then counts as under way, never the reverse.
             ended = self.counts().ended
+            until = time.monotonic_ns()
             entered = self.counts().entered
             if entered == ended:
                 return 0
-            listed = waiting = 0
-            for _, entry in self._bpf["entering"].items():
-                listed += 1
+            # Listed by task, for the list begins anew where what was read last has ended meanwhile.
+            listed, waiting = set(), set()
+            for task, entry in self._bpf["entering"].items():
+                if entry.at <= until:  # a later one need not be counted, and must not stand for one that is not listed
+                    listed.add(task.value)
                 if entry.at <= before:
                     proc = self._proc(entry.tgid)
                     if proc is not None and concerns(proc):
-                        waiting += 1
+                        waiting.add(task.value)
             if waiting:
-                return waiting
-            if listed >= entered - ended:
+                return len(waiting)
+            if len(listed) >= entered - ended:
                 return 0
         return 1  # counted, and in no list that was read: it has been entered just now, or has just ended
 
@@ -367,6 +384,11 @@ class Probe:
                 return counts
         return None
 
+    def missed(self) -> Missed:
+        """What the kernel did not run the probe for, since it was loaded."""
+        found = [misses(self._bcc, self._bpf.funcs[name].fd) or 0 for name in (b"on_newtask", b"on_exec")]
+        return Missed(*found)
+
     # ---- roots and lineage ----
 
     def claim(self, name: bytes, root: int) -> bool:
@@ -376,7 +398,7 @@ class Probe:
         return _update(self._bcc, self._bpf["claims"], _CLAIM.pack(name), struct.pack("<Q", root))
 
     def withdraw(self, name: bytes) -> None:
-        """Ends a claim, taken or not."""
+        """Ends a claim, taken or not. A name that is taken at this very moment can still become a root."""
         self._claims.discard(name)
         _delete(self._bcc, self._bpf["claims"], _CLAIM.pack(name))
         self._want(_WANT_CLAIMS, bool(self._claims))
@@ -388,6 +410,11 @@ class Probe:
             return None
         armed_at, tgid, refused, _, *reapers, all_reapers = _ROOT.unpack(bytes(raw))
         return Claimed(armed_at, tgid, bool(refused), set(reapers) - {0} if all_reapers else None)
+
+    def holds(self, pid: int, root: int) -> bool:
+        """Whether a process, by the kernel's number, is in a root's tree."""
+        proc = self._proc(pid)
+        return proc is not None and root in roots_of(proc)
 
     def forget_root(self, root: int) -> None:
         _delete(self._bcc, self._bpf["roots"], struct.pack("<Q", root))
@@ -415,14 +442,17 @@ class Probe:
     def adopt(self, pid: int, root: int, top: int) -> bool:
         """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be.
         The numbers are the kernel's."""
-        proc = self._proc(pid)
-        fields = list(_PROC.unpack(proc)) if proc is not None else [0] * 5 + [0] * (4 * wire.SLOTS)
-        for slot in range(5, len(fields), 4):
-            if fields[slot] == root:
+        for _ in range(2):
+            proc = self._proc(pid)
+            fields = list(_PROC.unpack(proc)) if proc is not None else [0] * 5 + [0] * (4 * wire.SLOTS)
+            free = [slot for slot in range(5, len(fields), 4) if fields[slot] == 0]
+            if not free:
+                return False
+            fields[free[0] : free[0] + 4] = [root, 0, top, 0]
+            # Not over what the kernel side has just put there, nor for what has just ended.
+            flags = _BPF_NOEXIST if proc is None else _BPF_EXIST
+            if _update(self._bcc, self._bpf["procs"], struct.pack("<I", pid), _PROC.pack(*fields), flags):
                 return True
-            if fields[slot] == 0:
-                fields[slot : slot + 4] = [root, 0, top, 0]
-                return _update(self._bcc, self._bpf["procs"], struct.pack("<I", pid), _PROC.pack(*fields))
         return False
 
     def _proc(self, pid: int) -> Optional[bytes]:
@@ -481,24 +511,52 @@ def _has_kprobes() -> bool:
 
 
 def refused(what: str, why: str) -> ProbeError:
-    return ProbeError(
-        "no-privilege",
-        "the kernel refused %s: %s" % (what, why),
-        "run as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
-        if os.geteuid()
-        else "in a container, allow bpf(2) (docker run --privileged); kernel lockdown allows no probe",
-    )
+    if not os.geteuid():
+        remedy = "in a container, allow bpf(2) (docker run --privileged); kernel lockdown allows no probe"
+    elif _is_paranoid():
+        remedy = (
+            "run as root, or with CAP_SYS_ADMIN: kernel.perf_event_paranoid is above 2, where that alone opens perf"
+            " events; at 2, CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH are enough"
+        )
+    else:
+        remedy = "run as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
+    return ProbeError("no-privilege", "the kernel refused %s: %s" % (what, why), remedy)
+
+
+def _is_paranoid() -> bool:
+    """Debian and Ubuntu have a level of perf_event_paranoid that the kernel's own documentation does not know."""
+    try:
+        with open("/proc/sys/kernel/perf_event_paranoid") as file:
+            return int(file.read()) > 2
+    except (OSError, ValueError):
+        return False
 
 
 # bcc's own tables convert by the types that it derived from the C source. These go by bytes, at a tenth of the time.
+
+
+def misses(bcc: Any, program: int) -> Optional[int]:
+    """How often the kernel has passed over a program because one was running on the CPU already; None where it does not
+    tell. It counts that for raw tracepoints since 5.12."""
+    info = ctypes.create_string_buffer(_PROGRAM_INFO)
+    size = ctypes.c_uint32(_PROGRAM_INFO)
+    result = bcc.lib.bpf_obj_get_info(program, info, ctypes.byref(size))
+    if result != 0 or size.value < _MISSES_AT + 8:
+        return None
+    return int(struct.unpack_from("=Q", info, _MISSES_AT)[0])
+
+
+def _possible_cpus() -> int:
+    with open("/sys/devices/system/cpu/possible") as file:
+        return int(re.split("[-,]", file.read())[-1]) + 1
 
 
 def _lookup(bcc: Any, table: Any, key: Any, value: Any) -> bool:
     return bool(bcc.lib.bpf_lookup_elem(table.map_fd, ctypes.byref(key), ctypes.byref(value)) == 0)
 
 
-def _update(bcc: Any, table: Any, key: bytes, value: bytes) -> bool:
-    return bool(bcc.lib.bpf_update_elem(table.map_fd, key, value, 0) == 0)
+def _update(bcc: Any, table: Any, key: bytes, value: bytes, flags: int = 0) -> bool:
+    return bool(bcc.lib.bpf_update_elem(table.map_fd, key, value, flags) == 0)
 
 
 def _delete(bcc: Any, table: Any, key: bytes) -> None:

@@ -25,6 +25,7 @@ import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from . import privilege, probe, wire
+from .adoption import is_zombie, real_user
 from .serve_limits import Limits
 from .server import BACKLOG, AdoptionError, Client, Server
 
@@ -32,7 +33,7 @@ DEFAULT_SOCKET = "/run/execprobe/execprobe.sock"
 
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # the kernel's fixed number for it
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
-_OTHER_FILES = 128  # descriptors for all but clients; those take two each
+_OTHER_FILES = 64  # descriptors that are opened for a moment; clients take two each, and keep them
 _CLIENTS_MAX = 900  # roots are 1024 in the kernel side's map
 _REUSED = 0.001  # seconds in which no number of a process comes back, and the new one has run something and ended
 _REFUSED = 2  # exit status: there is no service to be had here
@@ -186,8 +187,8 @@ def listen_at(path: str, mode: int, gid: int) -> socket.socket:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o755)
-        with _locked(folder):
-            _check_folder(folder)
+        _check_folder(folder)
+        with _locked(path + ".lock"):
             _remove_stale(path)
             return _listen(path, mode, gid)
     except OSError as error:
@@ -197,9 +198,12 @@ def listen_at(path: str, mode: int, gid: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Of services that start at once one looks whether another is there, and begins to listen, before the next does."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _locked(path: str) -> Iterator[None]:
+    """Of services that start at once one looks whether another is there, and begins to listen, before the next does.
+
+    By a file that nobody else can open: that is all that it takes to lock one.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         for _ in range(500):
             with contextlib.suppress(BlockingIOError):
@@ -207,21 +211,28 @@ def _locked(folder: str) -> Iterator[None]:
                 break
             time.sleep(0.01)
         else:
-            raise OSError(errno.EBUSY, "another process holds a lock on %s" % folder)
+            raise OSError(errno.EBUSY, "another process holds a lock on %s" % path)
         yield
     finally:
         os.close(fd)
 
 
 def _check_folder(folder: str) -> None:
-    """Who else can write there could put a socket of his own in the place of this one."""
-    status = os.stat(folder)
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-        raise probe.ProbeError(
-            "bad-socket",
-            "other users can write to %s, and could put a socket of their own there" % folder,
-            "use a folder that only root can write to, such as /run/execprobe",
-        )
+    """Who else can write there, or rename it, could put a socket of his own in the place of this one."""
+    folder = inner = os.path.realpath(folder)
+    while True:
+        status = os.stat(folder)
+        # In a sticky folder such as /tmp nobody renames what is another's.
+        open_to_all = status.st_mode & 0o022 and (folder == inner or not status.st_mode & stat.S_ISVTX)
+        if status.st_uid not in (0, os.geteuid()) or open_to_all:
+            raise probe.ProbeError(
+                "bad-socket",
+                "other users can write to %s, and could put a socket of their own there" % folder,
+                "use a folder that only root can write to, such as /run/execprobe",
+            )
+        if folder == os.path.dirname(folder):
+            return
+        folder = os.path.dirname(folder)
 
 
 def _remove_stale(path: str) -> None:
@@ -273,26 +284,29 @@ class _Janitor:
 
     def __init__(self, path: str) -> None:
         made = os.lstat(path)
+        folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         watched, self._alive = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                self._wait(watched, path, (made.st_dev, made.st_ino))
+                self._wait(watched, folder, os.path.basename(path), (made.st_dev, made.st_ino))
             finally:
                 os._exit(0)
         os.close(watched)
+        os.close(folder)
 
-    def _wait(self, watched: int, path: str, made: Tuple[int, int]) -> None:
+    def _wait(self, watched: int, folder: int, name: str, made: Tuple[int, int]) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         os.dup2(watched, 0)
-        os.closerange(1, 1 + max(map(int, os.listdir("/proc/self/fd"))))
+        os.dup2(folder, 1)
+        os.closerange(2, 1 + max(map(int, os.listdir("/proc/self/fd"))))
         privilege.keep_no_capability()
         os.read(0, 1)
-        found = os.lstat(path)
+        found = os.stat(name, dir_fd=1, follow_symlinks=False)
         if (found.st_dev, found.st_ino) == made:
-            os.unlink(path)
+            os.unlink(name, dir_fd=1)
 
     def sweep(self) -> None:
         """Now, and waits until it is done."""
@@ -348,11 +362,12 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
 def _make_room(clients: int) -> int:
     """For so many clients' descriptors; how many there is room for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * clients + _OTHER_FILES
+    others = len(os.listdir("/proc/self/fd")) + _OTHER_FILES  # the probe, with some for each CPU, is there already
+    wanted = 2 * clients + others
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        clients = min(clients, (soft - _OTHER_FILES) // 2)
+        clients = min(clients, (soft - others) // 2)
     if clients < 1:
         raise probe.ProbeError("no-files", "%d open files are too few" % soft, "raise its limit: LimitNOFILE=")
     return clients
@@ -391,8 +406,11 @@ class Service(Server):
         return True  # the socket's mode has let him in
 
     def _may_watch(self, client: Client, pid: int) -> bool:
-        # A name is taken on by whoever executes a file of that name, too. That must be nobody else's process.
-        return pid == client.pid
+        # A name is taken on by whoever executes a file of that name, too. That must be nobody else's process. The one
+        # that has connected lives, so its number was no other's since; where it is not known, it must be his.
+        if pid != client.pid or _has_ended(client.pidfd):
+            return False
+        return client.is_certain or real_user(pid) == client.user.uid
 
     def _adopt(self, client: Client, claimed: probe.Claimed, childless: bool) -> int:
         ends = float("inf") if self._limits.adoption_time is None else time.monotonic() + self._limits.adoption_time
@@ -409,10 +427,10 @@ class Service(Server):
         """A process is entered by its number, and that must not have become another user's process meanwhile."""
         try:
             pidfd = os.pidfd_open(child)
-        except OSError:
+        except ProcessLookupError:
             return True  # it has ended
         try:
-            uid = _user_of(child)
+            uid = real_user(child)
             if uid is None:
                 return True
             if uid != client.user.uid and client.user.uid != 0:
@@ -422,33 +440,12 @@ class Service(Server):
             if not _has_ended(pidfd):
                 return adopted
             # What is entered under a number that nobody has is gone when somebody gets it.
-            is_another = os.path.exists("/proc/%d" % child) and not _is_zombie(child)
+            is_another = os.path.exists("/proc/%d" % child) and not is_zombie(child)
             if is_another or time.monotonic() - before > _REUSED:
                 raise AdoptionError("a process that it has started before ended while it was entered: try again")
             return True
         finally:
             os.close(pidfd)
-
-
-def _user_of(pid: int) -> Optional[int]:
-    """Its real user: of a setuid program that is who runs it. None if it has ended."""
-    try:
-        with open("/proc/%d/status" % pid, "rb") as file:
-            for line in file:
-                if line.startswith(b"Uid:"):
-                    return int(line.split()[1])
-    except OSError:
-        pass
-    return None
-
-
-def _is_zombie(pid: int) -> bool:
-    """Whether it has ended, and keeps its number until its parent asks."""
-    try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (OSError, IndexError):
-        return True
 
 
 def _has_ended(pidfd: int) -> bool:

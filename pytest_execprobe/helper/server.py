@@ -6,6 +6,7 @@ and are counted as lost, so that a client which never reads costs the others not
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import selectors
@@ -25,6 +26,10 @@ _MAX_TIMEOUT = 3600.0
 _READ = 8192  # bytes of requests that are taken in at once: all of them are answered before more are read
 _RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
 _NO_INTEREST = 0
+_RECONCILING = 0.5  # seconds for what is in the making to be recorded
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_DEAF = 0.1  # seconds
+_LATE = 1.0  # seconds, in which the kernel side is through with whatever it was at
 
 
 class _Pending(NamedTuple):
@@ -40,7 +45,7 @@ class Client:
         self.user = user
         self.pid, _, _ = wire.credentials(sock)
         # An open socket is no proof of life: a forked child may hold it. The process itself is watched.
-        self.pidfd = os.pidfd_open(self.pid)
+        self.pidfd, self.is_certain = wire.peer_pidfd(sock)
         self.reader = wire.Reader(wire.REQUESTS, wire.MAX_REQUEST)
         self.requests: Deque[wire.Frame] = deque()
         self.is_ready = False  # is in its user's list of those
@@ -53,6 +58,7 @@ class Client:
         self.armed = False
         self.child = False
         self.pending: Optional[_Pending] = None
+        self.reconciling = 0.0  # time.monotonic(), since the counts do not add up; 0 if they do
         self.queue: List[Tuple[bytes, bool]] = []
         self.queued = 0
         self.kept = 0  # bytes: what is queued, and what was sent and is not read
@@ -86,7 +92,10 @@ class Server:
         self._kept = 0  # bytes, of all clients
         self._dropped = 0
         self._unlisted = 0
+        self._missed = 0
         self._listener = listener
+        self._deaf_until = 0.0  # time.monotonic(), while no calls are taken for want of descriptors
+        self._left: Deque[Tuple[float, int]] = deque()  # roots that were forgotten, and when
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -96,6 +105,7 @@ class Server:
 
     def run(self) -> None:
         while self._is_needed():
+            self._listen_again()
             self._serve()
             waiting = [client for client in self._clients if client.pending]
             if waiting:
@@ -120,6 +130,8 @@ class Server:
         """Seconds until there is something to do, if nothing comes from outside. None: never."""
         due = [user.waits() for user in self._users.values() if user.ready]
         due += [max(_RECHECK, client.user.waits()) for client in waiting]
+        if self._deaf_until:
+            due.append(max(0.0, self._deaf_until - time.monotonic()))
         if self._limits.claim_time is not None:
             claims = [client.claim_ends for user in self._users.values() for client in user.claims]
             due += [max(0.0, min(claims) - time.monotonic())] if claims else []
@@ -185,6 +197,19 @@ class Server:
         client.user.kept += more
         self._kept += more
 
+    def _look_for_missed(self) -> None:
+        """What the kernel has passed the probe over for was seen by none of its programs."""
+        missed = self._probe.missed()
+        if missed.forks:
+            # What descends from those is followed no more. A new helper looks for what is there.
+            raise ProbeDamagedError(
+                "the kernel has passed over the probe where a process began (%d times), so that what it has executed is"
+                " not known" % missed.forks
+            )
+        for client in self._by_root.values():
+            client.unplaced += missed.execs - self._missed
+        self._missed = missed.execs
+
     # ---- answers ----
 
     def _answer(self, client: Client) -> None:
@@ -202,10 +227,15 @@ class Server:
             return
         counts = self._probe.reconcile()
         self._route()
+        if counts is None and not expired:
+            client.reconciling = client.reconciling or time.monotonic()
+            if time.monotonic() < client.reconciling + _RECONCILING:
+                return  # a program of the probe may have been put aside in the middle, and this process is in its way
         if counts is None or counts.dropped != self._dropped:
             self._route_dropped()
         if counts is None:
             client.unplaced += 1
+        self._look_for_missed()
         self._finish(client, pending.request, at=pending.before, under_way=under_way)
 
     def _finish(self, client: Client, request: int, at: int, under_way: int) -> None:
@@ -221,6 +251,7 @@ class Server:
         if at and not under_way:
             client.settled = at
         client.pending = None
+        client.reconciling = 0.0
         client.queue, client.queued = [], 0
         client.unplaced = 0
         self._send(client, wire.frame(wire.SYNCED, request, done))
@@ -348,6 +379,7 @@ class Server:
         if user.is_granting:  # a client went while it was told: the loop below goes on with the next
             return
         user.is_granting = True
+        self._forget_late_roots()
         limit, last = self._limits.claims_per_user, self._limits.claim_time
         while user.claiming and (limit is None or len(user.claims) < limit):
             client, request = user.claiming.popleft()
@@ -367,10 +399,15 @@ class Server:
         user.is_granting = False
 
     def _end_claim(self, client: Client) -> None:
-        if client in client.user.claims:
-            client.user.claims.discard(client)
-            self._probe.withdraw(client.name)
+        if self._withdraw(client):
             self._grant_claims(client.user)
+
+    def _withdraw(self, client: Client) -> bool:
+        if client not in client.user.claims:
+            return False
+        client.user.claims.discard(client)
+        self._probe.withdraw(client.name)
+        return True
 
     def _refuse(self, client: Client, request: int, reason: str) -> None:
         self._send(client, wire.frame(wire.ERROR, request, {"reason": reason}))
@@ -391,12 +428,16 @@ class Server:
             self._forget_root(client)
             self._refuse(client, request, "its new name was taken on by another process")
             return
+        if not self._probe.holds(claimed.pid, client.root):
+            self._forget_root(client)
+            self._refuse(client, request, "it was entered into another tree at the same moment: try again")
+            return
         client.armed = True
         unadopted = 0
         if not fresh:
             try:
                 unadopted = self._adopt(client, claimed, childless)
-            except AdoptionError as error:
+            except (AdoptionError, OSError) as error:
                 client.armed = False
                 self._forget_root(client)
                 self._refuse(client, request, str(error))
@@ -431,10 +472,25 @@ class Server:
         """Takes one call. False if nobody calls."""
         try:
             sock, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in _NO_ROOM and not self._deaf_until:
+                self._deaf_until = time.monotonic() + _DEAF  # it would be told again at once, and for ever
+                self._selector.unregister(self._listener)
             return False
-        self._let_in(sock)
+        if self._limits.share is None:
+            self._let_in(sock)
+            return True
+        user = self._user(wire.credentials(sock)[1])
+        if user.waits():
+            sock.close()
+        else:
+            self._for(user, lambda: self._let_in(sock))
         return True
+
+    def _listen_again(self) -> None:
+        if self._deaf_until and time.monotonic() >= self._deaf_until:
+            self._deaf_until = 0.0
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _let_in(self, sock: socket.socket) -> None:
         try:
@@ -500,15 +556,28 @@ class Server:
         client.queue, client.queued, client.out = [], 0, bytearray()
         self._account(client)
         client.user.clients -= 1
+        # In this order: who takes the name in between would become a root for ever, and to end the claim may give its
+        # place to the next.
+        had_claim = self._withdraw(client)
         if client.root:
-            # Before the claim is ended, which may give its place to the next.
             self._forget_root(client)
-        self._end_claim(client)
+        if had_claim:
+            self._grant_claims(client.user)
 
     def _forget_root(self, client: Client) -> None:
         """Nothing that happens in its tree is kept any more."""
         if self._by_root.pop(client.root, None) is not None:
             self._probe.forget_root(client.root)
+            self._left.append((time.monotonic(), client.root))
+
+    def _forget_late_roots(self) -> None:
+        """Who took on his name just as it was withdrawn has become a root a moment later."""
+        while self._left and self._left[0][0] < time.monotonic() - _LATE:
+            self._probe.forget_root(self._left.popleft()[1])
+
+
+class ProbeDamagedError(Exception):
+    """The probe is no longer to be relied on."""
 
 
 class AdoptionError(Exception):

@@ -6,7 +6,9 @@ JSON objects, events are length-prefixed kernel records. Every length is bounded
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import struct
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -46,6 +48,8 @@ SLOTS = 6
 HEAD = struct.Struct("<IIQQQQIIIIIiiI16s" + "QQII" * SLOTS + "I" * SLOTS * 2 + "IIII")
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
 SLOTS_AT = struct.calcsize("<IIQQQQIIIIIiiI16s")
+
+_SO_PEERPIDFD = 77  # asm-generic/socket.h, since Linux 6.5
 
 NOT_KNOWN = 0xFFFFFFFF  # of a number of a process
 
@@ -150,6 +154,17 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
             raise WireError("an event is cut short")
         yield payload[at : at + length], bool(lost)
         at += length
+
+
+def peer_pidfd(sock: socket.socket) -> Tuple[int, bool]:
+    """The process that has connected, and whether it is certainly that: before Linux 6.5 its number alone is known, and
+    another may have that by now. Raises OSError if it has ended."""
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD), True
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return os.pidfd_open(credentials(sock)[0]), False
 
 
 def credentials(sock: socket.socket) -> Tuple[int, int, int]:

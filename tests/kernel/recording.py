@@ -95,9 +95,18 @@ for line in sys.stdin:
     elif order == "run":
         os.waitpid(os.posix_spawn("/bin/true", [word], {}), 0)
         print(flush=True)
+    elif order == "fail":
+        try:
+            os.posix_spawn(word, [word], {})
+        except FileNotFoundError:
+            print(flush=True)
+    elif order == "failed":
+        tries = [event.lost for event in source.sync(30).events if isinstance(event, Exec) and event.error is not None]
+        print(tries.count(False), tries.count(True), flush=True)
     elif order == "seen":
         batch = source.sync(30)
-        print(*[event.argv[0] for event in batch.events if isinstance(event, Exec)], batch.unplaced, flush=True)
+        execs = sorted((event for event in batch.events if isinstance(event, Exec)), key=lambda event: event.at)
+        print(*[event.argv[0] for event in execs], batch.unplaced, flush=True)
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from faulty import Between, HangUp, between, change_helper
+from leases import begin_exec, kept_from_opening
 from programs import Programs
 from recording import Recording, recording, watched_to_its_end
 
@@ -510,35 +510,6 @@ def test_what_was_there_before_and_finds_no_room_is_told(programs: Programs) -> 
 
 
 # ---- execs that take their time ----
-
-
-@contextlib.contextmanager
-def kept_from_opening(program: Path) -> Iterator[None]:
-    """Whoever opens this file waits until the end of this: also who executes it."""
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # by which the kernel would tell of it
-    try:
-        with program.open("rb") as file:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-            try:
-                yield
-            finally:
-                fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)  # closing is not enough: children hold it, too
-    finally:
-        signal.signal(signal.SIGIO, before)
-
-
-def begin_exec(program: Path) -> int:
-    """A child that is in its execve by now, and does not get any further."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os.execv(program, [str(program)])
-        finally:
-            os._exit(127)
-    while b"lease" not in Path(f"/proc/{child}/wchan").read_bytes():
-        os.sched_yield()
-    return child
-
 
 BY_TRACEPOINT = HelperSettings(attempts="tracepoint")  # it sees an exec before its file is opened
 

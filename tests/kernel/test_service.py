@@ -197,6 +197,87 @@ def test_process_of_another_user_is_not_adopted_and_makes_logs_incomplete(town: 
             assert b.ask("record") == "recording 1"
 
 
+#: Has left somebody behind when it begins to record.
+LEAVES = (
+    """
+import ctypes, os, signal, sys
+told, tell = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(4, int(sys.argv[2]))  # PR_SET_DUMPABLE
+        os.write(tell, b"!")
+        signal.pause()
+    os._exit(0)
+os.wait()
+os.read(told, 1)
+"""
+    + RECORDS
+)
+
+
+@pytest.mark.parametrize("dumpable", ["1", "0"])
+def test_orphan_whose_files_in_proc_are_roots_is_noticed_too(town: Town, folder: Path, dumpable: str) -> None:
+    with service(folder) as served, person(town.python, town.b, LEAVES, served.path, dumpable) as b:
+        assert b.ask("record") == "recording 1"
+
+
+def limit_files(helper: int, number: object) -> None:
+    """By its own user, who needs no privilege for that."""
+    status = Path(f"/proc/{helper}/status").read_text()
+    uid, gid = (re.findall(rf"{name}:\t(\d+)", status)[0] for name in ("Uid", "Gid"))
+    command = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "prlimit", f"--pid={helper}"]
+    subprocess.run([*command, f"--nofile={number}:"], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 1, 2, 3])
+def test_without_descriptors_nothing_is_overlooked(town: Town, folder: Path, free: int) -> None:
+    """With a child that it must find; whoever is refused is told so, and the service goes on."""
+    arguments = (PYTHON, subprocess.check_output(["id", "-u", town.b], text=True).strip())
+    with (
+        service(folder) as served,
+        person(town.python, town.b, ADOPTS, served.path, *arguments) as b,
+        person(town.python, town.b, RECORDS, served.path) as first,
+    ):
+        assert first.ask("record") == "recording 0"
+        helper = served.process.pid
+        numbers = {int(fd) for fd in os.listdir(f"/proc/{helper}/fd")}
+        (before,) = re.findall(r"Max open files +(\d+)", Path(f"/proc/{helper}/limits").read_text())
+        # The caller takes two: so many are left then.
+        unused = [number for number in range(1 << 16) if number not in numbers]
+        limit_files(helper, unused[2 + free])
+        answer = b.ask("record")
+        limit_files(helper, before)
+        assert answer == "recording 0" or "Too many open files" in answer
+        if answer == "recording 0":
+            assert free > 1
+            assert b.ask("run one") == "ran"
+            assert b.ask("seen") == "one 0"
+        first.ask("run other")
+        assert first.ask("seen") == "other 0"
+
+
+def test_service_starts_though_a_user_has_locked_its_folder(town: Town, folder: Path) -> None:
+    folder.chmod(0o755)
+    locks = (
+        "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), 2); print('locked', flush=True); input()"
+    )
+    with person(town.python, town.b, locks, str(folder)) as b:
+        assert b.answer() == "locked"
+        with service(folder) as served:
+            assert served.serves
+
+
+@pytest.mark.parametrize(("mode", "serves"), [(0o755, True), (0o777, False), (0o1777, True)])
+def test_folder_above_that_others_can_write_to(folder: Path, mode: int, serves: bool) -> None:
+    inner = folder / "inner"
+    inner.mkdir(0o755)
+    folder.chmod(mode)
+    with service(inner) as served:
+        assert served.serves == serves
+        if not serves:
+            assert "other users can write to" in served.said
+
+
 def test_socket_lets_in_its_group_and_nobody_else(town: Town, folder: Path) -> None:
     group = subprocess.check_output(["id", "-gn", town.a], text=True).strip()
     with (

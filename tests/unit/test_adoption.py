@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -9,33 +10,45 @@ import pytest
 from pytest_execprobe.helper import adoption
 
 
-def test_orphans_are_what_nothing_leads_to_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def users(monkeypatch: pytest.MonkeyPatch) -> dict[int, int | None]:
+    """Of processes that are not the client's user's."""
+    others: dict[int, int | None] = {}
+    monkeypatch.setattr(adoption, "real_user", lambda pid: others.get(pid, 1000))
+    return others
+
+
+def test_orphans_are_what_nothing_leads_to_any_more(
+    monkeypatch: pytest.MonkeyPatch, users: dict[int, int | None]
+) -> None:
+    users.update({203: 0, 209: None})
     monkeypatch.setattr(adoption, "_may_exec", lambda pid: pid != 300)
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        70: process(1, 10, 0, 70),
-        80: process(1, 10, 1000, 80),  # the manager of the user's session
-        90: process(80, 20, 1000, 90),
-        100: process(90, 50, 1000, 90),  # the client
-        110: process(100, 55, 1000, 110),  # its child, with a session of its own
-        200: process(80, 60, 1000, 90),
-        201: process(1, 60, 1000, 90),
-        202: process(1, 40, 1000, 90),  # older than the client
-        203: process(1, 60, 0, 90),  # another user's
-        204: process(90, 60, 1000, 90),  # the shell's own
-        205: process(1, 60, 1000, 90),  # in the tree already
-        300: process(1, 60, 1000, 90),  # a helper
+        1: process(0, 1, 1),
+        70: process(1, 10, 70),
+        80: process(1, 10, 80),  # the manager of the user's session
+        90: process(80, 20, 90),
+        100: process(90, 50, 90),  # the client
+        110: process(100, 55, 110),  # its child, with a session of its own
+        200: process(80, 60, 90),
+        201: process(1, 60, 90),
+        202: process(1, 40, 90),  # older than the client
+        203: process(1, 60, 90),  # another user's
+        204: process(90, 60, 90),  # the shell's own
+        205: process(1, 60, 90),  # in the tree already
+        209: process(1, 60, 90),  # ended meanwhile
+        300: process(1, 60, 90),  # a helper
         # By session: of the client's child, of nobody who is left, its own; of an older process, of a later login.
-        400: process(1, 60, 1000, 110),
-        401: process(1, 60, 1000, 399),
-        402: process(1, 60, 1000, 402),
-        403: process(1, 60, 1000, 70),
-        404: process(70, 57, 1000, 404),
-        405: process(1, 60, 1000, 404),
-        406: process(1, 57, 1000, 406),  # a session whose leader is an orphan itself
-        407: process(1, 60, 1000, 406),
-        408: process(1, 60, 1000, 0),  # put into this container, or pid namespace, from outside
+        400: process(1, 60, 110),
+        401: process(1, 60, 399),
+        402: process(1, 60, 402),
+        403: process(1, 60, 70),
+        404: process(70, 57, 404),
+        405: process(1, 60, 404),
+        406: process(1, 57, 406),  # a session whose leader is an orphan itself
+        407: process(1, 60, 406),
+        408: process(1, 60, 0),  # put into this container, or pid namespace, from outside
     }
     found = sorted(adoption._orphans(table, 100, {100, 110, 205}, {80}))
     assert found == [200, 201, 400, 401, 402, 406, 407]
@@ -47,9 +60,9 @@ def test_a_client_from_outside_of_the_pid_namespace_may_have_left_what_is_there(
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        100: process(0, 50, 0, 0),
-        200: process(1, 60, 0, 0),
+        1: process(0, 1, 1),
+        100: process(0, 50, 0),
+        200: process(1, 60, 0),
     }
     assert adoption._orphans(table, 100, {100}, set()) == [200]
 
@@ -57,15 +70,93 @@ def test_a_client_from_outside_of_the_pid_namespace_may_have_left_what_is_there(
 def test_descendants_by_the_child_that_they_descend_from() -> None:
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        100: process(1, 50, 0, 1),
-        200: process(100, 60, 0, 1),
-        201: process(100, 60, 0, 1),
-        210: process(200, 60, 0, 1),
-        211: process(210, 60, 0, 1),
-        300: process(1, 60, 0, 1),
+        1: process(0, 1, 1),
+        100: process(1, 50, 1),
+        200: process(100, 60, 1),
+        201: process(100, 60, 1),
+        210: process(200, 60, 1),
+        211: process(210, 60, 1),
+        300: process(1, 60, 1),
     }
     assert sorted(adoption._descendants(table, 100)) == [(200, 200), (201, 201), (210, 200), (211, 200)]
+
+
+TORN = {  # 200 began after its parent's number had been read, and that is its child's by now
+    1: adoption._Process(0, 1, 1),
+    100: adoption._Process(200, 50, 1),
+    200: adoption._Process(100, 60, 1),
+}
+WHOLE = {
+    1: adoption._Process(0, 1, 1),
+    100: adoption._Process(1, 50, 1),
+    200: adoption._Process(100, 60, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected", "entered"),
+    [([TORN, WHOLE], 0, [200]), ([WHOLE, TORN], 0, [200]), ([TORN], 1, [])],
+    ids=["at first", "later", "each time"],
+)
+def test_a_table_by_which_a_process_descends_from_itself_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, tables: list[dict[int, adoption._Process]], expected: int, entered: list[int]
+) -> None:
+    read = [*tables]
+    monkeypatch.setattr(adoption, "_processes", lambda: read.pop(0) if len(read) > 1 else tables[-1])
+    if tables == [WHOLE, TORN]:
+        read.append(WHOLE)
+        tables.append(WHOLE)
+    monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
+    monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
+    found: list[int] = []
+    assert adoption.adopt_descendants(lambda pid, *_: not found.append(pid), 1, 100, 100, False, set()) == expected
+    assert found == entered
+
+
+@pytest.mark.parametrize("start", [adoption._ancestors, adoption._init])
+def test_no_way_up_goes_round_for_ever(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[[dict[int, adoption._Process], int], object]
+) -> None:
+    monkeypatch.setattr(adoption, "_numbers", lambda _: (99, 5))
+    with pytest.raises(adoption._Torn):
+        list(start(TORN, 100))  # type: ignore[call-overload]
+    with pytest.raises(adoption._Torn):
+        adoption._is_foreign(TORN | {200: TORN[200]._replace(session=200)}, 200, 1, set(), set())
+
+
+@pytest.mark.parametrize("missing", ["FileNotFoundError", "ProcessLookupError"])
+def test_what_has_ended_is_not_there(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    def opened(*_: object) -> object:
+        raise {"FileNotFoundError": FileNotFoundError, "ProcessLookupError": ProcessLookupError}[missing]
+
+    monkeypatch.undo()
+    monkeypatch.setattr("builtins.open", opened)
+    assert adoption._numbers("self") == ()
+    assert adoption.real_user(1) is None
+    assert adoption.is_zombie(1)
+    assert not adoption._may_exec(1)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda: adoption._numbers("self"),
+        lambda: adoption.real_user(1),
+        lambda: adoption.is_zombie(1),
+        lambda: adoption._may_exec(1),
+        lambda: adoption._processes(),
+    ],
+)
+def test_what_could_not_be_looked_at_does_not_pass_for_ended(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]
+) -> None:
+    def opened(*_: object) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.undo()
+    monkeypatch.setattr("builtins.open", opened)
+    with pytest.raises(OSError, match="Too many open files"):
+        look()
 
 
 @pytest.mark.parametrize(("childless", "child", "expected"), [(True, False, 0), (False, False, 1), (True, True, 1)])
@@ -74,12 +165,12 @@ def test_who_never_had_a_child_has_left_no_orphans(
 ) -> None:
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        100: process(1, 50, 0, 1),
-        200: process(1, 60, 0, 1),
+        1: process(0, 1, 1),
+        100: process(1, 50, 1),
+        200: process(1, 60, 1),
     }
     if child:
-        table[210] = process(100, 60, 0, 1)
+        table[210] = process(100, 60, 1)
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     monkeypatch.setattr(adoption, "_processes", lambda: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
@@ -95,12 +186,12 @@ def test_orphans_are_with_whom_the_kernel_calls_a_reaper(
 ) -> None:
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        80: process(1, 10, 0, 80),
-        90: process(80, 20, 0, 80),
-        100: process(90, 50, 0, 80),
-        200: process(80, 60, 0, 80),
-        201: process(90, 60, 0, 80),
+        1: process(0, 1, 1),
+        80: process(1, 10, 80),
+        90: process(80, 20, 80),
+        100: process(90, 50, 80),
+        200: process(80, 60, 80),
+        201: process(90, 60, 80),
     }
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     monkeypatch.setattr(adoption, "_processes", lambda: table)
@@ -121,12 +212,12 @@ def proc(monkeypatch: pytest.MonkeyPatch) -> Numbers:
     """The /proc of a namespace that is one above the helper's: what each process is called there and below."""
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        INIT: process(1, 40, 0, 1),
-        CLIENT: process(INIT, 50, 0, 1),
-        CHILD: process(CLIENT, 60, 0, 1),
-        GRANDCHILD: process(CHILD, 60, 0, 1),
-        HELPER: process(CLIENT, 60, 0, 1),
+        1: process(0, 1, 1),
+        INIT: process(1, 40, 1),
+        CLIENT: process(INIT, 50, 1),
+        CHILD: process(CLIENT, 60, 1),
+        GRANDCHILD: process(CHILD, 60, 1),
+        HELPER: process(CLIENT, 60, 1),
     }
     numbers = {str(number): (number, number - 3999) for number in table} | {"1": (1,), "self": (HELPER, 1000)}
     monkeypatch.setattr(adoption, "_processes", lambda: table)
@@ -202,9 +293,9 @@ def test_a_client_that_is_hidden_in_proc(proc: Numbers) -> None:
 def test_where_numbers_can_not_be_translated_nothing_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        5: process(1, 50, 0, 1),
-        6: process(5, 60, 0, 1),
+        1: process(0, 1, 1),
+        5: process(1, 50, 1),
+        6: process(5, 60, 1),
     }
     monkeypatch.setattr(adoption, "_processes", lambda: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
@@ -227,13 +318,13 @@ def test_orphans_of_a_namespace_go_to_its_own_number_1(
 ) -> None:
     process = adoption._Process
     table = {
-        1: process(0, 1, 0, 1),
-        60: process(1, 10, 0, 1),
-        70: process(1, 40, 0, 1),
-        100: process(70, 50, 0, 1),
-        200: process(reaper, 60, 0, 1),
-        201: process(beside, 60, 0, 1),
-        202: process(1, 60, 0, 1),
+        1: process(0, 1, 1),
+        60: process(1, 10, 1),
+        70: process(1, 40, 1),
+        100: process(70, 50, 1),
+        200: process(reaper, 60, 1),
+        201: process(beside, 60, 1),
+        202: process(1, 60, 1),
     }
     known = {str(number): (number,) for number in table} | numbers
     monkeypatch.setattr(adoption, "_numbers", lambda name: known.get(name, ()))

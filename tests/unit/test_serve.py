@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
 import secrets
 import socket
@@ -253,34 +255,35 @@ def test_name_that_another_process_has_taken_makes_no_root(running: Running, pro
     assert running.service._by_root == {}
 
 
-def test_flood_of_one_user_is_answered_in_turn_with_the_others(running: Running, probe: FakeProbe) -> None:
+def test_flood_of_one_user_is_answered_in_turn_with_the_others(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flooder, other = running.welcome(1).arm(), running.welcome(2).arm()
-    served: list[str] = []
+    served: list[int] = []
     began = threading.Event()
-    real = probe.reconcile
+    finish = running.service._finish
 
-    def reconcile() -> object:
-        served.append("one")
+    def finishing(client: server.Client, *args: int, **fields: int) -> None:
+        served.append(client.user.uid)
         if not began.is_set():
-            began.set()
             other.send(wire.SYNC, timeout=0)
-        return real()
+            began.set()
+        finish(client, *args, **fields)
 
-    probe.reconcile = reconcile  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(running.service, "_finish", finishing)
     flooder.sock.sendall(wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200)
     assert began.wait(_PATIENCE)
     other.expect(wire.SYNCED)
-    assert len(served) < 50
+    assert served.index(2) < 5
     for _ in range(200):
         flooder.expect(wire.SYNCED)
 
 
-@pytest.mark.parametrize("limits", [LIMITS._replace(share=1e-9, burst=0.0)])
+@pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5)])
 def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -> None:
     greedy = running.welcome(1)
+    running.service._users[1].charge(3600)
     greedy.send(wire.CLAIM)
-    greedy.expect(wire.CLAIMED)  # with this he has had more than he may
-    greedy.send(wire.ARM, fresh=True)
     other = running.welcome(2)
     other.send(wire.CLAIM)
     other.expect(wire.CLAIMED)
@@ -289,11 +292,48 @@ def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -
         greedy.receive()
     # He is remembered, so that calling again gains nothing.
     greedy.sock.close()
-    again = running.welcome(1)
-    again.send(wire.CLAIM)
-    again.sock.settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        again.receive()
+    running._uid = 1
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(running._address)
+        assert Client(sock).receive() is None
+
+
+@pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5)])
+def test_calling_is_charged_for(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    charged: list[int] = []
+    monkeypatch.setattr(serve_limits.User, "charge", lambda user, _: charged.append(user.uid))
+    running.welcome(1)
+    assert eventually(lambda: charged == [1])
+    running.welcome(2)
+    assert eventually(lambda: charged == [1, 2])
+
+
+def test_without_descriptors_calls_wait_and_nobody_spins(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
+    real = running.service._listener.accept
+
+    class Listener:
+        def accept(self) -> object:
+            calls.append(time.monotonic())
+            if len(calls) < 4:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real()
+
+    monkeypatch.setattr(running.service, "_listener", Deputy(running.service._listener, Listener().accept))
+    running.welcome(1)
+    assert len(calls) >= 4
+    assert all(later - earlier >= server._DEAF / 2 for earlier, later in itertools.pairwise(calls[:4]))
+
+
+class Deputy:
+    """A socket with another accept()."""
+
+    def __init__(self, sock: socket.socket, accept: Callable[[], object]) -> None:
+        self._sock = sock
+        self.accept = accept
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
 
 
 def test_shares_are_used_up_and_grow_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -486,7 +526,9 @@ def test_socket_of_systemds_is_a_listening_one(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_room_is_made_for_clients_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe has some already, more of them the more CPUs there are."""
     wanted: list[tuple[int, int]] = []
+    monkeypatch.setattr(serve.os, "listdir", lambda _: ["a descriptor"] * (128 - serve._OTHER_FILES))
     monkeypatch.setattr(serve.resource, "setrlimit", lambda _, limits: wanted.append(limits))
     monkeypatch.setattr(serve.resource, "getrlimit", lambda _: (1024, 4096))
     assert serve._make_room(512) == 512

@@ -29,6 +29,7 @@ from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper, n
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
+from pytest_execprobe.helper.probe import Missed
 
 _PATIENCE = 20.0
 WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
@@ -364,6 +365,68 @@ def test_counters_that_do_not_add_up_are_a_loss(helper: Helper, probe: FakeProbe
     assert client.sync()[1]["unplaced"] > 0
     probe.reconciles = True
     assert client.sync()[1]["unplaced"] == 0
+
+
+def test_what_is_in_the_making_is_waited_for(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    tries: list[float] = []
+
+    def reconcile() -> None:
+        tries.append(time.monotonic())
+        probe.reconciles = len(tries) > 2
+        if probe.reconciles:
+            probe.submit(of(client.root, pid=7))
+
+    probe.on_reconcile = reconcile
+    events, done = client.sync(_PATIENCE)
+    assert (len(events), done["unplaced"], len(tries)) == (1, 0, 3)
+
+
+def test_what_the_kernel_passed_over_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.passed_over = Missed(0, 2)
+    assert [client.sync()[1]["unplaced"] for client in (a, b, a, b)] == [2, 2, 0, 0]
+    probe.passed_over = Missed(0, 3)
+    assert [client.sync()[1]["unplaced"] for client in (b, a)] == [1, 1]
+
+
+def test_a_probe_that_has_missed_a_fork_is_given_up(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.arm()
+    probe.passed_over = Missed(1, 0)
+    helper.first.send(wire.SYNC, {"timeout": 0})
+    assert helper.first.receive() is None
+    assert isinstance(helper.error, server.ProbeDamagedError)
+    assert "where a process began (1 times)" in str(helper.error)
+    helper.error = None
+
+
+def test_a_root_that_was_lost_again_at_once_is_none(helper: Helper, probe: FakeProbe) -> None:
+    probe.overwritten = True
+    client = helper.first
+    client.expect(wire.WELCOME)
+    client.send(wire.CLAIM, {"child": False})
+    client.expect(wire.CLAIMED)
+    client.send(wire.ARM, {"fresh": True})
+    assert "try again" in client.expect(wire.ERROR).json()["reason"]
+    assert probe.forgotten == [1]
+
+
+def test_a_root_that_comes_after_it_was_forgotten_is_forgotten_again(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_LATE", 0.0)
+    helper.first.arm()
+    second = helper.connect().arm()
+    order: list[tuple[str, object]] = []
+    monkeypatch.setattr(probe, "withdraw", lambda name: order.append(("withdraw", name)))
+    monkeypatch.setattr(probe, "forget_root", lambda root: order.append(("forget", root)))
+    third = helper.connect()
+    third.expect(wire.WELCOME)
+    third.send(wire.CLAIM, {"child": False})
+    name = third.expect(wire.CLAIMED).json()["name"].encode()
+    third.sock.close()
+    root = second.root + 1
+    assert eventually(lambda: order == [("withdraw", name), ("forget", root), ("forget", root)])
 
 
 def registered(client: Client) -> HelperSource:
@@ -747,11 +810,15 @@ def test_helper_whose_first_client_is_gone_before_it_is_ready_serves_the_others(
     with subprocess.Popen(["true"]) as gone:
         pass
     started = threading.Event()
-    real_run, real_credentials = server.Server.run, wire.credentials
+    real_run, real_pidfd = server.Server.run, wire.peer_pidfd
+
+    def ended(_: socket.socket) -> tuple[int, bool]:
+        return os.pidfd_open(gone.pid), True
+
     monkeypatch.setattr(server.Server, "run", lambda self: started.wait(_PATIENCE) and real_run(self))
-    monkeypatch.setattr(wire, "credentials", lambda sock: (gone.pid, *real_credentials(sock)[1:]))
+    monkeypatch.setattr(wire, "peer_pidfd", ended)
     helper = Helper(probe)
-    monkeypatch.setattr(wire, "credentials", real_credentials)
+    monkeypatch.setattr(wire, "peer_pidfd", real_pidfd)
     assert helper.first.receive() is None
     second = helper.connect()
     started.set()
@@ -788,6 +855,7 @@ def test_client_whose_process_has_ended_is_gone_though_a_child_holds_its_socket(
     code = "import sys; sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE) as process:
         monkeypatch.setattr(wire, "credentials", lambda _: (process.pid, os.geteuid(), os.getegid()))
+        monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(process.pid), True))
         second = helper.connect().arm()  # it is this process that holds the socket
     assert process.returncode == 0
     assert second.receive() is None

@@ -23,16 +23,21 @@ PRIORITY = 50
 
 
 def keep_busy(cpu: int) -> int:
+    busy, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.sched_setaffinity(0, {cpu})
             end = time.monotonic() + LONGEST
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+            os.write(tell, b"!")
             while time.monotonic() < end:
                 pass
         finally:
             os._exit(0)
+    os.read(busy, 1)
+    os.close(busy)
+    os.close(tell)
     return pid
 
 
