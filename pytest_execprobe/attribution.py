@@ -234,7 +234,13 @@ class Timeline:
             elif isinstance(event, Blind):
                 self.gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
         if batch.unplaced:
-            why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
+            if batch.passed_over == batch.unplaced:
+                # It does so on a CPU where it has put one of the probe's programs aside.
+                why = (
+                    f"the kernel passed over the probe {batch.passed_over} times, as it can on a busy CPU: run it again"
+                )
+            else:
+                why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
             self._unplaced.append(Gap(batch.unplaced_from, batch.unplaced_to, why))
             self.gaps.append(self._unplaced[-1])
         promised = self.complete_to if self._late is None else 0

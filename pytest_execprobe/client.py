@@ -356,6 +356,7 @@ class HelperSource:
         self._events: list[Event] = []
         self._unplaced = 0
         self._unplaced_from = 0
+        self._passed_over = 0
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
@@ -467,8 +468,9 @@ class HelperSource:
                 self._unplaced,
                 self._unplaced_from,
                 answered,
+                self._passed_over,
             )
-            self._events, self._unplaced, self._unplaced_from = [], 0, 0
+            self._events, self._unplaced, self._unplaced_from, self._passed_over = [], 0, 0, 0
             return batch
 
     # ---- frames ----
@@ -506,11 +508,13 @@ class HelperSource:
         try:
             unplaced = int(wire.number(fields, "unplaced", 0, 1 << 63))
             since = int(wire.number(fields, "unplaced_from", 0, 1 << 63))
+            passed_over = int(wire.number(fields, "passed_over", 0, unplaced))
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
         if unplaced:
             self._unplaced_from = min(since, self._unplaced_from) if self._unplaced else since
             self._unplaced += unplaced
+            self._passed_over += passed_over
 
     def _send(self, data: bytes, deadline: float) -> None:
         # A test may have closed every descriptor and opened files in their place: never write into one of those.

@@ -76,7 +76,8 @@ class Batch:
 
     ``complete_to``: every exec entered up to this time (ns) is in a batch, save the ``under_way`` ones, which took
     longer than was waited; 0 where the batch proves nothing of the kind. ``unplaced`` events, between ``unplaced_from``
-    and ``unplaced_to``, were lost and it is not known whose they were.
+    and ``unplaced_to``, were lost and it is not known whose they were; the kernel had ``passed_over``
+    the probe for so many of them.
     """
 
     events: tuple[Event, ...]
@@ -85,6 +86,7 @@ class Batch:
     unplaced: int = 0
     unplaced_from: int = 0
     unplaced_to: int = 0
+    passed_over: int = 0
 
 
 class Source(Protocol):

@@ -63,6 +63,7 @@ class Client:
         self.queued = 0
         self.kept = 0  # bytes: what is queued, and what was sent and is not read
         self.unplaced = 0
+        self.passed_over = 0  # of those
         self.settled = 0  # monotonic ns: all that was entered up to here has been delivered, or charged to it as lost
 
 
@@ -208,6 +209,7 @@ class Server:
             )
         for client in self._by_root.values():
             client.unplaced += missed.execs - self._missed
+            client.passed_over += missed.execs - self._missed
         self._missed = missed.execs
 
     # ---- answers ----
@@ -245,6 +247,7 @@ class Server:
             "at": at,
             "under_way": under_way,
             "unplaced": client.unplaced,
+            "passed_over": client.passed_over,
             # They were entered after this: all before is settled. When, nobody knows.
             "unplaced_from": client.settled if client.unplaced else 0,
         }
@@ -253,7 +256,7 @@ class Server:
         client.pending = None
         client.reconciling = 0.0
         client.queue, client.queued = [], 0
-        client.unplaced = 0
+        client.unplaced = client.passed_over = 0
         self._send(client, wire.frame(wire.SYNCED, request, done))
 
     def _send(self, client: Client, data: bytes) -> None:

@@ -15,7 +15,8 @@ from fakes import kernel_record
 SEEDS = [
     bytes([255])
     + b"".join(wire.event_frames(1, [(kernel_record(), False), (kernel_record()[: wire.HEAD.size], True)])),
-    bytes([7]) + wire.frame(wire.SYNCED, 2, {"at": 5, "under_way": 0, "unplaced": 1, "unplaced_from": 3}),
+    bytes([7])
+    + wire.frame(wire.SYNCED, 2, {"at": 5, "under_way": 0, "unplaced": 1, "passed_over": 1, "unplaced_from": 3}),
     bytes([60]) + wire.frame(wire.ARMED, 3, {"root": 1, "armed_at": 2, "pid": 3, "unadopted": 0}),
     bytes([90]) + wire.frame(wire.FAILED, 0, {"code": "no-bcc", "reason": "why", "remedy": ""}) * 2,
 ]

@@ -318,7 +318,9 @@ NONSENSE = {
     "half a frame, then closed": wire.frame(wire.SYNC, 9, {"timeout": 1})[:-3],
     "2 GiB": wire.HEADER.pack(wire.MAGIC, wire.VERSION, wire.SYNC, 9, 1 << 31),
     "another version": wire.HEADER.pack(wire.MAGIC, 99, wire.SYNC, 9, 0),
-    "a reply": wire.frame(wire.SYNCED, 9, {"at": 1, "under_way": 0, "unplaced": 0, "unplaced_from": 0}),
+    "a reply": wire.frame(
+        wire.SYNCED, 9, {"at": 1, "under_way": 0, "unplaced": 0, "passed_over": 0, "unplaced_from": 0}
+    ),
     "no JSON": wire.raw_frame(wire.SYNC, 9, b"\xff"),
 }
 

@@ -595,6 +595,15 @@ def test_branch_that_was_begun_after_the_loss_is_not_affected(story: Story) -> N
     assert story.seen(210, 300, "test_b") == ["worker"]
 
 
+def test_what_the_kernel_passed_over_is_called_so(story: Story) -> None:
+    story.happens(complete_to=170, unplaced=2, passed_over=2, unplaced_from=140, unplaced_to=175)
+    (why,) = story.timeline.evidence(100, 170, None).unknown
+    assert "the kernel passed over the probe 2 times" in why
+    story.happens(complete_to=205, unplaced=2, passed_over=1, unplaced_from=180, unplaced_to=205)
+    (why,) = story.timeline.evidence(190, 205, None).unknown
+    assert "raise --execprobe-buffer-pages" in why
+
+
 def test_unplaced_loss_told_by_a_wait_poisons_all_since(story: Story) -> None:
     # A wait's batch proves nothing complete, and the loss is later than what an earlier one proved.
     story.test("test_a", 0, 0, 1000, 1000)
