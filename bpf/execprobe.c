@@ -261,28 +261,33 @@ static __always_inline void ring_bell(void *ctx)
 }
 
 /* What can't be delivered is listed by its head alone, so that it can be charged to the right window. */
-static __always_inline void deliver(void *ctx, struct record *record)
+static __always_inline void deliver(void *ctx, struct head *head, u64 size)
 {
     struct counters *count = counters();
-    u64 size = sizeof(struct head) + *(volatile u32 *)&record->head.data_len;
     if (!count)
         return;
-    asm volatile("" : "+r"(size)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
-    if (size > sizeof(*record))
-        size = sizeof(*record);
     add(&count->seen);
-    if (events.perf_submit(ctx, record, size) == 0) {
+    if (events.perf_submit(ctx, head, size) == 0) {
         add(&count->submitted);
         count->unread += size; /* this may lose some to another program's: then the bell rings a little later */
         if (count->unread < WATERMARK)
             return;
     } else {
-        if (dropped.push(&record->head, 0) != 0)
+        if (dropped.push(head, 0) != 0)
             add(&count->unlisted);
         add(&count->dropped);
     }
     count->unread = 0;
     ring_bell(ctx);
+}
+
+static __always_inline void deliver_record(void *ctx, struct record *record)
+{
+    u64 size = sizeof(struct head) + *(volatile u32 *)&record->head.data_len;
+    asm volatile("" : "+r"(size)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
+    if (size > sizeof(struct head) + DATA_CAP)
+        size = sizeof(struct head) + DATA_CAP;
+    deliver(ctx, &record->head, size);
 }
 
 /* For what has no record of its own: a map was full, or the end of an attempt went unseen. */
@@ -472,11 +477,10 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
     int tops = 0;
     struct entry *entry;
     struct proc *proc;
-    struct record *record;
 
     proc = procs.lookup(&tgid);
-    entry = entering.lookup(&task);
-    if (entry && proc)
+    entry = proc ? entering.lookup(&task) : 0;
+    if (entry)
         lose_attempt(proc, tgid, entry->at); /* killed inside execve, or it has failed and that went unseen */
     leave(ctx, task); /* whoever of its process was the last to go */
     if (!proc)
@@ -489,21 +493,12 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
         if (proc->slots[i].root != 0 && proc->slots[i].top == tgid)
             tops = 1;
     if (tops || proc->own_exec) {
-        record = take_record();
-        if (!record) {
-            lose();
-            procs.delete(&tgid);
-            return 0;
-        }
-        __builtin_memset(&record->head, 0, sizeof(record->head));
-        record->head.kind = KIND_EXIT;
-        record->head.at = record->head.entered = bpf_ktime_get_ns();
-        record->head.pid = tgid;
-        record->head.previous_at = proc->own_exec ? proc->image_at : 0;
-        record->head.error = exit_status(task);
-        __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
-        deliver(ctx, record);
-        give_back(record);
+        struct head head = {.kind = KIND_EXIT, .pid = tgid};
+        head.at = head.entered = bpf_ktime_get_ns();
+        head.previous_at = proc->own_exec ? proc->image_at : 0;
+        head.error = exit_status(task);
+        __builtin_memcpy(head.slots, proc->slots, sizeof(proc->slots));
+        deliver(ctx, &head, sizeof(head));
     }
     procs.delete(&tgid);
     return 0;
@@ -694,7 +689,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
     }
     record->head.argv_len = arg_len;
     record->head.data_len += arg_len;
-    deliver(ctx, record);
+    deliver_record(ctx, record);
     give_back(record);
     leave(ctx, task);
     return 0;
@@ -749,7 +744,7 @@ static __always_inline void failed(void *ctx, s64 result)
                 break;
         }
         record->head.argv_len = *(volatile u32 *)&record->head.data_len - record->head.path_len;
-        deliver(ctx, record);
+        deliver_record(ctx, record);
         give_back(record);
     }
 #endif
