@@ -8,6 +8,7 @@
  * The programs, and where the helper attaches them:
  *   on_rename    raw tracepoint task_rename           a process claims to be a root
  *   on_newtask   raw tracepoint task_newtask          a child inherits its creator's lineage
+ *   *_again      as without                           for what the one before has been passed over (newest kernels)
  *   on_prepare   raw tracepoint sched_prepare_exec    an exec is under way (newer kernels)
  *   *_enter_*    kprobe or system-call tracepoint     an exec is under way: earlier, and with its arguments
  *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded
@@ -17,7 +18,8 @@
  *
  * Where the kernel is preemptible, newer ones run these programs so, too: others of them can run on the same CPU in the
  * middle of one. So the counters are added to atomically, and scratch memory is taken and given back. The kernel does not
- * let a program begin on a CPU where it has not ended. It counts that, and the helper looks.
+ * let a program begin on a CPU where it has not ended: then another one does its work. If that is passed over as well, the
+ * kernel has counted it, and the helper looks.
  */
 #include <uapi/linux/ptrace.h>
 
@@ -386,7 +388,7 @@ int on_rename(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-int on_newtask(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 child = ctx->args[0];
     u64 self = bpf_get_current_pid_tgid();
@@ -423,6 +425,26 @@ int on_newtask(struct bpf_raw_tracepoint_args *ctx)
     else if (procs.update(&child_tgid, &fresh) != 0)
         deliver_loss(KIND_UNFOLLOWED, parent, child_tgid, 0);
     return 0;
+}
+
+int on_newtask(struct bpf_raw_tracepoint_args *ctx)
+{
+    return follow(ctx);
+}
+
+int on_newtask_again(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    u32 child_tgid = read32(ctx->args[0] + OFF_TASK_TGID);
+    struct proc *parent = procs.lookup(&tgid);
+    struct proc *child;
+
+    if (!parent)
+        return follow(ctx);
+    child = procs.lookup(&child_tgid);
+    if (child && !child->own_exec && child->parent_pid == parent->image_pid && child->parent_at == parent->image_at)
+        return 0; /* done */
+    return follow(ctx);
 }
 
 /* The helper knows processes by their numbers in its own PID namespace, and the kernel's are nowhere to be read there.
@@ -621,7 +643,7 @@ static __always_inline void append_path(struct record *record, u64 path, u32 who
     }
 }
 
-int on_exec(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 task = ctx->args[0];
     u64 bprm = ctx->args[2];
@@ -693,6 +715,17 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
     give_back(record);
     leave(ctx, task);
     return 0;
+}
+
+int on_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+    return executed(ctx);
+}
+
+int on_exec_again(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 task = ctx->args[0];
+    return entering.lookup(&task) ? executed(ctx) : 0; /* else it was taken out at the end of the one before */
 }
 
 static __always_inline void failed(void *ctx, s64 result)

@@ -35,6 +35,7 @@ _PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
 _ROOT = struct.Struct("<QIII8II4x")  # struct root
 _ANSWER = struct.Struct("<II")  # struct answer
 _CLAIM = struct.Struct("<16s")
+_PREEMPTED = (6, 19)  # 6.18 runs tracing programs with preemption off, 7.3 does not
 _MISSES_AT, _PROGRAM_INFO = 208, 256  # struct bpf_prog_info's recursion_misses, and bytes that it may have
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
 _WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
@@ -148,6 +149,7 @@ class Probe:
         self.attempts: Optional[str] = None
         self.attempts_refused: Optional[str] = None
         self.entry: List[str] = []
+        self._last = ("on_newtask", "on_exec")  # to be run for a fork, and for an exec
         self._pid_namespace = _pid_namespace()
         machine = platform.machine()
         check_privilege(bcc)
@@ -213,6 +215,13 @@ class Probe:
             self.entry.append("sched_prepare_exec")
         except Exception:
             pass  # older kernels have none: one of the routes below must do
+        if kernel_version() >= _PREEMPTED:
+            for tracepoint, function in (("task_newtask", "on_newtask"), ("sched_process_exec", "on_exec")):
+                # After the others, for they run in this order. BCC's own function takes one for each tracepoint.
+                again = self._bpf.load_func((function + "_again").encode(), self._bcc.BPF.RAW_TRACEPOINT)
+                if self._bcc.lib.bpf_attach_raw_tracepoint(again.fd, tracepoint.encode()) < 0:
+                    raise refused("a second probe at %s" % tracepoint, os.strerror(ctypes.get_errno()))
+            self._last = ("on_newtask_again", "on_exec_again")
         routes: Tuple[str, ...]
         if settings.route in ("kprobe", "tracepoint"):
             routes = (settings.route,)
@@ -386,8 +395,7 @@ class Probe:
 
     def missed(self) -> Missed:
         """What the kernel did not run the probe for, since it was loaded."""
-        found = [misses(self._bcc, self._bpf.funcs[name].fd) or 0 for name in (b"on_newtask", b"on_exec")]
-        return Missed(*found)
+        return Missed(*(misses(self._bcc, self._bpf.funcs[name.encode()].fd) or 0 for name in self._last))
 
     # ---- roots and lineage ----
 

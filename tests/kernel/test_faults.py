@@ -23,7 +23,7 @@ from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError
 from pytest_execprobe import client as client_module
 from pytest_execprobe.client import HelperSettings, HelperSource
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.helper import wire
+from pytest_execprobe.helper import probe, wire
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10000)]
 
@@ -223,6 +223,28 @@ def test_a_record_that_its_callback_did_not_take_is_missed(
         for check in (lambda: log.assert_not_ran("ls"), lambda: log.assert_count(2), lambda: log.assert_at_most(2)):
             with pytest.raises(IncompleteLogError, match="records more were lost than can be told apart"):
                 check()
+
+
+@pytest.mark.parametrize("passed_over", ["executed", "follow"])
+def test_what_a_program_is_passed_over_for_the_one_behind_it_does(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed_over: str
+) -> None:
+    """As it happens on kernels that can put programs aside: here the first of the two never does anything."""
+    bpf = tmp_path / "bpf"
+    shutil.copytree(client_module.bpf_folder(), bpf)
+    source = (bpf / "execprobe.c").read_text()
+    first = f"(struct bpf_raw_tracepoint_args *ctx)\n{{\n    return {passed_over}(ctx);"
+    assert source.count(first) == 1
+    (bpf / "execprobe.c").write_text(source.replace(first, first.replace(f"{passed_over}(ctx)", "0")))
+    monkeypatch.setattr(client_module, "bpf_folder", lambda: bpf)
+    with recording() as made, made.execprobe.watch() as blind:
+        spawn(programs.minimal)
+        if probe.kernel_version() < probe._PREEMPTED:
+            assert blind.programs == []
+    change_helper(tmp_path, monkeypatch, {"probe.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
+    with recording() as made, made.execprobe.watch() as log:
+        spawn(programs.minimal)
+        assert_exact(log, programs.minimal)
 
 
 def test_an_exception_in_the_helper_is_told(
