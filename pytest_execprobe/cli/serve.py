@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..errors import ProbeUnavailable
@@ -29,6 +28,7 @@ from ..launch import (
 )
 from ..record import printable
 from .terminal import CommandError, Terminal, as_ours
+from .values import whole
 
 SUMMARY = "run a probe helper for unprivileged users"
 
@@ -59,25 +59,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--buffer-pages",
-        type=_whole(1, 1 << 20),
+        type=whole(1, 1 << 20),
         metavar="N",
         help="perf buffer per CPU, in pages, a power of two (default: 512)",
     )
     limits.add_argument(
         "--max-processes",
-        type=_whole(64, 1 << 22),
+        type=whole(64, 1 << 22),
         metavar="N",
         help="processes of all watched trees together (default: 32768)",
     )
     limits.add_argument(
         "--max-clients",
-        type=_whole(1, _CLIENTS_MAX),
+        type=whole(1, _CLIENTS_MAX),
         metavar="N",
         help=f"connections at a time, of all users, up to {_CLIENTS_MAX} (default: 512)",
     )
     limits.add_argument(
         "--max-clients-per-user",
-        type=_whole(1, _CLIENTS_MAX),
+        type=whole(1, _CLIENTS_MAX),
         metavar="N",
         help="connections of one user at a time (default: 128)",
     )
@@ -151,12 +151,3 @@ def _mode(text: str) -> str:
     ):
         raise argparse.ArgumentTypeError(f"{text!r} is no mode such as 0660")
     return text
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
-        return int(text)
-
-    return number

@@ -23,6 +23,7 @@ from ..helper import target as targets
 from ..launch import PYTHON_VARIABLE, privilege_route
 from ..record import printable
 from .terminal import CommandError, Line, Terminal, as_ours
+from .values import whole
 
 SUMMARY = "count the execs of the whole machine, by program"
 
@@ -55,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--duration", type=_number(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
     parser.add_argument(
-        "--rows", type=_whole(1, 1 << 20), metavar="N", help=f"show so many (default: what fits, {_ROWS} if piped)"
+        "--rows", type=whole(1, 1 << 20), metavar="N", help=f"show so many (default: what fits, {_ROWS} if piped)"
     )
     parser.add_argument(
         "--json", action="store_true", help="write all counts at the end, as JSON, instead of the table"
     )
     parser.add_argument(
         "--max-names",
-        type=_whole(1, 262144),
+        type=whole(1, 262144),
         default=_NAMES_MAX,
         metavar="N",
         help=f"programs or users to keep apart; what others do is counted without a name (default: {_NAMES_MAX})",
@@ -115,15 +116,6 @@ def _number(least: float, most: float) -> Callable[[str], float]:
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
         return value
-
-    return number
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
-        return int(text)
 
     return number
 

@@ -16,44 +16,20 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeProbe, kernel_record
+from talking import PATIENCE, Talker
 
 from pytest_execprobe.helper import serve, serve_limits, server, wire
 from pytest_execprobe.helper.probe import Claimed, ProbeError
 
-_PATIENCE = 20.0
 WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
 LIMITS = serve_limits.Limits(
     clients=20, clients_per_user=6, claims_per_user=2, claim_time=600, share=None, room_per_user=True
 )
 
 
-class Client:
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        sock.settimeout(_PATIENCE)
-        self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
-        self._frames: list[wire.Frame] = []
-        self.root = 0
-
+class Client(Talker):
     def send(self, type: int, **fields: object) -> None:
         self.sock.sendall(wire.frame(type, 1, fields))
-
-    def receive(self) -> wire.Frame | None:
-        while not self._frames:
-            try:
-                data = self.sock.recv(1 << 18)
-            except ConnectionResetError:
-                return None
-            if not data:
-                return None
-            self._frames += self._reader.feed(data)
-        return self._frames.pop(0)
-
-    def expect(self, type: int) -> wire.Frame:
-        frame = self.receive()
-        assert frame is not None, "the service has hung up"
-        assert frame.type == type, frame
-        return frame
 
     def arm(self) -> Client:
         self.send(wire.CLAIM)
@@ -118,7 +94,7 @@ class Running:
 
     def stop(self) -> None:
         os.write(self._tell, b"!")
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
     def close(self) -> None:
@@ -159,7 +135,7 @@ def of(*roots: int, size: int = 0) -> bytes:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > deadline:
             return False
@@ -272,7 +248,7 @@ def test_flood_of_one_user_is_answered_in_turn_with_the_others(
 
     monkeypatch.setattr(running.service, "_finish", finishing)
     flooder.sock.sendall(wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200)
-    assert began.wait(_PATIENCE)
+    assert began.wait(PATIENCE)
     other.expect(wire.SYNCED)
     assert served.index(2) < 5
     for _ in range(200):

@@ -1,6 +1,6 @@
 """The helper's server: a probe that a test plays, clients on socket pairs, and no privilege.
 
-Every wait is bounded by _PATIENCE, which only a failure reaches.
+Every wait is bounded by PATIENCE, which only a failure reaches.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeProbe, kernel_record
+from talking import PATIENCE, Talker
 
 from pytest_execprobe import client as client_module
 from pytest_execprobe.attribution import Timeline
@@ -31,43 +32,18 @@ from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
 from pytest_execprobe.helper.probe import Missed
 
-_PATIENCE = 20.0
 WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
 
 
-class Client:
-    """One end of a connection, and what came over it."""
-
+class Client(Talker):
     def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        sock.settimeout(_PATIENCE)
-        self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
-        self._frames: list[wire.Frame] = []
+        super().__init__(sock)
         self._requests = 0
-        self.root = 0
 
     def send(self, type: int, fields: dict[str, Any] | None = None) -> int:
         self._requests += 1
         self.sock.sendall(wire.frame(type, self._requests, fields))
         return self._requests
-
-    def receive(self) -> wire.Frame | None:
-        """The next frame, None once the server has hung up."""
-        while not self._frames:
-            try:
-                data = self.sock.recv(1 << 18)
-            except ConnectionResetError:
-                return None
-            if not data:
-                return None
-            self._frames += self._reader.feed(data)
-        return self._frames.pop(0)
-
-    def expect(self, type: int) -> wire.Frame:
-        frame = self.receive()
-        assert frame is not None, "the server has hung up"
-        assert frame.type == type, frame
-        return frame
 
     def arm(self, *, child: bool = False) -> Client:
         self.expect(wire.WELCOME)
@@ -139,13 +115,13 @@ class Helper:
 
     def connect(self) -> Client:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(_PATIENCE)
+        sock.settimeout(PATIENCE)
         sock.connect(self.address)
         self.clients.append(Client(sock))
         return self.clients[-1]
 
     def has_ended(self) -> bool:
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
         return not self._thread.is_alive()
 
     def stop(self) -> None:
@@ -177,7 +153,7 @@ def helper(probe: FakeProbe) -> Iterator[Helper]:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > deadline:
             return False
@@ -379,7 +355,7 @@ def test_what_is_in_the_making_is_waited_for(helper: Helper, probe: FakeProbe) -
             probe.submit(of(client.root, pid=7))
 
     probe.on_reconcile = reconcile
-    events, done = client.sync(_PATIENCE)
+    events, done = client.sync(PATIENCE)
     assert (len(events), done["unplaced"], len(tries)) == (1, 0, 3)
 
 
@@ -438,20 +414,20 @@ def test_a_root_that_comes_after_it_was_forgotten_is_forgotten_again(
 
 def registered(client: Client) -> HelperSource:
     source = HelperSource(client.sock, os.getpid())
-    source.register(fresh=True, timeout=_PATIENCE)
+    source.register(fresh=True, timeout=PATIENCE)
     return source
 
 
 def test_loss_poisons_every_window_in_which_it_can_have_been(helper: Helper, probe: FakeProbe) -> None:
     source, timeline = registered(helper.first), Timeline()
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     start = time.monotonic_ns()
     probe.drop(unlisted=3)
     end = time.monotonic_ns() + 1
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     assert timeline.evidence(start, end, None).missing is None
     after = time.monotonic_ns()
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     assert timeline.evidence(after, time.monotonic_ns(), None).missing == 0
 
 
@@ -464,10 +440,10 @@ def test_loss_during_a_synchronisation_poisons_the_window_after_it(helper: Helpe
         probe.drop(unlisted=3)
         lost.append(time.monotonic_ns())
 
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     probe.on_reconcile = lose
-    timeline.add(source.sync(_PATIENCE))
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     assert timeline.evidence(lost[0], lost[0] + 1, None).missing is None
 
 
@@ -475,23 +451,23 @@ def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(he
     # An exec is entered, another record is lost and told apart, and then the exec's record is lost and is not.
     source, timeline = registered(helper.first), Timeline()
     other = helper.connect().arm()
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     entered = time.monotonic_ns()
     probe.drop(of(other.root)[: wire.HEAD.size])
     assert [lost for _, lost in other.sync()[0]] == [True]
     probe.drop(unlisted=1)
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     assert timeline.evidence(entered, entered + 1, None).missing is None
 
 
 def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: FakeProbe) -> None:
     source, timeline = registered(helper.first), Timeline()
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     probe.drop(unlisted=3)
     lost = time.monotonic_ns()
     probe.submit(of(source.root))
-    timeline.add(source.wait(_PATIENCE))
-    timeline.add(source.sync(_PATIENCE))
+    timeline.add(source.wait(PATIENCE))
+    timeline.add(source.sync(PATIENCE))
     assert timeline.evidence(lost, lost + 1, None).missing is None
 
 
@@ -613,7 +589,7 @@ def test_flood_of_requests_is_not_taken_in_while_its_answers_are_not_read(helper
     a.sock.setblocking(False)
     flood = wire.frame(wire.SYNC, 1, {"timeout": 0}) * 1000
     sent = 0
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             sent += a.sock.send(flood[sent % len(flood) :])
@@ -628,7 +604,7 @@ def test_flood_of_requests_is_not_taken_in_while_its_answers_are_not_read(helper
         assert sent < 64 << 20
         assert time.monotonic() < deadline
     assert b.pids() == []
-    a.sock.settimeout(_PATIENCE)
+    a.sock.settimeout(PATIENCE)
     for _ in range(sent // (len(flood) // 1000)):
         a.answer()
 
@@ -800,7 +776,7 @@ def test_whoever_called_before_the_last_client_went_is_let_in(
     """As while the probe is being made: the client that had it started may be gone when it is ready."""
     started = threading.Event()
     real = server.Server.run
-    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(_PATIENCE) and real(self))
+    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(PATIENCE) and real(self))
     helper = Helper(probe)
     helper.first.sock.close()
     second = helper.connect()
@@ -822,7 +798,7 @@ def test_helper_whose_first_client_is_gone_before_it_is_ready_serves_the_others(
     def ended(_: socket.socket) -> tuple[int, bool]:
         return os.pidfd_open(gone.pid), True
 
-    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(_PATIENCE) and real_run(self))
+    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(PATIENCE) and real_run(self))
     monkeypatch.setattr(wire, "peer_pidfd", ended)
     helper = Helper(probe)
     monkeypatch.setattr(wire, "peer_pidfd", real_pidfd)
@@ -886,7 +862,7 @@ def test_source_and_server_understand_each_other(helper: Helper, probe: FakeProb
     assert (source.attempts_refused, source.unadopted) == ("they were not asked for", 0)
     probe.submit(of(source.root, pid=7), of(99, pid=8))
     probe.drop(of(source.root, pid=9)[: wire.HEAD.size])
-    batch = source.sync(_PATIENCE)
+    batch = source.sync(PATIENCE)
     events = [event for event in batch.events if isinstance(event, Exec)]
     assert [(event.pid, event.lost) for event in events] == [(7, False), (9, True)]
     assert batch.complete_to > source.armed_at
@@ -895,18 +871,18 @@ def test_source_and_server_understand_each_other(helper: Helper, probe: FakeProb
 
 def test_source_that_holds_hears_who_the_helper_is_and_is_no_root(helper: Helper, probe: FakeProbe) -> None:
     source = HelperSource(helper.first.sock, os.getpid())
-    source.greet(_PATIENCE)
+    source.greet(PATIENCE)
     assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
     assert probe.claims == {}
 
 
 def test_sources_child_is_a_child(helper: Helper, probe: FakeProbe) -> None:
     source = HelperSource(helper.connect().sock, os.getpid(), helper.address)
-    source.register(fresh=True, timeout=_PATIENCE)
-    child = source.in_child(fresh=True, timeout=_PATIENCE)
+    source.register(fresh=True, timeout=PATIENCE)
+    child = source.in_child(fresh=True, timeout=PATIENCE)
     assert eventually(lambda: probe.forgotten == [source.root])
     probe.submit(of(child.root, pid=7))
-    assert len(child.sync(_PATIENCE).events) == 1
+    assert len(child.sync(PATIENCE).events) == 1
     helper.first.sock.close()
     assert helper.has_ended()
     child.close()
@@ -921,7 +897,7 @@ def listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
-        listener.settimeout(_PATIENCE)
+        listener.settimeout(PATIENCE)
 
         def run() -> None:
             with listener.accept()[0] as sock:
@@ -933,7 +909,7 @@ def listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         yield
-        thread.join(_PATIENCE)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -964,7 +940,7 @@ def test_helper_that_listens_already_is_used(helper: Helper, started: list[Helpe
     for settings in (HelperSettings(shared=helper.address[1:]), HelperSettings(address="@" + helper.address[1:])):
         source = start_helper(settings)
         assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
-        assert source.sync(_PATIENCE).complete_to > source.armed_at > 0
+        assert source.sync(PATIENCE).complete_to > source.armed_at > 0
         source.close()
     assert started == []
 
@@ -976,9 +952,9 @@ def test_helper_at_a_path_is_used_by_a_forked_child_too(
     helper = Helper(probe, "helper.sock")
     source = start_helper(HelperSettings(address="helper.sock"))
     monkeypatch.chdir("/")
-    child = source.in_child(fresh=True, timeout=_PATIENCE)
+    child = source.in_child(fresh=True, timeout=PATIENCE)
     probe.submit(of(child.root))
-    assert len(child.sync(_PATIENCE).events) == 1
+    assert len(child.sync(PATIENCE).events) == 1
     child.close()
     helper.stop()
 
@@ -987,14 +963,14 @@ def test_helper_that_is_still_starting_is_waited_for(started: list[HelperSetting
     name, late = new_shared_name(), threading.Event()
 
     def greet(sock: socket.socket) -> None:
-        assert late.wait(_PATIENCE)
+        assert late.wait(PATIENCE)
         sock.sendall(wire.frame(wire.WELCOME, 0, WELCOME))
 
     with listening("\0" + name, greet), ThreadPoolExecutor(1) as pool:
         held = pool.submit(hold_helper, HelperSettings(shared=name))
         assert not held.done()
         late.set()
-        held.result(_PATIENCE).close()
+        held.result(PATIENCE).close()
     assert started == []
 
 
@@ -1090,7 +1066,7 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
 ) -> None:
     real = wire.credentials
     source = HelperSource(helper.connect().sock, os.getpid(), helper.address)
-    source.register(fresh=True, timeout=_PATIENCE)
+    source.register(fresh=True, timeout=PATIENCE)
     # The clients' call alone: the helper goes by the module's, of its own.
     fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
     monkeypatch.setattr(client_module, "wire", fake)
@@ -1100,7 +1076,7 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
             with pytest.raises(ProbeUnavailable, match=f"who listens there is user {uid}, and only root or this user"):
                 begin(settings)
     with pytest.raises(SourceLost, match=f"could not be registered: who listens there is user {uid}"):
-        source.in_child(fresh=True, timeout=_PATIENCE)
+        source.in_child(fresh=True, timeout=PATIENCE)
     assert started == []
 
 
@@ -1109,7 +1085,7 @@ def test_caller_for_whom_there_is_no_room_to_wait_calls_again(
 ) -> None:
     ready = threading.Event()
     real = server.Server.run
-    monkeypatch.setattr(server.Server, "run", lambda self: ready.wait(_PATIENCE) and real(self))
+    monkeypatch.setattr(server.Server, "run", lambda self: ready.wait(PATIENCE) and real(self))
     helper = Helper(probe, backlog=0)
     helper.connect()
     # The helper lets nobody in until the caller has found that it must wait.
