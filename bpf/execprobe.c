@@ -71,7 +71,8 @@ struct proc {
     u64 parent_at; /* the image its creator ran when it forked this process */
     u32 image_pid;
     u32 parent_pid;
-    u64 own_exec; /* has it exec'd since it was forked? */
+    u32 own_exec; /* has it exec'd since it was forked? */
+    u32 recorded; /* has on_exec seen its exec? until on_exec_again knows that */
     struct slot slots[SLOTS];
 };
 
@@ -243,9 +244,9 @@ static __always_inline void lose(void)
     struct counters *count = counters();
     if (!count)
         return;
+    add(&count->seen);
     add(&count->unlisted);
     add(&count->dropped);
-    add(&count->seen);
 }
 
 static __always_inline int is_wanted(int what)
@@ -436,12 +437,14 @@ int on_newtask_again(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     u32 child_tgid = read32(ctx->args[0] + OFF_TASK_TGID);
-    struct proc *parent = procs.lookup(&tgid);
-    struct proc *child;
+    struct proc *parent, *child;
 
-    if (!parent)
-        return follow(ctx);
+    if (ctx->args[1] & CLONE_THREAD)
+        return 0;
     child = procs.lookup(&child_tgid);
+    parent = procs.lookup(&tgid);
+    if (!parent)
+        return child ? follow(ctx) : 0;
     if (child && !child->own_exec && child->parent_pid == parent->image_pid && child->parent_at == parent->image_at)
         return 0; /* done */
     return follow(ctx);
@@ -492,7 +495,7 @@ static __always_inline u32 exit_status(u64 task)
     return read32(read64(task + OFF_TASK_GROUP_LEADER) + OFF_TASK_EXIT_CODE);
 }
 
-int on_exit(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 task = ctx->args[0];
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -526,6 +529,20 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+int on_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+    return ended(ctx);
+}
+
+int on_exit_again(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 task = ctx->args[0];
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    if (procs.lookup(&tgid) || entering.lookup(&task))
+        return ended(ctx); /* else both were taken out; what lives on in other threads is left as it is */
+    return 0;
+}
+
 /* ---- an exec is under way ---- */
 
 static __always_inline void enter(void *ctx, struct entry *entry, int replace)
@@ -538,6 +555,7 @@ static __always_inline void enter(void *ctx, struct entry *entry, int replace)
 
     if (!proc || !count)
         return;
+    proc->recorded = 0;
     entry->tgid = tgid;
     known = entering.lookup(&task);
     if (known) {
@@ -661,6 +679,7 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
         proc->image_at = bpf_ktime_get_ns(); /* what is above it is not known, and must not seem to be */
         proc->image_pid = tgid;
         proc->own_exec = 1;
+        proc->recorded = 1;
         lose();
         leave(ctx, task);
         return 0;
@@ -686,6 +705,7 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     proc->image_at = record->head.at;
     proc->image_pid = tgid;
     proc->own_exec = 1;
+    proc->recorded = 1;
 
     filename = read64(bprm + OFF_BPRM_FILENAME);
     interp = read64(bprm + OFF_BPRM_INTERP);
@@ -724,8 +744,14 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 
 int on_exec_again(struct bpf_raw_tracepoint_args *ctx)
 {
-    u64 task = ctx->args[0];
-    return entering.lookup(&task) ? executed(ctx) : 0; /* else it was taken out at the end of the one before */
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct proc *proc = procs.lookup(&tgid);
+    if (!proc)
+        return 0;
+    if (!proc->recorded)
+        executed(ctx);
+    proc->recorded = 0;
+    return 0;
 }
 
 static __always_inline void failed(void *ctx, s64 result)
@@ -737,12 +763,15 @@ static __always_inline void failed(void *ctx, s64 result)
 
     if (result >= 0)
         return;
+    struct proc *proc = procs.lookup(&tgid);
     entry = entering.lookup(&task);
-    if (!entry)
+    if (!entry) {
+        if (proc)
+            lose_attempt(proc, tgid, 0); /* its beginning went unseen */
         return;
+    }
     copy = *entry;
 #ifdef ATTEMPTS
-    struct proc *proc = procs.lookup(&tgid);
     struct record *record = proc ? take_record() : 0;
     if (proc && !record)
         lose();

@@ -333,7 +333,7 @@ class FakeProbe:
     #: Whether what makes a process a root was lost again.
     overwritten: bool = False
     #: What the kernel has passed the probe over for.
-    passed_over: Missed = field(default_factory=lambda: Missed(0, 0))
+    passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

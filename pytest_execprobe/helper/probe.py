@@ -35,6 +35,8 @@ _PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
 _ROOT = struct.Struct("<QIII8II4x")  # struct root
 _ANSWER = struct.Struct("<II")  # struct answer
 _CLAIM = struct.Struct("<16s")
+#: Programs, by the tracepoint that they are at, of which each has another behind it where it can be passed over.
+_AGAIN = {"on_newtask": "task_newtask", "on_exec": "sched_process_exec", "on_exit": "sched_process_exit"}
 _PREEMPTED = (6, 19)  # 6.18 runs tracing programs with preemption off, 7.3 does not
 _MISSES_AT, _PROGRAM_INFO = 208, 256  # struct bpf_prog_info's recursion_misses, and bytes that it may have
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
@@ -124,6 +126,7 @@ class Missed(NamedTuple):
 
     forks: int
     execs: int
+    exits: int
 
 
 class Claimed(NamedTuple):
@@ -149,7 +152,7 @@ class Probe:
         self.attempts: Optional[str] = None
         self.attempts_refused: Optional[str] = None
         self.entry: List[str] = []
-        self._last = ("on_newtask", "on_exec")  # to be run for a fork, and for an exec
+        self._twice = False  # whether what one program is passed over for another one does
         self._pid_namespace = _pid_namespace()
         machine = platform.machine()
         check_privilege(bcc)
@@ -216,12 +219,12 @@ class Probe:
         except Exception:
             pass  # older kernels have none: one of the routes below must do
         if kernel_version() >= _PREEMPTED:
-            for tracepoint, function in (("task_newtask", "on_newtask"), ("sched_process_exec", "on_exec")):
+            for function, tracepoint in _AGAIN.items():
                 # After the others, for they run in this order. BCC's own function takes one for each tracepoint.
                 again = self._bpf.load_func((function + "_again").encode(), self._bcc.BPF.RAW_TRACEPOINT)
                 if self._bcc.lib.bpf_attach_raw_tracepoint(again.fd, tracepoint.encode()) < 0:
                     raise refused("a second probe at %s" % tracepoint, os.strerror(ctypes.get_errno()))
-            self._last = ("on_newtask_again", "on_exec_again")
+            self._twice = True
         routes: Tuple[str, ...]
         if settings.route in ("kprobe", "tracepoint"):
             routes = (settings.route,)
@@ -341,7 +344,8 @@ class Probe:
     def counts(self) -> Counts:
         table = self._bpf["counts"]
         values = (ctypes.c_ubyte * (_COUNTERS.size * self._cpus))()
-        _lookup(self._bcc, table, ctypes.c_int(0), values)
+        if not _lookup(self._bcc, table, ctypes.c_int(0), values):
+            raise OSError(ctypes.get_errno(), "the probe's counters can't be read")
         return Counts(*map(sum, zip(*_COUNTERS.iter_unpack(bytes(values)))))
 
     @property
@@ -395,7 +399,14 @@ class Probe:
 
     def missed(self) -> Missed:
         """What the kernel did not run the probe for, since it was loaded."""
-        return Missed(*(misses(self._bcc, self._bpf.funcs[name.encode()].fd) or 0 for name in self._last))
+        return Missed(*map(self._missed_by, _AGAIN))
+
+    def _missed_by(self, function: str) -> int:
+        names = [function, function + "_again"] if self._twice else [function]
+        found = [misses(self._bcc, self._bpf.funcs[name.encode()].fd) for name in names]
+        if self._twice and None in found:
+            raise OSError("the kernel does not tell what it passed the probe over for")
+        return min(number or 0 for number in found)  # what each of them was passed over for is not less
 
     # ---- roots and lineage ----
 
@@ -453,7 +464,8 @@ class Probe:
         for _ in range(2):
             proc = self._proc(pid)
             fields = list(_PROC.unpack(proc)) if proc is not None else [0] * 5 + [0] * (4 * wire.SLOTS)
-            free = [slot for slot in range(5, len(fields), 4) if fields[slot] == 0]
+            # A root that has gone leaves its slot to the next.
+            free = [at for at in range(5, len(fields), 4) if fields[at] == 0 or self.claimed(fields[at]) is None]
             if not free:
                 return False
             fields[free[0] : free[0] + 4] = [root, 0, top, 0]

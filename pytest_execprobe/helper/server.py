@@ -6,6 +6,7 @@ and are counted as lost, so that a client which never reads costs the others not
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -93,7 +94,7 @@ class Server:
         self._kept = 0  # bytes, of all clients
         self._dropped = 0
         self._unlisted = 0
-        self._missed = 0
+        self._missed = probe.missed()
         self._listener = listener
         self._deaf_until = 0.0  # time.monotonic(), while no calls are taken for want of descriptors
         self._left: Deque[Tuple[float, int]] = deque()  # roots that were forgotten, and when
@@ -200,17 +201,18 @@ class Server:
 
     def _look_for_missed(self) -> None:
         """What the kernel has passed the probe over for was seen by none of its programs."""
-        missed = self._probe.missed()
-        if missed.forks:
+        missed, before = self._probe.missed(), self._missed
+        self._missed = missed
+        if missed.forks != before.forks and self._by_root:
             # What descends from those is followed no more. A new helper looks for what is there.
             raise ProbeDamagedError(
                 "the kernel has passed over the probe where a process began (%d times), so that what it has executed is"
-                " not known" % missed.forks
+                " not known" % (missed.forks - before.forks)
             )
+        new = missed.execs + missed.exits - before.execs - before.exits
         for client in self._by_root.values():
-            client.unplaced += missed.execs - self._missed
-            client.passed_over += missed.execs - self._missed
-        self._missed = missed.execs
+            client.unplaced += new
+            client.passed_over += new
 
     # ---- answers ----
 
@@ -352,6 +354,7 @@ class Server:
 
     def _request(self, client: Client, frame: wire.Frame) -> None:
         fields = frame.json()
+        client.reconciling = 0.0
         client.pending = None  # whoever asks again no longer waits for the last answer
         if frame.type == wire.CLAIM:
             self._claim(client, frame.request, child=fields.get("child") is True)
@@ -391,6 +394,7 @@ class Server:
             if last is not None:
                 client.claim_ends = time.monotonic() + last
             user.claims.add(client)
+            self._look_for_missed()  # what was before is not its
             self._last_root += 1
             client.root = self._last_root
             client.name = secrets.token_hex(7).encode()
@@ -485,10 +489,15 @@ class Server:
             return True
         user = self._user(wire.credentials(sock)[1])
         if user.waits():
-            sock.close()
+            self._hang_up(sock, "user %d has used up his share of the helper for now: try again later" % user.uid)
         else:
             self._for(user, lambda: self._let_in(sock))
         return True
+
+    def _hang_up(self, sock: socket.socket, reason: str) -> None:
+        with contextlib.suppress(OSError), sock:
+            sock.setblocking(False)
+            sock.send(_refusal(reason))
 
     def _listen_again(self) -> None:
         if self._deaf_until and time.monotonic() >= self._deaf_until:
@@ -500,8 +509,7 @@ class Server:
             sock.setblocking(False)
             refusal = self._why_not(sock)
             if refusal is not None:
-                sock.send(_refusal(refusal))
-                sock.close()
+                self._hang_up(sock, refusal)
             else:
                 self._add(sock)
         except OSError:

@@ -271,7 +271,9 @@ def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -
     running._uid = 1
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(running._address)
-        assert Client(sock).receive() is None
+        again = Client(sock)
+        assert "user 1 has used up his share" in again.expect(wire.FAILED).json()["reason"]
+        assert again.receive() is None
 
 
 @pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5)])

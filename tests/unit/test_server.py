@@ -366,16 +366,16 @@ def told(client: Client) -> tuple[int, int]:
 
 def test_what_the_kernel_passed_over_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
-    probe.passed_over = Missed(0, 2)
+    probe.passed_over = Missed(0, 2, 0)
     assert [told(client) for client in (a, b, a, b)] == [(2, 2), (2, 2), (0, 0), (0, 0)]
-    probe.passed_over = Missed(0, 3)
+    probe.passed_over = Missed(0, 2, 1)
     probe.drop(unlisted=1)
     assert [told(client) for client in (b, a)] == [(2, 1), (2, 1)]
 
 
 def test_a_probe_that_has_missed_a_fork_is_given_up(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
-    probe.passed_over = Missed(1, 0)
+    probe.passed_over = Missed(1, 0, 0)
     helper.first.send(wire.SYNC, {"timeout": 0})
     assert helper.first.receive() is None
     assert isinstance(helper.error, server.ProbeDamagedError)
