@@ -9,6 +9,7 @@
  *   on_rename    raw tracepoint task_rename           a process claims to be a root
  *   on_newtask   raw tracepoint task_newtask          a child inherits its creator's lineage
  *   *_again      as without                           for what the one before has been passed over (newest kernels)
+ *   *_bell       behind those                         wakes the helper for what they have recorded (newest kernels)
  *   on_prepare   raw tracepoint sched_prepare_exec    an exec is under way (newer kernels)
  *   *_enter_*    kprobe or system-call tracepoint     an exec is under way: earlier, and with its arguments
  *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded
@@ -129,6 +130,7 @@ struct counters {
     u64 seen;
     u64 entered;
     u64 ended;
+    u64 bell;   /* is to be rung, by the program for that */
     u64 unread; /* bytes submitted since the reader was last woken for them */
 };
 
@@ -257,14 +259,22 @@ static __always_inline int is_wanted(int what)
 
 /* Wakes the helper. That costs more than a record does, so records alone do not: only much of them, one that found no
  * room, and the end of an exec while somebody waits for it. */
-static __always_inline void ring_bell(void *ctx)
+static __always_inline void ring_bell(void *ctx, int later)
 {
     u64 nothing = 0;
+#ifdef PREEMPTED
+    /* The helper would put aside the program that wakes it, and others of its kind would be passed over. */
+    struct counters *count = counters();
+    if (later && count) {
+        count->bell = 1;
+        return;
+    }
+#endif
     bell.perf_submit(ctx, &nothing, sizeof(nothing));
 }
 
 /* What can't be delivered is listed by its head alone, so that it can be charged to the right window. */
-static __always_inline void deliver(void *ctx, struct head *head, u64 size)
+static __always_inline void deliver(void *ctx, struct head *head, u64 size, int bell_later)
 {
     struct counters *count = counters();
     if (!count)
@@ -281,16 +291,16 @@ static __always_inline void deliver(void *ctx, struct head *head, u64 size)
         add(&count->dropped);
     }
     count->unread = 0;
-    ring_bell(ctx);
+    ring_bell(ctx, bell_later);
 }
 
-static __always_inline void deliver_record(void *ctx, struct record *record)
+static __always_inline void deliver_record(void *ctx, struct record *record, int bell_later)
 {
     u64 size = sizeof(struct head) + *(volatile u32 *)&record->head.data_len;
     asm volatile("" : "+r"(size)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
     if (size > sizeof(struct head) + DATA_CAP)
         size = sizeof(struct head) + DATA_CAP;
-    deliver(ctx, &record->head, size);
+    deliver(ctx, &record->head, size, bell_later);
 }
 
 /* For what has no record of its own: a map was full, or the end of an attempt went unseen. */
@@ -476,13 +486,13 @@ static __always_inline void lose_attempt(struct proc *proc, u32 tgid, u64 entere
 #endif
 }
 
-static __always_inline void leave(void *ctx, u64 task)
+static __always_inline void leave(void *ctx, u64 task, int bell_later)
 {
     struct counters *count = counters();
     if (entering.delete(&task) == 0 && count) {
         add(&count->ended);
         if (is_wanted(WANT_BELL))
-            ring_bell(ctx);
+            ring_bell(ctx, bell_later);
     }
 }
 
@@ -507,7 +517,7 @@ static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
     entry = proc ? entering.lookup(&task) : 0;
     if (entry)
         lose_attempt(proc, tgid, entry->at); /* killed inside execve, or it has failed and that went unseen */
-    leave(ctx, task); /* whoever of its process was the last to go */
+    leave(ctx, task, 1); /* whoever of its process was the last to go */
     if (!proc)
         return 0;
     /* signal->live was counted down before: 0 when this was the process's last thread. */
@@ -523,7 +533,7 @@ static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
         head.previous_at = proc->own_exec ? proc->image_at : 0;
         head.error = exit_status(task);
         __builtin_memcpy(head.slots, proc->slots, sizeof(proc->slots));
-        deliver(ctx, &head, sizeof(head));
+        deliver(ctx, &head, sizeof(head), 1);
     }
     procs.delete(&tgid);
     return 0;
@@ -541,6 +551,26 @@ int on_exit_again(struct bpf_raw_tracepoint_args *ctx)
     if (procs.lookup(&tgid) || entering.lookup(&task))
         return ended(ctx); /* else both were taken out; what lives on in other threads is left as it is */
     return 0;
+}
+
+static __always_inline int ring_now(void *ctx)
+{
+    struct counters *count = counters();
+    if (count && count->bell) {
+        count->bell = 0;
+        ring_bell(ctx, 0);
+    }
+    return 0;
+}
+
+int on_exit_bell(struct bpf_raw_tracepoint_args *ctx)
+{
+    return ring_now(ctx);
+}
+
+int on_exec_bell(struct bpf_raw_tracepoint_args *ctx)
+{
+    return ring_now(ctx);
 }
 
 /* ---- an exec is under way ---- */
@@ -681,7 +711,7 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
         proc->own_exec = 1;
         proc->recorded = 1;
         lose();
-        leave(ctx, task);
+        leave(ctx, task, 1);
         return 0;
     }
     fill_head(record, KIND_EXEC, proc, tgid, task);
@@ -731,9 +761,9 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     }
     record->head.argv_len = arg_len;
     record->head.data_len += arg_len;
-    deliver_record(ctx, record);
+    deliver_record(ctx, record, 1);
     give_back(record);
-    leave(ctx, task);
+    leave(ctx, task, 1);
     return 0;
 }
 
@@ -806,11 +836,11 @@ static __always_inline void failed(void *ctx, s64 result)
                 break;
         }
         record->head.argv_len = *(volatile u32 *)&record->head.data_len - record->head.path_len;
-        deliver_record(ctx, record);
+        deliver_record(ctx, record, 0);
         give_back(record);
     }
 #endif
-    leave(ctx, task);
+    leave(ctx, task, 0);
 }
 
 /* By kprobe: costs execs alone. */

@@ -30,7 +30,7 @@ _MAP_TYPE_ARRAY = 2
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NEVER = 1 << 30
 
-_COUNTERS = struct.Struct("<7Q")  # struct counters
+_COUNTERS = struct.Struct("<8Q")  # struct counters
 _PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
 _ROOT = struct.Struct("<QIII8II4x")  # struct root
 _ANSWER = struct.Struct("<II")  # struct answer
@@ -70,6 +70,7 @@ class Counts(NamedTuple):
     seen: int
     entered: int
     ended: int
+    bell: int
     unread: int
 
 
@@ -187,6 +188,8 @@ class Probe:
         flags = ["-D%s=%d" % item for item in sorted(defines.items())]
         if settings.route != "off":
             flags.append("-DATTEMPTS")
+        if kernel_version() >= _PREEMPTED:
+            flags.append("-DPREEMPTED")
         if wrapper:
             flags.append("-DSYSCALL_WRAPPER")
         os.environ["BCC_KERNEL_SOURCE"] = bpf_dir
@@ -219,11 +222,13 @@ class Probe:
         except Exception:
             pass  # older kernels have none: one of the routes below must do
         if kernel_version() >= _PREEMPTED:
-            for function, tracepoint in _AGAIN.items():
+            behind = [(function + "_again", tracepoint) for function, tracepoint in _AGAIN.items()]
+            behind += [(function + "_bell", _AGAIN[function]) for function in ("on_exec", "on_exit")]
+            for function, tracepoint in behind:
                 # After the others, for they run in this order. BCC's own function takes one for each tracepoint.
-                again = self._bpf.load_func((function + "_again").encode(), self._bcc.BPF.RAW_TRACEPOINT)
-                if self._bcc.lib.bpf_attach_raw_tracepoint(again.fd, tracepoint.encode()) < 0:
-                    raise refused("a second probe at %s" % tracepoint, os.strerror(ctypes.get_errno()))
+                program = self._bpf.load_func(function.encode(), self._bcc.BPF.RAW_TRACEPOINT)
+                if self._bcc.lib.bpf_attach_raw_tracepoint(program.fd, tracepoint.encode()) < 0:
+                    raise refused("another probe at %s" % tracepoint, os.strerror(ctypes.get_errno()))
             self._twice = True
         routes: Tuple[str, ...]
         if settings.route in ("kprobe", "tracepoint"):
