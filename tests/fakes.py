@@ -332,7 +332,7 @@ class FakeProbe:
     full: bool = False
     #: Whether what makes a process a root was lost again.
     overwritten: bool = False
-    #: What the kernel has passed the probe over for.
+    #: What the kernel has passed the probe over for since the last look.
     passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
 
     def __post_init__(self) -> None:
@@ -408,7 +408,8 @@ class FakeProbe:
         return self.counts() if self.reconciles else None
 
     def missed(self) -> Missed:
-        return self.passed_over
+        found, self.passed_over = self.passed_over, Missed(0, 0, 0)
+        return found
 
     def claim(self, name: bytes, root: int) -> bool:
         self.claims[root] = name

@@ -153,6 +153,7 @@ class Probe:
         self.attempts: Optional[str] = None
         self.attempts_refused: Optional[str] = None
         self.entry: List[str] = []
+        self._looks: Dict[str, List[List[int]]] = {}  # by program: what was found at the last looks, the oldest first
         self._twice = False  # whether what one program is passed over for another one does
         self._pid_namespace = _pid_namespace()
         machine = platform.machine()
@@ -403,7 +404,7 @@ class Probe:
         return None
 
     def missed(self) -> Missed:
-        """What the kernel did not run the probe for, since it was loaded."""
+        """What the kernel did not run the probe for since the last look, or not more than that."""
         return Missed(*map(self._missed_by, _AGAIN))
 
     def _missed_by(self, function: str) -> int:
@@ -411,7 +412,13 @@ class Probe:
         found = [misses(self._bcc, self._bpf.funcs[name.encode()].fd) for name in names]
         if self._twice and None in found:
             raise OSError("the kernel does not tell what it passed the probe over for")
-        return min(number or 0 for number in found)  # what each of them was passed over for is not less
+        now = [number or 0 for number in found]
+        before = self._looks.setdefault(function, [now] * len(names))
+        # What both were passed over for has grown both numbers: since the last look, or since the one before that if it
+        # happened between the readings of the two.
+        new = min(number - old for number, old in zip(now, before[0]))
+        self._looks[function] = [*before[1:], now]
+        return new
 
     # ---- roots and lineage ----
 

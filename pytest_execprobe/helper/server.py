@@ -94,7 +94,7 @@ class Server:
         self._kept = 0  # bytes, of all clients
         self._dropped = 0
         self._unlisted = 0
-        self._missed = probe.missed()
+        probe.missed()  # what was before is nobody's
         self._listener = listener
         self._deaf_until = 0.0  # time.monotonic(), while no calls are taken for want of descriptors
         self._left: Deque[Tuple[float, int]] = deque()  # roots that were forgotten, and when
@@ -201,18 +201,16 @@ class Server:
 
     def _look_for_missed(self) -> None:
         """What the kernel has passed the probe over for was seen by none of its programs."""
-        missed, before = self._probe.missed(), self._missed
-        self._missed = missed
-        if missed.forks != before.forks and self._by_root:
+        missed = self._probe.missed()
+        if missed.forks and self._by_root:
             # What descends from those is followed no more. A new helper looks for what is there.
             raise ProbeDamagedError(
                 "the kernel has passed over the probe where a process began (%d times), so that what it has executed is"
-                " not known" % (missed.forks - before.forks)
+                " not known" % missed.forks
             )
-        new = missed.execs + missed.exits - before.execs - before.exits
         for client in self._by_root.values():
-            client.unplaced += new
-            client.passed_over += new
+            client.unplaced += missed.execs + missed.exits
+            client.passed_over += missed.execs + missed.exits
 
     # ---- answers ----
 

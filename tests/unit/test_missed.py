@@ -1,0 +1,74 @@
+"""What the kernel passed both of two programs over for, out of how often it passed over each."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_execprobe.helper import probe
+
+
+class Function:
+    def __init__(self, fd: str) -> None:
+        self.fd = fd
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
+    """By program."""
+    numbers: dict[str, int | None] = {name + end: 0 for name in probe._AGAIN for end in ("", "_again")}
+    monkeypatch.setattr(probe, "misses", lambda _, name: numbers[name])
+    return numbers
+
+
+def loaded(*, twice: bool) -> probe.Probe:
+    made = object.__new__(probe.Probe)
+    made._bcc = None
+    made._looks = {}
+    made._twice = twice
+    functions = {(name + end).encode(): Function(name + end) for name in probe._AGAIN for end in ("", "_again")}
+    made._bpf = type("Bpf", (), {"funcs": functions})()
+    made.missed()
+    return made
+
+
+def test_a_single_program_misses_what_it_is_passed_over_for(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=False)
+    counted.update(on_exec=2, on_newtask=1)
+    assert [made.missed(), made.missed()] == [(1, 2, 0), (0, 0, 0)]
+    counted["on_exec"] = None  # older kernels do not tell
+    made = loaded(twice=False)
+    assert made.missed() == (0, 0, 0)
+
+
+def test_of_two_programs_each_makes_up_for_the_other(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=True)
+    counted["on_exec"] = 5
+    assert made.missed() == (0, 0, 0)
+    made.missed()
+    made.missed()
+    counted["on_exec_again"] = 3
+    assert made.missed() == (0, 0, 0)
+
+
+def test_what_both_are_passed_over_for_is_missed(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=True)
+    counted.update(on_exit=1, on_exit_again=1)
+    assert made.missed() == (0, 0, 1)
+
+
+@pytest.mark.parametrize(("first", "second"), [("on_newtask", "on_newtask_again"), ("on_newtask_again", "on_newtask")])
+def test_what_is_missed_between_two_readings_is_found_with_the_next_look(
+    counted: dict[str, int | None], first: str, second: str
+) -> None:
+    made = loaded(twice=True)
+    counted[first] = 1
+    assert made.missed() == (0, 0, 0)
+    counted[second] = 1
+    assert made.missed().forks == 1
+
+
+def test_a_kernel_that_must_tell_and_does_not_is_believed_nothing(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=True)
+    counted["on_exec_again"] = None
+    with pytest.raises(OSError, match="does not tell"):
+        made.missed()
