@@ -533,15 +533,15 @@ def test_script_by_a_relative_path(pattern: str, found: bool | None, allowed: bo
 @pytest.mark.parametrize(
     ("path", "pattern", "found"),
     [
-        ("./tool", "/work/tool", True),
-        ("bin/tool", "/work/bin/*", True),
+        ("./tool", "/srv/tool", True),
+        ("bin/tool", "/srv/bin/*", True),
         ("./tool", "/opt/tool", False),
         ("./tool", "/opt/*", False),
-        ("../work/tool", "/work/tool", None),  # .. of a link is another folder's
+        ("../srv/tool", "/srv/tool", None),  # .. of a link is another folder's
     ],
 )
 def test_script_by_a_relative_path_whose_folder_is_known(path: str, pattern: str, found: bool | None) -> None:
-    relative = record("tool", path=path, cwd="/work", executable="/bin/sh", interpreter="/bin/sh")
+    relative = record("tool", path=path, cwd="/srv", executable="/bin/sh", interpreter="/bin/sh")
     assert compile_pattern(pattern).match(relative, Side.ALLOW) is found
 
 
