@@ -248,6 +248,26 @@ def test_what_a_program_is_passed_over_for_the_one_behind_it_does(
         assert [(record.program, record.exit_code) for record in log.records] == [("minimal", 0)]
 
 
+@pytest.mark.parametrize("missed", ["int tracepoint_enter_execve(struct sys_enter_args *ctx)\n{", "failed(ctx, "])
+def test_a_failed_exec_of_which_the_beginning_or_the_end_was_missed_is_a_lost_attempt(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missed: str
+) -> None:
+    bpf = tmp_path / "bpf"
+    shutil.copytree(client_module.bpf_folder(), bpf)
+    source = (bpf / "execprobe.c").read_text()
+    at = source.index(missed, source.index("/* By system-call tracepoint"))
+    instead = missed + "\n    return 1;" if missed.endswith("{") else "(void)(ctx, "
+    (bpf / "execprobe.c").write_text(source[:at] + instead + source[at + len(missed) :])
+    monkeypatch.setattr(client_module, "bpf_folder", lambda: bpf)
+    with recording(HelperSettings(attempts="tracepoint")) as made, made.execprobe.watch() as log:
+        with pytest.raises(FileNotFoundError):
+            os.posix_spawn("/nowhere/program", ["program"], {})
+        with pytest.raises(IncompleteLogError):
+            print(log.attempts)
+        spawn(programs.minimal)
+        assert log.programs == ["minimal"]
+
+
 def test_an_exception_in_the_helper_is_told(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
