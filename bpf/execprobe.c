@@ -17,10 +17,10 @@
  *   on_exit      raw tracepoint sched_process_exit    a process, or a thread of it, has ended
  *   on_wait      raw tracepoint sched_process_wait    the helper asks who a process is (in a PID namespace alone)
  *
- * Where the kernel is preemptible, newer ones run these programs so, too: others of them can run on the same CPU in the
- * middle of one. So the counters are added to atomically, and scratch memory is taken and given back. The kernel does not
- * let a program begin on a CPU where it has not ended: then another one does its work. If that is passed over as well, the
- * kernel has counted it, and the helper looks.
+ * Newer kernels run these programs so that they can be preempted (PREEMPTED): others of them can run on the same CPU in
+ * the middle of one. There the counters are added to atomically, and scratch memory is taken and given back. The kernel
+ * does not let a program begin on a CPU where it has not ended: then another one does its work. If that is passed over as
+ * well, the kernel has counted it, and the helper looks.
  */
 #include <uapi/linux/ptrace.h>
 
@@ -30,7 +30,11 @@
 #define NOT_KNOWN 0xffffffff    /* of a number of a process */
 
 /* Records that can be in the making on a CPU at once. */
+#ifdef PREEMPTED
 #define SCRATCHES 4
+#else
+#define SCRATCHES 1
+#endif
 
 #define ANCESTORS 64 /* of a root that are looked at, and how many of them may be subreapers */
 #define REAPERS 8
@@ -159,7 +163,9 @@ struct answer {
 BPF_PERF_OUTPUT(events);
 BPF_PERF_OUTPUT(bell);
 BPF_PERCPU_ARRAY(scratch, struct record, SCRATCHES);
+#ifdef PREEMPTED
 BPF_HASH(taken, u32, u8, CPUS_MAX * SCRATCHES); /* which of them are, by CPU */
+#endif
 BPF_PERCPU_ARRAY(counts, struct counters, 1);
 BPF_ARRAY(wanted, u64, WANTS); /* by enum want: what the helper waits for, 0 if it does not */
 BPF_HASH(procs, u32, struct proc, PROCS_MAX);
@@ -214,6 +220,10 @@ static __always_inline struct counters *counters(void)
 /* To be given back. 0 where all are taken. */
 static __always_inline struct record *take_record(void)
 {
+#ifndef PREEMPTED
+    int zero = 0;
+    return scratch.lookup(&zero);
+#else
     u32 first = bpf_get_smp_processor_id() * SCRATCHES;
     u8 one = 1;
 #pragma unroll
@@ -227,17 +237,24 @@ static __always_inline struct record *take_record(void)
         }
     }
     return 0;
+#endif
 }
 
 static __always_inline void give_back(struct record *record)
 {
+#ifdef PREEMPTED
     u32 key = record->taken;
     taken.delete(&key);
+#endif
 }
 
 static __always_inline void add(u64 *number)
 {
+#ifdef PREEMPTED
     __sync_fetch_and_add(number, 1);
+#else
+    (*number)++;
+#endif
 }
 
 /* What can't be recorded, and not even listed. */

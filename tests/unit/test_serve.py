@@ -231,6 +231,31 @@ def test_name_that_another_process_has_taken_makes_no_root(running: Running, pro
     assert running.service._by_root == {}
 
 
+def test_name_that_the_number_of_an_ended_process_has_taken_makes_no_root(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = running.welcome(1)
+    client.send(wire.CLAIM)
+    client.expect(wire.CLAIMED)
+    monkeypatch.setattr(serve, "_has_ended", lambda _: True)
+    client.send(wire.ARM, fresh=True)
+    assert "taken on by another process" in client.expect(wire.ERROR).json()["reason"]
+
+
+@pytest.mark.parametrize(("owner", "armed"), [(1, True), (2, False), (None, False)])
+def test_where_a_caller_is_known_by_number_alone_it_must_be_his(
+    running: Running, monkeypatch: pytest.MonkeyPatch, owner: int | None, armed: bool
+) -> None:
+    """As before Linux 6.5."""
+    monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(os.getpid()), False))
+    monkeypatch.setattr(serve, "real_user", lambda _: owner)
+    client = running.welcome(1)
+    client.send(wire.CLAIM)
+    client.expect(wire.CLAIMED)
+    client.send(wire.ARM, fresh=True)
+    client.expect(wire.ARMED if armed else wire.ERROR)
+
+
 def test_flood_of_one_user_is_answered_in_turn_with_the_others(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
