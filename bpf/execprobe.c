@@ -10,7 +10,8 @@
  *   on_newtask   raw tracepoint task_newtask          a child inherits its creator's lineage
  *   *_again      as without                           for what the one before has been passed over (newest kernels)
  *   *_bell       behind those                         wakes the helper for what they have recorded (newest kernels)
- *   on_prepare   raw tracepoint sched_prepare_exec    an exec is under way (newer kernels)
+ *   on_prepare   raw tracepoint sched_prepare_exec    an exec is in flight, and has opened its files (since Linux 6.10)
+ *   *_prepare    kprobe begin_new_exec                the same, before that
  *   *_enter_*    kprobe or system-call tracepoint     an exec is under way: earlier, and with its arguments
  *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded
  *   *_leave      kretprobe or system-call tracepoint  an exec has failed
@@ -27,6 +28,8 @@
 #define CLONE_THREAD 0x00010000 /* uapi/linux/sched.h */
 #define AT_FDCWD -100           /* uapi/linux/fcntl.h */
 #define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
+#define FMODE_EXEC 0x20         /* linux/fs.h: in f_flags of a file that an exec has opened */
+#define PRESERVE_ARGV0 8        /* linux/binfmts.h: in interp_flags, since Linux 5.12 */
 #define NOT_KNOWN 0xffffffff    /* of a number of a process */
 
 /* Records that can be in the making on a CPU at once. */
@@ -44,23 +47,29 @@
 #define PATH_CAP 4096
 #define NAME_CAP 256
 #define INTERP_CAP 512
-#define CWD_CAP (PATH_CAP + NAME_CAP)
-#define PATH_STEPS 48
+#define FILE_CAP (PATH_CAP + NAME_CAP) /* a path's components, and what ends them */
+#define PATH_STEPS 160                 /* components and mount points of a path that are looked at */
+#define WORKS_MAX 16                   /* entries of a task's list of works */
 #define ARGV_CAP 16384
 #define ATTEMPT_ARGS 48
 #define ATTEMPT_ARG_CAP 1024
-#define DATA_CAP (PATH_CAP + INTERP_CAP + PATH_CAP + NAME_CAP + CWD_CAP + ARGV_CAP)
+#define FILES_CAP (2 * FILE_CAP + 2048) /* a record has to fit into 32 KiB, the limit of a map for each CPU */
+#define DATA_CAP (PATH_CAP + INTERP_CAP + FILES_CAP + ARGV_CAP)
 
 enum kind { KIND_EXEC = 1, KIND_ATTEMPT = 2, KIND_EXIT = 3, KIND_UNFOLLOWED = 4, KIND_UNMARKED = 5 };
 
 enum flag {
     FLAG_ARGV_CUT = 1,
     FLAG_ARGV_UNREAD = 2,
-    FLAG_EXE_WHOLE = 4,
-    FLAG_EXE_PSEUDO = 8,
-    FLAG_ENTRY_UNSEEN = 16,
-    FLAG_CWD_WHOLE = 32,
+    FLAG_ENTRY_UNSEEN = 4,
+    FLAG_SCRIPTS_ALL = 8, /* of a script: all files of FILE_SCRIPTS are there */
+    FLAG_ARGV0_KEPT = 16, /* of a script: argv has the caller's argv[0], behind the path of what it belongs to */
 };
+
+/* The files of an exec, in the order in which a record has their paths. The last are what the kernel opened before the
+ * executable: a script, behind it (before it in the record) the script that is its interpreter, and so on. The kernel
+ * gives up after five; the place for a sixth is where the end of the list is found. */
+enum exec_file { FILE_EXECUTABLE, FILE_CWD, FILE_SCRIPTS, FILES = FILE_SCRIPTS + 6 };
 
 /* Where a process stands below one root: which branch of the root it belongs to. */
 struct slot {
@@ -95,15 +104,15 @@ struct head {
     u32 gid;
     s32 error; /* an attempt's errno; of an exit the status, as wait() has it */
     s32 dirfd; /* an attempt's execveat argument */
-    u32 cwd_len;
+    u32 files_len;
     char comm[16];
     struct slot slots[SLOTS];
     /* pid and ppid in the PID namespace of each slot's root, as users see them; 0 where the parent is outside of it. */
     u32 pids[SLOTS];
     u32 ppids[SLOTS];
-    /* What follows the head: the path, the interpreter, the components of the executable's path (the last first), those
-     * of the working directory's, argv. Each length counts the NULs of its strings; the executable has what the others
-     * leave. */
+    /* What follows the head: the path, the interpreter, the paths of files, argv. Each length counts the NULs of its
+     * strings. A file's path is its components, the last first, and then "/" where they reach the root, "." where no
+     * folder holds the file (a memfd), ".." where there is more of it. */
     u32 path_len;
     u32 interp_len;
     u32 argv_len;
@@ -123,6 +132,9 @@ struct entry {
     u32 tgid;
     s32 dirfd;
     u64 args_known;
+    u64 works;      /* the task's list of works when its new image was prepared, 0: none, or that was not seen */
+    u64 executable; /* a file that the kernel keeps open for an interpreter, 0: none */
+    u64 prepared;   /* these two are known, and the list stays as it is till the exec is over */
 };
 
 /* Per CPU, so that they cost nothing. seen == submitted + dropped once all is quiet; and seen comes after these two,
@@ -622,10 +634,31 @@ static __always_inline void enter(void *ctx, struct entry *entry, int replace)
     }
 }
 
+/* The last moment at which the files that the exec has opened stand alone on the task's list of works. */
+static __always_inline void prepare(void *ctx, u64 bprm)
+{
+    u64 task = bpf_get_current_task();
+    struct entry entry = {}, *known;
+
+    enter(ctx, &entry, 0);
+    known = entering.lookup(&task);
+    if (!known || FPUT == 0)
+        return;
+    known->works = read64(task + OFF_TASK_WORKS);
+    known->executable = read64(bprm + OFF_BPRM_EXECUTABLE);
+    known->prepared = OFF_TASK_IO_URING == 0 || read64(task + OFF_TASK_IO_URING) == 0; /* or it does works early */
+}
+
 int on_prepare(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct entry entry = {};
-    enter(ctx, &entry, 0);
+    prepare(ctx, ctx->args[1]);
+    return 0;
+}
+
+/* Where that tracepoint is missing. */
+int kprobe_prepare(struct pt_regs *ctx)
+{
+    prepare(ctx, PT_REGS_PARM1(ctx));
     return 0;
 }
 
@@ -676,36 +709,87 @@ static __always_inline u32 append(struct record *record, u32 cap, u64 from, int 
     return len;
 }
 
-/* A path, a component at a time from its end, across mount points, as d_path() would; the flag says that it is whole. */
-static __always_inline void append_path(struct record *record, u64 path, u32 whole, u32 cap)
+/* A path, a component at a time from its end, across mount points, as d_path() would. */
+static __always_inline void append_path(struct record *record, u64 path, u32 cap)
 {
     u64 mount = read64(path + OFF_PATH_MNT) - OFF_MOUNT_MNT;
     u64 dentry = read64(path + OFF_PATH_DENTRY);
     u64 top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
+    u32 end = '.' | '.' << 8, used;
 
+#pragma nounroll
     for (int i = 0; i < PATH_STEPS; i++) {
         if (dentry == top) {
             u64 above = read64(mount + OFF_MOUNT_PARENT);
             if (above == mount) {
-                record->head.flags |= whole;
-                return;
+                end = '/';
+                break;
             }
             dentry = read64(mount + OFF_MOUNT_MOUNTPOINT);
             mount = above;
             top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
             continue;
         }
-        if (*(volatile u32 *)&record->head.data_len > cap - NAME_CAP)
-            return;
+        if (*(volatile u32 *)&record->head.data_len > cap - 2 * NAME_CAP)
+            break;
         if (append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) == 0)
-            return;
+            break;
         u64 parent = read64(dentry + OFF_DENTRY_PARENT);
-        if (parent == dentry) { /* a file that no directory holds: a memfd */
-            record->head.flags |= FLAG_EXE_PSEUDO;
-            return;
+        if (parent == dentry) {
+            end = '.';
+            break;
         }
         dentry = parent;
     }
+    used = *(volatile u32 *)&record->head.data_len;
+    if (used > DATA_CAP - sizeof(end))
+        return;
+    __builtin_memcpy(&record->data[used], &end, sizeof(end));
+    *(volatile u32 *)&record->head.data_len = used + (end > 0xff ? 3 : 2);
+}
+
+/* The next on a list of works that closes a file which this exec had opened to execute it: a script. It has let go of
+ * it when it turned to the interpreter, but a file is closed for good only as the system call returns. Gives the list
+ * where that is the limit of what is looked at. */
+static __always_inline u64 next_script(u64 works)
+{
+#pragma nounroll
+    for (int i = 0; i < WORKS_MAX && works; i++) {
+        u64 file = works - OFF_FILE_WORK;
+        if (read64(works + OFF_WORK_FUNC) == FPUT && read32(file + OFF_FILE_FLAGS) & FMODE_EXEC)
+            break;
+        works = read64(works + OFF_WORK_NEXT);
+    }
+    return works;
+}
+
+static __always_inline void append_files(struct record *record, u64 task, struct entry *entry, int is_script)
+{
+    u32 before = *(volatile u32 *)&record->head.data_len;
+    u64 works = entry ? entry->works : 0, path;
+
+#pragma nounroll
+    for (int i = 0; i < FILES; i++) {
+        if (i == FILE_EXECUTABLE) {
+            path = read64(read64(task + OFF_TASK_MM) + OFF_MM_EXE_FILE) + OFF_FILE_PATH;
+        } else if (i == FILE_CWD) {
+            path = read64(task + OFF_TASK_FS) + OFF_FS_PWD;
+        } else if (!is_script || !entry || !entry->prepared) {
+            break;
+        } else if (i == FILE_SCRIPTS && entry->executable) {
+            path = entry->executable + OFF_FILE_PATH;
+        } else {
+            works = next_script(works);
+            if (!works) {
+                record->head.flags |= FLAG_SCRIPTS_ALL;
+                break;
+            }
+            path = works - OFF_FILE_WORK + OFF_FILE_PATH;
+            works = read64(works + OFF_WORK_NEXT);
+        }
+        append_path(record, path, PATH_CAP + INTERP_CAP + (i < FILE_SCRIPTS ? (i + 1) * FILE_CAP : FILES_CAP));
+    }
+    record->head.files_len = *(volatile u32 *)&record->head.data_len - before;
 }
 
 static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
@@ -759,12 +843,11 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     record->head.path_len = append(record, PATH_CAP, filename, 0);
     if (interp != filename)
         record->head.interp_len = append(record, INTERP_CAP, interp, 0);
-    mm = read64(task + OFF_TASK_MM);
-    append_path(record, read64(mm + OFF_MM_EXE_FILE) + OFF_FILE_PATH, FLAG_EXE_WHOLE, DATA_CAP - ARGV_CAP - CWD_CAP);
-    used = *(volatile u32 *)&record->head.data_len;
-    append_path(record, read64(task + OFF_TASK_FS) + OFF_FS_PWD, FLAG_CWD_WHOLE, DATA_CAP - ARGV_CAP);
-    record->head.cwd_len = *(volatile u32 *)&record->head.data_len - used;
+    if (read32(bprm + OFF_BPRM_INTERP_FLAGS) & PRESERVE_ARGV0)
+        record->head.flags |= FLAG_ARGV0_KEPT;
+    append_files(record, task, entry, interp != filename);
 
+    mm = read64(task + OFF_TASK_MM);
     arg_start = read64(mm + OFF_MM_ARG_START);
     arg_len = read64(mm + OFF_MM_ARG_END) - arg_start;
     if (arg_len > ARGV_CAP) {

@@ -17,8 +17,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from .decode import program_name
 from .events import Batch, Blind, Branch, Ended, Exec, Image
+from .naming import program_name
 from .record import ExecRecord, Phase
 
 _DOUBTFUL = (
@@ -344,7 +344,7 @@ class Timeline:
         if not parent_lost:
             depth = 1 if parent is None else parent.depth and parent.depth + 1
         return ExecRecord(
-            program=program_name(event.path, event.executable),
+            program=program_name(event.path, event.executable, event.cwd),
             path=event.path,
             executable=event.executable,
             argv=event.argv,
@@ -358,6 +358,7 @@ class Timeline:
             gid=event.gid,
             cwd=event.cwd,
             interpreter=event.interpreter,
+            script=event.script,
             timestamp_ns=event.entered,
             phase=span.phase if span else None,
             begun_by=begun_in.owner.name if begun_in else None,
@@ -371,6 +372,8 @@ class Timeline:
             _begun_in=begun_in.phase if begun_in else None,
             _shared=begun_in is not None and begun_in.owner is not owner,
             _lineage_lost=parent_lost or previous_lost,
+            _nested=event.nested,
+            _arguments_at=event.arguments_at,
             _identity=(event.pid, event.at),
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .attribution import Evidence
 from .patterns import Pattern, Side, any_match
@@ -40,24 +40,15 @@ def nothing_ran(evidence: Evidence) -> Verdict:
 
 
 def ran(evidence: Evidence, patterns: Sequence[Pattern], times: int | None) -> list[Verdict]:
-    verdicts = [
+    return [
         at_least(evidence, 1, pattern) if times is None else exactly(evidence, times, pattern) for pattern in patterns
     ]
-    # An exec whose name is not known can have been either of two programs, but not both.
-    absent = 0
-    for pattern in {pattern.name: pattern for pattern in patterns if pattern.name is not None}.values():
-        certain = sum(pattern.match(record) is True for record in evidence.records)
-        absent += max(0, (1 if times is None else times) - certain)
-    nameless = sum(record.program is None for record in evidence.records)
-    if evidence.missing is not None and absent > evidence.missing + nameless:
-        return [replace(verdict, holds=False) if verdict.holds is None else verdict for verdict in verdicts]
-    return verdicts
 
 
 def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
     verdicts = []
     for pattern in patterns:
-        low, high, matching = _bounds(evidence, pattern)
+        low, high, matching = _bounds(evidence, pattern, Side.FORBID)
         verdicts.append(
             Verdict(
                 holds=_at_most(0, low, high),
@@ -204,12 +195,14 @@ def names(records: Iterable[ExecRecord]) -> str:
 # ---- three-valued arithmetic: low and high are the least and greatest number there can have been ----
 
 
-def _bounds(evidence: Evidence, pattern: Pattern | None) -> tuple[int, int | None, tuple[ExecRecord, ...]]:
+def _bounds(
+    evidence: Evidence, pattern: Pattern | None, side: Side = Side.FIND
+) -> tuple[int, int | None, tuple[ExecRecord, ...]]:
     missing = evidence.missing
     if pattern is None:
         known = len(evidence.records)
         return known + evidence.surely_lost, None if missing is None else known + missing, evidence.records
-    matches = [(record, pattern.match(record)) for record in evidence.records]
+    matches = [(record, pattern.match(record, side)) for record in evidence.records]
     matching = tuple(record for record, match in matches if match is True)
     maybe = sum(match is None for _, match in matches)
     return len(matching), None if missing is None else len(matching) + maybe + missing, matching

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import posixpath
-import re
 from dataclasses import replace
 
 from .events import Blind, Branch, Ended, Event, Exec
 from .helper import wire
 
 _AT_FDCWD = -100
-_DESCRIPTOR = re.compile(r"/dev/fd/\d+|/proc/(self|thread-self|\d+)(/task/\d+)?/(fd/\d+|exe)")
+_DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
 def decode(record: bytes, root: int, lost: bool) -> Event | None:
@@ -22,7 +20,7 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     if len(record) < wire.HEAD.size:
         raise wire.WireError("a record is shorter than its head")
     (
-        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, _, uid, gid, error, dirfd, cwd_len, comm,
+        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, _, uid, gid, error, dirfd, files_len, comm,
         *rest,
     ) = wire.HEAD.unpack_from(record)  # fmt: skip
     slots, numbers, lengths = rest[: 4 * wire.SLOTS], rest[4 * wire.SLOTS : -4], rest[-4:]
@@ -64,12 +62,14 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
         raise wire.WireError("a record of a process that has no number where its root is")
     path_len, interp_len, argv_len, data_len = lengths
     data = record[wire.HEAD.size : wire.HEAD.size + data_len]
-    if len(data) < data_len or path_len + interp_len + cwd_len + argv_len > data_len:
+    if len(data) < data_len or path_len + interp_len + files_len + argv_len != data_len:
         raise wire.WireError("a record is shorter than it says")
     path = _text(data[:path_len]) if path_len else None
     interpreter = _text(data[path_len : path_len + interp_len]) if interp_len else None
-    components = data[path_len + interp_len : data_len - argv_len - cwd_len]
-    cwd = data[data_len - argv_len - cwd_len : data_len - argv_len]
+    executable, cwd, *scripts = *_files(data[path_len + interp_len : data_len - argv_len]), None, None
+    # The last of them is the script itself; the others are what stood in #! lines, and were scripts, too.
+    *nested, script = scripts[:-2] or [None]
+    all_scripts = script is not None and bool(flags & wire.FLAG_SCRIPTS_ALL)
     if kind == wire.KIND_ATTEMPT and path is not None:
         path = _attempted_path(path, dirfd)
     truncated = bool(flags & wire.FLAG_ARGV_CUT)
@@ -84,24 +84,34 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
         gid=gid,
         comm=_text(comm),
         path=path,
-        executable=_executable(components, flags),
-        cwd=_joined(cwd) if flags & wire.FLAG_CWD_WHOLE else None,
+        executable=executable,
+        cwd=cwd,
         interpreter=interpreter,
+        script=script if all_scripts and interpreter is not None else None,
+        nested=() if interpreter is None else tuple(nested) if all_scripts else None,
         argv=argv,
         argv_truncated=truncated,
+        arguments_at=1
+        if interpreter is None
+        else arguments_at(argv, path, len(nested) + 1 if all_scripts else None, bool(flags & wire.FLAG_ARGV0_KEPT)),
     )
 
 
-def program_name(path: str | None, executable: str | None) -> str | None:
-    """What the program is called: by its path, so that a link keeps its own name (busybox), except where the path
-    names no file at all."""
-    if path is None:
+def arguments_at(argv: tuple[str, ...] | None, path: str | None, levels: int | None, argv0_kept: bool) -> int | None:
+    """Where in a script's argv its own arguments begin; None where that can't be told.
+
+    Each of the ``levels`` (the script, and scripts that are its interpreter; None: not known how many) has put the
+    interpreter's path in front, and perhaps one option. A binfmt_misc interpreter with flag P has none, and behind the
+    path the caller's argv[0].
+    """
+    if argv is None or path is None or (argv0_kept and levels != 1):
         return None
-    if _DESCRIPTOR.fullmatch(path):
-        if executable is None or executable.startswith("memfd:"):
-            return executable
-        path = executable
-    return posixpath.basename(path) or path
+    if argv0_kept:
+        return 3
+    first, last = (1, 2 * _DEEPEST) if levels is None else (levels, 2 * levels)
+    # Where an option, or the first argument, is the script's path as well, there are two such places.
+    found = [at for at, word in enumerate(argv[: last + 1]) if at >= first and word == path]
+    return found[0] + 1 if len(found) == 1 else None
 
 
 def _text(data: bytes) -> str:
@@ -116,15 +126,23 @@ def _argv(data: bytes) -> tuple[str, ...]:
     return tuple(arg.decode("utf-8", "surrogateescape") for arg in data.split(b"\0"))
 
 
-def _executable(components: bytes, flags: int) -> str | None:
-    if flags & wire.FLAG_EXE_PSEUDO and components.count(b"\0") == 1:
-        return _text(components)
-    return _joined(components) if flags & wire.FLAG_EXE_WHOLE else None
-
-
-def _joined(components: bytes) -> str:
-    """A path of which the last component comes first."""
-    return "/" + "/".join(name.decode("utf-8", "surrogateescape") for name in reversed(components.split(b"\0")[:-1]))
+def _files(data: bytes) -> list[str | None]:
+    """Paths of which the last component comes first, and something that is no component after each; None for one that
+    is not whole."""
+    paths: list[str | None] = []
+    names: list[str] = []
+    for name in data.split(b"\0")[:-1]:
+        if name == b"/":
+            paths.append("/" + "/".join(reversed(names)))
+        elif name == b".":  # in no folder
+            paths.append(names[0] if len(names) == 1 else None)
+        elif name == b"..":  # there is more above
+            paths.append(None)
+        else:
+            names.append(name.decode("utf-8", "surrogateescape"))
+            continue
+        names = []
+    return paths
 
 
 def _attempted_path(path: str, dirfd: int) -> str:

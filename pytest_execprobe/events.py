@@ -40,8 +40,11 @@ class Exec:
     executable: str | None = None
     cwd: str | None = None
     interpreter: str | None = None
+    script: str | None = None
+    nested: tuple[str | None, ...] | None = ()
     argv: tuple[str, ...] | None = None
     argv_truncated: bool = False
+    arguments_at: int | None = 1
     error: str | None = None
     lost: bool = False
     entry_unseen: bool = False  # then ``entered`` is ``at``

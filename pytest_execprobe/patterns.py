@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .naming import absolute, base, called, files, names_descriptor
 from .record import ExecRecord
 
 Match = bool | None
@@ -36,10 +37,11 @@ ANY: Final = _Any.ANY
 
 
 class Side(enum.Enum):
-    """What a match on a path is used for, which decides whether the path or the resolved executable speaks."""
+    """What a match is used for, which decides which of an exec's names speak."""
 
-    EITHER = "either"  # to find or to forbid: either of the two is enough
-    ALLOW = "allow"  # to allow: the resolved executable must match, where it is known
+    FIND = "find"  # what must run, and counts: the program's own name, and any of its paths
+    FORBID = "forbid"  # what must not: any name under which it is known
+    ALLOW = "allow"  # what may: of paths that of the file which was loaded, of a script the script's
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Pattern:
     #: The one program name that it stands for, if it is no more than that.
     name: str | None = None
 
-    def match(self, record: ExecRecord, side: Side = Side.EITHER) -> Match:
+    def match(self, record: ExecRecord, side: Side = Side.FIND) -> Match:
         return self._test(record, side)
 
     def __str__(self) -> str:
@@ -110,7 +112,7 @@ def compile_all(patterns: Iterable[PatternLike], what: str) -> list[Pattern]:
     return [compile_pattern(pattern) for pattern in patterns]
 
 
-def any_match(patterns: Iterable[Pattern], record: ExecRecord, side: Side = Side.EITHER) -> Match:
+def any_match(patterns: Iterable[Pattern], record: ExecRecord, side: Side = Side.FIND) -> Match:
     """Whether at least one matches."""
     return either(*(pattern.match(record, side) for pattern in patterns))
 
@@ -181,8 +183,17 @@ def _from_string(text: str) -> Pattern:
 def _name(glob: str) -> Pattern:
     regex = re.compile(fnmatch.translate(glob))
 
-    def test(record: ExecRecord, _: Side) -> Match:
-        return None if record.program is None else regex.match(record.program) is not None
+    def match(path: str | None) -> Match:
+        return None if path is None else regex.match(base(path)) is not None
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        by_program = None if record.program is None else regex.match(record.program) is not None
+        if side is Side.ALLOW:
+            return by_program
+        names = [by_program, *map(match, _unsaid(record))]
+        if side is Side.FORBID:
+            names += map(match, (record.path, *files(record)))
+        return either(*names)
 
     return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
 
@@ -197,27 +208,34 @@ def _path(glob: str) -> Pattern:
     def match(path: str | None) -> Match:
         return None if path is None else regex.match(path) is not None or path == literal
 
-    def match_script(record: ExecRecord) -> Match:
-        # A script's executable is its interpreter, so that its own path alone says which file it is.
-        path = record.path
-        if path is None or path.startswith("/") or not glob.startswith("/"):
-            return match(path)
-        if record.cwd is not None and ".." not in path.split("/"):  # a link may lead .. elsewhere
-            return match(posixpath.normpath(posixpath.join(record.cwd, path)))
-        names = {last, posixpath.basename(literal or "")}
-        return None if set(last) & set("*?[") or path.rpartition("/")[2] in names else False
+    def as_executed(record: ExecRecord) -> Match:
+        if record.path is None or match(record.path):
+            return match(record.path)
+        if glob[0] not in "/*?[":
+            return False
+        path = absolute(record.path, record.cwd)
+        plain = path and posixpath.normpath(path)
+        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere.
+        leads_back = ".." in record.path.lstrip("./").split("/")
+        if plain and (not leads_back or plain in (record.executable, record.script)):
+            return match(plain)
+        return None if set(last) & set("*?[") or last == posixpath.basename(record.path) else False
 
     def test(record: ExecRecord, side: Side) -> Match:
-        if record.interpreter is not None:
-            by_path = match_script(record)
-            if side is Side.ALLOW:
-                return by_path
-            return either(by_path, match(record.executable), match(record.interpreter))
-        if side is Side.ALLOW and record.executable is not None:
-            return match(record.executable)
-        return either(match(record.path), match(record.executable))
+        if side is Side.ALLOW:
+            return match(record.executable if record.interpreter is None else record.script)
+        return either(as_executed(record), *map(match, files(record)))
 
     return Pattern(glob, test)
+
+
+def _unsaid(record: ExecRecord) -> list[str]:
+    """What was executed, where the path does not tell: by argv[0], and of a script by its own file."""
+    by_argv = called(record)
+    found = [] if by_argv is None else [by_argv]
+    if record.script is not None and record.path is not None and names_descriptor(record.path, record.cwd):
+        found.append(record.script)
+    return found
 
 
 # A match of these can depend on text beyond its own end. The last two, atomic groups and possessive repetitions, take
@@ -228,16 +246,24 @@ _LOOKS_AHEAD = re.compile(r"\\[bBzZ]|\$|\(\?[=!>]|[*+?}]\+")
 def _regex(regex: re.Pattern[str], text: str) -> Pattern:
     looks_ahead = _LOOKS_AHEAD.search(regex.pattern) is not None
 
-    def test(record: ExecRecord, _: Side) -> Match:
-        if record.path is None or record.argv is None:
+    def search(name: str | None, record: ExecRecord) -> Match:
+        if name is None or record.arguments is None:
             return None
+        words = [shlex.quote(word) for word in (name, *record.arguments)]
         if not record.argv_truncated:
-            return regex.search(record.command_line) is not None
+            return regex.search(" ".join(words)) is not None
         # The last argument that is there may be cut, and its quoting with it.
-        arguments = record.arguments or ()
-        known = " ".join(shlex.quote(word) for word in (record.path, *arguments[:-1])) + (" " if arguments else "")
+        known = " ".join(words[:-1]) + " " if len(words) > 1 else words[0]
         found = regex.search(known)
         return True if found and found.end() < len(known) and not looks_ahead else None
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        names = [record.path]
+        if side is not Side.ALLOW:
+            names += _unsaid(record)
+        if side is Side.FORBID:
+            names += files(record)
+        return either(*(search(name, record) for name in names))
 
     return Pattern(text, test)
 

@@ -43,8 +43,11 @@ class ExecRecord:
     gid: int
     #: Working directory, as ``/proc/PID/cwd`` would say.
     cwd: str | None
-    #: For a script, the interpreter that the kernel chose (``#!`` line), else None.
+    #: Of a script the interpreter, as its ``#!`` line (or binfmt_misc) has it, else None. Where that is a script, too,
+    #: the last one, which the kernel has loaded.
     interpreter: str | None
+    #: Of a script its own file, resolved, as the kernel has opened it; None for other programs.
+    script: str | None
     #: When execve was entered: nanoseconds of CLOCK_MONOTONIC, as ``time.monotonic_ns()``.
     timestamp_ns: int
     #: The phase of the running test, or fixture of wider scope, in which execve was entered; None outside of both.
@@ -71,6 +74,10 @@ class ExecRecord:
     _begun_in: Phase | None = field(default=None)
     #: Whether a lost record hides what is above this one.
     _lineage_lost: bool = field(default=False)
+    #: Of a script the resolved files of scripts that stand between it and its interpreter; None where unknown.
+    _nested: tuple[str | None, ...] | None = field(default=())
+    #: Where in argv the program's own arguments begin; None where unknown.
+    _arguments_at: int | None = field(default=1)
     _identity: tuple[int, int] = field(default=(0, 0))
 
     def __eq__(self, other: object) -> bool:
@@ -85,12 +92,14 @@ class ExecRecord:
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
-        """What the program was given: argv without argv[0], and of a script without the interpreter's part."""
-        if self.argv is None or (self.interpreter is not None and self.path is None):
-            return None  # where the interpreter's part ends is told by the script's path
-        if self.interpreter is not None and self.path in self.argv[1:]:
-            return self.argv[self.argv.index(self.path, 1) + 1 :]
-        return self.argv[1:]
+        """What the program was given: argv without argv[0], and of a script without the interpreter's part.
+
+        None where argv could not be read, or where that part ends can't be told: the script's own path stands there
+        twice, as it does if that is its first argument.
+        """
+        if self.argv is None or self._arguments_at is None:
+            return None
+        return self.argv[self._arguments_at :]
 
     @property
     def command_line(self) -> str:

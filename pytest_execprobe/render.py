@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .attribution import Evidence
 from .checks import Verdict, execs
+from .naming import described, files
 from .record import ExecRecord, printable
 from .rules import Finding
 
@@ -98,13 +99,13 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         unread = [number for number, record in enumerate(evidence.records, 1) if record.argv is None]
         if cut:
             reasons.append(f"argv of {_numbers(cut)} is longer than what is kept (16 KiB): match on the program's name")
-        relative = [
-            number
-            for number, record in enumerate(evidence.records, 1)
-            if record.interpreter is not None and _is_relative(record)
-        ]
-        if relative:
-            reasons.append(f"where the script of {_numbers(relative)} lies is not known: match on the program's name")
+        unresolved = [number for number, record in enumerate(evidence.records, 1) if None in files(record)]
+        if unresolved:
+            reasons.append(
+                f"the file of {_numbers(unresolved)} could not be resolved (it lies too deep; or it is a script, and"
+                " the process that executed it uses io_uring, or the kernel shows no exec being prepared): allow it by"
+                " the program's name"
+            )
         if unread:
             reasons.append(f"argv of {_numbers(unread)} could not be read: match on the program's name")
     orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage_lost]
@@ -188,12 +189,6 @@ def _selection(records: Sequence[ExecRecord], marked: Collection[ExecRecord], ro
     return [record for record in records if record in chosen]
 
 
-def _is_relative(record: ExecRecord) -> bool:
-    """Whether where a script lies is not known."""
-    path = record.path or "/"
-    return not path.startswith("/") and (record.cwd is None or ".." in path.split("/"))
-
-
 def _hidden(count: int) -> str:
     return f"  … {count} more (all with -vv)"
 
@@ -212,7 +207,7 @@ def _parent(record: ExecRecord, numbers: dict[ExecRecord, int]) -> str:
 
 
 def _command(record: ExecRecord, width: int | None) -> str:
-    text = printable(record.command_line)
+    text = printable(described(record))
     if record._previous is not None and record._previous.program:
         text += f"  (was {printable(posixpath.basename(record._previous.program))})"
     if width is not None and len(text) > width:

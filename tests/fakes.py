@@ -42,6 +42,9 @@ def record(
     cwd: str | None = None,
     pid: int | None = None,
     at: int | None = None,
+    script: str | None = None,
+    nested: tuple[str | None, ...] | None = (),
+    arguments_at: int | None = 1,
 ) -> ExecRecord:
     """A record of ``/usr/bin/PROGRAM ARGS``, save what is said to be otherwise."""
     serial = next(_serial)
@@ -62,6 +65,7 @@ def record(
         gid=1000,
         cwd=cwd,
         interpreter=interpreter,
+        script=script,
         timestamp_ns=serial * 1000 if at is None else at,
         phase="call",
         begun_by=None,
@@ -73,18 +77,32 @@ def record(
         _previous=previous,
         _direct=parent is None if direct is None else direct,
         _lineage_lost=lineage_lost,
+        _nested=nested,
+        _arguments_at=arguments_at,
         _identity=(serial, serial),
     )
 
 
-def script(*args: str, path: str = "/opt/tools/release.sh", shebang: Sequence[str] = ("/bin/sh", "-e")) -> ExecRecord:
-    """A record of a script, with argv as the kernel makes it: the interpreter's part first."""
+def script(
+    *args: str,
+    path: str = "/opt/tools/release.sh",
+    shebang: Sequence[str] = ("/bin/sh", "-e"),
+    file: str | None = "",
+    cwd: str | None = None,
+    nested: tuple[str | None, ...] | None = (),
+) -> ExecRecord:
+    """A record of a script, with argv as the kernel makes it: the interpreter's part first. ``file`` is its own,
+    resolved; "" for its path."""
     return record(
         path.rpartition("/")[2],
         path=path,
         executable="/usr/bin/dash",
         interpreter=shebang[0],
         argv=(*shebang, path, *args),
+        cwd=cwd,
+        script=path if file == "" else file,
+        nested=nested,
+        arguments_at=len(shebang) + 1,
     )
 
 
@@ -277,7 +295,7 @@ class FakeRun:
 def kernel_record(
     kind: int = wire.KIND_EXEC,
     *,
-    flags: int = wire.FLAG_EXE_WHOLE,
+    flags: int = 0,
     at: int = 2000,
     entered: int = 1000,
     parent: tuple[int, int] = (0, 0),
@@ -293,20 +311,22 @@ def kernel_record(
     seen: Iterable[tuple[int, int]] | None = None,
     path: bytes = b"/usr/bin/git\0",
     interpreter: bytes = b"",
-    components: bytes = b"git\0bin\0usr\0",
-    cwd: bytes = b"",
+    components: bytes = b"git\0bin\0usr\0/\0",
+    cwd: bytes = b"..\0",
+    scripts: bytes = b"",
     argv: bytes = b"git\0fetch\0",
 ) -> bytes:
-    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at); paths' components have the last first. ``seen``
-    is (pid, ppid) as the root of each slot sees them, None: as the kernel does."""
+    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at). Paths' components have the last first, and then
+    what tells that they are all. ``seen`` is (pid, ppid) as each slot's root sees them, None: as the kernel does."""
     filled = [*slots]
     numbers = [(pid, ppid)] * len(filled) if seen is None else [*seen]
     numbers += [(0, 0)] * (wire.SLOTS - len(numbers))
     filled += [(0, 0, 0, 0)] * (wire.SLOTS - len(filled))
-    data = path + interpreter + components + cwd + argv
+    files = components + cwd + scripts
+    data = path + interpreter + files + argv
     head = wire.HEAD.pack(
-        kind, flags, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, error, dirfd, len(cwd), comm,
-        *itertools.chain(*filled), *(own for own, _ in numbers), *(parent for _, parent in numbers),
+        kind, flags, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, error, dirfd,
+        len(files), comm, *itertools.chain(*filled), *(own for own, _ in numbers), *(parent for _, parent in numbers),
         len(path), len(interpreter), len(argv), len(data),
     )  # fmt: skip
     return head + data

@@ -206,7 +206,7 @@ class Baseline:
         if record.program is not None and key in (record.program, row_key(printable(self.alias(record.program)))):
             return True
         pattern = compile_pattern(key)
-        match, top = pattern.match(record), _is_top(record, pattern, Side.EITHER)
+        match, top = pattern.match(record), _is_top(record, pattern, Side.FIND)
         return False if match is False or top is False else None if match is None or top is None else True
 
 

@@ -15,9 +15,9 @@ from .. import checks, clock
 from ..attribution import Entry, Evidence, Gap, Lost, Owner, Timeline
 from ..checks import Verdict, execs
 from ..client import is_helper
-from ..decode import program_name
 from ..errors import SourceLost
 from ..events import Batch, Ended, Event, Exec, Image, Source
+from ..naming import program_name
 from ..patterns import Pattern, Side, any_match
 from ..record import ExecRecord, printable
 from .terminal import as_ours
@@ -48,7 +48,7 @@ class Limits:
         """Whether an exec is, or may be, beyond what the patterns allow. Of others, only their number matters."""
         if self.allow and any_match(self.allow, record, Side.ALLOW) is not True:
             return True
-        return bool(self.deny) and any_match(self.deny, record) is not False
+        return bool(self.deny) and any_match(self.deny, record, Side.FORBID) is not False
 
     def broken(self, evidence: Evidence, ran: int) -> list[Verdict]:
         """The limits that do not hold, or can't be decided: certain ones first. ``ran`` is how many execs are recorded;
@@ -220,7 +220,7 @@ class _Processes:
                 # CPUs are read in turn: that it has ended may have been told before.
                 and before.get(event.pid, (0, None))[0] < event.at
             ):
-                program = program_name(event.path, event.executable) or "?"
+                program = program_name(event.path, event.executable, event.cwd) or "?"
                 self._programs[event.pid] = (event.at, printable(program))
 
     def program(self, pid: int) -> str | None:

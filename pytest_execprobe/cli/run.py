@@ -284,11 +284,12 @@ def _display(terminal: Terminal, began: int) -> _Show | None:
 
 def _line(seen: Seen, began: int, width: int) -> Line:
     """When, which process, begun by which program, and the command line."""
+    from ..naming import described
     from ..record import printable
 
     since = (seen.record.timestamp_ns - began) / 1e6
     head = f"+{since:9.1f} ms {seen.record.pid:>7} {_cut(printable(seen.parent or ''), 12):<12} "
-    words = _cut(printable(seen.record.command_line), max(20, width - len(head) - 1))
+    words = _cut(printable(described(seen.record)), max(20, width - len(head) - 1))
     program, blank, rest = words.partition(" ")
     return ((head, "dim"), (program, "strong"), blank + rest)
 
@@ -331,7 +332,9 @@ def _breaches(limits: Limits, recording: Recording, evidence: Evidence) -> Itera
 
 def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> Breach:
     """What is certain, and the execs that made it so."""
-    lines = [_cut(record.command_line, _WIDTH) for record in marked[:_MARKED]]
+    from ..naming import described
+
+    lines = [_cut(described(record), _WIDTH) for record in marked[:_MARKED]]
     if len(marked) > _MARKED:
         lines.append(f"… {len(marked) - _MARKED} more")
     return _breach(headline, lines, undecided=False)

@@ -14,7 +14,8 @@ _KIND_STRUCT = 4
 _KIND_UNION = 5
 _MODIFIERS = (8, 9, 10, 11)  # typedef, volatile, const, restrict
 
-# name of the constant -> where it is: a struct and a path of members in it
+# name of the constant -> where it is: a struct and a path of members in it; or several paths, one for each of the names
+# that kernels have had for it
 OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_TASK_TGID": ("task_struct", "tgid"),
     "OFF_TASK_REAL_PARENT": ("task_struct", "real_parent"),
@@ -36,7 +37,14 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_MM_EXE_FILE": ("mm_struct", "exe_file"),
     "OFF_BPRM_FILENAME": ("linux_binprm", "filename"),
     "OFF_BPRM_INTERP": ("linux_binprm", "interp"),
+    "OFF_BPRM_INTERP_FLAGS": ("linux_binprm", "interp_flags"),
+    "OFF_BPRM_EXECUTABLE": ("linux_binprm", "executable"),
     "OFF_FILE_PATH": ("file", "f_path"),
+    "OFF_FILE_FLAGS": ("file", "f_flags"),
+    "OFF_FILE_WORK": ("file", "f_task_work|f_rcuhead|f_u.fu_rcuhead"),
+    "OFF_WORK_NEXT": ("callback_head", "next"),
+    "OFF_WORK_FUNC": ("callback_head", "func"),
+    "OFF_TASK_WORKS": ("task_struct", "task_works"),
     "OFF_PATH_MNT": ("path", "mnt"),
     "OFF_PATH_DENTRY": ("path", "dentry"),
     "OFF_DENTRY_PARENT": ("dentry", "d_parent"),
@@ -46,6 +54,9 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_MOUNT_PARENT": ("mount", "mnt_parent"),
     "OFF_MOUNT_MOUNTPOINT": ("mount", "mnt_mountpoint"),
 }
+
+# The same, of members that a kernel may be built without: 0 there, which is the place of none of these.
+OPTIONAL: Dict[str, Tuple[str, str]] = {"OFF_TASK_IO_URING": ("task_struct", "io_uring")}
 
 # name of the constant -> where a bit of a struct is
 BITS: Dict[str, Tuple[str, str]] = {"BIT_SIGNAL_SUBREAPER": ("signal_struct", "is_child_subreaper")}
@@ -99,16 +110,27 @@ class Btf:
         return self.bit(struct, path) // 8
 
     def bit(self, struct: str, path: str) -> int:
-        """Offset in bits."""
+        """Offset in bits, of the first of several paths ("a|b.c") that there is."""
+        for alternative in path.split("|"):
+            bits = self._find(struct, alternative)
+            if bits is not None:
+                return bits
+        raise BtfError("the kernel's struct %s has no member %s" % (struct, path))
+
+    def _find(self, struct: str, path: str) -> Optional[int]:
         type_id = self._struct(struct)
         bits = 0
         for name in path.split("."):
             found = self._member(type_id, name)
             if found is None:
-                raise BtfError("the kernel's struct %s has no member %s" % (struct, path))
+                return None
             more, type_id = found
             bits += more
         return bits
+
+    def optional(self, struct: str, path: str) -> int:
+        """The same, in bytes; 0 where there is none."""
+        return (self._find(struct, path) or 0) // 8
 
     def size(self, struct: str) -> int:
         """In bytes."""
@@ -179,6 +201,7 @@ def kernel_offsets(machine: str) -> Dict[str, int]:
     btf = Btf()
     try:
         offsets = {name: btf.offset(struct, path) for name, (struct, path) in OFFSETS.items()}
+        offsets.update({name: btf.optional(struct, path) for name, (struct, path) in OPTIONAL.items()})
         offsets.update({name: btf.bit(struct, path) for name, (struct, path) in BITS.items()})
         offsets.update({name: btf.size(struct) for name, struct in SIZES.items()})
         for name, register in REGISTERS.get(machine, ()):

@@ -5,6 +5,7 @@ It needs privilege to be made and none to be used. Nothing here knows of clients
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import importlib
@@ -185,6 +186,7 @@ class Probe:
             ENTERING_MAX=_ENTERING_MAX,
             DROPPED_MAX=_DROPPED_MAX,
             WATERMARK=settings.pages * _PAGE // 4,
+            FPUT=ctypes.c_int64(self._address(b"____fput")).value,  # C has no larger decimal numbers
         )
         flags = ["-D%s=%d" % item for item in sorted(defines.items())]
         if settings.route != "off":
@@ -200,8 +202,11 @@ class Probe:
             raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, _REPORT) from error
 
     def _syscalls_are_wrapped(self) -> bool:
-        prefixes = (b"__x64_sys_bpf", b"__arm64_sys_bpf")
-        return any(self._bcc.BPF.ksymname(prefix) != -1 for prefix in prefixes)
+        return any(self._address(name) for name in (b"__x64_sys_bpf", b"__arm64_sys_bpf"))
+
+    def _address(self, function: bytes) -> int:
+        """Of a function of the kernel; 0 if it has none of that name, or does not tell."""
+        return max(0, int(self._bcc.BPF.ksymname(function)))
 
     def _attach(self, settings: Settings) -> None:
         needed = [
@@ -220,8 +225,8 @@ class Probe:
         try:
             self._attach_raw("sched_prepare_exec", "on_prepare")
             self.entry.append("sched_prepare_exec")
-        except Exception:
-            pass  # older kernels have none: one of the routes below must do
+        except Exception:  # older kernels have none: one of the routes below must do
+            self._attach_prepare()
         if kernel_version() >= _PREEMPTED:
             behind = [(function + "_again", tracepoint) for function, tracepoint in _AGAIN.items()]
             behind += [(function + "_bell", _AGAIN[function]) for function in ("on_exec", "on_exit")]
@@ -265,6 +270,11 @@ class Probe:
     def _attach_raw(self, tracepoint: str, function: str) -> None:
         self._bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
 
+    def _attach_prepare(self) -> None:
+        """Without it, which file a script was stays unknown."""
+        with contextlib.suppress(Exception):  # a kernel without kprobes
+            self._bpf.attach_kprobe(event=b"begin_new_exec", fn_name=b"kprobe_prepare")
+
     def _attach_kprobes(self) -> None:
         if not _has_kprobes():
             raise OSError("this kernel has no kprobes")
@@ -274,7 +284,7 @@ class Probe:
             self._bpf.attach_kretprobe(event=event, fn_name=b"kprobe_leave")
             self._bpf.attach_kprobe(event=event, fn_name=b"kprobe_enter_" + call)
             compat = b"__ia32_compat_sys_" + call
-            if self._bcc.BPF.ksymname(compat) != -1:
+            if self._address(compat):
                 self._bpf.attach_kretprobe(event=compat, fn_name=b"kprobe_leave")
                 self._bpf.attach_kprobe(event=compat, fn_name=b"kprobe_enter_compat")
 

@@ -13,7 +13,7 @@ import socket
 import struct
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
@@ -61,10 +61,9 @@ KIND_UNMARKED = 5
 
 FLAG_ARGV_CUT = 1
 FLAG_ARGV_UNREAD = 2
-FLAG_EXE_WHOLE = 4
-FLAG_EXE_PSEUDO = 8
-FLAG_ENTRY_UNSEEN = 16
-FLAG_CWD_WHOLE = 32
+FLAG_ENTRY_UNSEEN = 4
+FLAG_SCRIPTS_ALL = 8
+FLAG_ARGV0_KEPT = 16
 
 
 class WireError(Exception):

@@ -126,6 +126,9 @@ def record_data(record: ExecRecord) -> dict[str, Any]:
         "gid": record.gid,
         "cwd": record.cwd,
         "interpreter": record.interpreter,
+        "script": record.script,
+        "nested": None if record._nested is None else list(record._nested),
+        "arguments_at": record._arguments_at,
         "timestamp_ns": record.timestamp_ns,
         "phase": record.phase,
         "begun_by": record.begun_by,
@@ -295,6 +298,7 @@ def _record(fields: _Fields, made: Mapping[str, ExecRecord]) -> ExecRecord:
     if identity is None:
         raise DocumentError(f"{fields.where}.id: is not made of a pid and a time")
     argv, site = fields.maybe(fields.texts, "argv"), fields.get("call_site")
+    nested = fields.maybe(fields.maybe_texts, "nested")
     if site is not None and not (
         isinstance(site, list) and list(map(type, site)) == [str, int, str]  # file, line, function
     ):
@@ -314,6 +318,7 @@ def _record(fields: _Fields, made: Mapping[str, ExecRecord]) -> ExecRecord:
         gid=fields.whole("gid"),
         cwd=fields.maybe(fields.text, "cwd"),
         interpreter=fields.maybe(fields.text, "interpreter"),
+        script=fields.maybe(fields.text, "script"),
         timestamp_ns=fields.whole("timestamp_ns"),
         phase=fields.maybe(lambda name: fields.choice(name, _PHASES), "phase"),
         begun_by=fields.maybe(fields.text, "begun_by"),
@@ -326,6 +331,8 @@ def _record(fields: _Fields, made: Mapping[str, ExecRecord]) -> ExecRecord:
         _shared=fields.flag("shared"),
         _begun_in=fields.maybe(lambda name: fields.choice(name, _PHASES), "begun_in"),
         _lineage_lost=fields.flag("lineage_lost"),
+        _nested=None if nested is None else tuple(nested),
+        _arguments_at=fields.maybe(fields.whole, "arguments_at"),
         _identity=(int(identity[1]), int(identity[2])),
     )
     references = [fields.maybe(fields.text, name) for name in ("parent", "previous")]
@@ -392,6 +399,15 @@ class _Fields:
         return list(
             self._checked(
                 name, "list of texts", lambda value: isinstance(value, list) and set(map(type, value)) <= {str}
+            )
+        )
+
+    def maybe_texts(self, name: str) -> list[str | None]:
+        return list(
+            self._checked(
+                name,
+                "list of texts or nulls",
+                lambda value: isinstance(value, list) and set(map(type, value)) <= {str, type(None)},
             )
         )
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from .. import __version__
+from ..naming import described
 from ..record import ExecRecord
 from .digest import (
     KIND_NAMES,
@@ -59,6 +60,7 @@ _COLUMNS = (
     "path",
     "executable",
     "interpreter",
+    "script",
     "argv",  # a list, None if not known
     "cut",  # characters of the arguments that are left out, -1 if their number is not known
     "cwd",
@@ -287,10 +289,11 @@ def _row(
         "parent": parent,
         "above": place(above),
         "program": place(record.program or "?"),
-        "command": place(cut(record.command_line, _ARGUMENTS)),
+        "command": place(cut(described(record), _ARGUMENTS)),
         "path": place(record.path),
         "executable": place(record.executable),
         "interpreter": place(record.interpreter),
+        "script": place(record.script),
         "argv": None if argv is None else [place(argument) for argument in argv],
         "cut": left_out,
         "cwd": place(record.cwd),

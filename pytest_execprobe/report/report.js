@@ -381,6 +381,7 @@
           ["path", text(row[column.path]) ?? "not known"],
           ["executable", text(row[column.executable]) ?? "not known"],
           ["interpreter", text(row[column.interpreter])],
+          ["script", text(row[column.script])],
           ["in folder", text(row[column.cwd]) ?? "not known"],
           ["pid", String(row[column.pid])],
           ["parent's pid", row[column.ppid] === null ? "not known" : String(row[column.ppid])],

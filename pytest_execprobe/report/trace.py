@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..naming import described
 from ..record import ExecRecord
 from .digest import KIND_NAMES, ancestors, cut, end_of, shown, span, successors, title
 from .document import Document, Kind, Run, Unit
@@ -172,7 +173,7 @@ class _Run:
         else:
             end, ended = unit_end, "when and how is not known: drawn to the end of what it counts for"
         arguments = {
-            "command line": cut(shown(record.command_line), _ARGUMENTS),
+            "command line": cut(shown(described(record)), _ARGUMENTS),
             "executable": None if record.executable is None else shown(record.executable),
             "cwd": None if record.cwd is None else shown(record.cwd),
             "pid": record.pid,

@@ -7,22 +7,24 @@ import contextlib
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.decode import decode, program_name
+    from pytest_execprobe.decode import decode
     from pytest_execprobe.events import Blind, Ended, Exec
     from pytest_execprobe.helper import wire
+    from pytest_execprobe.naming import program_name
 
 from fakes import kernel_record
 
 SEEDS = [
     b"\0" + kernel_record(),
-    b"\0" + kernel_record(interpreter=b"/bin/sh\0", argv=b"/bin/sh\0-e\0/x\0", cwd=b"srv\0", flags=36),
+    b"\0"
+    + kernel_record(interpreter=b"/bin/sh\0", argv=b"/bin/sh\0-e\0/x\0", cwd=b"srv\0/\0", scripts=b"x\0/\0", flags=8),
     b"\0" + kernel_record(wire.KIND_ATTEMPT, error=2, dirfd=5, path=b"x\0", flags=wire.FLAG_ARGV_CUT),
-    b"\0" + kernel_record(components=b"memfd:x\0", path=b"/dev/fd/3\0", flags=wire.FLAG_EXE_PSEUDO),
+    b"\0" + kernel_record(components=b"memfd:x\0.\0", path=b"/dev/fd/3\0"),
     b"\0" + kernel_record(wire.KIND_EXIT, error=9, previous_at=5),
     b"\0" + kernel_record(wire.KIND_UNFOLLOWED),
     b"\1" + kernel_record()[: wire.HEAD.size],
 ]
-WORDS = [b"/dev/fd/3\0", b"/proc/self/exe\0", b"memfd:x\0", b"\xc3\xbc", b"\0\0"]
+WORDS = [b"/dev/fd/3\0", b"/proc/self/exe\0", b"memfd:x\0", b"\xc3\xbc", b"\0\0", b"/\0", b"..\0"]
 
 
 def check(data: bytes) -> None:
@@ -36,7 +38,7 @@ def check(data: bytes) -> None:
             assert event.lost is lost
             assert event.argv is None or all(isinstance(word, str) for word in event.argv)
             assert sum(map(len, event.argv or ())) <= len(record)
-            name = program_name(event.path, event.executable)
+            name = program_name(event.path, event.executable, event.cwd)
             assert name is None or isinstance(name, str)
 
 

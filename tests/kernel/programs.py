@@ -27,6 +27,7 @@ _BUILDS = {
     "crowd": ["crowd.c", "-static"],
     "leaderless": ["leaderless.c", "-pthread"],
     "probed": ["probed.c", "-pthread"],
+    "multicall": ["multicall.c"],
 }
 if platform.machine() == "x86_64":
     _BUILDS["int80"] = ["int80.c"]
@@ -83,6 +84,10 @@ class Programs:
     @property
     def leaderless(self) -> Path:
         return self.folder / "leaderless"
+
+    @property
+    def multicall(self) -> Path:
+        return self.folder / "multicall"
 
     @property
     def probed(self) -> Path:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import pytest
 from fakes import kernel_record
 
-from pytest_execprobe.decode import decode, program_name
+from pytest_execprobe.decode import arguments_at, decode
 from pytest_execprobe.events import Blind, Branch, Ended, Exec
 from pytest_execprobe.helper import wire
+from pytest_execprobe.naming import program_name
 
-CUT, UNREAD, WHOLE, PSEUDO = (
-    wire.FLAG_ARGV_CUT,
-    wire.FLAG_ARGV_UNREAD,
-    wire.FLAG_EXE_WHOLE,
-    wire.FLAG_EXE_PSEUDO,
-)
+CUT, UNREAD, ALL, KEPT = wire.FLAG_ARGV_CUT, wire.FLAG_ARGV_UNREAD, wire.FLAG_SCRIPTS_ALL, wire.FLAG_ARGV0_KEPT
 AT_FDCWD = -100
 
 
@@ -58,28 +54,84 @@ def test_script() -> None:
     event = decoded(
         path=b"./release.sh\0",
         interpreter=b"/bin/sh\0",
-        components=b"dash\0bin\0usr\0",
+        components=b"dash\0bin\0usr\0/\0",
+        scripts=b"release-1.sh\0opt\0/\0",
         argv=b"/bin/sh\0-e\0./release.sh\0v1.2\0",
+        flags=ALL,
     )
     assert (event.path, event.interpreter, event.executable) == ("./release.sh", "/bin/sh", "/usr/bin/dash")
+    assert (event.script, event.nested, event.arguments_at) == ("/opt/release-1.sh", (), 3)
     assert event.argv == ("/bin/sh", "-e", "./release.sh", "v1.2")
 
 
 @pytest.mark.parametrize(
-    ("components", "flags", "executable"),
+    ("components", "executable"),
     [
-        (b"git\0bin\0usr\0", WHOLE, "/usr/bin/git"),
-        (b"git\0", WHOLE, "/git"),
-        (b"git\0\xc3\xbc\0", WHOLE, "/ü/git"),
-        (b"git\0\xff\0", WHOLE, "/\udcff/git"),
-        (b"git\0bin\0", 0, None),  # it goes on above, too deep to be read
-        (b"", 0, None),
-        (b"memfd:payload\0", PSEUDO, "memfd:payload"),
-        (b"a\0b\0", PSEUDO, None),
+        (b"git\0bin\0usr\0/\0", "/usr/bin/git"),
+        (b"git\0/\0", "/git"),
+        (b"git\0\xc3\xbc\0/\0", "/ü/git"),
+        (b"git\0\xff\0/\0", "/\udcff/git"),
+        (b"git\0bin\0..\0", None),  # it goes on above, too deep to be read
+        (b"..\0", None),
+        (b"memfd:payload\0.\0", "memfd:payload"),
+        (b"a\0b\0.\0", None),
     ],
 )
-def test_executable_is_its_components_reversed_or_none(components: bytes, flags: int, executable: str | None) -> None:
-    assert decoded(components=components, flags=flags).executable == executable
+def test_executable_is_its_components_reversed_or_none(components: bytes, executable: str | None) -> None:
+    assert decoded(components=components).executable == executable
+
+
+@pytest.mark.parametrize(
+    ("scripts", "flags", "script", "nested"),
+    [
+        (b"x.sh\0opt\0/\0", ALL, "/opt/x.sh", ()),
+        (b"inner\0/\0outer\0opt\0/\0x.sh\0/\0", ALL, "/x.sh", ("/inner", "/opt/outer")),
+        (b"memfd:x\0.\0", ALL, "memfd:x", ()),
+        (b"inner\0..\0x.sh\0/\0", ALL, "/x.sh", (None,)),  # one lies too deep
+        (b"x.sh\0opt\0..\0", ALL, None, None),
+        (b"inner\0/\0", 0, None, None),  # there were more than fitted in: the script itself is not among these
+        (b"", 0, None, None),
+        (b"", ALL, None, None),
+    ],
+)
+def test_files_of_a_script_and_of_its_interpreters(
+    scripts: bytes, flags: int, script: str | None, nested: tuple[str | None, ...] | None
+) -> None:
+    event = decoded(interpreter=b"/bin/sh\0", scripts=scripts, flags=flags)
+    assert (event.script, event.nested) == (script, nested)
+
+
+def test_what_is_no_script_has_no_file_of_one() -> None:
+    event = decoded(scripts=b"x.sh\0/\0", flags=ALL)
+    assert (event.script, event.nested, event.arguments_at) == (None, (), 1)
+
+
+@pytest.mark.parametrize(
+    ("argv", "levels", "kept", "at"),
+    [
+        (("/bin/sh", "./x", "a"), 1, False, 2),
+        (("/bin/sh", "-e", "./x", "a"), 1, False, 3),
+        (("/bin/sh", "-e", "./x", "./x"), 1, False, 3),  # no option comes behind an option
+        (("/bin/sh", "./x", "a", "./x"), 1, False, 2),
+        (("/bin/sh", "./x", "./x"), 1, False, None),  # the option of its #! line, or its first argument
+        (("/bin/sh", "a", "b", "./x"), 1, False, None),
+        (("/bin/sh", "/inner", "-o", "./x", "a"), 2, False, 4),
+        (("/bin/sh", "-e", "/inner", "-o", "./x", "a"), 2, False, 5),
+        (("/bin/sh", "./x", "./x", "a"), 2, False, 3),  # its interpreter is a script of the same path, elsewhere
+        (("/bin/sh", "-e", "./x", "a"), None, False, 3),
+        (("/bin/sh", "./x", "a", "./x"), None, False, None),
+        (("/usr/bin/qemu", "./x", "argv0", "a"), 1, True, 3),
+        (("/usr/bin/qemu", "./x", "./x", "./x"), 1, True, 3),
+        (("/usr/bin/qemu", "/inner", "/inner", "./x", "a"), 2, True, None),
+        (("/usr/bin/qemu", "./x", "argv0", "a"), None, True, None),
+        (("/bin/sh",), 1, False, None),
+        (None, 1, False, None),
+    ],
+)
+def test_where_the_arguments_of_a_script_begin(
+    argv: tuple[str, ...] | None, levels: int | None, kept: bool, at: int | None
+) -> None:
+    assert arguments_at(argv, "./x", levels, kept) == at
 
 
 @pytest.mark.parametrize(
@@ -108,14 +160,14 @@ def test_argv(argv: bytes, arguments: tuple[str, ...]) -> None:
     [(b"git\0add\0fil", ("git", "add", "fil")), (b"git\0add\0", ("git", "add")), (b"git\0\xc3", ("git", "\udcc3"))],
 )
 def test_cut_argv(argv: bytes, arguments: tuple[str, ...]) -> None:
-    event = decoded(argv=argv, flags=WHOLE | CUT)
+    event = decoded(argv=argv, flags=CUT)
     assert event.argv == arguments
     assert event.argv_truncated is True
 
 
 def test_unread_argv_is_none_and_not_empty() -> None:
-    assert decoded(argv=b"", flags=WHOLE | UNREAD).argv is None
-    assert decoded(argv=b"half", flags=WHOLE | UNREAD | CUT).argv is None
+    assert decoded(argv=b"", flags=UNREAD).argv is None
+    assert decoded(argv=b"half", flags=UNREAD | CUT).argv is None
 
 
 def test_unread_path_is_none_and_not_empty() -> None:
@@ -245,16 +297,16 @@ def test_end_of_another_process_of_a_branch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cwd", "flags", "expected"),
+    ("cwd", "expected"),
     [
-        (b"git\0src\0", wire.FLAG_CWD_WHOLE, "/src/git"),
-        (b"", wire.FLAG_CWD_WHOLE, "/"),
-        (b"git\0src\0", 0, None),  # its beginning is missing
+        (b"git\0src\0/\0", "/src/git"),
+        (b"/\0", "/"),
+        (b"git\0src\0..\0", None),  # its beginning is missing
+        (b"", None),
     ],
 )
-def test_working_directory(cwd: bytes, flags: int, expected: str | None) -> None:
-    event = decode(kernel_record(cwd=cwd, flags=wire.FLAG_EXE_WHOLE | flags), 1, lost=False)
-    assert isinstance(event, Exec)
+def test_working_directory(cwd: bytes, expected: str | None) -> None:
+    event = decoded(cwd=cwd)
     assert (event.cwd, event.executable, event.argv) == (expected, "/usr/bin/git", ("git", "fetch"))
 
 
@@ -328,6 +380,16 @@ def test_unknown_kind(kind: int) -> None:
 @pytest.mark.parametrize(
     ("path", "executable", "name"),
     [
+        ("//proc/self/fd/5", "/usr/bin/git", "git"),
+        ("/proc/self/fd/../fd/5", "/usr/bin/git", "git"),
+        ("/proc/./self//exe", "/usr/bin/git", "git"),
+        ("/proc/7/task/8/exe", "/usr/bin/git", "git"),
+        ("/proc/self/map_files/7f-80", "/usr/bin/git", "git"),
+        ("/proc/self/root/proc/self/exe", "/usr/bin/git", "git"),
+        ("/dev/fd/../exe", "/usr/bin/git", "git"),
+        ("/dev/stdin", "/usr/bin/git", "git"),
+        ("/proc/self/root/bin/sh", "/usr/bin/dash", "sh"),
+        ("/dev/shm/tool", "/dev/shm/tool-1", "tool"),
         ("/usr/bin/git", "/usr/bin/git", "git"),
         ("git", "/usr/bin/git", "git"),
         ("./run.sh", "/usr/bin/dash", "run.sh"),
@@ -355,4 +417,20 @@ def test_unknown_kind(kind: int) -> None:
 def test_program_is_named_by_its_path_unless_that_names_a_descriptor(
     path: str | None, executable: str | None, name: str | None
 ) -> None:
-    assert program_name(path, executable) == name
+    assert program_name(path, executable, cwd="/tmp") == name
+
+
+@pytest.mark.parametrize(
+    ("path", "cwd", "name"),
+    [
+        ("./5", "/proc/77/fd", "git"),
+        ("fd/5", "/proc/77", "git"),
+        ("../exe", "/proc/77/fd", "git"),
+        ("./5", "/tmp/fd", "5"),
+        ("./5", None, "5"),
+    ],
+)
+def test_relative_path_names_a_descriptor_where_its_folder_holds_descriptors(
+    path: str, cwd: str | None, name: str
+) -> None:
+    assert program_name(path, "/usr/bin/git", cwd) == name

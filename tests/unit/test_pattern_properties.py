@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pytest_execprobe import ANY, ExecRecord, subtree
 from pytest_execprobe.patterns import Pattern, Side, compile_pattern, either
 
 fast = settings(deadline=None, max_examples=100)
-SIDES = (Side.EITHER, Side.ALLOW)
+SIDES = tuple(Side)
 
 #: A few programs and words, so that patterns meet records often; the last is half of a character.
 PROGRAMS = ("git", "sh", "git-x", "a b", "[x]")
@@ -112,21 +113,31 @@ def whole_records(draw: st.DrawFn, depth: int = 1) -> ExecRecord:
     written = draw(st.sampled_from([path, program, f"sub/{program}", f"../opt/{program}"]))
     shebang = draw(st.sampled_from([("/bin/sh",), ("/bin/sh", "-f")]))
     return record(
-        program, path=written, executable="/usr/bin/dash", interpreter=shebang[0], cwd="/opt",
-        argv=(*shebang, written, *arguments), **above,
+        program, path=written, executable="/usr/bin/dash", interpreter=shebang[0], cwd="/opt", script=draw(paths),
+        nested=tuple(draw(st.lists(paths, max_size=1))), argv=(*shebang, written, *arguments),
+        arguments_at=len(shebang) + 1, **above,
     )  # fmt: skip
 
 
 def hide(draw: st.DrawFn, whole: ExecRecord) -> ExecRecord:
     """The same, with something that could not be read, or was lost."""
     what = draw(
-        st.sets(st.sampled_from(["name", "executable", "argv", "cut", "cwd", "parent", "previous"]), min_size=1)
+        st.sets(
+            st.sampled_from(["name", "executable", "script", "nested", "argv", "cut", "cwd", "parent", "previous"]),
+            min_size=1,
+        )
     )
     known: dict[str, Any] = {}
     if "name" in what:
         known |= {"program": None, "path": None}
+        if whole.interpreter is not None:
+            known["_arguments_at"] = None  # the script's path tells it
     if "executable" in what:
         known["executable"] = None
+    if "script" in what:
+        known["script"] = None
+    if "nested" in what and whole.interpreter is not None:
+        known["_nested"] = None
     if "cwd" in what:
         known["cwd"] = None
     if "argv" in what:
@@ -175,20 +186,12 @@ def test_argument_that_was_cut_anywhere() -> None:
             assert said is None or said is pattern.match(record("git", word, *more)), (cut, word)
 
 
-def is_by_path_alone(known: ExecRecord, pattern: Pattern, side: Side) -> bool:
-    """The contract's exception: to allow, a pattern with a slash goes by the path where the executable is unknown."""
-    while known.executable is not None and known.parent is not None:
-        known = known.parent
-    return side is Side.ALLOW and known.executable is None and "/" in pattern.text
-
-
 @settings(deadline=None, max_examples=400)
 @given(partly_known(), patterns, st.sampled_from(SIDES))
 def test_what_is_said_of_a_part_is_so_of_the_whole(
     pair: tuple[ExecRecord, ExecRecord], pattern: Pattern, side: Side
 ) -> None:
     known, whole = pair
-    assume(not is_by_path_alone(known, pattern, side))
     said = pattern.match(known, side)
     assert said is None or pattern.match(whole, side) is said
 
@@ -196,9 +199,6 @@ def test_what_is_said_of_a_part_is_so_of_the_whole(
 @fast
 @given(whole_records(), patterns, st.sampled_from(SIDES))
 def test_of_a_whole_record_everything_is_said(whole: ExecRecord, pattern: Pattern, side: Side) -> None:
-    # A link may lead .. elsewhere, so that a script's own path is not known although all of the record is.
-    above = [whole, whole.parent, whole._previous, whole.parent and whole.parent._previous]
-    assume(not any(one is not None and one.interpreter and ".." in (one.path or "") for one in above))
     assert pattern.match(whole, side) is not None
 
 
@@ -247,18 +247,32 @@ def test_what_is_not_said_could_be_either(whole: ExecRecord, missing: str, writt
 @fast
 @given(whole_records(), flat.map(compile_pattern))
 def test_what_is_allowed_is_found_too(whole: ExecRecord, pattern: Pattern) -> None:
-    """To allow asks no less than to find: only a path that is not that of the executable makes a difference."""
-    allowed, found = pattern.match(whole, Side.ALLOW), pattern.match(whole, Side.EITHER)
+    """To allow asks no less than to find, and to find no less than to forbid."""
+    allowed, found, forbidden = (pattern.match(whole, side) for side in (Side.ALLOW, Side.FIND, Side.FORBID))
     assert allowed is not True or found is True
-    if "/" not in pattern.text:
-        assert allowed is found
+    assert found is not True or forbidden is True
+
+
+@fast
+@given(whole_records(depth=0))
+def test_what_must_not_run_is_caught_under_every_name_it_has(whole: ExecRecord) -> None:
+    for path in (whole.path, whole.executable, whole.interpreter, whole.script, *(whole._nested or ())):
+        if path is not None:
+            name = path.rpartition("/")[2]
+            for pattern in (escape(path), escape(name), [escape(name)], re.compile(re.escape(shlex.quote(path)))):
+                try:
+                    compiled = compile_pattern(pattern)
+                except ValueError:  # a name that can be written in a list alone
+                    continue
+                assert compiled.match(whole, Side.FORBID) is True, pattern
 
 
 @fast
 @given(whole_records(), path_globs)
 def test_path_is_a_glob_over_path_or_executable(whole: ExecRecord, glob: str) -> None:
     assume(whole.interpreter is None and whole.path is not None and whole.executable is not None)
-    by_path, by_executable = (fnmatchcase(path, glob) for path in (whole.path, whole.executable))
+    by_executable = fnmatchcase(whole.executable, glob)
+    by_path = any(fnmatchcase(path, glob) for path in (whole.path, re.sub(r"^\.", "/opt", whole.path)))
     assert compile_pattern(glob).match(whole) is (by_path or by_executable)
     assert compile_pattern(glob).match(whole, Side.ALLOW) is by_executable
 
@@ -351,15 +365,14 @@ def test_regex_that_takes_nothing_back_is_undecided_where_argv_was_cut(regex: st
 def test_script_of_an_unknown_folder_may_be_what_a_link_leads_to(tmp_path: Path) -> None:
     (tmp_path / "real.sh").touch()
     (tmp_path / "link").symlink_to("real.sh")
-    run = script(path="real.sh")
-    for cwd, matches in ((str(tmp_path.resolve()), True), ("/opt", False), (None, None)):
+    for file, matches in ((str(tmp_path.resolve() / "real.sh"), True), ("/opt/real.sh", False), (None, None)):
         for side in SIDES:
-            assert compile_pattern(str(tmp_path / "link")).match(replace(run, cwd=cwd), side) is matches
+            assert compile_pattern(str(tmp_path / "link")).match(script(path="real.sh", file=file), side) is matches
 
 
 def test_arguments_of_a_script_whose_path_was_not_read_are_not_known() -> None:
     known = script("v1")
-    unread = replace(known, path=None, program=None)
+    unread = replace(known, path=None, program=None, _arguments_at=None)
     assert compile_pattern([ANY, "v1"]).match(known) is True
     assert compile_pattern([ANY, "v1"]).match(unread) is None
     assert compile_pattern([ANY, "-e"]).match(unread) is None

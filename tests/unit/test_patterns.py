@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pytest_execprobe import ANY, ExecRecord, subtree
 from pytest_execprobe.patterns import Side, any_match, compile_all, compile_pattern, either
 
 
-def match(pattern: object, subject: ExecRecord, side: Side = Side.EITHER) -> bool | None:
+def match(pattern: object, subject: ExecRecord, side: Side = Side.FIND) -> bool | None:
     return compile_pattern(pattern).match(subject, side)  # type: ignore[arg-type]
 
 
@@ -51,10 +52,64 @@ def test_name_says_nothing_of_folders() -> None:
     assert match("bin", record("git", path="/usr/bin/git")) is False
 
 
-def test_name_of_a_link_is_the_links_and_not_its_targets() -> None:
+def test_name_of_a_link_is_the_links_and_not_its_targets_unless_to_forbid() -> None:
     applet = record("sh", path="/bin/sh", executable="/usr/bin/busybox")
-    assert match("sh", applet) is True
-    assert match("busybox", applet) is False
+    for side, by_target in ((Side.FIND, False), (Side.ALLOW, False), (Side.FORBID, True)):
+        assert match("sh", applet, side) is True
+        assert match("busybox", applet, side) is by_target
+
+
+BUSYBOX = record("busybox", "-c", "sleep 0; :", argv=("busybox", "sh", "-c", "sleep 0; :"))
+
+
+@pytest.mark.parametrize(
+    "applet",
+    [
+        record("busybox", "0", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("sleep", "0")),
+        record("busybox", "0", path="/dev/fd/5", executable="/usr/bin/busybox", argv=("/bin/sleep", "0")),
+        record("busybox", "0", path="./5", cwd="/proc/7/fd", executable="/usr/bin/busybox", argv=("sleep", "0")),
+        record("busybox", "0", argv=("sleep", "0"), parent=BUSYBOX),  # executes itself, by its path
+        record("busybox", "0", argv=("sleep", "0"), previous=BUSYBOX),
+    ],
+)
+@pytest.mark.parametrize("pattern", ["sleep", "sl*", ["sleep", "0"], "re:sleep 0$"])
+def test_argv_zero_tells_what_was_executed_where_the_path_does_not(pattern: object, applet: ExecRecord) -> None:
+    assert match(pattern, applet) is True
+    assert match(pattern, applet, Side.FORBID) is True
+    assert match(pattern, applet, Side.ALLOW) is False  # anyone can write what he likes there
+    assert match("busybox", applet) is True
+
+
+def test_argv_zero_is_no_name_where_the_path_tells() -> None:
+    disguised = record("git", argv=("sleep", "0"), parent=BUSYBOX)
+    for side in Side:
+        assert match("sleep", disguised, side) is False
+
+
+def test_script_by_a_descriptor_has_its_files_name() -> None:
+    run = script(path="/dev/fd/5", file="/opt/tools/release.sh")
+    for pattern in ("release.sh", "/opt/tools/*", ["release.sh"], "re:tools/release.sh$"):
+        assert match(pattern, run) is True
+        assert match(pattern, run, Side.FORBID) is True
+
+
+@pytest.mark.parametrize("pattern", ["perl", "perl5.36", "/usr/bin/perl", "outer", "/opt/outer", "re:^/usr/bin/perl"])
+def test_what_must_not_run_is_found_in_a_scripts_interpreters(pattern: str) -> None:
+    run = record(
+        "tool", path="./tool", executable="/usr/bin/perl5.36", interpreter="/usr/bin/perl", script="/opt/tool",
+        nested=("/opt/outer",), cwd="/opt", argv=("/usr/bin/perl", "/opt/outer", "./tool"), arguments_at=3,
+    )  # fmt: skip
+    assert match(pattern, run, Side.FORBID) is True
+    assert match(pattern, run, Side.ALLOW) is False
+    assert match("python3", run, Side.FORBID) is False
+
+
+@pytest.mark.parametrize("missing", [{"script": None}, {"_nested": None}, {"executable": None}])
+def test_what_may_have_another_name_is_undecided_to_forbid(missing: dict[str, None]) -> None:
+    run = replace(script(file="/opt/real.sh"), **missing)  # type: ignore[arg-type]
+    assert match("curl", run, Side.FORBID) is None
+    assert match("curl", run) is False
+    assert match("release.sh", run, Side.FORBID) is True
 
 
 def test_unread_name_is_undecided() -> None:
@@ -106,7 +161,7 @@ def test_path_or_executable_is_enough_to_forbid_and_the_executable_must_match_to
     assert match(pattern, linked, Side.ALLOW) is to_allow
 
 
-@pytest.mark.parametrize(("pattern", "to_find", "to_allow"), [("/venv/bin/*", True, True), ("/usr/bin/*", None, None)])
+@pytest.mark.parametrize(("pattern", "to_find", "to_allow"), [("/venv/bin/*", True, None), ("/usr/bin/*", None, None)])
 def test_path_without_a_known_executable(pattern: str, to_find: bool | None, to_allow: bool | None) -> None:
     unresolved = record("python", path="/venv/bin/python", executable=None)
     assert match(pattern, unresolved) is to_find
@@ -519,37 +574,51 @@ def test_any_and_subtree_have_a_readable_repr() -> None:
     [
         ("/opt/tool", None, None),  # where ./tool lies is not known
         ("/opt/*", None, None),
-        ("/opt/other", False, False),
-        ("*/tool", True, True),
-        ("/bin/sh", True, False),  # the interpreter ran, and allowing it allows no script
+        ("/opt/other", None, None),  # it may be a link
+        ("*/tool", True, None),
+        ("/bin/sh", True, None),
     ],
 )
-def test_script_by_a_relative_path(pattern: str, found: bool | None, allowed: bool | None) -> None:
-    relative = record("tool", path="./tool", executable="/bin/sh", interpreter="/bin/sh")
-    assert compile_pattern(pattern).match(relative) is found
-    assert compile_pattern(pattern).match(relative, Side.ALLOW) is allowed
+def test_script_of_which_the_file_is_not_known(pattern: str, found: bool | None, allowed: bool | None) -> None:
+    relative = script(path="./tool", file=None)
+    assert match(pattern, relative) is found
+    assert match(pattern, relative, Side.ALLOW) is allowed
 
 
+@pytest.mark.parametrize("is_script", [False, True])
 @pytest.mark.parametrize(
-    ("path", "pattern", "found"),
+    ("path", "pattern", "found", "allowed"),
     [
-        ("./tool", "/srv/tool", True),
-        ("bin/tool", "/srv/bin/*", True),
-        ("./tool", "/opt/tool", False),
-        ("./tool", "/opt/*", False),
-        ("../srv/tool", "/srv/tool", None),  # .. of a link is another folder's
+        ("./link", "/srv/link", True, False),  # as executed, and not what was loaded
+        ("bin/../link", "/srv/link", None, False),  # if bin is a link, .. is another folder's
+        ("bin/../link", "/srv/*", None, False),
+        ("bin/../link", "/srv/other", False, False),
+        ("../srv/link", "/srv/link", True, False),  # a working directory is no link
+        ("/srv//./link", "/srv/link", True, False),
+        ("/srv/x/../link", "/srv/link", None, False),
+        ("./link", "/opt/tool", True, True),
+        ("./link", "/opt/*", True, True),
+        ("./link", "/usr/*", False, False),
+        ("/opt/x/../tool", "/usr/*", False, False),  # that there are no links is told by its file
     ],
 )
-def test_script_by_a_relative_path_whose_folder_is_known(path: str, pattern: str, found: bool | None) -> None:
-    relative = record("tool", path=path, cwd="/srv", executable="/bin/sh", interpreter="/bin/sh")
-    assert compile_pattern(pattern).match(relative, Side.ALLOW) is found
+def test_path_as_executed_and_file_that_was_loaded(
+    is_script: bool, path: str, pattern: str, found: bool | None, allowed: bool | None
+) -> None:
+    if is_script:
+        run = replace(script(path=path, cwd="/srv", file="/opt/tool", shebang=("/bin/sh",)), executable="/bin/dash")
+    else:
+        run = record("tool", path=path, cwd="/srv", executable="/opt/tool")
+    assert match(pattern, run) is found
+    assert match(pattern, run, Side.FORBID) is found
+    assert match(pattern, run, Side.ALLOW) is allowed
 
 
-def test_script_is_allowed_by_its_own_path() -> None:
-    absolute = record("tool", path="/opt/tool", executable="/bin/sh", interpreter="/bin/sh")
-    assert compile_pattern("/opt/*").match(absolute, Side.ALLOW) is True
-    assert compile_pattern("/bin/*").match(absolute, Side.ALLOW) is False
-    assert compile_pattern("/bin/*").match(absolute) is True
+def test_script_is_allowed_by_its_own_file_and_not_by_its_interpreters() -> None:
+    run = script(path="/usr/bin/tool", file="/opt/tool", shebang=("/bin/sh",))
+    for pattern, found, allowed in (("/opt/*", True, True), ("/usr/bin/*", True, False), ("/bin/*", True, False)):
+        assert match(pattern, run) is found
+        assert match(pattern, run, Side.ALLOW) is allowed
 
 
 @pytest.mark.parametrize(
@@ -587,7 +656,7 @@ def test_path_through_a_link_is_the_file_it_leads_to(tmp_path: Path) -> None:
 
 
 def test_interpreter_of_a_script_is_found_by_the_path_that_the_script_names() -> None:
-    ran = record("tool", path="/opt/tool", executable="/usr/bin/python3.11", interpreter="/usr/bin/python3")
+    ran = replace(script(path="/opt/tool", shebang=("/usr/bin/python3",)), executable="/usr/bin/python3.11")
     assert compile_pattern("/usr/bin/python3").match(ran) is True
     assert compile_pattern("/usr/bin/python3").match(ran, Side.ALLOW) is False
 

@@ -333,6 +333,29 @@ def test_undecided_because_argv_was_cut() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "unresolved", [record("git", executable=None), script(file=None), script(nested=None), script(nested=(None,))]
+)
+def test_undecided_because_a_file_could_not_be_resolved(unresolved: ExecRecord) -> None:
+    message = undecided(log_of(record("git"), unresolved).assert_not_ran, "curl")
+    assert message.splitlines()[1].startswith("  why   the file of #2 could not be resolved (it lies too deep; or ")
+
+
+@pytest.mark.parametrize(
+    ("ran", "shown"),
+    [
+        (record("busybox", "0", path="/proc/self/exe", argv=("sleep", "0")), "/proc/self/exe 0  (argv[0]: sleep)"),
+        (record("bash", argv=("-bash",)), "/usr/bin/bash  (argv[0]: -bash)"),
+        (record("git", "x", argv=("/bin/git", "x")), "/usr/bin/git x"),
+        (record("git", argv=("two words",)), "/usr/bin/git  (argv[0]: 'two words')"),
+        (record("git", argv=None), "/usr/bin/git …"),
+        (script("v1"), "/opt/tools/release.sh v1"),
+    ],
+)
+def test_argv_zero_is_shown_where_it_is_not_what_the_path_says(ran: ExecRecord, shown: str) -> None:
+    assert log_of(ran).tree().splitlines()[1].endswith(f"pytest  {shown}")
+
+
 def test_undecided_with_q_is_its_headline() -> None:
     subject = log_of(*fetch_and_curl(), lost=1, verbosity=-1)
     assert undecided(subject.assert_not_ran, "wget") == "cannot tell whether wget ran: 1 exec missing from the log"

@@ -13,7 +13,7 @@ from fakes import kernel_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_execprobe.decode import decode
+from pytest_execprobe.decode import arguments_at, decode
 from pytest_execprobe.events import Blind, Branch, Ended, Event, Exec
 from pytest_execprobe.helper import wire
 
@@ -216,6 +216,7 @@ def test_garbage_for_events_is_refused_or_whole(payload: bytes) -> None:
 ROOT = 9
 names = st.binary(max_size=12).map(lambda name: name.replace(b"\0", b"."))
 some_names = st.lists(names, max_size=5)
+folders = st.lists(names.filter(lambda name: name not in (b"/", b".", b"..")), max_size=5)
 slots = st.lists(
     st.tuples(st.integers(1, 8), st.integers(0, U64), st.integers(0, U32), st.integers(0, U32)), max_size=wire.SLOTS - 1
 )
@@ -229,6 +230,10 @@ def joined(last_first: list[bytes]) -> str:
     return "/" + "/".join(text(name) for name in reversed(last_first))
 
 
+def packed(last_first: list[bytes], end: bytes) -> bytes:
+    return b"".join(name + b"\0" for name in (*last_first, end))
+
+
 @fast
 @given(st.data())
 def test_every_field_of_an_exec_comes_out_as_it_went_in(data: st.DataObject) -> None:
@@ -237,9 +242,14 @@ def test_every_field_of_an_exec_comes_out_as_it_went_in(data: st.DataObject) -> 
     parent_pid, pid, ppid, uid, gid, top, thread = draw(st.tuples(*[st.integers(0, U32)] * 7))
     parent_at, previous_at = draw(st.sampled_from([(parent_at, previous_at), (0, previous_at), (parent_at, 0), (0, 0)]))
     path, interpreter = draw(names), draw(st.none() | names)
-    executable, cwd, argv = draw(some_names), draw(some_names), draw(some_names)
+    executable, cwd, argv = draw(folders), draw(folders), draw(some_names)
+    whole = draw(st.booleans())
     comm = draw(names)
-    flags = draw(st.integers(0, 63)) & ~wire.FLAG_EXE_PSEUDO
+    flags = draw(st.integers(0, 63)) & ~wire.FLAG_ARGV0_KEPT
+    scripts = [] if interpreter is None else draw(st.lists(folders, max_size=2))
+    *nested, script = scripts or [[]]
+    known_scripts = bool(scripts and flags & wire.FLAG_SCRIPTS_ALL)
+    levels = len(scripts) if known_scripts else None
     others = draw(slots)
     own = draw(st.integers(0, len(others)))
     numbers = st.tuples(st.integers(1, U32 - 1) | st.just(pid), st.integers(0, U32))
@@ -260,8 +270,9 @@ def test_every_field_of_an_exec_comes_out_as_it_went_in(data: st.DataObject) -> 
         seen=seen,
         path=path + b"\0",
         interpreter=b"" if interpreter is None else interpreter + b"\0",
-        components=b"".join(name + b"\0" for name in executable),
-        cwd=b"".join(name + b"\0" for name in cwd),
+        components=packed(executable, b"/" if whole else b".."),
+        cwd=packed(cwd, b".." if whole else b"/"),
+        scripts=b"".join(packed(file, b"/") for file in scripts),
         argv=b"".join(word + b"\0" for word in argv),
     )
     expected = Exec(
@@ -277,11 +288,18 @@ def test_every_field_of_an_exec_comes_out_as_it_went_in(data: st.DataObject) -> 
         gid=gid,
         comm=text(comm),
         path=text(path),
-        executable=joined(executable) if flags & wire.FLAG_EXE_WHOLE else None,
-        cwd=joined(cwd) if flags & wire.FLAG_CWD_WHOLE else None,
+        executable=joined(executable) if whole else None,
+        cwd=None if whole else joined(cwd),
         interpreter=None if interpreter is None else text(interpreter),
+        script=joined(script) if known_scripts else None,
+        nested=() if interpreter is None else tuple(map(joined, nested)) if known_scripts else None,
         argv=None if flags & wire.FLAG_ARGV_UNREAD else tuple(map(text, argv)),
         argv_truncated=bool(flags & wire.FLAG_ARGV_CUT),
+        arguments_at=1
+        if interpreter is None
+        else arguments_at(
+            None if flags & wire.FLAG_ARGV_UNREAD else tuple(map(text, argv)), text(path), levels, argv0_kept=False
+        ),
         entry_unseen=bool(flags & wire.FLAG_ENTRY_UNSEEN),
     )
     assert decode(raw, ROOT, lost=False) == expected
@@ -310,7 +328,7 @@ def test_failed_attempt_comes_out_as_it_went_in(
     words = words[: max(1, len(words) - cut)]
     flags = wire.FLAG_ARGV_CUT if cut else 0
     raw = kernel_record(
-        wire.KIND_ATTEMPT, error=error, path=path + b"\0", components=b"", dirfd=dirfd, argv=words, flags=flags
+        wire.KIND_ATTEMPT, error=error, path=path + b"\0", components=b"", cwd=b"", dirfd=dirfd, argv=words, flags=flags
     )
     event = decode(raw, 1, lost=False)
     assert isinstance(event, Exec)
@@ -345,9 +363,9 @@ heads = st.builds(
 def test_record_with_any_head_is_refused_or_an_event(
     given_head: tuple[int, int, tuple[int, ...], bytes], lost: bool, kept: int
 ) -> None:
-    kind, flags, (cwd_len, *lengths), rest = given_head
+    kind, flags, (files_len, *lengths), rest = given_head
     fields = [*wire.HEAD.unpack_from(kernel_record())]
-    fields[0], fields[1], fields[13] = kind, flags, cwd_len
+    fields[0], fields[1], fields[13] = kind, flags, files_len
     fields[-4:] = lengths
     raw = wire.HEAD.pack(*fields) + rest
     for record in (raw, raw[:-kept]):
@@ -356,7 +374,7 @@ def test_record_with_any_head_is_refused_or_an_event(
             event = decode(record, 1, lost)
             assert isinstance(event, (Exec, Ended, Blind))
         if isinstance(event, Exec) and not lost:
-            assert sum(lengths[:3]) + cwd_len <= lengths[3] <= len(record) - wire.HEAD.size
+            assert sum(lengths[:3]) + files_len == lengths[3] <= len(record) - wire.HEAD.size
 
 
 @fast

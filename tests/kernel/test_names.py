@@ -1,0 +1,281 @@
+"""What must not run is caught under every name it has, and what may run is what was loaded."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from programs import Programs
+from users import needs_root
+
+from pytest_execprobe import ExecProbe, ExecRecord, IncompleteLogError
+
+pytestmark = pytest.mark.exec_budget(20)
+
+
+def script(path: Path, interpreter: str | Path = "/bin/sh", body: str = "") -> Path:
+    path.write_text(f"#!{interpreter}\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def run(*command: str | Path, **options: object) -> None:
+    subprocess.run(command, check=True, timeout=60, **options)  # type: ignore[call-overload]
+
+
+def is_forbidden(execprobe: ExecProbe, *patterns: object) -> None:
+    """Each of them is found by what must not run."""
+    for pattern in patterns:
+        with pytest.raises(AssertionError, match="must not run"):
+            execprobe.assert_not_ran(pattern)  # type: ignore[arg-type]
+
+
+# ---- multi-call programs ----
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/self/exe", "//proc/self/exe", "/proc/self/fd/../exe", "/proc/thread-self/exe", "-", "itself"]
+)
+def test_program_that_executes_itself_under_another_name(execprobe: ExecProbe, programs: Programs, path: str) -> None:
+    run(programs.multicall, programs.multicall if path == "itself" else path, "applet")
+    is_forbidden(execprobe, "applet", "multicall", programs.multicall.as_posix(), ["applet"])
+    execprobe.assert_ran("applet", times=1)
+    assert execprobe.programs == ["multicall", "multicall"]
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran("applet")
+    execprobe.assert_only_ran("multicall")
+    assert "(argv[0]: applet)" in execprobe.tree()
+
+
+def test_busybox_runs_its_own_tools(execprobe: ExecProbe) -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("there is no busybox")
+    run(busybox, "sh", "-c", "sleep 0; :")
+    if len(execprobe.records) == 1:
+        pytest.skip("this busybox runs its tools without an exec")
+    is_forbidden(execprobe, "sleep", "argv:sleep 0")
+    execprobe.assert_ran("argv:sleep 0", times=1)
+
+
+@pytest.mark.parametrize(("folder", "path"), [("/", "/dev/stdin"), ("/proc/self/fd", "./0"), ("/proc/self", "fd/0")])
+def test_program_by_a_descriptor(execprobe: ExecProbe, programs: Programs, folder: str, path: str) -> None:
+    with programs.minimal.open("rb") as file:
+        code = f"import os; os.chdir({folder!r}); os.execv({path!r}, ['applet'])"
+        run(sys.executable, "-I", "-S", "-c", code, stdin=file)
+    is_forbidden(execprobe, "applet", "minimal", "argv:applet")
+    assert execprobe.records[-1].program == "minimal"
+
+
+def test_link_is_known_by_the_program_that_it_leads_to(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(programs.minimal)
+    run("./link", cwd=tmp_path)
+    is_forbidden(execprobe, "minimal", "link", f"{tmp_path}/link", f"{tmp_path}//./link", str(programs.minimal))
+    execprobe.assert_only_ran("link")
+    execprobe.assert_only_ran(str(programs.minimal))
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran(f"{tmp_path}/*")
+    assert execprobe.count("minimal") == 0
+
+
+# ---- scripts ----
+
+
+def by_link(file: Path) -> None:
+    file.with_name("link").symlink_to(file.name)
+    run(file.with_name("link"))
+
+
+def by_relative_link(file: Path) -> None:
+    file.with_name("link").symlink_to(file.name)
+    run("x/../link", cwd=file.parent)
+
+
+def by_linked_folder(file: Path) -> None:
+    file.with_name("folder").symlink_to(".")
+    run(file.with_name("folder") / file.name)
+
+
+def by_descriptor(file: Path) -> None:
+    with file.open("rb") as opened:
+        run(f"/dev/fd/{opened.fileno()}", pass_fds=[opened.fileno()])
+
+
+def by_execve_of_a_descriptor(file: Path) -> None:
+    code = (
+        f"import os; fd = os.open({str(file)!r}, os.O_RDONLY); os.set_inheritable(fd, True); os.execve(fd, ['x'], {{}})"
+    )
+    run(sys.executable, "-I", "-S", "-c", code)
+
+
+def by_another_script(file: Path) -> None:
+    run(script(file.with_name("outer"), file))
+
+
+def by_a_thread(file: Path) -> None:
+    code = f"import os, threading; threading.Thread(target=os.execv, args=({str(file)!r}, ['x'])).start()"
+    run(sys.executable, "-I", "-S", "-c", code)
+
+
+def by_a_shell_that_becomes_it(file: Path) -> None:
+    # All that the shell had open and mapped is closed by the same exec.
+    run("/bin/sh", "-c", f"exec 3</dev/null 4</dev/null; exec {shlex.quote(str(file))}")
+
+
+def by_its_path(file: Path) -> None:
+    run(file)
+
+
+ways = pytest.mark.parametrize(
+    "execute",
+    [
+        by_its_path,
+        by_link,
+        by_relative_link,
+        by_linked_folder,
+        by_descriptor,
+        by_execve_of_a_descriptor,
+        by_another_script,
+        by_a_thread,
+        by_a_shell_that_becomes_it,
+    ],
+)
+
+
+@ways
+def test_script_is_known_by_its_own_file(execprobe: ExecProbe, tmp_path: Path, execute: Callable[[Path], None]) -> None:
+    (tmp_path / "x").mkdir()
+    tool = script(tmp_path / "tool")
+    execute(tool)
+    is_forbidden(execprobe, "tool", str(tool), f"{tmp_path}/*", "sh", os.path.basename(os.path.realpath("/bin/sh")))
+    ran = execprobe.records[-1]
+    if execute is by_another_script:
+        assert (ran.script, ran._nested) == (f"{tmp_path}/outer", (str(tool),))
+    else:
+        assert (ran.script, ran._nested) == (str(tool), ())
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran(str(Path(sys.executable).resolve()), "/usr/bin/*", f"{tmp_path}/l*")
+
+
+@needs_root
+def test_script_in_a_chroot_is_not_what_its_path_says_outside(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    shutil.copy(programs.minimal, tmp_path / "minimal")
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    script(tmp_path / "usr/bin/tool", "/minimal")
+    run("/usr/bin/tool", preexec_fn=lambda: os.chroot(tmp_path))
+    assert execprobe.records[0].script == f"{tmp_path}/usr/bin/tool"
+    is_forbidden(execprobe, f"{tmp_path}/*", "/usr/bin/tool")
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran("/usr/bin/*")
+    execprobe.assert_only_ran(f"{tmp_path}/usr/*")
+
+
+def test_script_that_links_exchange_while_it_runs(execprobe: ExecProbe, tmp_path: Path) -> None:
+    """What was opened counts, and not what the path leads to afterwards."""
+    link = tmp_path / "link"
+    one = script(tmp_path / "one", body=f"ln -sf two {shlex.quote(str(link))}")
+    script(tmp_path / "two")
+    link.symlink_to("one")
+    run(link)
+    assert execprobe.records[0].script == str(one)
+    is_forbidden(execprobe, "one")
+    execprobe.assert_not_ran("two")
+
+
+def test_deep_folder_is_resolved(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*itertools.repeat("d", 100))
+    folder.mkdir(parents=True)
+    shutil.copy(programs.minimal, folder)
+    tool = script(folder / "tool")
+    run(folder / "minimal")
+    run(tool)
+    assert (execprobe.records[0].executable, execprobe.records[1].script) == (str(folder / "minimal"), str(tool))
+    execprobe.assert_not_ran("/opt/*")
+
+
+@pytest.mark.exec_deny(inherit=False)
+def test_path_that_is_too_long_to_be_resolved_is_undecided(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    # Longer than PATH_MAX, which only relative paths can be.
+    code = f"""
+import os, shutil
+os.chdir({str(tmp_path)!r})
+for _ in range(60):
+    os.mkdir(200 * "d")
+    os.chdir(200 * "d")
+shutil.copy({str(programs.minimal)!r}, "minimal")
+os.execv("./minimal", ["minimal"])
+"""
+    run(sys.executable, "-I", "-c", code)
+    assert execprobe.records[-1].executable is None
+    execprobe.assert_ran("minimal")
+    with pytest.raises(IncompleteLogError, match="cannot tell whether curl ran"):
+        execprobe.assert_not_ran("curl")
+
+
+# ---- arguments ----
+
+
+def last(execprobe: ExecProbe) -> ExecRecord:
+    return execprobe.records[-1]
+
+
+def test_arguments_behind_nested_scripts(execprobe: ExecProbe, tmp_path: Path) -> None:
+    inner = script(tmp_path / "inner")
+    run(script(tmp_path / "outer", f"{inner} -o"), "push", tmp_path / "outer")
+    assert last(execprobe).argv == (
+        "/bin/sh",
+        str(inner),
+        "-o",
+        *[str(tmp_path / "outer"), "push"],
+        str(tmp_path / "outer"),
+    )
+    assert last(execprobe).arguments == ("push", str(tmp_path / "outer"))
+    assert last(execprobe).interpreter == "/bin/sh"
+    is_forbidden(execprobe, "argv:outer push", "argv:inner push")
+
+
+def test_option_of_a_script_that_is_its_own_path(execprobe: ExecProbe, tmp_path: Path) -> None:
+    """Whether it is an option, or the first argument, stands nowhere."""
+    run(script(tmp_path / "tool", f"/bin/echo {tmp_path / 'tool'}"), "push", stdout=subprocess.DEVNULL)
+    assert last(execprobe).arguments is None
+    with pytest.raises(IncompleteLogError):
+        execprobe.assert_not_ran("argv:tool push")
+    execprobe.assert_ran("tool")
+
+
+@pytest.mark.parametrize("flags", ["P", "OP", "O", ""])
+def test_binfmt_misc_interpreter(execprobe: ExecProbe, tmp_path: Path, flags: str) -> None:
+    unshare = shutil.which("unshare") or pytest.skip("there is no unshare")
+    hello = tmp_path / "hello"
+    hello.write_text("HELLO\n")
+    hello.chmod(0o755)
+    (tmp_path / "link").symlink_to("hello")
+    # Linux 6.7 or later has binfmt_misc in user namespaces: nothing of the machine is changed.
+    setup = f"""
+cd /proc/sys/fs/binfmt_misc && mount -t binfmt_misc none . && cd . &&
+    echo :hello:M::HELLO::/bin/echo:{flags} >/proc/sys/fs/binfmt_misc/register || exit 77
+cd {shlex.quote(str(tmp_path))}
+exec {shlex.quote(sys.executable)} -I -S -c 'import os; os.execv("./link", ["zero", "push", "x"])'
+"""
+    made = subprocess.run([unshare, "-Urm", "/bin/sh", "-c", setup], capture_output=True, timeout=60)
+    if made.returncode == 77:
+        pytest.skip(f"this kernel has no binfmt_misc in a user namespace: {made.stderr.decode()}")
+    ran = last(execprobe)
+    assert (ran.interpreter, ran.script, ran.executable) == ("/bin/echo", str(hello), os.path.realpath("/bin/echo"))
+    assert ran.argv == (("/bin/echo", "./link", "zero") if "P" in flags else ("/bin/echo", "./link")) + ("push", "x")
+    assert ran.arguments == ("push", "x")
+    is_forbidden(execprobe, "argv:hello push", "argv:link push", "argv:echo push")
+    execprobe.assert_ran("argv:link push x")
