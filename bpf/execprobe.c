@@ -48,8 +48,7 @@
 #define NAME_CAP 256
 #define INTERP_CAP 512
 #define FILE_CAP (PATH_CAP + NAME_CAP) /* a path's components, and what ends them */
-#define PATH_STEPS 160                 /* components and mount points of a path that are looked at */
-#define WORKS_MAX 16                   /* entries of a task's list of works */
+#define STEPS_MAX 160                  /* components, mount points and entries of lists that an exec's paths may take */
 #define ARGV_CAP 16384
 #define ATTEMPT_ARGS 48
 #define ATTEMPT_ARG_CAP 1024
@@ -66,10 +65,14 @@ enum flag {
     FLAG_ARGV0_KEPT = 16, /* of a script: argv has the caller's argv[0], behind the path of what it belongs to */
 };
 
-/* The files of an exec, in the order in which a record has their paths. The last are what the kernel opened before the
- * executable: a script, behind it (before it in the record) the script that is its interpreter, and so on. The kernel
- * gives up after five; the place for a sixth is where the end of the list is found. */
-enum exec_file { FILE_EXECUTABLE, FILE_CWD, FILE_SCRIPTS, FILES = FILE_SCRIPTS + 6 };
+/* The files of an exec, in the order in which a record has their paths. From FILE_SCRIPTS on they are what the kernel
+ * opened before the executable, the last first: the script that was executed stands behind those that are its
+ * interpreters. */
+enum exec_file { FILE_EXECUTABLE, FILE_CWD, FILE_SCRIPTS };
+
+/* What stands behind the components of a path, and can be none: it reaches the root, no folder holds the file (a memfd),
+ * or there is more of it. */
+enum path_end { END_ROOT = '/', END_NOWHERE = '.', END_UNKNOWN = '.' | '.' << 8 };
 
 /* Where a process stands below one root: which branch of the root it belongs to. */
 struct slot {
@@ -111,17 +114,26 @@ struct head {
     u32 pids[SLOTS];
     u32 ppids[SLOTS];
     /* What follows the head: the path, the interpreter, the paths of files, argv. Each length counts the NULs of its
-     * strings. A file's path is its components, the last first, and then "/" where they reach the root, "." where no
-     * folder holds the file (a memfd), ".." where there is more of it. */
+     * strings. A file's path is its components, the last first, and an enum path_end. */
     u32 path_len;
     u32 interp_len;
     u32 argv_len;
     u32 data_len;
 };
 
+/* Where append_files() has come to. */
+struct walk {
+    u64 works; /* what is left of the task's list */
+    u32 file;  /* enum exec_file */
+    u32 cap;   /* how far data may be filled by then */
+    u32 is_script;
+    u32 is_over;
+};
+
 struct record {
     struct head head;
     char data[DATA_CAP];
+    struct walk walk;
     u32 taken; /* its key in the map of that name */
 };
 
@@ -642,7 +654,7 @@ static __always_inline void prepare(void *ctx, u64 bprm)
 
     enter(ctx, &entry, 0);
     known = entering.lookup(&task);
-    if (!known || FPUT == 0)
+    if (!known)
         return;
     known->works = read64(task + OFF_TASK_WORKS);
     known->executable = read64(bprm + OFF_BPRM_EXECUTABLE);
@@ -709,85 +721,106 @@ static __always_inline u32 append(struct record *record, u32 cap, u64 from, int 
     return len;
 }
 
-/* A path, a component at a time from its end, across mount points, as d_path() would. */
-static __always_inline void append_path(struct record *record, u64 path, u32 cap)
+/* A task's list of works has the files that it closes: for good they are closed only as the system call returns. There
+ * this exec has left scripts when it turned to their interpreters. Other works are in no struct file; that this one is
+ * shown by two pointers to one inode. */
+static __always_inline int is_opened_to_execute(u64 file)
 {
-    u64 mount = read64(path + OFF_PATH_MNT) - OFF_MOUNT_MNT;
-    u64 dentry = read64(path + OFF_PATH_DENTRY);
-    u64 top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
-    u32 end = '.' | '.' << 8, used;
+    u64 inode = read64(file + OFF_FILE_INODE);
+    u64 dentry = read64(file + OFF_FILE_PATH + OFF_PATH_DENTRY);
 
-#pragma nounroll
-    for (int i = 0; i < PATH_STEPS; i++) {
-        if (dentry == top) {
-            u64 above = read64(mount + OFF_MOUNT_PARENT);
-            if (above == mount) {
-                end = '/';
-                break;
-            }
-            dentry = read64(mount + OFF_MOUNT_MOUNTPOINT);
-            mount = above;
-            top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
-            continue;
-        }
-        if (*(volatile u32 *)&record->head.data_len > cap - 2 * NAME_CAP)
-            break;
-        if (append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) == 0)
-            break;
-        u64 parent = read64(dentry + OFF_DENTRY_PARENT);
-        if (parent == dentry) {
-            end = '.';
-            break;
-        }
-        dentry = parent;
+    return inode && dentry && read64(dentry + OFF_DENTRY_INODE) == inode && read32(file + OFF_FILE_FLAGS) & FMODE_EXEC;
+}
+
+/* Which file's path is appended next, by the record's walk; 0: none at this step, and none any more once it is over. */
+static __always_inline u64 next_file(struct record *record, u64 task, struct entry *entry)
+{
+    struct walk *walk = &record->walk;
+    u32 file = *(volatile u32 *)&walk->file;
+
+    *(volatile u32 *)&walk->file = file + 1;
+    if (file == FILE_EXECUTABLE) {
+        walk->cap = PATH_CAP + INTERP_CAP + FILE_CAP;
+        return read64(read64(task + OFF_TASK_MM) + OFF_MM_EXE_FILE) + OFF_FILE_PATH;
     }
-    used = *(volatile u32 *)&record->head.data_len;
+    if (file == FILE_CWD) {
+        walk->cap += FILE_CAP;
+        return read64(task + OFF_TASK_FS) + OFF_FS_PWD;
+    }
+    walk->cap = PATH_CAP + INTERP_CAP + FILES_CAP;
+    if (!walk->is_script || !entry || !entry->prepared) {
+        walk->is_over = 1;
+        return 0;
+    }
+    if (file == FILE_SCRIPTS && entry->executable)
+        return entry->executable + OFF_FILE_PATH;
+
+    u64 work = *(volatile u64 *)&walk->works;
+    if (!work) {
+        record->head.flags |= FLAG_SCRIPTS_ALL;
+        walk->is_over = 1;
+        return 0;
+    }
+    *(volatile u64 *)&walk->works = read64(work + OFF_WORK_NEXT);
+    return is_opened_to_execute(work - OFF_FILE_WORK) ? work - OFF_FILE_WORK + OFF_FILE_PATH : 0;
+}
+
+/* What stands behind a path's components. */
+static __always_inline void end_path(struct record *record, u32 end)
+{
+    u32 used = *(volatile u32 *)&record->head.data_len;
     if (used > DATA_CAP - sizeof(end))
         return;
     __builtin_memcpy(&record->data[used], &end, sizeof(end));
     *(volatile u32 *)&record->head.data_len = used + (end > 0xff ? 3 : 2);
 }
 
-/* The next on a list of works that closes a file which this exec had opened to execute it: a script. It has let go of
- * it when it turned to the interpreter, but a file is closed for good only as the system call returns. Gives the list
- * where that is the limit of what is looked at. */
-static __always_inline u64 next_script(u64 works)
-{
-#pragma nounroll
-    for (int i = 0; i < WORKS_MAX && works; i++) {
-        u64 file = works - OFF_FILE_WORK;
-        if (read64(works + OFF_WORK_FUNC) == FPUT && read32(file + OFF_FILE_FLAGS) & FMODE_EXEC)
-            break;
-        works = read64(works + OFF_WORK_NEXT);
-    }
-    return works;
-}
-
+/* Paths, a component at a time from their ends, across mount points, as d_path() would. It is one loop over all of them,
+ * whose state is in memory as far as it can be counted: so the verifier sees one case at each turn. */
 static __always_inline void append_files(struct record *record, u64 task, struct entry *entry, int is_script)
 {
+    struct walk *walk = &record->walk;
     u32 before = *(volatile u32 *)&record->head.data_len;
-    u64 works = entry ? entry->works : 0, path;
+    u64 mount = 0, dentry = 0, top = 0;
 
+    *(volatile u32 *)&walk->file = FILE_EXECUTABLE;
+    *(volatile u64 *)&walk->works = entry ? entry->works : 0;
+    walk->is_script = is_script;
+    walk->is_over = 0;
 #pragma nounroll
-    for (int i = 0; i < FILES; i++) {
-        if (i == FILE_EXECUTABLE) {
-            path = read64(read64(task + OFF_TASK_MM) + OFF_MM_EXE_FILE) + OFF_FILE_PATH;
-        } else if (i == FILE_CWD) {
-            path = read64(task + OFF_TASK_FS) + OFF_FS_PWD;
-        } else if (!is_script || !entry || !entry->prepared) {
-            break;
-        } else if (i == FILE_SCRIPTS && entry->executable) {
-            path = entry->executable + OFF_FILE_PATH;
-        } else {
-            works = next_script(works);
-            if (!works) {
-                record->head.flags |= FLAG_SCRIPTS_ALL;
+    for (int i = 0; i < STEPS_MAX; i++) {
+        u32 end = END_UNKNOWN;
+        if (!dentry) {
+            u64 path = next_file(record, task, entry);
+            if (*(volatile u32 *)&walk->is_over)
                 break;
+            if (path) {
+                mount = read64(path + OFF_PATH_MNT) - OFF_MOUNT_MNT;
+                top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
+                dentry = read64(path + OFF_PATH_DENTRY);
             }
-            path = works - OFF_FILE_WORK + OFF_FILE_PATH;
-            works = read64(works + OFF_WORK_NEXT);
+            continue;
         }
-        append_path(record, path, PATH_CAP + INTERP_CAP + (i < FILE_SCRIPTS ? (i + 1) * FILE_CAP : FILES_CAP));
+        if (dentry == top) {
+            u64 above = read64(mount + OFF_MOUNT_PARENT);
+            if (above != mount) {
+                dentry = read64(mount + OFF_MOUNT_MOUNTPOINT);
+                mount = above;
+                top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
+                continue;
+            }
+            end = END_ROOT;
+        } else if (*(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
+                   append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) != 0) {
+            u64 parent = read64(dentry + OFF_DENTRY_PARENT);
+            if (parent != dentry) {
+                dentry = parent;
+                continue;
+            }
+            end = END_NOWHERE;
+        }
+        end_path(record, end);
+        dentry = 0;
     }
     record->head.files_len = *(volatile u32 *)&record->head.data_len - before;
 }

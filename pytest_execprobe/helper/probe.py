@@ -186,7 +186,6 @@ class Probe:
             ENTERING_MAX=_ENTERING_MAX,
             DROPPED_MAX=_DROPPED_MAX,
             WATERMARK=settings.pages * _PAGE // 4,
-            FPUT=ctypes.c_int64(self._address(b"____fput")).value,  # C has no larger decimal numbers
         )
         flags = ["-D%s=%d" % item for item in sorted(defines.items())]
         if settings.route != "off":
@@ -202,11 +201,8 @@ class Probe:
             raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, _REPORT) from error
 
     def _syscalls_are_wrapped(self) -> bool:
-        return any(self._address(name) for name in (b"__x64_sys_bpf", b"__arm64_sys_bpf"))
-
-    def _address(self, function: bytes) -> int:
-        """Of a function of the kernel; 0 if it has none of that name, or does not tell."""
-        return max(0, int(self._bcc.BPF.ksymname(function)))
+        prefixes = (b"__x64_sys_bpf", b"__arm64_sys_bpf")
+        return any(self._bcc.BPF.ksymname(prefix) != -1 for prefix in prefixes)
 
     def _attach(self, settings: Settings) -> None:
         needed = [
@@ -284,7 +280,7 @@ class Probe:
             self._bpf.attach_kretprobe(event=event, fn_name=b"kprobe_leave")
             self._bpf.attach_kprobe(event=event, fn_name=b"kprobe_enter_" + call)
             compat = b"__ia32_compat_sys_" + call
-            if self._address(compat):
+            if self._bcc.BPF.ksymname(compat) != -1:
                 self._bpf.attach_kretprobe(event=compat, fn_name=b"kprobe_leave")
                 self._bpf.attach_kprobe(event=compat, fn_name=b"kprobe_enter_compat")
 
