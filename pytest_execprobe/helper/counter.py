@@ -31,12 +31,16 @@ _MISSES_COUNTED = (6, 7)  # from this kernel on for all kinds of probes; earlier
 class Counter:
     """The attached program and its map. It takes privilege to be made and none to be read."""
 
-    def __init__(self, bcc: Any, target: Target, by: str, max_names: int) -> None:
+    def __init__(self, bcc: Any, target: Target, by: str, max_names: int, caller: int) -> None:
+        """``caller`` is the number of the user who asks for it: without being root he has it put into files that root
+        alone can change, and no others."""
         self._bcc = bcc
         self._target = target
         self._by_user = by == "user"
         probe.check_privilege(bcc)
-        self._places = find(bcc, target)  # before it is compiled: whoever has mistyped a name is told at once
+        self._places = find(
+            bcc, target, roots_alone=caller != 0
+        )  # before it is compiled: whoever has mistyped a name is told at once
         self._bpf = self._compile(max_names)
         self._program = self._attach()
         self._began = time.monotonic()
@@ -85,10 +89,15 @@ class Counter:
         attach = self._bcc.lib["bpf_attach_uprobe"]
         c = ctypes
         attach.argtypes = [c.c_int, c.c_int, c.c_char_p, c.c_char_p, c.c_uint64, c.c_int, c.c_uint32]
-        for offset, semaphore in self._places.offsets:
-            event = b"execprobe_0x%x" % offset
-            if attach(program, 0, event, os.fsencode(self._places.file), offset, -1, semaphore) < 0:
-                raise self._refused(os.strerror(ctypes.get_errno()))
+        # The file that was looked at, whatever has its path by now.
+        file = b"/proc/self/fd/%d" % self._places.file
+        try:
+            for offset, semaphore in self._places.offsets:
+                event = b"execprobe_0x%x" % offset
+                if attach(program, 0, event, file, offset, -1, semaphore) < 0:
+                    raise self._refused(os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(self._places.file)  # the kernel has it now
         return program
 
     def _function(self, name: bytes, kind: int) -> int:

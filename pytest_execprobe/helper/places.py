@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import Any, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from . import privilege
 from .elf import Elf, ElfError
+from .opened import Foreign, NotTaken, open_regular
 from .probe import ProbeError
 from .target import EXEC, Target, near
 
@@ -26,31 +28,45 @@ class Unattached(ProbeError):
 
 
 class Places(NamedTuple):
-    """``where`` is in words. Of a uprobe the file, and in it the probe's offsets, each with its semaphore's, or 0."""
+    """``where`` is in words. Of a uprobe the file's descriptor, and in that file the probe's offsets, each with its
+    semaphore's, or 0. All of them were looked up in what is open there: a path could lead to another file by now."""
 
     where: Sequence[str]
-    file: str = ""
+    file: int = -1
     offsets: Sequence[Tuple[int, int]] = ()
 
 
-def find(bcc: Any, target: Target) -> Places:
-    """Raises Unattached."""
+def find(bcc: Any, target: Target, roots_alone: bool) -> Places:
+    """With ``roots_alone``, in files alone that nobody but root can change. Raises Unattached."""
     if target.kind == EXEC:
         return Places(["raw tracepoint sched_process_exec"])
     if target.kind == "kprobe":
         return _find_function(target.name)
     if target.kind == "tracepoint":
         return _find_tracepoint("%s:%s" % (target.place, target.name))
-    file = _find_file(bcc, target.place)
     try:
-        elf = Elf(file)
-        if target.kind == "usdt":
-            return _find_usdt(file, elf, target.name)
-        return _find_symbol(bcc, file, elf, target.name)
-    except (ElfError, OSError) as error:
+        file = _open_file(bcc, target.place, roots_alone)
+        try:
+            elf = Elf(file)
+            if target.kind == "usdt":
+                offsets = _find_usdt(file, elf, target.name)
+            else:
+                offsets = _find_symbol(file, elf, target.name, roots_alone)
+            return _in_file(target.name, file, elf, offsets)
+        except BaseException:
+            os.close(file)
+            raise
+    except Foreign as error:
+        raise Unattached(
+            "not-roots",
+            "%s can't be probed: %s" % (target.place, error),
+            "name a file that root alone can write to, in folders of which the same is true. Where sudo allows this"
+            " user everything: sudo execprobe top",
+        ) from error
+    except (ElfError, NotTaken, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise Unattached(
-            "no-such-file", "%s can't be probed: %s" % (file, why), "name a program or a library"
+            "no-such-file", "%s can't be probed: %s" % (target.place, why), "name a program or a library"
         ) from error
 
 
@@ -134,24 +150,30 @@ def _lines_of_tracefs(name: str) -> List[str]:
 # ---- in files ----
 
 
-def _find_file(bcc: Any, place: str) -> str:
+def _open_file(bcc: Any, place: str, roots_alone: bool) -> int:
     if not os.path.exists("%s/uprobe/type" % _SOURCES):
         raise Unattached(
             "no-uprobes",
             "this kernel was built without uprobes",
             "use a kernel with CONFIG_UPROBES, as distros' are",
         )
-    if "/" not in place:
-        found = bcc.BPF.find_library(place.encode()) or bcc.BPF.find_exe(place.encode())
-        if not found:
-            raise Unattached(
-                "no-such-file",
-                "there is no library or program %s" % place,
-                "give its path, or a library's name without lib and .so, such as c",
-                near(place, _libraries()),
-            )
-        place = os.fsdecode(found)
-    return os.path.realpath(place)
+    if "/" in place:
+        return open_regular(place, roots_alone)
+    library = bcc.BPF.find_library(place.encode())  # it reads the loader's list alone
+    if library:
+        return open_regular(os.fsdecode(library), roots_alone)
+    for folder in filter(os.path.isabs, os.get_exec_path()):
+        with contextlib.suppress(NotTaken, OSError):
+            file = open_regular(os.path.join(folder, place), roots_alone)
+            if os.fstat(file).st_mode & 0o111:
+                return file
+            os.close(file)
+    raise Unattached(
+        "no-such-file",
+        "there is no library or program %s" % place,
+        "give its path, or a library's name without lib and .so, such as c",
+        near(place, _libraries()),
+    )
 
 
 def _libraries() -> Set[str]:
@@ -163,45 +185,54 @@ def _libraries() -> Set[str]:
         return set()
 
 
-def _find_symbol(bcc: Any, file: str, elf: Elf, symbol: str) -> Places:
+def _find_symbol(file: int, elf: Elf, symbol: str, roots_alone: bool) -> Iterable[Tuple[int, int]]:
     functions = elf.functions()
     if symbol in functions.indirect:
         raise Unattached(
             "indirect",
             "%s of %s is chosen anew for each machine: its first call returns the function that all calls go to,"
-            " and a probe would see that one alone" % (symbol, file),
+            " and a probe would see that one alone" % (symbol, _path(file)),
             "name the function that is chosen, or one that calls it",
             sorted(name for name in functions.own if symbol in name and name != symbol)[:_SHOWN],
         )
-    offsets = functions.own.get(symbol) or _debug_symbol(bcc, file, elf, symbol)
+    offsets = functions.own.get(symbol) or _debug_symbol(elf, symbol, roots_alone)
     if not offsets:
         imported = symbol in functions.imported
         raise Unattached(
             "no-such-probe",
-            "%s calls %s, which is a function of another library" % (file, symbol)
+            "%s calls %s, which is a function of another library" % (_path(file), symbol)
             if imported
-            else "%s has no function %s" % (file, symbol),
+            else "%s has no function %s" % (_path(file), symbol),
             "name the library that has it" if imported else "name one that it has; nm -D --defined-only shows them",
             near(symbol, functions.own),
         )
-    return _in_file(symbol, file, [(offset, 0) for offset in sorted(offsets)])
+    return [(offset, 0) for offset in offsets]
 
 
-def _debug_symbol(bcc: Any, file: str, elf: Elf, symbol: str) -> Set[int]:
-    """Of a function that only a separate file with debug symbols knows. BCC finds those."""
-    try:
-        _, offset = bcc.BPF._check_path_symbol(os.fsencode(file), symbol.encode(), None, -1)
-    except Exception:
+def _debug_symbol(elf: Elf, symbol: str, roots_alone: bool) -> Set[int]:
+    """Of a function that only a separate file with debug symbols knows, where distributions put those."""
+    build_id = elf.build_id().hex()
+    if not build_id:
         return set()
-    return {int(offset)} if elf.is_code(int(offset)) else set()
+    try:
+        file = open_regular("/usr/lib/debug/.build-id/%s/%s.debug" % (build_id[:2], build_id[2:]), roots_alone)
+    except (NotTaken, OSError):
+        return set()
+    try:
+        symbols = Elf(file)
+        return elf.functions(symbols).own.get(symbol, set()) if symbols.build_id() == elf.build_id() else set()
+    except (ElfError, OSError):
+        return set()
+    finally:
+        os.close(file)
 
 
-def _find_usdt(file: str, elf: Elf, wanted: str) -> Places:
+def _find_usdt(file: int, elf: Elf, wanted: str) -> Iterable[Tuple[int, int]]:
     probes = list(elf.usdt())
     names = ["%s:%s" % (one.provider, one.name) for one in probes]
     places = [(one.offset, one.semaphore) for one, name in zip(probes, names) if name == wanted]
     if not places:
-        reason = "%s has no USDT probe %s" % (file, wanted)
+        reason = "%s has no USDT probe %s" % (_path(file), wanted)
         raise Unattached(
             "no-such-probe",
             reason if probes else reason + ", nor any other",
@@ -210,11 +241,23 @@ def _find_usdt(file: str, elf: Elf, wanted: str) -> Places:
             else "name a program that was built with them; readelf -n shows those of a file",
             near(wanted, names),
         )
-    return _in_file(wanted, file, sorted(set(places)))
+    return places
 
 
-def _in_file(name: str, file: str, places: List[Tuple[int, int]]) -> Places:
+def _in_file(name: str, file: int, elf: Elf, offsets: Iterable[Tuple[int, int]]) -> Places:
+    """What the kernel is to put its breakpoints on must be code, and what it is to count up must be data."""
+    places = sorted(set(offsets))
+    path = _path(file)
     if len(places) > _PLACES_MAX:
-        what = "%s is in %d places of %s" % (name, len(places), file)
+        what = "%s is in %d places of %s" % (name, len(places), path)
         raise Unattached("too-many", what, "name a probe that is in at most %d" % _PLACES_MAX)
-    return Places(["%s at 0x%x" % (file, offset) for offset, _ in places], file, places)
+    for offset, semaphore in places:
+        if not elf.is_code(offset):
+            raise ElfError("it is broken: where it says that %s is, there is no code" % name)
+        if semaphore and not elf.is_counter(semaphore):
+            raise ElfError("it is broken: where it says that the semaphore of %s is, there is no data" % name)
+    return Places(["%s at 0x%x" % (path, offset) for offset, _ in places], file, places)
+
+
+def _path(file: int) -> str:
+    return os.readlink("/proc/self/fd/%d" % file)

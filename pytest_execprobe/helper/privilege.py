@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from typing import Tuple
 
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
@@ -69,6 +70,14 @@ def route() -> str:
         return "started with capabilities"
     # Of its client's environment it gets next to nothing, so this is the word of the sudo that started it.
     return "started through sudo" if "SUDO_UID" in os.environ else "started as root"
+
+
+def caller() -> "Tuple[int, int]":
+    """The numbers of the user and group of who asks: of him who called sudo, if this was started through it."""
+    if os.geteuid() != 0:
+        return os.getuid(), os.getgid()
+    # sudo's own words, since of its caller's environment it lets none of these through.
+    return int(os.environ.get("SUDO_UID", "0")), int(os.environ.get("SUDO_GID", "0"))
 
 
 def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import time
 from typing import Iterable, List, NamedTuple
 
 #: Successful execs of the whole machine.
@@ -29,6 +30,8 @@ _PATH_MAX = 4096
 
 _NEAR = 6
 _PER_WAY = 3  # so that neither way to be near takes all the room
+_ALIKE = 0.7  # of 1
+_AT_ONCE, _MOMENT = 100, 3.0  # names, seconds
 _SHORTEST = 4  # a shorter word is in far too many names to tell anything
 
 
@@ -84,8 +87,17 @@ def near(wanted: str, names: Iterable[str]) -> List[str]:
         holding = sorted((name for name in known if word in name.lower()), key=len)[:_NEAR]
     # The comparison is slow, and there are a hundred thousand functions in a kernel.
     room = max(2, len(wanted) // 3)
-    alike = difflib.get_close_matches(
-        wanted, [name for name in known if abs(len(name) - len(wanted)) <= room], n=_NEAR, cutoff=0.7
-    )
+    alike = _alike(wanted, [name for name in known if abs(len(name) - len(wanted)) <= room])
     first = alike[:_PER_WAY] + holding[:_PER_WAY]
     return list(dict.fromkeys(first + alike + holding))[:_NEAR]
+
+
+def _alike(wanted: str, names: List[str]) -> List[str]:
+    """The most alike first; of very many, or very long ones, as many as can be compared in a moment."""
+    ends = time.monotonic() + _MOMENT
+    found: List[str] = []
+    for at in range(0, len(names), _AT_ONCE):
+        if time.monotonic() > ends:
+            break
+        found += difflib.get_close_matches(wanted, names[at : at + _AT_ONCE], n=_NEAR, cutoff=_ALIKE)
+    return difflib.get_close_matches(wanted, found, n=_NEAR, cutoff=_ALIKE)

@@ -33,8 +33,9 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
     out, words = _take_output()
     try:
         options = _parse(argv)
-        counter = Counter(probe.import_bcc(), options.probe, options.by, options.max_names)
-        described = dict(counter.describe(), privilege=_give_up_privilege())
+        uid, gid = privilege.caller()
+        counter = Counter(probe.import_bcc(), options.probe, options.by, options.max_names, uid)
+        described = dict(counter.describe(), privilege=privilege.give_up(uid, gid, probe.kernel_version()))
     except probe.ProbeError as error:
         _tell(
             out,
@@ -130,15 +131,6 @@ def _hear_signals() -> int:
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return wakeup
-
-
-def _give_up_privilege() -> str:
-    """Becomes the user who asked; without sudo that is whoever this is. Returns in words what is left."""
-    uid, gid = os.getuid(), os.getgid()
-    if os.geteuid() == 0:
-        # sudo's own words, since of its caller's environment it lets none of these through.
-        uid, gid = int(os.environ.get("SUDO_UID", "0")), int(os.environ.get("SUDO_GID", "0"))
-    return privilege.give_up(uid, gid, probe.kernel_version())
 
 
 def _report(counter: Counter, out: int, wakeup: int, options: argparse.Namespace) -> None:

@@ -59,3 +59,18 @@ def as_user(name: str, *options: str) -> list[str]:
     ids = pwd.getpwnam(name)
     setpriv = shutil.which("setpriv") or "setpriv"
     return [setpriv, f"--reuid={ids.pw_uid}", f"--regid={ids.pw_gid}", "--clear-groups", *options, "--"]
+
+
+@contextlib.contextmanager
+def being(name: str) -> Iterator[None]:
+    """What this process does meanwhile, it does as that user, with the user's rights alone."""
+    ids, groups = pwd.getpwnam(name), os.getgroups()
+    os.setgroups([])
+    os.setegid(ids.pw_gid)
+    os.seteuid(ids.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import struct
@@ -19,7 +20,7 @@ from pytest_execprobe.cli.terminal import CommandError, Terminal
 from pytest_execprobe.cli.top import Asked, as_data, table
 from pytest_execprobe.counting import Attached, Counts, Failed, parse_line
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper import elf, places, probe
+from pytest_execprobe.helper import elf, places, probe, target
 from pytest_execprobe.helper import top as helper
 from pytest_execprobe.helper.target import Target, near, parse
 
@@ -174,6 +175,15 @@ def test_near_names_are_few_and_of_both_kinds() -> None:
 # ---- programs and libraries ----
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"#!/bin/sh\n" * 10, b"\x7fELF" + bytes(10), b"\x7fELF" + b"\x07" * 100, b"\x7fELF\x02\x01" + b"\xff" * 100],
@@ -182,14 +192,8 @@ def test_near_names_are_few_and_of_both_kinds() -> None:
 def test_what_is_no_elf_file(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
-    with pytest.raises(elf.ElfError):
-        elf.Elf(str(path))
-
-
-def test_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(elf.ElfError, match="no program or library"):
-        elf.Elf(str(tmp_path / "pipe"))
+    with pytest.raises(elf.ElfError), opened(path) as file:
+        elf.Elf(file)
 
 
 def crafted(path: Path, body: bytes, *sections: tuple[int, int, int, int], segments: int = 1, count: int = 0) -> None:
@@ -235,9 +239,10 @@ def sought(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
     (sources / "uprobe" / "type").touch()
     monkeypatch.setattr(places, "_SOURCES", str(sources))
     try:
-        places.find(None, Target(kind, str(path), "prov:go" if kind == "usdt" else "function"))
+        found = places.find(None, Target(kind, str(path), "prov:go" if kind == "usdt" else "function"), False)
     except places.Unattached as error:
         return error.reason
+    os.close(found.file)
     return ""
 
 
@@ -271,7 +276,7 @@ def test_a_file_with_very_many_symbols_is_not_read(
 ) -> None:
     """Of one table that is said to be huge, or of the same table very often."""
     path = tmp_path / "crafted"
-    said = f"{path} can't be probed: it has more symbols and notes than the {1 << 22} that are read at most"
+    said = f"{path} can't be probed: it has more symbols and notes than the {1 << 21} that are read at most"
     crafted(path, NAMES, (0, 3, NAMES_AT, len(NAMES)), (0, 2, NAMES_AT, 1 << 40))
     os.truncate(path, 1 << 41)
     assert sought(path, "uprobe", monkeypatch) == said
@@ -280,7 +285,7 @@ def test_a_file_with_very_many_symbols_is_not_read(
     reads.clear()
     body = NAMES + SYMBOL * 10
     crafted(path, body, (0, 3, NAMES_AT, len(NAMES)), *[(0, 2, NOTES_AT, 240)] * 2000)
-    assert sought(path, "uprobe", monkeypatch) == said.replace(str(1 << 22), "100")
+    assert sought(path, "uprobe", monkeypatch) == said.replace(str(1 << 21), "100")
     assert len(reads) < 2 + 2001 + 2 * 100 + 1
 
 
@@ -325,21 +330,130 @@ def test_a_file_with_very_long_texts_is_not_read(
 def test_a_crafted_note_takes_little_memory(tmp_path: Path, head: bytes, most: int) -> None:
     path = tmp_path / "crafted"
     crafted(path, NAMES + head + bytes(1 << 24), (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, 12))
-    reader = elf.Elf(str(path))
-    tracemalloc.start()
-    try:
-        list(reader.usdt())
-        assert tracemalloc.get_traced_memory()[1] < most
-    finally:
-        tracemalloc.stop()
+    with opened(path) as file:
+        reader = elf.Elf(file)
+        tracemalloc.start()
+        try:
+            list(reader.usdt())
+            assert tracemalloc.get_traced_memory()[1] < most
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_name_without_an_end(tmp_path: Path) -> None:
     path = tmp_path / "crafted"
     crafted(path, b"", (0, 3, 4096, 64))
     path.write_bytes(path.read_bytes() + b"x" * 100)
-    with pytest.raises(elf.ElfError, match="it is broken: a name has no end"):
-        elf.Elf(str(path))._string(elf.Section(0, 3, 0, path.stat().st_size - 50, 0, 0), 0)
+    with pytest.raises(elf.ElfError, match="it is broken: it ends within"), opened(path) as file:
+        elf.Elf(file)._string(elf.Section(0, 3, 0, path.stat().st_size - 50, 0, 0), 0)
+
+
+def test_a_file_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    """Of a file in memory that would end the helper by SIGBUS."""
+    path = tmp_path / "crafted"
+    crafted(path, NAMES + bytes(1 << 20), (0, 3, NAMES_AT, len(NAMES)), (0, 2, 1 << 16, 24 * 100), (1, 7, 1 << 16, 12))
+    with opened(path) as file:
+        reader = elf.Elf(file)
+        os.truncate(path, 5000)
+        for read in (reader.functions, lambda: list(reader.usdt())):
+            with pytest.raises(elf.ElfError, match="it is broken: it ends within"):
+                read()
+
+
+def test_what_is_read_across_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(bytes(64) + b"x" * 200_000 + b"\0" + b"y" * 100)
+    with opened(path) as file:
+        reader = elf._File(file)
+        assert reader.string(64, 1 << 20) == b"x" * 200_000
+        assert len(reader.string(64, 1000)) > 1000
+        assert reader.read(60, 200_010) == bytes(4) + b"x" * 200_000 + b"\0" + b"y" * 5
+        with pytest.raises(elf.ElfError, match="beyond its end"):
+            reader.read(64, 200_102)
+
+
+def test_reading_has_an_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "crafted"
+    crafted(path, NAMES + SYMBOL, (0, 3, NAMES_AT, len(NAMES)), (0, 2, NOTES_AT, len(SYMBOL)))
+    monkeypatch.setattr(elf, "_SECONDS", 0.0)
+    assert sought(path, "uprobe", monkeypatch) == f"{path} can't be probed: it takes longer than 0 s to read"
+
+
+def test_comparing_names_has_an_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"vfs_read{number}" for number in range(1000)]
+    assert near("vfs_raed1", names)
+    monkeypatch.setattr(target, "_MOMENT", -1.0)
+    assert near("vfs_raed1", names) == []
+    assert near("read1", names)[0] == "vfs_read1"
+
+
+def noted(path: Path, place: int, semaphore: int, flags: int = 6, size: int = 8192, data: int = 4096) -> None:
+    """A USDT probe that is said to be there. From 0 on to 4096 there is code, and behind that 4096 bytes of ``size``
+    with other flags: as a rule, data."""
+    note = struct.pack("<III", 8, 32, 3) + b"stapsdt\0" + struct.pack("<QQQ", place, 0, semaphore) + b"prov\0go\0"
+    crafted(path, NAMES + note, (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, len(note)), segments=2)
+    whole = bytearray(path.read_bytes().ljust(12288, b"\0"))
+    for at, (offset, kind, length) in enumerate([(0, 5, 4096), (data, flags, size - data)]):
+        segment = struct.pack("<IIQQQQQQ", 1, kind, offset, offset, 0, length, length, 1)
+        whole[64 + 56 * at : 64 + 56 * (at + 1)] = segment
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("place", "semaphore", "more", "said"),
+    [
+        (0x100, 0, {}, ""),
+        (0x100, 5000, {}, ""),
+        (5000, 0, {}, "where it says that prov:go is, there is no code"),
+        (1 << 20, 0, {}, "where it says that prov:go is, there is no code"),
+        (0x100, 0x200, {}, "where it says that the semaphore of prov:go is, there is no data"),
+        (0x100, 5000, {"flags": 4}, "where it says that the semaphore of prov:go is, there is no data"),
+        (0x100, 5000, {"flags": 7}, "where it says that the semaphore of prov:go is, there is no data"),
+        (0x100, 1 << 20, {}, "where it says that the semaphore of prov:go is, there is no data"),
+        (0x100, 8191, {}, "where it says that the semaphore of prov:go is, there is no data"),
+        # What the loader makes of nothing is no file's.
+        (0x100, 20000, {"size": 30000}, "where it says that the semaphore of prov:go is, there is no data"),
+        (20000, 0, {"size": 30000, "flags": 5}, "where it says that prov:go is, there is no code"),
+    ],
+)
+def test_a_probe_of_code_alone_and_a_semaphore_in_data_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, semaphore: int, more: dict[str, int], said: str
+) -> None:
+    path = tmp_path / "crafted"
+    noted(path, place, semaphore, **more)
+    assert sought(path, "usdt", monkeypatch) == (said and f"{path} can't be probed: it is broken: {said}")
+
+
+def test_a_semaphore_where_the_kernel_has_no_number_for_it(tmp_path: Path) -> None:
+    """It has 32 bits, and would take the rest for all."""
+    path = tmp_path / "crafted"
+    noted(path, 0x100, 5000, size=1 << 34)
+    os.truncate(path, 1 << 34)
+    with opened(path) as file:
+        reader = elf.Elf(file)
+        assert reader.is_counter((1 << 32) - 2)
+        assert not reader.is_counter((1 << 32) - 1)
+        assert not reader.is_counter((1 << 32) + 5000)
+
+
+def test_symbols_in_a_file_of_their_own(tmp_path: Path) -> None:
+    """As distributions have them: by the build ID, and without what is loaded."""
+    program, symbols = tmp_path / "program", tmp_path / "symbols"
+    names = NAMES + b".note.gnu.build-id\0"
+    build_id = struct.pack("<III", 4, 3, 3) + b"GNU\0" + b"\1\2\3\0"
+    at = 4096 + len(names)
+    ids = (len(NAMES), 7, at, len(build_id))
+    crafted(program, names + build_id, (0, 3, 4096, len(names)), ids)
+    crafted(symbols, names + build_id + SYMBOL, (0, 3, 4096, len(names)), ids, (0, 2, at + len(build_id), len(SYMBOL)))
+    whole = bytearray(symbols.read_bytes())
+    whole[64 : 64 + 56] = bytes(56)
+    symbols.write_bytes(whole)
+    with opened(program) as file, opened(symbols) as other:
+        reader, of_symbols = elf.Elf(file), elf.Elf(other)
+        assert reader.build_id() == of_symbols.build_id() == b"\1\2\3"
+        assert not reader.functions().own
+        assert not of_symbols.functions().own
+        assert reader.functions(of_symbols).own == {"function": {0x100}}
 
 
 # ---- what the helper says ----
