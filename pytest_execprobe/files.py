@@ -1,40 +1,96 @@
-"""Files that are there whole, or not at all."""
+"""Files that are there whole, or not at all, and where they were asked for: not where another user wants them."""
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import secrets
+import stat
+from contextlib import suppress
 from pathlib import Path
+
+from .helper.walk import Step, walk
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file in place of one that may be there; its folders are made. Raises OSError.
 
     Whoever reads it meanwhile, and whoever finds it after a crash, has the old one or the new one. A link stays a link,
-    and the mode is that of the old file, or of any new one. What is no file, such as a device or a pipe, is written to.
+    and the mode is that of an old file of one's own, without setuid and the like, or of any new one. What is no file,
+    such as a device, a pipe or ``/dev/fd/N``, is written to.
+
+    A run as root may write where other users can, too. Links and pipes of theirs are refused there, as are files in
+    folders such as ``/tmp``, and what they exchange meanwhile changes nothing.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        path.write_text(text, encoding="utf-8")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    data = text.encode("utf-8")
+    with walk(os.fspath(path), _judge, make_folders=True) as step:
+        if step.number is not None:
+            _write(os.dup(step.number), data)
+        elif step.entry is None:
+            _put(step, data, None)
+        elif stat.S_ISREG(os.fstat(step.entry).st_mode):
+            _put(step, data, _mode(os.fstat(step.entry)))
+        elif stat.S_ISDIR(os.fstat(step.entry).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        else:
+            # By its number, since its name may be another's by now.
+            _write(os.open(f"/proc/self/fd/{step.entry}", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), data)
+
+
+def _put(step: Step, data: bytes, mode: int | None) -> None:
+    """Makes a file of it, beside the old one, and then in its place."""
+    name = f".execprobe-{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o666 if mode is None else 0o600, dir_fd=step.folder)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, _mode(path))
-        os.replace(name, path)
+        _write(descriptor, data, mode, whole=True)
+        os.replace(name, step.name, src_dir_fd=step.folder, dst_dir_fd=step.folder)
     except BaseException:
-        os.unlink(name)
+        with suppress(FileNotFoundError):  # who owns the folder may have removed it
+            os.unlink(name, dir_fd=step.folder)
         raise
 
 
-def _mode(path: Path) -> int:
-    try:
-        return path.stat().st_mode & 0o7777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+def _write(descriptor: int, data: bytes, mode: int | None = None, *, whole: bool = False) -> None:
+    """Also closes it."""
+    with open(descriptor, "wb", buffering=0) as file:
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        if whole:
+            os.fsync(descriptor)
+
+
+def _mode(old: os.stat_result) -> int | None:
+    # Another name of a file, in a folder of somebody else's, is not what its owner has chosen the mode for.
+    if old.st_uid != os.geteuid() or old.st_nlink != 1:
+        return None
+    return old.st_mode & 0o777
+
+
+def _judge(step: Step) -> None:
+    """Raises PermissionError for what another user may have put there to have this write to a place of his choice."""
+    assert step.entry is not None
+    status = os.fstat(step.entry)
+    if stat.S_ISDIR(status.st_mode) or _is_trusted(status):
+        return
+    folder = os.fstat(step.folder)
+    if stat.S_ISREG(status.st_mode):
+        # It is replaced by another of that name and not written to, which whoever can write to the folder may do. In a
+        # sticky one the owner alone may, and root, who could lose what he takes for his own.
+        is_refused = bool(folder.st_mode & stat.S_ISVTX)
+    else:
+        is_refused = not _is_trusted(folder) or bool(folder.st_mode & 0o022)
+    if is_refused:
+        what = {stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}.get(stat.S_IFMT(status.st_mode))
+        raise PermissionError(
+            errno.EPERM,
+            f"{step.path} is a {what or 'special file'} of user {status.st_uid}, in a folder that others can write to;"
+            " remove it, or name a path without it",
+        )
+
+
+def _is_trusted(status: os.stat_result) -> bool:
+    return status.st_uid in (0, os.geteuid())

@@ -21,10 +21,13 @@ from programs import Programs
 from service import PYTHON
 from users import as_user, being, needs_root, ordinary_user
 
+from pytest_execprobe.files import write_atomically
 from pytest_execprobe.helper.opened import Foreign, NotTaken, open_regular
 from pytest_execprobe.launch import HELPER, helper_command, helper_environment
 
 pytestmark = [needs_root, pytest.mark.exec_budget(400)]
+
+NEW = 0o644
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,123 @@ def town(users: tuple[str, str]) -> Iterator[Town]:
         made.sticky.chmod(0o1777)
         yield made
     os.umask(before)
+
+
+def put(path: Path, text: str = "", mode: int = NEW) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def is_like(path: Path, owner: str, mode: int, text: str) -> bool:
+    status = path.lstat()
+    assert stat.S_ISREG(status.st_mode)
+    return (status.st_uid, stat.S_IMODE(status.st_mode), path.read_text()) == (pwd.getpwnam(owner).pw_uid, mode, text)
+
+
+# ---- files that are written ----
+
+
+def test_another_users_file_gives_no_mode_to_what_root_writes(town: Town) -> None:
+    with being(town.a):
+        planted = put(town.of_a / "report.json", mode=0o6777)
+    write_atomically(planted, "text")
+    assert is_like(planted, "root", NEW, "text")
+
+
+def test_nor_does_a_file_of_roots_own_that_another_user_gave_that_name(town: Town) -> None:
+    real = put(town.of_root / "program", "precious", mode=0o4755)
+    os.link(real, town.of_a / "report.json")
+    write_atomically(town.of_a / "report.json", "text")
+    assert is_like(town.of_a / "report.json", "root", NEW, "text")
+    assert is_like(real, "root", 0o4755, "precious")
+
+
+@pytest.mark.parametrize("writer", ["root", "b"])
+@pytest.mark.parametrize("where", ["sticky", "of_a"])
+@pytest.mark.parametrize("what", ["a link", "a link on the way", "a dangling link"])
+def test_another_users_link_is_not_followed(town: Town, writer: str, where: str, what: str) -> None:
+    folder: Path = getattr(town, where)
+    with being(town.b):
+        precious = put(town.of_b / "report.json", "precious")
+    with being(town.a):
+        link = folder / "link"
+        path = link
+        if what == "a link on the way":
+            link.symlink_to(town.of_b)
+            path = link / "report.json"
+        else:
+            link.symlink_to(precious if what == "a link" else town.of_b / "new")
+    with being(town.b) if writer == "b" else contextlib.nullcontext():
+        uid = pwd.getpwnam(town.a).pw_uid
+        with pytest.raises(PermissionError, match=f"{link} is a link of user {uid}, in a folder that others can write"):
+            write_atomically(path, "text")
+    assert is_like(precious, town.b, NEW, "precious")
+    assert os.listdir(town.of_b) == ["report.json"]
+
+
+def test_links_that_no_other_user_can_have_put_there_are_followed(town: Town) -> None:
+    (town.of_root / "link").symlink_to(town.of_b)
+    os.chown(town.of_root / "link", pwd.getpwnam(town.a).pw_uid, 0, follow_symlinks=False)
+    (town.sticky / "roots").symlink_to(town.of_b)
+    with being(town.b):
+        (town.sticky / "own").symlink_to(town.of_b)
+        for number, folder in enumerate((town.of_root / "link", town.sticky / "roots", town.sticky / "own")):
+            write_atomically(folder / str(number), "text")
+            assert is_like(town.of_b / str(number), town.b, NEW, "text")
+    write_atomically(town.sticky / "roots" / "new", "text")
+    assert is_like(town.of_b / "new", "root", NEW, "text")
+
+
+@pytest.mark.parametrize("what", ["file", "pipe"])
+def test_what_another_user_has_put_into_a_folder_for_all_is_refused(town: Town, what: str) -> None:
+    path = town.sticky / "report.json"
+    with being(town.a):
+        put(path, "of a") if what == "file" else os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(PermissionError, match=f"is a {what} of user"):
+        write_atomically(path, "text")
+    assert os.read(reader, 100) == (b"of a" if what == "file" else b"")
+    os.close(reader)
+    assert path.lstat().st_uid == pwd.getpwnam(town.a).pw_uid
+    assert os.listdir(town.sticky) == ["report.json"]
+
+
+def test_root_writes_a_file_of_the_user_whose_folder_it_is(town: Town) -> None:
+    """As with ``sudo pytest --execprobe-update`` in a checkout of one's own."""
+    with being(town.a):
+        put(town.of_a / "execs.toml", "old")
+        write_atomically(town.of_a / "mine", "text")
+        write_atomically(town.sticky / "mine", "text")
+        write_atomically(town.sticky / "mine", "more")
+    write_atomically(town.of_a / "execs.toml", "new")
+    assert is_like(town.of_a / "execs.toml", "root", NEW, "new")
+    assert is_like(town.of_a / "mine", town.a, NEW, "text")
+    assert is_like(town.sticky / "mine", town.a, NEW, "more")
+
+
+@pytest.mark.parametrize("function", ["fchmod", "fsync", "replace"])
+def test_a_folder_that_is_exchanged_meanwhile_leads_nowhere_else(
+    town: Town, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with being(town.b):
+        precious = put(town.of_b / "report.json", "precious", 0o600)
+    with being(town.a):
+        (town.of_a / "out").mkdir()
+    os.close(os.open(town.of_a / "out" / "report.json", os.O_CREAT, 0o640))
+    real: Callable[..., None] = getattr(os, function)
+
+    def exchange(*arguments: object, **more: object) -> None:
+        with being(town.a):
+            (town.of_a / "out").rename(town.of_a / "moved")
+            (town.of_a / "out").symlink_to(town.of_b)
+        real(*arguments, **more)
+
+    monkeypatch.setattr(os, function, exchange)
+    write_atomically(town.of_a / "out" / "report.json", "text")
+    assert is_like(precious, town.b, 0o600, "precious")
+    assert is_like(town.of_a / "moved" / "report.json", "root", 0o640, "text")
+    assert [os.listdir(folder) for folder in (town.of_b, town.of_a / "moved")] == [["report.json"]] * 2
 
 
 # ---- what top may be put into ----

@@ -723,7 +723,7 @@ def test_a_report_that_cannot_be_written_fails_the_run(run: Run, pytester: pytes
     (pytester.path / "file").touch()
     result = run("--execprobe-report=file/a.json", baseline=BASELINE)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*file/a.json: the report can't be written (File exists)"])
+    result.stdout.fnmatch_lines(["*file/a.json: the report can't be written (Not a directory)"])
     result.stdout.no_fnmatch_line("*another exception*")
 
 
