@@ -143,9 +143,9 @@ def _listener(options: argparse.Namespace) -> "Tuple[socket.socket, Optional[_Ja
                 "leave --mode and --group out, and set SocketMode= and SocketGroup= there",
             )
         return passed, None, os.fsdecode(passed.getsockname()) or "a socket of systemd's"
-    path = os.path.abspath(options.socket)
     mode = 0o660 if options.mode is None else options.mode
-    listener = listen_at(path, mode, _gid(options.group))
+    listener = listen_at(os.path.abspath(options.socket), mode, _gid(options.group))
+    path = os.fsdecode(listener.getsockname())
     return listener, _Janitor(path), "%s, mode %04o" % (path, mode)
 
 
@@ -183,11 +183,12 @@ def _gid(group: Optional[str]) -> int:
 
 def listen_at(path: str, mode: int, gid: int) -> socket.socket:
     """A socket there. That of a service that has died is replaced, that of a living one is not. Raises ProbeError."""
-    folder = os.path.dirname(path)
     try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o755)
-        _check_folder(folder)
+        # Links on the way may be exchanged at any time: from here on there are none.
+        folder, name = os.path.split(path)
+        folder = os.path.realpath(folder)
+        path = os.path.join(folder, name)
+        _make_checked(folder)
         with _locked(path + ".lock"):
             _remove_stale(path)
             return _listen(path, mode, gid)
@@ -217,22 +218,29 @@ def _locked(path: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _check_folder(folder: str) -> None:
-    """Who else can write there, or rename it, could put a socket of his own in the place of this one."""
-    folder = inner = os.path.realpath(folder)
-    while True:
-        status = os.stat(folder)
+def _make_checked(folder: str) -> None:
+    """Makes a folder, if it is not there. Who else can write to it, or rename it, could put a socket of his own in the
+    place of this one.
+
+    From the first folder on: in one that nobody else can write to, nobody exchanges the next.
+    """
+    names = list(filter(None, folder.split("/")))
+    for depth in range(len(names) + 1):
+        place, is_last = "/" + "/".join(names[:depth]), depth == len(names)
+        if is_last:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place, 0o755)
+        status = os.lstat(place)
         # In a sticky folder such as /tmp nobody renames what is another's.
-        open_to_all = status.st_mode & 0o022 and (folder == inner or not status.st_mode & stat.S_ISVTX)
+        open_to_all = status.st_mode & 0o022 and (is_last or not status.st_mode & stat.S_ISVTX)
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if status.st_uid not in (0, os.geteuid()) or open_to_all:
             raise probe.ProbeError(
                 "bad-socket",
-                "other users can write to %s, and could put a socket of their own there" % folder,
+                "other users can write to %s, and could put a socket of their own there" % place,
                 "use a folder that only root can write to, such as /run/execprobe",
             )
-        if folder == os.path.dirname(folder):
-            return
-        folder = os.path.dirname(folder)
 
 
 def _remove_stale(path: str) -> None:

@@ -22,6 +22,7 @@ from service import PYTHON
 from users import as_user, being, needs_root, ordinary_user
 
 from pytest_execprobe.files import write_atomically
+from pytest_execprobe.helper import serve
 from pytest_execprobe.helper.opened import Foreign, NotTaken, open_regular
 from pytest_execprobe.launch import HELPER, helper_command, helper_environment
 
@@ -190,6 +191,51 @@ def test_a_folder_that_is_exchanged_meanwhile_leads_nowhere_else(
     assert is_like(precious, town.b, 0o600, "precious")
     assert is_like(town.of_a / "moved" / "report.json", "root", 0o640, "text")
     assert [os.listdir(folder) for folder in (town.of_b, town.of_a / "moved")] == [["report.json"]] * 2
+
+
+# ---- the socket of a service ----
+
+
+@pytest.mark.parametrize("moment", ["it has been checked", "it is locked", "it is bound", "it is given away"])
+def test_service_whose_link_is_exchanged_changes_nothing_of_others(
+    town: Town, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with being(town.a):
+        link = town.of_a / "link"
+        link.symlink_to(town.of_root)
+    with being(town.b):
+        precious = put(town.of_b / "precious", mode=0o600)
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(town.of_b / "socket"))
+        (town.of_b / "socket").chmod(0o600)
+        before = {name: (town.of_b / name).stat() for name in os.listdir(town.of_b)}
+
+    def exchange() -> None:
+        with being(town.a), contextlib.suppress(FileExistsError):
+            link.unlink()
+            link.symlink_to(town.of_b)
+
+    owner, name = {
+        "it has been checked": (os, "open"),
+        "it is locked": (serve, "_remove_stale"),
+        "it is bound": (os, "umask"),
+        "it is given away": (os, "chown"),
+    }[moment]
+    real = getattr(owner, name)
+
+    def exchanged(*arguments: object, **more: object) -> object:
+        exchange()
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, exchanged)
+    with serve.listen_at(str(link / "socket"), 0o666, pwd.getpwnam(town.a).pw_gid) as listener:
+        monkeypatch.undo()
+        assert os.readlink(link) == str(town.of_b)
+        assert listener.getsockname() == str(town.of_root / "socket")
+    made = (town.of_root / "socket").stat()
+    assert (stat.S_IMODE(made.st_mode), made.st_gid) == (0o666, pwd.getpwnam(town.a).pw_gid)
+    assert {name: (town.of_b / name).stat() for name in os.listdir(town.of_b)} == before
+    assert precious.stat().st_mode & 0o777 == 0o600
 
 
 # ---- what top may be put into ----
