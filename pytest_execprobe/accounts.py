@@ -104,14 +104,20 @@ class Accounts:
         if settings.baseline is None:
             return []
         update = settings.update is not None
-        return [baseline_rule(settings.baseline, section, name, option=settings.baseline_option, update=update)]
+        table = self._portable(name)
+        return [baseline_rule(settings.baseline, section, table, name, option=settings.baseline_option, update=update)]
+
+    def _portable(self, name: str) -> str:
+        """What the baseline calls a test, or the like."""
+        assert self._settings.folders is not None, "read wherever there is a baseline"
+        return self._settings.folders.portable(name)
 
     def use(self, section: Section, name: str, judge: Judge, *, whole: bool = True) -> None:
         """Notes for the baseline what a test, or the like, has run so far; not ``whole`` if it was broken off."""
         baseline = self._settings.baseline
         if baseline is None:
             return
-        evidence = judge.seen
+        name, evidence = self._portable(name), judge.seen
         usage = baseline.usage(evidence, baseline.rows(section, name))
         missing = 1 if evidence.missing is None else evidence.missing
         missing += usage.unsure.total() + (not whole)

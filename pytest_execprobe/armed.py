@@ -81,8 +81,9 @@ class Armed:
             ignore=settings.ignore,
         )
         self._accounts = Accounts(config, settings, self._recorder, self._judge_test)
-        self._collected = Collected(config.rootpath) if settings.baseline is not None else None
-        if self._collected is not None:
+        self._collected: Collected | None = None
+        if settings.baseline is not None and settings.folders is not None:
+            self._collected = Collected(config.rootpath, settings.folders)
             config.pluginmanager.register(self._collected, "execprobe-collected")
         self._test: _Test | None = None  # that is running
         self._last: _Test | None = None  # that has run, or is running

@@ -60,6 +60,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_configure_node(node: Any) -> None:
     """xdist: in the controller, for each worker."""
     node.workerinput["execprobe_shared"] = _shared_name(node.config)
+    folders = node.config.stash[SETTINGS].folders
+    node.workerinput["execprobe_folders"] = folders and [folders.home, folders.temporary]
 
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks what there is to say

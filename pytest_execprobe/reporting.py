@@ -15,7 +15,7 @@ import pytest
 
 from . import summary
 from .baseline import closing
-from .baseline.collected import obsolete
+from .baseline.collected import former, obsolete
 from .baseline.limits import Baseline
 from .client import HelperSettings, HelperSource, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
@@ -43,7 +43,7 @@ class Reporting:
         self._introduced = False
         self._workers: set[str] = set()  # that have not told all
         self._judging: set[str] = set()  # workers of which tests have rules
-        self._assembly = Assembly()
+        self._assembly = Assembly(settings.folders)
         self._document: stored.Document | None = None
         self._collected: set[str] = set()  # by xdist's workers
         self._said: list[str] = []  # of the baseline and the reports, for the summary
@@ -137,7 +137,8 @@ class Reporting:
             self._report(session, breach)
         if self._settings.baseline is not None:
             self._close(session, self._settings.baseline)
-            for breach in self._judge_sums(session):
+            shared = closing.shared_names(self._settings.baseline, self._settings, self.ledger.collected)
+            for breach in (*shared, *self._judge_sums(session)):
                 self._report(session, breach)
         self._document = self._make_document(session, [*self.ledger.unknown, *self._not_run(session)])
         for path in self._settings.reports:
@@ -152,18 +153,24 @@ class Reporting:
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
         """Tells what the baseline has that is not so any more, or writes it anew."""
-        told = (baseline, self._settings, self.ledger, self._assembly.outcomes())
-        gone = obsolete(baseline, self.ledger.collected, session.config.rootpath)
+        root, collected = session.config.rootpath, self.ledger.collected
+        assert self._settings.folders is not None, "read wherever there is a baseline"
+        named = former(baseline, collected, self.ledger.usage, self._settings.folders, root)
+        gone = {
+            section: [name for name in names if name not in named.names[section]]
+            for section, names in obsolete(baseline, collected, root).items()
+        }
+        told = (baseline, self._settings, self.ledger, self._assembly.outcomes(), gone, named)
         broken_off = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if self._settings.update is None:
-            self._said += closing.compared(*told, gone, session.config.rootpath, len(self._assembly.broken(BEYOND)))
+            self._said += closing.compared(*told, root, len(self._assembly.broken(BEYOND)))
         elif broken_off or self.ledger.is_unchecked:
             why = "the run was broken off, or had no tests" if broken_off else "nothing was recorded"
             self._said.append(f"{'baseline':<16}NOT WRITTEN: {why}")
         else:
             failure = ""
             try:
-                self._said += closing.rewritten(*told, gone)
+                self._said += closing.rewritten(*told)
             except (OSError, ValueError) as error:  # also if it was damaged meanwhile
                 reason = getattr(error, "strerror", None) or error
                 failure = f"the baseline {baseline.path} can't be written: {reason}"

@@ -166,15 +166,16 @@ def _flag(value: object, what: str) -> bool:
     return value
 
 
-def baseline_rule(baseline: Baseline, section: Section, name: str, *, option: str, update: bool) -> Rule:
+def baseline_rule(baseline: Baseline, section: Section, name: str, nodeid: str, *, option: str, update: bool) -> Rule:
     """What a baseline says of a test, a fixture or the collection, in all phases together.
 
-    ``option`` is how the command line names the baseline. With ``update`` everything is right, and only counted.
+    ``name`` is its name there, ``nodeid`` what pytest is given to run a test, ``option`` is how the command line names
+    the baseline. With ``update`` everything is right, and only counted.
     """
     rows = baseline.rows(section, name)
     table = baseline.table(section, name) or table_name(name)
     judged = not update and baseline.has(section)
-    which = shlex.quote(name) if section == "tests" else ""
+    which = shlex.quote(nodeid) if section == "tests" else ""
     return Rule(
         "baseline",
         f'{section}."{table}"',

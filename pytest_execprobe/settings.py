@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .baseline.limits import Baseline
+    from .names import Folders
     from .patterns import Pattern
     from .rules import Rule
 
@@ -94,6 +95,8 @@ class Settings:
     #: How the baseline is to be written anew, if it is: all of what has changed, or only what is more.
     update: Literal["all", "add"] | None = None
     reports: tuple[Path, ...] = ()
+    #: What has signs in the names that baselines and reports have for tests; None if there is neither.
+    folders: Folders | None = None
     ignore: tuple[Pattern, ...] = ()
     helper: str | None = None
     python: str | None = None
@@ -147,6 +150,7 @@ def read_settings(config: pytest.Config) -> Settings:
     session_budget = _number(config, "session-budget")
     update = _update(config)
     baseline = _baseline(config, update)
+    reports = _reports(config)
     if mode is None:
         required = command_line or ini or session_budget is not None or baseline is not None
         mode = "require" if required else "auto"
@@ -159,7 +163,8 @@ def read_settings(config: pytest.Config) -> Settings:
         baseline=baseline,
         baseline_option=_baseline_option(config),
         update=update,
-        reports=_reports(config),
+        reports=reports,
+        folders=_folders(config) if reports or baseline is not None else None,
         ignore=tuple(
             pattern
             for from_ini in (False, True)
@@ -330,6 +335,14 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
                 raise pytest.UsageError(f"{_spelt(config, 'report', from_ini)}: {error}") from None
             paths.append(_absolute(config, value, from_ini=from_ini))
     return tuple(paths)
+
+
+def _folders(config: pytest.Config) -> Folders:
+    """Those of now, before a test can change the environment; of an xdist worker those of its controller."""
+    from .names import Folders
+
+    given = getattr(config, "workerinput", {}).get("execprobe_folders")
+    return Folders.here() if given is None else Folders(*given)
 
 
 def _require(module: str, extra: str, what: str) -> None:

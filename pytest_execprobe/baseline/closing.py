@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import gate, summary
 from ..ledger import MISSING, Breach, Ledger
@@ -11,7 +12,7 @@ from ..report.document import Document
 from ..rules import BEYOND
 from ..settings import Settings
 from .changes import Seen
-from .collected import idle_packages
+from .collected import Former, idle_packages
 from .limits import SECTIONS, Baseline, Section, table_name
 
 _RIGHT = ("passed", "xfailed", "xpassed")
@@ -34,12 +35,23 @@ def beyond_sums(document: Document, baseline: Baseline) -> Iterator[Breach]:
         yield Breach.around(f"baseline of {name}", headline, "\n".join(text), undecided=holds is None)
 
 
+def shared_names(baseline: Baseline, settings: Settings, collected: Mapping[str, Any]) -> Iterator[Breach]:
+    """Tests that a baseline can't tell apart, because one has in its parameters what stands for a folder of another."""
+    speaks = settings.update is not None or baseline.has("tests")
+    for name, nodeids in collected.get("shared", {}).items() if speaks else ():
+        headline = f"{baseline.path.name} has one name for several tests: {name}"
+        fix = "  Fix   give their parameters ids: pytest.param(..., id=...)"
+        text = "\n".join([headline, *(f"  test  {nodeid}" for nodeid in nodeids), fix])
+        yield Breach.around(f"baseline of {name}", headline, text, undecided=True)
+
+
 def compared(
     baseline: Baseline,
     settings: Settings,
     ledger: Ledger,
     outcomes: Mapping[str, str],
     gone: Mapping[Section, Sequence[str]],
+    former: Former,
     root: Path,
     beyond: int,
 ) -> list[str]:
@@ -47,6 +59,7 @@ def compared(
     accept = " ".join(filter(None, ["pytest", settings.baseline_option, "--execprobe-update"]))
     return [
         *summary.compared(baseline.path, ledger.recorded, beyond, accept),
+        *summary.former(former, accept),
         *summary.obsolete(gone, ledger.usage, baseline),
         *summary.idle(idle_packages(baseline, root)),
         *summary.fewer(ledger.usage, baseline, outcomes),
@@ -59,6 +72,7 @@ def rewritten(
     ledger: Ledger,
     outcomes: Mapping[str, str],
     gone: Mapping[Section, Sequence[str]],
+    former: Former,
 ) -> list[str]:
     """Writes it anew, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
     from .update import rewrite
@@ -77,5 +91,5 @@ def rewritten(
     ]
     # A part of a suite removes nothing: what it does not run may have moved.
     gone = {} if ledger.collected.get("partial") else gone
-    changes = rewrite(baseline, seen, gone, only_add=settings.update == "add")
-    return summary.updated(baseline.path, changes, [*dict.fromkeys(left)])
+    changes = rewrite(baseline, seen, gone, renamed=former.names, only_add=settings.update == "add")
+    return [*summary.updated(baseline.path, changes, [*dict.fromkeys(left)]), *summary.not_renamed(former)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ..names import Folders, has_no_place, renamed
+from .changes import Uses
 from .limits import SECTIONS, Baseline, Section, covers, is_wildcard, table_name
 
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
@@ -34,9 +37,11 @@ def fixture_id(fixturedef: pytest.FixtureDef[Any]) -> str:
 class Collected:
     """Registered as a plugin where there is a baseline."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folders: Folders) -> None:
         self._root = root
+        self._folders = folders
         self._ids: list[str] = []
+        self._shared: dict[str, list[str]] = {}
         self._files: list[str] = []
         self._narrowed: list[str] = []
         self._failed: list[str] = []
@@ -55,7 +60,11 @@ class Collected:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, object, object]:
-        self._ids = [table_name(item.nodeid) for item in items]  # before -k, -m or a shard leave some out
+        tests: dict[str, dict[str, None]] = {}
+        for item in items:  # before -k, -m or a shard leave some out
+            tests.setdefault(table_name(self._folders.portable(item.nodeid)), {})[item.nodeid] = None
+        self._ids = list(tests)
+        self._shared = {name: list(nodeids) for name, nodeids in tests.items() if len(nodeids) > 1}
         for arg in config.args:
             file, colons, _ = str(arg).partition("::")
             if colons:
@@ -72,7 +81,7 @@ class Collected:
     def export(self) -> dict[str, Any]:
         cut = {*self._narrowed, *self._failed}
         files = sorted(file for file in set(self._files) if file not in cut)
-        return {"ids": self._ids, "files": files, "partial": self._partial}
+        return {"ids": self._ids, "shared": self._shared, "files": files, "partial": self._partial}
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
@@ -92,17 +101,39 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
         for name in baseline.sections.get("tests", {}):
             file = name.partition("::")[0]
             there = name in known or (is_wildcard(name) and ("*" in file or any(covers(name, id) for id in ids)))
-            if not there and (file in whole or file in missing):
+            if not there and not has_no_place(name) and (file in whole or file in missing):
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
             place, colons, rest = name.partition("::")
-            if colons and (place in missing or not _may_define(root / place, rest)):
+            if colons and not has_no_place(name) and (place in missing or not _may_define(root / place, rest)):
                 yield "fixtures", name
 
     found: dict[Section, list[str]] = {}
     for section, name in gone():
         found.setdefault(section, []).append(name)
     return found
+
+
+@dataclass(frozen=True)
+class Former:
+    """The tables that earlier versions named, and what they are called now."""
+
+    names: Mapping[Section, Mapping[str, str]]
+    #: Those of which that is not known: no test, or several, of this run can be theirs.
+    left: Sequence[str]
+
+
+def former(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, folders: Folders, root: Path) -> Former:
+    """The tables of a baseline that have names of earlier versions, which replaced folders anywhere in a name."""
+    known = {"tests": list(collected.get("ids", ())), "fixtures": list(usage.get("fixtures", ()))}
+    names: dict[Section, Mapping[str, str]] = {}
+    left: list[str] = []
+    for section in SECTIONS[:2]:
+        tables = baseline.sections.get(section, {})
+        names[section] = renamed(tables, known[section], folders)
+        others = (name for name in tables if has_no_place(name) and name not in (*known[section], *names[section]))
+        left += (name for name in others if not (root / name.partition("::")[0]).exists())
+    return Former(names, left)
 
 
 def idle_packages(baseline: Baseline, root: Path) -> list[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import glob
-import os
 import re
 import shlex
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -279,33 +277,4 @@ def is_wildcard(key: str) -> bool:
 
 def table_name(name: str) -> str:
     """The key of a test's own table: a ``*`` in its name is one, and not any text. The same for such a key."""
-    return _STAR.sub(r"\\*", portable(name))
-
-
-def _temporary_folder() -> str:
-    """Where Python puts such files; nowhere ("") if it finds no place.
-
-    Asked for before tests run, for after them this process may not be able to open any file. Python keeps the answer,
-    but is to look anew when somebody else asks: a test may set TMPDIR.
-    """
-    kept = tempfile.tempdir
-    try:
-        return tempfile.gettempdir()
-    except OSError:
-        return ""
-    finally:
-        tempfile.tempdir = kept
-
-
-_TEMPORARY_FOLDER = _temporary_folder()
-
-
-def portable(name: str) -> str:
-    """A test's or fixture's name without this machine's home and temporary folders, which parameters may hold, and with
-    what is no text escaped."""
-    name = name.encode("utf-8", "backslashreplace").decode()
-    signs = {os.path.expanduser("~"): "~", _TEMPORARY_FOLDER: "$TMPDIR"}
-    for folder in sorted(signs, key=len, reverse=True):  # one may be in the other
-        if len(folder) > 1 and folder in name:
-            name = name.replace(folder, signs[folder])
-    return name
+    return _STAR.sub(r"\\*", name)

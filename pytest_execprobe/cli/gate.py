@@ -18,6 +18,7 @@ from .. import gate
 from ..baseline.limits import Baseline
 from ..baseline.reading import BaselineError, read_baseline
 from ..files import write_atomically
+from ..names import has_no_place
 from ..record import printable
 from ..report.document import Document
 from .inputs import merge, read_all
@@ -161,7 +162,8 @@ def _text(result: _Result) -> Iterable[Line]:
         if not result.new:
             yield ["  new      no program"]
     for line in _some(result.unseen):
-        yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and in no report"]
+        remark = "an earlier version named it so; an update renames it" if has_no_place(line) else "in no report"
+        yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and {remark}"]
 
 
 def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import clock
 from ..attribution import Entry, Owner
-from ..baseline.limits import portable
+from ..names import Folders
 from ..record import ExecRecord
 from .codec import above, record_data, records_of
 from .document import Breach, Document, Kind, Run, Unit
@@ -122,9 +122,10 @@ class _Unit:
 
 
 class Assembly:
-    """Where the run is reported."""
+    """Where the run is reported. ``folders`` have signs in the names of tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, folders: Folders | None = None) -> None:
+        self._portable = (folders or Folders()).portable
         self._id = secrets.token_hex(8)
         self._started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._start = clock.monotonic_ns()
@@ -146,8 +147,8 @@ class Assembly:
         tries[-1].over |= last
 
     def outcomes(self) -> dict[str, str]:
-        """How each test came out at last, by node id."""
-        return {name: tries[-1].outcome for (_, name), tries in self._tries.items()}
+        """How each test came out at last, by its portable name."""
+        return {self._portable(name): tries[-1].outcome for (_, name), tries in self._tries.items()}
 
     @property
     def finished(self) -> int:
@@ -207,7 +208,7 @@ class Assembly:
             units.append(
                 Unit(
                     kind=unit.kind,
-                    name=portable(unit.name),
+                    name=self._portable(unit.name),
                     worker=unit.worker,
                     outcome=None if tried is None else tried.outcome,
                     file=unit.file,
@@ -224,9 +225,9 @@ class Assembly:
         for (worker, name), left in tries.items():  # of which no record came
             for tried in left:
                 why = not_checked.get(name)
-                unit_of = Unit("test", portable(name), 0, worker, tried.outcome, tried.file, tried.line)
+                unit_of = Unit("test", self._portable(name), 0, worker, tried.outcome, tried.file, tried.line)
                 units.append(replace(unit_of, not_checked=why))
-        placed = _place_breaches(units, breaches, names)
+        placed = _place_breaches(units, breaches, {name: self._portable(names.get(name, name)) for name in breaches})
         rest = [breach for name, those in breaches.items() if name not in placed for breach in those]
         run = Run(
             id=self._id,
@@ -253,11 +254,11 @@ def _begin(unit: Unit) -> int:
 def _place_breaches(
     units: list[Unit], breaches: Mapping[str, tuple[Breach, ...]], names: Mapping[str, str]
 ) -> set[str]:
-    """Gives each breach to the last unit of its name, and returns the names that have one."""
+    """Gives each breach to the last unit of its name, and returns those that have one. ``names`` are the units'."""
     last = {unit.name: index for index, unit in enumerate(units)}
     placed = set()
     for name, those in breaches.items():
-        index = last.get(portable(names.get(name, name)))
+        index = last.get(names[name])
         if index is not None:
             units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
             placed.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -677,16 +678,135 @@ def test_names_in_reports_hold_no_folder_of_this_machine(run: Run, pytester: pyt
 def test_a_report_judged_elsewhere(run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where home and temporary folders are others."""
     from pytest_execprobe import gate
-    from pytest_execprobe.baseline import limits
     from pytest_execprobe.baseline.reading import read_baseline
     from pytest_execprobe.report.codec import read
 
     run(UPDATE, "--execprobe-report=a.json", source=PLACES)
-    monkeypatch.setattr(limits, "_TEMPORARY_FOLDER", "/elsewhere/tmp")
+    monkeypatch.setattr(tempfile, "tempdir", "/elsewhere/tmp")
     monkeypatch.setenv("HOME", "/elsewhere/home")
     document, baseline = read(pytester.path / "a.json"), read_baseline(pytester.path / "execs.toml")
     assert gate.judge(document, baseline).status is gate.Status.WITHIN
     assert not gate.unseen(document, baseline)
+
+
+# ---- names that depend on the machine ----
+
+IN_FOLDER = """
+import os, pytest
+from played import runs
+@pytest.fixture(scope="module")
+def f():
+    runs("make")
+@pytest.mark.parametrize("place", ["/opt/home/x", "/srv/opt/home", "/opt/homely", "~~"])
+def test_a(place, f):
+    os.environ["HOME"] = "/srv"  # which changes no name
+    runs("git")
+"""
+
+
+@pytest.fixture
+def run_at(run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a suite of which a part lies in a folder that ends like one machine's home, on a machine of a given home."""
+
+    def run_at(home: str, *options: str, baseline: str | None = None) -> pytest.RunResult:
+        monkeypatch.setenv("HOME", home)
+        folder = pytester.path / "src/opt/home"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "test_in.py").write_text(IN_FOLDER.replace("/opt/home/x", f"{home}/x"))
+        return run(*options, baseline=baseline)
+
+    return run_at
+
+
+def test_a_file_of_one_machine_fits_another(run_at: Run, pytester: pytest.Pytester) -> None:
+    run_at("/opt/home", UPDATE)
+    written = rows(pytester)
+    assert '[tests."src/opt/home/test_in.py::test_a[/srv/opt/home]"]\n' in written
+    assert '[tests."src/opt/home/test_in.py::test_a[~/x]"]\n' in written
+    result = run_at("/home/me")
+    result.stdout.fnmatch_lines(["baseline        execs.toml: no test is beyond it"])
+    assert result.ret == 0
+    for options in ((UPDATE,), (UPDATE, "test_it.py")):  # the second is one of another folder
+        run_at("/home/me", *options)
+        assert rows(pytester) == written
+
+
+@pytest.mark.parametrize("home", ["/opt/home", "/home/me"])
+def test_a_limit_of_a_folder_named_like_a_home_is_judged(run_at: Run, home: str) -> None:
+    result = run_at(home, baseline='[packages."src/opt/home"]\nat_most = 4\n')
+    result.stdout.fnmatch_lines(["beyond the baseline: 5 execs, at most 4 allowed (src/opt/home)"])
+
+
+@pytest.fixture
+def formerly(run_at: Run, pytester: pytest.Pytester) -> str:
+    """What an earlier version wrote where home was /opt/home, but with a comment."""
+    run_at("/opt/home", UPDATE)
+    text = rows(pytester).replace("/opt/home", "~").replace('[~ly]"]\n', '[~ly]"]\n# kept\n')
+    assert text.count("src~/test_in.py") == 5
+    return text
+
+
+@pytest.mark.parametrize("home", ["/opt/home", "/home/me"])
+def test_a_file_of_an_earlier_version_is_told_of_and_renamed(
+    run_at: Run, pytester: pytest.Pytester, formerly: str, home: str
+) -> None:
+    right = rows(pytester)
+    result = run_at(home, baseline=formerly)
+    result.stdout.fnmatch_lines(
+        [
+            "old names       src~/test_in.py::test_a*: earlier versions named them so, and no test is judged by them;"
+            " this renames them: pytest --execprobe-baseline=execs.toml --execprobe-update",
+        ]
+    )
+    result.stdout.no_fnmatch_line("obsolete*")
+    assert result.ret == 1  # for the tests have no rows now
+    result = run_at(home, UPDATE, baseline=formerly)
+    assert "# kept" in rows(pytester)
+    assert rows(pytester).replace("# kept\n", "") == right
+    result.stdout.fnmatch_lines(["baseline        execs.toml written: 5 tables renamed"])
+    assert run_at(home).ret == 0
+
+
+@pytest.mark.parametrize("update", [UPDATE, "--execprobe-update-add"])
+def test_a_table_of_an_earlier_name_outlives_an_update_of_another_folder(
+    run_at: Run, pytester: pytest.Pytester, formerly: str, update: str
+) -> None:
+    result = run_at("/opt/home", update, "test_it.py", baseline=formerly)
+    written = rows(pytester)
+    assert sorted(written.splitlines()) == sorted(formerly.splitlines())  # sorted anew
+    result.stdout.fnmatch_lines(["old names       src~/test_in.py::test_a*: *update with all tests, or rename them*"])
+
+
+def test_an_earlier_name_beside_a_right_one_is_obsolete(run_at: Run, pytester: pytest.Pytester, formerly: str) -> None:
+    right = rows(pytester)
+    more = (
+        formerly.replace("src~/", "src/opt/home/")
+        .replace("[/srv~]", "[/srv/opt/home]")
+        .replace("[~ly]", "[/opt/homely]")
+    )
+    run_at("/opt/home", UPDATE, baseline=more + '[tests."src~/test_in.py::test_a[~/x]"]\ngit = 1\n')
+    assert rows(pytester).replace("# kept\n", "") == right
+
+
+def test_tests_that_a_baseline_cannot_tell_apart_are_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/opt/home")
+    source = """
+        import pytest
+        from played import runs
+        @pytest.mark.parametrize("place", ["~/x", "/opt/home/x"])
+        def test_a(place): runs("git")
+    """
+    for options in ((UPDATE,), ()):
+        result = run(*options, source=dedent(source))
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            [
+                "execs.toml has one name for several tests: test_it.py::test_a[[]~/x]",
+                "  test  test_it.py::test_a[[]~/x]",
+                "  test  test_it.py::test_a[[]/opt/home/x]",
+                "  Fix   give their parameters ids: pytest.param(..., id=...)",
+            ]
+        )
 
 
 @pytest.mark.parametrize("filtering", ["ignore", "hook", None])

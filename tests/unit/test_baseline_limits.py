@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_execprobe.attribution import Evidence
-from pytest_execprobe.baseline import limits
-from pytest_execprobe.baseline.limits import Baseline, Excess, Rows, covers, portable, row_key, table_name
+from pytest_execprobe.baseline.limits import Baseline, Excess, Rows, covers, row_key, table_name
 from pytest_execprobe.baseline.reading import parse_baseline
 
 TEST = "tests/test_it.py::test_a"
@@ -227,57 +223,6 @@ def test_a_star_in_a_tests_name_is_one() -> None:
     assert beyond(text, evidence(record("ls")), "test_it.py::test_glob[a]") == [("ls", 1, None, False)]
     wide = '[tests."test_it.py::test_glob[*]"]\nls = 1\n'
     assert beyond(wide, evidence(record("ls")), name) == []
-
-
-def test_a_name_that_is_no_text() -> None:
-    assert portable("d\udcff/test_x.py::t") == "d\\udcff/test_x.py::t"
-
-
-def test_no_folder_of_this_machine_is_in_a_name() -> None:
-    home = str(Path.home())
-    assert portable(f"test_x[{tempfile.gettempdir()}/a]") == "test_x[$TMPDIR/a]"
-    assert portable(f"test_x[{home}/a]") == "test_x[~/a]" or home == "/"
-
-
-@pytest.mark.parametrize(
-    ("temporary", "home"), [("/scratch", "/scratch/me"), ("/home/me/tmp", "/home/me"), ("/t", "/home/me"), ("", "/")]
-)
-def test_each_of_these_folders_has_its_sign_though_one_is_in_the_other(
-    temporary: str, home: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "_TEMPORARY_FOLDER", temporary)
-    monkeypatch.setenv("HOME", home)
-    known = len(home) > 1
-    assert portable(f"t[{temporary}/a-{home}/b]") == ("t[$TMPDIR/a-~/b]" if known else f"t[{temporary}/a-{home}/b]")
-
-
-def test_the_temporary_folder_is_known_though_no_file_can_be_opened_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To find it Python writes a file there, which at the end of a run may not be possible: what tests have done to the
-    process's limits is still so."""
-    folder = tempfile.gettempdir()
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        with contextlib.suppress(OSError):
-            pytest.skip(f"Python finds a temporary folder all the same: {tempfile.gettempdir()}")
-        found, asked_anew = portable(f"test_x[{folder}/a]"), limits._temporary_folder()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert found == "test_x[$TMPDIR/a]"
-    assert asked_anew == ""
-    assert portable(f"test_x[{tmp_path}]") != f"test_x[{tmp_path}]" or not tmp_path.is_relative_to(folder)
-
-
-def test_to_ask_for_the_temporary_folder_settles_it_for_nobody_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    assert limits._temporary_folder()
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert tempfile.gettempdir() == str(tmp_path)
 
 
 # ---- what runs around tests ----

@@ -49,6 +49,13 @@ def gate(*arguments: str) -> int:
     return main(["gate", "--budget", "execs.toml", *arguments])
 
 
+def test_a_table_that_an_earlier_version_named(folder: Path, capsys: Capture) -> None:
+    (folder / "execs.toml").write_text(BUDGET.replace("tests/test_a.py::test_gone", "te$TMPDIR/test_a.py::test_gone"))
+    assert gate("good.json") == 0
+    remark = "in the budget, and an earlier version named it so; an update renames it"
+    assert f"  unseen   te$TMPDIR/test_a.py::test_gone: {remark}\n" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("folder")
 def test_within(capsys: Capture) -> None:
     assert gate("good.json") == 0

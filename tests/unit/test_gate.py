@@ -74,6 +74,15 @@ def test_shards_are_one_run() -> None:
     assert told(merged([one, one]), baseline) == []
 
 
+def test_names_of_reports_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the reports are judged, home may be a folder that the machines which wrote them knew nothing of."""
+    monkeypatch.setenv("HOME", "/app")
+    baseline = budget('[tests."src/app/t.py::t[/app/x]"]\ngit = 1\n[packages."src/app"]\nat_most = 1\n')
+    document = merged([report(test_of("src/app/t.py::t[/app/x]", "git")), report(test_of("src/app/t.py::t"))])
+    assert judge(document, baseline).status is Status.WITHIN
+    assert unseen(document, baseline) == []
+
+
 def test_programs_in_all() -> None:
     baseline = budget("[total.programs]\ncurl = 0\ngit = 3\n")
     assert told(report(test_of(A, "git", "git"), test_of(B, "git", "git")), baseline) == [(TOTAL, "git", False)]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from pytest_execprobe.baseline import limits
+from pytest_execprobe.names import Folders
 from pytest_execprobe.report.document import Breach
 from pytest_execprobe.report.gathering import Assembly
 
 
-def test_a_test_that_has_told_of_nothing_has_a_portable_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
     """As of a worker that crashed: all that is known is pytest's report."""
-    monkeypatch.setattr(limits, "_TEMPORARY_FOLDER", "/scratch")
-    names = ["test_it.py::test_a[/scratch/x]", f"test_it.py::test_a[{Path.home()}/x]"]
-    assembly = Assembly()
+    names = ["test_it.py::test_a[/scratch/x]", "test_it.py::test_a[/home/me/x]"]
+    assembly = Assembly(Folders(home="/home/me", temporary="/scratch"))
     for name in names:
         assembly.begin_try("gw0", name, "test_it.py", 3)
         assembly.outcome("gw0", name, "failed", last=False)
