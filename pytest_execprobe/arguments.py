@@ -20,6 +20,8 @@ def numbers_by_pattern(limits: Mapping[PatternLike, int]) -> dict[Pattern, int]:
     """The limits of ``per_program``. Raises TypeError or ValueError."""
     if not isinstance(limits, Mapping):
         raise TypeError(f"per_program is a mapping of patterns to numbers, not {limits!r}")
+    if not limits:
+        raise ValueError("per_program is empty, and limits nothing: leave it out")
     compiled = {compile_pattern(pattern): n for pattern, n in limits.items()}
     for pattern, n in compiled.items():
         natural(n, f"per_program of {pattern}")

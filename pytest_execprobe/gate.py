@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from .attribution import Evidence, Lost
-from .baseline.limits import NAMELESS, SECTIONS, Baseline, Excess, Rows, Section, covers, is_wildcard, table_name
+from .baseline.limits import (
+    NAMELESS,
+    SECTIONS,
+    Baseline,
+    Excess,
+    Rows,
+    Section,
+    covers,
+    is_wildcard,
+    is_within,
+    table_name,
+)
 from .record import ExecRecord, printable
 from .report.document import Document, Kind, Unit
 
@@ -121,10 +132,7 @@ def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
 
 def _is_in(unit: Unit, package: str) -> bool:
     """Whether a unit stands in a folder, a file or a class of tests."""
-    if unit.kind not in ("test", "fixture"):
-        return False
-    rest = unit.name[len(package) :]
-    return unit.name.startswith(package) and (not rest or rest[0] in "/:[")
+    return unit.kind in ("test", "fixture") and is_within(unit.name, package)
 
 
 def _judge_units(document: Document, baseline: Baseline) -> Iterator[Finding]:

@@ -315,7 +315,7 @@ class Watch:
         self._at_most = None if at_most is None else natural(at_most, "at_most")
         self._per_program = {} if per_program is None else numbers_by_pattern(per_program)
         self._allow = None if allow is None else compile_all(allow, "allow")
-        self._deny = None if deny is None else compile_all(deny, "deny")
+        self._deny = [] if deny is None else _forbidden(deny)
         self._recorder = recorder
         self._entered = False
 
@@ -340,8 +340,7 @@ class Watch:
             return
         evidence = self._window.evidence()
         verdicts: list[Verdict] = []
-        if self._deny:
-            verdicts += checks.not_ran(evidence, self._deny)
+        verdicts += checks.not_ran(evidence, self._deny)
         if self._allow is not None:
             verdicts.append(checks.only_ran(evidence, self._allow) if self._allow else checks.nothing_ran(evidence))
         verdicts += checks.per_program(evidence, self._per_program)
@@ -434,6 +433,13 @@ class _CurrentPhase:
 
     def wait(self, timeout: float) -> bool:
         return self._window().wait(timeout)
+
+
+def _forbidden(deny: Iterable[PatternLike]) -> list[Pattern]:
+    compiled = compile_all(deny, "deny")
+    if not compiled:
+        raise ValueError("deny is empty, and forbids nothing: leave it out")
+    return compiled
 
 
 def _some(patterns: tuple[PatternLike, ...], what: str, instead: str = "") -> list[Pattern]:

@@ -15,7 +15,7 @@ import pytest
 
 from . import summary
 from .baseline import closing
-from .baseline.collected import former, obsolete
+from .baseline.collected import former, idle_packages, obsolete
 from .baseline.limits import Baseline
 from .client import HelperSettings, HelperSource, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
@@ -137,14 +137,25 @@ class Reporting:
             self._report(session, breach)
         if self._settings.baseline is not None:
             self._close(session, self._settings.baseline)
-            shared = closing.shared_names(self._settings.baseline, self._settings, self.ledger.collected)
-            for breach in (*shared, *self._judge_sums(session)):
+            for breach in (*self._judge_file(session, self._settings.baseline), *self._judge_sums(session)):
                 self._report(session, breach)
         self._document = self._make_document(session, [*self.ledger.unknown, *self._not_run(session)])
         for path in self._settings.reports:
             self._write_report(session, path, self._document)
 
     # ---- the baseline ----
+
+    def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[Breach]:
+        """What a baseline says to no purpose."""
+        collected = self.ledger.collected
+        yield from closing.shared_names(baseline, self._settings, collected)
+        if not self.ledger.is_unchecked:
+            config = session.config
+            found = idle_packages(
+                baseline, collected, self.ledger.usage, config.rootpath, config.getini("python_files")
+            )
+            yield from closing.idle(baseline, found)
+            self._said += summary.left_out(found.left_out)
 
     def _judge_sums(self, session: pytest.Session) -> Iterator[Breach]:
         baseline = self._settings.baseline
@@ -163,7 +174,7 @@ class Reporting:
         told = (baseline, self._settings, self.ledger, self._assembly.outcomes(), gone, named)
         broken_off = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if self._settings.update is None:
-            self._said += closing.compared(*told, root, len(self._assembly.broken(BEYOND)))
+            self._said += closing.compared(*told, len(self._assembly.broken(BEYOND)))
         elif broken_off or self.ledger.is_unchecked:
             why = "the run was broken off, or had no tests" if broken_off else "nothing was recorded"
             self._said.append(f"{'baseline':<16}NOT WRITTEN: {why}")

@@ -92,7 +92,7 @@ def _make_budget(
     phases: Iterable[Phase] = _CALL,
     direct: bool = False,
 ) -> Rule:
-    if at_most is None and not per_program:
+    if at_most is None and per_program is None:
         raise ValueError("a budget is a number, or numbers for programs")
     return Rule(
         "budget",

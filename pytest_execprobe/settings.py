@@ -138,8 +138,12 @@ def add_options(parser: pytest.Parser) -> None:
             )
         if not option.in_ini:
             continue
-        kind = "bool" if option.metavar is None else "linelist" if option.repeatable else "string"
-        parser.addini(option.key, option.help, type=kind)  # type: ignore[arg-type]
+        if option.metavar is None:
+            parser.addini(option.key, option.help, type="bool")
+            continue
+        kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
+        # Without a default, what is not there can be told from what is empty.
+        parser.addini(option.key, option.help, type=kind, default=None)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -147,6 +151,12 @@ def read_settings(config: pytest.Config) -> Settings:
     mode = _choice(config, "", _MODES)
     command_line = tuple(_suite_rules(config, from_ini=False))
     ini = tuple(_suite_rules(config, from_ini=True))
+    ignore = tuple(
+        (pattern, f"{_spelt(config, 'ignore', from_ini)}={pattern}")
+        for from_ini in (False, True)
+        for pattern in _patterns(_given(config, "ignore", from_ini) or (), _spelt(config, "ignore", from_ini))
+    )
+    _refuse_ignored((*command_line, *ini), ignore)
     session_budget = _number(config, "session-budget")
     update = _update(config)
     baseline = _baseline(config, update)
@@ -165,11 +175,7 @@ def read_settings(config: pytest.Config) -> Settings:
         update=update,
         reports=reports,
         folders=_folders(config) if reports or baseline is not None else None,
-        ignore=tuple(
-            pattern
-            for from_ini in (False, True)
-            for pattern in _patterns(_given(config, "ignore", from_ini), _spelt(config, "ignore", from_ini))
-        ),
+        ignore=tuple(pattern for pattern, _ in ignore),
         helper=_address(config),
         python=_single(config, "python"),
         attempts=_choice(config, "attempts", _ROUTES) or "auto",
@@ -184,17 +190,46 @@ def read_settings(config: pytest.Config) -> Settings:
 def _suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
     for name, marker in (("budget", "exec_budget"), ("allow", "exec_allow"), ("deny", "exec_deny")):
         values = _given(config, name, from_ini)
-        if not values:
+        if values is None:
             continue
         from .rules import RuleError, make_rule
 
         spelt = _spelt(config, name, from_ini)
-        args: list[Any] = [_whole(spelt, values[-1])] if name == "budget" else list(_patterns(values, spelt))
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        if name == "allow" and values == ([] if from_ini else [""]):
+            marker, values, kwargs = "exec_none", [""], {"phases": ("call",)}
+        else:
+            _refuse_empty(name, values, spelt)
+            args = [_whole(spelt, values[-1])] if name == "budget" else list(_patterns(values, spelt))
         try:
-            rule = make_rule(marker, args, {}, "")
+            rule = make_rule(marker, args, kwargs, "")
         except RuleError as error:  # pragma: no cover - its parts were checked
             raise pytest.UsageError(f"{spelt}: {error}") from None
         yield _renamed(rule, " ".join(f"{spelt}={value}" for value in values), _where(config, from_ini))
+
+
+def _refuse_empty(name: str, values: list[str], spelt: str) -> None:
+    """No rule limits nothing without a word."""
+    if not values:
+        raise pytest.UsageError(f"{spelt} is empty, and forbids nothing: name a program, or take the line out")
+    if name == "allow" and "" in values:
+        raise pytest.UsageError(f"{spelt}: an empty pattern allows nothing, and so stands alone: leave out the others")
+
+
+def _refuse_ignored(rules: Iterable[Rule], ignore: Iterable[tuple[Pattern, str]]) -> None:
+    """What is ignored is in no log, so that no rule can forbid it. Told of names, which can be compared."""
+    from fnmatch import fnmatchcase
+
+    for rule in rules:
+        for pattern in rule.patterns if rule.kind == "deny" else ():
+            for other, spelt in ignore:
+                covered = pattern.name is not None and fnmatchcase(pattern.name, other.text.removeprefix("subtree:"))
+                if covered or pattern.text == other.text:
+                    raise pytest.UsageError(
+                        f"{pattern} is forbidden {rule.where}, and {spelt} has it ignored, so that nothing forbids it:"
+                        " take one of them out"
+                    )
 
 
 def _renamed(rule: Rule, text: str, where: str) -> Rule:
@@ -211,6 +246,11 @@ def _patterns(values: Iterable[str], spelt: str) -> Iterable[Pattern]:
     for value in values:
         from .patterns import compile_pattern
 
+        if value.startswith(("['", '["')):
+            raise pytest.UsageError(
+                f"{spelt}: {value} is a list, which there is in TOML alone: write each pattern on a line, or in an"
+                " option, of its own"
+            )
         try:
             yield compile_pattern(value)
         except ValueError as error:
@@ -224,14 +264,13 @@ def _option(name: str) -> _Option:
     return next(option for option in _OPTIONS if option.name == name)
 
 
-def _given(config: pytest.Config, name: str, from_ini: bool) -> list[str]:
-    """All values that one of the two places has."""
-    if from_ini and not _option(name).in_ini:
-        return []
+def _given(config: pytest.Config, name: str, from_ini: bool) -> list[str] | None:
+    """All values that one of the two places has; None where the setting is not there at all."""
     value = config.getini(_option(name).key) if from_ini else config.getoption(_option(name).key)
-    if value is None or (from_ini and value == ""):
-        return []
-    return list(value) if isinstance(value, list) else [value]
+    if value is None:
+        return None
+    values = list(value) if isinstance(value, list) else [value]
+    return [] if from_ini and values == ["[]"] else values  # as TOML writes an empty list
 
 
 def _single(config: pytest.Config, name: str) -> Any:
@@ -264,8 +303,9 @@ def _flag(config: pytest.Config, name: str) -> bool:
 
 
 def _number(config: pytest.Config, name: str) -> int | None:
-    value = _single(config, name)
-    return None if value is None else _whole(_spelt(config, name), value)
+    from_ini = config.getoption(_option(name).key) is None
+    values = _given(config, name, from_ini)
+    return None if values is None else _whole(_spelt(config, name), values[-1])
 
 
 def _whole(spelt: str, value: object) -> int:
@@ -303,6 +343,11 @@ def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
             raise pytest.UsageError(
                 "--execprobe-update needs to know what to write: name it, --execprobe-baseline=PATH"
             )
+        if value is None and config.getini(_option("baseline").key) == "":
+            raise pytest.UsageError(
+                "execprobe_baseline names no file: name one, or take the line out; --execprobe-baseline= takes it back"
+                " for one run"
+            )
         return None
     from .baseline.limits import Baseline
     from .baseline.reading import BaselineError, read_baseline
@@ -313,9 +358,15 @@ def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
         if not path.exists():
             return Baseline(path)
     try:
-        return read_baseline(path)
+        baseline = read_baseline(path)
     except BaselineError as error:
         raise pytest.UsageError(f"{_spelt(config, 'baseline')}: {error}") from None
+    if baseline.limits_nothing and update is None:
+        raise pytest.UsageError(
+            f"{_spelt(config, 'baseline')}: {path} limits nothing: it has no tables of tests, fixtures, packages or the"
+            " total. A run with --execprobe-update writes them"
+        )
+    return baseline
 
 
 def _baseline_option(config: pytest.Config) -> str:
@@ -326,7 +377,7 @@ def _baseline_option(config: pytest.Config) -> str:
 def _reports(config: pytest.Config) -> tuple[Path, ...]:
     paths = []
     for from_ini in (False, True):
-        for value in _given(config, "report", from_ini):
+        for value in _given(config, "report", from_ini) or ():
             from .report.forms import FormUnavailable, check_available, form_of
 
             try:

@@ -168,9 +168,9 @@ def not_renamed(former: Former) -> list[str]:
     return _listed("old names", former.left, remark)
 
 
-def idle(packages: Sequence[str]) -> list[str]:
-    """Limits of packages that there are not."""
-    return _listed("limits nothing", [f'packages."{name}"' for name in packages], "there is no such folder or file")
+def left_out(packages: Sequence[str]) -> list[str]:
+    """Limits of packages that this run says nothing about."""
+    return _listed("not judged", [f'packages."{name}"' for name in packages], "this run has collected no test there")
 
 
 def updated(path: Path, changes: Changes, left: Sequence[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .. import gate, summary
@@ -12,7 +11,7 @@ from ..report.document import Document
 from ..rules import BEYOND
 from ..settings import Settings
 from .changes import Seen
-from .collected import Former, idle_packages
+from .collected import Former, Idle
 from .limits import SECTIONS, Baseline, Section, table_name
 
 _RIGHT = ("passed", "xfailed", "xpassed")
@@ -45,6 +44,14 @@ def shared_names(baseline: Baseline, settings: Settings, collected: Mapping[str,
         yield Breach.around(f"baseline of {name}", headline, text, undecided=True)
 
 
+def idle(baseline: Baseline, found: Idle) -> Iterator[Breach]:
+    """Limits of packages that limit nothing."""
+    for name, why in found.wrong.items():
+        headline = f'packages."{name}" in {baseline.path.name} limits nothing: {why}'
+        fix = "  Fix   name a folder, a file or a class as node ids do (tests/release), or take the table out"
+        yield Breach.around(f"baseline of {name}", headline, f"{headline}\n{fix}", undecided=True)
+
+
 def compared(
     baseline: Baseline,
     settings: Settings,
@@ -52,7 +59,6 @@ def compared(
     outcomes: Mapping[str, str],
     gone: Mapping[Section, Sequence[str]],
     former: Former,
-    root: Path,
     beyond: int,
 ) -> list[str]:
     """The summary of a run that was judged by it. ``beyond`` is how many tests, and the like, were beyond it."""
@@ -61,7 +67,6 @@ def compared(
         *summary.compared(baseline.path, ledger.recorded, beyond, accept),
         *summary.former(former, accept),
         *summary.obsolete(gone, ledger.usage, baseline),
-        *summary.idle(idle_packages(baseline, root)),
         *summary.fewer(ledger.usage, baseline, outcomes),
     ]
 

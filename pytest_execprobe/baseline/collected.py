@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from ..names import Folders, has_no_place, renamed
 from .changes import Uses
-from .limits import SECTIONS, Baseline, Section, covers, is_wildcard, table_name
+from .limits import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
 
@@ -81,7 +82,13 @@ class Collected:
     def export(self) -> dict[str, Any]:
         cut = {*self._narrowed, *self._failed}
         files = sorted(file for file in set(self._files) if file not in cut)
-        return {"ids": self._ids, "shared": self._shared, "files": files, "partial": self._partial}
+        return {
+            "ids": self._ids,
+            "shared": self._shared,
+            "files": files,
+            "cut": sorted(cut),
+            "partial": self._partial,
+        }
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
@@ -136,10 +143,64 @@ def former(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, folder
     return Former(names, left)
 
 
-def idle_packages(baseline: Baseline, root: Path) -> list[str]:
-    """The packages with a limit that are no folder or file: misspelt, or gone."""
-    names = [sums.name for sums in baseline.sums if sums.name]
-    return [name for name in names if not (root / name.partition("::")[0]).exists()]
+@dataclass(frozen=True)
+class Idle:
+    """Limits of packages of which no test was collected."""
+
+    #: Those that no run has tests for, and why.
+    wrong: Mapping[str, str]
+    #: Those of which the tests were left out this time, as far as can be told.
+    left_out: Sequence[str]
+
+
+def idle_packages(
+    baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path, python_files: Sequence[str]
+) -> Idle:
+    """Which limits of packages speak of nothing. ``python_files`` are what files of tests are called."""
+    tests, fixtures = collected.get("ids", ()), usage.get("fixtures", ())
+    wrong: dict[str, str] = {}
+    left_out: list[str] = []
+    for name in (sums.name for sums in baseline.sums if sums.name):
+        if any(is_within(id, table_name(name)) for id in (*tests, *fixtures)):
+            continue
+        why = _why_none(name, collected, root, python_files)
+        if why:
+            wrong[name] = why
+        else:
+            left_out.append(name)
+    return Idle(wrong, left_out)
+
+
+def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_files: Sequence[str]) -> str:
+    """Why no test can be in a package, "" if there may be some that this run has left out."""
+    path, colons, rest = package.partition("::")
+    place, whole = root / path, collected.get("files", ())
+    if not place.exists():
+        return "there is no such folder or file"
+    if colons:
+        name = re.split(r"::|\[", rest)[0]
+        if place.is_dir():
+            return "" if _may_define(place, rest) else "there is no such fixture"
+        return "" if path not in whole or _has_word(place, name) else "the file has nothing of that name"
+    was_searched = any(path == known or known == "." or path.startswith(f"{known}/") for known in whole if known)
+    if not was_searched or any(is_within(cut, path) for cut in collected.get("cut", ())):
+        return ""
+    if place.is_file():
+        return "" if path not in whole and _is_called(place, python_files) else "the file has no test"
+    # Of one that a conftest.py or an option leaves out, nothing was collected either.
+    return "" if any(_is_called(file, python_files) for file in place.rglob("*")) else "the folder has no test"
+
+
+def _has_word(file: Path, name: str) -> bool:
+    """Whether a name is in a file, so that its tests may be left out by what the file decides."""
+    try:
+        return re.search(rf"\b{re.escape(name)}\b", file.read_text(encoding="utf-8", errors="replace")) is not None
+    except OSError:
+        return True
+
+
+def _is_called(file: Path, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in patterns)
 
 
 def _may_define(place: Path, fixture: str) -> bool:

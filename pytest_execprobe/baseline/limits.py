@@ -126,32 +126,41 @@ class Baseline:
 
     def usage(self, evidence: Evidence, rows: Rows) -> Usage:
         """How often each row was used, of ``rows`` or of those that an update would add to them."""
-        patterns = [*rows.patterns, *self.patterns]
         usage = Usage(Counter(), {}, Counter())
         for record in evidence.records:
-            free = any_match((*self.everywhere, *rows.free), record, Side.ALLOW)
-            if free is True:
-                continue
-            candidates: list[tuple[str, Pattern | None]] = []
-            certain = free is False and record.program is not None
-            for key, listed in patterns:
-                match = listed.match(record, Side.ALLOW)
-                if match is not False:
-                    candidates.append((key, listed))
-                certain = certain and match is not None
-                if match is True:
-                    break
-            else:
-                name = NAMELESS if record.program is None else row_key(printable(self.alias(record.program)))
-                candidates.append((name, None))
-            key, pattern = candidates[0]
-            top = _is_top(record, pattern, Side.ALLOW)
-            if certain and top is True:
+            key, doubtful = self._row_of(record, rows)
+            if key is not None:
                 usage.counts[key] += 1
                 usage.marked.setdefault(key, []).append(record)
-            elif not certain or top is None:
-                usage.unsure.update(key for key, _ in candidates)
+            usage.unsure.update(doubtful)
         return usage
+
+    def _row_of(self, record: ExecRecord, rows: Rows) -> tuple[str | None, set[str]]:
+        """The row that an exec counts for, if it is certain that there is one, and those for which it may count."""
+        # Rows of zero forbid, whatever else may run, has a row or another name: they come first.
+        against = {key: self._counts_for(key, record) for key, limit in rows.limits.items() if limit.most == 0}
+        broken = next((key for key, match in against.items() if match is True), None)
+        doubtful = {key for key, match in against.items() if match is None}
+        free = any_match((*self.everywhere, *rows.free), record, Side.ALLOW)
+        if broken is not None or free is True:
+            return broken, set() if broken else doubtful
+        candidates: list[tuple[str, Pattern | None]] = []
+        certain = free is False and record.program is not None
+        for key, listed in (*rows.patterns, *self.patterns):
+            match = listed.match(record, Side.ALLOW)
+            if match is not False:
+                candidates.append((key, listed))
+            certain = certain and match is not None
+            if match is True:
+                break
+        else:
+            name = NAMELESS if record.program is None else row_key(printable(self.alias(record.program)))
+            candidates.append((name, None))
+        key, pattern = candidates[0]
+        top = _is_top(record, pattern, Side.ALLOW)
+        if not certain or top is None:
+            return None, doubtful | {key for key, _ in candidates}
+        return key if top is True else None, doubtful
 
     def beyond(self, rows: Rows, evidence: Evidence) -> list[Excess]:
         """What some rows do not allow, certain excesses first."""
@@ -198,7 +207,7 @@ class Baseline:
         return sorted(found, key=lambda excess: excess.holds is None)
 
     def _counts_for(self, key: str, record: ExecRecord) -> Match:
-        """Whether an exec counts for a limit of a sum."""
+        """Whether an exec counts for a row by itself, as one of a sum or one that forbids."""
         if key == NAMELESS:
             return record.program is None
         if record.program is not None and key in (record.program, row_key(printable(self.alias(record.program)))):
@@ -273,6 +282,12 @@ _STAR = re.compile(r"(?<!\\)\*")
 def is_wildcard(key: str) -> bool:
     """Whether a table's key stands for several names."""
     return _STAR.search(key) is not None
+
+
+def is_within(name: str, package: str) -> bool:
+    """Whether a test, or a fixture, stands in a folder, a file or a class."""
+    rest = name[len(package) :]
+    return name.startswith(package) and (not rest or rest[0] in "/:[")
 
 
 def table_name(name: str) -> str:

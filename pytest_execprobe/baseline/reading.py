@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,9 +98,17 @@ class _Reader:
         if "total" in data:
             yield self._sums(self._table(data, "total"), "", "total")
         for name, table in self._table(data, "packages").items():
-            if name.startswith(("/", "./", "../")) or not name.strip("/. "):
-                raise self._wrong(f'packages."{name}"', "must be a folder or file, as node ids begin: tests/release")
-            yield self._sums(table, name.rstrip("/"), f'packages."{name}"')
+            yield self._sums(table, self._package(name), f'packages."{name}"')
+
+    def _package(self, name: str) -> str:
+        """A folder, a file, or a class or test in it, as node ids name it."""
+        path, colons, rest = name.partition("::")
+        right = posixpath.normpath(path) if path else "."
+        if right.startswith(("/", "..")) or not right.strip(".") or (colons and not rest):
+            raise self._wrong(f'packages."{name}"', "must be a folder or file, as node ids begin: tests/release")
+        if path != right and path != f"{right}/" * (not colons):
+            raise self._wrong(f'packages."{name}"', f"must be written as node ids are: {right}{colons}{rest}")
+        return f"{right}{colons}{rest}"
 
     def _sums(self, table: object, name: str, where: str) -> Sums:
         if not isinstance(table, dict) or set(table) - {"at_most", "programs"} or not table:
@@ -107,7 +116,17 @@ class _Reader:
         most = table.get("at_most")
         if most is not None and not _is_count(most):
             raise self._wrong(f"{where}.at_most", f"must be a whole number from 0 on, and is {most!r}")
-        return Sums(name, most, self._rows(table.get("programs", {}), f"{where}.programs"))
+        programs = self._rows(table.get("programs", {}), f"{where}.programs")
+        free = [key for key, limit in programs.limits.items() if limit.most is None]
+        if free:
+            raise self._wrong(
+                f"{where}.programs.{free[0]}", "limits nothing: what is not named here has no limit. Take it out"
+            )
+        if most is None and not programs.limits:
+            raise self._wrong(
+                f"{where}.programs", "is empty, so that it limits nothing: name a program, or take it out"
+            )
+        return Sums(name, most, programs)
 
     def _table(self, data: dict[str, Any], name: str) -> dict[str, Any]:
         table = data.get(name, {})

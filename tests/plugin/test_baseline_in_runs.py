@@ -506,9 +506,113 @@ def test_an_update_raises_no_limit_of_the_whole(run: Run) -> None:
     result.stdout.fnmatch_lines(["beyond the baseline: 6 execs, at most 5 allowed (the run as a whole)"])
 
 
-def test_a_limit_that_limits_nothing_is_told(run: Run) -> None:
-    result = run(baseline='[packages."tset_it.py"]\nat_most = 1\n')
-    result.stdout.fnmatch_lines(['limits nothing  packages."tset_it.py": there is no such folder or file'])
+@pytest.fixture
+def packages(pytester: pytest.Pytester) -> None:
+    """Folders with and without tests, beside test_it.py."""
+    pytester.makeconftest("collect_ignore = ['tests/elsewhere']\n")
+    for name, source in {
+        "tests/release/test_tag": "class TestTag:\n    def test_a(self): pass\n",
+        "tests/elsewhere/test_mac": "def test_a(): pass\n",
+        "tests/helpers": "def test_a(): pass\n",
+        "tests/test_none": "",
+        "tests/test_some": "import sys\nif sys.platform == 'none':\n    class TestNone: pass\n",
+        "data/x": "",
+    }.items():
+        file = pytester.path / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+
+
+THERE = [
+    "tests",
+    "tests/",
+    "tests/release",
+    "tests/release/test_tag.py",
+    "tests/release/test_tag.py::TestTag",
+    "test_it.py",
+]
+NO_PLACE = "there is no such folder or file"
+MISSPELT = {
+    "test/release": NO_PLACE,
+    "Tests/release": NO_PLACE,
+    "tests/release ": NO_PLACE,
+    "tests/relea": NO_PLACE,
+    "tests/*": NO_PLACE,
+    "tests.release": NO_PLACE,
+    "release": NO_PLACE,
+    "tests/release/test_tag": NO_PLACE,
+    "tests/release/test_tag.py::TestTga": "the file has nothing of that name",
+    "tests/release/test_tag.py::Test": "the file has nothing of that name",
+    "test_it.py::test_*": "the file has nothing of that name",
+    "tests/test_none.py": "the file has no test",
+    "tests/helpers.py": "the file has no test",
+    "data": "the folder has no test",
+}
+LEFT_OUT = ["tests/elsewhere", "tests/elsewhere/test_mac.py", "tests/test_some.py::TestNone"]
+
+
+def limited(*names: str) -> str:
+    return "".join(f'[packages."{name}"]\nat_most = 99\n' for name in names)
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize(("name", "why"), MISSPELT.items())
+def test_a_limit_of_a_package_without_tests_is_an_error(run: Run, name: str, why: str) -> None:
+    result = run(baseline=limited(name))
+    assert result.ret == 1
+    result.assert_outcomes(passed=5, errors=1)
+    headline = f'packages."{name}" in execs.toml limits nothing: {why}'
+    assert f"\n{headline}\n  Fix   name a folder, a file or a class as node ids do" in result.stdout.str()
+
+
+@pytest.mark.usefixtures("packages")
+def test_limits_of_packages_with_tests_are_not(run: Run) -> None:
+    for options in ((), ("-k", "nothing"), ("-m", "nothing"), (UPDATE,)):
+        result = run(*options, baseline=limited(*THERE))
+        assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), options
+        result.stdout.no_fnmatch_line("not judged*")
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_one_whose_tests_are_left_out_on_this_machine_is_told_of(run: Run, name: str) -> None:
+    result = run(baseline=limited(name))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f'not judged      packages."{name}": this run has collected no test there'])
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("test_it.py",),
+        ("test_it.py::test_a",),
+        ("--ignore=tests",),
+        ("tests/release/test_tag.py::TestTag::test_a", "test_it.py"),
+    ],
+)
+def test_of_a_part_of_a_suite_only_what_is_sure_is_an_error(run: Run, options: tuple[str, ...]) -> None:
+    names = [name for name, why in MISSPELT.items() if why != NO_PLACE and name != "test_it.py::test_*"]
+    result = run(*options, baseline=limited("tests", "tests/release", *names[:2], "tests/test_none.py"))
+    assert result.ret == 0
+    result = run(*options, baseline=limited("tests/relea"))
+    assert result.ret == 1
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_file_that_cannot_be_collected_may_have_the_tests(run: Run, pytester: pytest.Pytester) -> None:
+    (pytester.path / "tests/release/test_tag.py").write_text("class TestTag: pass\nimport nonsense\n")
+    result = run(
+        "--continue-on-collection-errors", baseline=limited("tests/release", "tests/release/test_tag.py::TestTga")
+    )
+    result.stdout.no_fnmatch_line("*limits nothing*")
+
+
+def test_where_nothing_could_be_recorded_no_limit_is_judged(run: Run, played: Played) -> None:
+    played.refusal = "no BPF"
+    result = run("--execprobe=auto", source="def test_a(): pass\n", baseline=limited("tset_it.py"))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["NOT CHECKED*"])
 
 
 def test_a_hook_leaves_records_out_of_both(run: Run, pytester: pytest.Pytester) -> None:
@@ -670,7 +774,7 @@ def test_names_in_reports_hold_no_folder_of_this_machine(run: Run, pytester: pyt
     (told,) = json.loads((pytester.path / "a.json").read_text())["runs"]
     assert told["breaches"] == []
     played.refusal = "no BPF"  # then no record has brought them
-    run("--execprobe-report=a.json", "--execprobe=auto", source=PLACES, baseline="")
+    run("--execprobe-report=a.json", "--execprobe=auto", source=PLACES, baseline="[total]\nat_most = 9\n")
     found = sorted(name for name in stored(pytester) if name.startswith("test "))
     assert found == [f"test {name}" for name in PORTABLE]
 
@@ -831,10 +935,10 @@ def test_a_report_says_whether_a_lost_exec_may_have_been_none_that_counts(
 def test_what_was_lost_and_what_was_not_checked(run: Run, pytester: pytest.Pytester, played: Played) -> None:
     source = "from played import runs\ndef test_a():\n    runs('git', lost=True)\ndef test_b(): pass\n"
     options = ["--execprobe-report=a.json", "--execprobe=auto"]
-    run(*options, source=source, baseline="")
+    run(*options, source=source, baseline="[total]\nat_most = 9\n")
     assert stored(pytester)["test test_it.py::test_a"]["lost"] == 1
     played.refusal = "no BPF"
-    run(*options, baseline="")
+    run(*options, baseline="[total]\nat_most = 9\n")
     unit = stored(pytester)["test test_it.py::test_a"]
     assert (unit["not_checked"], unit["unknown"]) == ("no BPF", [])
 

@@ -1243,7 +1243,7 @@ def test_ignored_ones_are_in_no_log_and_break_no_rule(run: Run) -> None:
             assert execprobe.strays == ()
         """,
         "--execprobe-ignore=coverage",
-        "--execprobe-deny=coverage",
+        "--execprobe-deny=cov*",
         conftest="from played import runs\ndef pytest_collection_modifyitems(): runs('coverage')",
         passed=4,
     )

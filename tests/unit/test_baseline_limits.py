@@ -140,10 +140,10 @@ def test_patterns_of_the_file_replace_names() -> None:
 
 def test_below_what_only_goes_by_the_name_of_a_subtree_an_exec_counts_for_itself() -> None:
     """As everywhere where something is allowed: a path that leads to another executable is no git."""
-    text = f'[tests."{TEST}"]\nimpostor = 1\n"subtree:/usr/bin/git" = 0\n'
+    text = f'[tests."{TEST}"]\nimpostor = 1\n"subtree:/usr/bin/git" = 1\n'
     impostor = record("impostor", path="/usr/bin/git", executable="/opt/impostor")
-    git = record("git", path="/usr/bin/git", executable="/usr/bin/git", parent=impostor)
-    assert beyond(text, evidence(impostor, git)) == [("subtree:/usr/bin/git", 1, 0, False)]
+    gits = [record("git", path="/usr/bin/git", executable="/usr/bin/git", parent=impostor) for _ in range(2)]
+    assert beyond(text, evidence(impostor, *gits)) == [("subtree:/usr/bin/git", 2, 1, False)]
 
 
 def test_a_subtree_below_something_lost_is_undecided() -> None:
@@ -167,6 +167,70 @@ def test_odd_names_have_rows_that_can_be_read(program: str) -> None:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# ---- rows that forbid ----
+
+
+@pytest.mark.parametrize(
+    ("before", "more"),
+    [
+        ("", '"subtree:make" = 1\n'),
+        ("", '"g*" = 5\n'),
+        ("", '"/usr/bin/*" = 5\n'),
+        ("", '"re:push" = 5\n'),
+        ('everywhere = ["git"]\n', ""),
+        ('everywhere = ["subtree:make"]\n', ""),
+        ('patterns = ["g*", "subtree:make"]\n', '"subtree:make" = 1\n'),
+        ('[aliases]\n"g*" = "tool"\n', "tool = 5\n"),
+    ],
+)
+@pytest.mark.parametrize("key", ["git", "gi?", "argv:git push", "/usr/bin/git", "subtree:git"])
+def test_a_row_of_zero_forbids_whatever_else_may_run(before: str, more: str, key: str) -> None:
+    """Else another row, or what may run anywhere, would have the exec, and the zero would never be looked at."""
+    text = f'{before}[tests."{TEST}"]\n{more}"{key}" = 0\nmake = "any"\n'
+    make = record("make")
+    assert beyond(text, evidence(make)) == []
+    git = record("git", "push", parent=make, path="/usr/bin/git", executable="/usr/bin/git")
+    read, of_test = rows(text)
+    (excess,) = read.beyond(of_test, evidence(make, git))
+    assert (told(excess), excess.marked) == ((key, 1, 0, False), (git,))
+
+
+def test_by_another_name_too() -> None:
+    text = f'everywhere = ["*"]\n[aliases]\n"python3.*" = "python"\n[tests."{TEST}"]\npython = 0\n'
+    assert beyond(text, evidence(record("python3.13"))) == [("python", 1, 0, False)]
+    link = record("tool", path="/opt/tool", executable="/opt/evil")
+    forbidden = f'everywhere = ["*"]\n[tests."{TEST}"]\n"/opt/evil" = 0\n'
+    assert beyond(forbidden, evidence(link)) == [("/opt/evil", 1, 0, False)]
+
+
+def test_in_a_collection_pythons_own_question_can_be_forbidden() -> None:
+    read = baseline('[around.collection]\n"argv:uname -p" = 0\n')
+    found = read.beyond(read.rows("around", "collection"), evidence(record("uname", "-p")))
+    assert [told(excess) for excess in found] == [("argv:uname -p", 1, 0, False)]
+
+
+def test_whether_what_is_forbidden_ran_may_be_undecided() -> None:
+    text = f'everywhere = ["git"]\n[tests."{TEST}"]\n"argv:git push now" = 0\n'
+    assert beyond(text, evidence(record("git", "push", truncated=True))) == [("argv:git push now", 1, 0, None)]
+    assert beyond(text, evidence(record("git", "fetch", truncated=True))) == []
+
+
+def test_what_is_accepted_is_within(tmp_path: Path) -> None:
+    """The command that a breach offers ends it."""
+    pytest.importorskip("tomlkit")
+    from pytest_execprobe.baseline.changes import Seen
+    from pytest_execprobe.baseline.update import updated
+
+    text = f'version = 1\neverywhere = ["git"]\n[tests."{TEST}"]\ngit = 0\n'
+    read = parse_baseline(text, tmp_path)
+    ran = evidence(record("git"))
+    assert read.beyond(read.rows("tests", TEST), ran)
+    usage = read.usage(ran, read.rows("tests", TEST))
+    written, _ = updated(text, read, {"tests": {TEST: Seen(usage.counts)}}, {})
+    read = parse_baseline(written, tmp_path)
+    assert read.beyond(read.rows("tests", TEST), ran) == []
 
 
 # ---- what is not known ----

@@ -465,7 +465,6 @@ def test_limits_of_a_watch_are_checked_on_leaving_it(
         {"allow": ["git"]},
         {"allow": ("/usr/bin/*",)},
         {"deny": ["curl"]},
-        {"deny": []},
     ],
     ids=repr,
 )
@@ -492,6 +491,14 @@ def test_block_that_raises_keeps_its_own_error(run: FakeRun, probe: ExecProbe, e
     assert log.programs == ["git"]
     with pytest.raises(ValueError, match="closed"):
         log.wait_for("git")
+
+
+@pytest.mark.parametrize(("limits", "what"), [({"deny": []}, "deny"), ({"per_program": {}}, "per_program")], ids=repr)
+def test_watch_with_a_limit_that_limits_nothing_is_refused(
+    probe: ExecProbe, limits: dict[str, object], what: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{what} is empty, and .* nothing: leave it out$"):
+        probe.watch(**limits)  # type: ignore[arg-type]
 
 
 def test_watch_that_can_not_be_decided_is_incomplete(run: FakeRun, probe: ExecProbe) -> None:

@@ -86,6 +86,7 @@ def test_everything_that_a_marker_says_is_kept() -> None:
         ("exec_budget", (-1,), {}, "at_most can't be less than 0: -1"),
         ("exec_budget", (1, 2), {}, "too many positional arguments"),
         ("exec_budget", (1,), {"at_most": 2}, "multiple values for argument 'at_most'"),
+        ("exec_budget", (5,), {"per_program": {}}, "per_program is empty, and limits nothing: leave it out"),
         ("exec_budget", (), {"per_program": 2}, "per_program is a mapping of patterns to numbers, not 2"),
         ("exec_budget", (), {"per_program": {"git": "2"}}, "per_program of git is a whole number, not '2'"),
         ("exec_budget", (), {"per_program": {"git": -2}}, "per_program of git can't be less than 0: -2"),

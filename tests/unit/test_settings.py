@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +12,9 @@ from pytest_execprobe.rules import PHASES
 from pytest_execprobe.settings import MARKERS, Settings, read_settings
 
 Read = Callable[..., Settings]
+NATIVE_TOML = pytest.mark.skipif(
+    int(pytest.__version__.partition(".")[0]) < 9, reason="pytest 9 reads [tool.pytest], earlier ones do not"
+)
 
 
 @pytest.fixture
@@ -58,11 +63,42 @@ def test_audit(read: Read) -> None:
     assert read("--execprobe-audit", ini="execprobe_audit = false").audit
 
 
-@pytest.mark.parametrize(
-    "ini", ["execprobe_budget =", "execprobe_allow =", "execprobe_session_budget =", "execprobe ="]
-)
-def test_empty_in_an_ini_file_is_not_set(read: Read, ini: str) -> None:
-    assert read(ini=ini) == Settings()
+@pytest.mark.parametrize("name", ["", "_ignore", "_report", "_helper", "_python", "_attempts", "_timeout"])
+def test_empty_in_an_ini_file_is_not_set(read: Read, name: str) -> None:
+    """Where that lets nothing pass: an empty rule is another matter."""
+    assert read(ini=f"execprobe{name} =") == Settings()
+
+
+def nothing_allowed(settings: Settings, text: str, where: str) -> bool:
+    (rule,) = (*settings.command_line, *settings.ini)
+    assert (rule.kind, rule.phases, rule.patterns) == ("allow", ("call",), ())
+    return (rule.text, rule.where, settings.mode) == (text, where, "require")
+
+
+@pytest.mark.parametrize("ini", ["execprobe_allow =", "execprobe_allow =\n", "execprobe_allow = []"])
+def test_an_empty_allow_in_an_ini_file_allows_nothing(read: Read, ini: str) -> None:
+    assert nothing_allowed(read(ini=ini), "execprobe_allow=", "in tox.ini")
+
+
+def test_an_empty_allow_on_the_command_line_allows_nothing(read: Read) -> None:
+    assert nothing_allowed(read("--execprobe-allow="), "--execprobe-allow=", "on the command line")
+    assert nothing_allowed(read("-o", "execprobe_allow="), "execprobe_allow=", "in tox.ini")
+
+
+TABLES = ["tool.pytest.ini_options", pytest.param("tool.pytest", marks=NATIVE_TOML)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_empty_allow_in_toml_allows_nothing(pytester: pytest.Pytester, table: str) -> None:
+    pytester.makepyprojecttoml(f"[{table}]\nexecprobe_allow = []\n")
+    assert nothing_allowed(read_settings(pytester.parseconfig()), "execprobe_allow=", "in pyproject.toml")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_empty_deny_in_toml_is_refused(pytester: pytest.Pytester, table: str) -> None:
+    pytester.makepyprojecttoml(f"[{table}]\nexecprobe_deny = []\n")
+    with pytest.raises(pytest.UsageError, match="execprobe_deny is empty, and forbids nothing"):
+        read_settings(pytester.parseconfig())
 
 
 # ---- rules for the whole suite ----
@@ -173,7 +209,14 @@ WRONG = [
     ("--execprobe-session-budget=few", "--execprobe-session-budget is a whole number from 0 on, not 'few'"),
     ("--execprobe-session-budget=", "--execprobe-session-budget is a whole number from 0 on, not ''"),
     ("execprobe_session_budget = few", "execprobe_session_budget is a whole number from 0 on, not 'few'"),
-    ("--execprobe-allow=", f"--execprobe-allow: {EMPTY}"),
+    ("execprobe_budget =", "execprobe_budget is a whole number from 0 on, not ''"),
+    ("execprobe_session_budget =", "execprobe_session_budget is a whole number from 0 on, not ''"),
+    ("execprobe_deny =", "execprobe_deny is empty, and forbids nothing: name a program, or take the line out"),
+    ("execprobe_deny = []", "execprobe_deny is empty, and forbids nothing: name a program, or take the line out"),
+    ('execprobe_deny = ["curl"]', 'execprobe_deny: ["curl"] is a list, which there is in TOML alone'),
+    ("--execprobe-ignore=['curl']", "--execprobe-ignore: ['curl'] is a list, which there is in TOML alone"),
+    ("--execprobe-deny=", f"--execprobe-deny: {EMPTY}"),
+    ("execprobe_baseline =", "execprobe_baseline names no file: name one, or take the line out; --execprobe-baseline="),
     (
         "--execprobe-allow=git fetch",
         "--execprobe-allow: 'git fetch' is no program's name: for arguments write 'argv:git",
@@ -202,6 +245,41 @@ def test_wrong_value_is_a_usage_error_that_says_what_is_right(
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *([given] if on_command_line else []))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert f"ERROR: {message}" in result.stderr.str()
+
+
+def test_an_empty_allow_stands_alone(read: Read) -> None:
+    with pytest.raises(pytest.UsageError, match="--execprobe-allow: an empty pattern allows nothing, and so stands"):
+        read("--execprobe-allow=", "--execprobe-allow=git")
+
+
+@pytest.mark.parametrize(
+    ("deny", "ignore", "refused"),
+    [
+        ("curl", "curl", True),
+        ("curl", "cur*", True),
+        ("curl", "subtree:curl", True),
+        ("argv:git push", "argv:git push", True),
+        ("curl", "argv:curl --version", False),
+        ("cur*", "curl", False),
+        ("/usr/bin/curl", "git", False),
+    ],
+)
+def test_what_is_forbidden_is_not_ignored(read: Read, deny: str, ignore: str, refused: bool) -> None:
+    wrong = pytest.raises(pytest.UsageError, match=f"^{re.escape(deny)} is forbidden on the command line, and")
+    with wrong if refused else contextlib.nullcontext():
+        read(f"--execprobe-deny={deny}", ini=f"execprobe_ignore = {ignore}")
+
+
+def test_an_empty_baseline_on_the_command_line_takes_back_that_of_the_file(read: Read) -> None:
+    assert read("--execprobe-baseline=", ini="execprobe_baseline = execs.toml").baseline is None
+
+
+@pytest.mark.parametrize("text", ["", "[aliases]\na = 'b'\n", "everywhere = ['git']\n", "[packages]\n"])
+def test_a_baseline_that_limits_nothing_is_refused(read: Read, pytester: pytest.Pytester, text: str) -> None:
+    (pytester.path / "execs.toml").write_text(f"version = 1\n{text}")
+    with pytest.raises(pytest.UsageError, match=r"execs\.toml limits nothing: it has no tables of tests, fixtures"):
+        read("--execprobe-baseline=execs.toml")
+    assert read("--execprobe-baseline=execs.toml", "--execprobe-update").baseline is not None
 
 
 def test_wrong_value_in_a_file_counts_even_where_the_command_line_has_another(read: Read) -> None:
