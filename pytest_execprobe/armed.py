@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,18 +25,29 @@ from .record import Phase, printable
 from .recorder import RecordedWindow, Recorder
 from .render import Style
 from .reporting import NEWS, UNDECIDED, Reporting, as_text, required
-from .rules import PHASES, Judge, RuleError, deciders
+from .rules import PHASES, Finding, Judge, RuleError, deciders
 from .settings import MARKERS, Settings
 
 _MANY = (list, tuple)
+
+
+@dataclass(eq=False)
+class _Wide:
+    """A wider fixture, from its set-up to the judgement of its end."""
+
+    node: pytest.Item | pytest.Collector
+    key: str
+    judge: Judge
+    marks: list[pytest.Mark]  # that have been read
+    set_up: RecordedWindow | None = None  # once it has been judged
 
 
 @dataclass
 class _Fixture:
     """A wider fixture that has been set up, or ended, in the phase that is running."""
 
+    wide: _Wide
     window: RecordedWindow
-    judge: Judge
     phase: Phase
     key: str = ""
     failed: bool = False
@@ -90,7 +101,7 @@ class Armed:
         self._thread: int | None = None  # in which a test is under way
         self._collection: Span | None = None
         self._introduced = False
-        self._judges: dict[object, Judge] = {}  # of wider fixtures, from set-up to end
+        self._wide: dict[object, _Wide] = {}  # wider fixtures that are set up
         self._set_up: dict[object, Owner] = {}  # likewise
         self._ends: dict[object, Span] = {}  # of wider fixtures that are being ended
         self._refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
@@ -218,11 +229,14 @@ class Armed:
     def _judge_test(self, item: pytest.Item) -> Judge:
         return self._judge(item, "tests", item.nodeid)
 
-    def _judge(self, node: pytest.Item | pytest.Collector, section: Section, name: str) -> Judge:
-        """The rules that apply to a test, or to a fixture that belongs to a node."""
+    def _judge(
+        self, node: pytest.Item | pytest.Collector, section: Section, name: str, during: Phase | None = None
+    ) -> Judge:
+        """The rules that apply to a test, or to a fixture that belongs to a node. ``during``: the phase in which marks
+        have been added."""
         baseline = self._accounts.baseline_rules(section, name)
         try:
-            levels = self._markers.levels(node)
+            levels = self._markers.levels(node, during)
             return Judge(deciders([*levels, self._settings.command_line, self._settings.ini, baseline]))
         except RuleError as error:  # a mark that was added after the collection
             raise pytest.UsageError(str(error)) from None
@@ -260,32 +274,81 @@ class Armed:
         if self._refusal is not None and not self._recorder.was_armed:
             return None
         window = self._recorder.windows[phase]
-        marks = _marks(test.item)
-        if marks != test.marks:  # a fixture, or the test, has added some
-            test.marks = marks
-            test.judge = self._judge_test(test.item).instead_of(test.judge)
-            if window.owner is not None:  # what it leaves behind is judged by them, too
-                self._accounts.enter(window.owner, test.item, test.judge)
+        problem = self._read_added(test, phase)
         # A test that runs something new in its set-up is to run all the same: its call is judged with both.
-        problem = self._judge_window(
-            test, window, test.judge, phase, f"{phase} phase", baseline=last or phase != "setup"
-        )
+        more = self._judge_window(test, window, test.judge, phase, f"{phase} phase", baseline=last or phase != "setup")
+        problem = _both(problem, more)
         for earlier in PHASES[: PHASES.index(phase)]:
             more = self._judge_window(test, window, test.judge, earlier, f"left running until {phase}", phase)
-            problem = problem.and_also(more) if problem and more else problem or more
-        for fixture in fixtures:
-            end = "set-up" if fixture.phase == "setup" else "end"
-            where = f"{end} of {fixture.window.owner and fixture.window.owner.name}"
-            more = self._judge_window(test, fixture.window, fixture.judge, fixture.phase, where)
-            self._note_fixture(fixture)
-            test.of_fixtures += [more] if more else []
-            problem = problem.and_also(more) if problem and more else problem or more
+            problem = _both(problem, more)
+        for more in self._judge_fixtures(test, phase, fixtures):
+            test.of_fixtures.append(more)
+            problem = _both(problem, more)
         if problem is not None:
             test.problems[phase] = problem
         # Last, so that no hook keeps the rules from being judged.
         if self._config.hook.pytest_execprobe_log.get_hookimpls():
             test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
         return problem
+
+    def _read_added(self, test: _Test, phase: Phase) -> Problem | None:
+        """Judges by what fixtures, or the test, have marked it with what has run already."""
+        marks = _marks(test.item)
+        if marks == test.marks:
+            return None
+        test.marks = marks
+        test.judge = self._judge(test.item, "tests", test.item.nodeid, phase).instead_of(test.judge)
+        window = self._recorder.windows[phase]
+        if window.owner is not None:  # what it leaves behind is judged by them, too
+            self._accounts.enter(window.owner, test.item, test.judge)
+        ended = PHASES[: PHASES.index(phase)]
+        if "setup" not in self._recorder.windows:
+            test.judge.show("setup", lambda: Evidence(unknown=("the probe was armed only after the set-up",)))
+        for index, earlier in enumerate(ended):
+            its = self._recorder.windows.get(earlier)
+            if its is not None:  # else there was none: the set-up has failed
+                self._show(test, test.judge, earlier, its)
+                for before in ended[:index]:
+                    self._show(test, test.judge, before, its, earlier)
+        return self._belated(test, test.judge, phase)
+
+    def _show(
+        self, test: _Test, judge: Judge, phase: Phase, window: RecordedWindow, during: Phase | None = None
+    ) -> None:
+        def evidence() -> Evidence:
+            known = self._accounts.counting(test.item, window.evidence())
+            return known if during is None else known.begun_in(phase)
+
+        judge.show(phase, evidence, during)
+
+    def _belated(self, test: _Test, judge: Judge, now: Phase | None, of: str = "") -> Problem | None:
+        problem = None
+        for phase, during, evidence, found in judge.belated(now):
+            where = of or (f"left running until {during}" if during else f"{phase} phase")
+            start = evidence.records[0].timestamp_ns if evidence.records else 0
+            problem = _both(problem, self._problem(test, found, evidence, start, where))
+        return problem
+
+    def _judge_fixtures(self, test: _Test, phase: Phase, fixtures: Sequence[_Fixture]) -> Iterator[Problem]:
+        """Those that have been set up or ended in a phase, and those of which the rules have changed."""
+        for wide in dict.fromkeys([*self._wide.values(), *(fixture.wide for fixture in fixtures)]):
+            marks = _marks(wide.node)
+            if marks != wide.marks:
+                wide.marks = marks
+                wide.judge = self._judge(wide.node, "fixtures", wide.key, phase).instead_of(wide.judge)
+                if wide.set_up is not None and wide.set_up.owner is not None:
+                    self._show(test, wide.judge, "setup", wide.set_up)
+                    more = self._belated(test, wide.judge, None, f"set-up of {wide.set_up.owner.name}")
+                    if more is not None:
+                        yield more
+        for fixture in fixtures:
+            end = "set-up" if fixture.phase == "setup" else "end"
+            where = f"{end} of {fixture.window.owner and fixture.window.owner.name}"
+            more = self._judge_window(test, fixture.window, fixture.wide.judge, fixture.phase, where)
+            fixture.wide.set_up = fixture.window if fixture.phase == "setup" else fixture.wide.set_up
+            self._note_fixture(fixture)
+            if more is not None:
+                yield more
 
     def _judge_window(
         self,
@@ -306,8 +369,9 @@ class Armed:
             if not evidence.records and not evidence.lost:
                 return None
         found = judge.judge(phase, evidence, during, baseline=baseline)
-        if not found:
-            return None
+        return self._problem(test, found, evidence, window.start, where) if found else None
+
+    def _problem(self, test: _Test, found: list[Finding], evidence: Evidence, start: int, where: str) -> Problem:
         test.unexpected.update(
             dict.fromkeys(
                 printable(record.program or "?")
@@ -316,7 +380,7 @@ class Armed:
                 for record in finding.marked
             )
         )
-        return Problem.of(found, evidence, window.start, where, window.style)
+        return Problem.of(found, evidence, start, where, self._recorder.style)
 
     # ---- fixtures of wider scope ----
 
@@ -327,7 +391,8 @@ class Armed:
         if fixturedef.scope == "function":
             return (yield)
         key = fixture_id(fixturedef)
-        judge = self._judges[fixturedef] = self._judge(request.node, "fixtures", key)
+        judge = self._judge(request.node, "fixtures", key)
+        wide = self._wide[fixturedef] = _Wide(request.node, key, judge, _marks(request.node))
         span = self._recorder.open_span(_fixture_name(fixturedef), "setup", key=key)
         self._set_up[fixturedef] = span.owner
         failed = True
@@ -336,7 +401,7 @@ class Armed:
             failed = False
             return result
         finally:
-            self._close_fixture(span, judge, "setup", failed=failed)
+            self._close_fixture(span, wide, "setup", failed=failed)
             # Finalizers run in reverse, so this one comes before those that the set-up has registered.
             fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
@@ -351,23 +416,21 @@ class Armed:
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         span = self._ends.pop(fixturedef, None)
         if span is not None:
-            self._close_fixture(span, self._judges.pop(fixturedef), "teardown")
+            self._close_fixture(span, self._wide.pop(fixturedef), "teardown")
 
-    def _close_fixture(self, span: Span, judge: Judge, phase: Phase, *, failed: bool = False) -> None:
+    def _close_fixture(self, span: Span, wide: _Wide, phase: Phase, *, failed: bool = False) -> None:
         window = self._recorder.close_span(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
-        fixture = _Fixture(window, judge, phase, span.owner.id, failed)
+        fixture = _Fixture(wide, window, phase, span.owner.id, failed)
         if self._test is not None:
             self._test.fixtures.append(fixture)
         elif self._last is not None:  # the run was broken off, and ends it without a test
-            problem = self._judge_window(self._last, window, judge, phase, f"end of {span.owner.name}")
-            self._note_fixture(fixture)
-            if problem is not None:
+            for problem in self._judge_fixtures(self._last, phase, [fixture]):
                 self._accounts.late(self._last.item, problem)
 
     def _note_fixture(self, fixture: _Fixture) -> None:
         """For the baseline and the report."""
         if self._recorder.was_armed:
-            self._accounts.use("fixtures", fixture.key, fixture.judge, whole=not fixture.failed)
+            self._accounts.use("fixtures", fixture.key, fixture.wide.judge, whole=not fixture.failed)
         owner = fixture.window.owner
         if self._settings.gathers and owner is not None and not self._recorder.forked:
             self._accounts.gatherer.unit(owner, "fixture")
@@ -500,8 +563,12 @@ class Armed:
         self._recorder.close()
 
 
-def _marks(item: pytest.Item) -> list[pytest.Mark]:
-    return [mark for mark in item.iter_markers() if mark.name in MARKERS]
+def _marks(node: pytest.Item | pytest.Collector) -> list[pytest.Mark]:
+    return [mark for mark in node.iter_markers() if mark.name in MARKERS]
+
+
+def _both(one: Problem | None, other: Problem | None) -> Problem | None:
+    return one.and_also(other) if one and other else one or other
 
 
 def _fixture_name(fixturedef: pytest.FixtureDef[Any]) -> str:

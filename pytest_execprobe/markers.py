@@ -1,7 +1,8 @@
 """From pytest's marks to rules, each with the place where it stands.
 
-pytest does not tell where a mark was written, so it is looked for in the source. Where it is not found (a mark held in
-a variable, or added by a hook) the place is that of the test, class or module that carries it.
+pytest does not tell where a mark was written, so it is looked for in the source: on what carries it, and where
+something calls ``add_marker``. Where it is not found (a mark held in a variable) the place is that of the test, class
+or module that carries it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import inspect
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from .record import Phase
 from .rules import Rule, RuleError, make_rule, written
 from .settings import MARKERS
+
+_Node = pytest.Item | pytest.Collector
 
 
 class Markers:
@@ -26,55 +31,123 @@ class Markers:
         self._start = start  # where pytest was started: paths are relative to it
         self._known: dict[tuple[int, str, int], tuple[Rule, pytest.Mark]] = {}
 
-    def levels(self, node: pytest.Item | pytest.Collector) -> list[list[Rule]]:
-        """The rules of a node and of those above it, the closest level first. Raises RuleError."""
+    def levels(self, node: _Node, during: Phase | None = None) -> list[list[Rule]]:
+        """The rules of a node and of those above it, the closest level first. Raises RuleError.
+
+        ``during`` is the phase in which those have been added that it had not when this was last asked.
+        """
         found = []
         parameters = list(getattr(getattr(node, "callspec", None), "marks", ()))
         if parameters:
-            found.append(self._rules(node, parameters, parametrized=True))
+            found.append([self._rule(node, mark, node, parametrized=True) for mark in _ours(parameters)])
         # By identity: a mark of a parameter may equal one of the function.
-        found.append(self._rules(node, [m for m in node.own_markers if not any(m is other for other in parameters)]))
+        own = [mark for mark in node.own_markers if not any(mark is other for other in parameters)]
+        found.append([self._rule(node, mark, node, during) for mark in _ours(own)])
         above = node.parent
         while above is not None:
-            found.append(self._rules(above, above.own_markers))
+            found.append([self._rule(above, mark, node, during) for mark in _ours(above.own_markers)])
             above = above.parent
         return [rules for rules in found if rules]
 
-    def _rules(
-        self, node: pytest.Item | pytest.Collector, marks: Iterable[pytest.Mark], parametrized: bool = False
-    ) -> list[Rule]:
-        return [self._rule(node, mark, parametrized) for mark in marks if mark.name in MARKERS]
-
-    def _rule(self, node: pytest.Item | pytest.Collector, mark: pytest.Mark, parametrized: bool) -> Rule:
+    def _rule(
+        self, node: _Node, mark: pytest.Mark, below: _Node, during: Phase | None = None, *, parametrized: bool = False
+    ) -> Rule:
+        """The rule of a mark that ``node`` has; ``below`` is what it was looked for."""
         name = "the module" if isinstance(node, pytest.Module) else getattr(node, "originalname", None) or node.name
         key = (id(mark), name, id(node.parent))
         if key not in self._known:
-            place = self._place(node, mark, parametrized)
+            added = not parametrized and not _stands_on(node, mark)
+            line = self._additions(below, mark) if added else ""
+            place = line or self._place(node, mark, parametrized)
+            phase = f" in the {during} phase" if during else ""
+            how = f"added to {name}{phase}" if line else f"added{phase} to {name}" if added else f"on {name}"
+            where = f"{how}, {place}"
             try:
-                rule = make_rule(mark.name, mark.args, mark.kwargs, f"on {name}, {place}")
+                rule = make_rule(mark.name, mark.args, mark.kwargs, where)
             except RuleError as error:
                 raise RuleError(f"{place}: {error}") from None
             self._known[key] = (rule, mark)  # the mark is kept so that its id stays its own
         return self._known[key][0]
 
-    def _place(self, node: pytest.Item | pytest.Collector, mark: pytest.Mark, parametrized: bool) -> str:
+    def _place(self, node: _Node, mark: pytest.Mark, parametrized: bool) -> str:
         """``path:line`` of a mark."""
         file, carrier = _carrier(node, mark)
         found = None if carrier is None else _in_source(carrier, mark, parametrized)
-        line = found or getattr(carrier, "lineno", None) or 1
+        return self._written(file, found or getattr(carrier, "lineno", None) or 1)
+
+    def _additions(self, node: _Node, mark: pytest.Mark) -> str:
+        """Where a mark can have been added. Which of several it was can't be told."""
+        return " or ".join([*dict.fromkeys(self._written(*place) for place in _added(node, mark))][:3])
+
+    def _written(self, file: Path, line: int) -> str:
         path = os.path.relpath(file, self._start)
         return f"{file if path.startswith('..') else path}:{line}"
 
 
-def _carrier(node: pytest.Item | pytest.Collector, mark: pytest.Mark) -> tuple[Path, ast.AST | None]:
+def _ours(marks: Iterable[pytest.Mark]) -> list[pytest.Mark]:
+    return [mark for mark in marks if mark.name in MARKERS]
+
+
+def _stands_on(node: _Node, mark: pytest.Mark) -> bool:
+    """Whether a mark is one of the test's function, class or module, and not one that was added to pytest's node."""
+    carrier = getattr(node, "obj", None)
+    return any(_carries(its, mark) for its in (carrier.__mro__ if isinstance(carrier, type) else (carrier,)))
+
+
+def _carries(carrier: object, mark: pytest.Mark) -> bool:
+    """Whether it is one of its own marks, of a class without those of its bases."""
+    own = vars(carrier).get("pytestmark", ()) if isinstance(carrier, type) else getattr(carrier, "pytestmark", ())
+    return any(mark is getattr(other, "mark", other) for other in (own if isinstance(own, list) else [own]))
+
+
+def _added(node: _Node, mark: pytest.Mark) -> list[tuple[Path, int]]:
+    """Where a mark can have been added to a test or what is above it: in the test and its fixtures, else anywhere in
+    its file and those of its fixtures and hooks."""
+    code = [getattr(inspect.unwrap(function), "__code__", None) for function in _functions_of(node)]
+    near = [
+        (Path(its.co_filename), _function_at(_tree(Path(its.co_filename)), its.co_firstlineno)) for its in code if its
+    ]
+    hooks = (getattr(plugin, "__file__", None) or "" for plugin in node.config.pluginmanager.get_plugins())
+    files = dict.fromkeys([Path(node.path), *(file for file, _ in near), *map(Path, filter(_is_conftest, hooks))])
+    for places in (near, [(file, _tree(file)) for file in files]):
+        found = [(file, line) for file, tree in places if tree is not None for line in _additions(tree, mark)]
+        if found:
+            return found
+    return []
+
+
+def _functions_of(node: _Node) -> list[Any]:
+    """A test's own function, and those of its fixtures."""
+    info = getattr(node, "_fixtureinfo", None)
+    fixtures = [its.func for those in getattr(info, "name2fixturedefs", {}).values() for its in those]
+    own = getattr(node, "obj", None) if isinstance(node, pytest.Function) else None
+    return [getattr(function, "__func__", function) for function in (own, *fixtures) if function is not None]
+
+
+def _is_conftest(file: str) -> bool:
+    return file.endswith("conftest.py")
+
+
+def _additions(tree: ast.AST, mark: pytest.Mark) -> list[int]:
+    """The lines on which a mark is added, best those where its arguments are the same."""
+    likely: list[tuple[bool | None, int]] = []
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and _attribute(call) in ("add_marker", "applymarker"):
+            for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+                likely += [(_says(use, mark), use.lineno) for use in _uses(argument, mark.name)]
+                if isinstance(argument, ast.Constant) and argument.value == mark.name:
+                    likely.append((not (mark.args or mark.kwargs), call.lineno))
+    return next((lines for wanted in (True, None) if (lines := [line for says, line in likely if says is wanted])), [])
+
+
+def _carrier(node: _Node, mark: pytest.Mark) -> tuple[Path, ast.AST | None]:
     """The file, and what in it carries a mark: a module, a class or a function."""
     file = Path(node.path)
     if isinstance(node, (pytest.Package, pytest.Dir)):
         file /= "__init__.py"
     if isinstance(node, pytest.Class):
         for cls in node.obj.__mro__:  # it may be a base class's
-            own = cls.__dict__.get("pytestmark", ())
-            if any(mark is getattr(other, "mark", other) for other in (own if isinstance(own, list) else [own])):
+            if _carries(cls, mark):
                 source = inspect.getsourcefile(cls)
                 return Path(source or file), _definition(_tree(Path(source or file)), cls.__qualname__)
     if isinstance(node, pytest.Function):

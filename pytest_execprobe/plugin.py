@@ -46,13 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     settings = config.stash[SETTINGS]
-    if _runs_no_test(config) or settings.mode == "off":
+    if _runs_no_test(config):
         return
+    probes = settings.mode != "off" and (settings.mode == "require" or settings.whole_run)
     if _is_controller(config):  # the probes are its workers'
         reporting = _reporting(config)
-        if settings.mode == "require" or settings.whole_run:
+        if probes:
             reporting.hold(_helper_settings(config, _attempts(session)))
-    elif settings.mode == "require" or settings.whole_run:
+    elif probes:
         _armed(session).begin_collection()
 
 
@@ -73,6 +74,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # As early as it is known to be needed: what is spawned before is adopted.
     if settings.whole_run or any(map(_uses_probe, session.items)) or _any_marked(session.items):
         _armed(session).end_collection()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No mark that was added while tests ran, in a run that had no reason to probe, passes without a word."""
+    config = session.config
+    if config.pluginmanager.has_plugin("execprobe-armed") or _runs_no_test(config) or _is_controller(config):
+        return
+    marked = [item.nodeid for item in getattr(session, "items", ()) if _any_marked([item])]
+    if marked:
+        why = "they were marked while tests ran, in a run without a probe: --execprobe-audit brings one"
+        not_checked = dict.fromkeys(marked, why)
+        if hasattr(config, "workeroutput"):
+            from .reporting import NEWS
+
+            config.workeroutput[NEWS] = {"not_checked": not_checked}
+        else:
+            _reporting(config).ledger.not_checked.update(not_checked)
 
 
 @pytest.fixture

@@ -275,6 +275,7 @@ class Judge:
         self._seen: list[_Seen] = []
         self._spent: set[Rule] = set()  # budgets that were found broken
         self._told: set[tuple[str | None, bool | None]] = set()  # rows of a baseline, likewise
+        self._new: set[tuple[tuple[Rule, ...], Phase]] = set()  # what decides that did not when phases ended
 
     @property
     def is_any(self) -> bool:
@@ -282,9 +283,13 @@ class Judge:
         return bool(self._deciders)
 
     def instead_of(self, other: Judge) -> Judge:
-        """This one, knowing what another has seen."""
+        """This one, knowing what another has seen and found."""
         self._seen, self._spent, self._told = other._seen, other._spent, other._told
+        self._new = self._decisions() - other._decisions()
         return self
+
+    def _decisions(self) -> set[tuple[tuple[Rule, ...], Phase]]:
+        return {(decider.rules, phase) for decider in self._deciders for phase in decider.phases}
 
     @property
     def seen(self) -> Evidence:
@@ -322,22 +327,58 @@ class Judge:
             if not news.concerns(decider):
                 continue
             if decider.kind == "budget":
-                if decider.rules[0] not in self._spent:
-                    parts = [seen for seen in self._seen if seen.concerns(decider)]
-                    so_far = Evidence.merged(seen.evidence for seen in parts)
-                    broken = _budget(decider.rules[0], so_far)
-                    if len(parts) > 1:
-                        phases = tuple(dict.fromkeys(seen.phase for seen in parts))
-                        broken = [replace(finding, phases=phases, evidence=so_far) for finding in broken]
-                    found += broken
-                    self._spent.update(finding.rules[0] for finding in broken)
-            elif decider.kind == "allow":
-                found += _allow(decider.rules, phase, evidence)
-            elif decider.kind == "baseline" and baseline:
-                found += self._beyond_baseline(decider.rules[0])
-            elif decider.kind == "deny":
-                found += _deny(decider.rules[0], evidence)
+                found += self._over_budget(decider)
+            elif decider.kind == "baseline":
+                found += self._beyond_baseline(decider.rules[0]) if baseline else ()
+            else:
+                found += self._forbidden(decider, news)
         return sorted(found, key=lambda finding: finding.holds is None)
+
+    # ---- rules that were added after what they speak of ----
+
+    def show(self, phase: Phase, evidence: Callable[[], Evidence], during: Phase | None = None) -> None:
+        """What ran in a phase that has ended, unless that was seen then or no rule speaks of it."""
+        known = any((seen.phase, seen.during) == (phase, during) for seen in self._seen)
+        if not known and any(_Seen(phase, Evidence(), during).concerns(decider) for decider in self._deciders):
+            self._seen.append(_Seen(phase, evidence(), during))
+
+    def belated(self, now: Phase | None = None) -> Iterator[tuple[Phase, Phase | None, Evidence, list[Finding]]]:
+        """What is wrong with phases that have ended, by rules that the judge before this one had not: the phase, in
+        which later one it went on running, what ran and the findings. A budget that speaks of ``now``, too, is left to
+        the judgement of that."""
+        for news in [*self._seen]:
+            found: list[Finding] = []
+            for decider in self._deciders:
+                if news.concerns(decider) and (decider.rules, news.phase) in self._new:
+                    if decider.kind == "budget":
+                        found += [] if now in decider.phases else self._over_budget(decider)
+                    elif decider.kind != "baseline":
+                        found += self._forbidden(decider, news)
+            if found:
+                yield news.phase, news.during, news.evidence, sorted(found, key=lambda f: f.holds is None)
+        self._new = set()
+
+    # ---- rules of each kind ----
+
+    def _over_budget(self, decider: Decider) -> list[Finding]:
+        """Whether a budget is exceeded by all that was seen so far, if that was not found already."""
+        rule = decider.rules[0]
+        if rule in self._spent:
+            return []
+        parts = [seen for seen in self._seen if seen.concerns(decider)]
+        so_far = Evidence.merged(seen.evidence for seen in parts)
+        broken = _budget(rule, so_far)
+        self._spent.update(finding.rules[0] for finding in broken)
+        if len(parts) > 1:
+            phases = tuple(dict.fromkeys(seen.phase for seen in parts))
+            broken = [replace(finding, phases=phases, evidence=so_far) for finding in broken]
+        return broken
+
+    def _forbidden(self, decider: Decider, news: _Seen) -> list[Finding]:
+        """What was not to run, by rules that forbid or allow."""
+        if decider.kind == "deny":
+            return _deny(decider.rules[0], news.evidence)
+        return _allow(decider.rules, news.phase, news.evidence)
 
     def _beyond_baseline(self, rule: Rule) -> list[Finding]:
         """What is beyond a baseline and has not been told yet."""

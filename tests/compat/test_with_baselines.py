@@ -76,6 +76,36 @@ def test_the_file_is_the_same(inner: Inner, options: tuple[str, ...], plugins: t
     assert file.read_bytes() == first
 
 
+AT_HOME = """
+import os, subprocess, pytest
+
+@pytest.mark.parametrize("place", ["/opt/home/x", "/opt/homely", "/srv/opt/home"])
+def test_a(place):
+    os.environ["HOME"] = os.environ["TMPDIR"] = "/srv"
+    subprocess.run(["true"])
+"""
+
+
+@pytest.mark.parametrize(("options", "plugins"), CASES)
+def test_names_are_those_of_the_moment_when_the_run_began(
+    inner: Inner, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], plugins: tuple[str, ...]
+) -> None:
+    """Also in workers whose home is another."""
+    monkeypatch.setenv("HOME", "/opt/home")
+    inner.suite(
+        test_it=AT_HOME,
+        conftest="import os\nif 'PYTEST_XDIST_WORKER' in os.environ: os.environ['HOME'] = '/opt/homely'\n",
+    )
+    assert inner.run(*OPTIONS, UPDATE, *options, plugins=plugins).ret == 0
+    tables = [line for line in (inner.path / "execs.toml").read_text().splitlines() if line.startswith("[tests")]
+    assert tables == [f'[tests."test_it.py::test_a[{place}]"]' for place in ("/opt/homely", "/srv/opt/home", "~/x")]
+    run = inner.run(*OPTIONS, "--execprobe-report=a.json", *options, plugins=plugins)
+    assert run.ret == 0
+    assert {name for kind, name in told(inner.path / "a.json") if kind == "test"} == {
+        f"test_it.py::test_a[{place}]" for place in ("/opt/homely", "/srv/opt/home", "~/x")
+    }
+
+
 @pytest.mark.parametrize(("options", "plugins"), CASES)
 def test_the_report_is_the_same(inner: Inner, options: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     inner.suite(test_it=SUITE)
@@ -102,6 +132,18 @@ def told(path: Path) -> dict[tuple[str, str], tuple[str | None, list[str], int]]
         )
         for unit in units
     }
+
+
+@pytest.mark.parametrize(("options", "plugins"), CASES)
+def test_a_limit_of_a_package_that_no_test_is_in(
+    inner: Inner, options: tuple[str, ...], plugins: tuple[str, ...]
+) -> None:
+    inner.suite(test_it=SUITE)
+    (inner.path / "execs.toml").write_text('version = 1\n[packages."test_it.py::TestRelaese"]\nat_most = 0\n')
+    run = inner.run(*OPTIONS, *options, plugins=plugins)
+    assert run.ret == 1
+    headline = 'packages."test_it.py::TestRelaese" in execs.toml limits nothing: the file has nothing of that name'
+    assert run.out.count(f"\n{headline}\n") == 1
 
 
 @needs("xdist")

@@ -175,3 +175,18 @@ def test_what_is_unknown_is_an_error(inner: Inner) -> None:
     assert run.outcomes["test_next"] == ["passed"]
     assert run.outcomes["session budget"] == ["error"]
     assert run.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_mark_that_is_added_in_the_child_speaks_of_its_set_up(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import subprocess, pytest
+        @pytest.fixture
+        def ready():
+            subprocess.run(["true"])
+        def test_breaks(request, ready, execprobe):
+            request.node.add_marker(pytest.mark.exec_none())
+        """
+    )
+    run = inner.run("--forked", plugins=PLUGINS)
+    assert "nothing may run, but true ran (setup phase)" in run.text("test_breaks")

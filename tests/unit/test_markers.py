@@ -317,9 +317,63 @@ def test_added_by_a_hook(levels: Callable[..., Levels], pytester: pytest.Pyteste
         """
     )
     assert levels("\n# first\nimport pytest\ndef test_it(): pass\n", "test_it", "test_it.py") == [
-        ["exec_budget(7) on test_it, test_it.py:3"],
-        ["exec_none() on the module, test_it.py:1"],
+        ["exec_budget(7) added to test_it, conftest.py:4"],
+        ["exec_none() added to the module, conftest.py:5"],
     ]
+
+
+ADDING = """
+import pytest
+quiet = pytest.mark.exec_none
+loud = pytest.mark.exec_budget(9)
+
+@pytest.fixture
+def one(request):
+    request.node.add_marker(pytest.mark.exec_deny("a"))
+
+@pytest.fixture
+def two(request):
+    request.node.add_marker(pytest.mark.exec_deny("a"))
+    request.applymarker(pytest.mark.exec_deny("b"))
+    request.node.add_marker("exec_none")
+    request.node.add_marker(loud)
+
+@quiet
+def test_it(one): pass
+
+def test_other(one, two): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "mark", "where"),
+    [
+        ("test_it", pytest.mark.exec_deny("a"), "added to test_it in the call phase, test_it.py:7"),
+        ("test_other", pytest.mark.exec_deny("a"), "test_it.py:7 or test_it.py:11"),  # which can't be told
+        ("test_other", pytest.mark.exec_deny("b"), "added to test_other in the call phase, test_it.py:12"),
+        ("test_other", pytest.mark.exec_none, "added to test_other in the call phase, test_it.py:13"),
+        ("test_other", pytest.mark.exec_budget(9), "added in the call phase to test_other, test_it.py:19"),
+        ("test_it", pytest.mark.exec_deny("b"), "added to test_it in the call phase, test_it.py:12"),  # by another's
+    ],
+)
+def test_added_while_the_test_runs(
+    pytester: pytest.Pytester, test: str, mark: pytest.MarkDecorator, where: str
+) -> None:
+    pytester.makepyfile(test_it=ADDING)
+    (item,) = (item for item in _collected(pytester, "test_it.py") if item.name == test)
+    markers = Markers(pytester.path)
+    before = {rule for level in markers.levels(item) for rule in level}
+    item.add_marker(mark)
+    (rule,) = (rule for level in markers.levels(item, "call") for rule in level if rule not in before)
+    assert rule.where.endswith(where)
+    assert rule.where.startswith("added ")
+
+
+def test_what_stands_on_a_test_is_not_taken_for_added(pytester: pytest.Pytester) -> None:
+    """Though it is held in a variable, and the same is added elsewhere."""
+    pytester.makepyfile(test_it=ADDING)
+    item = _collected(pytester, "test_it.py")[0]
+    assert told(Markers(pytester.path), item) == [["exec_none() on test_it, test_it.py:17"]]
 
 
 def test_decorated_function(levels: Callable[..., Levels]) -> None:
@@ -366,7 +420,7 @@ def test_directory_that_a_hook_marks(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it="def test_it(): pass")
     (item,) = _collected(pytester, "test_it.py")
     folder = pytester.path.name
-    assert told(Markers(pytester.path), item) == [[f"exec_budget(7) on {folder}, __init__.py:1"]]
+    assert told(Markers(pytester.path), item) == [[f"exec_budget(7) added to {folder}, conftest.py:4"]]
 
 
 def test_package_that_a_hook_marks(pytester: pytest.Pytester) -> None:
@@ -383,7 +437,7 @@ def test_package_that_a_hook_marks(pytester: pytest.Pytester) -> None:
     (item,) = _collected(pytester, "pack")
     assert told(Markers(pytester.path), item) == [
         ["exec_none() on the module, pack/test_it.py:2"],
-        ["exec_budget(7) on pack, pack/__init__.py:1"],
+        ["exec_budget(7) added to pack, conftest.py:3"],
     ]
 
 

@@ -375,6 +375,48 @@ def test_a_judge_instead_of_another_repeats_no_budget() -> None:
     assert second.judge("call", evidence(*some("sh"))) == []
 
 
+def told_belatedly(judge: Judge, now: Phase | None = None) -> list[tuple[str, str | None, str]]:
+    return [(phase, during, f.headline) for phase, during, _, found in judge.belated(now) for f in found]
+
+
+def test_a_judge_instead_of_another_judges_what_that_had_no_rule_for() -> None:
+    first = judge_of(deny("curl"))
+    first.judge("setup", evidence(*some("git")))
+    second = judge_of([deny("curl"), deny("git")]).instead_of(first)
+    assert told_belatedly(second) == [("setup", None, "git must not run, but it ran once")]
+    assert told_belatedly(second) == []  # each once
+
+
+def test_what_no_rule_spoke_of_is_shown_to_it_and_what_none_speaks_of_is_not() -> None:
+    judge = judge_of(allow("git", phases=("setup",))).instead_of(judge_of())
+    judge.show("setup", lambda: evidence(*some("curl")))
+    judge.show("setup", lambda: evidence(*some("curl")))  # seen already
+    judge.show("call", lambda: pytest.fail("no rule speaks of it"))
+    assert told_belatedly(judge) == [("setup", None, "unexpected program: curl ran, and only git may")]
+
+
+@pytest.mark.parametrize(
+    ("phases", "said"),
+    [
+        (("setup",), [("setup", None, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+        (("setup", "call"), []),  # the judgement of the call is to come
+        (("setup", "teardown"), [("setup", None, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+    ],
+)
+def test_a_budget_that_was_added_is_judged_once(phases: tuple[Phase, ...], said: list[object]) -> None:
+    judge = judge_of(budget(1, phases=phases)).instead_of(judge_of())
+    judge.show("setup", lambda: evidence(*some("git git")))
+    assert told_belatedly(judge, "call") == said
+    call = judge.judge("call", evidence(*some("sh")))
+    assert headlines(call) == ([] if said else ["exec budget exceeded: 3 execs, at most 1 allowed"])
+
+
+def test_what_a_phase_left_running_is_judged_belatedly_by_rules_that_speak_of_it_alone() -> None:
+    judge = judge_of([deny("a", phases=("setup",)), deny("b", phases=ALL)]).instead_of(judge_of())
+    judge.show("setup", lambda: evidence(*some("a b")), during="call")
+    assert told_belatedly(judge) == [("setup", "call", "a must not run, but it ran once")]
+
+
 def test_allow() -> None:
     assert found([allow("git", "gpg")], *some("git gpg git")) == []
     (finding,) = found([allow("git", "gpg")], *some("git curl sh curl"))
