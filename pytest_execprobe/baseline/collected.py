@@ -82,13 +82,7 @@ class Collected:
     def export(self) -> dict[str, Any]:
         cut = {*self._narrowed, *self._failed}
         files = sorted(file for file in set(self._files) if file not in cut)
-        return {
-            "ids": self._ids,
-            "shared": self._shared,
-            "files": files,
-            "cut": sorted(cut),
-            "partial": self._partial,
-        }
+        return {"ids": self._ids, "shared": self._shared, "files": files, "partial": self._partial}
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
@@ -178,12 +172,11 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     if not place.exists():
         return "there is no such folder or file"
     if colons:
-        name = re.split(r"::|\[", rest)[0]
         if place.is_dir():
             return "" if _may_define(place, rest) else "there is no such fixture"
-        return "" if path not in whole or _has_word(place, name) else "the file has nothing of that name"
+        return "" if path not in whole or _has_words(place, rest) else "the file has nothing of that name"
     was_searched = any(path == known or known == "." or path.startswith(f"{known}/") for known in whole if known)
-    if not was_searched or any(is_within(cut, path) for cut in collected.get("cut", ())):
+    if not was_searched:
         return ""
     if place.is_file():
         return "" if path not in whole and _is_called(place, python_files) else "the file has no test"
@@ -191,12 +184,14 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     return "" if any(_is_called(file, python_files) for file in place.rglob("*")) else "the folder has no test"
 
 
-def _has_word(file: Path, name: str) -> bool:
-    """Whether a name is in a file, so that its tests may be left out by what the file decides."""
+def _has_words(file: Path, names: str) -> bool:
+    """Whether the classes, and the test or fixture, of a node id are in a file: it may leave them out by itself."""
     try:
-        return re.search(rf"\b{re.escape(name)}\b", file.read_text(encoding="utf-8", errors="replace")) is not None
+        source = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True
+    words = (re.split(r"\[| \(", name)[0] for name in names.partition("[")[0].split("::"))
+    return all(re.search(rf"\b{re.escape(word)}\b", source) for word in words)
 
 
 def _is_called(file: Path, patterns: Sequence[str]) -> bool:

@@ -543,12 +543,17 @@ MISSPELT = {
     "tests/release/test_tag": NO_PLACE,
     "tests/release/test_tag.py::TestTga": "the file has nothing of that name",
     "tests/release/test_tag.py::Test": "the file has nothing of that name",
+    "tests/release/test_tag.py::TestTag::test_b": "the file has nothing of that name",
     "test_it.py::test_*": "the file has nothing of that name",
     "tests/test_none.py": "the file has no test",
     "tests/helpers.py": "the file has no test",
     "data": "the folder has no test",
 }
-LEFT_OUT = ["tests/elsewhere", "tests/elsewhere/test_mac.py", "tests/test_some.py::TestNone"]
+LEFT_OUT = [
+    "tests/elsewhere",
+    "tests/elsewhere/test_mac.py",
+    "tests/test_some.py::TestNone",
+]
 
 
 def limited(*names: str) -> str:
@@ -606,6 +611,13 @@ def test_a_file_that_cannot_be_collected_may_have_the_tests(run: Run, pytester: 
         "--continue-on-collection-errors", baseline=limited("tests/release", "tests/release/test_tag.py::TestTga")
     )
     result.stdout.no_fnmatch_line("*limits nothing*")
+
+
+@pytest.mark.parametrize("name", ["test_it.py::server (session)", "test_it.py::server"])
+def test_a_fixture_of_which_no_test_was_run_is_left_out(run: Run, name: str) -> None:
+    result = run("-k", "nothing", baseline=limited(name))
+    result.stdout.fnmatch_lines([f'not judged      packages."{name}": this run has collected no test there'])
+    assert result.ret == 0
 
 
 def test_where_nothing_could_be_recorded_no_limit_is_judged(run: Run, played: Played) -> None:
@@ -879,6 +891,23 @@ def test_a_table_of_an_earlier_name_outlives_an_update_of_another_folder(
     written = rows(pytester)
     assert sorted(written.splitlines()) == sorted(formerly.splitlines())  # sorted anew
     result.stdout.fnmatch_lines(["old names       src~/test_in.py::test_a*: *update with all tests, or rename them*"])
+
+
+def test_an_earlier_name_in_a_file_that_was_collected_is_not_obsolete(run: Run, pytester: pytest.Pytester) -> None:
+    source = dedent("""
+        import pytest
+        from played import runs
+        @pytest.mark.parametrize("place", ["/a", "/srv/opt/home"])
+        def test_a(place): runs("git")
+    """)
+    old = '[tests."test_it.py::test_a[/srv~]"]\ngit = 7 # by hand\n[tests."test_it.py::test_a[/gone~]"]\ngit = 1\n'
+    result = run(source=source, baseline=old)
+    result.stdout.fnmatch_lines(
+        ["old names       test_it.py::test_a[[]/srv~[]]: *", "obsolete        test_it.py::test_a[[]/gone~[]]: a run *"]
+    )
+    run(UPDATE, source=source, baseline=old)
+    assert '[tests."test_it.py::test_a[/srv/opt/home]"]\ngit = 1 # by hand\n' in rows(pytester)
+    assert "/gone" not in rows(pytester)
 
 
 def test_an_earlier_name_beside_a_right_one_is_obsolete(run_at: Run, pytester: pytest.Pytester, formerly: str) -> None:
