@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .events import Batch, Blind, Branch, Ended, Exec, Image
-from .naming import program_name
+from .program import program_name
 from .record import ExecRecord, Phase
 
 _DOUBTFUL = (

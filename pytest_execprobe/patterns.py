@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .naming import absolute, base, called, files, names_descriptor
+from .program import absolute, base, called, files, names_descriptor
 from .record import ExecRecord
 
 Match = bool | None

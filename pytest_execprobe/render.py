@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .attribution import Evidence
 from .checks import Verdict, execs
-from .naming import described, files
+from .program import described, files
 from .record import ExecRecord, printable
 from .rules import Finding
 

@@ -17,8 +17,8 @@ from ..checks import Verdict, execs
 from ..client import is_helper
 from ..errors import SourceLost
 from ..events import Batch, Ended, Event, Exec, Image, Source
-from ..naming import program_name
 from ..patterns import Pattern, Side, any_match
+from ..program import program_name
 from ..record import ExecRecord, printable
 from .terminal import as_ours
 

@@ -284,7 +284,7 @@ def _display(terminal: Terminal, began: int) -> _Show | None:
 
 def _line(seen: Seen, began: int, width: int) -> Line:
     """When, which process, begun by which program, and the command line."""
-    from ..naming import described
+    from ..program import described
     from ..record import printable
 
     since = (seen.record.timestamp_ns - began) / 1e6
@@ -332,7 +332,7 @@ def _breaches(limits: Limits, recording: Recording, evidence: Evidence) -> Itera
 
 def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> Breach:
     """What is certain, and the execs that made it so."""
-    from ..naming import described
+    from ..program import described
 
     lines = [_cut(described(record), _WIDTH) for record in marked[:_MARKED]]
     if len(marked) > _MARKED:

@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from .. import __version__
-from ..naming import described
+from ..program import described
 from ..record import ExecRecord
 from .digest import (
     KIND_NAMES,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..naming import described
+from ..program import described
 from ..record import ExecRecord
 from .digest import KIND_NAMES, ancestors, cut, end_of, shown, span, successors, title
 from .document import Document, Kind, Run, Unit

@@ -10,7 +10,7 @@ with fuzzing.instrumented():
     from pytest_execprobe.decode import decode
     from pytest_execprobe.events import Blind, Ended, Exec
     from pytest_execprobe.helper import wire
-    from pytest_execprobe.naming import program_name
+    from pytest_execprobe.program import program_name
 
 from fakes import kernel_record
 

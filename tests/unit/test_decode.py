@@ -8,7 +8,7 @@ from fakes import kernel_record
 from pytest_execprobe.decode import arguments_at, decode
 from pytest_execprobe.events import Blind, Branch, Ended, Exec
 from pytest_execprobe.helper import wire
-from pytest_execprobe.naming import program_name
+from pytest_execprobe.program import program_name
 
 CUT, UNREAD, ALL, KEPT = wire.FLAG_ARGV_CUT, wire.FLAG_ARGV_UNREAD, wire.FLAG_SCRIPTS_ALL, wire.FLAG_ARGV0_KEPT
 AT_FDCWD = -100
