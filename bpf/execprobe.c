@@ -91,6 +91,9 @@ struct proc {
     u32 own_exec; /* has it exec'd since it was forked? */
     u32 recorded; /* has on_exec seen its exec? until on_exec_again knows that */
     struct slot slots[SLOTS];
+    u64 forked;      /* when it was, 0: before the root was watched */
+    char comm[16];   /* of its image, as the exec has named it */
+    u32 pids[SLOTS]; /* its pid as the root of each slot sees it, 0: not known */
 };
 
 struct head {
@@ -170,6 +173,7 @@ struct claim {
 
 struct root {
     u64 armed_at;
+    u64 forks; /* in its tree; counted after the child is in the map, so that a list of the map can be checked by it */
     u32 tgid;
     u32 refused; /* all SLOTS of the process were taken */
     u32 level;   /* how many PID namespaces its own is below the machine's first */
@@ -448,6 +452,7 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
     u32 child_tgid;
     int followed = 0;
     struct proc *parent, fresh = {};
+    struct root *root;
 
     if (ctx->args[1] & CLONE_THREAD)
         return 0;
@@ -459,23 +464,37 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
     }
     fresh.image_at = fresh.parent_at = parent->image_at;
     fresh.image_pid = fresh.parent_pid = parent->image_pid;
+    fresh.forked = bpf_ktime_get_ns();
+    __builtin_memcpy(fresh.comm, parent->comm, sizeof(fresh.comm));
 #pragma unroll
     for (int i = 0; i < SLOTS; i++) {
         struct slot slot = parent->slots[i];
-        if (slot.root == 0 || !roots.lookup(&slot.root))
+        root = slot.root ? roots.lookup(&slot.root) : 0;
+        if (!root)
             continue; /* a root that has gone takes its slot along */
         if (slot.top == 0) {
             slot.top = child_tgid;
             slot.thread = self;
-            slot.born = bpf_ktime_get_ns();
+            slot.born = fresh.forked;
         }
         fresh.slots[i] = slot;
+        fresh.pids[i] = root->level ? number(pid_of(child), root->level) : child_tgid;
         followed = 1;
     }
-    if (!followed)
+    if (!followed) {
         procs.delete(&child_tgid);
-    else if (procs.update(&child_tgid, &fresh) != 0)
+        return 0;
+    }
+    if (procs.update(&child_tgid, &fresh) != 0) {
         deliver_loss(KIND_UNFOLLOWED, parent, child_tgid, 0);
+        return 0;
+    }
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        root = fresh.slots[i].root ? roots.lookup(&fresh.slots[i].root) : 0;
+        if (root)
+            __sync_fetch_and_add(&root->forks, 1);
+    }
     return 0;
 }
 
@@ -838,6 +857,7 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
 
     if (!proc)
         return 0;
+    bpf_get_current_comm(proc->comm, sizeof(proc->comm));
     record = take_record();
     if (!record) {
         proc->image_at = bpf_ktime_get_ns(); /* what is above it is not known, and must not seem to be */

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from . import clock
-from .decode import decode
+from .decode import decode, running
 from .errors import ProbeUnavailable, SourceLost
-from .events import Batch, Event
+from .events import Batch, Event, Running
 from .helper import wire
 from .launch import (
     PYTHON_VARIABLE,
@@ -435,6 +435,14 @@ class HelperSource:
 
     def wait(self, timeout: float) -> Batch:
         return self._pull(wire.WAIT, timeout)
+
+    def running(self, since: int, timeout: float) -> Running:
+        with self._lock:
+            deadline = clock.monotonic() + timeout + _ANSWER_GRACE
+            try:
+                return running(self._ask(wire.RUNNING, {"since": since}, deadline))
+            except wire.WireError as error:
+                raise SourceLost(f"it sent what can't be read: {error}") from error
 
     def close(self) -> None:
         try:

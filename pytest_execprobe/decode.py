@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from .events import Blind, Branch, Ended, Event, Exec
+from .events import Blind, Branch, Ended, Event, Exec, Process, Running
 from .helper import wire
 
 _AT_FDCWD = -100
@@ -94,6 +96,30 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
         arguments_at=1
         if interpreter is None
         else arguments_at(argv, path, len(nested) + 1 if all_scripts else None, bool(flags & wire.FLAG_ARGV0_KEPT)),
+    )
+
+
+def running(fields: Mapping[str, Any]) -> Running:
+    """What a helper says of the processes that have not ended. Raises wire.WireError."""
+    count = int(wire.number(dict(fields), "count", 0, 1 << 32))
+    listed = fields.get("listed")
+    if not isinstance(listed, list) or not len(listed) <= min(count, wire.LISTED):
+        raise wire.WireError("the field 'listed' must be a list of at most as many processes as there are")
+    return Running(count, tuple(map(_process, listed)))
+
+
+def _process(item: object) -> Process:
+    types = [int, int, int, int, int, bool, str]
+    if not isinstance(item, list) or list(map(type, item)) != types or not all(0 <= n < 1 << 64 for n in item[:5]):
+        raise wire.WireError("a process is not as this protocol has it")
+    seen, pid, forked, image_pid, image_at, own_exec, comm = item
+    return Process(
+        pid=seen or None,
+        kernel_pid=pid,
+        image=(image_pid, image_at) if image_at else None,
+        comm=comm,
+        own_exec=own_exec,
+        since=(image_at if own_exec else forked) or None,
     )
 
 

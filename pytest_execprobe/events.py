@@ -92,6 +92,30 @@ class Batch:
     passed_over: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One that has not ended. ``pid`` is what the root sees, None if that is not known; ``kernel_pid`` the kernel's."""
+
+    pid: int | None
+    kernel_pid: int
+    #: What it runs, None if that is what was there before the root was watched.
+    image: Image | None
+    #: The name of that, as its exec gave it: 15 bytes at most, "" if not known.
+    comm: str
+    #: Whether it has executed that itself, and does not only run what it was forked from.
+    own_exec: bool
+    #: When it executed that, or else was forked, in ns; None if not known.
+    since: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The processes of a tree that have not ended, without the root: how many, and the first of them."""
+
+    count: int
+    listed: tuple[Process, ...] = ()
+
+
 class Source(Protocol):
     """Where events come from: the helper, or in tests a fake. All methods raise SourceLost."""
 
@@ -107,5 +131,9 @@ class Source(Protocol):
 
     def wait(self, timeout: float) -> Batch:
         """As soon as something is new, or an empty batch after ``timeout`` seconds."""
+
+    def running(self, since: int, timeout: float) -> Running:
+        """What has not ended, of the branches of its tree that were begun from ``since`` on. That there is nothing is
+        certain: then nothing of them can execute anything any more."""
 
     def close(self) -> None: ...

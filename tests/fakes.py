@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,8 @@ from dataclasses import dataclass, field
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec
+from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec, Process, Running
+from pytest_execprobe.helper import probe as helper_probe
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.probe import Claimed, Counts, Missed
 from pytest_execprobe.recorder import Recorder
@@ -186,6 +186,11 @@ class FakeSource:
         self.meanwhile: Callable[[], object] | None = None
         self.under_way = 0
         self.unplaced = 0
+        #: What has not ended, and how many processes besides that are not listed.
+        self.running_now: list[Process] = []
+        self.unlisted = 0
+        #: Since when branches were begun that were asked for.
+        self.asked_since: int | None = None
         self._new: list[Event] = []
 
     # What happens.
@@ -223,6 +228,20 @@ class FakeSource:
     def ends(self, top: Exec) -> None:
         self._new.append(Ended(tick(), top.branch.top, top.branch))
 
+    def leaves(self, run: Exec | None = None, *, forked_from: Exec | None = None, comm: str = "") -> Process:
+        """A process that has not ended when that is asked for: one that runs what it has executed, or was forked."""
+        image = run or forked_from
+        process = Process(
+            pid=next(_serial) if run is None else run.pid,
+            kernel_pid=next(_serial) if run is None else run.pid,
+            image=image and (image.pid, image.at),
+            comm=comm or (image.comm if image else "")[:15],
+            own_exec=run is not None,
+            since=tick() if run is None else run.at,
+        )
+        self.running_now.append(process)
+        return process
+
     def happens(self, *events: Event) -> None:
         self._new += events
 
@@ -241,6 +260,12 @@ class FakeSource:
             if news is not None:
                 news()
         return self._batch(0)
+
+    def running(self, since: int, timeout: float) -> Running:  # noqa: ARG002
+        if self.broken is not None:
+            raise SourceLost(self.broken)
+        self.asked_since = since
+        return Running(len(self.running_now) + self.unlisted, tuple(self.running_now))
 
     def close(self) -> None:
         self.closed = True
@@ -352,6 +377,8 @@ class FakeProbe:
     full: bool = False
     #: Whether what makes a process a root was lost again.
     overwritten: bool = False
+    #: Processes by the root of their tree; None where there are some that can't be listed.
+    living: dict[int, list[helper_probe.Process] | None] = field(default_factory=dict)
     #: What the kernel has passed the probe over for since the last look.
     passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
 
@@ -444,6 +471,10 @@ class FakeProbe:
     def holds(self, pid: int, root: int) -> bool:
         return pid == os.getpid() and root in self.claims and not self.overwritten
 
+    def running(self, root: int, since: int) -> list[helper_probe.Process] | None:
+        living = self.living.get(root, [])
+        return living if living is None else [process for process in living if process.born >= since]
+
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)
 
@@ -456,5 +487,22 @@ class FakeProbe:
 
 def _proc(roots: tuple[int, ...]) -> bytes:
     """A ``struct proc`` of a process in these trees."""
-    slots = [(root, 1, 1, 1) for root in roots] + [(0, 0, 0, 0)] * (wire.SLOTS - len(roots))
-    return struct.pack("<QQIIQ" + "QQII" * wire.SLOTS, 0, 0, 0, 0, 0, *itertools.chain(*slots))
+    return kernel_proc([(root, 1, 1, 1) for root in roots])
+
+
+def kernel_proc(
+    slots: Iterable[tuple[int, int, int, int]],
+    *,
+    image: tuple[int, int] = (0, 0),
+    own_exec: bool = False,
+    forked: int = 0,
+    comm: bytes = b"",
+    seen: Iterable[int] = (),
+) -> bytes:
+    """A ``struct proc``. ``slots`` are (root, born, top, thread), ``seen`` its pid as the root of each sees it."""
+    filled, numbers = [*slots], [*seen]
+    filled += [(0, 0, 0, 0)] * (wire.SLOTS - len(filled))
+    numbers += [0] * (wire.SLOTS - len(numbers))
+    return helper_probe._PROC.pack(
+        image[1], 0, image[0], 0, own_exec, 0, *itertools.chain(*filled), forked, comm, *numbers
+    )

@@ -30,10 +30,12 @@ _DROPPED_MAX = 4096
 _MAP_TYPE_ARRAY = 2
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NEVER = 1 << 30
+_LOOKS = 10  # at the map of processes, while it changes
 
 _COUNTERS = struct.Struct("<8Q")  # struct counters
-_PROC = struct.Struct("<QQIIQ" + "QQII" * wire.SLOTS)  # struct proc
-_ROOT = struct.Struct("<QIII8II4x")  # struct root
+_PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "Q16s" + "I" * wire.SLOTS)  # struct proc
+_PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
+_ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
 _ANSWER = struct.Struct("<II")  # struct answer
 _CLAIM = struct.Struct("<16s")
 #: Programs, by the tracepoint that they are at, of which each has another behind it where it can be passed over.
@@ -138,6 +140,19 @@ class Claimed(NamedTuple):
     pid: int  # the kernel's number
     refused: bool
     reapers: Optional[Set[int]]  # its ancestors that take in orphans, as the kernel numbers them; None: any may
+
+
+class Process(NamedTuple):
+    """A process of a root's tree that has not ended."""
+
+    seen: int  # its pid as the root sees it; 0: not known
+    pid: int  # the kernel's number
+    born: int  # when its branch left the root, monotonic ns; 0: before the root was watched
+    forked: int  # when it was forked itself, likewise
+    image_pid: int  # what it runs
+    image_at: int  # 0: what was there before the root was watched
+    own_exec: bool  # whether it has executed that itself, and does not only run what it was forked from
+    comm: bytes  # of what it runs, as its exec has named it
 
 
 class Probe:
@@ -442,11 +457,71 @@ class Probe:
 
     def claimed(self, root: int) -> Optional[Claimed]:
         """Who has become this root, None before it took its name."""
-        raw = (ctypes.c_ubyte * _ROOT.size)()
-        if not _lookup(self._bcc, self._bpf["roots"], ctypes.c_uint64(root), raw):
+        found = self._root_fields(root)
+        if found is None:
             return None
-        armed_at, tgid, refused, _, *reapers, all_reapers = _ROOT.unpack(bytes(raw))
+        armed_at, _, tgid, refused, _, *reapers, all_reapers = found
         return Claimed(armed_at, tgid, bool(refused), set(reapers) - {0} if all_reapers else None)
+
+    def _root_fields(self, root: int) -> Optional[Tuple[int, ...]]:
+        raw = (ctypes.c_ubyte * _ROOT.size)()
+        found = _lookup(self._bcc, self._bpf["roots"], ctypes.c_uint64(root), raw)
+        return _ROOT.unpack(bytes(raw)) if found else None
+
+    def running(self, root: int, since: int) -> Optional[List[Process]]:
+        """The processes of a root's tree that have not ended, of the branches that left it from ``since`` (ns) on. None
+        if there are some that can't be listed: they fork and end faster than that.
+
+        An empty list is certain. A child can be put where the list has been read already, and its parent end before it
+        is read: so what was forked meanwhile is counted.
+        """
+        for _ in range(_LOOKS):
+            before, level = self._forks(root)
+            processes = self._processes()
+            if processes is None:
+                continue
+            found = [_in_tree(pid, value, root, level) for pid, value in processes.items()]
+            living = [one for one in found if one and one.born >= since and not self._has_ended(one.pid)]
+            if living or self._forks(root)[0] == before:
+                return living
+        return None
+
+    def _forks(self, root: int) -> Tuple[int, int]:
+        """How many there were in a root's tree, and how many PID namespaces that is below the first."""
+        found = self._root_fields(root)
+        if found is None:
+            raise OSError("the root %d has gone" % root)
+        return found[1], found[4]
+
+    def _processes(self) -> Optional[Dict[int, bytes]]:
+        """The map of processes. Where the one that was read last has ended the kernel begins anew: None if it has done
+        that too often."""
+        found: Dict[int, bytes] = {}
+        table, lib = self._bpf["procs"], self._bcc.lib
+        key = ctypes.c_uint32()
+        left = lib.bpf_get_first_key(table.map_fd, ctypes.byref(key), ctypes.sizeof(key))
+        twice = 0
+        while left == 0:
+            twice += key.value in found
+            if twice > _PROCS_MAX:
+                return None
+            value = self._proc(key.value)
+            if value is not None:
+                found[key.value] = value
+            left = lib.bpf_get_next_key(table.map_fd, ctypes.byref(key), ctypes.byref(key))
+        return found
+
+    def _has_ended(self, pid: int) -> bool:
+        """Whether the kernel has passed over the probe when a process ended, as far as that can be told here."""
+        if not self._pid_namespace.is_first:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it is another user's
+        return False
 
     def holds(self, pid: int, root: int) -> bool:
         """Whether a process, by the kernel's number, is in a root's tree."""
@@ -481,9 +556,10 @@ class Probe:
         The numbers are the kernel's."""
         for _ in range(2):
             proc = self._proc(pid)
-            fields = list(_PROC.unpack(proc)) if proc is not None else [0] * 5 + [0] * (4 * wire.SLOTS)
+            fields = list(_PROC.unpack(bytes(_PROC.size) if proc is None else proc))
+            slots = range(_PROC_SLOTS.start, _PROC_SLOTS.stop, 4)
             # A root that has gone leaves its slot to the next.
-            free = [at for at in range(5, len(fields), 4) if fields[at] == 0 or self.claimed(fields[at]) is None]
+            free = [at for at in slots if fields[at] == 0 or self.claimed(fields[at]) is None]
             if not free:
                 return False
             fields[free[0] : free[0] + 4] = [root, 0, top, 0]
@@ -496,6 +572,21 @@ class Probe:
     def _proc(self, pid: int) -> Optional[bytes]:
         raw = (ctypes.c_ubyte * _PROC.size)()
         return bytes(raw) if _lookup(self._bcc, self._bpf["procs"], ctypes.c_uint32(pid), raw) else None
+
+
+def _in_tree(pid: int, proc: bytes, root: int, level: int) -> Optional[Process]:
+    """What a ``struct proc`` says of a process below a root, None if it is none."""
+    fields = _PROC.unpack(proc)
+    image_at, _, image_pid, _, own_exec, _, *slots = fields[: _PROC_SLOTS.stop]
+    forked, comm, *seen = fields[_PROC_SLOTS.stop :]
+    for at in range(wire.SLOTS):
+        its_root, born, top, _ = slots[4 * at : 4 * at + 4]
+        if its_root == root and top != 0:
+            name = comm.partition(b"\0")[0]
+            return Process(
+                seen[at] or (0 if level else pid), pid, born, forked, image_pid, image_at, bool(own_exec), name
+            )
+    return None
 
 
 class _PidNamespace(NamedTuple):
@@ -524,7 +615,7 @@ def _pid_namespace() -> _PidNamespace:
 
 def roots_of(proc: bytes) -> List[int]:
     """The ids of the roots in a ``struct proc``."""
-    return [root for root in _PROC.unpack(proc)[5::4] if root]
+    return [root for root in _PROC.unpack(proc)[_PROC_SLOTS][::4] if root]
 
 
 def _why_not(route: str, refusals: List[str]) -> str:

@@ -361,6 +361,8 @@ class Server:
             self._arm(client, frame.request, fresh, childless)
         elif not client.armed:
             self._send(client, wire.frame(wire.ERROR, frame.request, {"reason": "there is no root yet"}))
+        elif frame.type == wire.RUNNING:
+            self._list_running(client, frame.request, int(wire.number(fields, "since", 0, 1 << 63)))
         else:
             timeout = wire.number(fields, "timeout", 0, _MAX_TIMEOUT)
             client.pending = _Pending(
@@ -370,6 +372,18 @@ class Server:
                 news=frame.type == wire.WAIT,
             )
             self._answer(client)  # most have nothing to wait for, and need no bell
+
+    def _list_running(self, client: Client, request: int, since: int) -> None:
+        """A client can ask for its own tree alone."""
+        running = self._probe.running(client.root, since)
+        listed = sorted(running or [], key=lambda process: (process.forked, process.pid))[: wire.LISTED]
+        done = {
+            "count": 1 if running is None else len(running),
+            "listed": [
+                [*process[:2], *process[3:7], process.comm.decode("utf-8", "surrogateescape")] for process in listed
+            ],
+        }
+        self._send(client, wire.frame(wire.PROCESSES, request, done))
 
     def _claim(self, client: Client, request: int, child: bool) -> None:
         if client.has_claimed:

@@ -27,6 +27,7 @@ CLAIM = 1  # {"child": bool}               -> CLAIMED: become a root, first step
 ARM = 2  # {"fresh", "childless": bool}    -> ARMED: the name was taken on, second step
 SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
 WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
+RUNNING = 5  # {"since": ns}               -> PROCESSES: of its tree, in branches that were begun from then on
 
 # From helper to client.
 WELCOME = 16  # what the probe is, unasked, once it is ready
@@ -36,9 +37,14 @@ ARMED = 19  # {"root", "armed_at", "pid", "unadopted"}
 EVENTS = 20  # records
 SYNCED = 21  # {"at", "under_way", "unplaced", "unplaced_from"}
 ERROR = 22  # {"reason"}
+PROCESSES = 23  # {"count", "listed"}: how many have not ended, and the first LISTED of them. Each is a list: its pid as
+#                 the client sees it (0: not known), the kernel's, when it was forked (0: before the client registered),
+#                 pid and time of the image that it runs, whether it has executed that itself, and its name
 
-REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT))
-REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR))
+REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING))
+REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES))
+
+LISTED = 256
 
 # One event in an EVENTS payload: its length, and whether all but its head was lost.
 EVENT = struct.Struct("<IB")

@@ -16,12 +16,13 @@ _CLAIM, _ARM = wire.frame(wire.CLAIM, 1, {"child": False}), wire.frame(wire.ARM,
 SEEDS = [
     bytes([255]) + _CLAIM + bytes([255]) + _ARM + bytes([255]) + wire.frame(wire.SYNC, 3, {"timeout": 0}),
     bytes([9]) + _CLAIM[:10] + bytes([255]) + _CLAIM[10:] + _ARM + wire.frame(wire.WAIT, 3, {"timeout": 1.5}),
+    bytes([255]) + _CLAIM + _ARM + wire.frame(wire.RUNNING, 3, {"since": 1}),
     bytes([255]) + _CLAIM + _CLAIM + _ARM,
     bytes([255]) + wire.frame(wire.SYNC, 1, {"timeout": -1}) + wire.frame(wire.SYNC, 1, {"timeout": 10**30}),
     bytes([255]) + _CLAIM + wire.frame(wire.ARM, 2, {"fresh": False, "childless": True}),
 ]
 WORDS = [wire.HEADER.pack(wire.MAGIC, wire.VERSION, type, 1, 2) + b"{}" for type in sorted(wire.REQUESTS)]
-WORDS += [b'"timeout": ', b'"fresh": true', b'"childless": true', b'"child": true', b"1e999", b"NaN"]
+WORDS += [b'"timeout": ', b'"fresh": true', b'"childless": true', b'"child": true', b'"since": ', b"1e999", b"NaN"]
 
 
 class _Fuzzed:

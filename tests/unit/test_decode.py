@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fakes import kernel_record
 
-from pytest_execprobe.decode import arguments_at, decode
-from pytest_execprobe.events import Blind, Branch, Ended, Exec
+from pytest_execprobe.decode import arguments_at, decode, running
+from pytest_execprobe.events import Blind, Branch, Ended, Exec, Process, Running
 from pytest_execprobe.helper import wire
 from pytest_execprobe.program import program_name
 
@@ -434,3 +436,48 @@ def test_relative_path_names_a_descriptor_where_its_folder_holds_descriptors(
     path: str, cwd: str | None, name: str
 ) -> None:
     assert program_name(path, "/usr/bin/git", cwd) == name
+
+
+# ---- processes that have not ended ----
+
+PROCESS = [5, 7, 100, 7, 200, True, "sleep"]
+
+
+def test_running_processes() -> None:
+    forked, before = [5, 8, 100, 7, 200, False, "sh"], [0, 9, 0, 0, 0, False, ""]
+    assert running({"count": 4, "listed": [PROCESS, forked, before]}) == Running(
+        4,
+        (
+            Process(5, 7, (7, 200), "sleep", own_exec=True, since=200),
+            Process(5, 8, (7, 200), "sh", own_exec=False, since=100),
+            Process(None, 9, None, "", own_exec=False, since=None),
+        ),
+    )
+    assert running({"count": 0, "listed": []}) == Running(0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"count": 1},
+        {"count": 1, "listed": None},
+        {"count": -1, "listed": []},
+        {"count": True, "listed": []},
+        {"count": 0, "listed": [PROCESS]},
+        {"count": 9999, "listed": [PROCESS] * (wire.LISTED + 1)},
+        {"count": 1, "listed": [PROCESS[:-1]]},
+        {"count": 1, "listed": [[*PROCESS, 1]]},
+        {"count": 1, "listed": [tuple(PROCESS)]},
+        {"count": 1, "listed": [{}]},
+        {"count": 1, "listed": [[-1, *PROCESS[1:]]]},
+        {"count": 1, "listed": [[1 << 64, *PROCESS[1:]]]},
+        {"count": 1, "listed": [["5", *PROCESS[1:]]]},
+        {"count": 1, "listed": [[True, *PROCESS[1:]]]},
+        {"count": 1, "listed": [[*PROCESS[:5], 1, "sleep"]]},
+        {"count": 1, "listed": [[*PROCESS[:6], None]]},
+    ],
+)
+def test_running_processes_that_no_helper_can_have_listed(fields: dict[str, Any]) -> None:
+    with pytest.raises(wire.WireError):
+        running(fields)

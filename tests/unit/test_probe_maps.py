@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fakes import kernel_proc
 
 from pytest_execprobe.helper import probe, wire
 from pytest_execprobe.helper.probe import Counts
@@ -70,8 +71,7 @@ def procs(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, bytes]:
 
 
 def of_roots(*roots: int) -> bytes:
-    slots = [(root, 0, 0, 0) for root in roots] + [(0, 0, 0, 0)] * (wire.SLOTS - len(roots))
-    return probe._PROC.pack(0, 0, 0, 0, 0, *(number for slot in slots for number in slot))
+    return kernel_proc([(root, 0, 0, 0) for root in roots])
 
 
 def adopting(procs: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch, gone: tuple[int, ...] = ()) -> probe.Probe:
@@ -104,3 +104,120 @@ def test_a_root_that_has_gone_leaves_its_place(procs: dict[bytes, bytes], monkey
     assert not adopting(procs, monkeypatch).adopt(PID, ROOT, TOP)
     assert adopting(procs, monkeypatch, gone=(12,)).adopt(PID, ROOT, TOP)
     assert probe.roots_of(procs[key])[2] == ROOT
+
+
+# ---- which processes have not ended ----
+
+
+class Procs:
+    """The map of processes, which a test changes at a step of its reading; keys come in the order of the list."""
+
+    map_fd = 5
+
+    def __init__(self, *pids: int) -> None:
+        self.entries = {pid: kernel_proc([(ROOT, 100, pid, 1)], forked=pid) for pid in pids}
+        self.order = list(pids)
+        self.forks = 0
+        self.steps = 0
+        self.at: dict[int, Callable[[], None]] = {}
+
+    def fork(self, child: int, *, place: int) -> None:
+        self.order.insert(place, child)
+        self.entries[child] = kernel_proc([(ROOT, 100, child, 1)], forked=child)
+        self.forks += 1
+
+    def end(self, pid: int) -> None:
+        self.order.remove(pid)
+        del self.entries[pid]
+
+    def bpf_get_first_key(self, _fd: int, key: Any, _size: int) -> int:
+        return self._give(key, 0)
+
+    def bpf_get_next_key(self, _fd: int, key: Any, after: Any) -> int:
+        self.steps += 1
+        self.at.pop(self.steps, lambda: None)()
+        # As the kernel does: from the beginning, where it has gone meanwhile.
+        last = key._obj.value
+        return self._give(after, self.order.index(last) + 1 if last in self.order else 0)
+
+    def _give(self, key: Any, place: int) -> int:
+        if place >= len(self.order):
+            return -1
+        key._obj.value = self.order[place]
+        return 0
+
+
+def living(monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, ...] = (), level: int = 0) -> list[int]:
+    made = bare(procs=table)
+    made._bcc = type("Bcc", (), {"lib": table})()
+    made._pid_namespace = probe._PidNamespace(0, probe._FIRST_PID_NAMESPACE, 1)
+    monkeypatch.setattr(made, "_proc", table.entries.get)
+    monkeypatch.setattr(made, "_forks", lambda _: (table.forks, level))
+
+    def kill(pid: int, _signal: int) -> None:
+        if pid in ended:
+            raise ProcessLookupError
+        raise PermissionError  # the helper is another user by now
+
+    monkeypatch.setattr(probe.os, "kill", kill)
+    found = made.running(ROOT, 50)
+    assert found is not None
+    return [process.pid for process in found]
+
+
+def test_the_processes_of_a_tree_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Procs(21, 22, 23)
+    table.entries[22] = kernel_proc([(9, 100, 22, 1)])  # in another's tree
+    table.entries[23] = kernel_proc([(9, 100, 23, 1), (ROOT, 100, 23, 1)])
+    table.order += [24, 25]
+    table.entries[24] = kernel_proc([(ROOT, 49, 24, 1)])  # of a branch that was there before
+    table.entries[25] = kernel_proc([(ROOT, 100, 0, 0)])  # the root itself
+    assert living(monkeypatch, table) == [21, 23]
+
+
+def test_a_child_that_is_put_where_the_list_was_read_already_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent has ended when its own turn comes: the list is empty, and something lives."""
+    table = Procs(20, 21)
+    table.entries[20] = kernel_proc([(9, 100, 20, 1)])
+
+    def fork_and_end() -> None:
+        table.fork(19, place=0)
+        table.end(21)
+
+    table.at[1] = fork_and_end
+    assert living(monkeypatch, table) == [19]
+
+
+def test_nothing_lives_when_the_last_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Procs(20, 21)
+    table.at[1] = lambda: table.end(21)
+    assert living(monkeypatch, table) == [20]
+    table.end(20)
+    assert living(monkeypatch, table) == []
+
+
+def test_what_forks_on_and_on_is_there_and_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Procs(20)
+    table.entries[20] = kernel_proc([(9, 100, 20, 1)])
+    made = bare(procs=table)
+    made._bcc = type("Bcc", (), {"lib": table})()
+    forks = iter(range(1000))
+    monkeypatch.setattr(made, "_proc", table.entries.get)
+    monkeypatch.setattr(made, "_forks", lambda _: (next(forks), 0))
+    assert made.running(ROOT, 0) is None
+
+
+def test_a_process_whose_end_the_kernel_did_not_tell_of_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert living(monkeypatch, Procs(20, 21), ended=(20,)) == [21]
+    assert living(monkeypatch, Procs(20, 21), ended=(20, 21)) == []
+
+
+def test_a_process_is_numbered_as_the_root_sees_it() -> None:
+    slots = [(9, 100, 20, 1), (ROOT, 200, 21, 1)]
+    value = kernel_proc(slots, image=(7, 300), own_exec=True, forked=250, comm=b"sleep\0rest", seen=(20, 3))
+    found = probe._in_tree(20, value, ROOT, 1)
+    assert found == probe.Process(3, 20, 200, 250, 7, 300, True, b"sleep")
+    # Adopted ones have no such number; it is the kernel's where the root is in the first namespace.
+    adopted = kernel_proc([(ROOT, 0, 21, 0)])
+    assert [made and made.seen for made in (probe._in_tree(20, adopted, ROOT, level) for level in (0, 1))] == [20, 0]
+    assert probe._in_tree(20, value, 4, 1) is None

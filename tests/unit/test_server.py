@@ -30,7 +30,7 @@ from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper, n
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
-from pytest_execprobe.helper.probe import Missed
+from pytest_execprobe.helper.probe import Missed, Process
 
 WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
 
@@ -184,7 +184,7 @@ def test_each_root_has_a_number_and_a_name_of_its_own(helper: Helper, probe: Fak
     assert 0 not in roots
 
 
-@pytest.mark.parametrize("type", [wire.SYNC, wire.WAIT, wire.ARM])
+@pytest.mark.parametrize("type", [wire.SYNC, wire.WAIT, wire.ARM, wire.RUNNING])
 def test_request_before_there_is_a_root_is_an_error_and_no_hanging(helper: Helper, type: int) -> None:
     helper.first.expect(wire.WELCOME)
     request = helper.first.send(type, {"timeout": 0})
@@ -202,6 +202,44 @@ def test_root_for_which_there_is_no_room_is_refused(helper: Helper, probe: FakeP
     assert "no room" in helper.first.expect(wire.ERROR).json()["reason"]
     helper.first.send(wire.SYNC, {"timeout": 0})
     helper.first.expect(wire.ERROR)
+
+
+# ---- which processes have not ended ----
+
+
+def process(pid: int, born: int = 1, comm: bytes = b"sleep") -> Process:
+    return Process(seen=pid + 1000, pid=pid, born=born, forked=pid, image_pid=7, image_at=9, own_exec=True, comm=comm)
+
+
+def running(client: Client, since: int = 0) -> tuple[int, list[list[Any]]]:
+    request = client.send(wire.RUNNING, {"since": since})
+    answer = client.expect(wire.PROCESSES)
+    assert answer.request == request
+    fields = answer.json()
+    return fields["count"], fields["listed"]
+
+
+def test_a_client_is_told_of_its_own_tree_alone(helper: Helper, probe: FakeProbe) -> None:
+    a, b = helper.first.arm(), helper.connect().arm()
+    probe.living = {a.root: [process(6, born=5), process(5, born=3, comm=b"\xff")], b.root: [process(7)]}
+    assert running(a) == (2, [[1005, 5, 5, 7, 9, True, "\udcff"], [1006, 6, 6, 7, 9, True, "sleep"]])
+    assert running(a, since=4) == (1, [[1006, 6, 6, 7, 9, True, "sleep"]])
+    assert running(b)[0] == 1
+    assert running(helper.connect().arm()) == (0, [])
+
+
+def test_a_list_of_processes_is_bounded_and_their_number_is_not(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.living[client.root] = [process(pid) for pid in range(3000, 0, -1)]
+    count, listed = running(client)
+    assert (count, len(listed)) == (3000, wire.LISTED)
+    assert [one[1] for one in listed] == list(range(1, wire.LISTED + 1))  # the oldest
+
+
+def test_processes_that_can_not_be_listed_are_there(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.living[client.root] = None
+    assert running(client) == (1, [])
 
 
 # ---- answers ----
@@ -675,6 +713,9 @@ def test_second_client_may_be_the_firsts_user_or_root(
         wire.frame(wire.SYNC, 1),
         wire.frame(wire.SYNC, 1, {"timeout": "1"}),
         wire.frame(wire.SYNC, 1, {"timeout": -1}),
+        wire.frame(wire.RUNNING, 1),
+        wire.frame(wire.RUNNING, 1, {"since": -1}),
+        wire.frame(wire.RUNNING, 1, {"since": True}),
         wire.frame(wire.SYNC, 1, {"timeout": 1e9}),
         wire.raw_frame(wire.SYNC, 1, b'{"timeout": NaN}'),
         wire.raw_frame(wire.SYNC, 1, b'{"timeout": Infinity}'),
