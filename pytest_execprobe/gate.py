@@ -25,6 +25,7 @@ from .baseline.limits import (
     table_name,
 )
 from .record import ExecRecord, printable
+from .report.digest import may_follow
 from .report.document import Document, Kind, Unit
 
 _SECTION_OF: Mapping[Kind, Section] = {
@@ -151,6 +152,7 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
     unknown = [why for unit in units for why in _unknown(unit)]
     if of_all:
         unknown += [why for run in document.runs for why in run.unknown]
+        unknown += [may_follow(document.still_running)] if document.still_running else []
     return Evidence(
         records=tuple(record for unit in units for record in unit.all_records if record not in uncounted),
         lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
@@ -169,6 +171,8 @@ def incompleteness(document: Document) -> Iterator[str]:
     """Why a report does not have everything, in words."""
     if not document.runs:
         yield "there is no run in it"
+    if document.still_running:
+        yield may_follow(document.still_running)
     for run in document.runs:
         yield from run.unknown
         if run.kind == "pytest" and run.exit_status == _NO_TESTS:

@@ -9,7 +9,7 @@ from typing import Any
 from fakes import record
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.report.document import Breach, Document, Run, Unit
+from pytest_execprobe.report.document import Breach, Document, Process, Run, Unit
 
 MS = 1_000_000
 START = 5_000_000_000_000
@@ -147,6 +147,14 @@ def good() -> Document:
     return Document((run(),), (Unit("test", "test_a.py::test_it", outcome="passed", phases=phases(5), records=(git,)),))
 
 
+def left(**more: Any) -> Document:
+    """A command that has left processes running, and nothing else is missing."""
+    shell = ran("sh", at=1)
+    running = (Process(42, "redis", True, START + 500 * MS), Process(None, "sh", False, None))
+    made = run(kind="command", command=("sh", "-c", "redis &"), **{"running": running, **more})
+    return Document((made,), (Unit("command", "sh -c 'redis &'", phases=phases(0), records=(shell,)),))
+
+
 def hostile() -> Document:
     """Where every text is meant to break out of where it is shown."""
     units = []
@@ -182,7 +190,16 @@ def hostile() -> Document:
                 breaches=(breach,),
             )
         )
-    first = run(command=HOSTILE, started=HOSTILE[0], probe=HOSTILE[1], ignored={HOSTILE[0]: 1}, unknown=HOSTILE[:2])
+    running = tuple(Process(index or None, text, bool(index % 2), index or None) for index, text in enumerate(HOSTILE))
+    first = run(
+        command=HOSTILE,
+        started=HOSTILE[0],
+        probe=HOSTILE[1],
+        ignored={HOSTILE[0]: 1},
+        unknown=HOSTILE[:2],
+        running=running,
+        more_running=3,
+    )
     return Document((first,), tuple(units))
 
 

@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from itertools import islice
 from typing import Any, NoReturn
 
 from .. import __version__
@@ -134,6 +135,31 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, add_help=False, **more)  # type: ignore[arg-type]
         self.color = False  # Python 3.14 colours it otherwise, whatever --color says
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        return super().parse_known_args(None if args is None else self._made_plain(args), namespace)
+
+    def _made_plain(self, words: Sequence[str]) -> list[str]:
+        """An option whose value can be left out has it behind an equals sign alone: argparse would take the next word,
+        which is the command that is to be run."""
+        plain: list[str] = []
+        rest = iter(words)
+        for word in rest:
+            if word in ("-", "--") or not word.startswith("-"):
+                return [*plain, word, *rest]
+            option = self._option_string_actions.get(word)
+            plain.append(f"{word}=" if option is not None and option.nargs == "?" else word)
+            if self._takes_the_next(word):
+                plain += islice(rest, 1)
+        return plain
+
+    def _takes_the_next(self, word: str) -> bool:
+        """Whether a word is an option, or ends a bundle of short ones, whose value is the word after it."""
+        names = [word] if word.startswith("--") else [f"-{letter}" for letter in word[1:]]
+        taking = [name for name in names if (option := self._option_string_actions.get(name)) and option.nargs is None]
+        return taking[:1] == names[-1:]
+
     def _print_message(self, message: str, file: Any = None) -> None:
         # Not as argparse does it, which swallows errors.
         if file is sys.stdout:
@@ -160,4 +186,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
-        return f"{', '.join(action.option_strings)} {self._format_args(action, action.dest.upper())}"
+        names = ", ".join(action.option_strings)
+        if action.nargs == "?":
+            return f"{names}[={action.metavar}]"
+        return f"{names} {self._format_args(action, action.dest.upper())}"

@@ -12,15 +12,17 @@ from collections.abc import Iterator, Sequence
 from ..record import printable
 from .terminal import CommandError
 
+#: Those that end the wait for what the command has left running.
+_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 #: Those that would end this process, and leave the command alone.
-_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+_SIGNALS = _ENDING | {signal.SIGUSR1, signal.SIGUSR2}
 #: Python ignores these, and what is ignored stays so in a new program.
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 _SHELL = "/bin/sh"
 
 
 class Child:
-    """The command. While it runs this process gets none of _SIGNALS; :meth:`wait` passes them on.
+    """The command. Until :meth:`release` this process gets none of _SIGNALS; :meth:`wait` passes them on.
 
     Raises CommandError, with a shell's exit status, if it can't be started. Not to be used with other threads about,
     which would get the signals.
@@ -76,7 +78,6 @@ class Child:
         os.close(self._pidfd)
         code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         self.status = 128 - code if code < 0 else code
-        self.release()
         return True
 
     def _pass_on(self, received: signal.struct_siginfo) -> None:
@@ -84,6 +85,11 @@ class Child:
         from_terminal = received.si_code > 0 and received.si_signo != signal.SIGHUP
         if not from_terminal and received.si_pid != self._pid:
             os.kill(self._pid, received.si_signo)  # it may have ended, but nobody has waited for it
+
+    def interrupted(self) -> str | None:
+        """When the command has ended: the name of a signal that has come since, and is to end this."""
+        came = [received.si_signo for received in _received() if received.si_signo in _ENDING]
+        return signal.Signals(came[0]).name if came else None
 
     def release(self) -> None:
         """From now on signals do what they do. Those that came together with the command's end were meant for it."""

@@ -16,10 +16,11 @@ from ..attribution import Entry, Evidence, Gap, Lost, Owner, Timeline
 from ..checks import Verdict, execs
 from ..client import is_helper
 from ..errors import SourceLost
-from ..events import Batch, Ended, Event, Exec, Image, Source
+from ..events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..patterns import Pattern, Side, any_match
 from ..program import program_name
 from ..record import ExecRecord, printable
+from ..report import document
 from .terminal import as_ours
 
 
@@ -88,10 +89,11 @@ class Recording:
         self._records: list[ExecRecord] = []
         self._processes = _Processes()
         self._helpers: set[Image] = set()
+        self._running = Running(0)
 
     @property
     def seconds(self) -> float:
-        """How long the command has taken."""
+        """How long the command has taken, with the wait for what it has left running."""
         return ((clock.monotonic_ns() if self.ended is None else self.ended) - self.began) / 1e9
 
     @property
@@ -112,8 +114,22 @@ class Recording:
             self._lose("an exception broke into reading from it")
             raise
 
-    def end(self) -> None:
-        """The command has ended: what is executed from now on is not its own."""
+    def look_for_running(self, timeout: float) -> None:
+        """Asks which processes of the command's tree have not ended."""
+        if self._source is None:
+            return
+        try:
+            self._running = self._source.running(self.began, timeout)
+        except SourceLost as error:
+            self._lose(str(error))
+        except BaseException:  # as above
+            self._lose("an exception broke into reading from it")
+            raise
+
+    def end(self, timeout: float) -> None:
+        """The command has ended, and nobody waits for what it has left running: what is executed from now on is not
+        recorded. What has not ended is asked for before that, so that nothing executes anything in between unseen."""
+        self.look_for_running(timeout)
         self.ended = clock.monotonic_ns()
 
     def finish(self, timeout: float) -> list[Seen]:
@@ -133,14 +149,22 @@ class Recording:
             unknown=tuple(dict.fromkeys(as_ours(why) for why in self._timeline.unknown(self.began, end))),
         )
 
-    def still_running(self) -> Counter[str]:
-        """The programs of processes that have not ended. Not to be trusted where records were lost."""
-        return self._processes.running()
+    def still_running(self) -> tuple[tuple[document.Process, ...], int]:
+        """The processes of the command's tree that had not ended when that was last asked for, and how many more there
+        were. Nobody is told of other runs' probe helpers."""
+        shown = [process for process in self._running.listed if process.image not in self._helpers]
+        more = self._running.count - len(self._running.listed)
+        return tuple(map(self._process, shown)), more
 
     # ---- inner workings ----
 
+    def _process(self, process: Process) -> document.Process:
+        program = self._processes.program_of(process.image) or printable(process.comm)
+        return document.Process(process.pid, program or None, process.own_exec, process.since)
+
     def _lose(self, why: str) -> None:
         assert self._source is not None
+        self._running = Running(0)  # which is as unknown as all else from here on
         self._timeline.gaps.append(Gap(self._timeline.complete_to, None, f"the probe helper was lost: {why}"))
         self._source.close()
         self._source = None
@@ -227,5 +251,9 @@ class _Processes:
         """What a process runs, or ran when it ended just now."""
         return (self._programs.get(pid) or self._over.get(pid) or (0, None))[1]
 
-    def running(self) -> Counter[str]:
-        return Counter(program for _, program in self._programs.values())
+    def program_of(self, image: Image | None) -> str | None:
+        """What an image is, while the process that has executed it runs it."""
+        if image is None:
+            return None
+        at, program = self._programs.get(image[0], (0, "?"))
+        return program if at == image[1] and program != "?" else None

@@ -110,6 +110,11 @@ def lines(document: Document) -> Iterator[Line]:
         yield row("", (f"… {len(document.runs) - _RUNS} more", "dim"))
     for reason in digest.missing(document):
         yield row("missing", (reason, "warn"))
+    running = [text for run in document.runs for text in digest.running(run)]
+    for text in running[:ROWS]:
+        yield row("still running", text)
+    if len(running) > ROWS:
+        yield row("", (f"… {len(running) - ROWS} more", "dim"))
     found = digest.found(document)
     for item in found[:ROWS]:
         title = "excused" if item.excused else "undecided" if item.breach.undecided else "broken"

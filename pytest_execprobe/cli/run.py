@@ -1,4 +1,5 @@
-"""Runs a command and records every program that it executes, itself and all that is below it, until it ends.
+"""Runs a command and records every program that it executes, itself and all that is below it, until it ends; with
+--wait until all that it has left running has ended, too.
 
 The command has the terminal, standard input and standard output to itself, as if it had been started without this. On
 a terminal each exec is shown as it happens, and at the end there are totals: on standard error.
@@ -7,12 +8,12 @@ a terminal each exec is shown as it happens, and at the end there are totals: on
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import secrets
 import shlex
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..patterns import Pattern
     from ..record import ExecRecord
     from ..report.document import Breach, Document
-    from .child import Child
+    from .following import Show
     from .recording import Limits, Recording, Seen
 
 SUMMARY = "record every program that a command executes"
@@ -37,31 +38,43 @@ examples:
   execprobe run -- make -j4
   execprobe run --report execs.html --report execs.json -- ./build.sh
   execprobe run --budget 40 --deny curl --deny 'argv:git fetch' -- ./release.sh
+  execprobe run --wait=60 --report execs.json -- ./start-workers.sh
 
 exit status:
   that of COMMAND, or 128 + N if signal N ended it; but
   1    if COMMAND succeeded, and a limit is exceeded
   2    if there can be no probe, and COMMAND was not run; or if COMMAND succeeded, and it can't be
-       told whether a limit is exceeded, or a report can't be written
+       told whether a limit is exceeded (processes that it has left running may exceed it), or a
+       report can't be written
   126  if COMMAND can't be executed
   127  if there is no COMMAND
 
 PATTERN is the name of a program (git, 'python3*') or its path (/usr/bin/git), 'argv:git push',
 're:REGEX', or 'subtree:git' for git and all that is below it. Of a budget file, [total] counts.
-What is lost or not known is said, and nothing that it could exceed passes as kept.
+What is lost or not known is said, and nothing that it could exceed passes as kept. So are processes
+that still run at the end, with an exec of their own or without. --wait goes on until they have ended,
+or SECONDS are over, or SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGQUIT comes; the exit status stays
+COMMAND's.
 """
 
-_POLL = 0.1  # seconds between two looks at what is new
 _SHOWN = 50  # lines that are shown at a time: to show more would take longer than to record them
 _MARKED = 10  # execs that are shown with a limit that they break
 _WIDTH = 160  # characters of them
-_LEFT = 10  # names of processes that were left behind
+_LEFT = 10  # processes that were left behind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = _USAGE
     parser.epilog = _EPILOG
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument_group("how long").add_argument(
+        "--wait",
+        nargs="?",
+        type=_patience,
+        const=math.inf,
+        metavar="SECONDS",
+        help="record until all processes that COMMAND has left running have ended, for at most so many seconds",
+    )
     told = parser.add_argument_group("what is told")
     told.add_argument("-q", "--quiet", action="store_true", help="show no exec as it happens, only the totals")
     told.add_argument(
@@ -146,6 +159,16 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _patience(text: str) -> float:
+    try:
+        seconds = float(text or "inf")
+    except ValueError:
+        seconds = -1
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"is a number of seconds, not {text!r}")
+    return seconds
+
+
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
@@ -158,21 +181,25 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     source, refusal = _probe(arguments, terminal)
 
     from .child import Child
+    from .following import Reader, follow
     from .recording import Limits, Recording
 
     limits = Limits(min(numbers, default=None), tuple(arguments.allow), tuple(arguments.deny))
     whole = bool(arguments.report or baselines or limits.need_ancestors)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     recording = Recording(source, shlex.join(words), None if whole else limits.concern)
-    show = None if arguments.quiet else _display(terminal, recording.began)
-    status = _follow(Child(command), recording, show, arguments.timeout)
+    show: Show = (lambda _: None) if arguments.quiet else _display(terminal, recording.began)
+    child = Child(command)
+    cut_off = follow(child, Reader(recording, show, arguments.timeout), arguments.wait, terminal)
+    assert child.status is not None
+    status = child.status
 
     evidence = recording.evidence()
     breaches: list[Breach] = []
     if refusal is None:
-        for line in _totals(recording, evidence):
+        for line in _totals(recording, evidence, cut_off):
             terminal.complain(*line)
-        breaches += _breaches(limits, recording, evidence)
+        breaches += _breaches(limits, recording, _with_what_may_follow(evidence, recording))
     else:
         terminal.complain(("execprobe: ", "warn"), ("NOT RECORDED", "warn"), f": {refusal}")
     if baselines or arguments.report:
@@ -236,42 +263,11 @@ def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSou
 
 # ---- while it runs ----
 
-_Show = Callable[[Sequence["Seen"]], None]
 
-
-def _follow(child: Child, recording: Recording, show: _Show | None, timeout: float) -> int:
-    """Until the command ends; its exit status."""
-    over = threading.Event()
-
-    def read() -> None:
-        while not over.wait(_POLL):
-            news = recording.look(timeout)
-            if show is not None:
-                show(news)
-
-    # In a thread of its own: on a busy machine an answer takes its time, for which no signal is to wait.
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        while not child.wait(_POLL):
-            pass
-    finally:
-        recording.end()
-        over.set()
-        if child.status is None:  # this is at fault, and not the command
-            child.release()
-    reader.join()
-    news = recording.finish(timeout)
-    if show is not None:
-        show(news)
-    assert child.status is not None
-    return child.status
-
-
-def _display(terminal: Terminal, began: int) -> _Show | None:
+def _display(terminal: Terminal, began: int) -> Show:
     """Shows execs as they come, if somebody looks."""
     if not terminal.attended:
-        return None
+        return lambda _: None
 
     def show(news: Sequence[Seen]) -> None:
         for seen in news[:_SHOWN]:
@@ -301,7 +297,7 @@ def _cut(text: str, width: int) -> str:
 # ---- after it ----
 
 
-def _totals(recording: Recording, evidence: Evidence) -> Iterator[Line]:
+def _totals(recording: Recording, evidence: Evidence, cut_off: str | None) -> Iterator[Line]:
     from .totals import number, row, table
 
     lost = "an unknown number" if evidence.unknown else f"{recording.lost:,}"
@@ -312,13 +308,37 @@ def _totals(recording: Recording, evidence: Evidence) -> Iterator[Line]:
         (f"{lost} lost", "bad" if recording.lost or evidence.unknown else "dim"),
     )
     yield from table("most executed", [(count, program, "") for program, count in recording.programs.items()])
-    running = recording.still_running()
-    if running and evidence.missing == 0:
-        names = sorted(running.elements())
-        shown = ", ".join(names[:_LEFT]) + (", …" if len(names) > _LEFT else "")
-        yield row("still running", f"{number(len(names), 'process', 'processes')} that it has left behind: {shown}")
+    yield from _left_running(recording, cut_off)
     for why in evidence.unknown:
         yield row("not known", (why, "bad"))
+
+
+def _left_running(recording: Recording, cut_off: str | None) -> Iterator[Line]:
+    from ..report import digest
+    from .totals import number, row
+
+    assert recording.ended is not None
+    running, more = recording.still_running()
+    count = len(running) + more
+    if not count:
+        return
+    waited = "what they execute from now on is not recorded, --wait does that"
+    if cut_off is not None:
+        waited = f"waited for {cut_off}"
+    yield row("still running", f"{number(count, 'process', 'processes')} that it has left behind: {waited}")
+    for process in running[:_LEFT]:
+        yield row("", digest.process(process, recording.ended))
+    if count > _LEFT:
+        yield row("", (f"… {count - min(_LEFT, len(running)):,} more", "dim"))
+
+
+def _with_what_may_follow(evidence: Evidence, recording: Recording) -> Evidence:
+    """Processes that have not ended leave open what else they execute."""
+    from ..report import digest
+
+    running, more = recording.still_running()
+    why = [digest.may_follow(len(running) + more)] if running or more else []
+    return replace(evidence, unknown=(*evidence.unknown, *why))
 
 
 def _breaches(limits: Limits, recording: Recording, evidence: Evidence) -> Iterator[Breach]:
@@ -379,6 +399,7 @@ def _document(
     from ..report.document import Document, Run, Unit
 
     assert recording.ended is not None
+    running, more = recording.still_running()
     run = Run(
         id=secrets.token_hex(8),
         kind="command",
@@ -388,6 +409,8 @@ def _document(
         end_ns=recording.ended,
         exit_status=status,
         probe="none" if source is None else summary.probe(source.description),
+        running=running,
+        more_running=more,
     )
     unit = Unit(
         kind="command",

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ..record import ExecRecord, Phase
-from .document import KINDS, OUTCOMES, Breach, Document, Run, Unit
+from .document import KINDS, OUTCOMES, Breach, Document, Process, Run, Unit
 
 FORMAT = "pytest-execprobe report"
 VERSION = 1
@@ -78,6 +78,8 @@ def _run_data(run: Run, ancestors: Iterable[ExecRecord]) -> dict[str, Any]:
         "unknown": list(run.unknown),
         "breaches": [_breach_data(breach) for breach in run.breaches],
         "above": [record_data(record) for record in ancestors],
+        "running": [asdict(process) for process in run.running],
+        "more_running": run.more_running,
     }
 
 
@@ -221,6 +223,17 @@ def _run(fields: _Fields) -> Run:
         filtered=fields.flag("filtered"),
         unknown=tuple(fields.texts("unknown")),
         breaches=_breaches(fields),
+        running=tuple(map(_process, fields.objects("running"))),
+        more_running=fields.whole("more_running"),
+    )
+
+
+def _process(fields: _Fields) -> Process:
+    return Process(
+        pid=fields.maybe(fields.whole, "pid"),
+        program=fields.maybe(fields.text, "program"),
+        own_exec=fields.flag("own_exec"),
+        since_ns=fields.maybe(fields.whole, "since_ns"),
     )
 
 

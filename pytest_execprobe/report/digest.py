@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from ..checks import execs
 from ..record import ExecRecord, printable
-from .document import Breach, Document, Kind, Run, Unit
+from .document import Breach, Document, Kind, Process, Run, Unit
 
 KIND_NAMES: dict[Kind, str] = {
     "test": "test",
@@ -108,11 +108,33 @@ def missing(document: Document) -> list[str]:
             " not listed: raise --execprobe-buffer-pages, or give the helper a CPU"
         )
     said += (f"an unknown number of execs is missing: {shown(why)}" for why in document.unknown)
+    if document.still_running:
+        said.append(may_follow(document.still_running))
     reasons = Counter((unit.kind == "test", unit.not_checked or "") for unit in document.not_checked)
     for (is_test, why), count in reasons.items():
         what = ("1 test was" if count == 1 else f"{count} tests were") if is_test else f"{count} besides tests"
         said.append(f"{what} not checked: {shown(why)}")
     return said
+
+
+def may_follow(count: int) -> str:
+    """What so many processes that have not ended mean."""
+    them = "1 process" if count == 1 else f"{count:,} processes"
+    return f"{them} had not ended when the recording did, and may execute more: execprobe run --wait records that, too"
+
+
+def running(run: Run) -> list[str]:
+    """Those processes of a run."""
+    more = [f"{run.more_running:,} more"] if run.more_running else []
+    return [process(one, run.end_ns) for one in run.running] + more
+
+
+def process(one: Process, now: int) -> str:
+    """One that runs: its number, what it runs, and how long it has by ``now`` (ns)."""
+    pid = "pid not known" if one.pid is None else f"pid {one.pid}"
+    program = shown(one.program or "?")
+    what = program if one.own_exec else f"forked by {program}, no exec of its own"
+    return f"{pid}: {what}" + ("" if one.since_ns is None else f", for {duration(max(0, now - one.since_ns))}")
 
 
 def totals(document: Document) -> list[tuple[str, str]]:
@@ -133,6 +155,7 @@ def totals(document: Document) -> list[tuple[str, str]]:
         ("strays", f"{strays:,}" if strays else ""),
         ("ignored", f"{ignored:,}" if ignored else ""),
         ("lost", unit_lost if document.lost or document.unknown else ""),
+        ("still running", f"{document.still_running:,}" if document.still_running else ""),
         ("not checked", f"{len(document.not_checked):,}" if document.not_checked else ""),
     ]
     lines += ((name, number) for name, number in optional if number)

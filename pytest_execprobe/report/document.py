@@ -32,6 +32,20 @@ class Breach:
 
 
 @dataclass(frozen=True)
+class Process:
+    """A process of a run's tree that had not ended when the recording did."""
+
+    #: As the run's own process sees it; None if not known.
+    pid: int | None
+    #: What it executed last; without an exec of its own, what it was forked from. None if not known.
+    program: str | None
+    #: Whether it has executed that itself since it was forked.
+    own_exec: bool
+    #: When it executed that, or else was forked; None if not known.
+    since_ns: int | None
+
+
+@dataclass(frozen=True)
 class Run:
     """One pytest run, or one command."""
 
@@ -56,6 +70,14 @@ class Run:
     unknown: tuple[str, ...] = ()
     #: Breaches of no unit in particular, such as of the session budget.
     breaches: tuple[Breach, ...] = ()
+    #: The processes of its tree that had not ended when the recording did, and how many there were besides.
+    running: tuple[Process, ...] = ()
+    more_running: int = 0
+
+    @property
+    def still_running(self) -> int:
+        """How many processes had not ended."""
+        return len(self.running) + self.more_running
 
 
 @dataclass(frozen=True)
@@ -136,9 +158,14 @@ class Document:
         return tuple(unit for unit in self.units if unit.not_checked)
 
     @property
+    def still_running(self) -> int:
+        """How many processes had not ended when their run's recording did."""
+        return sum(run.still_running for run in self.runs)
+
+    @property
     def complete(self) -> bool:
-        """Whether every exec of every run is in it."""
-        return not self.unknown and all(unit.complete for unit in self.units)
+        """Whether every exec of every run is in it, and none can follow."""
+        return not (self.unknown or self.still_running) and all(unit.complete for unit in self.units)
 
 
 class RunsDiffer(Exception):

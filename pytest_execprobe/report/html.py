@@ -31,6 +31,7 @@ from .digest import (
     found,
     missing,
     most,
+    running,
     shown,
     shown_lines,
     signal_name,
@@ -48,6 +49,7 @@ _ARGUMENTS = 4096
 _BREACHES = 50
 _PROGRAMS = 12
 _ALL_PROGRAMS = 1000
+_RUNNING = 50
 
 # Of an exec, in this order. Texts are indices into a list of texts, -1 if there is none; times are nanoseconds from the
 # beginning of the unit's time line.
@@ -144,6 +146,7 @@ def _title(document: Document) -> str:
 
 
 def _run(run: Run) -> dict[str, Any]:
+    left = running(run)
     return {
         "command": started_by(run),
         "started": shown(run.started),
@@ -151,6 +154,8 @@ def _run(run: Run) -> dict[str, Any]:
         "ended": ended(run),
         "probe": shown(run.probe),
         "ignored": ", ".join(f"{shown(name)} {count}" for name, count in sorted(run.ignored.items())),
+        "running": left[:_RUNNING],
+        "more_running": max(0, len(left) - _RUNNING),
     }
 
 

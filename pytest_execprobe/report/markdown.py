@@ -23,6 +23,7 @@ from .digest import (
     found,
     missing,
     most,
+    running,
     shown,
     shown_lines,
     span,
@@ -62,6 +63,7 @@ def render(document: Document, *, limit: int = LIMIT) -> str:
         _missing,
         _breaches,
         _runs,
+        _running,
         _programs,
         _tests,
         _others,
@@ -143,6 +145,11 @@ def _runs(document: Document) -> Iterable[str]:
 def _run_row(run: Run) -> Sequence[str]:
     took = duration(run.end_ns - run.start_ns) if run.end_ns > run.start_ns else ""
     return code(started_by(run)), code(run.started), took, ended(run), code(run.probe, 300)
+
+
+def _running(document: Document) -> Iterable[str]:
+    rows = [(code(started_by(run)), code(text)) for run in document.runs for text in running(run)]
+    yield from _table("Still running when the recording ended", ("started by", "process"), rows, "processes")
 
 
 def _programs(document: Document) -> Iterable[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..program import described
 from ..record import ExecRecord
-from .digest import KIND_NAMES, ancestors, cut, end_of, shown, span, successors, title
+from .digest import KIND_NAMES, ancestors, cut, end_of, running, shown, span, successors, title
 from .document import Document, Kind, Run, Unit
 
 _ARGUMENTS = 2000  # characters of a command line: what more there is stands in the other forms
@@ -122,6 +122,7 @@ class _Run:
             "unknown": [shown(why) for why in unit.unknown],
             "not checked": None if unit.not_checked is None else shown(unit.not_checked),
             "breaches": [shown(breach.headline) for breach in unit.breaches],
+            "still running": running(self._run) if unit.kind == "command" else [],
             "place": None if unit.file is None else shown(f"{unit.file}:{unit.line or '?'}"),
         }
         said = {name: value for name, value in arguments.items() if value not in (None, [])}

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,13 +117,212 @@ def test_other_forms(helper: str, tmp_path: Path) -> None:
     assert "xargs" in paths[1].read_text()
 
 
-def test_what_is_left_running(helper: str) -> None:
-    script = 'sleep 100 >/dev/null 2>&1 & until read name </proc/$!/comm && [ "$name" = sleep ]; do :; done; echo $!'
-    done = run("--helper", helper, "sh", "-c", script)
-    pid = int(done.stdout)
+# ---- what it leaves running ----
+
+# Ends with status 5, and leaves a process of a session of its own that says its number, and goes on when the command's
+# input ends.
+LEAVES = """
+import ctypes, os, platform, sys, threading
+
+begun, is_ready = os.pipe()  # closed by an exec
+
+def detach():
+    os.setsid()
+    print(os.getpid(), flush=True)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1), os.dup2(null, 2)
+
+def go_on():
+    os.close(is_ready)
+    os.read(0, 1)
+    os.execv("/bin/true", ["true"])
+
+def execs():
+    detach()
+    os.execv("/bin/cat", ["cat"])
+
+def forked():
+    detach()
+    go_on()
+
+def daemon():
+    os.setsid()
+    if os.fork() == 0:
+        detach()
+        go_on()
+
+def thread():
+    detach()
+    threading.Thread(target=go_on).start()
+    ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)  # exit, of this thread alone
+
+if os.fork() == 0:
+    globals()[sys.argv[1]]()
+    os._exit(0)
+os.close(is_ready)
+os.read(begun, 1)
+os._exit(5)
+"""
+FORKED = f"forked by {os.path.basename(sys.executable)}, no exec of its own"
+#: What is told of it, and what it runs when it goes on.
+LEFT = {"execs": ("cat", None), "forked": (FORKED, "true"), "daemon": (FORKED, "true"), "thread": (FORKED, "true")}
+
+
+def leaving(kind: str) -> list[str]:
+    return ["--", sys.executable, "-S", "-c", LEAVES, kind]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """To read from, and to write to; nothing that reads from it outlives the test."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        with contextlib.suppress(OSError):
+            os.close(end)
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_what_is_left_running_is_told_by_process(helper: str, tmp_path: Path, pipe: tuple[int, int], kind: str) -> None:
+    report = tmp_path / "a.json"
+    options = ["--helper", helper, "--report", str(report), "--deny", "curl"]
+    with started(*options, *leaving(kind), stdin=pipe[0]) as process:
+        output, error = process.communicate(timeout=TIMEOUT)
+    pid = int(output)
     with watched_to_its_end(pid):
-        os.kill(pid, signal.SIGKILL)
-    assert "still running   1 process that it has left behind: sleep\n" in done.stderr
+        os.close(pipe[1])
+    assert process.returncode == 5
+    assert "still running   1 process that it has left behind: " in error
+    assert re.search(rf"\n +pid {pid}: {LEFT[kind][0]}, for ", error)
+    assert "execprobe: cannot tell whether curl ran\n  why   1 process had not ended when the recording did" in error
+    document = codec.read(report)
+    assert [one.pid for one in document.runs[0].running] == [pid]
+    assert not document.complete
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_what_is_left_running_is_waited_for(helper: str, tmp_path: Path, pipe: tuple[int, int], kind: str) -> None:
+    report = tmp_path / "a.json"
+    options = ["--helper", helper, "--wait", "--report", str(report), "--deny", "true"]
+    with started(*options, *leaving(kind), stdin=pipe[0]) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        until_an_orphan(pid)
+        assert process.poll() is None
+        os.close(pipe[1])
+        _, error = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 5
+    assert "still running" not in error
+    document = codec.read(report)
+    assert document.complete
+    ran = LEFT[kind][1]
+    if ran is not None:
+        assert document.programs[ran] == 1
+        assert f"execprobe: {ran} must not run, but it ran once\n" in error
+
+
+def until_an_orphan(pid: int) -> None:
+    """Waits until the process that has begun another has ended."""
+    while True:
+        (parent,) = re.findall(r"^PPid:\t(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        try:
+            if Path(f"/proc/{parent}/cmdline").read_bytes().find(b"def go_on") < 0:
+                return
+            with watched_to_its_end(int(parent)):
+                pass
+        except (FileNotFoundError, ProcessLookupError):
+            return
+
+
+def test_control_c_ends_the_wait_and_not_what_is_left(helper: str, tmp_path: Path, pipe: tuple[int, int]) -> None:
+    terminal, report = Terminal(), tmp_path / "a.json"
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "200"}
+    options = ["--helper", helper, "--wait", "--report", str(report)]
+    streams = {"stdin": pipe[0], "stdout": subprocess.PIPE, "stderr": terminal.slave}
+    with started(*options, *leaving("forked"), **streams, preexec_fn=terminal.take, env=environment) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        terminal.until("waiting for what the command has left running (Ctrl-C ends this): 1 process: python")
+        os.write(terminal.master, b"\x03")
+        process.wait(TIMEOUT)
+        shown = terminal.rest()
+    with watched_to_its_end(pid):  # it is there
+        os.close(pipe[1])
+    assert process.returncode == 5
+    assert re.search(r"still running   1 process that it has left behind: waited for [\d.]+ s, until SIGINT\n", shown)
+    assert f"pid {pid}: {FORKED}, for " in shown
+    assert "Traceback" not in shown
+    assert [one.pid for one in codec.read(report).runs[0].running] == [pid]
+
+
+def test_a_helper_that_is_killed_while_it_is_waited(small: HelperSource, pipe: tuple[int, int]) -> None:
+    options = ["--helper", f"@{small.description['address']}", "--wait", "--deny", "curl"]
+    with started(*options, *leaving("forked"), stdin=pipe[0]) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        until_an_orphan(pid)
+        os.kill(helper_of(small), signal.SIGKILL)
+        _, error = process.communicate(timeout=TIMEOUT)
+    with watched_to_its_end(pid):
+        os.close(pipe[1])
+    assert process.returncode == 5
+    assert "not known       the probe helper was lost: it died" in error
+    assert "execprobe: cannot tell whether curl ran\n" in error
+
+
+# Takes in orphans, and waits for none of them; says whether there were any that had ended.
+KEEPS_ZOMBIES = """
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+status = subprocess.call(sys.argv[1:])
+print("zombie" if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) else "none")
+sys.exit(status)
+"""
+
+
+def test_zombies_are_not_waited_for(helper: str) -> None:
+    command = [*COMMAND, "--helper", helper, "--wait=50", "sh", "-c", "env true & exit 3"]
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPS_ZOMBIES, *command], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "zombie\n"), done.stderr
+    assert "still running" not in done.stderr
+
+
+@needs_root
+@pytest.mark.parametrize("place", ["its helper outside", "all of it"])
+def test_what_is_left_in_a_pid_namespace_has_the_number_that_is_seen_there(
+    helper: str, tmp_path: Path, pipe: tuple[int, int], place: str
+) -> None:
+    report = tmp_path / "a.json"
+    options = ["--helper", helper] if place == "its helper outside" else []
+    command = [*COMMAND, *options, "--report", str(report), *leaving("forked")]
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", *command],
+        stdin=pipe[0],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    assert int(done.stdout) < 100
+    assert [one.pid for one in codec.read(report).runs[0].running] == [int(done.stdout)]
+
+
+@needs_root
+def test_what_is_left_in_a_pid_namespace_below_has_the_number_that_is_seen_here(
+    helper: str, tmp_path: Path, pipe: tuple[int, int]
+) -> None:
+    report = tmp_path / "a.json"
+    inner = f"{shutil.which('unshare')} --pid --fork sh -c 'read line; true' <&3 >/dev/null 2>&1 & exit 0"
+    with started("--helper", helper, "--report", report, "sh", "-c", f"exec 3<&0; {inner}", stdin=pipe[0]) as process:
+        _, error = process.communicate(timeout=TIMEOUT)
+        pids = [one.pid for one in codec.read(report).runs[0].running]
+        assert pids, error
+        for pid in pids:
+            assert Path(f"/proc/{pid}/comm").read_text() in ("unshare\n", "sh\n")
+        os.close(pipe[1])
 
 
 # ---- the command is as it is without it ----

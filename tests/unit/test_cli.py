@@ -24,11 +24,15 @@ RUN_HELP = """\
 usage: execprobe run [OPTION]... [--] COMMAND [ARGUMENT]...
 
 Runs a command and records every program that it executes, itself and all that is below it, until
-it ends.
+it ends; with --wait until all that it has left running has ended, too.
 
 The command has the terminal, standard input and standard output to itself, as if it had been
 started without this. On a terminal each exec is shown as it happens, and at the end there are
 totals: on standard error.
+
+how long:
+  --wait[=SECONDS]   record until all processes that COMMAND has left running have ended, for at
+                     most so many seconds
 
 what is told:
   -q, --quiet        show no exec as it happens, only the totals
@@ -59,18 +63,25 @@ examples:
   execprobe run -- make -j4
   execprobe run --report execs.html --report execs.json -- ./build.sh
   execprobe run --budget 40 --deny curl --deny 'argv:git fetch' -- ./release.sh
+  execprobe run --wait=60 --report execs.json -- ./start-workers.sh
 
 exit status:
   that of COMMAND, or 128 + N if signal N ended it; but
   1    if COMMAND succeeded, and a limit is exceeded
   2    if there can be no probe, and COMMAND was not run; or if COMMAND succeeded, and it can't be
-       told whether a limit is exceeded, or a report can't be written
+       told whether a limit is exceeded (processes that it has left running may exceed it), or a
+       report can't be written
   126  if COMMAND can't be executed
   127  if there is no COMMAND
 
 PATTERN is the name of a program (git, 'python3*') or its path (/usr/bin/git), 'argv:git push',
 're:REGEX', or 'subtree:git' for git and all that is below it. Of a budget file, [total] counts.
-What is lost or not known is said, and nothing that it could exceed passes as kept.
+What is lost or not known is said, and nothing that it could exceed passes as kept. So are
+processes
+that still run at the end, with an exec of their own or without. --wait goes on until they have
+ended,
+or SECONDS are over, or SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGQUIT comes; the exit status stays
+COMMAND's.
 """
 
 REPORT_HELP = """\

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -13,18 +15,20 @@ from types import SimpleNamespace
 import pytest
 from fakes import FakeSource, evidence, record, tick
 
-from pytest_execprobe import client
+from pytest_execprobe import cli, client
 from pytest_execprobe.attribution import Evidence
 from pytest_execprobe.cli import main
 from pytest_execprobe.cli import run as module
 from pytest_execprobe.cli.child import Child
+from pytest_execprobe.cli.following import Reader, follow
 from pytest_execprobe.cli.recording import Limits, Recording, Seen
 from pytest_execprobe.cli.terminal import CommandError
 from pytest_execprobe.client import HelperSettings
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.events import Branch, Ended, Exec
+from pytest_execprobe.events import Branch, Ended, Exec, Running
 from pytest_execprobe.patterns import compile_pattern
 from pytest_execprobe.report import codec
+from pytest_execprobe.report.document import Process
 
 pytestmark = pytest.mark.exec_budget(6)
 
@@ -58,7 +62,7 @@ def test_all_that_runs_is_counted(whole: bool) -> None:
     source.runs("true", by=top)
     source.runs("missing", by=top, error="ENOENT")
     assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("true", "sh")]
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     assert recording.programs == Counter({"true": 2, "sh": 1})
     assert (recording.execs, recording.lost) == (3, 0)
@@ -85,7 +89,7 @@ def test_what_runs_after_the_end_is_not_the_commands(whole: bool) -> None:
     source = FakeSource()
     recording = recording_of(source, whole=whole)
     top = source.runs("sh")
-    recording.end()
+    recording.end(1)
     source.runs("late", by=top)
     recording.finish(1)
     assert recording.programs == Counter({"sh": 1})
@@ -99,7 +103,7 @@ def test_lost_execs_are_counted(whole: bool) -> None:
     source.runs("x", by=top, lost=True)
     recording.look(1)
     source.runs("x", by=top, lost=True)
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     found = recording.evidence()
     assert (recording.execs, recording.lost, found.missing, found.surely_lost) == (1, 2, 2, 2)
@@ -112,7 +116,7 @@ def test_records_that_belong_nowhere_make_it_unknown(whole: bool) -> None:
     source.unplaced = 3
     recording.look(1)
     recording.look(1)
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     assert recording.evidence().missing is None
     assert recording.evidence().unknown == ("3 records more were lost than can be told apart: raise --buffer-pages",)
@@ -124,7 +128,7 @@ def test_an_exec_that_is_under_way_at_last_makes_it_unknown(whole: bool) -> None
     recording = recording_of(source, whole=whole)
     source.under_way = 1
     recording.look(1)
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     assert recording.evidence().missing is None
     assert "raise --timeout" in recording.evidence().unknown[0]
@@ -140,7 +144,7 @@ def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
     source.under_way = 0
     at = tick()
     source.happens(Exec(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",)))
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     assert recording.programs == Counter({"slow": 1})
     assert recording.evidence().missing == 0
@@ -157,7 +161,7 @@ def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
     assert recording.look(1) == []
     assert source.closed
     assert recording.look(1) == []
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     assert recording.programs == Counter({"sh": 1})
     assert recording.evidence().unknown == ("the probe helper was lost: it died",)
@@ -172,7 +176,7 @@ def test_an_exception_in_between_makes_it_unknown(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(AttributeError):
         recording.look(1)
     assert source.closed
-    recording.end()
+    recording.end(1)
     assert recording.evidence().unknown == ("the probe helper was lost: an exception broke into reading from it",)
 
 
@@ -188,24 +192,88 @@ def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
     below = source.runs("modprobe", by=helper)
     source.runs("sh", by=below)
     source.runs("true", by=top)
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     assert recording.programs == Counter({"pytest": 1, "true": 1})
 
 
 @MODES
-def test_processes_that_still_run(whole: bool) -> None:
+def test_processes_that_have_not_ended(whole: bool) -> None:
+    """Whoever was only forked among them: no exec tells of those."""
     source = FakeSource()
     recording = recording_of(source, whole=whole)
     top = source.runs("sh")
-    source.runs("daemon", by=top)
-    gone = source.runs("brief")
-    ends(source, gone)
+    daemon = source.runs("a-daemon-of-a-long-name", by=top)
+    gone = source.runs("x", by=top, lost=True)
+    left = [source.leaves(daemon), source.leaves(forked_from=daemon), source.leaves(gone, comm="lost-one")]
+    left.append(source.leaves())
+    source.unlisted = 3
     recording.look(1)
     ends(source, top)
-    recording.end()
+    recording.end(1)
     recording.finish(1)
-    assert recording.still_running() == Counter({"daemon": 1})
+    running, more = recording.still_running()
+    assert source.asked_since == recording.began
+    assert [(one.pid, one.program, one.own_exec, one.since_ns) for one in running] == [
+        (left[0].pid, "a-daemon-of-a-long-name", True, daemon.at),
+        (left[1].pid, "a-daemon-of-a-long-name", False, left[1].since),
+        (left[2].pid, "lost-one", True, gone.at),
+        (left[3].pid, None, False, left[3].since),
+    ]
+    assert more == 3
+
+
+def test_what_was_forked_from_a_process_that_has_ended_has_the_name_that_the_kernel_gave_it() -> None:
+    source = FakeSource()
+    recording = recording_of(source)
+    top = source.runs("a-shell-of-a-long-name")
+    source.leaves(forked_from=top)
+    ends(source, top)
+    recording.look(1)
+    recording.end(1)
+    recording.finish(1)
+    assert [one.program for one in recording.still_running()[0]] == ["a-shell-of-a-lo"]
+
+
+def test_a_helper_of_a_run_below_is_not_waited_for() -> None:
+    source = FakeSource()
+    recording = recording_of(source)
+    name = f"pytest-execprobe-{'0' * 32}"
+    argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
+    helper = source.runs("python3", *argv, by=source.runs("pytest"))
+    source.leaves(forked_from=helper)  # it has made itself a daemon
+    recording.look(1)
+    recording.end(1)
+    assert recording.still_running() == ((), 0)
+
+
+def test_what_runs_before_it_is_known_that_nothing_is_left_counts() -> None:
+    """Or the recording would end with a hole: after it, nothing lives that the answer could tell of."""
+    source = FakeSource()
+    recording = recording_of(source)
+    asked = source.running
+
+    def runs_and_ends(since: int, timeout: float) -> Running:
+        ends(source, source.runs("ls"))
+        return asked(since, timeout)
+
+    source.running = runs_and_ends  # type: ignore[method-assign]
+    recording.end(1)
+    recording.finish(1)
+    assert recording.programs == Counter({"ls": 1})
+
+
+def test_a_helper_that_is_lost_when_it_is_asked_what_is_left() -> None:
+    source = FakeSource()
+    recording = recording_of(source)
+    source.leaves(source.runs("sh"))
+    recording.look(1)
+    recording.look_for_running(1)
+    source.broken = "it died"
+    recording.end(1)
+    recording.finish(1)
+    assert recording.still_running() == ((), 0)
+    assert recording.evidence().unknown == ("the probe helper was lost: it died",)
 
 
 def test_an_end_that_is_told_of_before_its_exec() -> None:
@@ -218,7 +286,7 @@ def test_an_end_that_is_told_of_before_its_exec() -> None:
     source.happens(brief)
     recording.look(1)
     assert recording.programs == Counter({"brief": 1})
-    assert not recording.still_running()
+    assert not recording._processes._programs
 
 
 def test_nothing_piles_up_where_nothing_is_kept() -> None:
@@ -239,7 +307,7 @@ def test_nothing_piles_up_where_nothing_is_kept() -> None:
 def test_without_a_source_nothing_is_recorded() -> None:
     recording = recording_of(None)
     assert recording.look(1) == []
-    recording.end()
+    recording.end(1)
     recording.finish(1)
     assert recording.execs == 0
 
@@ -322,9 +390,9 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     stage = Played()
     end = Recording.end
 
-    def look_and_end(recording: Recording) -> None:
+    def look_and_end(recording: Recording, timeout: float) -> None:
         recording.look(1)  # what is played is to come before the command's end, which may be there at once
-        end(recording)
+        end(recording, timeout)
 
     monkeypatch.setattr(client, "start_helper", stage.start)
     monkeypatch.setattr(Recording, "end", look_and_end)
@@ -367,22 +435,237 @@ def test_totals(played: Played, capfd: Capture) -> None:
     assert capfd.readouterr() == ("output\n", "error\n" + TOTALS)
 
 
-def test_what_is_left_and_lost(played: Played, capfd: Capture) -> None:
+def leaves(source: FakeSource) -> None:
+    """A daemon, and what was only forked."""
+    top = source.runs("sh")
+    redis = source.runs("redis", by=top)
+    source.leaves(redis)
+    source.leaves(forked_from=top)
+    ends(source, top)
+
+
+def test_what_is_left_is_said_by_process(played: Played, capfd: Capture) -> None:
+    played.happens = leaves
+    assert main(["run", "true"]) == 0
+    said = capfd.readouterr().err.splitlines()
+    assert said[:4] == [
+        "execprobe: 2 execs of 2 programs in 1.25 s, 0 lost",
+        "most executed   1  redis",
+        "                1  sh",
+        "still running   2 processes that it has left behind: what they execute from now on is not recorded, --wait"
+        " does that",
+    ]
+    redis, forked = (process.pid for process in played.source.running_now)
+    assert re.fullmatch(rf"                pid {redis}: redis, for [\d.]+ ms", said[4])
+    assert re.fullmatch(rf"                pid {forked}: forked by sh, no exec of its own, for [\d.]+ ms", said[5])
+    assert len(said) == 6
+
+
+def test_many_that_are_left(played: Played, capfd: Capture) -> None:
     def happens(source: FakeSource) -> None:
-        top = source.runs("sh")
-        for name in ("sleep", "sleep", "redis"):
-            source.runs(name, by=top)
-        ends(source, top)
+        for _ in range(30):
+            source.leaves(source.runs("daemon"))
+        source.unlisted = 1000
 
     played.happens = happens
     assert main(["run", "true"]) == 0
-    assert capfd.readouterr().err == (
-        "execprobe: 4 execs of 3 programs in 1.25 s, 0 lost\n"
-        "most executed   2  sleep\n"
-        "                1  redis\n"
-        "                1  sh\n"
-        "still running   3 processes that it has left behind: redis, sleep, sleep\n"
+    said = capfd.readouterr().err.splitlines()
+    assert "still running   1,030 processes that it has left behind: " in said[2]
+    assert len([line for line in said if line.startswith("                pid ")]) == 10
+    assert said[-1] == "                … 1,020 more"
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        ([], 0, ""),
+        (["--budget", "3"], 2, "cannot tell whether at most 3 execs ran"),
+        (["--budget", "1"], 1, "exec budget exceeded: 2 execs, at most 1 allowed"),
+        (["--deny", "curl"], 2, "cannot tell whether curl ran"),
+        (["--deny", "sh"], 1, "sh must not run, but it ran once"),
+        (["--allow", "sh", "--allow", "redis"], 2, "cannot tell whether only sh, redis ran"),
+        (["--budget", "total.toml"], 2, "cannot tell whether more ran than total.toml allows"),
+        (["--budget", "curl.toml"], 2, "cannot tell whether curl ran"),
+    ],
+)
+def test_what_is_left_leaves_limits_undecided(
+    played: Played,
+    capfd: Capture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    status: int,
+    said: str,
+) -> None:
+    played.happens = leaves
+    monkeypatch.chdir(tmp_path)
+    Path("total.toml").write_text("version = 1\n[total]\nat_most = 100\n")
+    Path("curl.toml").write_text("version = 1\n[total]\nprograms = { curl = 0 }\n")
+    assert main(["run", *options, "true"]) == status
+    *_, found = capfd.readouterr().err.partition("\nexecprobe: ")
+    assert found.startswith(said)
+    if status == 2:
+        assert "  why   2 processes had not ended when the recording did, and may execute more: " in found
+
+
+def test_what_is_left_is_in_every_report_and_no_gate_passes_it(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.happens = leaves
+    paths = [tmp_path / name for name in ("a.json", "a.md", "a.html", "a.trace.json")]
+    assert main(["run", *(word for path in paths for word in ("--report", str(path))), "true"]) == 0
+    document = codec.read(paths[0])
+    (run,) = document.runs
+    redis, forked = played.source.running_now
+    assert run.running == (
+        Process(redis.pid, "redis", True, redis.since),
+        Process(forked.pid, "sh", False, forked.since),
     )
+    assert (run.more_running, document.complete) == (0, False)
+    for path in paths:
+        text = path.read_text().replace("&#58;", ":")
+        assert "every exec recorded" not in text
+        assert str(forked.pid) in text
+    for path in paths[1:]:
+        text = path.read_text().replace("&#58;", ":")
+        assert f"pid {redis.pid}: redis, for " in text
+        assert f"pid {forked.pid}: forked by sh, no exec of its own, for " in text
+    capfd.readouterr()
+    assert main(["report", str(paths[0])]) == 0
+    shown = capfd.readouterr().out
+    assert "verdict         no rule broken by what was recorded, but not everything was\n" in shown
+    assert f"still running   pid {forked.pid}: forked by sh, no exec of its own, for " in shown
+    budget = tmp_path / "budget.toml"
+    for limits, status in (("at_most = 100", 2), ("programs = { redis = 0 }", 1)):
+        budget.write_text(f"version = 1\n[total]\n{limits}\n")
+        assert main(["gate", str(paths[0]), "--budget", str(budget)]) == status
+        assert "  missing  2 processes had not ended when the recording did" in capfd.readouterr().out
+
+
+# ---- waiting for what is left ----
+
+
+class Leaving(FakeSource):
+    """One of whose tree a process is left, until it has been asked for it so often; then it runs something and ends."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.top: Exec | None = None
+
+    def starts(self, source: FakeSource) -> None:
+        self.top = source.runs("sh")
+        source.leaves(forked_from=self.top)
+        ends(source, self.top)
+
+    def running(self, since: int, timeout: float) -> Running:
+        self.times -= 1
+        if self.times == 0:
+            ends(self, self.runs("ls", by=self.top))
+            self.running_now.clear()
+        return super().running(since, timeout)
+
+
+def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    played.source = source = Leaving(3)
+    played.happens = source.starts
+    path = tmp_path / "a.json"
+    assert main(["run", "--wait", "--report", str(path), "--deny", "curl", "sh", "-c", "exit 0"]) == 0
+    assert "still running" not in capfd.readouterr().err
+    document = codec.read(path)
+    assert document.complete
+    assert document.programs == Counter({"sh": 1, "ls": 1})
+
+
+def test_with_wait_the_status_is_the_commands(played: Played) -> None:
+    played.source = source = Leaving(2)
+    played.happens = source.starts
+    assert main(["run", "--wait", "--deny", "curl", "sh", "-c", "exit 7"]) == 7
+
+
+def test_what_is_forbidden_while_it_is_waited(played: Played, capfd: Capture) -> None:
+    played.source = source = Leaving(2)
+    played.happens = source.starts
+    assert main(["run", "--wait", "--deny", "ls", "sh", "-c", "exit 0"]) == 1
+    assert "execprobe: ls must not run, but it ran once\n" in capfd.readouterr().err
+
+
+def test_a_wait_that_is_too_short(played: Played, capfd: Capture) -> None:
+    played.source = source = Leaving(1000)
+    played.happens = source.starts
+    assert main(["run", "--wait=0.2", "--deny", "curl", "true"]) == 2
+    said = capfd.readouterr().err
+    assert "still running   1 process that it has left behind: waited for 0.2 s\n" in said
+    assert ": forked by sh, no exec of its own, for " in said
+
+
+def test_a_helper_that_is_lost_while_it_is_waited(played: Played, capfd: Capture) -> None:
+    """It would be for ever: nobody is there to tell that all have ended."""
+    played.source = source = Leaving(1000)
+    played.happens = source.starts
+
+    def dies(since: int, timeout: float) -> Running:
+        source.broken = "it died"
+        return FakeSource.running(source, since, timeout)
+
+    source.running = dies  # type: ignore[method-assign]
+    assert main(["run", "--wait", "--deny", "curl", "true"]) == 2
+    assert "not known       the probe helper was lost: it died\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_a_signal_ends_the_wait_and_not_the_run(played: Played, capfd: Capture, tmp_path: Path, name: str) -> None:
+    played.source = source = Leaving(1000)
+    played.happens = source.starts
+    running = source.running
+    path = tmp_path / "a.json"
+
+    def signalled(since: int, timeout: float) -> Running:
+        if source.times == 998:
+            os.kill(os.getpid(), signal.SIGUSR1)  # meant for the command, which is no more
+            os.kill(os.getpid(), getattr(signal, name))
+        return running(since, timeout)
+
+    source.running = signalled  # type: ignore[method-assign]
+    assert main(["run", "--wait", "--report", str(path), "sh", "-c", "exit 4"]) == 4
+    assert re.search(
+        rf"still running   1 process that it has left behind: waited for [\d.]+ s, until {name}\n",
+        capfd.readouterr().err,
+    )
+    assert codec.read(path).still_running == 1
+
+
+def test_without_a_probe_there_is_nothing_to_wait_for(played: Played) -> None:
+    played.refusal = "execprobe: no privilege"
+    assert main(["run", "--optional", "--wait", "true"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "patience", "command"),
+    [
+        ([], None, ["echo", "--wait"]),
+        (["--wait"], math.inf, ["echo", "--wait=3"]),
+        (["--wait="], math.inf, ["echo"]),
+        (["--wait=2.5"], 2.5, ["5"]),
+        (["--wait", "--"], math.inf, ["5"]),
+        (["-q", "--wait"], math.inf, ["5"]),
+        (["-qr", "a.json", "--wait"], math.inf, ["echo"]),
+        (["-ra.json", "--wait"], math.inf, ["echo"]),
+        (["--deny", "x", "--wait"], math.inf, ["echo"]),
+        (["--deny=x", "--color", "never", "--wait=0"], 0, ["-"]),
+    ],
+)
+def test_the_command_is_not_taken_for_the_seconds(
+    options: list[str], patience: float | None, command: list[str]
+) -> None:
+    argv = ["run", *options, *command]
+    arguments = cli._parser(argv).parse_args(argv)
+    assert arguments.wait == patience
+    assert [word for word in arguments.command if word != "--"] == command
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "nan", "5s"])
+def test_seconds_that_are_none(capfd: Capture, value: str) -> None:
+    assert main(["run", f"--wait={value}", "true"]) == 2
+    assert f"argument --wait: is a number of seconds, not {value!r}" in capfd.readouterr().err
 
 
 def test_what_is_not_known_is_said(played: Played, capfd: Capture) -> None:
@@ -744,7 +1027,6 @@ class Screen:
 def test_lines_of_the_display() -> None:
     screen, began = Screen(), 1_000_000_000
     show = module._display(screen, began)  # type: ignore[arg-type]
-    assert show is not None
     top = record("make", "-j4", pid=4242, at=began + 1_500_000)
     long = record("cc", "-c", "x" * 100, pid=4243, at=began + 12_345_678_901)
     odd = record("a b", "\x1b[31m", pid=7, at=began + 2_000_000)
@@ -760,7 +1042,6 @@ def test_lines_of_the_display() -> None:
 def test_a_storm_is_not_shown_line_by_line() -> None:
     screen = Screen()
     show = module._display(screen, 0)  # type: ignore[arg-type]
-    assert show is not None
     show([Seen(record("true"), None)] * 1234)
     assert len(screen.lines) == 51
     assert screen.lines[-1] == "+ … 1,184 more"
@@ -769,7 +1050,8 @@ def test_a_storm_is_not_shown_line_by_line() -> None:
 def test_no_display_where_nobody_looks() -> None:
     screen = Screen()
     screen.attended = False
-    assert module._display(screen, 0) is None  # type: ignore[arg-type]
+    module._display(screen, 0)([Seen(record("true"), None)])  # type: ignore[arg-type]
+    assert not screen.lines
 
 
 def test_the_command_is_let_go_when_this_is_at_fault() -> None:
@@ -785,7 +1067,7 @@ def test_the_command_is_let_go_when_this_is_at_fault() -> None:
 
     child = Child()
     with pytest.raises(CommandError):
-        module._follow(child, recording_of(None), None, 1)  # type: ignore[arg-type]
+        follow(child, Reader(recording_of(None), lambda _: None, 1), None, Screen())  # type: ignore[arg-type]
     assert child.released
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from documents import left
 from fakes import record
 
 from pytest_execprobe.baseline.limits import Baseline
@@ -220,3 +221,22 @@ def test_new_by_aliases() -> None:
 def test_unseen() -> None:
     assert unseen(report(test_of(A)), ROWS) == [B]
     assert unseen(report(test_of("a::t[1]")), budget('[tests."a::t[*]"]\ngit = 1\n')) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [
+        ("at_most = 9", Status.INCOMPLETE),
+        ("programs = { curl = 0 }", Status.INCOMPLETE),
+        ("at_most = 0", Status.EXCEEDED),
+    ],
+)
+def test_a_command_whose_tree_was_still_running_is_never_within(limits: str, status: Status) -> None:
+    verdict = judge(left(), budget(f"[total]\n{limits}\n"))
+    assert verdict.status is status
+    (why,) = verdict.incomplete
+    assert why.startswith("2 processes had not ended when the recording did, and may execute more: ")
+    assert bool(verdict.undecided) == (status is Status.INCOMPLETE)
+    ended = judge(left(running=()), budget(f"[total]\n{limits}\n"))
+    assert ended.status is (Status.EXCEEDED if status is Status.EXCEEDED else Status.WITHIN)
+    assert judge(left(running=(), more_running=1), budget(f"[total]\n{limits}\n")).status is status

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import HOSTILE, hostile, many, phases, ran, rich, run
+from documents import HOSTILE, hostile, left, many, phases, ran, rich, run
 from fakes import record
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.report import codec
 from pytest_execprobe.report.codec import DocumentError
-from pytest_execprobe.report.document import KINDS, OUTCOMES, Breach, Document, Run, Unit, merged
+from pytest_execprobe.report.document import KINDS, OUTCOMES, Breach, Document, Process, Run, Unit, merged
 
 SCHEMA = json.loads(Path(codec.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -36,7 +36,7 @@ def one(*records: ExecRecord, **more: Any) -> Document:
 # ---- there and back ----
 
 
-@pytest.mark.parametrize("document", [rich(), hostile(), many(3, 20, deep=True), Document()])
+@pytest.mark.parametrize("document", [rich(), hostile(), left(more_running=7), many(3, 20, deep=True), Document()])
 def test_what_is_written_is_read(document: Document) -> None:
     assert codec.to_data(again(document)) == codec.to_data(document)
 
@@ -52,6 +52,14 @@ def test_every_field_of_units_and_runs_is_written() -> None:
     assert {field.name for field in fields(Unit)} == set(data["units"][0])
     assert {field.name for field in fields(Run)} | {"above"} == set(data["runs"][0])
     assert {field.name for field in fields(Breach)} == set(data["units"][1]["breaches"][0])
+    assert {field.name for field in fields(Process)} == set(codec.to_data(left())["runs"][0]["running"][0])
+
+
+def test_processes_that_had_not_ended() -> None:
+    document = again(left(more_running=7))
+    assert document.runs == left(more_running=7).runs
+    assert (document.still_running, document.complete) == (9, False)
+    assert again(left(running=())).complete
 
 
 def test_bytes_that_are_no_text() -> None:

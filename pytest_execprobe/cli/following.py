@@ -1,0 +1,88 @@
+"""How long a command is recorded: until it has ended, or all that it has left running has."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from .. import clock
+from .child import Child
+from .recording import Recording, Seen
+from .terminal import Terminal
+from .totals import most, number
+
+_POLL = 0.1  # seconds between two looks
+
+Show = Callable[[Sequence[Seen]], None]
+
+
+class Reader(threading.Thread):
+    """Takes in what is new, until it is told to stop. ``timeout`` is how long, in seconds, an answer may take; no
+    signal is to wait for that, so this is a thread."""
+
+    def __init__(self, recording: Recording, show: Show, timeout: float) -> None:
+        super().__init__(daemon=True)
+        self._recording = recording
+        self._show = show
+        self._timeout = timeout
+        self._stopped = threading.Event()
+        self._awaiting = threading.Event()
+        self._nothing_left = threading.Event()
+        self._left = ""
+
+    def run(self) -> None:
+        while not self._stopped.wait(_POLL):
+            self._show(self._recording.look(self._timeout))
+            if self._awaiting.is_set():
+                self._look_for_running()
+
+    def _look_for_running(self) -> None:
+        self._recording.look_for_running(self._timeout)
+        running, more = self._recording.still_running()
+        programs = Counter(process.program or "?" for process in running)
+        self._left = f"{number(len(running) + more, 'process', 'processes')}: {most(programs)}"
+        if not running and not more:  # or there is no helper to ask any more
+            self._nothing_left.set()
+
+    def wait_for_the_rest(self, child: Child, patience: float, tell: Callable[[str], None]) -> str | None:
+        """Until nothing is left of the command's tree; if it was not waited for so long, how long it was."""
+        began = clock.monotonic()
+        self._awaiting.set()
+        while self.is_alive() and not self._nothing_left.wait(_POLL):
+            tell(self._left)
+            waited = clock.monotonic() - began
+            interrupted = child.interrupted()
+            if interrupted is not None:
+                return f"{waited:.2f} s, until {interrupted}"
+            if waited >= patience:
+                return f"{patience:g} s"
+        return None
+
+    def finish(self) -> None:
+        """Takes in the rest. What runs after this is not recorded."""
+        self._stopped.set()
+        self.join()
+        self._recording.end(self._timeout)
+        self._show(self._recording.finish(self._timeout))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+def follow(child: Child, reader: Reader, patience: float | None, terminal: Terminal) -> str | None:
+    """Until the command has ended, and then for as many seconds as there is ``patience`` until what it has left running
+    has. If that was not enough: how long it was waited."""
+    cut_off = None
+    reader.start()
+    try:
+        while not child.wait(_POLL):
+            pass
+        if patience is not None:
+            with terminal.working("waiting for what the command has left running (Ctrl-C ends this)") as tell:
+                cut_off = reader.wait_for_the_rest(child, patience, tell)
+    finally:
+        reader.stop()
+        child.release()
+    reader.finish()
+    return cut_off
