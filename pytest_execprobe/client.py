@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from os import getpid  # as it is now: tests patch os.getpid()
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ class HelperSettings:
 
     ``shared`` is a name that the processes of a run have agreed on (:func:`new_shared_name`): the first starts a helper
     that listens there, and the others use it, whatever their own settings are. ``address`` is that of a helper that
-    runs already, a path or ``@`` and an abstract name: then none is started.
+    runs already, a path or ``@`` and an abstract name: then none is started. ``environment`` is what to start it with,
+    None for this process's own as it is then.
     """
 
     python: str | None = None
@@ -60,6 +61,7 @@ class HelperSettings:
     procs: int | None = None
     shared: str | None = None
     address: str | None = None
+    environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
 
 def new_shared_name() -> str:
@@ -243,9 +245,9 @@ def _is_trusted(uid: int) -> bool:
 def _start(settings: HelperSettings, enter: _Enter) -> HelperSource:
     """Raises _NameTaken if a helper has the shared name by now."""
     bpf = bpf_folder()
-    prefix = privilege_route("pytest")
+    prefix = privilege_route("pytest", environment=settings.environment)
     tried: list[str] = []
-    for python in interpreters(settings.python, _NAMED_BY):
+    for python in interpreters(settings.python, _NAMED_BY, settings.environment):
         try:
             return _start_with(python, prefix, bpf, settings, enter)
         except _WrongInterpreter as error:
@@ -274,7 +276,7 @@ def _start_with(python: str, prefix: list[str], bpf: Path, settings: HelperSetti
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=words,
-                env=helper_environment(),
+                env=helper_environment(settings.environment),
             )
             sock = _await_call(process, listener)
         if sock is None:

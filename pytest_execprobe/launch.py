@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .errors import ProbeUnavailable
@@ -29,11 +29,14 @@ def bpf_folder() -> Path:
     raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing: reinstall pytest-execprobe")
 
 
-def interpreters(named: str | None, named_by: str) -> list[str]:
+# Of these functions ``environment`` is where variables are looked up; None: in this process's own, as it is now.
+
+
+def interpreters(named: str | None, named_by: str, environment: Mapping[str, str] | None = None) -> list[str]:
     """Those that may have BCC, the likeliest first, or the one that the user names. ``named_by`` says how he can."""
-    named = named or os.environ.get(PYTHON_VARIABLE)
+    named = named or _variable(environment, PYTHON_VARIABLE)
     if named:
-        path = shutil.which(named)
+        path = shutil.which(named, path=_variable(environment, "PATH"))
         if path is None:
             raise ProbeUnavailable(f"execprobe: {named} is no program ({named_by})")
         return [path]
@@ -55,12 +58,12 @@ def no_interpreter(tried: Sequence[str], option: str) -> ProbeUnavailable:
     )
 
 
-def privilege_route(who: str, *, may_ask: bool = False) -> list[str]:
+def privilege_route(who: str, *, may_ask: bool = False, environment: Mapping[str, str] | None = None) -> list[str]:
     """What to put before the helper's command line. ``who`` is what else could be run as root, in words; ``may_ask``:
     somebody is there whom sudo may ask for a password."""
     if os.geteuid() == 0 or _effective_capabilities() & _CAPABILITIES:
         return []
-    sudo = shutil.which("sudo")
+    sudo = shutil.which("sudo", path=_variable(environment, "PATH"))
     if sudo is None:
         raise ProbeUnavailable(
             f"execprobe: user {os.geteuid()} has no privilege to probe, and there is no sudo. Run {who} as root, give"
@@ -74,8 +77,12 @@ def helper_command(prefix: Sequence[str], python: str, *arguments: str) -> list[
     return [*prefix, python, "-I", "-B", str(HELPER), *arguments]
 
 
-def helper_environment() -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+def helper_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    return {"PATH": _variable(environment, "PATH") or os.defpath, "LANG": "C.UTF-8"}
+
+
+def _variable(environment: Mapping[str, str] | None, name: str) -> str | None:
+    return (os.environ if environment is None else environment).get(name)
 
 
 def _effective_capabilities() -> int:

@@ -150,6 +150,7 @@ def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
         pages=settings.pages,
         shared=shared,
         address=settings.helper,
+        environment=settings.start.environment,
     )
 
 

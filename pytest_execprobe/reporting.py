@@ -6,7 +6,6 @@ then, and the summary.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,8 @@ class Reporting:
         self._introduced = False
         self._workers: set[str] = set()  # that have not told all
         self._judging: set[str] = set()  # workers of which tests have rules
-        self._assembly = Assembly(settings.folders)
+        start = settings.start
+        self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
         self._document: stored.Document | None = None
         self._collected: set[str] = set()  # by xdist's workers
         self._said: list[str] = []  # of the baseline and the reports, for the summary
@@ -249,7 +249,7 @@ class Reporting:
             terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots
             for line in lines:
                 terminalreporter.write_line(line)
-        if os.environ.get("GITHUB_ACTIONS") == "true" and self._document is not None:
+        if self._settings.start.environment.get("GITHUB_ACTIONS") == "true" and self._document is not None:
             from .report.annotations import annotations
 
             for line in annotations(self._document):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+
+from . import clock
 
 if TYPE_CHECKING:
     from .baseline.limits import Baseline
@@ -81,6 +86,17 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True)
+class Start:
+    """How pytest was started. It is read when pytest is configured: tests can change all of it."""
+
+    command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    #: Wall clock, ISO 8601 in UTC; and ns of CLOCK_MONOTONIC.
+    started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    start_ns: int = field(default_factory=clock.monotonic_ns)
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the user has set."""
 
@@ -103,6 +119,7 @@ class Settings:
     attempts: str = "auto"
     pages: int | None = None
     timeout: float = 10.0
+    start: Start = field(default_factory=Start, compare=False)
 
     @property
     def whole_run(self) -> bool:
@@ -177,7 +194,7 @@ def read_settings(config: pytest.Config) -> Settings:
         folders=_folders(config) if reports or baseline is not None else None,
         ignore=tuple(pattern for pattern, _ in ignore),
         helper=_address(config),
-        python=_single(config, "python"),
+        python=_python(config),
         attempts=_choice(config, "attempts", _ROUTES) or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
@@ -319,6 +336,14 @@ def _address(config: pytest.Config) -> str | None:
     if value is None or value.startswith("@"):
         return None if value is None else str(value)
     return str(_absolute(config, value, from_ini=config.getoption(_option("helper").key) is None))
+
+
+def _python(config: pytest.Config) -> str | None:
+    """A name is looked for in PATH."""
+    value = _single(config, "python")
+    if value is None or os.sep not in value:
+        return None if value is None else str(value)
+    return str(_absolute(config, value, from_ini=config.getoption(_option("python").key) is None))
 
 
 def _absolute(config: pytest.Config, path: str, *, from_ini: bool) -> Path:

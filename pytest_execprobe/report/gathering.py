@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,13 +121,17 @@ class _Unit:
 
 
 class Assembly:
-    """Where the run is reported. ``folders`` have signs in the names of tests."""
+    """Where the run is reported. ``command`` is how it was started, ``started`` and ``start_ns`` when. ``folders`` have
+    signs in the names of tests."""
 
-    def __init__(self, folders: Folders | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str] = (), started: str = "", start_ns: int = 0, folders: Folders | None = None
+    ) -> None:
         self._portable = (folders or Folders()).portable
         self._id = secrets.token_hex(8)
-        self._started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._start = clock.monotonic_ns()
+        self._command = tuple(command)
+        self._started = started
+        self._start = start_ns
         self._units: dict[tuple[str | None, int], _Unit] = {}
         self._tries: dict[tuple[str | None, str], list[_Try]] = {}
         self._records: dict[str, dict[str, Any]] = {}
@@ -232,7 +235,7 @@ class Assembly:
         run = Run(
             id=self._id,
             kind="pytest",
-            command=tuple(sys.argv),
+            command=self._command,
             started=self._started,
             start_ns=self._start,
             end_ns=clock.monotonic_ns(),

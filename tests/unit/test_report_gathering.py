@@ -10,7 +10,7 @@ from pytest_execprobe.report.gathering import Assembly
 def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
     """As of a worker that crashed: all that is known is pytest's report."""
     names = ["test_it.py::test_a[/scratch/x]", "test_it.py::test_a[/home/me/x]"]
-    assembly = Assembly(Folders(home="/home/me", temporary="/scratch"))
+    assembly = Assembly(folders=Folders(home="/home/me", temporary="/scratch"))
     for name in names:
         assembly.begin_try("gw0", name, "test_it.py", 3)
         assembly.outcome("gw0", name, "failed", last=False)

@@ -660,7 +660,7 @@ def test_a_helper_that_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(launch, "_effective_capabilities", lambda: 0)
-    monkeypatch.setattr(launch.shutil, "which", lambda _: "/usr/bin/sudo")
+    monkeypatch.setattr(launch.shutil, "which", lambda _, **__: "/usr/bin/sudo")
     return monkeypatch
 
 
@@ -671,7 +671,7 @@ def test_sudo_asks_for_a_password_only_where_somebody_is_to_type_it() -> None:
 
 
 def test_without_sudo(unprivileged: pytest.MonkeyPatch) -> None:
-    unprivileged.setattr(launch.shutil, "which", lambda _: None)
+    unprivileged.setattr(launch.shutil, "which", lambda _, **__: None)
     with pytest.raises(ProbeUnavailable, match=r"there is no sudo\. Run this command as root"):
         launch.privilege_route("this command")
 

@@ -1,0 +1,105 @@
+"""How a run was started is read before its tests can change it."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Played
+
+from pytest_execprobe import client, launch
+from pytest_execprobe.errors import ProbeUnavailable
+
+SUITE = """
+import os, sys, time
+import pytest
+from played import breaks, runs
+
+def test_changes_everything(execprobe):
+    sys.argv[1:] = ["changed"]
+    sys.argv = ["another", "program"]
+    os.environ.pop("GITHUB_ACTIONS")
+    os.environ.update(PATH="/changed", EXECPROBE_PYTHON="/changed/python", TMPDIR="/changed", HOME="/changed")
+    os.chdir("/")
+    time.gmtime = None
+    runs("git")
+    breaks("it died")
+    with pytest.raises(Exception):
+        execprobe.records
+
+def test_after_it_gets_a_new_helper(execprobe):
+    runs("curl")
+"""
+
+
+def test_a_test_does_not_change_how_the_run_was_started(
+    pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest", "-x", "it's"])
+    monkeypatch.setattr(time, "gmtime", time.gmtime)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    for name in ("PATH", "HOME", "TMPDIR", "EXECPROBE_PYTHON"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    path, here = os.environ["PATH"], Path.cwd()
+    pytester.makepyfile(test_it=SUITE)
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "--execprobe-report=a.json", "--execprobe-report=a.html", "--execprobe-deny=curl"
+    )
+    assert sys.argv == ["another", "program"]
+    run = json.loads((here / "a.json").read_text())["runs"][0]
+    assert run["command"] == ["/usr/bin/pytest", "-x", "it's"]
+    assert run["started"]
+    page = html.unescape((here / "a.html").read_text())
+    assert "<title>Execs of pytest -x 'it'\"'\"'s'</title>" in page
+    result.stdout.fnmatch_lines(["::error *file=test_it.py*"])
+    first, second = (settings.environment for settings in played.settings)
+    assert first == second
+    assert second is not None
+    assert (second["PATH"], second["EXECPROBE_PYTHON"]) == (path, "")
+
+
+def test_a_helper_is_looked_for_in_the_environment_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("python-x", "sudo"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": str(tmp_path), launch.PYTHON_VARIABLE: "python-x"}
+    monkeypatch.setenv("PATH", "/changed")
+    monkeypatch.setenv(launch.PYTHON_VARIABLE, "/changed/python")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(launch, "_effective_capabilities", lambda: 0)
+    assert launch.interpreters(None, "", environment) == [str(tmp_path / "python-x")]
+    assert launch.privilege_route("pytest", environment=environment) == [str(tmp_path / "sudo"), "-n", "--"]
+    assert launch.helper_environment(environment)["PATH"] == str(tmp_path)
+    assert launch.helper_environment()["PATH"] == "/changed"
+
+
+@pytest.mark.parametrize("value", ["./bin/python", "python3.11"])
+def test_an_interpreter_is_that_of_the_folder_where_it_was_named(
+    pytester: pytest.Pytester, played: Played, value: str
+) -> None:
+    here = Path.cwd()
+    pytester.makepyfile(test_it="import os\ndef test_a(execprobe): pass\n", conftest="import os\nos.chdir('/')\n")
+    pytester.runpytest_inprocess(f"--execprobe-python={value}")
+    os.chdir(here)
+    pytester.makeini(f"[pytest]\nexecprobe_python = {value}\n")
+    pytester.runpytest_inprocess()
+    expected = str(here / value) if "/" in value else value
+    assert [settings.python for settings in played.settings] == [expected] * 2
+
+
+@pytest.mark.exec_budget(1)
+def test_a_helper_is_started_in_the_environment_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "PATH is $PATH"\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(client, "privilege_route", lambda *_, **__: [])
+    settings = client.HelperSettings(python=str(python), environment={"PATH": "/of/the/start"})
+    with pytest.raises(ProbeUnavailable, match=r"the helper did not start \(PATH is /of/the/start\)"):
+        client.start_helper(settings)
