@@ -4,6 +4,9 @@ Each suite of suites.toml comes from PyPI, is installed beside this checkout in 
 three times: plain, with ``--execprobe-audit``, and with the audit under strace. The outcomes must be the same test by
 test, nothing may be lost, and in the last run audit and strace must have counted the same execs of the same programs.
 
+Of a process that was killed inside of execve strace does not know whether that had succeeded. Such execs may have
+happened: they are counted apart, and the audit may have each of them or not.
+
 Left out of strace's count is what is outside of the audit by nature: what was entered before the probe was armed
 (pytest itself, the launching of the probe's helper), or after the totals were asked for.
 
@@ -179,12 +182,20 @@ class Counted(NamedTuple):
     until: int
 
 
+class Programs(NamedTuple):
+    """What strace says that the audit must have counted."""
+
+    certain: Counter[str]
+    #: Those that may have happened.
+    possible: Counter[str]
+
+
 @dataclass
 class Run:
     outcomes: Outcomes
     seconds: float
     counted: Counted | None = None
-    traced: Counter[str] | None = None
+    traced: Programs | None = None
 
     @property
     def summary(self) -> str:
@@ -331,8 +342,11 @@ _KINDS = {"failure": "failed", "error": "error", "skipped": "skipped"}
 # ---- strace ----
 
 
+NAMELESS = "?"  # a program of which strace could not read the name
+
+
 class Exec(NamedTuple):
-    """A successful exec."""
+    """A successful exec, or one that may have been."""
 
     pid: int
     entered: int  # ns, wall clock
@@ -355,12 +369,24 @@ _RESUMED = re.compile(r"<\.\.\. execve(?:at)? resumed>(?P<rest>.*)")
 _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (?P<thread>\d+) \+\+\+")
 _BROKEN_OFF = re.compile(r" *<(?:unfinished|pid changed to \d+) \.\.\.>$")
 _CALL = re.compile(r'execve(?:at\([^,]+, |\()"(?P<path>[^"]*)", \[(?P<argv>[^\]]*)\].*\) += (?P<value>-?\d+|\?).*')
+_FAILED = re.compile(r"\) += -1 E[A-Z0-9]+ ")  # maybe with an address that is none
+# Of a process that was killed before strace could read what it executes, or how that ended.
+_UNREAD = re.compile(r"(?:execve|execveat|\?\?\?)\(.*(?:<detached \.\.\.>|\) += \?)")
 _OTHER = re.compile(r"\+\+\+ (?:exited with|killed by) .* \+\+\+|\[ Process PID=\d+ runs in (?:32|64) bit mode\. \]")
 
 
-def read_strace(file: Path) -> list[Exec]:
-    """The successful execs. What it does not understand is an error: a truth must not have holes."""
-    execs = []
+class Trace(NamedTuple):
+    """What strace saw."""
+
+    execs: list[Exec]
+    #: Those whose process was killed inside of execve, or that had not returned when strace ended.
+    possible: list[Exec]
+
+
+def read_strace(file: Path) -> Trace:
+    """Execs that succeeded, and such as may have. What it does not understand is an error: a truth must not have
+    holes."""
+    trace = Trace([], [])
     begun: dict[int, tuple[int, str]] = {}
     with open(file, encoding="ascii") as lines:
         for line in lines:
@@ -382,27 +408,41 @@ def read_strace(file: Path) -> list[Exec]:
             if _BROKEN_OFF.search(call):
                 begun[pid] = entered, _BROKEN_OFF.sub("", call)
                 continue
-            ended = _CALL.fullmatch(call)
-            if ended is None:
-                if re.search(r"\) += -1 E[A-Z0-9]+ ", call):  # a failed one, maybe with an address that is none
-                    continue
+            if not _take(trace, pid, entered, call):
                 raise Trouble(f"not understood: {line!r}")
-            if ended["value"] == "0":
-                argv = tuple(_text(word) for word in re.findall(r'"([^"]*)"', ended["argv"]))
-                execs.append(Exec(pid, entered, _text(ended["path"]), argv))
-    return execs
+    for pid, (entered, call) in begun.items():
+        _take(trace, pid, entered, f"{call}) = ?")
+    return trace
+
+
+def _take(trace: Trace, pid: int, entered: int, call: str) -> bool:
+    """Puts a call where it belongs. Whether it was understood."""
+    ended = _CALL.fullmatch(call)
+    if ended is None:
+        if _UNREAD.fullmatch(call):
+            trace.possible.append(Exec(pid, entered, NAMELESS, ()))
+        return _UNREAD.fullmatch(call) is not None or _FAILED.search(call) is not None
+    argv = tuple(_text(word) for word in re.findall(r'"([^"]*)"', ended["argv"]))
+    if ended["value"] in ("0", "?"):
+        where = trace.execs if ended["value"] == "0" else trace.possible
+        where.append(Exec(pid, entered, _text(ended["path"]), argv))
+    return True
 
 
 def _text(escaped: str) -> str:
     return bytes.fromhex(escaped.replace("\\x", "")).decode("utf-8", "surrogateescape")
 
 
-def programs_of(execs: Iterable[Exec], counted: Counted) -> Counter[str]:
+def programs_of(trace: Trace, counted: Counted) -> Programs:
     """What the audit must have counted. The helper's launching is before it, and seen, if the two clocks agree."""
-    before = [one for one in execs if one.entered < counted.since]
+    before = [one for one in trace.execs if one.entered < counted.since]
     if not any(one.is_helper for one in before):
         raise Trouble("strace saw no helper being launched before the probe was armed: was the clock set?")
-    return Counter(one.program for one in execs if counted.since <= one.entered < counted.until)
+
+    def of(execs: Iterable[Exec]) -> Counter[str]:
+        return Counter(one.program for one in execs if counted.since <= one.entered < counted.until)
+
+    return Programs(of(trace.execs), of(trace.possible))
 
 
 # ---- comparisons ----
@@ -431,10 +471,17 @@ def losses(run: Run, what: str) -> list[str]:
 def differing_programs(run: Run) -> list[str]:
     assert run.counted is not None
     assert run.traced is not None
-    audit, strace = run.counted.programs, run.traced
-    programs = sorted(audit.keys() | strace.keys())
+    audit, (certain, possible) = run.counted.programs, run.traced
+    over = audit - (certain + possible)
+    if over.total() <= possible[NAMELESS]:  # any of those
+        over.clear()
+    under = certain - audit
     return _shortened(
-        [f"{name}: audit {audit[name]}, strace {strace[name]}" for name in programs if audit[name] != strace[name]]
+        [
+            f"{name}: audit {audit[name]}, strace {certain[name]}"
+            + (f" and maybe {possible[name]} more" if possible[name] else "")
+            for name in sorted(over.keys() | under.keys())
+        ]
     )
 
 
@@ -471,15 +518,16 @@ def compare(place: Place, say: Callable[[str], None]) -> Row:
         *(f"{each.seconds:.0f}" for each in (plain, audited, traced)),
         str(audited.counted.execs if audited.counted else ""),
         str(traced.counted.execs),
-        str(traced.traced.total()),
-        str(len(traced.traced)),
+        str(traced.traced.certain.total()),
+        str(traced.traced.possible.total()),
+        str(len(traced.traced.certain)),
         "?" if traced.counted.lost is None else str(traced.counted.lost),
     ]
-    top = ", ".join(f"{name} {number}" for name, number in traced.traced.most_common(5))
+    top = ", ".join(f"{name} {number}" for name, number in traced.traced.certain.most_common(5))
     return Row(place.suite, cells, f"{plain.summary}; {top}", differences)
 
 
-HEADS = ("tests", "plain s", "audit s", "strace s", "execs", "execs/strace", "strace", "programs", "lost", "")
+HEADS = ("tests", "plain s", "audit s", "strace s", "execs", "execs/strace", "strace", "maybe", "programs", "lost", "")
 
 
 def print_table(rows: Sequence[Row]) -> None:
@@ -491,7 +539,8 @@ def print_table(rows: Sequence[Row]) -> None:
         print(f"    {row.top}")
     print(
         "\nexecs: counted by the audit. execs/strace: counted by the audit of the run under strace; strace: counted by"
-        "\nstrace in the same run, which must be the same, program by program."
+        "\nstrace in the same run, which must be the same, program by program. maybe: besides, execs whose process was"
+        "\nkilled inside of execve (= ? in strace): they may have happened, and the audit may have each of them or not."
     )
 
 
