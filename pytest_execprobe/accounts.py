@@ -247,8 +247,17 @@ class Accounts:
         start = evidence.records[0].timestamp_ns if evidence.records else 0
         return Problem.of(found, evidence, start, where, self._recorder.style)
 
-    def finish(self) -> None:
+    def look_for_running(self) -> None:
         """At the end of the run, after the last synchronisation."""
+        running, self.ledger.more_running = self._recorder.running()
+        for process, record in running:
+            # Without an image it was forked by the process of the tests itself.
+            known = (record and record.program) or process.comm or (None if process.image else "pytest")
+            program = None if known is None else printable(known)
+            self.ledger.running.append([process.pid, program, process.own_exec, process.since])
+
+    def finish(self) -> None:
+        """Likewise, when nothing more is to be asked for."""
         if not self._recorder.was_armed:
             return
         self.take_news()

@@ -534,6 +534,8 @@ class Armed:
             error = self._end_fixtures(session)
             self.end_collection()
             self._recorder.sync()
+            if self._settings.accounts or self._settings.gathers:
+                self._accounts.look_for_running()
             self._accounts.finish()
             if self._collected is not None:
                 self._accounts.ledger.collected = self._collected.export()

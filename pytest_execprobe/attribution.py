@@ -385,6 +385,10 @@ class Timeline:
         record = entry.record if entry else None
         return record, record is None
 
+    def record_of(self, image: Image | None) -> ExecRecord | None:
+        """The record of an image, None if there is none."""
+        return self._image(image)[0]
+
     def _end(self, image: Image) -> None:
         """Lets the record of an exec know how its process ended, once both are here."""
         entry = self._images.get(image)

@@ -62,6 +62,10 @@ class Ledger:
     lost: int = 0
     #: Why an unknown number may be missing besides, if so.
     unknown: dict[str, None] = field(default_factory=dict)
+    #: Processes that had not ended when the run did: their ids, what they ran, whether they had executed that
+    #: themselves, and since when (ns). And how many more there were.
+    running: list[list[Any]] = field(default_factory=list)
+    more_running: int = 0
     #: Tests whose rules, or record, there was no probe for, and why.
     not_checked: dict[str, str] = field(default_factory=dict)
     #: Tests that were expected to fail, and so hide a broken rule.
@@ -129,6 +133,8 @@ class Ledger:
             "ignored": dict(self.ignored),
             "lost": self.lost,
             "unknown": list(self.unknown),
+            "running": [list(process) for process in self.running],
+            "more_running": self.more_running,
             "not_checked": dict(self.not_checked),
             "excused": dict(self.excused),
             "breaches": [[b.nodeid, list(b.location), b.headline, b.text, b.undecided] for b in self.breaches],
@@ -151,6 +157,8 @@ class Ledger:
         self.ignored.update(data.get("ignored", {}))
         self.lost += data.get("lost", 0)
         self.unknown.update(dict.fromkeys(data.get("unknown", ())))
+        self.running += data.get("running", ())
+        self.more_running += data.get("more_running", 0)
         self.not_checked.update(data.get("not_checked", {}))
         self.excused.update(data.get("excused", {}))
         for nodeid, (file, line, domain), headline, text, undecided in data.get("breaches", ()):

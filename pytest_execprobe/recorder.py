@@ -17,7 +17,7 @@ from . import clock
 from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
 from .errors import SourceLost
-from .events import Batch, Source
+from .events import Batch, Process, Source
 from .patterns import Pattern, Side, any_match
 from .record import ExecRecord, Phase
 from .render import Style
@@ -266,6 +266,21 @@ class Recorder:
         """Why there may have been execs, since the probe was there, of which nothing is known."""
         with self._lock:
             return self._timeline.unknown(self.since, clock.monotonic_ns())
+
+    def running(self) -> tuple[list[tuple[Process, ExecRecord | None]], int]:
+        """The processes that were begun since the probe was there and have not ended, with the records of what they
+        run, and how many more there are. To be asked after :meth:`sync`."""
+        with self._lock:
+            if self._source is None:
+                return [], 0
+            try:
+                running = self._source.running(1, self._timeout)
+            except SourceLost as error:
+                self._lose(str(error))
+                return [], 0
+            listed = [(process, self._timeline.record_of(process.image)) for process in running.listed]
+            shown = [(process, record) for process, record in listed if record is None or not _hidden(record)]
+            return shown, running.count - len(listed)
 
     def is_ignored(self, record: ExecRecord) -> bool:
         return any_match(self._ignore, record, Side.ALLOW) is True

@@ -199,6 +199,8 @@ class Reporting:
             unknown=unknown,
             not_checked=self.ledger.not_checked,
             names={name: name.partition("::")[2] for name in around},
+            running=[stored.Process(*process) for process in self.ledger.running],
+            more_running=self.ledger.more_running,
         )
 
     def _not_run(self, session: pytest.Session) -> Iterator[str]:

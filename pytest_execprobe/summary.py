@@ -90,9 +90,19 @@ def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]
         "strays of": ledger.strays,
         "left running by": ledger.late,
     }
+    if ledger.running or ledger.more_running:
+        said.append(_running(ledger))
     for title, group in groups.items():
         said += _table(title, [(counter.total(), name, _most(counter, 5)) for name, counter in group.items()], rows)
     return said
+
+
+def _running(ledger: Ledger) -> str:
+    """What goes on when the run is over."""
+    programs = Counter(str(program or "?") for _, program, _, _ in ledger.running)
+    count = len(ledger.running) + ledger.more_running
+    processes = "1 process" if count == 1 else f"{count} processes"
+    return f"{'still running':<16}{processes}, of which nothing more is recorded: {_most(programs, 5)}"
 
 
 def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> list[str]:

@@ -94,7 +94,9 @@ def verdict(document: Document) -> Verdict:
         return Verdict(Level.UNDECIDED, f"{_rules(undecided)} could not be decided")
     if not document.complete:
         return Verdict(Level.INCOMPLETE, "no rule broken by what was recorded, but not everything was")
-    return Verdict(Level.GOOD, "no rule broken, every exec recorded")
+    left = sum(run.still_running for run in document.runs)
+    until = f" up to the end, when {_processes(left)} still ran" if left else ""
+    return Verdict(Level.GOOD, f"no rule broken, every exec recorded{until}")
 
 
 def missing(document: Document) -> list[str]:
@@ -119,8 +121,8 @@ def missing(document: Document) -> list[str]:
 
 def may_follow(count: int) -> str:
     """What so many processes that have not ended mean."""
-    them = "1 process" if count == 1 else f"{count:,} processes"
-    return f"{them} had not ended when the recording did, and may execute more: execprobe run --wait records that, too"
+    those = _processes(count)
+    return f"{those} had not ended when the recording did, and may execute more: execprobe run --wait records that, too"
 
 
 def running(run: Run) -> list[str]:
@@ -235,6 +237,10 @@ def ancestors(record: ExecRecord) -> Iterator[ExecRecord]:
     while above is not None:
         yield above
         above = above.parent
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count:,} processes"
 
 
 def _rules(count: int) -> str:

@@ -159,12 +159,13 @@ class Document:
 
     @property
     def still_running(self) -> int:
-        """How many processes had not ended when their run's recording did."""
-        return sum(run.still_running for run in self.runs)
+        """How many processes of commands had not ended when the recording did. What a pytest run leaves behind is not
+        its own any more: a run is over when its session is."""
+        return sum(run.still_running for run in self.runs if run.kind == "command")
 
     @property
     def complete(self) -> bool:
-        """Whether every exec of every run is in it, and none can follow."""
+        """Whether every exec of every run is in it, and none of a command can follow."""
         return not (self.unknown or self.still_running) and all(unit.complete for unit in self.units)
 
 

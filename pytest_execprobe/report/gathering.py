@@ -18,7 +18,7 @@ from ..attribution import Entry, Owner
 from ..names import Folders
 from ..record import ExecRecord
 from .codec import above, record_data, records_of
-from .document import Breach, Document, Kind, Run, Unit
+from .document import Breach, Document, Kind, Process, Run, Unit
 
 
 class Gatherer:
@@ -198,6 +198,8 @@ class Assembly:
         unknown: Iterable[str],
         not_checked: Mapping[str, str],
         names: Mapping[str, str],
+        running: Iterable[Process] = (),
+        more_running: int = 0,
     ) -> Document:
         """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``names`` are the units by the
         names that breaches have for them."""
@@ -245,6 +247,8 @@ class Assembly:
             filtered=filtered or bool(self._uncounted),
             unknown=tuple(unknown),
             breaches=tuple(rest),
+            running=tuple(running),
+            more_running=more_running,
         )
         return Document((run,), tuple(sorted(units, key=_begin)))
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_execprobe.report import codec
+
 if TYPE_CHECKING:
     from conftest import Played
 
@@ -1008,3 +1010,39 @@ def test_the_path_of_a_report(pytester: pytest.Pytester, played: Played) -> None
     here = Path.cwd()
     pytester.runpytest_inprocess()
     assert (here / "out" / "a.json").is_file()
+
+
+LEAVES = """
+from played import leaves, runs
+def test_a():
+    shell = runs("sh")
+    leaves(runs("redis", by=shell))
+    leaves(forked_from=shell)
+    leaves()
+"""
+
+
+def test_what_has_not_ended_is_told(pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
+    """And makes no run incomplete: it is over when its session is."""
+    pytester.makepyfile(test_it=LEAVES)
+    result = pytester.runpytest_inprocess("--execprobe-audit", "--execprobe-report=a.json", "--execprobe-report=a.md")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["still running   3 processes, of which nothing more is recorded: pytest 1, redis 1, sh 1"]
+    )
+    document = codec.read(Path("a.json"))
+    assert [(one.program, one.own_exec) for one in document.runs[0].running] == [
+        ("redis", True),
+        ("sh", False),
+        ("pytest", False),
+    ]
+    assert document.complete
+    text = Path("a.md").read_text()
+    assert "no rule broken, every exec recorded up to the end, when 3 processes still ran" in text
+    assert "forked by sh, no exec of its own, for " in text
+
+
+def test_what_has_not_ended_is_not_asked_for_where_it_is_not_told(pytester: pytest.Pytester, played: Played) -> None:
+    pytester.makepyfile(test_it="def test_a(execprobe): pass")
+    assert pytester.runpytest_inprocess().ret == 0
+    assert played.sources[0].asked_since is None

@@ -141,3 +141,13 @@ def test_parts_of_a_report_are_passed_on_in_order() -> None:
     ledger.take({"gathered": ["one"]})
     ledger.take({"gathered": ["two"]})
     assert ledger.export()["gathered"] == ["one", "two"]
+
+
+def test_what_has_not_ended_is_added_up() -> None:
+    whole = Ledger()
+    for part in ([[1, "sleep", True, 5]], [[2, None, False, None]]):
+        news = Ledger(running=part, more_running=3).export()
+        assert json.loads(json.dumps(news)) == news
+        whole.take(news)
+    assert (whole.running, whole.more_running) == ([[1, "sleep", True, 5], [2, None, False, None]], 6)
+    assert "running" not in Ledger().export()

@@ -173,3 +173,36 @@ def test_it_is_asked_again_where_an_exec_was_under_way() -> None:
     run.end()
     run.source.under_way = 0
     assert run.recorder.windows["call"].evidence().missing == 0
+
+
+# ---- what has not ended ----
+
+
+def test_processes_that_have_not_ended() -> None:
+    run = FakeRun()
+    run.begin()
+    shell = run.source.runs("sh")
+    left = [run.source.leaves(run.source.runs("sleep", by=shell)), run.source.leaves(forked_from=shell)]
+    name = f"pytest-execprobe-{'0' * 32}"
+    argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
+    run.source.leaves(forked_from=run.source.runs("python3", *argv, by=shell))  # of a run below
+    left.append(run.source.leaves(comm="before"))
+    run.source.unlisted = 2
+    run.end()
+    run.recorder.sync()
+    running, more = run.recorder.running()
+    assert [process for process, _ in running] == left
+    assert [record and record.program for _, record in running] == ["sleep", "sh", None]
+    assert more == 2
+    assert run.source.asked_since == 1  # what was there before the probe is nobody's
+
+
+def test_a_helper_that_is_lost_when_it_is_asked_what_has_not_ended() -> None:
+    run = FakeRun()
+    run.begin()
+    run.source.leaves(run.source.runs("sleep"))
+    run.end()
+    run.source.broken = "it died"
+    assert run.recorder.running() == ([], 0)
+    assert "it died" in run.recorder.unknown()[0]
+    assert run.recorder.running() == ([], 0)
