@@ -93,7 +93,7 @@ class Armed:
         )
         self._accounts = Accounts(config, settings, self._recorder, self._judge_test)
         self._collected: Collected | None = None
-        if settings.baseline is not None and settings.folders is not None:
+        if settings.folders is not None:
             self._collected = Collected(config.rootpath, settings.folders)
             config.pluginmanager.register(self._collected, "execprobe-collected")
         self._test: _Test | None = None  # that is running

@@ -1,7 +1,7 @@
 """Holds reports against a baseline, and tells what is new since an earlier one. Pure.
 
-What is certainly beyond a limit is exceeded. Where something is missing that could be, nothing is within: an incomplete
-report never passes.
+What is certainly beyond a limit is exceeded, and so is what a run itself has found broken. Where something is missing
+that could be, nothing is within: an incomplete report never passes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from .attribution import Evidence, Lost
 from .baseline.limits import (
+    BEYOND,
     NAMELESS,
     SECTIONS,
     Baseline,
@@ -25,8 +26,8 @@ from .baseline.limits import (
     table_name,
 )
 from .record import ExecRecord, printable
-from .report.digest import may_follow
-from .report.document import Document, Kind, Unit
+from .report.digest import Found, found, may_follow
+from .report.document import Document, Kind, Run, Unit
 
 _SECTION_OF: Mapping[Kind, Section] = {
     "test": "tests",
@@ -37,7 +38,7 @@ _SECTION_OF: Mapping[Kind, Section] = {
 #: What limits of the run as a whole are called.
 TOTAL = "the run as a whole"
 _FEW = 3
-_NO_TESTS = 5  # pytest's exit status
+_FAILED, _NO_TESTS = 1, 5  # pytest's exit statuses
 
 
 class Status(IntEnum):
@@ -84,6 +85,10 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     #: Why something is missing.
     incomplete: tuple[str, ...] = ()
+    #: Rules that the runs themselves have found broken, or undecided, and that nothing excuses.
+    rules: tuple[Found, ...] = ()
+    #: What was beyond a limit in a try of a test that another one has followed, which alone counts.
+    before: tuple[Finding, ...] = ()
 
     @property
     def exceeded(self) -> tuple[Finding, ...]:
@@ -94,19 +99,98 @@ class Verdict:
         return tuple(finding for finding in self.findings if finding.excess.holds is None)
 
     @property
+    def broken_rules(self) -> tuple[Found, ...]:
+        return tuple(rule for rule in self.rules if not rule.breach.undecided)
+
+    @property
+    def undecided_rules(self) -> tuple[Found, ...]:
+        return tuple(rule for rule in self.rules if rule.breach.undecided)
+
+    @property
     def status(self) -> Status:
-        if self.exceeded:
+        if self.exceeded or self.broken_rules:
             return Status.EXCEEDED
-        return Status.INCOMPLETE if self.incomplete or self.undecided else Status.WITHIN
+        return Status.INCOMPLETE if self.incomplete or self.undecided or self.rules else Status.WITHIN
 
 
-def judge(document: Document, baseline: Baseline, runs: int | None = None) -> Verdict:
-    """All limits of a baseline, over all that a report has. ``runs`` is how many must be in it, if that is known."""
-    found = [*judge_sums(document, baseline), *_judge_units(document, baseline)]
-    why = list(dict.fromkeys([*_unlimited(document, baseline), *incompleteness(document)]))
-    if runs is not None and len(document.runs) != runs:
-        why.insert(0, f"of {runs} runs, {len(document.runs)} are there")
-    return Verdict(tuple(found), tuple(why))
+def judge(
+    document: Document,
+    baseline: Baseline,
+    runs: int | None = None,
+    *,
+    budget_only: bool = False,
+    allow_deselected: bool = False,
+) -> Verdict:
+    """All limits of a baseline, over all that a report has, and what the runs themselves have found.
+
+    ``runs`` is how many must be in it, each of another part of the tests, if that is known. With ``budget_only``
+    neither their rules nor whether they succeeded matters. With ``allow_deselected`` tests of the baseline that they
+    have left out were left out on purpose.
+    """
+    superseded = document.superseded
+    of_units = [*_judge_units(document, baseline)]
+    findings = [*judge_sums(document, baseline), *(finding for index, finding in of_units if index not in superseded)]
+    before = [finding for index, finding in of_units if index in superseded]
+    why = [] if runs is None else [*_miscounted(document, runs)]
+    why += [*_unlimited(document, baseline), *incompleteness(document)]
+    if not allow_deselected:
+        why += _left_out(document, baseline)
+    if not budget_only:
+        why += (reason for index, run in enumerate(document.runs) for reason in _unsuccessful(document, index, run))
+    rules = () if budget_only else _broken_rules(document, findings)
+    return Verdict(tuple(findings), tuple(dict.fromkeys(why)), tuple(rules), tuple(before))
+
+
+def _broken_rules(document: Document, findings: Iterable[Finding]) -> Iterator[Found]:
+    """What the runs have found, save what this has found of the same units."""
+    beyond = {finding.unit and finding.unit.name for finding in findings if finding.excess.holds is False}
+    for item in found(document):
+        told = item.breach.headline.startswith(BEYOND) and (item.unit and item.unit.name) in beyond
+        if item.excused is None and not told:
+            yield item
+
+
+def _miscounted(document: Document, runs: int) -> Iterator[str]:
+    """Whether there are not so many runs, each of other tests than the others: one of two shards, twice, is one."""
+    if len(document.runs) != runs:
+        yield f"of {runs} runs, {len(document.runs)} are there"
+    first: dict[tuple[str, str, str], int] = {}
+    again: dict[int, tuple[int, str]] = {}
+    for unit in document.units:
+        if unit.kind in ("test", "command"):
+            known = first.setdefault((document.runs[unit.run].platform, unit.kind, unit.name), unit.run)
+            if known != unit.run:
+                again.setdefault(unit.run, (known, unit.name))
+    for run, (other, name) in again.items():
+        yield (
+            f"runs {other + 1} and {run + 1} ({document.runs[other].started} and {document.runs[run].started}) have"
+            f" tests in common, such as {name}: one part of the tests is there twice, and another may be missing"
+        )
+
+
+def _left_out(document: Document, baseline: Baseline) -> Iterator[str]:
+    """The tests of which the baseline speaks, that a run has left out, and that no other has."""
+    seen = {unit.name for unit in document.units if unit.kind == "test"}
+    every = dict.fromkeys(name for run in document.runs for name in run.left_out if name not in seen)
+    names = [name for name in every if baseline.table("tests", name) is not None]
+    if names:
+        more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
+        shown = ", ".join(names[:_FEW]) + more
+        yield f"deselected, and no run has them, though the baseline speaks of them: {shown}"
+
+
+def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
+    """Why a run has not succeeded, where no rule of its was broken: what failed may have run less than it would."""
+    units = [
+        unit for place, unit in enumerate(document.units) if unit.run == index and place not in document.superseded
+    ]
+    failed = [unit for unit in units if unit.outcome in ("failed", "error")]
+    for unit in failed:
+        if not unit.breaches:
+            yield f"{unit.name}: {'its exit status is ' + str(run.exit_status) if run.kind == 'command' else 'failed'}"
+    explained = failed or run.breaches or run.unknown or any(unit.breaches for unit in units)
+    if run.kind == "pytest" and run.exit_status == _FAILED and not explained:
+        yield f"a run has failed, and its report does not say why: its exit status is {run.exit_status}"
 
 
 def _unlimited(document: Document, baseline: Baseline) -> Iterator[str]:
@@ -136,13 +220,14 @@ def _is_in(unit: Unit, package: str) -> bool:
     return unit.kind in ("test", "fixture") and is_within(unit.name, package)
 
 
-def _judge_units(document: Document, baseline: Baseline) -> Iterator[Finding]:
-    for unit in document.units:
+def _judge_units(document: Document, baseline: Baseline) -> Iterator[tuple[int, Finding]]:
+    """What of each unit is beyond its rows, by the unit's index."""
+    for index, unit in enumerate(document.units):
         section = _SECTION_OF.get(unit.kind)
         if section is not None and baseline.has(section):
             evidence = evidence_of(document, [unit])
             for excess in baseline.beyond(baseline.rows(section, unit.name), evidence):
-                yield Finding(unit.name, excess, unit)
+                yield index, Finding(unit.name, excess, unit)
 
 
 def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = False) -> Evidence:
@@ -173,9 +258,10 @@ def incompleteness(document: Document) -> Iterator[str]:
         yield "there is no run in it"
     if document.still_running:
         yield may_follow(document.still_running)
-    for run in document.runs:
+    with_tests = {unit.run for unit in document.units if unit.kind == "test"}
+    for index, run in enumerate(document.runs):
         yield from run.unknown
-        if run.kind == "pytest" and run.exit_status == _NO_TESTS:
+        if run.kind == "pytest" and (run.exit_status == _NO_TESTS or index not in with_tests):
             yield "a run had no test"
         elif run.kind == "pytest" and run.exit_status not in (0, 1):
             yield f"a run was broken off: its exit status is {run.exit_status}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import newhooks
-from .settings import MARKERS, SETTINGS, add_options, read_settings
+from .settings import MARKERS, SETTINGS, add_options, read_settings, runs_none
 
 if TYPE_CHECKING:
     from .armed import Armed
@@ -47,6 +47,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     settings = config.stash[SETTINGS]
     if _runs_no_test(config):
+        if settings.reports and not hasattr(config, "workerinput"):
+            _reporting(config)  # so that a report says so, and none of an earlier run is taken for this one's
+        return
         return
     probes = settings.mode != "off" and (settings.mode == "require" or settings.whole_run)
     if _is_controller(config):  # the probes are its workers'
@@ -167,8 +170,7 @@ def _is_controller(config: pytest.Config) -> bool:
 
 
 def _runs_no_test(config: pytest.Config) -> bool:
-    option = config.option
-    return bool(option.collectonly or option.showfixtures or option.show_fixtures_per_test)
+    return runs_none(config) is not None
 
 
 def _uses_probe(item: pytest.Item) -> bool:

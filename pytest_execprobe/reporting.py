@@ -6,6 +6,7 @@ then, and the summary.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,13 @@ import pytest
 from . import summary
 from .baseline import closing
 from .baseline.collected import former, idle_packages, obsolete
-from .baseline.limits import Baseline
+from .baseline.limits import BEYOND, Baseline
 from .client import HelperSettings, HelperSource, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from .ledger import Breach, Ledger
 from .report import document as stored
 from .report.gathering import Assembly
-from .rules import BEYOND
-from .settings import Settings
+from .settings import Settings, runs_none
 
 #: The attribute of a report whose test raised IncompleteLogError.
 UNDECIDED = "execprobe_undecided"
@@ -46,7 +46,13 @@ class Reporting:
         self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
         self._document: stored.Document | None = None
         self._collected: set[str] = set()  # by xdist's workers
+        self._not_collected: dict[str, None] = {}  # because of errors
         self._said: list[str] = []  # of the baseline and the reports, for the summary
+        self._runs_none = runs_none(config)
+        for path in settings.reports:
+            if path.is_file():  # a run that is killed is not to leave an earlier run's report behind
+                with contextlib.suppress(OSError):  # whether it can be written is told at the end
+                    path.unlink()
 
     def hold(self, helper: HelperSettings) -> None:
         """Starts the helper for the workers, before there are any. Raises pytest.UsageError if it must be had."""
@@ -82,11 +88,15 @@ class Reporting:
             if report.when == "setup":
                 file, line, _ = report.location
                 self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
-            self._assembly.outcome(worker, report.nodeid, _outcome(report), last=report.when == "teardown")
+            self._assembly.outcome(worker, report.nodeid, str(report.when), _outcome(report))
         if news:
             self._take(worker, news)
             if news.get("judged") and hasattr(report, "node"):
                 self._judging.add(report.node.gateway.id)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._not_collected[report.nodeid] = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -126,22 +136,24 @@ class Reporting:
             denying = any(rule.kind == "deny" for rule in (*self._settings.command_line, *self._settings.ini))
             if worker in self._judging or denying:
                 self.ledger.breaches.append(Breach.of_the_rest([why]))
-        budget = summary.session_budget(
-            self.ledger, self._settings.session_budget, filtered=bool(self._settings.ignore)
-        )
+        budget = self._judge_budget()
         self._gather()
         # Each worker has a collection of its own, which breaks the same rules.
         around = {(breach.nodeid, breach.headline): breach for breach in self.ledger.breaches if breach.is_around}
         of_tests = [breach for breach in self.ledger.breaches if not breach.is_around]
         for breach in [*of_tests, *around.values(), *([budget] if budget else [])]:
             self._report(session, breach)
-        if self._settings.baseline is not None:
+        if self._settings.baseline is not None and self._runs_none is None:
             self._close(session, self._settings.baseline)
             for breach in (*self._judge_file(session, self._settings.baseline), *self._judge_sums(session)):
                 self._report(session, breach)
         self._document = self._make_document(session, [*self.ledger.unknown, *self._not_run(session)])
         for path in self._settings.reports:
             self._write_report(session, path, self._document)
+
+    def _judge_budget(self) -> Breach | None:
+        limit = None if self._runs_none is not None else self._settings.session_budget
+        return summary.session_budget(self.ledger, limit, filtered=bool(self._settings.ignore))
 
     # ---- the baseline ----
 
@@ -171,10 +183,12 @@ class Reporting:
             section: [name for name in names if name not in named.names[section]]
             for section, names in obsolete(baseline, collected, root).items()
         }
-        told = (baseline, self._settings, self.ledger, self._assembly.outcomes(), gone, named)
+        outcomes = {name: outcome or "not called" for name, outcome in self._assembly.outcomes().items()}
+        told = (baseline, self._settings, self.ledger, outcomes, gone, named)
         broken_off = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if self._settings.update is None:
-            self._said += closing.compared(*told, len(self._assembly.broken(BEYOND)))
+            beyond, _ = self._assembly.found(lambda breach: breach.headline.startswith(BEYOND))
+            self._said += closing.compared(*told, len(beyond))
         elif broken_off or self.ledger.is_unchecked:
             why = "the run was broken off, or had no tests" if broken_off else "nothing was recorded"
             self._said.append(f"{'baseline':<16}NOT WRITTEN: {why}")
@@ -198,16 +212,28 @@ class Reporting:
             filtered=bool(self._settings.ignore or self._config.hook.pytest_execprobe_record.get_hookimpls()),
             unknown=unknown,
             not_checked=self.ledger.not_checked,
+            left_out=self.ledger.collected.get("left_out", ()),
             names={name: name.partition("::")[2] for name in around},
             running=[stored.Process(*process) for process in self.ledger.running],
             more_running=self.ledger.more_running,
         )
 
     def _not_run(self, session: pytest.Session) -> Iterator[str]:
-        """Whether the run was broken off: no report is to look like a whole one then."""
+        """What the run has left out: no report is to look like a whole one then."""
+        if self._runs_none is not None:
+            yield f"{self._runs_none}: no test was run"
+            return
+        for nodeid in self._not_collected:
+            yield f"{nodeid or 'the suite'} was not collected: that ended in an error"
+        if self.ledger.collected.get("failed_alone"):
+            yield "--lf: only tests that had failed before were run"
         wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
-        if self._assembly.finished < wanted:
-            left = wanted - self._assembly.finished
+        left = wanted - self._assembly.finished
+        if left <= 0:
+            return
+        if _sets_up_only(session.config):
+            yield f"--setup-only or --setup-plan: {left} of {wanted} tests were not called"
+        else:
             yield f"the run was broken off: {left} of {wanted} tests were not run to their end"
 
     def _write_report(self, session: pytest.Session, path: Path, document: stored.Document) -> None:
@@ -228,7 +254,8 @@ class Reporting:
 
     def _report(self, session: pytest.Session, breach: Breach) -> None:
         """An error like that of a teardown: in the summary, in JUnit's file and in the exit status."""
-        self._assembly.breach(breach.nodeid, stored.Breach(breach.headline, breach.text, breach.undecided))
+        late = not breach.is_around
+        self._assembly.breach(breach.nodeid, stored.Breach(breach.headline, breach.text, breach.undecided, late))
         error = (RuleUndecided if breach.undecided else RuleBroken)(breach.text)
         report = pytest.TestReport(
             nodeid=breach.nodeid,
@@ -246,7 +273,8 @@ class Reporting:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         verbosity = self._config.get_verbosity()
-        lines = [*summary.lines(self.ledger, self._settings, verbosity), *self._said]
+        lines = [] if self._runs_none is not None else summary.lines(self.ledger, self._settings, verbosity)
+        lines += self._said
         if lines:
             terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots
             for line in lines:
@@ -256,6 +284,11 @@ class Reporting:
 
             for line in annotations(self._document):
                 terminalreporter.write_line(line)
+
+
+def _sets_up_only(config: pytest.Config) -> bool:
+    """Whether no test is called; --setup-plan sets this, too."""
+    return bool(config.getoption("setuponly", False))
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -20,14 +20,12 @@ from typing import Any, Literal
 from . import checks
 from .arguments import natural, numbers_by_pattern
 from .attribution import Evidence
-from .baseline.limits import Baseline, Excess, Section, table_name
+from .baseline.limits import BEYOND, WITHIN, Baseline, Excess, Section, table_name
 from .checks import execs, names, times_word
 from .patterns import Pattern, PatternLike, Side, any_match, compile_pattern
 from .record import ExecRecord, Phase
 from .settings import MARKERS
 
-#: How the headline of a baseline's finding begins.
-BEYOND = "beyond the baseline"
 PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
 
 _CALL: tuple[Phase, ...] = ("call",)
@@ -393,9 +391,8 @@ class Judge:
             if those:
                 marked = tuple(record for excess in those for record in excess.marked)
                 headline = f"{BEYOND}: {'; '.join(excess.what for excess in those)}" if holds is False else ""
-                question = "whether only what the baseline has ran"
                 of_all = (phases, so_far) if len(phases) > 1 else ((), None)
-                found.append(Finding(holds, headline, question, (rule,), marked, rule.accept, *of_all))
+                found.append(Finding(holds, headline, WITHIN, (rule,), marked, rule.accept, *of_all))
         return found
 
 

@@ -138,6 +138,13 @@ class Settings:
         return bool(self.reports or (self.baseline is not None and self.baseline.sums))
 
 
+def runs_none(config: pytest.Config) -> str | None:
+    """The option because of which no test is run, if there is one."""
+    options = {"collectonly": "--collect-only", "showfixtures": "--fixtures"}
+    options["show_fixtures_per_test"] = "--fixtures-per-test"
+    return next((flag for name, flag in options.items() if getattr(config.option, name)), None)
+
+
 #: Where a run's settings are, from pytest_configure on.
 SETTINGS = pytest.StashKey[Settings]()
 

@@ -43,6 +43,7 @@ def run(**more: Any) -> Run:
         "end_ns": START + 1500 * MS,
         "exit_status": 0,
         "probe": "BCC 0.26 on Linux 6.1; execs by sched_process_exec",
+        "platform": "cpython 3.13.1 on Linux x86_64",
     }
     return Run(**{**fields, **more})
 

@@ -203,6 +203,7 @@ class FakeSource:
         same_branch: bool = True,
         error: str | None = None,
         lost: bool = False,
+        cut: bool = False,
     ) -> Exec:
         """An exec now, by a new process: a child of the test's own, or of the process that ``by`` runs in."""
         at = tick()
@@ -219,6 +220,7 @@ class FakeSource:
             path=None if lost else f"/usr/bin/{program}",
             executable=None if lost else f"/usr/bin/{program}",
             argv=None if lost else (program, *args),
+            argv_truncated=cut,
             error=error,
             lost=lost,
         )

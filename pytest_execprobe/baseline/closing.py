@@ -8,11 +8,10 @@ from typing import Any
 from .. import gate, summary
 from ..ledger import MISSING, Breach, Ledger
 from ..report.document import Document
-from ..rules import BEYOND
 from ..settings import Settings
 from .changes import Seen
 from .collected import Former, Idle
-from .limits import SECTIONS, Baseline, Section, table_name
+from .limits import BEYOND, SECTIONS, Baseline, Section, table_name
 
 _RIGHT = ("passed", "xfailed", "xpassed")
 

@@ -43,6 +43,8 @@ class Collected:
         self._folders = folders
         self._ids: list[str] = []
         self._shared: dict[str, list[str]] = {}
+        self._left_out: dict[str, None] = {}
+        self._failed_alone = False
         self._files: list[str] = []
         self._narrowed: list[str] = []
         self._failed: list[str] = []
@@ -54,8 +56,9 @@ class Collected:
         elif "::" not in report.nodeid:
             self._files.append(report.nodeid)
 
-    def pytest_deselected(self) -> None:
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self._partial = True
+        self._left_out.update(dict.fromkeys(item.nodeid for item in items))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -74,7 +77,14 @@ class Collected:
         if config.getoption("lf", False):  # it leaves tests out while they are collected
             self._partial = True
             self._narrowed += self._files
-        return (yield)
+            self._failed_alone = bool(getattr(config.pluginmanager.get_plugin("lfplugin"), "lastfailed", True))
+        before = [(item, item.nodeid) for item in items]
+        result = yield
+        there = set(map(id, items))  # xdist renames some; a plugin may leave some out, and tell nobody
+        names = {item.nodeid for item in items}
+        left_out = [name for item, name in before if id(item) not in there and name not in names]
+        self._left_out.update(dict.fromkeys(left_out))
+        return result
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
@@ -82,7 +92,14 @@ class Collected:
     def export(self) -> dict[str, Any]:
         cut = {*self._narrowed, *self._failed}
         files = sorted(file for file in set(self._files) if file not in cut)
-        return {"ids": self._ids, "shared": self._shared, "files": files, "partial": self._partial}
+        return {
+            "ids": self._ids,
+            "shared": self._shared,
+            "files": files,
+            "partial": self._partial or bool(self._left_out),
+            "left_out": list(self._left_out),
+            "failed_alone": self._failed_alone,
+        }
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:

@@ -22,6 +22,10 @@ Section = Literal["tests", "fixtures", "around"]
 #: The row of programs whose names could not be read. A program of this name has another.
 NAMELESS = "?"
 SECTIONS: tuple[Section, ...] = ("tests", "fixtures", "around")
+#: How the headline begins that tells of what is beyond a baseline.
+BEYOND = "beyond the baseline"
+#: What can't be told where something is missing.
+WITHIN = "whether only what the baseline has ran"
 
 
 @dataclass(frozen=True)

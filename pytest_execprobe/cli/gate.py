@@ -3,7 +3,8 @@
 The budget is a baseline, as pytest --execprobe-baseline=FILE --execprobe-update writes it: rows for each test, fixture
 and collection, and limits for packages of tests and for everything together, if somebody has written those.
 
-What is certainly beyond a limit is exceeded. A report in which something is missing never passes.
+What is certainly beyond a limit is exceeded, and so is a rule that a run itself has found broken. A report in which
+something is missing never passes.
 """
 
 from __future__ import annotations
@@ -20,23 +21,24 @@ from ..baseline.reading import BaselineError, read_baseline
 from ..files import write_atomically
 from ..names import has_no_place
 from ..record import printable
+from ..report.digest import Found
 from ..report.document import Document
 from .inputs import merge, read_all
 from .terminal import CommandError, Line, Terminal
 
 SUMMARY = "hold stored reports against a budget"
 
-_USAGE = "execprobe gate STORED... --budget FILE.toml [--runs N] [--since OLD] [--format FORM] [-o PATH]"
+_USAGE = "execprobe gate STORED... --budget FILE.toml [--runs N] [--since OLD] [OPTION]..."
 _EPILOG = """\
 examples:
   execprobe gate shards/ --runs 2 --budget execs.toml
   execprobe gate shards/ --budget execs.toml --since last.json -o gate.md
 
 exit status:
-  0    everything is within the budget
-  1    something is certainly beyond it
-  2    a report, or the budget, can't be read, or something is missing that
-       could be beyond it
+  0    everything is within the budget, and no run has found a rule broken
+  1    something is certainly beyond it, or a run has found a rule broken
+  2    a report, or the budget, can't be read; or something is missing that
+       could be beyond it, such as tests that failed or were not run
 """
 _ENDINGS = {".txt": "text", ".json": "json", ".md": "md"}
 _MOST = 20  # that are shown of a kind, in text
@@ -53,7 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OLD",
         help="tell what is new since an earlier release: its report (.json), or its budget (.toml)",
     )
-    inputs.add_argument("--runs", type=int, metavar="N", help="how many runs there must be: one of each shard")
+    inputs.add_argument(
+        "--runs",
+        type=int,
+        metavar="N",
+        help="how many runs there must be, one of each shard: no two of them may have a test in common",
+    )
+    inputs.add_argument(
+        "--budget-only",
+        action="store_true",
+        help="look at the budget alone: not at rules that a run has found broken or undecided, nor at failed tests",
+    )
+    inputs.add_argument(
+        "--allow-deselected",
+        action="store_true",
+        help="tests of the budget that all runs have deselected (-k, -m, --lf) were left out on purpose",
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=tuple(_ENDINGS.values()), help="default: by the ending of PATH, else text")
     output.add_argument(
@@ -76,7 +93,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             old = _budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], tell))
             new = gate.new_since(document, old, baseline)
         tell("all of them against the budget")
-        verdict = gate.judge(document, baseline, arguments.runs)
+        verdict = gate.judge(
+            document,
+            baseline,
+            arguments.runs,
+            budget_only=arguments.budget_only,
+            allow_deselected=arguments.allow_deselected,
+        )
         unseen = gate.unseen(document, baseline)
     result = _Result(document, verdict, new, unseen)
     if form == "text":
@@ -146,15 +169,18 @@ def _headline(result: _Result) -> Line:
 
 def _text(result: _Result) -> Iterable[Line]:
     yield _headline(result)
-    for name, what in _grouped(result.verdict.exceeded):
-        yield [("  beyond   ", "bad"), printable(name)]
-        for text in what:
-            yield [f"             {printable(text)}"]
-    for name, what in _grouped(result.verdict.undecided):
-        yield [("  unknown  ", "bad"), printable(name)]
-        for text in what:
-            yield [f"             {printable(text)}"]
-    for line in _some(result.verdict.incomplete):
+    verdict = result.verdict
+    for title, style, groups in (
+        ("beyond", "bad", _grouped(verdict.exceeded)),
+        ("broken", "bad", _rules(verdict.broken_rules)),
+        ("unknown", "bad", [*_grouped(verdict.undecided), *_rules(verdict.undecided_rules)]),
+        ("retried", "warn", _grouped(verdict.before)),
+    ):
+        for name, what in groups:
+            yield [(f"  {title:<9}", style), printable(name)]
+            for text in what:
+                yield [f"             {printable(text)}"]
+    for line in _some(verdict.incomplete):
         yield [("  missing  ", "bad"), printable(line)]
     if result.new is not None:
         for new in result.new:
@@ -171,6 +197,14 @@ def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
     for finding in findings:
         who = f" ({finding.who})" if finding.names else ""
         grouped.setdefault(finding.name, {})[f"{finding.excess.what}{who}"] = None
+    return [(name, list(what)) for name, what in grouped.items()]
+
+
+def _rules(rules: Iterable[Found]) -> list[tuple[str, list[str]]]:
+    grouped: dict[str, dict[str, None]] = {}
+    for rule in rules:
+        name = gate.TOTAL if rule.unit is None else rule.unit.name
+        grouped.setdefault(name, {})[rule.breach.headline] = None
     return [(name, list(what)) for name, what in grouped.items()]
 
 
@@ -209,6 +243,17 @@ def _data(result: _Result) -> dict[str, Any]:
             }
             for finding in result.verdict.findings
         ],
+        "rules": [
+            {
+                "name": gate.TOTAL if rule.unit is None else rule.unit.name,
+                "certain": not rule.breach.undecided,
+                "file": rule.unit and rule.unit.file,
+                "line": rule.unit and rule.unit.line,
+                "text": rule.breach.headline,
+            }
+            for rule in result.verdict.rules
+        ],
+        "retried": [{"name": finding.name, "text": finding.excess.what} for finding in result.verdict.before],
         "incomplete": list(result.verdict.incomplete),
         "new": None
         if result.new is None
@@ -224,13 +269,18 @@ def _markdown(result: _Result) -> str:
     from ..report.markdown import code
 
     lines = [f"## Exec budget: {result.verdict.status.name.lower()}", "", result.checked, ""]
-    findings = [*_grouped(result.verdict.exceeded), *_grouped(result.verdict.undecided)]
-    if findings:
-        lines += ["| beyond, or not known to be within | what |", "| --- | --- |"]
-        lines += [f"| {code(name)} | {'<br>'.join(code(text) for text in what)} |" for name, what in findings]
-        lines.append("")
+    verdict = result.verdict
+    for title, groups in (
+        ("beyond, or not known to be within", [*_grouped(verdict.exceeded), *_grouped(verdict.undecided)]),
+        ("rules broken, or undecided", [*_rules(verdict.broken_rules), *_rules(verdict.undecided_rules)]),
+        ("beyond in an earlier try alone", _grouped(verdict.before)),
+    ):
+        if groups:
+            lines += [f"| {title} | what |", "| --- | --- |"]
+            lines += [f"| {code(name)} | {'<br>'.join(code(text) for text in what)} |" for name, what in groups]
+            lines.append("")
     for title, listed in (
-        ("Missing", [code(line) for line in _some(result.verdict.incomplete)]),
+        ("Missing", [code(line) for line in _some(verdict.incomplete)]),
         ("New", [f"{code(new.program)} {new.count}: {', '.join(map(code, new.names))}" for new in result.new or ()]),
         ("In the budget, and in no report", [code(line) for line in _some(result.unseen)]),
     ):

@@ -458,7 +458,7 @@ def _judge(document: Document, budget: Baseline) -> Iterator[Breach]:
     from .. import gate
 
     of_all = replace(budget, sections={}, sums=tuple(sums for sums in budget.sums if not sums.name))
-    verdict = gate.judge(document, of_all)
+    verdict = gate.judge(document, of_all, budget_only=True)  # its own rules are judged apart
     for finding in verdict.exceeded:
         yield _exceeded(f"{budget.path}: {finding.excess.what}", finding.excess.marked)
     questions = [finding.excess.what for finding in verdict.undecided]

@@ -77,6 +77,8 @@ def _run_data(run: Run, ancestors: Iterable[ExecRecord]) -> dict[str, Any]:
         "filtered": run.filtered,
         "unknown": list(run.unknown),
         "breaches": [_breach_data(breach) for breach in run.breaches],
+        "left_out": list(run.left_out),
+        "platform": run.platform,
         "above": [record_data(record) for record in ancestors],
         "running": [asdict(process) for process in run.running],
         "more_running": run.more_running,
@@ -104,7 +106,7 @@ def _unit_data(unit: Unit) -> dict[str, Any]:
 
 
 def _breach_data(breach: Breach) -> dict[str, Any]:
-    return {"headline": breach.headline, "text": breach.text, "undecided": breach.undecided}
+    return {"headline": breach.headline, "text": breach.text, "undecided": breach.undecided, "late": breach.late}
 
 
 def record_data(record: ExecRecord) -> dict[str, Any]:
@@ -225,6 +227,8 @@ def _run(fields: _Fields) -> Run:
         breaches=_breaches(fields),
         running=tuple(map(_process, fields.objects("running"))),
         more_running=fields.whole("more_running"),
+        left_out=tuple(fields.texts("left_out")),
+        platform=fields.text("platform"),
     )
 
 
@@ -267,7 +271,7 @@ def _unit(fields: _Fields, made: Mapping[str, ExecRecord]) -> Unit:
 
 def _breaches(fields: _Fields) -> tuple[Breach, ...]:
     return tuple(
-        Breach(breach.text("headline"), breach.text("text"), breach.flag("undecided"))
+        Breach(breach.text("headline"), breach.text("text"), breach.flag("undecided"), breach.flag("late"))
         for breach in fields.objects("breaches")
     )
 

@@ -53,7 +53,7 @@ class Found:
     @property
     def excused(self) -> str | None:
         """Why the breach decides nothing, if so: the test was expected to fail, or was tried again."""
-        return None if self.unit is None else _EXCUSED.get(self.unit.outcome or "")
+        return None if self.unit is None or self.breach.late else _EXCUSED.get(self.unit.outcome or "")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Breach:
     #: All that was said of it.
     text: str = ""
     undecided: bool = False
+    #: Whether it was found when its test had been reported: then that the test was expected to fail excuses nothing.
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Run:
     #: The processes of its tree that had not ended when the recording did, and how many there were besides.
     running: tuple[Process, ...] = ()
     more_running: int = 0
+    #: Tests that were collected and then left out: by -k, -m, --deselect, --lf, or a plugin that makes shards.
+    left_out: tuple[str, ...] = ()
+    #: The Python and the system that it ran on; empty if not known.
+    platform: str = ""
 
     @property
     def still_running(self) -> int:
@@ -133,6 +139,16 @@ class Document:
 
     runs: tuple[Run, ...] = ()
     units: tuple[Unit, ...] = ()
+
+    @property
+    def superseded(self) -> frozenset[int]:
+        """The indices of the units that are tries of a test which another try has followed."""
+        last = {(unit.run, unit.name): index for index, unit in enumerate(self.units) if unit.kind == "test"}
+        return frozenset(
+            index
+            for index, unit in enumerate(self.units)
+            if unit.kind == "test" and unit.outcome == "rerun" and index < last[unit.run, unit.name]
+        )
 
     @property
     def programs(self) -> Counter[str]:

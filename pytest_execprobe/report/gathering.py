@@ -7,9 +7,10 @@ What is exported is plain data, as xdist and forked tests need it. Nothing of py
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,13 +98,17 @@ class _Try:
     file: str | None
     line: int | None
     outcomes: list[str] = field(default_factory=list)
+    called: bool = False
     over: bool = False
+    breaches: list[Breach] = field(default_factory=list)
 
     @property
-    def outcome(self) -> str:
-        """What its phases make together: a failed call counts more than its passed teardown."""
+    def outcome(self) -> str | None:
+        """What its phases make together: a failed call counts more than its passed teardown. None if it was set up and
+        not called, as with --setup-only."""
         ends = ("failed", "error", "rerun", *(("xfailed", "xpassed", "skipped", "passed") if self.over else ()))
-        return next((outcome for outcome in ends if outcome in self.outcomes), "error")
+        found = next((outcome for outcome in ends if outcome in self.outcomes), "error")
+        return None if found == "passed" and not self.called else found
 
 
 @dataclass
@@ -141,29 +146,48 @@ class Assembly:
     def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
         self._tries.setdefault((worker, name), []).append(_Try(file, line))
 
-    def outcome(self, worker: str | None, name: str, outcome: str, *, last: bool) -> None:
-        """How a phase of a test's last try came out. One without its ``last`` phase was broken off."""
+    def outcome(self, worker: str | None, name: str, when: str, outcome: str) -> None:
+        """How a phase of a test's last try came out. One without its teardown was broken off."""
         tries = self._tries.setdefault((worker, name), [])
         if not tries:
             tries.append(_Try(None, None))
         tries[-1].outcomes.append(outcome)
-        tries[-1].over |= last
+        tries[-1].called |= when == "call"
+        tries[-1].over |= when == "teardown"
 
-    def outcomes(self) -> dict[str, str]:
-        """How each test came out at last, by its portable name."""
-        return {self._portable(name): tries[-1].outcome for (_, name), tries in self._tries.items()}
+    def outcomes(self) -> dict[str, str | None]:
+        """How each test came out at last, by its portable name: the worst, where several workers had it."""
+        return {
+            self._portable(name): min((one.outcome for one in tries), key=_WORST.index)
+            for name, tries in self._last_tries().items()
+        }
+
+    def _last_tries(self) -> dict[str, list[_Try]]:
+        """Of each test, by node id: several, where several workers had it."""
+        every: dict[str, list[_Try]] = {}
+        for (_, name), tries in self._tries.items():
+            every.setdefault(name, []).extend(tries)
+        return {name: [one for one in tries if one.outcome != "rerun"] or tries for name, tries in every.items()}
 
     @property
     def finished(self) -> int:
-        """How many tests are over."""
-        return len({name for (_, name), tries in self._tries.items() if tries[-1].over})
+        """How many tests are over, and were called if they could be."""
+        done = {name for (_, name), tries in self._tries.items() if tries[-1].over and tries[-1].outcome is not None}
+        return len(done)
 
-    def breach(self, name: str, breach: Breach) -> None:
-        self._breaches.setdefault(name, []).append(breach)
+    def breach(self, name: str, breach: Breach, worker: str | None = None) -> None:
+        """One of a test is its last try's, in whose report it came, unless it is a late one."""
+        tries = self._tries.get((worker, name))
+        those = tries[-1].breaches if tries and not breach.late else self._breaches.setdefault(name, [])
+        those.append(breach)
 
-    def broken(self, headline: str) -> list[str]:
-        """The names of which a breach has a headline that begins so."""
-        return [name for name, those in self._breaches.items() if any(b.headline.startswith(headline) for b in those)]
+    def found(self, is_meant: Callable[[Breach], bool]) -> tuple[list[str], list[str]]:
+        """The names that have such a breach, and those that have it only in tries that another one has followed."""
+        late = [name for name, those in self._breaches.items() if any(map(is_meant, those))]
+        last = [name for name, tries in self._last_tries().items() if _any(is_meant, tries)]
+        every = [name for (_, name), tries in self._tries.items() if _any(is_meant, tries)]
+        names = dict.fromkeys([*late, *last])
+        return list(names), list(dict.fromkeys(name for name in every if name not in names))
 
     def take(self, worker: str | None, exported: str) -> None:
         """What a worker's gatherer has exported."""
@@ -186,7 +210,7 @@ class Assembly:
         for serial, phase, start, end in news.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
         for name, headline, text, undecided in news.get("breaches", ()):
-            self.breach(name, Breach(headline, text, undecided))
+            self.breach(name, Breach(headline, text, undecided), worker)
 
     def document(
         self,
@@ -197,12 +221,13 @@ class Assembly:
         filtered: bool,
         unknown: Iterable[str],
         not_checked: Mapping[str, str],
+        left_out: Iterable[str],
         names: Mapping[str, str],
         running: Iterable[Process] = (),
         more_running: int = 0,
     ) -> Document:
-        """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``names`` are the units by the
-        names that breaches have for them."""
+        """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
+        collected and are not to run; ``names`` are the units by the names that breaches have for them."""
         records = records_of(self._records.values(), {})
         tries = {key: list(those) for key, those in self._tries.items()}
         breaches = {name: tuple(those) for name, those in self._breaches.items()}
@@ -225,13 +250,14 @@ class Assembly:
                     lost=unit.lost,
                     unknown=tuple(unit.unknown),
                     not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
+                    breaches=() if tried is None else tuple(tried.breaches),
                 )
             )
         for (worker, name), left in tries.items():  # of which no record came
             for tried in left:
                 why = not_checked.get(name)
                 unit_of = Unit("test", self._portable(name), 0, worker, tried.outcome, tried.file, tried.line)
-                units.append(replace(unit_of, not_checked=why))
+                units.append(replace(unit_of, not_checked=why, breaches=tuple(tried.breaches)))
         placed = _place_breaches(units, breaches, {name: self._portable(names.get(name, name)) for name in breaches})
         rest = [breach for name, those in breaches.items() if name not in placed for breach in those]
         run = Run(
@@ -249,8 +275,25 @@ class Assembly:
             breaches=tuple(rest),
             running=tuple(running),
             more_running=more_running,
+            left_out=tuple(map(self._portable, left_out)),
+            platform=_platform(),
         )
         return Document((run,), tuple(sorted(units, key=_begin)))
+
+
+def _any(is_meant: Callable[[Breach], bool], tries: Iterable[_Try]) -> bool:
+    return any(is_meant(breach) for one in tries for breach in one.breaches)
+
+
+#: Outcomes of a test that several workers had, the worst first.
+_WORST = ("error", "failed", None, "rerun", "skipped", "xfailed", "xpassed", "passed")
+
+
+def _platform() -> str:
+    """Asks no program, as the module platform may do."""
+    system = os.uname()
+    version = ".".join(map(str, sys.version_info[:3]))
+    return f"{sys.implementation.name} {version} on {system.sysname} {system.machine}"
 
 
 def _begin(unit: Unit) -> int:

@@ -172,7 +172,8 @@ def _breach(breach: Breach) -> dict[str, Any]:
     lines = shown_lines(breach.text)
     if lines[0] == shown(breach.headline):
         del lines[0]
-    return {"headline": shown(breach.headline), "text": "\n".join(lines).rstrip(), "undecided": breach.undecided}
+    text = "\n".join(lines).rstrip()
+    return {"headline": shown(breach.headline), "text": text, "undecided": breach.undecided, "late": breach.late}
 
 
 def _program(program: tuple[str, int], every: Sequence[tuple[str, int]]) -> dict[str, Any]:

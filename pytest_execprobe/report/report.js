@@ -482,7 +482,8 @@
     if (unit.kind !== "test") tags.append(tag("kind", data.kinds[unit.kind]));
     if (unit.worker !== null) tags.append(tag("worker", unit.worker));
     if (severalRuns) tags.append(tag("worker", `run ${unit.run + 1}`, data.runs[unit.run].label));
-    const excused = unit.outcome === "xfailed" || unit.outcome === "rerun";
+    const late = unit.breaches.some((breach) => breach.late);
+    const excused = !late && (unit.outcome === "xfailed" || unit.outcome === "rerun");
     const broken = unit.breaches.filter((breach) => !breach.undecided).length;
     if (broken) tags.append(tag(excused ? "excused" : "broken", counted(broken, "broken rule", "broken rules")));
     if (unit.breaches.length > broken) tags.append(tag("undecided", `${unit.breaches.length - broken} undecided`));

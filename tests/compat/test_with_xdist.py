@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from inner import Inner, Run, needs
 
+from pytest_execprobe.cli import main
+
 pytestmark = needs("xdist")
 
 PLUGINS = ("xdist.plugin",)
@@ -208,3 +210,20 @@ def test_what_is_unknown_is_an_error(inner: Inner) -> None:
         "session budget": ["error"],
     }
     assert run.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize("how", ["broken module", "--setup-only", "--setup-plan", "-k nothing"])
+def test_what_did_not_run_passes_no_gate(inner: Inner, how: str) -> None:
+    suite = {"test_it": PLAIN.replace("assert False", "pass"), "test_other": "def test_nothing(): pass"}
+    inner.suite(**suite)
+    file, report = inner.path / "execs.toml", inner.path / "a.json"
+    gate = ["gate", str(report), "--budget", str(file)]
+    options = ("-n2", f"--execprobe-report={report}", "--execprobe-baseline=execs.toml")
+    assert inner.run(*options, "--execprobe-update", plugins=PLUGINS).ret == 0
+    assert main(gate) == 0
+    if how == "broken module":
+        inner.suite(test_broken="import nonsense")
+    more = ["--continue-on-collection-errors"] if how == "broken module" else how.split(maxsplit=1)
+    run = inner.run(*options, *more, plugins=PLUGINS)
+    assert run.ret == (1 if how == "broken module" else 0)
+    assert main(gate) == 2

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from pytest_execprobe.cli import main
 from pytest_execprobe.report import forms
-from pytest_execprobe.report.document import Document, Run, Unit
+from pytest_execprobe.report.document import Breach, Document, Run, Unit
 
 Capture = pytest.CaptureFixture[str]
 
@@ -89,6 +89,58 @@ def test_incomplete(folder: Path, capsys: Capture) -> None:
     assert f"  missing  {A}: 1 lost\n" in out
     forms.write(document(unit, id="beef"), folder / "lost.json")
     assert gate("lost.json", "good.json") == 2
+
+
+RULED = document(
+    Unit("test", A, records=(record("git"),), breaches=(Breach("ls must not run, but it ran once", "…"),), line=3),
+    Unit("outside", "outside of tests", breaches=(Breach("cannot tell whether nc ran", undecided=True),)),
+)
+
+
+def test_rules_that_the_run_has_found_broken(folder: Path, capsys: Capture) -> None:
+    forms.write(RULED, folder / "ruled.json")
+    assert gate("ruled.json") == 1
+    assert (
+        f"  broken   {A}\n"
+        "             ls must not run, but it ran once\n"
+        "  unknown  outside of tests\n"
+        "             cannot tell whether nc ran\n"
+    ) in capsys.readouterr().out
+    assert gate("ruled.json", "--format", "json") == 1
+    assert json.loads(capsys.readouterr().out)["rules"] == [
+        {"name": A, "certain": True, "file": None, "line": 3, "text": "ls must not run, but it ran once"},
+        {
+            "name": "outside of tests",
+            "certain": False,
+            "file": None,
+            "line": None,
+            "text": "cannot tell whether nc ran",
+        },
+    ]
+    assert gate("ruled.json", "--format", "md") == 1
+    assert "| <code>ls must not run, but it ran once</code> |" in capsys.readouterr().out
+    assert gate("ruled.json", "--budget-only") == 0
+    assert "ls" not in capsys.readouterr().out
+
+
+def test_an_earlier_try(folder: Path, capsys: Capture) -> None:
+    tries = [Unit("test", A, outcome="rerun", records=(record("ls"),)), Unit("test", A, outcome="passed")]
+    forms.write(document(*tries), folder / "tried.json")
+    assert gate("tried.json") == 0
+    assert f"  retried  {A}\n             new: ls ran once\n" in capsys.readouterr().out
+    assert gate("tried.json", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["retried"] == [{"name": A, "text": "new: ls ran once"}]
+
+
+def test_what_was_deselected(folder: Path, capsys: Capture) -> None:
+    left_out = Run(id="1", kind="pytest", exit_status=0, left_out=("tests/test_a.py::test_gone",))
+    forms.write(Document((left_out,), GOOD.units), folder / "part.json")
+    assert gate("part.json") == 2
+    assert (
+        "  missing  deselected, and no run has them, though the baseline speaks of them: tests/test_a.py::test_gone\n"
+        in capsys.readouterr().out
+    )
+    assert gate("part.json", "--allow-deselected") == 0
 
 
 @pytest.mark.usefixtures("folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from fakes import record
 from pytest_execprobe.baseline.limits import Baseline
 from pytest_execprobe.baseline.reading import parse_baseline
 from pytest_execprobe.gate import TOTAL, Status, judge, new_since, unseen
-from pytest_execprobe.report.document import Document, Run, RunsDiffer, Unit, merged
+from pytest_execprobe.report.document import Breach, Document, Run, RunsDiffer, Unit, merged
 
 A, B = "tests/a/test_a.py::test_a", "tests/b/test_b.py::test_b"
 
@@ -104,6 +105,7 @@ def test_packages(package: str, beyond: bool) -> None:
 def test_fixtures_and_the_collection_have_rows() -> None:
     baseline = budget('[fixtures."tests::repo (session)"]\ngit = 1\n[around.collection]\nls = 1\n')
     good = report(
+        test_of(A),
         Unit("fixture", "tests::repo (session)", records=(record("git"),)),
         Unit("collection", "collection", records=(record("ls"),)),
     )
@@ -190,6 +192,108 @@ def test_what_is_forbidden_in_all_is_so_whatever_else_may_run() -> None:
     assert told(report(Unit("test", A, records=(script,))), budget('[total.programs]\n"/usr/bin/dash" = 0\n')) == [
         (TOTAL, "/usr/bin/dash", False)
     ]
+
+
+# ---- what the runs themselves have found ----
+
+DENIED = Breach("curl must not run, but it ran once")
+OPEN = Breach("cannot tell whether curl ran", undecided=True)
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        (report(test_of(A, breaches=(DENIED,))), Status.EXCEEDED),
+        (report(test_of(A, breaches=(OPEN,))), Status.INCOMPLETE),
+        (report(test_of(A, breaches=(OPEN, DENIED))), Status.EXCEEDED),
+        (report(test_of(A), breaches=(DENIED,)), Status.EXCEEDED),
+        (report(test_of(A), breaches=(OPEN,)), Status.INCOMPLETE),
+        (report(test_of(A), Unit("collection", "collection", breaches=(DENIED,))), Status.EXCEEDED),
+        (report(test_of(A), Unit("outside", "outside of tests", breaches=(OPEN,))), Status.INCOMPLETE),
+        (report(test_of(A, outcome="failed")), Status.INCOMPLETE),
+        (report(test_of(A, outcome="error")), Status.INCOMPLETE),
+        (report(test_of(A), exit_status=1), Status.INCOMPLETE),
+        # What the run itself excuses.
+        (report(test_of(A, outcome="xfailed", breaches=(DENIED,))), Status.WITHIN),
+        (report(test_of(A, outcome="rerun", breaches=(DENIED,)), test_of(A, outcome="passed")), Status.WITHIN),
+        # But not what it has found when the test had been reported.
+        (report(test_of(A, outcome="xfailed", breaches=(replace(DENIED, late=True),))), Status.EXCEEDED),
+    ],
+)
+def test_rules_of_the_runs(document: Document, status: Status) -> None:
+    assert judge(document, ROWS).status is status
+    assert judge(document, ROWS, budget_only=True).status is Status.WITHIN
+
+
+def test_the_budget_alone_is_no_excuse_for_what_is_missing() -> None:
+    assert judge(report(test_of(A), unknown=("x",)), ROWS, budget_only=True).status is Status.INCOMPLETE
+    assert judge(report(test_of(A, not_checked="x")), ROWS, budget_only=True).status is Status.INCOMPLETE
+    assert judge(report(test_of(A), exit_status=2), ROWS, budget_only=True).status is Status.INCOMPLETE
+    assert judge(report(test_of(A, "curl")), ROWS, budget_only=True).status is Status.EXCEEDED
+
+
+def test_what_failed_is_named() -> None:
+    assert judge(report(test_of(A, outcome="failed"), exit_status=1), ROWS).incomplete == (f"{A}: failed",)
+    command = Unit("command", "make", outcome="failed", records=(record("cc"),))
+    document = Document((Run(id="c", kind="command", exit_status=7),), (command,))
+    assert judge(document, budget("[total]\nat_most = 1\n")).incomplete == ("make: its exit status is 7",)
+
+
+# ---- tries ----
+
+
+def test_the_last_try_alone_is_judged_by_its_rows() -> None:
+    first, last = test_of(B, "git", "curl", outcome="rerun"), test_of(B, "git", outcome="passed")
+    verdict = judge(report(first, last), ROWS)
+    assert verdict.status is Status.WITHIN
+    assert [(finding.name, finding.excess.key) for finding in verdict.before] == [(B, "curl")]
+    assert judge(report(first, replace(last, outcome="failed", records=first.records)), ROWS).exceeded
+    assert told(report(first, last), budget("[total]\nat_most = 2\n")) == [(TOTAL, None, False)]
+    assert told(report(first, last), budget('[packages."tests/b"]\nat_most = 2\n')) == [("tests/b", None, False)]
+
+
+def test_a_try_that_none_has_followed_is_judged() -> None:
+    assert judge(report(test_of(B, "curl", outcome="rerun")), ROWS).status is Status.EXCEEDED
+    assert judge(merged([report(test_of(B, "curl", outcome="rerun")), report(test_of(B))]), ROWS).exceeded
+
+
+# ---- how many runs there are, and of what ----
+
+
+def shard(*units: Unit, **more: object) -> Document:
+    return report(*units, started="2026-01-01T00:00:00Z", **more)
+
+
+def test_one_shard_twice_is_not_two() -> None:
+    """Whether it is the same run, a copy under another name, in a merged report, or the same tests once more."""
+    one, two = shard(test_of(A)), shard(test_of(B))
+    assert judge(merged([one, two]), ROWS, 2).status is Status.WITHIN
+    for documents in ([one, one], [one, merged([one])], [merged([one, one]), one]):
+        assert judge(merged(documents), ROWS, 2).incomplete == ("of 2 runs, 1 are there",)
+    (why,) = judge(merged([one, shard(test_of(A, "git"))]), ROWS, 2).incomplete
+    assert why == (
+        "runs 1 and 2 (2026-01-01T00:00:00Z and 2026-01-01T00:00:00Z) have tests in common, such as"
+        f" {A}: one part of the tests is there twice, and another may be missing"
+    )
+    assert judge(merged([one, shard(test_of(A, "git"))]), ROWS).status is Status.WITHIN
+    some = judge(merged([shard(test_of(A), test_of(B)), shard(test_of(B))]), ROWS, 2)
+    assert some.status is Status.INCOMPLETE
+
+
+def test_the_same_tests_on_another_platform_are_not_the_same_shard() -> None:
+    both = merged([shard(test_of(A), platform="cpython 3.9.1"), shard(test_of(A), platform="cpython 3.13.1")])
+    assert judge(both, ROWS, 2).status is Status.WITHIN
+
+
+def test_what_one_shard_leaves_out_another_has() -> None:
+    one, two = shard(test_of(A), left_out=(B,)), shard(test_of(B), left_out=(A,))
+    assert judge(merged([one, two]), ROWS, 2).status is Status.WITHIN
+    verdict = judge(one, ROWS)
+    assert verdict.incomplete == (f"deselected, and no run has them, though the baseline speaks of them: {B}",)
+    assert judge(one, ROWS, allow_deselected=True).status is Status.WITHIN
+    assert judge(shard(test_of(A), left_out=("tests/c.py::test_c",)), ROWS).status is Status.WITHIN
+    wide = budget('[tests."tests/*"]\ngit = 1\n')
+    assert judge(one, wide).status is Status.INCOMPLETE
 
 
 # ---- new, and unseen ----

@@ -182,7 +182,9 @@ def documents(draw: st.DrawFn) -> Document:
                 lost=draw(whole),
                 unknown=tuple(draw(st.lists(texts, max_size=2))),
                 not_checked=draw(st.none() | texts),
-                breaches=tuple(draw(st.lists(st.builds(Breach, texts, texts, st.booleans()), max_size=2))),
+                breaches=tuple(
+                    draw(st.lists(st.builds(Breach, texts, texts, st.booleans(), st.booleans()), max_size=2))
+                ),
             ),
             Unit("test", draw(texts), index, records=parts[2]),
         ]
@@ -197,6 +199,8 @@ def _run(id: str, probe: str, command: list[str]) -> Run:
         ignored={probe: 1},
         filtered=bool(command),
         unknown=tuple(command),
+        left_out=tuple(command),
+        platform=probe,
     )
 
 

@@ -13,7 +13,7 @@ def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
     assembly = Assembly(folders=Folders(home="/home/me", temporary="/scratch"))
     for name in names:
         assembly.begin_try("gw0", name, "test_it.py", 3)
-        assembly.outcome("gw0", name, "failed", last=False)
+        assembly.outcome("gw0", name, "call", "failed")
         assembly.breach(name, Breach(f"of {name}"))
     document = assembly.document(
         exit_status=1,
@@ -22,6 +22,7 @@ def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
         filtered=False,
         unknown=(),
         not_checked={names[0]: "it crashed"},
+        left_out=(),
         names={},
     )
     assert [unit.name for unit in document.units] == ["test_it.py::test_a[$TMPDIR/x]", "test_it.py::test_a[~/x]"]

@@ -1,0 +1,283 @@
+"""A report looks no greener than its run: whatever made the run red, or was left out of it, passes no gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_execprobe.cli import main
+
+if TYPE_CHECKING:
+    from conftest import Played
+
+GOOD = "from played import runs\ndef test_a(): runs('git')\n"
+ROWS = '[tests."test_it.py::test_a"]\ngit = 1\n'
+WITHIN, EXCEEDED, INCOMPLETE = 0, 1, 2
+
+Judged = tuple[int, str]
+Gated = Callable[..., Judged]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def gated(
+    pytester: pytest.Pytester,
+    played: Played,  # noqa: ARG001
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Gated:
+    """Runs a suite with a report, holds this against a budget, and returns the gate's exit status and text."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def gated(
+        source: str,
+        *options: str,
+        budget: str = ROWS,
+        gate: tuple[str, ...] = (),
+        status: int | None = None,
+        **files: str,
+    ) -> Judged:
+        """``status`` is what the run's exit status must be."""
+        pytester.makepyfile(test_it=dedent(source), **{name: dedent(text) for name, text in files.items()})
+        Path("execs.toml").write_text("version = 1\n" + budget)
+        result = pytester.runpytest_inprocess(
+            "-p", "no:cacheprovider", "--execprobe-report=a.json", *options, no_reraise_ctrlc=True
+        )
+        assert status is None or result.ret == status
+        capsys.readouterr()
+        code = main(["gate", "a.json", "--budget", "execs.toml", *gate])
+        return code, capsys.readouterr().out
+
+    return gated
+
+
+def stored() -> Any:
+    return json.loads(Path("a.json").read_text())
+
+
+def test_within(gated: Gated) -> None:
+    assert gated(GOOD, status=0)[0] == WITHIN
+
+
+# ---- rules of its own ----
+
+
+@pytest.mark.parametrize(
+    ("source", "option", "broken"),
+    [
+        (GOOD, "--execprobe-deny=git", "git must not run, but it ran once"),
+        (GOOD, "--execprobe-allow=ls", "unexpected program: git ran, and only ls may"),
+        (GOOD, "--execprobe-session-budget=0", "session budget exceeded: 1 exec, at most 0 allowed"),
+        (f"import pytest\n{GOOD}test_a = pytest.mark.exec_none(test_a)\n", "-q", "nothing may run, but git ran"),
+        (f"{GOOD}runs('curl')\n", "--execprobe-deny=curl", "curl must not run, but it ran once"),
+    ],
+    ids=["deny", "allow", "session budget", "marker", "collection"],
+)
+def test_a_rule_that_the_run_has_found_broken(gated: Gated, source: str, option: str, broken: str) -> None:
+    status, said = gated(source, option, status=1)
+    assert status == EXCEEDED
+    assert "  broken   " in said
+    assert broken in said
+    assert gated(source, option, gate=("--budget-only",))[0] == WITHIN
+
+
+def test_a_rule_that_the_run_could_not_decide(gated: Gated) -> None:
+    source = """
+        import pytest
+        from played import runs
+        @pytest.mark.exec_deny("argv:git push")
+        def test_a(): runs("git", cut=True)
+    """
+    status, said = gated(source, status=1)
+    assert status == INCOMPLETE
+    assert "  unknown  test_it.py::test_a\n             cannot tell whether " in said
+    assert gated(source, gate=("--budget-only",))[0] == WITHIN
+
+
+def test_what_a_test_left_behind_is_judged_at_the_end(gated: Gated) -> None:
+    """As nothing excuses it in the run, nothing does here."""
+    source = """
+        import pytest
+        from played import runs, ends
+        @pytest.mark.xfail
+        @pytest.mark.exec_deny("curl")
+        def test_a():
+            global top
+            top = runs("sh")
+            ends(top)
+            assert 0
+        def test_b():
+            runs("curl", by=top)
+    """
+    status, said = gated(source, budget="[total]\nat_most = 9\n", status=1)
+    assert (status, "curl must not run, but it ran once" in said) == (EXCEEDED, True)
+
+
+def test_what_a_wider_fixture_broke_is_not_excused_by_the_test_that_needed_it(gated: Gated) -> None:
+    source = """
+        import pytest
+        from played import runs
+        pytestmark = pytest.mark.exec_deny("curl")
+        @pytest.fixture(scope="module")
+        def server(): runs("curl")
+        @pytest.mark.xfail
+        def test_a(server): assert 0
+    """
+    status, said = gated(source, budget="[total]\nat_most = 9\n", status=1)
+    assert (status, "curl must not run, but it ran once" in said) == (EXCEEDED, True)
+
+
+def test_what_an_xfail_excuses_in_the_run_it_excuses_here(gated: Gated) -> None:
+    source = """
+        import pytest
+        from played import runs
+        @pytest.mark.xfail
+        @pytest.mark.exec_deny("git")
+        def test_a(): runs("git")
+    """
+    assert gated(source, status=0)[0] == WITHIN
+
+
+def test_what_is_beyond_the_budget_is_said_once(gated: Gated) -> None:
+    more = GOOD.replace("runs('git')", "runs('git'), runs('curl')")
+    status, said = gated(more, "--execprobe-baseline=execs.toml", status=1)
+    assert status == EXCEEDED
+    assert said.count("curl") == 1
+
+
+def test_a_baseline_of_the_run_that_is_not_the_gates_counts_too(gated: Gated, pytester: pytest.Pytester) -> None:
+    (pytester.path / "other.toml").write_text("version = 1\n[tests]\n")
+    status, said = gated(GOOD, "--execprobe-baseline=other.toml", status=1)
+    assert (status, "beyond the baseline: new: git ran once" in said) == (EXCEEDED, True)
+
+
+# ---- what did not run ----
+
+BROKEN = {"test_broken": "import nonsense\ndef test_b(): pass\n"}
+
+
+@pytest.mark.parametrize("how", [(), ("-n2", "-p", "xdist")], ids=["alone", "-n2"])
+def test_a_module_that_failed_to_be_collected(gated: Gated, how: tuple[str, ...]) -> None:
+    source = GOOD if not how else "def test_a(): pass\n"  # the source of events is in no other process
+    options = ("--continue-on-collection-errors", "--execprobe=auto", *how)
+    status, said = gated(source, *options, **BROKEN)
+    assert status == INCOMPLETE
+    assert "test_broken.py was not collected: that ended in an error" in said
+    (told,) = stored()["runs"]
+    assert told["unknown"][0] == "test_broken.py was not collected: that ended in an error"
+
+
+@pytest.mark.parametrize("option", ["--setup-only", "--setup-plan", "--collect-only", "--fixtures"])
+def test_a_run_without_calls(gated: Gated, option: str) -> None:
+    for budget in (ROWS, "[total]\nat_most = 9\n"):
+        status, said = gated(GOOD, option, status=0, budget=budget)
+        assert status == INCOMPLETE
+        assert option in said
+    assert stored()["runs"][0]["unknown"]
+
+
+def test_setting_up_alone_is_no_call(gated: Gated) -> None:
+    gated(GOOD, "--setup-only")
+    (unit,) = [unit for unit in stored()["units"] if unit["kind"] == "test"]
+    assert unit["outcome"] is None
+    assert stored()["runs"][0]["unknown"] == ["--setup-only or --setup-plan: 1 of 1 tests were not called"]
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "said"),
+    [
+        ("def test_b(): assert 0\ndef test_c(): pass\n", ("-x",), "1 of 3 tests were not run to their end"),
+        ("def test_b(): assert 0\n", ("-x",), "test_it.py::test_b: failed"),
+        ("def test_b(): raise KeyboardInterrupt\n", (), "its exit status is 2"),
+        ("import pytest\ndef test_b(): pytest.exit('x', returncode=0)\n", (), "1 of 2 tests were not run to their end"),
+        ("def test_b(): import os; os._exit(0)\n", ("-n1", "-p", "xdist"), "ended before it had told all"),
+        ("def test_b(): assert 0\n", (), "test_it.py::test_b: failed"),
+        ("def test_b(no): pass\n", (), "test_it.py::test_b: failed"),
+    ],
+    ids=["-x", "-x at the end", "interrupted", "exit 0", "crash", "failed", "error"],
+)
+def test_a_run_that_did_not_succeed(gated: Gated, more: str, options: tuple[str, ...], said: str) -> None:
+    source = (GOOD if "xdist" not in options else "def test_a(): pass\n") + more
+    status, text = gated(source, "--execprobe=auto", *options)
+    assert status == INCOMPLETE
+    assert said in text
+
+
+def test_failed_tests_do_not_matter_for_the_budget_alone(gated: Gated) -> None:
+    assert gated(f"{GOOD}def test_b(): assert 0\n", gate=("--budget-only",), status=1)[0] == WITHIN
+
+
+def test_a_run_that_failed_for_a_reason_that_is_not_in_it(gated: Gated) -> None:
+    conftest = "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_sessionfinish(session):\n"
+    status, said = gated(GOOD, conftest=conftest + "    session.exitstatus = 1\n", status=1)
+    assert (status, "a run has failed, and its report does not say why" in said) == (INCOMPLETE, True)
+
+
+def test_a_run_without_a_test_that_a_plugin_takes_for_good(gated: Gated) -> None:
+    conftest = "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_sessionfinish(session):\n"
+    status, said = gated("", conftest=conftest + "    session.exitstatus = 0\n", status=0)
+    assert (status, "a run had no test" in said) == (INCOMPLETE, True)
+
+
+@pytest.mark.parametrize("how", [(), ("-n1", "-p", "xdist")], ids=["alone", "-n1"])
+def test_no_probe_was_wanted(gated: Gated, how: tuple[str, ...]) -> None:
+    status, said = gated("def test_a(): pass\n", "--execprobe=off", *how, status=0)
+    assert (status, "switched off" in said) == (INCOMPLETE, True)
+
+
+# ---- what was left out ----
+
+
+@pytest.mark.parametrize("options", [("-k", "not test_b"), ("--deselect", "test_it.py::test_b"), ("-m", "exec_budget")])
+def test_a_test_of_the_budget_that_was_deselected(gated: Gated, options: tuple[str, ...]) -> None:
+    source = f"import pytest\n{GOOD}test_a = pytest.mark.exec_budget(1)(test_a)\ndef test_b(): pass\n"
+    rows = f'{ROWS}[tests."test_it.py::test_b"]\nls = 1\n'
+    status, said = gated(source, *options, budget=rows, status=0)
+    assert status == INCOMPLETE
+    assert "deselected, and no run has them, though the baseline speaks of them: test_it.py::test_b" in said
+    assert gated(source, *options, budget=rows, gate=("--allow-deselected",))[0] == WITHIN
+    assert gated(source, *options)[0] == WITHIN, "the budget does not speak of it"
+
+
+def test_a_plugin_leaves_tests_out(gated: Gated) -> None:
+    """As those do that make shards, whether they tell of it or not."""
+    conftest = "def pytest_collection_modifyitems(items): del items[1:]\n"
+    gated(f"{GOOD}def test_b(): pass\n", conftest=conftest)
+    assert stored()["runs"][0]["left_out"] == ["test_it.py::test_b"]
+
+
+def test_a_test_that_xdist_renames_is_not_left_out(gated: Gated) -> None:
+    """With some versions of pytest it does."""
+    source = "import pytest\n@pytest.mark.xdist_group('x')\ndef test_a(): pass\n"
+    gated(source, "--execprobe=auto", "-n1", "-p", "xdist", "--dist=loadgroup", status=0)
+    assert stored()["runs"][0]["left_out"] == []
+
+
+@pytest.mark.usefixtures("played")
+def test_the_failed_ones_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=f"{GOOD}def test_b(): assert 0\n", test_other="def test_o(): pass\n")
+    pytester.runpytest_inprocess("--execprobe-audit")
+    rows = f'{ROWS}[tests."test_it.py::test_b"]\nls = 1\n'
+    pytester.makepyfile(test_it=f"{GOOD}def test_b(): pass\n")
+    Path("execs.toml").write_text("version = 1\n" + rows)
+    pytester.runpytest_inprocess("--lf", "--execprobe-report=a.json")
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == INCOMPLETE
+    (told,) = stored()["runs"]
+    assert told["unknown"] == ["--lf: only tests that had failed before were run"]
+    pytester.runpytest_inprocess("--lf", "--execprobe-report=a.json")
+    assert stored()["runs"][0]["unknown"] == [], "none has failed, so that all are run"
+
+
+# ---- one that is not this run's ----
+
+
+def test_a_run_that_is_killed_leaves_no_earlier_report(pytester: pytest.Pytester) -> None:
+    Path("a.json").write_text("of last week")
+    pytester.makepyfile("import os\ndef test_a(): os._exit(3)\n")
+    pytester.runpytest_subprocess("--execprobe=auto", "--execprobe-report=a.json")
+    assert not Path("a.json").exists()
