@@ -67,6 +67,11 @@ def _joined(text: str, sections: tuple[tuple[str, str], ...]) -> str:
     return "\n".join([text, *(part for section in sections for part in section)])
 
 
+def attempt_of(owner: Owner) -> str:
+    """Tells a try of a test from its others."""
+    return str(owner.began)
+
+
 class Accounts:
     """``judge_of`` makes the rules of an item."""
 
@@ -112,8 +117,9 @@ class Accounts:
         assert self._settings.folders is not None, "read wherever there is a baseline"
         return self._settings.folders.portable(name)
 
-    def use(self, section: Section, name: str, judge: Judge, *, whole: bool = True) -> None:
-        """Notes for the baseline what a test, or the like, has run so far; not ``whole`` if it was broken off."""
+    def use(self, section: Section, name: str, judge: Judge, *, whole: bool = True, attempt: str = "") -> None:
+        """Notes for the baseline what a test, or the like, has run so far; not ``whole`` if it was broken off.
+        ``attempt`` tells the tries of a test apart."""
         baseline = self._settings.baseline
         if baseline is None:
             return
@@ -123,7 +129,11 @@ class Accounts:
         missing += usage.unsure.total() + (not whole)
         by_chance = baseline.usage(judge.seen_too_late, baseline.rows(section, name)).counts
         used = {**usage.counts, **({MISSING: missing} if missing else {})}
-        self.ledger.use(section, table_name(name), used, by_chance)
+        self.ledger.use(section, table_name(name), used, by_chance, attempt=attempt)
+
+    def supersede(self, name: str, attempt: str) -> None:
+        """A test is tried again: the rows that it has used so far do not count, whatever it has left behind."""
+        self.ledger.supersede(table_name(name), attempt)
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
@@ -179,7 +189,7 @@ class Accounts:
             if judge.concerns(phase):
                 evidence = self.counting(item, self._evidence(entries))
                 problem = self._late(judge.judge(phase, evidence, left_behind=True), evidence, "left behind")
-                self.use("tests", item.nodeid, judge)
+                self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
                 if problem is not None:
                     self.late(item, problem)
         for name, entries in around.items():

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from . import summary
-from .accounts import Accounts, Problem
+from .accounts import Accounts, Problem, attempt_of
 from .attribution import Evidence, Owner, Span
 from .baseline.collected import Collected, fixture_id, fixture_label
 from .baseline.limits import Section
@@ -61,10 +61,10 @@ class _Test:
     thread: int
     judge: Judge
     marks: list[pytest.Mark]  # that have been read
+    attempt: str = ""  # which try of it this is
     of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
     fixtures: list[_Fixture] = field(default_factory=list)
     unchecked: str | None = None  # why it is not, though it should be
-    failed: bool = False  # by itself, and not as expected
     problems: dict[str, Problem] = field(default_factory=dict)
     unexpected: dict[str, None] = field(default_factory=dict)
 
@@ -221,6 +221,7 @@ class Armed:
         if checked and self._refusal is not None and not self._recorder.was_armed:
             self._accounts.ledger.not_checked[item.nodeid] = self._test.unchecked = self._refusal
         owner = self._recorder.begin_test(item.nodeid, under_way=under_way)
+        self._test.attempt = attempt_of(owner)
         self._accounts.enter(owner, item, judge)
         if self._settings.gathers and not self._recorder.forked:
             self._accounts.gather_test(owner, item)
@@ -249,14 +250,12 @@ class Armed:
         try:
             result = yield
         except (KeyboardInterrupt, pytest.exit.Exception):
-            test.failed = True
             problem = self._end_phase(test, phase, last=True)
+            self._use(test)
             if problem is not None:  # there will be no report
                 self._accounts.late(test.item, problem)
             raise
         except BaseException as error:
-            expected = isinstance(error, pytest.xfail.Exception) or test.item.get_closest_marker("xfail") is not None
-            test.failed |= not (expected or isinstance(error, pytest.skip.Exception))
             problem = self._end_phase(test, phase)
             # A failure of the test's own stays what it is. A skip does not hide what has run already.
             if problem is not None and isinstance(error, pytest.skip.Exception):
@@ -276,7 +275,9 @@ class Armed:
         window = self._recorder.windows[phase]
         problem = self._read_added(test, phase)
         # A test that runs something new in its set-up is to run all the same: its call is judged with both.
-        more = self._judge_window(test, window, test.judge, phase, f"{phase} phase", baseline=last or phase != "setup")
+        more = self._judge_window(
+            test, window, test.judge, phase, f"{phase} phase", baseline=last or phase != "setup", last=last
+        )
         problem = _both(problem, more)
         for earlier in PHASES[: PHASES.index(phase)]:
             more = self._judge_window(test, window, test.judge, earlier, f"left running until {phase}", phase)
@@ -360,6 +361,7 @@ class Armed:
         during: Phase | None = None,
         *,
         baseline: bool = True,
+        last: bool = False,
     ) -> Problem | None:
         if not judge.concerns(phase):
             return None
@@ -369,6 +371,8 @@ class Armed:
             if not evidence.records and not evidence.lost:
                 return None
         found = judge.judge(phase, evidence, during, baseline=baseline)
+        if last:  # an update of such a run would write nothing
+            found = [replace(one, advice="") if one.rules[0].kind == "baseline" else one for one in found]
         return self._problem(test, found, evidence, window.start, where) if found else None
 
     def _problem(self, test: _Test, found: list[Finding], evidence: Evidence, start: int, where: str) -> Problem:
@@ -444,12 +448,16 @@ class Armed:
 
     # ---- what is told of a test ----
 
+    def _use(self, test: _Test) -> None:
+        """For the baseline, however the test came out: what it ran can be beyond a row in any case."""
+        if self._recorder.was_armed and test.unchecked is None:
+            self._accounts.use("tests", test.item.nodeid, test.judge, attempt=test.attempt)
+
     def _tell(self, test: _Test) -> None:
         """For JUnit's file, and whatever else shows a test's properties."""
         if test.unchecked is not None:
             test.item.user_properties.append(("execprobe_not_checked", test.unchecked))
-        if self._recorder.was_armed and test.unchecked is None and not test.failed:
-            self._accounts.use("tests", test.item.nodeid, test.judge)
+        self._use(test)
         for phase, window in self._recorder.windows.items():
             if self._settings.gathers and window.owner is not None and not self._recorder.forked:
                 self._gather_window(window.owner, phase, window)
@@ -512,8 +520,9 @@ class Armed:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if str(report.outcome) == "rerun" and self._last is not None:  # the next try finds the fixtures as they are
-            self._tell_of_fixtures(self._last.item)
+        if str(report.outcome) == "rerun" and self._last is not None:
+            self._accounts.supersede(self._last.item.nodeid, self._last.attempt)
+            self._tell_of_fixtures(self._last.item)  # the next try finds them as they are
         if not self._recorder.forked:
             self._accounts.ledger.take(report.__dict__.pop(NEWS, {}))  # a forked child's
             self._bring(report)

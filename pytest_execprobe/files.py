@@ -37,6 +37,13 @@ def write_atomically(path: Path, text: str) -> None:
             _write(os.open(f"/proc/self/fd/{step.entry}", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), data)
 
 
+def remove_file(path: Path) -> None:
+    """Removes a file where :func:`write_atomically` would replace it, and leaves all else. Raises OSError."""
+    with walk(os.fspath(path), _judge) as step:
+        if step.number is None and step.entry is not None and stat.S_ISREG(os.fstat(step.entry).st_mode):
+            os.unlink(step.name, dir_fd=step.folder)
+
+
 def _put(step: Step, data: bytes, mode: int | None) -> None:
     """Makes a file of it, beside the old one, and then in its place."""
     name = f".execprobe-{secrets.token_hex(8)}"

@@ -14,6 +14,8 @@ COLLECTION = "collection"
 _AROUND = "execprobe::"
 #: Stands among the rows that a test has used for what could not be counted: no program has this name.
 MISSING = "/missing"
+#: Section, name, try, row: how often it was used.
+_Tries = dict[str, dict[str, dict[str, dict[str, int]]]]
 #: Between tests: in hooks of conftest files and plugins, or by what tests left running.
 OUTSIDE = "outside of tests"
 
@@ -77,10 +79,12 @@ class Ledger:
     recorded: int = 0
     #: Whether rules apply to any of them.
     judged: bool = False
-    #: Which rows of a baseline were used, and how often at most, by section and name; and MISSING, if so.
-    usage: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    #: Which rows of a baseline were used, and how often at most, by section, name and try; and MISSING, if so.
+    usage: _Tries = field(default_factory=dict)
     #: How much of it, likewise, was left behind detached: what of that comes in time is a matter of chance.
-    by_chance: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    by_chance: _Tries = field(default_factory=dict)
+    #: Tries of tests that were followed by another one, by name: their rows do not count.
+    superseded: dict[str, list[str]] = field(default_factory=dict)
     #: What a report gathers, in parts; they are passed on to it, and not added up here.
     gathered: list[str] = field(default_factory=list)
     #: What was collected, in one of the processes that did.
@@ -113,14 +117,43 @@ class Ledger:
         return {"programs": dict(self.programs), "execs": self.execs, "lost": self.missing}
 
     def use(
-        self, section: str, name: str, usage: Mapping[str, int], by_chance: Mapping[str, int] | None = None
+        self,
+        section: str,
+        name: str,
+        usage: Mapping[str, int],
+        by_chance: Mapping[str, int] | None = None,
+        *,
+        attempt: str = "",
     ) -> None:
-        """How often a test has used rows. What comes of several tries, or processes, is the greatest."""
+        """How often a test has used rows, in one of its tries. What comes of several processes is the greatest."""
         for group, used in ((self.usage, usage), (self.by_chance, by_chance or {})):
             if group is self.usage or used:
-                most = group.setdefault(section, {}).setdefault(name, {})
-                for key, count in used.items():
-                    most[key] = max(count, most.get(key, 0))
+                _raise(group.setdefault(section, {}).setdefault(name, {}).setdefault(attempt, {}), used)
+
+    def supersede(self, name: str, attempt: str) -> None:
+        """A test is tried again: its rows go by its last try."""
+        those = self.superseded.setdefault(name, [])
+        if attempt not in those:
+            those.append(attempt)
+
+    @property
+    def used(self) -> dict[str, dict[str, dict[str, int]]]:
+        """How often each row was used at most, by section and name: of what was tried again, by the last try."""
+        return self._of_last_tries(self.usage)
+
+    @property
+    def used_by_chance(self) -> dict[str, dict[str, dict[str, int]]]:
+        """How much of it was left behind detached."""
+        return self._of_last_tries(self.by_chance)
+
+    def _of_last_tries(self, group: _Tries) -> dict[str, dict[str, dict[str, int]]]:
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for section, names in group.items():
+            for name, tries in names.items():
+                for attempt, used in tries.items():
+                    if section != "tests" or attempt not in self.superseded.get(name, ()):
+                        _raise(found.setdefault(section, {}).setdefault(name, {}), used)
+        return found
 
     @staticmethod
     def count(group: dict[str, Counter[str]], name: str, program: str) -> None:
@@ -143,6 +176,7 @@ class Ledger:
             "judged": self.judged,
             "usage": _copy(self.usage),
             "by_chance": _copy(self.by_chance),
+            "superseded": {name: list(tries) for name, tries in self.superseded.items()},
             "gathered": list(self.gathered),
             "collected": dict(self.collected),
         }
@@ -167,14 +201,27 @@ class Ledger:
         self.recorded += data.get("recorded", 0)
         self.judged |= data.get("judged", False)
         for section, names in data.get("usage", {}).items():
-            for name, usage in names.items():
-                self.use(section, name, usage, data.get("by_chance", {}).get(section, {}).get(name))
+            for name, tries in names.items():
+                by_chance = data.get("by_chance", {}).get(section, {}).get(name, {})
+                for attempt, usage in tries.items():
+                    self.use(section, name, usage, by_chance.get(attempt), attempt=attempt)
+        for name, those in data.get("superseded", {}).items():
+            for attempt in those:
+                self.supersede(name, attempt)
         self.gathered += data.get("gathered", ())
         self.collected = data.get("collected") or self.collected
 
 
-def _copy(uses: dict[str, dict[str, dict[str, int]]]) -> dict[str, dict[str, dict[str, int]]]:
-    return {section: {name: dict(used) for name, used in names.items()} for section, names in uses.items()}
+def _raise(most: dict[str, int], used: Mapping[str, int]) -> None:
+    for key, count in used.items():
+        most[key] = max(count, most.get(key, 0))
+
+
+def _copy(uses: _Tries) -> _Tries:
+    return {
+        section: {name: {attempt: dict(used) for attempt, used in tries.items()} for name, tries in names.items()}
+        for section, names in uses.items()
+    }
 
 
 _GROUPS = ("tests", "others", "strays", "late")

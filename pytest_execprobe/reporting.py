@@ -16,9 +16,10 @@ import pytest
 from . import summary
 from .baseline import closing
 from .baseline.collected import former, idle_packages, obsolete
-from .baseline.limits import BEYOND, Baseline
+from .baseline.limits import Baseline
 from .client import HelperSettings, HelperSource, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
+from .files import remove_file
 from .ledger import Breach, Ledger
 from .report import document as stored
 from .report.gathering import Assembly
@@ -50,9 +51,9 @@ class Reporting:
         self._said: list[str] = []  # of the baseline and the reports, for the summary
         self._runs_none = runs_none(config)
         for path in settings.reports:
-            if path.is_file():  # a run that is killed is not to leave an earlier run's report behind
-                with contextlib.suppress(OSError):  # whether it can be written is told at the end
-                    path.unlink()
+            # A run that is killed is not to leave an earlier run's report behind. Whether it can be is told later.
+            with contextlib.suppress(OSError):
+                remove_file(path)
 
     def hold(self, helper: HelperSettings) -> None:
         """Starts the helper for the workers, before there are any. Raises pytest.UsageError if it must be had."""
@@ -163,9 +164,7 @@ class Reporting:
         yield from closing.shared_names(baseline, self._settings, collected)
         if not self.ledger.is_unchecked:
             config = session.config
-            found = idle_packages(
-                baseline, collected, self.ledger.usage, config.rootpath, config.getini("python_files")
-            )
+            found = idle_packages(baseline, collected, self.ledger.used, config.rootpath, config.getini("python_files"))
             yield from closing.idle(baseline, found)
             self._said += summary.left_out(found.left_out)
 
@@ -178,20 +177,17 @@ class Reporting:
         """Tells what the baseline has that is not so any more, or writes it anew."""
         root, collected = session.config.rootpath, self.ledger.collected
         assert self._settings.folders is not None, "read wherever there is a baseline"
-        named = former(baseline, collected, self.ledger.usage, self._settings.folders, root)
+        named = former(baseline, collected, self.ledger.used, self._settings.folders, root)
         gone = {
             section: [name for name in names if name not in named.names[section]]
             for section, names in obsolete(baseline, collected, root).items()
         }
-        outcomes = {name: outcome or "not called" for name, outcome in self._assembly.outcomes().items()}
-        told = (baseline, self._settings, self.ledger, outcomes, gone, named)
-        broken_off = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        course = self._course(session)
+        told = (baseline, self._settings, self.ledger, course, gone, named)
         if self._settings.update is None:
-            beyond, _ = self._assembly.found(lambda breach: breach.headline.startswith(BEYOND))
-            self._said += closing.compared(*told, len(beyond))
-        elif broken_off or self.ledger.is_unchecked:
-            why = "the run was broken off, or had no tests" if broken_off else "nothing was recorded"
-            self._said.append(f"{'baseline':<16}NOT WRITTEN: {why}")
+            self._said += closing.compared(*told)
+        elif course.hindrance:
+            self._said.append(f"{'baseline':<16}NOT WRITTEN: {course.hindrance}")
         else:
             failure = ""
             try:
@@ -200,6 +196,20 @@ class Reporting:
                 reason = getattr(error, "strerror", None) or error
                 failure = f"the baseline {baseline.path} can't be written: {reason}"
             self._fail(session, "baseline", failure)
+
+    def _course(self, session: pytest.Session) -> closing.Course:
+        """How the run went."""
+        outcomes = self._assembly.outcomes()
+        beyond, before = self._assembly.found(closing.is_beyond)
+        undecided, _ = self._assembly.found(closing.is_undecided)
+        hindrance = ""
+        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not outcomes:
+            hindrance = "the run was broken off, or had no tests"
+        elif self.ledger.is_unchecked:
+            hindrance = "nothing was recorded"
+        elif _sets_up_only(session.config):
+            hindrance = "no test was called (--setup-only, --setup-plan)"
+        return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
 
     # ---- reports ----
 

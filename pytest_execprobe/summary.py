@@ -9,9 +9,9 @@ from typing import Any
 
 from .baseline.changes import Changes, Seen, Uses, renames
 from .baseline.collected import Former
-from .baseline.limits import SECTIONS, Baseline, Section
+from .baseline.limits import Baseline, Section
 from .checks import execs
-from .ledger import Breach, Ledger
+from .ledger import MISSING, Breach, Ledger
 from .record import printable
 from .settings import Settings
 
@@ -128,27 +128,27 @@ def _not_checked(ledger: Ledger) -> list[str]:
 # ---- the baseline ----
 
 
-def compared(path: Path, recorded: int, beyond: int, accept: str) -> list[str]:
-    """How many tests, and what else a baseline has rows for, have run what it does not allow."""
-    if recorded == 0:
-        said = "NOT CHECKED, for no test was recorded"
-    else:
-        said = f"{beyond} beyond it; if what ran is right: {accept}" if beyond else "no test is beyond it"
-    return [f"{'baseline':<16}{path.name}: {said}"]
+def of_baseline(path: Path, said: str) -> str:
+    """What is said of a baseline as a whole."""
+    return f"{'baseline':<16}{path.name}: {said}"
 
 
-def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str]) -> list[str]:
-    """The tests that ran less than the baseline allows: it can be tightened."""
-    found = []
-    for section in SECTIONS:
-        for name, used in usage.get(section, {}).items():
-            if section == "tests" and outcomes.get(name) != "passed":
-                continue
-            if baseline.table(section, name) == name and any(
-                limit.most is not None and used.get(key, 0) < (limit.most if limit.least is None else limit.least)
-                for key, limit in baseline.rows(section, name).limits.items()
-            ):
-                found.append(name)
+def tried_again(before: Sequence[str]) -> list[str]:
+    """The tests that were beyond a baseline in an earlier try, and not in the last."""
+    return _listed("tried again", before, "beyond it in an earlier try; the last one counts")
+
+
+def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -> list[str]:
+    """The tests that ran less than the baseline allows, so that an update lowers their rows. It does not lower those of
+    fixtures and of the collection, nor ranges."""
+
+    def is_lowered(name: str, used: Mapping[str, int]) -> bool:
+        if outcomes.get(name) != "passed" or MISSING in used or baseline.table("tests", name) != name:
+            return False
+        rows = [(used.get(key, 0), limit) for key, limit in baseline.rows("tests", name).limits.items()]
+        return any(limit.most is not None and limit.least is None and count < limit.most for count, limit in rows)
+
+    found = [name for name, used in usage.get("tests", {}).items() if is_lowered(name, used)]
     return _listed("less than it", found, "a run with --execprobe-update lowers their rows")
 
 
@@ -159,7 +159,7 @@ def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Basel
         seen = {name: Seen(used) for name, used in usage.get(section, {}).items()}
         moved = renames(baseline, section, names, seen)
         found += [f"{name} (renamed to {moved[name]}?)" if name in moved else name for name in names]
-    return _listed("obsolete", found, "a run with --execprobe-update removes them")
+    return _listed("obsolete", found, "a run of all tests with --execprobe-update removes them")
 
 
 def former(former: Former, accept: str) -> list[str]:
@@ -183,8 +183,9 @@ def left_out(packages: Sequence[str]) -> list[str]:
     return _listed("not judged", [f'packages."{name}"' for name in packages], "this run has collected no test there")
 
 
-def updated(path: Path, changes: Changes, left: Sequence[str]) -> list[str]:
-    """What an update has written."""
+def updated(path: Path, changes: Changes, broken_off: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """What an update has written. ``broken_off`` did not run to their end as they should have, ``kept`` did not run as
+    a whole, and that was expected."""
     rows = [row for row in changes.gone if row[1]]
     parts = [
         (changes.new, "row", "new"),
@@ -196,7 +197,16 @@ def updated(path: Path, changes: Changes, left: Sequence[str]) -> list[str]:
     ]
     said = ", ".join(f"{len(those)} {what}{'s' * (len(those) > 1)} {how}" for those, what, how in parts if those)
     lines = [f"{'baseline':<16}{path.name} written: {said}" if said else f"{'baseline':<16}{path.name}: no change"]
-    return lines + _listed("left alone", left, "these did not pass, or were not recorded as a whole")
+    return [
+        *lines,
+        *_listed(
+            "not whole",
+            broken_off,
+            "failed, or not recorded as a whole: what they ran has rows, what they would run besides has none; update"
+            " again when they pass",
+        ),
+        *_listed("not lowered", kept, "skipped or expected to fail"),
+    ]
 
 
 def _listed(title: str, names: Sequence[str], remark: str) -> list[str]:

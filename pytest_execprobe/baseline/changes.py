@@ -19,6 +19,8 @@ class Seen:
     usage: Mapping[str, int]
     #: How much of it was left behind detached, and so is a matter of chance.
     by_chance: Mapping[str, int] = field(default_factory=dict)
+    #: Whether it ran to its end as it should have, and all of it is known. Else its rows are added and raised alone.
+    whole: bool = True
 
 
 @dataclass

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .. import gate, summary
 from ..ledger import MISSING, Breach, Ledger
+from ..report import document as stored
 from ..report.document import Document
 from ..settings import Settings
 from .changes import Seen
 from .collected import Former, Idle
-from .limits import BEYOND, SECTIONS, Baseline, Section, table_name
+from .limits import BEYOND, SECTIONS, WITHIN, Baseline, Section, table_name
 
-_RIGHT = ("passed", "xfailed", "xpassed")
+#: Outcomes of tests that are as they should be, although their calls need not have run to their end.
+_EXPECTED = ("skipped", "xfailed", "xpassed")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run went, as far as its baseline is concerned."""
+
+    #: How each test came out at last, by node id.
+    outcomes: Mapping[str, str | None]
+    #: What is beyond the baseline: tests, fixtures and the like, by name.
+    beyond: Sequence[str] = ()
+    #: What was beyond it only in a try that another one has followed.
+    before: Sequence[str] = ()
+    #: What may be beyond it.
+    undecided: Sequence[str] = ()
+    #: Why such a run would write nothing with --execprobe-update, "" if it would.
+    hindrance: str = ""
+    #: Whether tests were set up and not called.
+    set_up_only: bool = False
+
+
+def is_beyond(breach: stored.Breach) -> bool:
+    """Whether a test, or the like, has run what a baseline does not allow, whatever else is wrong with it."""
+    return any(line.startswith(BEYOND) for line in (breach.headline, *breach.text.splitlines()))
+
+
+def is_undecided(breach: stored.Breach) -> bool:
+    """Whether that can't be told."""
+    said = f"cannot tell {WITHIN}"
+    return any(line.startswith(said) for line in (breach.headline, *breach.text.splitlines()))
 
 
 def beyond_sums(document: Document, baseline: Baseline) -> Iterator[Breach]:
@@ -55,45 +87,74 @@ def compared(
     baseline: Baseline,
     settings: Settings,
     ledger: Ledger,
-    outcomes: Mapping[str, str],
+    course: Course,
     gone: Mapping[Section, Sequence[str]],
     former: Former,
-    beyond: int,
 ) -> list[str]:
-    """The summary of a run that was judged by it. ``beyond`` is how many tests, and the like, were beyond it."""
+    """The summary of a run that was judged by it."""
     accept = " ".join(filter(None, ["pytest", settings.baseline_option, "--execprobe-update"]))
     return [
-        *summary.compared(baseline.path, ledger.recorded, beyond, accept),
+        _verdict(baseline, ledger, course, accept),
+        *summary.tried_again(course.before),
         *summary.former(former, accept),
-        *summary.obsolete(gone, ledger.usage, baseline),
-        *summary.fewer(ledger.usage, baseline, outcomes),
+        *summary.obsolete(gone, ledger.used, baseline),
+        *([] if course.hindrance else summary.fewer(ledger.used, baseline, _by_table(course))),
     ]
+
+
+def _verdict(baseline: Baseline, ledger: Ledger, course: Course, accept: str) -> str:
+    said = "no test is beyond it"
+    if course.beyond:
+        hindrance = "" if course.set_up_only else course.hindrance  # the command calls the tests
+        accepts = f"; if what ran is right: {accept}"
+        advice = f", and an update would write nothing: {hindrance}" if hindrance else accepts
+        said = f"{len(course.beyond)} beyond it{advice}"
+    elif ledger.recorded == 0:
+        said = "NOT CHECKED, for no test was recorded"
+    elif course.set_up_only:
+        said = "NOT CHECKED, for no test was called"
+    elif course.undecided:
+        said = f"{len(course.undecided)} may be beyond it, and none is for certain"
+    return summary.of_baseline(baseline.path, said)
 
 
 def rewritten(
     baseline: Baseline,
     settings: Settings,
     ledger: Ledger,
-    outcomes: Mapping[str, str],
+    course: Course,
     gone: Mapping[Section, Sequence[str]],
     former: Former,
 ) -> list[str]:
     """Writes it anew, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
     from .update import rewrite
 
-    passed = {table_name(name) for name, outcome in outcomes.items() if outcome in _RIGHT}
-    seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
-    left: list[str] = []
-    for section in SECTIONS:
-        for name, used in ledger.usage.get(section, {}).items():
-            if MISSING not in used and (section != "tests" or name in passed):
-                seen[section][name] = Seen(used, ledger.by_chance.get(section, {}).get(name, {}))
-            elif used or name in baseline.sections.get(section, ()):
-                left.append(name)
-    left += [
-        name for name in map(table_name, outcomes) if name not in passed and name in baseline.sections.get("tests", ())
-    ]
+    outcomes = _by_table(course)
+    seen = seen_in(ledger, outcomes)
     # A part of a suite removes nothing: what it does not run may have moved.
     gone = {} if ledger.collected.get("partial") else gone
     changes = rewrite(baseline, seen, gone, renamed=former.names, only_add=settings.update == "add")
-    return [*summary.updated(baseline.path, changes, [*dict.fromkeys(left)]), *summary.not_renamed(former)]
+    broken_off = [name for section in SECTIONS for name, what in seen[section].items() if not what.whole]
+    broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
+    expected = [name for name in broken_off if outcomes.get(name) in _EXPECTED]
+    failed = dict.fromkeys(name for name in broken_off if name not in expected)
+    kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
+    return [*summary.updated(baseline.path, changes, [*failed], [*kept]), *summary.not_renamed(former)]
+
+
+def _by_table(course: Course) -> dict[str, str | None]:
+    """How each test came out, by the name that its own table has."""
+    return {table_name(name): outcome for name, outcome in course.outcomes.items()}
+
+
+def seen_in(ledger: Ledger, outcomes: Mapping[str, str | None]) -> dict[Section, dict[str, Seen]]:
+    """What a run has to say of each row. What ran has run, so it adds and raises rows in any case; rows are lowered and
+    removed by what ran to its end as it should have, and of which all is known. ``outcomes`` by the names of tables."""
+    seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
+    for section in SECTIONS:
+        for name, used in ledger.used.get(section, {}).items():
+            whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
+            rows = {key: count for key, count in used.items() if key != MISSING}
+            by_chance = ledger.used_by_chance.get(section, {}).get(name, {})
+            seen[section][name] = Seen(rows, by_chance, whole)
+    return seen

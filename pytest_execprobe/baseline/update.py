@@ -125,6 +125,7 @@ def _update(
     key = name if name in tables else baseline.table(section, name) or name
     # It speaks of others, too, which may not have been seen; what fixtures and the collection run depends on the tests.
     shared = key != name or section != "tests"
+    lowers = seen.whole and not (shared or only_add)
     table = tables.setdefault(key, _Table())
     for row in [*table.rows]:
         limit = _limit(row)
@@ -134,7 +135,7 @@ def _update(
         if count > limit.most:
             row.value = str(count) if limit.least is None else f"[{limit.least}, {count}]"
             changes.raised.append((key, row.key))
-        elif count < limit.most and limit.least is None and not (shared or only_add):
+        elif lowers and limit.least is None and count < limit.most:
             if count:
                 row.value = str(count)
                 changes.lowered.append((key, row.key))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from inner import Inner, needs
 
+from pytest_execprobe.cli import main
+
 pytestmark = needs("pytest_rerunfailures")
 
 PLUGINS = ("pytest_rerunfailures",)
@@ -115,3 +117,54 @@ def test_what_is_unknown_the_first_time_is_known_the_second(inner: Inner) -> Non
     assert run.outcomes["test_always"][-1] == "error"
     assert run.outcomes["session budget"] == ["error"]
     assert run.ret == pytest.ExitCode.TESTS_FAILED
+
+
+FLAKY = """
+import os, subprocess
+from pathlib import Path
+
+def test_flaky(request):
+    subprocess.run(["true"])
+    there = Path(request.config.rootpath, "there")
+    if not there.exists():
+        there.touch()
+        subprocess.run(["uname"])
+        assert False
+    there.unlink()
+
+def test_fails():
+    subprocess.run(["ls"])
+    assert False
+"""
+
+ROWS = '[tests."test_it.py::test_fails"]\nls = 1\n\n[tests."test_it.py::test_flaky"]\ntrue = 1\n'
+
+
+@pytest.mark.parametrize("how", [(), pytest.param(("-n2",), marks=needs("xdist"))], ids=["alone", "-n2"])
+def test_rows_go_by_the_last_try(inner: Inner, how: tuple[str, ...]) -> None:
+    """In an update, in a run and in the gate; the total has all of them."""
+    plugins = (*PLUGINS, *(["xdist.plugin"] if how else []))
+    inner.suite(test_it=FLAKY)
+    options = ("--reruns=1", "--execprobe-baseline=execs.toml", *how)
+    file, report = inner.path / "execs.toml", inner.path / "a.json"
+    inner.run(*options, "--execprobe-update", plugins=plugins)
+    assert ROWS in file.read_text()
+    run = inner.run(*options, f"--execprobe-report={report}", plugins=plugins)
+    assert run.outcomes["test_flaky"] == ["rerun", "passed"]
+    assert "execs.toml: no test is beyond it" in run.summary()
+    assert "tried again     test_it.py::test_flaky: beyond it in an earlier try" in run.summary()
+    gate = ["gate", str(report), "--budget", str(file)]
+    assert main([*gate, "--budget-only"]) == 0
+    assert main(gate) == 2, "a test has failed"
+    file.write_text(f"version = 1\n{ROWS}[total.programs]\nuname = 0\n")
+    assert main(gate) == 1
+
+
+def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inner: Inner) -> None:
+    inner.suite(test_it=FLAKY)
+    options = ("--reruns=1", "--execprobe-baseline=execs.toml")
+    (inner.path / "execs.toml").write_text("version = 1\n[tests]\n")
+    run = inner.run(*options, plugins=PLUGINS)
+    assert "2 beyond it; if what ran is right: pytest" in run.summary()
+    inner.run(*options, "--execprobe-update", plugins=PLUGINS)
+    assert "no test is beyond it" in inner.run(*options, plugins=PLUGINS).summary()

@@ -109,7 +109,7 @@ def test_a_whole_run_prunes_what_is_gone(run: Run, pytester: pytest.Pytester) ->
     less = SUITE.replace('["1", "2"]', '["1"]')
     result = run(source=less)
     result.stdout.fnmatch_lines(
-        ["obsolete        test_it.py::test_b[[]2[]]: a run with --execprobe-update removes them"]
+        ["obsolete        test_it.py::test_b[[]2[]]: a run of all tests with --execprobe-update removes them"]
     )
     assert result.ret == 0
     run("--execprobe-update-add", source=None)
@@ -152,13 +152,13 @@ def test_a_test_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -
     result = run(UPDATE, source=SUITE.replace('    runs("git")\n', "    assert 0\n", 1))
     result.assert_outcomes(passed=3, failed=1)
     assert rows(pytester) == BASELINE
-    result.stdout.fnmatch_lines(["left alone      test_it.py::test_a: these did not pass, or *"])
+    result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: failed, or not recorded as a whole: *"])
 
 
 def test_what_was_lost_is_not_written(run: Run, pytester: pytest.Pytester) -> None:
     result = run(UPDATE, source="from played import runs\ndef test_a():\n    runs('git', lost=True)\n")
     assert "test_a" not in rows(pytester)
-    result.stdout.fnmatch_lines(["left alone      test_it.py::test_a: *"])
+    result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: *"])
 
 
 def test_a_run_that_is_broken_off_writes_nothing(run: Run, pytester: pytest.Pytester) -> None:

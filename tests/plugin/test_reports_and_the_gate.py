@@ -19,6 +19,11 @@ GOOD = "from played import runs\ndef test_a(): runs('git')\n"
 ROWS = '[tests."test_it.py::test_a"]\ngit = 1\n'
 WITHIN, EXCEEDED, INCOMPLETE = 0, 1, 2
 
+#: Workers, which the source of events that is played does not reach: they record nothing.
+XDIST = ("-p", "xdist", "-n1", "--execprobe=off")
+#: This project's own tests may spawn nothing; these spawn a pytest or a worker, which may ask for the platform.
+SPAWNS = pytest.mark.exec_budget(8)
+
 Judged = tuple[int, str]
 Gated = Callable[..., Judged]
 Capture = pytest.CaptureFixture[str]
@@ -161,10 +166,11 @@ def test_a_baseline_of_the_run_that_is_not_the_gates_counts_too(gated: Gated, py
 BROKEN = {"test_broken": "import nonsense\ndef test_b(): pass\n"}
 
 
-@pytest.mark.parametrize("how", [(), ("-n2", "-p", "xdist")], ids=["alone", "-n2"])
+@SPAWNS
+@pytest.mark.parametrize("how", [(), (*XDIST, "-n2")], ids=["alone", "-n2"])
 def test_a_module_that_failed_to_be_collected(gated: Gated, how: tuple[str, ...]) -> None:
-    source = GOOD if not how else "def test_a(): pass\n"  # the source of events is in no other process
-    options = ("--continue-on-collection-errors", "--execprobe=auto", *how)
+    source = GOOD if not how else "def test_a(): pass\n"
+    options = ("--continue-on-collection-errors", *how)
     status, said = gated(source, *options, **BROKEN)
     assert status == INCOMPLETE
     assert "test_broken.py was not collected: that ended in an error" in said
@@ -188,6 +194,7 @@ def test_setting_up_alone_is_no_call(gated: Gated) -> None:
     assert stored()["runs"][0]["unknown"] == ["--setup-only or --setup-plan: 1 of 1 tests were not called"]
 
 
+@SPAWNS
 @pytest.mark.parametrize(
     ("more", "options", "said"),
     [
@@ -195,7 +202,7 @@ def test_setting_up_alone_is_no_call(gated: Gated) -> None:
         ("def test_b(): assert 0\n", ("-x",), "test_it.py::test_b: failed"),
         ("def test_b(): raise KeyboardInterrupt\n", (), "its exit status is 2"),
         ("import pytest\ndef test_b(): pytest.exit('x', returncode=0)\n", (), "1 of 2 tests were not run to their end"),
-        ("def test_b(): import os; os._exit(0)\n", ("-n1", "-p", "xdist"), "ended before it had told all"),
+        ("def test_b(): import os; os._exit(0)\n", XDIST, "ended before it had told all"),
         ("def test_b(): assert 0\n", (), "test_it.py::test_b: failed"),
         ("def test_b(no): pass\n", (), "test_it.py::test_b: failed"),
     ],
@@ -203,7 +210,7 @@ def test_setting_up_alone_is_no_call(gated: Gated) -> None:
 )
 def test_a_run_that_did_not_succeed(gated: Gated, more: str, options: tuple[str, ...], said: str) -> None:
     source = (GOOD if "xdist" not in options else "def test_a(): pass\n") + more
-    status, text = gated(source, "--execprobe=auto", *options)
+    status, text = gated(source, *options)
     assert status == INCOMPLETE
     assert said in text
 
@@ -224,7 +231,8 @@ def test_a_run_without_a_test_that_a_plugin_takes_for_good(gated: Gated) -> None
     assert (status, "a run had no test" in said) == (INCOMPLETE, True)
 
 
-@pytest.mark.parametrize("how", [(), ("-n1", "-p", "xdist")], ids=["alone", "-n1"])
+@SPAWNS
+@pytest.mark.parametrize("how", [(), XDIST], ids=["alone", "-n1"])
 def test_no_probe_was_wanted(gated: Gated, how: tuple[str, ...]) -> None:
     status, said = gated("def test_a(): pass\n", "--execprobe=off", *how, status=0)
     assert (status, "switched off" in said) == (INCOMPLETE, True)
@@ -251,10 +259,11 @@ def test_a_plugin_leaves_tests_out(gated: Gated) -> None:
     assert stored()["runs"][0]["left_out"] == ["test_it.py::test_b"]
 
 
+@SPAWNS
 def test_a_test_that_xdist_renames_is_not_left_out(gated: Gated) -> None:
     """With some versions of pytest it does."""
     source = "import pytest\n@pytest.mark.xdist_group('x')\ndef test_a(): pass\n"
-    gated(source, "--execprobe=auto", "-n1", "-p", "xdist", "--dist=loadgroup", status=0)
+    gated(source, *XDIST, "--dist=loadgroup", status=0)
     assert stored()["runs"][0]["left_out"] == []
 
 
@@ -276,8 +285,9 @@ def test_the_failed_ones_alone(pytester: pytest.Pytester) -> None:
 # ---- one that is not this run's ----
 
 
+@SPAWNS
 def test_a_run_that_is_killed_leaves_no_earlier_report(pytester: pytest.Pytester) -> None:
     Path("a.json").write_text("of last week")
     pytester.makepyfile("import os\ndef test_a(): os._exit(3)\n")
-    pytester.runpytest_subprocess("--execprobe=auto", "--execprobe-report=a.json")
+    pytester.runpytest_subprocess("--execprobe=off", "--execprobe-report=a.json")
     assert not Path("a.json").exists()

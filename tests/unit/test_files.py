@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import pytest_execprobe
-from pytest_execprobe.files import write_atomically
+from pytest_execprobe.files import remove_file, write_atomically
 
 
 def mode(path: Path) -> int:
@@ -128,6 +128,18 @@ def test_standard_output_is_written_to_whatever_it_is(here: Path, capfd: pytest.
         write_atomically(Path(f"/dev/fd/{file.fileno()}"), "text")
         file.write(" behind")
     assert (here / "file").read_text() == "before text behind"
+
+
+def test_a_file_is_removed_where_its_links_lead_and_nothing_else_is(here: Path) -> None:
+    (here / "file").touch()
+    (here / "link").symlink_to("file")
+    os.mkfifo(here / "pipe")
+    (here / "folder").mkdir()
+    for name in ("link", "pipe", "folder", f"/dev/fd/{os.open(here / 'pipe', os.O_RDWR)}"):
+        remove_file(Path(here, name))
+    assert sorted(os.listdir(here)) == ["folder", "link", "pipe"]
+    with pytest.raises(FileNotFoundError):
+        remove_file(here / "missing" / "file")
 
 
 def test_nothing_is_left_open(here: Path) -> None:

@@ -17,8 +17,9 @@ def full() -> Ledger:
         strays={"test_a": Counter(sleep=1)},
         late={"test_a": Counter(worker=3)},
         ignored=Counter({"coverage": 4}),
-        usage={"tests": {"test_a": {"git": 2}}},
-        by_chance={"tests": {"test_a": {"git": 1}}},
+        usage={"tests": {"test_a": {"1": {"git": 2}}}},
+        by_chance={"tests": {"test_a": {"1": {"git": 1}}}},
+        superseded={"test_b": ["2"]},
         gathered=["{}"],
         collected={"ids": ["test_a"]},
         lost=2,
@@ -126,7 +127,22 @@ def test_the_greatest_use_counts_whoever_tells_it() -> None:
     other.use("around", "collection", {})
     ledger.take(other.export())
     ledger.take(Ledger().export())
-    assert ledger.usage == {"tests": {"test_a": {"git": 2, "sh": 1, "ls": 3}}, "around": {"collection": {}}}
+    assert ledger.used == {"tests": {"test_a": {"git": 2, "sh": 1, "ls": 3}}, "around": {"collection": {}}}
+
+
+def test_of_a_test_that_was_tried_again_the_last_try_counts() -> None:
+    """Also where what the first has left behind comes after it, and in whatever parts that is told."""
+    ledger = Ledger()
+    parts = [Ledger() for _ in range(4)]
+    parts[0].use("tests", "test_a", {"git": 2, "curl": 1}, {"curl": 1}, attempt="1")
+    parts[1].supersede("test_a", "1")
+    parts[1].supersede("test_a", "1")
+    parts[2].use("tests", "test_a", {"git": 1}, attempt="2")
+    parts[3].use("tests", "test_a", {"curl": 5}, {"curl": 5}, attempt="1")
+    for part in parts:
+        ledger.take(part.export())
+    assert (ledger.used, ledger.used_by_chance) == ({"tests": {"test_a": {"git": 1}}}, {})
+    assert ledger.superseded == {"test_a": ["1"]}
 
 
 def test_what_was_collected_is_taken_from_anybody() -> None:

@@ -1,0 +1,345 @@
+"""Rows and outcomes: no row is lost by a test that did not run as it should, and a verdict offers only what helps."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_execprobe.cli import main
+
+if TYPE_CHECKING:
+    from conftest import Played
+
+Run = Callable[..., pytest.RunResult]
+UPDATE = "--execprobe-update"
+ROWS = '\n[tests."test_it.py::test_a"]\ngit = 2\nsh = 1\n'
+
+#: What pytest-rerunfailures does, in little: a test that fails is tried again at once, twice at most.
+RERUNS = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for left in (2, 1, 0):
+        item._initrequest()
+        for report in runtestprotocol(item, nextitem=nextitem, log=False):
+            again = report.failed and left
+            if again:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+            if again:
+                break
+        else:
+            break
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001
+    """Runs a suite against execs.toml."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*options: str, source: str | None = None, rows: str | None = None, conftest: str = "") -> pytest.RunResult:
+        if source is not None:
+            pytester.makepyfile(test_it=f"import pytest, unittest\nfrom played import runs\n{dedent(source)}")
+            pytester.makeconftest(conftest)
+        if rows is not None:
+            Path("execs.toml").write_text("version = 1\n" + rows)
+        return pytester.runpytest_inprocess(
+            "-p", "no:cacheprovider", "--execprobe-baseline=execs.toml", *options, no_reraise_ctrlc=True
+        )
+
+    return run
+
+
+def rows() -> str:
+    text = Path("execs.toml").read_text().partition("version = 1\n")[2]
+    return text.replace("\n[fixtures]\n", "").replace("\n[around]\n", "")
+
+
+# ---- rows are lowered and removed by what ran as it should ----
+
+LESS = {
+    "not to run": "@pytest.mark.xfail(run=False)\ndef test_a(): runs('git')\n",
+    "xfail in the call": "def test_a():\n    pytest.xfail('so')\n",
+    "xfail in a fixture": "@pytest.fixture\ndef f(): pytest.xfail('so')\ndef test_a(f): pass\n",
+    "xfailed": "@pytest.mark.xfail\ndef test_a():\n    assert 0\n",
+    "xpassed": "@pytest.mark.xfail\ndef test_a(): runs('git')\n",
+    "xpassed, strictly": "@pytest.mark.xfail(strict=True)\ndef test_a(): runs('git')\n",
+    "skip": "@pytest.mark.skip\ndef test_a(): pass\n",
+    "skip in the call": "def test_a():\n    runs('git')\n    pytest.skip('so')\n",
+    "skip in a fixture": "@pytest.fixture\ndef f(): pytest.skip('so')\ndef test_a(f): pass\n",
+    "skip in a teardown": "@pytest.fixture\ndef f():\n    yield\n    pytest.skip('so')\ndef test_a(f): pass\n",
+    "fails": "def test_a():\n    runs('git')\n    assert 0\n",
+    "error in a fixture": "@pytest.fixture\ndef f(): assert 0\ndef test_a(f): pass\n",
+    "error in a teardown": "@pytest.fixture\ndef f():\n    yield\n    assert 0\ndef test_a(f): pass\n",
+    "interrupted": "def test_a():\n    raise KeyboardInterrupt\n",
+    "exit": "def test_a():\n    pytest.exit('so')\n",
+    "exit 0": "def test_a():\n    pytest.exit('so', returncode=0)\n",
+    "exit 0 in a fixture": "@pytest.fixture\ndef f(): pytest.exit('so', returncode=0)\ndef test_a(f): pass\n",
+    "a lost record": "def test_a(): runs('git', lost=True)\n",
+}
+
+
+@pytest.mark.parametrize("how", LESS)
+@pytest.mark.parametrize("other", ["", "def test_b(): runs('ls')\n"], ids=["alone", "beside another"])
+def test_no_row_is_lost(run: Run, how: str, other: str) -> None:
+    run(UPDATE, source=LESS[how] + other, rows=ROWS)
+    assert rows().startswith(ROWS)
+
+
+def test_but_one_that_passes_lowers_its_rows(run: Run) -> None:
+    result = run(UPDATE, source="def test_a(): runs('git')\n", rows=ROWS)
+    assert rows() == '\n[tests."test_it.py::test_a"]\ngit = 1\n'
+    result.stdout.fnmatch_lines(["baseline        execs.toml written: 1 row lowered, 1 row removed"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["@unittest.expectedFailure\n    def test_a(self): assert 0", "@unittest.skip('so')\n    def test_a(self): pass"],
+    ids=["expectedFailure", "skip"],
+)
+def test_unittests_ways(run: Run, body: str) -> None:
+    wanted = ROWS.replace("test_a", "TestIt::test_a")
+    run(UPDATE, source=f"class TestIt(unittest.TestCase):\n    {body}\n", rows=wanted)
+    assert rows() == wanted
+
+
+@pytest.mark.parametrize("option", ["--setup-only", "--setup-plan", "--collect-only"])
+def test_a_run_without_calls_writes_nothing(run: Run, option: str) -> None:
+    gone = f'{ROWS}\n[tests."test_it.py::test_gone"]\nls = 1\n'
+    result = run(UPDATE, option, source="def test_a(): pass\n", rows=gone)
+    assert result.ret == 0
+    assert rows() == gone
+    if option != "--collect-only":  # which says nothing of a baseline
+        why = "no test was called (--setup-only, --setup-plan)"
+        result.stdout.fnmatch_lines([f"baseline        NOT WRITTEN: {why}"])
+        result = run(option)
+        result.stdout.fnmatch_lines(["baseline        execs.toml: NOT CHECKED, for no test was called"])
+
+
+def test_a_call_that_another_plugin_leaves_out(run: Run) -> None:
+    protocol = """
+from _pytest.runner import call_and_report
+
+def pytest_runtest_protocol(item, nextitem):
+    call_and_report(item, "setup")
+    call_and_report(item, "teardown", nextitem=nextitem)
+    return True
+"""
+    run(UPDATE, source="def test_a(): runs('git')\n", rows=ROWS, conftest=protocol)
+    assert rows() == ROWS
+
+
+def test_what_an_update_could_not_see_is_told(run: Run) -> None:
+    source = LESS["fails"] + "@pytest.mark.skip\ndef test_b(): pass\n@pytest.mark.skip\ndef test_c(): pass\n"
+    result = run(UPDATE, source=source, rows=f'{ROWS}[tests."test_it.py::test_b"]\nls = 1\n')
+    result.stdout.fnmatch_lines(
+        [
+            "not whole       test_it.py::test_a: failed, or not recorded as a whole: what they ran has rows, what they"
+            " would run besides has none; update again when they pass",
+            "not lowered     test_it.py::test_b: skipped or expected to fail",
+        ]
+    )
+
+
+# ---- a verdict can be satisfied by the command that it offers ----
+
+MORE = {
+    "passes": "def test_a(): runs('git')\n",
+    "fails": "def test_a():\n    runs('git')\n    assert 0\n",
+    "error in a fixture": "@pytest.fixture\ndef f():\n    runs('git')\n    assert 0\ndef test_a(f): pass\n",
+    "error in a teardown": (
+        "@pytest.fixture\ndef f():\n    yield\n    runs('git')\n    assert 0\ndef test_a(f): pass\n"
+    ),
+    "skip in the call": "def test_a():\n    runs('git')\n    pytest.skip('so')\n",
+    "skip in a fixture": "@pytest.fixture\ndef f():\n    runs('git')\n    pytest.skip('so')\ndef test_a(f): pass\n",
+    "xfail in a fixture": "@pytest.fixture\ndef f():\n    runs('git')\n    pytest.xfail('so')\ndef test_a(f): pass\n",
+    "xfailed": "@pytest.mark.xfail(raises=KeyError)\ndef test_a():\n    runs('git')\n    {}['a']\n",
+    "in a wider fixture": "@pytest.fixture(scope='module')\ndef f(): runs('git')\ndef test_a(f): pass\n",
+    "in one that fails": (
+        "@pytest.fixture(scope='module')\ndef f():\n    runs('git')\n    assert 0\ndef test_a(f): pass\n"
+    ),
+    "in the collection": "runs('git')\ndef test_a(): pass\n",
+    "in the collection, with a test that fails": "runs('git')\ndef test_a(): assert 0\n",
+    "exit 0": "def test_a():\n    runs('git')\n    pytest.exit('so', returncode=0)\n",
+    "beside a rule that is broken": "@pytest.mark.exec_deny('git')\ndef test_a(): runs('git')\n",
+}
+NOTHING = "[tests]\n[fixtures]\n[around]\n"
+
+
+def advised(result: pytest.RunResult) -> list[str]:
+    """The options of the command that the summary offers."""
+    (line,) = [line for line in result.outlines if line.startswith("baseline ")]
+    command, *options = shlex.split(line.partition("if what ran is right: ")[2])
+    assert command == "pytest"
+    return [option for option in options if not option.startswith("--execprobe-baseline=")]
+
+
+@pytest.mark.parametrize("how", MORE)
+def test_the_command_that_is_offered_helps(run: Run, how: str) -> None:
+    first = run(source=MORE[how], rows=NOTHING)
+    if how != "xfailed":  # whose breach is expected, too
+        assert first.ret == 1
+        first.stdout.fnmatch_lines(["baseline        execs.toml: 1 beyond it; if what ran is right: *"])
+    run(*(advised(first) if how != "xfailed" else [UPDATE]))
+    again = run("--execprobe-report=a.json")
+    again.stdout.no_fnmatch_line("*beyond the baseline*")
+    again.stdout.no_fnmatch_line("baseline *if what ran is right*")
+    # The gate takes the run's own rules and failures into account, too.
+    options = ["--budget-only"] if again.ret or how == "exit 0" else []
+    assert main(["gate", "a.json", "--budget", "execs.toml", *options]) == (2 if how == "exit 0" else 0)
+
+
+@pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "pytest.exit('so')"])
+def test_where_no_command_helps_none_is_offered(run: Run, how: str) -> None:
+    result = run("-v", source=f"def test_a():\n    runs('git')\n    {how}\n", rows=NOTHING)
+    result.stdout.fnmatch_lines(
+        [
+            "beyond the baseline: new: git ran once *",
+            "baseline        execs.toml: 1 beyond it, and an update would write nothing: the run was broken off, or had"
+            " no tests",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*if *is right*")
+    result.stdout.no_fnmatch_line("*--execprobe-update*")
+
+
+def test_where_it_cannot_be_told_none_is_offered(run: Run) -> None:
+    result = run(source="def test_a(): runs('git', lost=True)\n", rows=NOTHING)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["baseline        execs.toml: 1 may be beyond it, and none is for certain"])
+    result.stdout.no_fnmatch_line("*if what ran is right*")
+
+
+def test_what_an_update_does_not_lower_is_not_offered_to_it(run: Run) -> None:
+    """Ranges, rows of fixtures, and those of tests of which not all is known."""
+    source = """
+        @pytest.fixture(scope="module")
+        def f(): pass
+        def test_a(f): runs("git")
+        def test_b(): pass
+        def test_lost(): runs("git", lost=True)
+        def test_cut(): runs("git", cut=True)
+    """
+    more = """
+[tests."test_it.py::test_a"]
+git = [2, 3]
+[tests."test_it.py::test_b"]
+git = 1
+[tests."test_it.py::test_lost"]
+git = 2
+[tests."test_it.py::test_cut"]
+"argv:git push" = 1
+git = 1
+ls = 1
+[fixtures."test_it.py::f (module)"]
+git = 1
+"""
+    result = run(source=source, rows=more)
+    result.stdout.fnmatch_lines(["less than it    test_it.py::test_b: a run with --execprobe-update lowers their rows"])
+    run(UPDATE)
+    run().stdout.no_fnmatch_line("less than it*")
+
+
+# ---- tests that are tried again ----
+
+FLAKY = """
+tries = []
+def test_a():
+    tries.append(1)
+    runs("git")
+    if len(tries) < 3:
+        runs("curl")
+        assert 0
+"""
+ONE = '[tests."test_it.py::test_a"]\ngit = 1\n'
+
+
+def test_of_a_test_that_is_tried_again_the_last_try_counts(run: Run) -> None:
+    first = run("--execprobe-audit", "--execprobe-report=a.json", source=FLAKY, rows=ONE, conftest=RERUNS)
+    assert first.ret == 0
+    first.stdout.fnmatch_lines(
+        [
+            "most by test    5  test_it.py::test_a: git 3, curl 2",
+            "baseline        execs.toml: no test is beyond it",
+            "tried again     test_it.py::test_a: beyond it in an earlier try; the last one counts",
+        ]
+    )
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
+
+
+def test_the_gate_tells_of_earlier_tries_and_counts_them_for_the_total(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--execprobe-report=a.json", source=FLAKY, rows=ONE, conftest=RERUNS)
+    capsys.readouterr()
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
+    assert "  retried  test_it.py::test_a\n             new: curl ran once\n" in capsys.readouterr().out
+    Path("execs.toml").write_text("version = 1\n[total]\nat_most = 4\n")
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 1
+
+
+def test_an_update_goes_by_the_last_try(run: Run) -> None:
+    run(UPDATE, source=FLAKY, conftest=RERUNS)
+    assert rows() == f"\n{ONE}"
+
+
+def test_what_an_earlier_try_left_behind_is_not_the_last_ones(run: Run) -> None:
+    source = """
+        from played import ends
+        tries = []
+        def test_a():
+            global top
+            tries.append(1)
+            runs("git")
+            if len(tries) == 1:
+                top = runs("sh")
+                ends(top)
+                assert 0
+            runs("curl", by=top)
+    """
+    run(UPDATE, source=source, conftest=RERUNS)
+    assert rows() == f"\n{ONE}"
+
+
+def test_the_last_try_is_judged_however_the_first_was(run: Run) -> None:
+    source = """
+        tries = []
+        def test_a():
+            tries.append(1)
+            if len(tries) > 1:
+                runs("curl")
+            assert len(tries) > 1
+    """
+    first = run("--execprobe-report=a.json", source=source, rows=NOTHING, conftest=RERUNS)
+    assert first.ret == 1
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 1
+    run(*advised(first))
+    assert rows() == '\n[tests."test_it.py::test_a"]\ncurl = 1\n'
+    assert run().ret == 0
+
+
+def test_a_rule_that_the_first_try_broke_is_no_breach_of_the_last(run: Run) -> None:
+    """It was judged, and the test was tried again for it; in the report it stands at its own try."""
+    from pytest_execprobe.report.codec import read
+
+    source = """
+        tries = []
+        @pytest.mark.exec_deny("curl")
+        def test_a():
+            tries.append(1)
+            if len(tries) == 1:
+                runs("curl")
+    """
+    assert run("--execprobe-report=a.json", source=source, rows="[tests]\n", conftest=RERUNS).ret == 0
+    units = [unit for unit in read(Path("a.json")).units if unit.kind == "test"]
+    assert [(unit.outcome, len(unit.breaches)) for unit in units] == [("rerun", 1), ("passed", 0)]
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
