@@ -150,7 +150,10 @@ class Baseline:
             return broken, set() if broken else doubtful
         candidates: list[tuple[str, Pattern | None]] = []
         certain = free is False and record.program is not None
+        free_of_rows = {pattern.text for pattern in (*self.everywhere, *rows.free)}
         for key, listed in (*rows.patterns, *self.patterns):
+            if listed.text in free_of_rows:
+                continue  # what it matches needs no row
             match = listed.match(record, Side.ALLOW)
             if match is not False:
                 candidates.append((key, listed))

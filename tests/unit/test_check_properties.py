@@ -390,6 +390,8 @@ written = st.builds(
 
 @settings(deadline=None, max_examples=150)
 @given(written, knowns)
+@example(Written({"git": None, "argv:git push": 1}, (), ("argv:git push",), {}), Known(("git …",), 0, False, False))
+@example(Written({"git": None}, ("argv:git push",), ("argv:git push",), {}), Known(("git …",), 0, False, False))
 def test_baseline_finds_what_is_so_of_all_that_can_have_run(text: Written, known: Known) -> None:
     """Undecided may be what is certainly beyond it, where no row is so by itself."""
     baseline = text.read()
