@@ -118,10 +118,11 @@ class Evidence:
         )
 
     def begun_in(self, phase: Phase) -> Evidence:
-        """What is known to be the work of branches that were begun in a phase."""
+        """What is known to be the work of branches that its own test began in a phase. Those of other tests, or of
+        wider fixtures, have begun in a phase of theirs."""
         return replace(
             self,
-            records=tuple(record for record in self.records if record._begun_in == phase),
+            records=tuple(record for record in self.records if record._begun_in == phase and not record._shared),
             lost=tuple(lost for lost in self.lost if lost.begun_in == phase),
             unknown=(),
         )
@@ -436,7 +437,8 @@ class Timeline:
                 continue
             elif record is None:
                 if event.error is None:
-                    begun_in = entry.begun_in.phase if entry.begun_in else None
+                    own = entry.begun_in is not None and entry.begun_in.owner is owner
+                    begun_in = entry.begun_in.phase if entry.begun_in and own else None
                     lost.append(Lost(event.entered, event.branch.top == event.pid, begun_in))
                 else:
                     lost_attempts += 1

@@ -31,6 +31,51 @@ def test_fails():
         assert pool.map(work, ["false"]) == [0]
 """
 
+POOL_OF_A_SESSION = """
+@pytest.fixture(scope="session")
+def pool():
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
+        yield pool
+
+@pytest.fixture
+def uses_it_at_the_end(pool):
+    yield
+    assert list(pool.map(work, ["true"])) == [0]
+
+def test_begins_a_worker(pool):
+    assert list(pool.map(work, ["true"])) == [0]
+
+def test_uses_it(pool, uses_it_at_the_end):
+    assert list(pool.map(work, ["true"])) == [0]
+
+@pytest.fixture(scope="session")
+def server():
+    process = subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.communicate()
+
+@pytest.mark.exec_none(phases=("setup",))
+def test_asks_a_server_in_its_call(server):
+    server.stdin.write("uname -s; ls -d /\\n")
+    server.stdin.flush()
+    assert server.stdout.readline()
+    assert server.stdout.readline()
+"""
+
+
+def test_what_others_began_is_charged_to_the_phase_in_which_it_runs_alone(inner: Inner) -> None:
+    """With one exec in the call and one in the teardown, by a worker that another test began in its call."""
+    inner.suite(test_it=(SUITE + POOL_OF_A_SESSION).replace("METHOD", "fork"))
+    run = inner.run("--execprobe-budget=1", "-k", "worker or uses_it")
+    assert run.outcomes == {"test_begins_a_worker": ["passed"], "test_uses_it": ["passed"]}, run
+
+
+def test_what_a_fixture_began_is_no_work_of_a_tests_own_set_up(inner: Inner) -> None:
+    inner.suite(test_it=(SUITE + POOL_OF_A_SESSION).replace("METHOD", "fork"))
+    run = inner.run("-k", "server")
+    assert run.outcomes == {"test_asks_a_server_in_its_call": ["passed"]}, run
+
+
 METHODS = ["fork", "forkserver", "spawn"]
 
 

@@ -250,6 +250,18 @@ def test_branch_whose_top_still_runs_when_its_test_ends_is_shared(story: Story) 
     assert story.strays(200, 300, "test_b") == []
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_another_test_began_in_its_call_is_not_left_running_by_this_ones(story: Story, lost: bool) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.test("test_b", 200, 210, 290, 300)
+    pool, own = ran("pool", 150), ran("own", 250)
+    more = [replace(ran(name, 295, by=by), lost=lost) for name, by in (("worker", pool), ("child", own))]
+    story.happens(pool, own, *more)
+    left = story.evidence(290, 300, "test_b").begun_in("call")
+    assert (len(left.records), len(left.lost)) == ((0, 1) if lost else (1, 0))
+    assert [record.program for record in left.records] == ([] if lost else ["child"])
+
+
 def test_branch_is_shared_even_after_its_top_has_ended_in_a_later_test(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
