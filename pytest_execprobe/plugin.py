@@ -50,7 +50,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if settings.reports and not hasattr(config, "workerinput"):
             _reporting(config)  # so that a report says so, and none of an earlier run is taken for this one's
         return
-        return
     probes = settings.mode != "off" and (settings.mode == "require" or settings.whole_run)
     if _is_controller(config):  # the probes are its workers'
         reporting = _reporting(config)
