@@ -381,6 +381,8 @@ class FakeProbe:
     overwritten: bool = False
     #: Processes by the root of their tree; None where there are some that can't be listed.
     living: dict[int, list[helper_probe.Process] | None] = field(default_factory=dict)
+    #: The process that takes the names that are claimed, by the kernel's number.
+    claimant: int = field(default_factory=os.getpid)
     #: What the kernel has passed the probe over for since the last look.
     passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
 
@@ -468,10 +470,10 @@ class FakeProbe:
         self.withdrawn.append(name)
 
     def claimed(self, root: int) -> Claimed | None:
-        return Claimed(_now(), os.getpid(), self.full, set()) if root in self.claims else None
+        return Claimed(_now(), self.claimant, self.full, set()) if root in self.claims else None
 
     def holds(self, pid: int, root: int) -> bool:
-        return pid == os.getpid() and root in self.claims and not self.overwritten
+        return pid == self.claimant and root in self.claims and not self.overwritten
 
     def running(self, root: int, since: int) -> list[helper_probe.Process] | None:
         living = self.living.get(root, [])

@@ -16,15 +16,35 @@ _ADOPTION_ROUNDS = 50
 #: free) must not pass for that.
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
+#: Called at every step of whatever may take long. What it raises ends the search.
+Tick = Callable[[], None]
+
+
+class AdoptionError(Exception):
+    """What a process had started before can't be watched safely."""
+
+
+class Found(NamedTuple):
+    """A process, by its number in /proc, to this process, and to the kernel."""
+
+    in_proc: int
+    here: int
+    kernels: int
+
+
+def _unhurried() -> None:
+    """A tick for a search that may take as long as it does."""
+
 
 def adopt_descendants(
-    adopt: Callable[[int, int, int], bool],
+    adopt: Callable[[Found, int, int], bool],
     root: int,
     pid: int,
     kernel_pid: int,
     childless: bool,
     reapers: Optional[Set[int]] = None,
     to_kernels: Callable[[int], Optional[int]] = lambda pid: pid,
+    tick: Tick = _unhurried,
 ) -> int:
     """Puts what a process had already started into its tree; how many there are, or may be, that could not be.
 
@@ -32,14 +52,14 @@ def adopt_descendants(
     process that has ended, and None where it can't. ``reapers`` are those of its ancestors, as the kernel numbers them,
     that take in orphans; None if any may be one. Looked for again until nothing new is found: a process that is
     being adopted may fork meanwhile. ``childless``: no child of it has ended, so that unless one is there it has left
-    no orphans.
+    no orphans. ``tick`` is called for every process that is looked at.
     """
     translated = _Translation(to_kernels)
     adopted: Set[int] = set()
     failed: Set[int] = set()
     for _ in range(_ADOPTION_ROUNDS):
-        table = _processes()
-        client = translated.in_proc(table, pid)
+        table = _processes(tick)
+        client = translated.in_proc(table, pid, tick)
         if client is None or to_kernels(pid) != kernel_pid:
             return 1 + len(failed)  # whatever it has started, it is not to be found here
         adopted.add(client)
@@ -50,15 +70,17 @@ def adopt_descendants(
                     return len(failed)
                 above = _ancestors(table, client)
                 nearer = {other for other in above if reapers is None or translated(other) in (None, *reapers)}
-                return len(failed) + len(_orphans(table, client, adopted, nearer))
+                return len(failed) + len(_orphans(table, client, adopted, nearer, tick))
         except _Torn:
             continue
         for child, top in found:
+            tick()
             adopted.add(child)
             number = translated(child)
             if number == 0:
                 continue  # it has ended
-            if not number or not adopt(number, root, translated(top) or 0):
+            here = translated.here(child)
+            if not number or not here or not adopt(Found(child, here, number), root, translated(top) or 0):
                 failed.add(child)
     return max(1, len(failed))  # they fork faster than they can be found
 
@@ -77,14 +99,18 @@ class _Translation:
         own = _numbers("self")
         self._above = len(own) - 1 if own else None
 
-    def in_proc(self, table: "Dict[int, _Process]", pid: int) -> Optional[int]:
+    def in_proc(self, table: "Dict[int, _Process]", pid: int, tick: Tick = _unhurried) -> Optional[int]:
         """What a process that has this number here is in /proc; None if that can't be told."""
         if self._above is None:
             return None
         if self._above == 0:
             return pid if pid in table else None
         # Namespaces beside this one have numbers of their own. Where only one process has this number, it is that.
-        found = [other for other in table if _numbers(str(other))[self._above :][:1] == (pid,)]
+        found = []
+        for other in table:
+            tick()
+            if _numbers(str(other))[self._above :][:1] == (pid,):
+                found.append(other)
         return found[0] if len(found) == 1 else None
 
     def __call__(self, number: int) -> Optional[int]:
@@ -94,14 +120,19 @@ class _Translation:
         return self._known[number]
 
     def _look_up(self, number: int) -> Optional[int]:
+        here = self.here(number)
+        return self._to_kernels(here) if here else here
+
+    def here(self, number: int) -> Optional[int]:
+        """What this process calls it; 0 if it has ended, None if that can't be told."""
         if self._above == 0:
-            return self._to_kernels(number)
+            return number
         numbers = _numbers(str(number))
         if not numbers:
             return 0
         if self._above is None or len(numbers) <= self._above:
             return None
-        return self._to_kernels(numbers[self._above])
+        return numbers[self._above]
 
 
 def _numbers(name: str) -> Tuple[int, ...]:
@@ -123,10 +154,11 @@ class _Process(NamedTuple):
     session: int  # its leader's pid, and no other process's while the session lasts
 
 
-def _processes() -> Dict[int, _Process]:
+def _processes(tick: Tick = _unhurried) -> Dict[int, _Process]:
     table = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
+            tick()
             try:
                 with open("/proc/%s/stat" % name, "rb") as file:
                     fields = file.read().rpartition(b")")[2].split()  # behind its name, which can be anything
@@ -184,34 +216,40 @@ def _ancestors(table: Dict[int, _Process], pid: int) -> Iterator[int]:
             yield above
 
 
-def _orphans(table: Dict[int, _Process], pid: int, adopted: Set[int], nearer: Set[int]) -> List[int]:
+def _orphans(
+    table: Dict[int, _Process], pid: int, adopted: Set[int], nearer: Set[int], tick: Tick = _unhurried
+) -> List[int]:
     """Processes that may have been started by this one's tree and left behind: then nothing leads to them any more.
 
     What a later process of the same user is, whose parent has gone, can't be told, unless its session is somebody
     else's. Helpers are known. ``nearer``: who takes in orphans before number 1 does.
     """
     client, uid = table.get(pid), real_user(pid)
-    reapers = _init(table, pid) | nearer
-    return [
-        other
-        for other, process in table.items()
-        if client is not None
-        and process.parent in reapers
-        and process.started >= client.started
-        and other not in adopted
-        and real_user(other) == uid
-        and not _is_foreign(table, process.session, pid, adopted, reapers)
-        and _may_exec(other)
-    ]
+    reapers = _init(table, pid, tick) | nearer
+    found = []
+    for other, process in table.items():
+        tick()
+        if (
+            client is not None
+            and process.parent in reapers
+            and process.started >= client.started
+            and other not in adopted
+            and real_user(other) == uid
+            and not _is_foreign(table, process.session, pid, adopted, reapers)
+            and _may_exec(other)
+        ):
+            found.append(other)
+    return found
 
 
-def _init(table: Dict[int, _Process], pid: int) -> Set[int]:
+def _init(table: Dict[int, _Process], pid: int, tick: Tick = _unhurried) -> Set[int]:
     """Number 1 of this process's PID namespace, or what may be that."""
     level = len(_numbers(str(pid)))
     if level < 2:
         return {1}
 
     def may_be(other: int) -> bool:
+        tick()
         numbers = _numbers(str(other))
         return len(numbers) == level and numbers[-1] == 1
 

@@ -14,7 +14,6 @@ import grp
 import os
 import pwd
 import resource
-import select
 import selectors
 import signal
 import socket
@@ -25,9 +24,8 @@ import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from . import privilege, probe, wire
-from .adoption import is_zombie, real_user
 from .serve_limits import Limits
-from .server import BACKLOG, AdoptionError, Client, Server
+from .server import BACKLOG, Server
 
 DEFAULT_SOCKET = "/run/execprobe/execprobe.sock"
 
@@ -35,7 +33,6 @@ _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # the kernel's fixed number for it
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 _OTHER_FILES = 64  # descriptors that are opened for a moment; clients take two each, and keep them
 _CLIENTS_MAX = 900  # roots are 1024 in the kernel side's map
-_REUSED = 0.001  # seconds in which no number of a process comes back, and the new one has run something and ended
 _REFUSED = 2  # exit status: there is no service to be had here
 
 
@@ -412,54 +409,6 @@ class Service(Server):
 
     def _may_call(self, sock: socket.socket) -> bool:  # noqa: ARG002
         return True  # the socket's mode has let him in
-
-    def _may_watch(self, client: Client, pid: int) -> bool:
-        # A name is taken on by whoever executes a file of that name, too. That must be nobody else's process. The one
-        # that has connected lives, so its number was no other's since; where it is not known, it must be his.
-        if pid != client.pid or _has_ended(client.pidfd):
-            return False
-        return client.is_certain or real_user(pid) == client.user.uid
-
-    def _adopt(self, client: Client, claimed: probe.Claimed, childless: bool) -> int:
-        ends = float("inf") if self._limits.adoption_time is None else time.monotonic() + self._limits.adoption_time
-
-        def adopt(child: int, root: int, top: int) -> bool:
-            if time.monotonic() > ends:
-                raise AdoptionError("there are too many processes that it has started before, or it forks on and on")
-            self._collect()  # or what others execute meanwhile would fill the buffers
-            return self._adopt_one(client, child, root, top)
-
-        return self._adopt_by(adopt, client, claimed, childless)
-
-    def _adopt_one(self, client: Client, child: int, root: int, top: int) -> bool:
-        """A process is entered by its number, and that must not have become another user's process meanwhile."""
-        try:
-            pidfd = os.pidfd_open(child)
-        except ProcessLookupError:
-            return True  # it has ended
-        try:
-            uid = real_user(child)
-            if uid is None:
-                return True
-            if uid != client.user.uid and client.user.uid != 0:
-                return False
-            before = time.monotonic()
-            adopted = self._probe.adopt(child, root, top)
-            if not _has_ended(pidfd):
-                return adopted
-            # What is entered under a number that nobody has is gone when somebody gets it.
-            is_another = os.path.exists("/proc/%d" % child) and not is_zombie(child)
-            if is_another or time.monotonic() - before > _REUSED:
-                raise AdoptionError("a process that it has started before ended while it was entered: try again")
-            return True
-        finally:
-            os.close(pidfd)
-
-
-def _has_ended(pidfd: int) -> bool:
-    poll = select.poll()  # unlike select() it knows high numbers
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 # ---- signals and words ----

@@ -16,8 +16,8 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import wire
-from .adoption import adopt_descendants
+from . import identity, wire
+from .adoption import AdoptionError, Found, adopt_descendants
 from .probe import Claimed, Probe, roots_of
 from .serve_limits import RUN_LIMITS, Limits, User
 
@@ -30,6 +30,7 @@ _NO_INTEREST = 0
 _RECONCILING = 0.5  # seconds for what is in the making to be recorded
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _DEAF = 0.1  # seconds
+_DRAINED_EVERY = 0.01  # seconds, while something takes longer than that
 _LATE = 1.0  # seconds, in which the kernel side is through with whatever it was at
 
 
@@ -470,19 +471,34 @@ class Server:
             ),
         )
 
-    def _may_watch(self, client: Client, pid: int) -> bool:  # noqa: ARG002
-        """Whether the process that has taken a client's name, by the kernel's number, may be what it watches."""
-        return True
+    def _may_watch(self, client: Client, pid: int) -> bool:
+        """Whether the process that has taken a client's name, by the kernel's number, is the one that has connected.
+
+        A name is taken on by whoever executes a file of that name, too, and that can be another user's process.
+        """
+        if self._probe.kernel_pid(client.pid) != pid:
+            return False
+        return identity.is_connected(pid, client.pidfd, client.is_certain, client.user.uid)
 
     def _adopt(self, client: Client, claimed: Claimed, childless: bool) -> int:
         """How many processes there are or may be, of those that it had started already, that can't be watched."""
-        return self._adopt_by(self._probe.adopt, client, claimed, childless)
+        begun = drained = time.monotonic()
+        limit = self._limits.adoption_time
 
-    def _adopt_by(
-        self, adopt: Callable[[int, int, int], bool], client: Client, claimed: Claimed, childless: bool
-    ) -> int:
+        def tick() -> None:
+            nonlocal drained
+            now = time.monotonic()
+            if limit is not None and now > begun + limit:
+                raise AdoptionError("there are too many processes that it has started before, or it forks on and on")
+            if now > drained + _DRAINED_EVERY:
+                self._collect()  # or what others execute meanwhile would fill the buffers
+                drained = now
+
+        def adopt(found: Found, root: int, top: int) -> bool:
+            return identity.enter(self._probe.adopt, found, root, top, client.user.uid)
+
         return adopt_descendants(
-            adopt, client.root, client.pid, claimed.pid, childless, claimed.reapers, self._probe.kernel_pid
+            adopt, client.root, client.pid, claimed.pid, childless, claimed.reapers, self._probe.kernel_pid, tick
         )
 
     # ---- clients ----
@@ -601,10 +617,6 @@ class Server:
 
 class ProbeDamagedError(Exception):
     """The probe is no longer to be relied on."""
-
-
-class AdoptionError(Exception):
-    """What a process had started before can't be watched safely."""
 
 
 def may_call(sock: socket.socket, uid: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable
 
@@ -102,14 +103,17 @@ def test_a_table_by_which_a_process_descends_from_itself_is_read_again(
     monkeypatch: pytest.MonkeyPatch, tables: list[dict[int, adoption._Process]], expected: int, entered: list[int]
 ) -> None:
     read = [*tables]
-    monkeypatch.setattr(adoption, "_processes", lambda: read.pop(0) if len(read) > 1 else tables[-1])
+    monkeypatch.setattr(adoption, "_processes", lambda *_: read.pop(0) if len(read) > 1 else tables[-1])
     if tables == [WHOLE, TORN]:
         read.append(WHOLE)
         tables.append(WHOLE)
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     found: list[int] = []
-    assert adoption.adopt_descendants(lambda pid, *_: not found.append(pid), 1, 100, 100, False, set()) == expected
+    assert (
+        adoption.adopt_descendants(lambda entered, *_: not found.append(entered.here), 1, 100, 100, False, set())
+        == expected
+    )
     assert found == entered
 
 
@@ -172,7 +176,7 @@ def test_who_never_had_a_child_has_left_no_orphans(
     if child:
         table[210] = process(100, 60, 1)
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
-    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, childless, set()) == expected
 
@@ -194,7 +198,7 @@ def test_orphans_are_with_whom_the_kernel_calls_a_reaper(
         201: process(90, 60, 80),
     }
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
-    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     to_kernels = lambda number: number + 70000  # noqa: E731
     assert adoption.adopt_descendants(lambda *_: True, 1, 100, 70100, False, reapers, to_kernels) == expected
@@ -220,7 +224,7 @@ def proc(monkeypatch: pytest.MonkeyPatch) -> Numbers:
         HELPER: process(CLIENT, 60, 1),
     }
     numbers = {str(number): (number, number - 3999) for number in table} | {"1": (1,), "self": (HELPER, 1000)}
-    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda name: numbers.get(name, ()))
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     return numbers
@@ -232,9 +236,10 @@ def adopted(
     """What was entered, as (process, top) to the kernel, and how many could not be."""
     entered: list[tuple[int, int]] = []
 
-    def adopt(pid: int, root: int, top: int) -> bool:
+    def adopt(found: adoption.Found, root: int, top: int) -> bool:
         assert root == 1
-        entered.append((pid, top))
+        assert (found.in_proc - 3999, found.here + 70000) == (found.here, found.kernels)
+        entered.append((found.kernels, top))
         return True
 
     unadopted = adoption.adopt_descendants(adopt, 1, client, client + 70000, False, set(), to_kernels)
@@ -297,10 +302,10 @@ def test_where_numbers_can_not_be_translated_nothing_is_adopted(monkeypatch: pyt
         5: process(1, 50, 1),
         6: process(5, 60, 1),
     }
-    monkeypatch.setattr(adoption, "_processes", lambda: table)
+    monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     entered: list[int] = []
-    assert adoption.adopt_descendants(lambda pid, *_: not entered.append(pid), 1, 5, 7005, True, set()) == 1
+    assert adoption.adopt_descendants(lambda found, *_: not entered.append(found.here), 1, 5, 7005, True, set()) == 1
     assert entered == []
 
 
@@ -330,3 +335,44 @@ def test_orphans_of_a_namespace_go_to_its_own_number_1(
     monkeypatch.setattr(adoption, "_numbers", lambda name: known.get(name, ()))
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     assert adoption._orphans(table, 100, {100}, set()) == [200]
+
+
+# ---- how long it may take ----
+
+
+class TooLong(Exception):
+    """What a test's tick raises."""
+
+
+@pytest.mark.parametrize("allowed", range(30))
+def test_the_whole_search_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    """Also while it looks through all processes, and for orphans among them."""
+    steps, process = 0, adoption._Process
+    orphans = {number: process(1, 60, 1) for number in range(200, 205)}
+    table = {1: process(0, 1, 1), 100: process(1, 50, 1), 110: process(100, 55, 1)} | orphans
+
+    def tick() -> None:
+        nonlocal steps
+        steps += 1
+        if steps > allowed:
+            raise TooLong
+
+    def processes(tick: Callable[[], None]) -> dict[int, adoption._Process]:
+        for _ in table:
+            tick()
+        return table
+
+    monkeypatch.setattr(adoption, "_processes", processes)
+    monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
+    monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
+    assert 2 * len(table) + 1 + len(table) == 25  # twice read, one child, once looked through for orphans
+    expected = pytest.raises(TooLong) if allowed < 25 else contextlib.nullcontext()
+    with expected:
+        assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, False, set(), tick=tick) == 5
+    assert steps == min(allowed + 1, 25)
+
+
+def test_looking_through_proc_is_a_step_for_each_process() -> None:
+    steps: list[int] = []
+    assert len(adoption._processes(lambda: steps.append(1))) <= len(steps)
+    assert steps

@@ -18,8 +18,8 @@ import pytest
 from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe.helper import serve, serve_limits, server, wire
-from pytest_execprobe.helper.probe import Claimed, ProbeError
+from pytest_execprobe.helper import adoption, identity, serve, serve_limits, server, wire
+from pytest_execprobe.helper.probe import ProbeError
 
 WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
 LIMITS = serve_limits.Limits(
@@ -212,13 +212,7 @@ def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> Non
 
 
 def test_name_that_another_process_has_taken_makes_no_root(running: Running, probe: FakeProbe) -> None:
-    taken = probe.claimed
-
-    def by_another(root: int) -> Claimed | None:
-        found = taken(root)
-        return found and found._replace(pid=found.pid + 1)
-
-    probe.claimed = by_another  # type: ignore[method-assign]
+    probe.claimant += 1
     client = running.welcome(1)
     client.send(wire.CLAIM)
     client.expect(wire.CLAIMED)
@@ -237,7 +231,7 @@ def test_name_that_the_number_of_an_ended_process_has_taken_makes_no_root(
     client = running.welcome(1)
     client.send(wire.CLAIM)
     client.expect(wire.CLAIMED)
-    monkeypatch.setattr(serve, "_has_ended", lambda _: True)
+    monkeypatch.setattr(identity, "has_ended", lambda _: True)
     client.send(wire.ARM, fresh=True)
     assert "taken on by another process" in client.expect(wire.ERROR).json()["reason"]
 
@@ -248,7 +242,7 @@ def test_where_a_caller_is_known_by_number_alone_it_must_be_his(
 ) -> None:
     """As before Linux 6.5."""
     monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(os.getpid()), False))
-    monkeypatch.setattr(serve, "real_user", lambda _: owner)
+    monkeypatch.setattr(identity, "real_user", lambda _: owner)
     client = running.welcome(1)
     client.send(wire.CLAIM)
     client.expect(wire.CLAIMED)
@@ -393,23 +387,18 @@ def test_what_was_sent_and_is_not_read_counts_as_kept(
 # ---- adoption ----
 
 
-@pytest.mark.exec_budget(1)
-def test_only_the_users_own_processes_are_adopted(running: Running) -> None:
-    client = running.welcome(os.geteuid()).arm()
-    (own,) = (left for left in running.service._clients if left.root == client.root)
-    assert running.service._adopt_one(own, os.getpid(), client.root, os.getpid()) is True
-    own.user.uid += 1  # then this process is another's
-    assert own.user.uid != 0
-    assert running.service._adopt_one(own, os.getpid(), client.root, os.getpid()) is False
-    own.user.uid = 0
-    assert running.service._adopt_one(own, os.getpid(), client.root, os.getpid()) is True
+def found(pid: int) -> adoption.Found:
+    return adoption.Found(pid, pid, pid)
 
 
-def test_process_that_ends_while_it_is_adopted(
-    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = running.welcome(os.geteuid()).arm()
-    (own,) = (left for left in running.service._clients if left.root == client.root)
+@pytest.mark.parametrize(("uid", "entered"), [(os.geteuid() or 1, os.geteuid() != 0), (4242, False), (0, True)])
+def test_only_the_users_own_processes_are_adopted(uid: int, entered: bool) -> None:
+    asked: list[tuple[int, ...]] = []
+    assert identity.enter(lambda *numbers: not asked.append(numbers), found(os.getpid()), 1, 9, uid) is entered
+    assert asked == [(os.getpid(), 1, 9)] * entered
+
+
+def test_process_that_ends_while_it_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     child = os.fork()
     if child == 0:
         os.kill(os.getpid(), 19)  # until it is ended
@@ -422,13 +411,12 @@ def test_process_that_ends_while_it_is_adopted(
             os.waitpid(child, 0)
         return True
 
-    monkeypatch.setattr(serve, "_REUSED", 60)
-    probe.adopt = adopt  # type: ignore[method-assign]
-    assert running.service._adopt_one(own, child, client.root, child) is True
+    monkeypatch.setattr(identity, "_REUSED", 60)
+    assert identity.enter(adopt, found(child), 1, child, os.geteuid()) is True
     # Its number is another process's by the time that one looks.
-    monkeypatch.setattr(serve, "_has_ended", lambda _: True)
-    with pytest.raises(server.AdoptionError, match="ended while it was entered"):
-        running.service._adopt_one(own, os.getpid(), client.root, os.getpid())
+    monkeypatch.setattr(identity, "has_ended", lambda _: True)
+    with pytest.raises(adoption.AdoptionError, match="ended while it was entered"):
+        identity.enter(adopt, found(os.getpid()), 1, 1, os.geteuid())
 
 
 # ---- the socket ----

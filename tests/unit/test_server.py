@@ -242,6 +242,16 @@ def test_processes_that_can_not_be_listed_are_there(helper: Helper, probe: FakeP
     assert running(client) == (1, [])
 
 
+def test_name_that_another_process_has_taken_makes_no_root_in_a_run_either(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.expect(wire.WELCOME)
+    helper.first.send(wire.CLAIM)
+    helper.first.expect(wire.CLAIMED)
+    probe.claimant += 1
+    helper.first.send(wire.ARM, {"fresh": True})
+    assert "taken on by another process" in helper.first.expect(wire.ERROR).json()["reason"]
+    assert probe.forgotten == [1]
+
+
 # ---- answers ----
 
 
@@ -880,6 +890,7 @@ def test_client_whose_process_has_ended_is_gone_though_a_child_holds_its_socket(
     with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE) as process:
         monkeypatch.setattr(wire, "credentials", lambda _: (process.pid, os.geteuid(), os.getegid()))
         monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(process.pid), True))
+        probe.claimant = process.pid
         second = helper.connect().arm()  # it is this process that holds the socket
     assert process.returncode == 0
     assert second.receive() is None
