@@ -109,11 +109,12 @@ class Armed:
 
     def _connect(self) -> None:
         if self._refusal is None:
+            before = self._recorder.was_armed
             try:
                 self._recorder.ensure()
             except ProbeUnavailable as error:
                 self._refusal = str(error)
-                if self._settings.mode == "require" and not self._recorder.was_armed:
+                if self._settings.mode == "require" and not before:
                     raise pytest.UsageError(required(error)) from None
         if not self._introduced:
             self._introduced = True
@@ -143,7 +144,7 @@ class Armed:
             self._begin_late(item)
         self._connect()
         if self._refusal is not None:
-            if self._recorder.was_armed:  # a skip would hide that the probe was lost on the way
+            if self._recorder.was_armed:  # a skip would hide that the probe was lost on the way, or kept away
                 raise ProbeUnavailable(self._refusal)
             pytest.skip(self._refusal)
         self._recorder.in_use = True

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
 import re
 import resource
-import secrets
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -18,11 +21,11 @@ from os import getpid  # as it is now: tests patch os.getpid()
 from pathlib import Path
 from typing import Any
 
-from . import clock
+from . import clock, meeting
 from .decode import decode, running
-from .errors import ProbeUnavailable, SourceLost
+from .errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from .events import Batch, Event, Running
-from .helper import wire
+from .helper import handshake, wire
 from .launch import (
     PYTHON_VARIABLE,
     bpf_folder,
@@ -33,7 +36,6 @@ from .launch import (
     privilege_route,
 )
 
-_ADDRESS = "pytest-execprobe-"
 _NAMED_BY = f"--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python"
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
 _CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
@@ -41,18 +43,24 @@ _WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, 
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
 _LAST_WORDS = 0.5  # seconds to read what a helper has said before it hung up; it is there already
 _PYTHON = re.compile(r"(platform-)?python[0-9.]*")
-_CALLED = re.compile(f"{_ADDRESS}[0-9a-f]+")
-_TRIES = 20  # to find a run's helper, or to start it, while those of others come and go
+_CALLED = re.compile(f"{meeting.PREFIX}[0-9a-f]+")
+_PROOF_TIMEOUT = 2.0  # seconds that who calls has to show that it is the helper
+_ROOM_TIMEOUT = 10.0  # seconds to wait for room in a run's helper's queue, which is empty most of the time
+_TRIES = 20  # at one name to find a run's helper, or to start it, while those of others come and go
+_NAMES = 50  # that strangers may have taken
+_PAUSE = 0.01  # seconds
+#: What a helper, or who was to start it, says where that is not for good.
+_OBSTRUCTED = ("busy", "obstructed")
 
 
 @dataclass(frozen=True)
 class HelperSettings:
     """How to run the helper; None is its own default.
 
-    ``shared`` is a name that the processes of a run have agreed on (:func:`new_shared_name`): the first starts a helper
-    that listens there, and the others use it, whatever their own settings are. ``address`` is that of a helper that
-    runs already, a path or ``@`` and an abstract name: then none is started. ``environment`` is what to start it with,
-    None for this process's own as it is then.
+    ``shared`` is a secret of the processes of a run (:func:`meeting.new_secret`): the first starts a helper, and the
+    others use that, whatever their own settings are. ``address`` is that of a helper that runs already, a path or ``@``
+    and an abstract name: then none is started. ``environment`` is what to start it with, None for this process's own as
+    it is then.
     """
 
     python: str | None = None
@@ -62,11 +70,6 @@ class HelperSettings:
     shared: str | None = None
     address: str | None = None
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
-
-
-def new_shared_name() -> str:
-    """A name for ``HelperSettings.shared``. It is random so that nobody takes it by chance, and no secret."""
-    return _ADDRESS + secrets.token_hex(16)
 
 
 def is_helper(argv: tuple[str, ...] | None) -> bool:
@@ -115,16 +118,16 @@ class _WrongInterpreter(Exception):
     """This interpreter has no BCC; another may."""
 
 
-class _NameTaken(Exception):
-    """Another process has started the run's helper meanwhile."""
-
-
 class _Nobody(Exception):
     """No helper listens, or it was just ending."""
 
 
 class _Gone(SourceLost):
     """The helper ended, or hung up."""
+
+
+class _Stranger(SourceLost):
+    """Another user's process listens there, or nobody lets this one in: it need not be a helper."""
 
 
 # ---- a helper that runs already ----
@@ -147,43 +150,62 @@ def _find(settings: HelperSettings, enter: _Enter) -> HelperSource:
     if settings.address is not None:
         return _use_running(settings.address, enter)
     if settings.shared is None:
-        return _start(settings, enter)
+        return _start(settings, _listen_anew(), enter)
+    for name in itertools.islice(meeting.names(settings.shared), _NAMES):
+        source = _find_at(name, settings, enter)
+        if source is not None:
+            return source
+    raise ProbeObstructed(
+        f"execprobe: this run's helper could neither be reached nor started at any of {_NAMES} addresses: other"
+        " processes have taken them. Run without -n, or report this"
+    )
+
+
+def _listen_anew() -> socket.socket:
+    while True:
+        listener = meeting.listen(meeting.new_name())
+        if listener is not None:  # as always: it is random
+            return listener
+
+
+def _find_at(name: str, settings: HelperSettings, enter: _Enter) -> HelperSource | None:
+    """The run's helper, where that listens at this name or can be started there; None if the name is a stranger's."""
     for _ in range(_TRIES):
         try:
-            return _connect("\0" + settings.shared, enter, _START_TIMEOUT)
-        except _Nobody as error:
-            found = str(error)
+            return _connect("\0" + name, enter, _START_TIMEOUT, _ROOM_TIMEOUT)
+        except _Nobody:
+            pass
+        except _Stranger:
+            return None
         except SourceLost as error:
-            raise ProbeUnavailable(
-                f"execprobe: this run's helper, at @{settings.shared}, is of no use: {error}. Start pytest again: each"
-                " run takes another name"
+            raise ProbeObstructed(
+                f"execprobe: this run's helper, at @{name}, is of no use: {error}. Start pytest again: each run takes"
+                " other names"
             ) from error
-        try:
-            return _start(settings, enter)
-        except _NameTaken as error:
-            found = f"{found}; then {error}"
-    raise ProbeUnavailable(
-        f"execprobe: {_TRIES} times in a row this run's helper could neither be reached nor started at"
-        f" @{settings.shared} ({found}). Run without -n, or report this"
-    )
+        listener = meeting.listen(name)
+        if listener is not None:
+            return _start(settings, listener, enter)
+        select.select([], [], [], _PAUSE)  # another process has just bound it, and does not listen yet
+    return None
 
 
 def _use_running(address: str, enter: _Enter) -> HelperSource:
     # A test may change the folder, and a child that it forks is to find the helper all the same.
     place = "\0" + address[1:] if address.startswith("@") else os.path.abspath(address)
     try:
-        return _connect(place, enter, _WELCOME_TIMEOUT)
+        return _connect(place, enter, _WELCOME_TIMEOUT, _WELCOME_TIMEOUT)
     except (_Nobody, SourceLost) as error:
-        raise ProbeUnavailable(
+        kind = ProbeObstructed if isinstance(error, SourceLost) else ProbeUnavailable
+        raise kind(
             f"execprobe: there is no helper to be used at {address} (--execprobe-helper): {error}. Name one that runs,"
             " or leave the option out: then pytest starts one of its own"
         ) from error
 
 
-def _connect(place: str, enter: _Enter, timeout: float) -> HelperSource:
+def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> HelperSource:
     """Raises _Nobody where another helper may be had, SourceLost where what listens is none."""
     try:
-        sock = _connection(place, timeout)
+        sock = _connection(place, room_timeout)
     except PermissionError as error:
         raise _Nobody(
             "its socket does not let this user in (Permission denied): who may use it is made a member of the socket's"
@@ -197,7 +219,7 @@ def _connect(place: str, enter: _Enter, timeout: float) -> HelperSource:
     except _Gone as error:
         source.close()
         raise _Nobody("who listened there hung up") from error
-    except (_WrongInterpreter, _NameTaken) as error:
+    except _WrongInterpreter as error:
         source.close()
         raise _Nobody(f"who listened there could not start ({error})") from error
     except BaseException:
@@ -209,30 +231,47 @@ def _connect(place: str, enter: _Enter, timeout: float) -> HelperSource:
 def _connection(place: str, timeout: float) -> socket.socket:
     """A connection to whoever listens there, if that is root or this user: names can be read by all, and taken.
 
-    A helper listens from before it gives up its privilege, so it is root's, or the user's who could start it as it was.
-    Raises OSError if nobody listens, SourceLost if a stranger does.
+    A run's helper listens at a socket that was made by who started it, and a service at root's. Raises OSError if
+    nobody listens, SourceLost if a stranger does, or nobody has room for this one in time.
     """
-    deadline = clock.monotonic() + timeout
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout)
-        while True:
-            try:
-                sock.connect(place)
-                break
-            except BlockingIOError:  # as many as can wait to be let in do so already
-                if clock.monotonic() > deadline:
-                    raise
-                select.select([], [], [], 0.01)
+        _connect_whole(sock, place, timeout)
         _, uid, _ = wire.credentials(sock)
         if not _is_trusted(uid):
-            raise SourceLost(
+            raise _Stranger(
                 f"who listens there is user {uid}, and only root or this user, {os.geteuid()}, is taken for a helper"
             )
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _connect_whole(sock: socket.socket, place: str, timeout: float) -> None:
+    deadline = clock.monotonic() + timeout
+    while (remaining := deadline - clock.monotonic()) > 0:
+        # Not by settimeout(), with which this would have to ask again and again: who waits in the kernel has a place in
+        # its queue.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(max(remaining, 0.001)))
+        try:
+            sock.connect(place)
+            sock.getpeername()
+        except BlockingIOError:
+            break
+        except OSError as error:
+            # A signal breaks into it, and Python takes that for a connection that is on its way.
+            if error.errno != errno.ENOTCONN:
+                raise
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(0))
+            return
+    raise _Stranger("as many as can wait to be let in do so, and none is")
+
+
+def _timeval(seconds: float) -> bytes:
+    """As setsockopt() takes it; all zeros are for ever."""
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _is_trusted(uid: int) -> bool:
@@ -242,43 +281,55 @@ def _is_trusted(uid: int) -> bool:
 # ---- a helper that is started ----
 
 
-def _start(settings: HelperSettings, enter: _Enter) -> HelperSource:
-    """Raises _NameTaken if a helper has the shared name by now."""
-    bpf = bpf_folder()
-    prefix = privilege_route("pytest", environment=settings.environment)
-    tried: list[str] = []
-    for python in interpreters(settings.python, _NAMED_BY, settings.environment):
+def _start(settings: HelperSettings, listener: socket.socket, enter: _Enter) -> HelperSource:
+    """A helper that serves this socket. Those who wait there meanwhile are told why if none can be had."""
+    with listener:
         try:
-            return _start_with(python, prefix, bpf, settings, enter)
-        except _WrongInterpreter as error:
-            tried.append(f"{python}: {error}")
-    raise no_interpreter(tried, "--execprobe-python")
+            bpf = bpf_folder()
+            prefix = privilege_route("pytest", environment=settings.environment)
+            tried: list[str] = []
+            for python in interpreters(settings.python, _NAMED_BY, settings.environment):
+                try:
+                    return _start_with(python, prefix, bpf, settings, listener, enter)
+                except _WrongInterpreter as error:
+                    tried.append(f"{python}: {error}")
+            raise no_interpreter(tried, "--execprobe-python")
+        except ProbeUnavailable as error:
+            code = "obstructed" if isinstance(error, ProbeObstructed) else "not-started"
+            meeting.refuse(listener, os.geteuid(), code, str(error).removeprefix("execprobe: "))
+            raise
 
 
-def _start_with(python: str, prefix: list[str], bpf: Path, settings: HelperSettings, enter: _Enter) -> HelperSource:
-    name = _ADDRESS + secrets.token_hex(16)
+def _start_with(
+    python: str, prefix: list[str], bpf: Path, settings: HelperSettings, served: socket.socket, enter: _Enter
+) -> HelperSource:
+    name = meeting.new_name()
     command = helper_command(prefix, python, "--connect", name, "--bpf", str(bpf))
     for option, value in (
         ("--attempts", settings.attempts),
         ("--pages", settings.pages),
         ("--procs", settings.procs),
-        ("--listen", settings.shared),
     ):
         if value is not None:
             command += [option, str(value)]
+    tokens = handshake.new_tokens()
     words = os.memfd_create("execprobe-stderr")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind("\0" + name)
             listener.listen(1)
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                env=helper_environment(settings.environment),
-            )
-            sock = _await_call(process, listener)
+            proof = handshake.as_standard_input(tokens)
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=proof,
+                    stdout=words,
+                    stderr=words,
+                    env=helper_environment(settings.environment),
+                )
+            finally:
+                os.close(proof)
+            sock = _await_call(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
         if sock is None:
             said = os.pread(words, 2000, 0).decode("utf-8", "replace").strip()
             raise _not_started(process, prefix, said)
@@ -289,20 +340,23 @@ def _start_with(python: str, prefix: list[str], bpf: Path, settings: HelperSetti
         enter(source, _START_TIMEOUT)
     except SourceLost as error:
         source.close()
-        raise ProbeUnavailable(f"execprobe: the probe helper ended while it started: {error}") from error
+        raise ProbeObstructed(f"execprobe: the probe helper was lost while it started: {error}") from error
     except BaseException:
         source.close()
         raise
     return source
 
 
-def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> socket.socket | None:
-    """The helper's connection; None if its launcher failed or it took too long.
+def _await_call(
+    process: subprocess.Popen[bytes], listener: socket.socket, admit: Callable[[socket.socket], bool]
+) -> socket.socket | None:
+    """The helper's connection; None if its launcher failed, or the helper has not called.
 
     The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
-    that a test which waits for any child does not meet it.
+    that a test which waits for any child does not meet it. Raises ProbeObstructed if others were in its way.
     """
     deadline = clock.monotonic() + _START_TIMEOUT
+    strangers = 0
     launcher = os.pidfd_open(process.pid)
     try:
         watched = select.poll()  # select() takes no descriptor beyond 1023
@@ -313,21 +367,32 @@ def _await_call(process: subprocess.Popen[bytes], listener: socket.socket) -> so
             if listener.fileno() in ready:
                 sock, _ = listener.accept()
                 _, uid, _ = wire.credentials(sock)
-                if _is_trusted(uid):
+                if _is_trusted(uid) and admit(sock):
                     process.wait()
                     return sock
                 sock.close()
+                strangers += 1
             elif launcher in ready:
                 if process.wait() != 0:
                     return None
                 watched.unregister(launcher)
                 # The helper has left it and is about to call; a program that is no Python has not, and nobody will.
                 deadline = min(deadline, clock.monotonic() + _CALL_TIMEOUT)
-        process.kill()
-        process.wait()
-        return None
     finally:
         os.close(launcher)
+    _give_up_waiting(process, strangers)
+    return None
+
+
+def _give_up_waiting(process: subprocess.Popen[bytes], strangers: int) -> None:
+    running = process.poll() is None
+    with contextlib.suppress(PermissionError):  # sudo is root's
+        process.kill()
+        process.wait()
+    if running or strangers:
+        why = "is still on its way" if running else "has not called back"
+        others = f", while {strangers} other processes called in its place" if strangers else ""
+        raise ProbeObstructed(f"execprobe: the probe helper was started and {why}{others}. Start pytest again")
 
 
 def _not_started(process: subprocess.Popen[bytes], prefix: list[str], said: str) -> Exception:
@@ -379,9 +444,8 @@ class HelperSource:
             reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
             if fields.get("code") in ("no-bcc", "wrong-bcc"):
                 raise _WrongInterpreter(reason)
-            if fields.get("code") == "address-taken":
-                raise _NameTaken(reason)
-            raise ProbeUnavailable(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+            kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
+            raise kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
         if welcome.type != wire.WELCOME:
             raise SourceLost("it did not say who it is")
         self.description = fields
@@ -426,7 +490,7 @@ class HelperSource:
             except BaseException:
                 source.close()
                 raise
-        except (OSError, ProbeUnavailable, SourceLost, _WrongInterpreter, _NameTaken) as error:
+        except (OSError, ProbeUnavailable, SourceLost, _WrongInterpreter) as error:
             raise SourceLost(f"a forked child could not be registered: {error}") from error
         return source
 

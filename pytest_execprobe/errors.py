@@ -17,6 +17,11 @@ class ProbeUnavailable(Exception):
     """There can be no probe on this machine, for this user. The message says why and how to mend it."""
 
 
+class ProbeObstructed(ProbeUnavailable):
+    """There may well be a probe on this machine, and another process was in the way, or none was left. Never a reason
+    to skip a test: who could bring this about could have tests pass unchecked."""
+
+
 class SourceLost(Exception):
     """The helper died, hung up or did not answer: nothing is known from the last synchronisation on."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .markers import Markers
     from .reporting import Reporting
 
-_SHARED = pytest.StashKey[str]()  # an xdist controller's name for the helper of all its workers
+_SHARED = pytest.StashKey[str]()  # an xdist controller's secret: its workers find one helper by it
 _MARKERS = pytest.StashKey["Markers"]()
 
 
@@ -62,7 +62,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """xdist: in the controller, for each worker."""
-    node.workerinput["execprobe_shared"] = _shared_name(node.config)
+    node.workerinput["execprobe_shared"] = _shared_secret(node.config)
     folders = node.config.stash[SETTINGS].folders
     node.workerinput["execprobe_folders"] = folders and [folders.home, folders.temporary]
 
@@ -144,7 +144,7 @@ def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
 
     settings = config.stash[SETTINGS]
     shared = (
-        _shared_name(config) if _is_controller(config) else getattr(config, "workerinput", {}).get("execprobe_shared")
+        _shared_secret(config) if _is_controller(config) else getattr(config, "workerinput", {}).get("execprobe_shared")
     )
     return HelperSettings(
         python=settings.python,
@@ -156,11 +156,11 @@ def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
     )
 
 
-def _shared_name(config: pytest.Config) -> str:
-    from .client import new_shared_name
+def _shared_secret(config: pytest.Config) -> str:
+    from .meeting import new_secret
 
     if _SHARED not in config.stash:
-        config.stash[_SHARED] = new_shared_name()
+        config.stash[_SHARED] = new_secret()
     return config.stash[_SHARED]
 
 

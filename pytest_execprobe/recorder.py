@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from . import clock
 from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
-from .errors import SourceLost
+from .errors import ProbeObstructed, SourceLost
 from .events import Batch, Process, Source
 from .patterns import Pattern, Side, any_match
 from .record import ExecRecord, Phase
@@ -63,6 +63,7 @@ class Recorder:
         self.since = 0
         self._source: ProcessSource | None = None
         self._timeline = Timeline()
+        self._obstructed = False
         self._blind: Gap | None = None
         self._go_blind(0, _ARMED_LATER)
         self._lock = threading.RLock()
@@ -85,13 +86,23 @@ class Recorder:
                 self._adopt_child()
             if self._source is not None:
                 return
-            source = self._connect()
+            try:
+                source = self._connect()
+            except ProbeObstructed as error:
+                self._obstruct(str(error).removeprefix("execprobe: "))
+                raise
             self._source = source
             self.attempts_refused = source.attempts_refused
             self._description = source.description
             self._timeline.armed_at = self._timeline.armed_at or source.armed_at
             self._see_again(source)
             self.since = self.since or clock.monotonic_ns()
+
+    def _obstruct(self, why: str) -> None:
+        self._obstructed = True
+        if self._blind is not None:
+            self._timeline.gaps.remove(self._blind)
+            self._go_blind(self._blind.start, f"there was no probe: {why}")
 
     def _go_blind(self, since: int, why: str) -> None:
         """From a moment on, and until there is a source again, nothing is known."""
@@ -154,8 +165,9 @@ class Recorder:
 
     @property
     def was_armed(self) -> bool:
-        """Whether there has ever been a source."""
-        return self._timeline.armed_at != 0
+        """Whether there has ever been a source, or would have been but for another process: what is not known then
+        must not pass."""
+        return self._timeline.armed_at != 0 or self._obstructed
 
     @property
     def description(self) -> Mapping[str, Any]:

@@ -1,34 +1,36 @@
-"""The helper's life: become a daemon, call the client back, listen, make the probe, give up privilege, serve."""
+"""The helper's life: become a daemon, call its starter back, make the probe, give up privilege, serve."""
 
 from __future__ import annotations
 
 import argparse
-import errno
 import os
-import re
-import secrets
 import signal
 import socket
 import sys
 import traceback
 from typing import List, Optional
 
-from . import privilege, probe, wire
-from .server import BACKLOG, Server, may_call
+from . import handshake, privilege, probe, wire
+from .server import Server
 
-_ADDRESS = "pytest-execprobe-"
+#: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.
+_NOT_HERE = ("no-bcc", "wrong-bcc")
 
 
 def main(argv: Optional[List[str]] = None) -> None:
     options = _parse(argv)
+    try:
+        tokens = handshake.read_tokens()
+    except handshake.HandshakeError as error:
+        sys.exit("execprobe-helper: %s" % error)
     _become_daemon()
-    first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    first.connect("\0" + options.connect)
+    try:
+        first, listener = handshake.call(options.connect, tokens)
+    except (handshake.HandshakeError, OSError):
+        os._exit(1)  # nobody is there to be told
     output = _capture_output()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         probe.look_for_bcc()
-        _listen(listener, options.listen)
         server = _make_server(options, first, listener)
     except probe.ProbeError as error:
         _fail(first, listener, error.code, error.reason + _last_words(output), error.remedy)
@@ -48,30 +50,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--attempts", choices=probe.ROUTES, default="auto")
     parser.add_argument("--pages", type=int, default=probe.Settings().pages)
     parser.add_argument("--procs", type=int, default=probe.Settings().procs)
-    parser.add_argument(
-        "--listen", type=_name, default=_ADDRESS + secrets.token_hex(16), help="abstract socket to serve"
-    )
     return parser.parse_args(argv)
-
-
-def _name(text: str) -> str:
-    # A listener of root's can pass for another service: it gets no other service's name.
-    if not re.fullmatch(_ADDRESS + "[0-9a-f]+", text):
-        raise argparse.ArgumentTypeError("must be %s and hexadecimal digits" % _ADDRESS)
-    return text
-
-
-def _listen(listener: socket.socket, name: str) -> None:
-    """Done before all that takes time, because of several helpers with one name only one is to go on; and before
-    privilege is given up, because the kernel tells clients whose process has called listen()."""
-    try:
-        listener.bind("\0" + name)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise probe.ProbeError("address-taken", "another helper has taken the name %s" % name, "call that") from error
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
 
 
 def _make_server(options: argparse.Namespace, first: socket.socket, listener: socket.socket) -> Server:
@@ -85,7 +64,7 @@ def _make_server(options: argparse.Namespace, first: socket.socket, listener: so
         made.describe(),
         route=route,
         privilege=left,
-        address=options.listen,
+        address=os.fsdecode(listener.getsockname()).lstrip("\0"),
         pid=os.getpid(),
         python=sys.executable,
     )
@@ -123,9 +102,9 @@ def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str,
     data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
     _tell(first, data)
     try:
-        while True:
+        while code not in _NOT_HERE:
             caller, _ = listener.accept()
-            if may_call(caller, uid):
+            if wire.may_call(caller, uid):
                 _tell(caller, data)
     except OSError:
         pass  # nobody is left, or nobody could ever call

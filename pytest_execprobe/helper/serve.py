@@ -23,9 +23,9 @@ import time
 import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-from . import privilege, probe, wire
+from . import handshake, privilege, probe, wire
 from .serve_limits import Limits
-from .server import BACKLOG, Server
+from .server import Server
 
 DEFAULT_SOCKET = "/run/execprobe/execprobe.sock"
 
@@ -155,10 +155,10 @@ def _passed_socket() -> Optional[socket.socket]:
         raise probe.ProbeError("bad-socket", "systemd handed over %s sockets" % (count or "no"), "name one in the unit")
     try:
         listener = socket.socket(fileno=_FIRST_PASSED)
-        listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        listens = handshake.is_listening(listener)
     except OSError as error:
         raise probe.ProbeError("bad-socket", "what systemd handed over is no socket (%s)" % error, "") from error
-    if not listens or listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM:
+    if not listens:
         listener.detach()
         raise probe.ProbeError(
             "bad-socket", "what systemd handed over is no unix stream socket", "use ListenStream= with a path"
@@ -269,7 +269,7 @@ def _listen(path: str, mode: int, gid: int) -> socket.socket:
         try:
             os.chown(path, -1, gid)
             os.chmod(path, mode)
-            listener.listen(BACKLOG)
+            listener.listen(handshake.BACKLOG)
         except BaseException:
             os.unlink(path)
             raise

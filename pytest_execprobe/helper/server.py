@@ -22,7 +22,6 @@ from .probe import Claimed, Probe, roots_of
 from .serve_limits import RUN_LIMITS, Limits, User
 
 _QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
-BACKLOG = 256  # who may wait to be let in while the probe is being made: as many as there may be clients
 _MAX_TIMEOUT = 3600.0
 _READ = 8192  # bytes of requests that are taken in at once: all of them are answered before more are read
 _RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
@@ -561,7 +560,7 @@ class Server:
         return None
 
     def _may_call(self, sock: socket.socket) -> bool:
-        return may_call(sock, self._uid)
+        return wire.may_call(sock, self._uid)
 
     def _user(self, uid: int) -> User:
         if uid not in self._users:
@@ -617,11 +616,6 @@ class Server:
 
 class ProbeDamagedError(Exception):
     """The probe is no longer to be relied on."""
-
-
-def may_call(sock: socket.socket, uid: int) -> bool:
-    """Whether the other end is root or the helper's user: anybody can read the address, in /proc/net/unix."""
-    return wire.credentials(sock)[1] in (0, uid)
 
 
 def _refusal(reason: str) -> bytes:

@@ -179,6 +179,11 @@ def credentials(sock: socket.socket) -> Tuple[int, int, int]:
     return pid, uid, gid
 
 
+def may_call(sock: socket.socket, uid: int) -> bool:
+    """Whether the other end is root or this user: anybody can read an abstract address, in /proc/net/unix."""
+    return credentials(sock)[1] in (0, uid)
+
+
 def number(fields: Dict[str, Any], name: str, low: float, high: float) -> float:
     """A checked number of a control frame. Raises WireError."""
     value = fields.get(name)

@@ -12,27 +12,22 @@ pytestmark = needs("xdist")
 PLUGINS = ("xdist.plugin",)
 
 SUITE = """
-import os, pathlib, pytest
-from pytest_execprobe.client import is_helper
+import itertools, pytest
+from pytest_execprobe import meeting
 
-def helpers(listening):
-    '''Those that began for this run, and go on.'''
-    found = []
-    for folder in pathlib.Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                argv = tuple((folder / "cmdline").read_bytes().decode(errors="replace").split("\\0"))
-            except OSError:
-                continue
-            if is_helper(argv) and listening in argv:
-                found.append(int(folder.name))
-    return found
+def served(names):
+    '''Those of the run's names at which a helper listens.'''
+    with open("/proc/net/unix") as file:
+        listening = {line.split()[-1] for line in file if line.split()[3] == "00010000"}
+    return [name for name in names if f"@{name}" in listening]
 
 @pytest.mark.exec_none
 @pytest.mark.parametrize("n", range(6))
 def test(n, request):
     armed = request.config.pluginmanager.get_plugin("execprobe-armed")
-    assert helpers(request.config.workerinput["execprobe_shared"]) == [armed._recorder.description["pid"]]
+    secret = request.config.workerinput["execprobe_shared"]
+    first, *more = itertools.islice(meeting.names(secret), 5)
+    assert served([first, *more]) == [first] == [armed._recorder.description["address"]]
 """
 
 
@@ -48,7 +43,7 @@ def test_one_for_all(inner: Inner, workers: int) -> None:
 
 def test_also_where_nothing_asks_for_it_before_there_are_workers(inner: Inner) -> None:
     """They all start one at the same time, and one of those stays."""
-    inner.suite(test_it=SUITE.replace("    assert helpers", "    assert armed or helpers"))
+    inner.suite(test_it=SUITE.replace("    assert served", "    assert armed or served"))
     run = inner.run("-n4", plugins=PLUGINS)
     assert run.outcomes == {f"test[{n}]": ["passed"] for n in range(6)}
     assert len(run.helpers_ever) == 1

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe import launch
-from pytest_execprobe.client import HelperSettings, hold_helper, new_shared_name
+from pytest_execprobe import launch, meeting
+from pytest_execprobe.client import HelperSettings, hold_helper
 from pytest_execprobe.helper import wire
 
 
@@ -46,13 +46,12 @@ class Between:
     """
 
     def __init__(self) -> None:
-        name = new_shared_name()
-        self._held = hold_helper(HelperSettings(shared=name))
+        self._held = hold_helper(HelperSettings())
         self.helper = int(self._held.description["pid"])
-        self.address = "@" + new_shared_name()
+        self.address = "@" + meeting.new_name()
         self.said: Callable[[wire.Frame, bytes], bytes] = lambda _, data: data
         self.asked: Callable[[wire.Frame, bytes], bytes] = lambda _, data: data
-        self._place = "\0" + name
+        self._place = "\0" + self._held.description["address"]
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind("\0" + self.address[1:])
         self._listener.listen()

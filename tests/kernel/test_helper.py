@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -23,11 +24,11 @@ from pytest_execprobe.client import (
     bpf_folder,
     hold_helper,
     is_helper,
-    new_shared_name,
     start_helper,
 )
-from pytest_execprobe.errors import ProbeUnavailable, SourceLost
-from pytest_execprobe.helper import wire
+from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
+from pytest_execprobe.helper import handshake, wire
+from pytest_execprobe.meeting import listen, names, new_name, new_secret
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
 
@@ -214,10 +215,10 @@ def test_its_own_command_line_is_recognised(programs: Programs) -> None:
     assert not is_helper(imitated)
     assert not is_helper(("sh", *imitated[4:]))
     assert not is_helper(("/usr/bin/python3", "-c", "pass", *imitated[4:]))
-    source = start_helper(HelperSettings(attempts="off", pages=64, shared=new_shared_name()))
+    source = start_helper(HelperSettings(attempts="off", pages=64, shared=new_secret()))
     line = command_line(source.description["pid"])
     source.close()
-    assert line[-2] == "--listen"
+    assert line[6:] == ("--bpf", str(bpf_folder()), "--attempts", "off", "--pages", "64")
     assert is_helper(line)
 
 
@@ -225,8 +226,8 @@ def test_its_own_command_line_is_recognised(programs: Programs) -> None:
     "settings",
     [
         HelperSettings(),
-        HelperSettings(shared=new_shared_name()),
-        HelperSettings(attempts="off", pages=64, shared=new_shared_name()),
+        HelperSettings(shared=new_secret()),
+        HelperSettings(attempts="off", pages=64, shared=new_secret()),
     ],
     ids=["alone", "shared", "with options"],
 )
@@ -263,7 +264,7 @@ def test_a_file_in_the_place_of_the_connection_is_not_written_to(made: Recording
 
 
 def test_processes_that_start_at_once_share_one_and_each_sees_its_own() -> None:
-    name = new_shared_name()
+    name = new_secret()
     with workers(5) as group:
         for worker in group:
             assert worker.ask("run ready") == ""
@@ -272,7 +273,7 @@ def test_processes_that_start_at_once_share_one_and_each_sees_its_own() -> None:
         helpers = {worker.answer() for worker in group}
         assert len(helpers) == 1, helpers
         (helper,) = map(int, helpers)
-        assert running_helpers(name) == [helper]
+        assert served(name) == [next(names(name))]
         for number, worker in enumerate(group):
             worker.tell(f"run worker-{number}")
         for worker in group:
@@ -283,18 +284,15 @@ def test_processes_that_start_at_once_share_one_and_each_sees_its_own() -> None:
                 worker.end()
 
 
-def running_helpers(name: str) -> list[int]:
-    """Those that listen there, or want to."""
-    lines = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                lines[int(folder.name)] = command_line(int(folder.name))
-    return [pid for pid, line in lines.items() if is_helper(line) and name in line]
+def served(secret: str) -> list[str]:
+    """The run's names at which a helper listens."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    listening = {words[-1] for words in lines if words[3] == "00010000"}
+    return [name for name in itertools.islice(names(secret), 5) if f"@{name}" in listening]
 
 
 def test_others_do_not_notice_that_the_one_who_started_it_has_ended() -> None:
-    name = new_shared_name()
+    name = new_secret()
     with workers(3) as (first, second, third):
         helper = first.ask(f"record {name}")
         assert [second.ask(f"record {name}"), third.ask(f"record {name}")] == [helper, helper]
@@ -304,12 +302,12 @@ def test_others_do_not_notice_that_the_one_who_started_it_has_ended() -> None:
             assert third.runs_and_sees("c") == "c 0"
             second.end()
             assert third.runs_and_sees("d") == "d 0"
-            assert running_helpers(name) == [int(helper)]
+            assert served(name) == [next(names(name))]
             third.end()
 
 
 def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
-    settings = HelperSettings(shared=new_shared_name())
+    settings = HelperSettings(shared=new_secret())
     holder = hold_helper(settings)
     with watched_to_its_end(holder.description["pid"]):
         with workers(1) as (worker,), contextlib.ExitStack() as stack:
@@ -318,7 +316,7 @@ def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
             # A forked child's connection does not keep it, and tells whether it is there.
             child = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
             stack.callback(child.close)
-            child._sock.connect(f"\0{settings.shared}")
+            child._sock.connect("\0" + holder.description["address"])
             child.register(fresh=True, timeout=10, child=True)
             worker.end()
             for _ in range(3):  # when the first is answered, the helper knows that the worker has gone
@@ -342,7 +340,7 @@ if os.fork() == 0:
     print(os.getpid(), child.description["pid"], flush=True)
 signal.pause()
 """
-    client = subprocess.Popen([sys.executable, "-c", program, new_shared_name()], stdout=subprocess.PIPE, text=True)
+    client = subprocess.Popen([sys.executable, "-c", program, new_secret()], stdout=subprocess.PIPE, text=True)
     assert client.stdout is not None
     child, helper = map(int, client.stdout.readline().split())
     try:
@@ -356,7 +354,7 @@ signal.pause()
 
 
 def test_after_it_was_killed_there_is_a_new_one_at_the_same_name() -> None:
-    name = new_shared_name()
+    name = new_secret()
     with workers(2) as (first, second):
         killed = int(first.ask(f"record {name}"))
         assert second.ask(f"record {name}") == str(killed)
@@ -381,16 +379,19 @@ class Starting:
         os.mkfifo(self._header)
         source = (bpf_folder() / "execprobe.c").read_text()
         (folder / "execprobe.c").write_text(f'#include "{self._header}"\n{source}')
-        address = new_shared_name()
-        with socket.socket(socket.AF_UNIX) as listener:
+        address, tokens = new_name(), handshake.new_tokens()
+        served = listen(name)
+        assert served is not None
+        proof = handshake.as_standard_input(tokens)
+        with served, socket.socket(socket.AF_UNIX) as listener:
             listener.bind("\0" + address)
             listener.listen()
             listener.settimeout(30)
-            subprocess.run(
-                ["/usr/bin/python3", "-I", "-B", HELPER, "--connect", address, "--bpf", folder, "--listen", name],
-                check=True,
-            )
+            command = ["/usr/bin/python3", "-I", "-B", HELPER, "--connect", address, "--bpf", folder]
+            subprocess.run(command, stdin=proof, check=True)
+            os.close(proof)
             self.first, _ = listener.accept()
+            assert handshake.admit(self.first, tokens, served, 30)
         self.pid = wire.credentials(self.first)[0]
         self._pidfd: int | None = None
         with contextlib.suppress(ProcessLookupError):  # it may have ended
@@ -450,19 +451,8 @@ def said(sock: socket.socket) -> tuple[int, dict[str, object]]:
 
 
 @needs_root
-def test_a_second_one_finds_the_name_taken_before_it_loads_anything(start_at: Callable[[str], Starting]) -> None:
-    name = new_shared_name()
-    with socket.socket(socket.AF_UNIX) as taken:
-        taken.bind("\0" + name)
-        starting = start_at(name)
-        type, fields = said(starting.first)  # without its source, it could say nothing later
-        assert (type, fields["code"]) == (wire.FAILED, "address-taken")
-        assert starting.first.recv(1) == b""
-
-
-@needs_root
 def test_one_that_cannot_start_says_so_to_all_who_wait_for_it(start_at: Callable[[str], Starting]) -> None:
-    starting = start_at(new_shared_name())
+    starting = start_at(new_name())
     starting.reach_the_source()
     with starting.call() as second, starting.call() as third:
         starting.go_on("nonsense")
@@ -473,7 +463,7 @@ def test_one_that_cannot_start_says_so_to_all_who_wait_for_it(start_at: Callable
 
 @needs_root
 def test_one_whose_starter_ends_before_it_is_ready_serves_those_who_wait(start_at: Callable[[str], Starting]) -> None:
-    starting = start_at(new_shared_name())
+    starting = start_at(new_name())
     starting.reach_the_source()
     with watched_to_its_end(starting.pid), starting.call() as second:
         starting.first.close()
@@ -484,16 +474,11 @@ def test_one_whose_starter_ends_before_it_is_ready_serves_those_who_wait(start_a
 
 @needs_root
 def test_one_for_which_nobody_waits_any_more_ends(start_at: Callable[[str], Starting]) -> None:
-    starting = start_at(new_shared_name())
+    starting = start_at(new_name())
     starting.reach_the_source()
     with watched_to_its_end(starting.pid):
         starting.first.close()
         starting.go_on()
-
-
-def test_a_name_that_is_no_helpers_is_refused_by_it() -> None:
-    with pytest.raises(ProbeUnavailable, match="argument --listen: must be pytest-execprobe- and hexadecimal digits"):
-        start_helper(HelperSettings(shared="/tmp/.X11-unix/X0"))
 
 
 # ---- one that runs already ----
@@ -501,9 +486,9 @@ def test_a_name_that_is_no_helpers_is_refused_by_it() -> None:
 
 def test_one_that_runs_already_is_used() -> None:
     with workers(1) as (worker,):
-        name = new_shared_name()
-        helper = worker.ask(f"record {name}")
-        with recording(HelperSettings(address="@" + name, python="/nonexistent")) as made:
+        secret = new_secret()
+        helper = worker.ask(f"record {secret}")
+        with recording(HelperSettings(address="@" + next(names(secret)), python="/nonexistent")) as made:
             assert made.helper == int(helper)
             subprocess.run(["true"], check=True)
             assert made.execprobe.programs == ["true"]
@@ -513,15 +498,16 @@ def test_one_that_runs_already_is_used() -> None:
 @needs_root
 @pytest.mark.parametrize("begin", [start_helper, hold_helper])
 def test_another_users_listener_is_no_helper(begin: Callable[[HelperSettings], HelperSource]) -> None:
-    name = new_shared_name()
-    with listener_of_another_user("\0" + name):
-        for settings in (HelperSettings(address="@" + name), HelperSettings(shared=name)):
-            with pytest.raises(
-                ProbeUnavailable, match="who listens there is user 65534, and only root or this user, 0"
-            ):
-                begin(settings)
+    secret = new_secret()
+    first, second, *_ = itertools.islice(names(secret), 3)
+    with listener_of_another_user("\0" + first):
+        with pytest.raises(ProbeObstructed, match="who listens there is user 65534, and only root or this user, 0"):
+            begin(HelperSettings(address="@" + first))
+        source = begin(HelperSettings(shared=secret))  # the run goes on to its next name
+        assert source.description["address"] == second
+        source.close()
     with pytest.raises(ProbeUnavailable, match=r"--execprobe-helper.*Connection refused"):
-        begin(HelperSettings(address="@" + name))
+        begin(HelperSettings(address="@" + first))
 
 
 @needs_root

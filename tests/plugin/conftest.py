@@ -7,7 +7,7 @@ from fakes import FakeSource
 
 import pytest_execprobe.armed
 from pytest_execprobe.client import HelperSettings
-from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable
 
 
 class Played:
@@ -18,11 +18,13 @@ class Played:
         self.settings: list[HelperSettings] = []
         #: Why there is no probe, if there is to be none.
         self.refusal: str | None = None
+        #: Whether another process is the reason.
+        self.obstructed = False
 
     def start(self, settings: HelperSettings) -> FakeSource:
         self.settings.append(settings)
         if self.refusal is not None:
-            raise ProbeUnavailable(self.refusal)
+            raise (ProbeObstructed if self.obstructed else ProbeUnavailable)(self.refusal)
         self.sources.append(FakeSource())
         return self.sources[-1]
 

@@ -1669,6 +1669,17 @@ def test_auto(run: Run, played: Played) -> None:
     assert len(played.settings) == 1
 
 
+def test_probe_that_another_process_has_kept_away_is_no_reason_to_skip(run: Run, played: Played) -> None:
+    """Who could bring that about could have tests pass unchecked."""
+    played.refusal, played.obstructed = "execprobe: user 7 has taken its place. Start pytest again", True
+    ran = run(MIXED, "-rs", passed=1, errors=4)
+    assert "NOT CHECKED" not in ran.text
+    assert "SKIPPED" not in ran.text
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    assert "cannot tell whether nothing ran" in ran.text
+    assert "there was no probe: user 7 has taken its place. Start pytest again" in ran.text
+
+
 def test_junit_says_what_was_not_checked(run: Run, pytester: pytest.Pytester, played: Played) -> None:
     played.refusal = "execprobe: no BCC. Install it"
     run("import pytest\n@pytest.mark.exec_none()\ndef test_it(): pass", "--junit-xml=junit.xml", passed=1)

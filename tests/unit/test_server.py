@@ -6,9 +6,10 @@ Every wait is bounded by PATIENCE, which only a failure reaches.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
-import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
 from pytest_execprobe import client as client_module
+from pytest_execprobe import meeting
 from pytest_execprobe.attribution import Timeline
-from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper, new_shared_name, start_helper
-from pytest_execprobe.errors import ProbeUnavailable, SourceLost
+from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper, start_helper
+from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
 from pytest_execprobe.helper.probe import Missed, Process
@@ -94,7 +96,8 @@ class Helper:
         self.probe = probe
         here, there = socket.socketpair()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.address = address or "\0pytest-execprobe-test-" + secrets.token_hex(8)
+        self.secret = meeting.new_secret()
+        self.address = address or "\0" + next(meeting.names(self.secret))
         self._listener.bind(self.address)
         self._listener.listen(backlog)
         self._listener.setblocking(False)
@@ -953,6 +956,7 @@ def listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[
 
         def run() -> None:
             with listener.accept()[0] as sock:
+                listener.close()  # as when a helper ends, the name is free
                 serve(sock)
                 with contextlib.suppress(OSError):
                     while sock.recv(4096):  # until the caller has hung up
@@ -974,22 +978,25 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[HelperSettings]:
     """What a helper was to be started with. None ever is."""
     settings: list[HelperSettings] = []
 
-    def start(given: HelperSettings, enter: object) -> HelperSource:  # noqa: ARG001
+    def start(given: HelperSettings, listener: socket.socket, enter: object) -> HelperSource:  # noqa: ARG001
         settings.append(given)
+        listener.close()
         raise ProbeUnavailable("none is started here")
 
     monkeypatch.setattr(client_module, "_start", start)
     return settings
 
 
-def test_shared_names_are_as_the_helper_and_a_rule_of_sudos_want_them() -> None:
-    names = {new_shared_name() for _ in range(50)}
-    assert len(names) == 50
-    assert all(re.fullmatch("pytest-execprobe-[0-9a-f]{32}", name) for name in names)
+def test_names_of_a_run_are_told_by_its_secret_alone() -> None:
+    a, b = (set(itertools.islice(meeting.names(secret), 50)) for secret in ("a", "b"))
+    assert len(a | b) == 100
+    assert a == set(itertools.islice(meeting.names("a"), 50))
+    assert all(re.fullmatch("pytest-execprobe-[0-9a-f]{32}", name) for name in a)
+    assert meeting.new_secret() != meeting.new_secret()
 
 
 def test_helper_that_listens_already_is_used(helper: Helper, started: list[HelperSettings]) -> None:
-    for settings in (HelperSettings(shared=helper.address[1:]), HelperSettings(address="@" + helper.address[1:])):
+    for settings in (HelperSettings(shared=helper.secret), HelperSettings(address="@" + helper.address[1:])):
         source = start_helper(settings)
         assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
         assert source.sync(PATIENCE).complete_to > source.armed_at > 0
@@ -1012,56 +1019,111 @@ def test_helper_at_a_path_is_used_by_a_forked_child_too(
 
 
 def test_helper_that_is_still_starting_is_waited_for(started: list[HelperSettings]) -> None:
-    name, late = new_shared_name(), threading.Event()
+    secret, late = meeting.new_secret(), threading.Event()
 
     def greet(sock: socket.socket) -> None:
         assert late.wait(PATIENCE)
         sock.sendall(wire.frame(wire.WELCOME, 0, WELCOME))
 
-    with listening("\0" + name, greet), ThreadPoolExecutor(1) as pool:
-        held = pool.submit(hold_helper, HelperSettings(shared=name))
+    with listening("\0" + next(meeting.names(secret)), greet), ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold_helper, HelperSettings(shared=secret))
         assert not held.done()
         late.set()
         held.result(PATIENCE).close()
     assert started == []
 
 
+def first_place(settings: HelperSettings) -> str:
+    assert settings.shared is not None
+    return "\0" + next(meeting.names(settings.shared))
+
+
 def test_helper_that_is_just_ending_is_succeeded_by_another(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=new_shared_name())
-    with listening(f"\0{settings.shared}", hang_up), pytest.raises(ProbeUnavailable, match="none is started here"):
+    settings = HelperSettings(shared=meeting.new_secret())
+    with listening(first_place(settings), hang_up), pytest.raises(ProbeUnavailable, match="none is started here"):
         start_helper(settings)
     assert started == [settings]
 
 
+@pytest.mark.parametrize("listens", [False, True], ids=["bound", "listening, and its queue full"])
+def test_name_that_somebody_has_taken_is_left_to_him(
+    started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    monkeypatch.setattr(client_module, "_ROOM_TIMEOUT", 0.05)
+    settings = HelperSettings(shared=meeting.new_secret())
+    place = first_place(settings)
+    with socket.socket(socket.AF_UNIX) as taken, socket.socket(socket.AF_UNIX) as waits:
+        taken.bind(place)
+        if listens:
+            taken.listen(0)
+            waits.connect(place)
+        with pytest.raises(ProbeUnavailable, match="none is started here"):
+            start_helper(settings)
+    assert started == [settings]
+
+
 def test_helper_that_cannot_be_had_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    tries = []
-
-    def start(settings: HelperSettings, enter: object) -> HelperSource:  # noqa: ARG001
-        tries.append(settings)
-        raise client_module._NameTaken("another helper has taken it")
-
-    monkeypatch.setattr(client_module, "_start", start)
-    with pytest.raises(ProbeUnavailable, match=r"neither be reached nor started .*Connection refused.* taken it"):
-        start_helper(HelperSettings(shared=new_shared_name()))
-    assert 1 < len(tries) <= 100
+    """Whatever keeps it away: it is no reason to skip a test."""
+    monkeypatch.setattr(client_module, "_PAUSE", 0)
+    tries: list[str] = []
+    monkeypatch.setattr(meeting, "listen", lambda name: tries.append(name))
+    with pytest.raises(ProbeObstructed, match=r"neither be reached nor started at any of 50 addresses"):
+        start_helper(HelperSettings(shared="secret"))
+    assert list(dict.fromkeys(tries)) == list(itertools.islice(meeting.names("secret"), 50))
+    assert len(tries) <= 1000
 
 
-def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(started: list[HelperSettings]) -> None:
-    name = new_shared_name()
-    failed = {"code": "no-privilege", "reason": "the kernel refused a BPF map", "remedy": "run as root"}
+def failing(code: str, reason: str, remedy: str = "") -> Callable[[socket.socket], None]:
+    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": remedy})
+    return lambda sock: sock.sendall(data)
+
+
+@pytest.mark.parametrize(
+    ("code", "obstructed"), [("no-privilege", False), ("not-started", False), ("busy", True), ("obstructed", True)]
+)
+def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
+    started: list[HelperSettings], code: str, obstructed: bool
+) -> None:
+    settings = HelperSettings(shared=meeting.new_secret())
     with (
-        listening("\0" + name, lambda sock: sock.sendall(wire.frame(wire.FAILED, 0, failed))),
-        pytest.raises(ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. To mend it: run as root$"),
+        listening(first_place(settings), failing(code, "the kernel refused a BPF map", "run as root")),
+        pytest.raises(
+            ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. To mend it: run as root$"
+        ) as refusal,
     ):
-        start_helper(HelperSettings(shared=name))
+        start_helper(settings)
+    assert isinstance(refusal.value, ProbeObstructed) is obstructed
     assert started == []
 
 
+@pytest.mark.parametrize("kind", [ProbeUnavailable, ProbeObstructed])
+def test_who_waits_for_a_helper_hears_from_its_starter_that_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ProbeUnavailable]
+) -> None:
+    settings = HelperSettings(shared=meeting.new_secret())
+    waiting = threading.Event()
+
+    def refuse(*_: object, **__: object) -> list[str]:
+        assert waiting.wait(PATIENCE)
+        raise kind("execprobe: there is no sudo")
+
+    def connect(sock: socket.socket, place: str, timeout: float) -> None:
+        real(sock, place, timeout)
+        waiting.set()
+
+    real = client_module._connect_whole
+    monkeypatch.setattr(client_module, "privilege_route", refuse)
+    monkeypatch.setattr(client_module, "_connect_whole", connect)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(hold_helper, settings) for _ in range(2)]
+        errors = [call.exception(PATIENCE) for call in calls]
+    assert [(type(error), str(error)) for error in errors] == [(kind, "execprobe: there is no sudo")] * 2
+
+
 def test_shared_helper_in_an_interpreter_without_bcc_is_no_reason_to_give_up(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=new_shared_name())
-    failed = {"code": "wrong-bcc", "reason": "not the BPF Compiler Collection", "remedy": ""}
+    settings = HelperSettings(shared=meeting.new_secret())
     with (
-        listening(f"\0{settings.shared}", lambda sock: sock.sendall(wire.frame(wire.FAILED, 0, failed))),
+        listening(first_place(settings), failing("wrong-bcc", "not the BPF Compiler Collection")),
         pytest.raises(ProbeUnavailable, match="none is started here"),
     ):
         start_helper(settings)
@@ -1102,13 +1164,13 @@ def test_where_nobody_listens_is_told_and_nothing_started(started: list[HelperSe
     plain = tmp_path / "file"
     plain.touch()
     for address, why in (
-        (f"@{new_shared_name()}", "Connection refused"),
+        (f"@{meeting.new_name()}", "Connection refused"),
         (str(plain), "Connection refused"),
         (str(tmp_path / "nothing"), "No such file"),
         (str(tmp_path / ("x" * 200)), "too long"),
     ):
         with pytest.raises(ProbeUnavailable, match=f"{re.escape(address)} .*--execprobe-helper.*{why}"):
-            start_helper(HelperSettings(address=address, shared=new_shared_name()))
+            start_helper(HelperSettings(address=address, shared=meeting.new_secret()))
     assert started == []
 
 
@@ -1122,17 +1184,18 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
     # The clients' call alone: the helper goes by the module's, of its own.
     fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
     monkeypatch.setattr(client_module, "wire", fake)
-    name = helper.address[1:]
-    for settings in (HelperSettings(shared=name), HelperSettings(address="@" + name)):
-        for begin in (start_helper, hold_helper):
-            with pytest.raises(ProbeUnavailable, match=f"who listens there is user {uid}, and only root or this user"):
-                begin(settings)
+    for begin in (start_helper, hold_helper):
+        with pytest.raises(ProbeObstructed, match=f"who listens there is user {uid}, and only root or this user"):
+            begin(HelperSettings(address="@" + helper.address[1:]))
+    assert started == []
     with pytest.raises(SourceLost, match=f"could not be registered: who listens there is user {uid}"):
         source.in_child(fresh=True, timeout=PATIENCE)
-    assert started == []
+    with pytest.raises(ProbeUnavailable, match="none is started here"):  # at the run's next name
+        start_helper(HelperSettings(shared=helper.secret))
+    assert started == [HelperSettings(shared=helper.secret)]
 
 
-def test_caller_for_whom_there_is_no_room_to_wait_calls_again(
+def test_caller_for_whom_there_is_no_room_to_wait_is_let_in_when_there_is(
     started: list[HelperSettings], probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = threading.Event()
@@ -1140,9 +1203,30 @@ def test_caller_for_whom_there_is_no_room_to_wait_calls_again(
     monkeypatch.setattr(server.Server, "run", lambda self: ready.wait(PATIENCE) and real(self))
     helper = Helper(probe, backlog=0)
     helper.connect()
-    # The helper lets nobody in until the caller has found that it must wait.
-    monkeypatch.setattr(client_module, "select", types.SimpleNamespace(select=lambda *_: ready.set()))
-    hold_helper(HelperSettings(shared=helper.address[1:])).close()
-    assert ready.is_set()
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold_helper, HelperSettings(shared=helper.secret))
+        assert not wait([held], 0.1).done  # the helper lets nobody in
+        ready.set()
+        held.result(PATIENCE).close()
     assert started == []
     helper.stop()
+
+
+def test_signals_do_not_pass_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python takes a connect() that a signal broke off for one that goes on by itself, as with TCP."""
+    settings = HelperSettings(address="@" + meeting.new_name())
+    monkeypatch.setattr(client_module, "_WELCOME_TIMEOUT", 0.5)
+    signals = []
+    before = signal.signal(signal.SIGALRM, lambda *_: signals.append(1))
+    with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as waits:
+        full.bind("\0" + settings.address[1:])  # type: ignore[index]
+        full.listen(0)
+        waits.connect("\0" + settings.address[1:])  # type: ignore[index]
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        try:
+            with pytest.raises(ProbeObstructed, match="as many as can wait to be let in do so"):
+                hold_helper(settings)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    assert signals

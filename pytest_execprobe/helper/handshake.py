@@ -1,0 +1,107 @@
+"""How a starter and the helper that it has started know each other.
+
+The starter waits at a name that everyone can read, and root itself can be made to call there: whoever may start a
+helper can have his own call another's. So there are two tokens, which the starter alone has thought up and which reach
+its helper by standard input: sudo hands that on, and nobody else can read it. The helper shows the one when it calls,
+and the starter answers with the other. A token is worth nothing once it was shown.
+
+With its token the starter hands over the socket that the helper is to serve. So it is the starter who has bound its
+name, before that stood anywhere, and nothing that is privileged listens at a name of somebody's choice.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import select
+import socket
+import time
+from typing import NamedTuple, Tuple
+
+BACKLOG = 256  # who may wait to be let in while the probe is being made: as many as there may be clients
+
+_SIZE = 32  # characters of a token: 128 bits
+_PATIENCE = 30.0  # seconds that the helper waits for what the starter has to say
+
+
+class HandshakeError(Exception):
+    """Who is at the other end did not show the token."""
+
+
+class Tokens(NamedTuple):
+    of_helper: bytes
+    of_starter: bytes
+
+
+def new_tokens() -> Tokens:
+    return Tokens(secrets.token_hex(_SIZE // 2).encode(), secrets.token_hex(_SIZE // 2).encode())
+
+
+# ---- the starter ----
+
+
+def as_standard_input(tokens: Tokens) -> int:
+    """A descriptor of what the helper is to read. It needs no writer, and so none that could be kept waiting."""
+    fd = os.memfd_create("execprobe-tokens")
+    os.write(fd, tokens.of_helper + tokens.of_starter)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def admit(sock: socket.socket, tokens: Tokens, listener: socket.socket, timeout: float) -> bool:
+    """Whether it is the helper that has called: so many seconds it has to show it. Then it has the listening socket."""
+    try:
+        sock.settimeout(timeout)
+        if not hmac.compare_digest(sock.recv(_SIZE), tokens.of_helper):  # so little is sent, and comes, as a whole
+            return False
+        socket.send_fds(sock, [tokens.of_starter], [listener.fileno()])
+    except OSError:
+        return False
+    return True
+
+
+# ---- the helper ----
+
+
+def read_tokens(fd: int = 0) -> Tokens:
+    """Raises HandshakeError if they are not there."""
+    deadline, text = time.monotonic() + _PATIENCE, b""
+    while len(text) < 2 * _SIZE:
+        ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+        data = os.read(fd, 2 * _SIZE - len(text)) if ready else b""
+        if not data:
+            raise HandshakeError("its starter's tokens are not on standard input: it is started by pytest-execprobe")
+        text += data
+    return Tokens(text[:_SIZE], text[_SIZE:])
+
+
+def call(name: str, tokens: Tokens) -> "Tuple[socket.socket, socket.socket]":
+    """A connection to the starter, and the listening socket from it. Raises OSError, HandshakeError."""
+    first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    first.connect("\0" + name)
+    first.settimeout(_PATIENCE)
+    first.sendall(tokens.of_helper)
+    token, descriptors, _, _ = socket.recv_fds(first, _SIZE, 1)
+    try:
+        if not hmac.compare_digest(token, tokens.of_starter) or len(descriptors) != 1:
+            raise HandshakeError("who waits there is not the starter")
+        listener = socket.socket(fileno=descriptors[0])
+    except (HandshakeError, OSError):
+        for fd in descriptors:
+            os.close(fd)
+        raise
+    listener.set_inheritable(False)
+    if not is_listening(listener):
+        raise HandshakeError("what the starter handed over is no listening unix stream socket")
+    listener.setblocking(False)
+    first.setblocking(True)
+    return first, listener
+
+
+def is_listening(listener: socket.socket) -> bool:
+    return (
+        listener.family == socket.AF_UNIX
+        and listener.type == socket.SOCK_STREAM
+        and bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    )

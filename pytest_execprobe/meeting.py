@@ -1,0 +1,63 @@
+"""Where the processes of a run meet their helper: names in the abstract namespace, that nobody can take beforehand.
+
+They are made of a secret that the processes of one run have, and stand nowhere until a socket is bound to them. Whoever
+takes one that has become free meets none of the run's processes there: they go on to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import hmac
+import itertools
+import secrets
+import socket
+from collections.abc import Iterator
+
+from .helper import wire
+from .helper.handshake import BACKLOG
+
+PREFIX = "pytest-execprobe-"
+
+
+def new_secret() -> str:
+    """For ``HelperSettings.shared``."""
+    return secrets.token_hex(16)
+
+
+def names(secret: str) -> Iterator[str]:
+    """Without end, and the same for all who have the secret."""
+    for number in itertools.count():
+        yield PREFIX + hmac.new(secret.encode(), b"%d" % number, hashlib.sha256).hexdigest()[:32]
+
+
+def new_name() -> str:
+    return next(names(new_secret()))
+
+
+def listen(name: str) -> socket.socket | None:
+    """A socket that listens there; None if another process has taken the name."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind("\0" + name)
+        listener.listen(BACKLOG)
+    except BaseException as error:
+        listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return listener
+
+
+def refuse(listener: socket.socket, uid: int, code: str, reason: str) -> None:
+    """Tells those who wait there for a helper that there will be none."""
+    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""})
+    listener.setblocking(False)
+    with contextlib.suppress(OSError):  # nobody is left
+        for _ in range(BACKLOG):
+            sock, _ = listener.accept()
+            with sock, contextlib.suppress(OSError):
+                if wire.may_call(sock, uid):
+                    sock.setblocking(False)
+                    sock.send(data)
