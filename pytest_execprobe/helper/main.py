@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import List, Optional
 
-from . import handshake, privilege, probe, wire
+from . import bounds, handshake, privilege, probe, wire
 from .server import Server
 
 #: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.
@@ -48,15 +48,21 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--connect", required=True, help="abstract socket on which the client waits")
     parser.add_argument("--bpf", required=True, help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=probe.ROUTES, default="auto")
-    parser.add_argument("--pages", type=int, default=probe.Settings().pages)
-    parser.add_argument("--procs", type=int, default=probe.Settings().procs)
+    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
+    parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=probe.Settings().procs)
     return parser.parse_args(argv)
 
 
 def _make_server(options: argparse.Namespace, first: socket.socket, listener: socket.socket) -> Server:
+    user = bounds.sudo_user()
+    place = 0
+    if user is not None:
+        bounds.check(user, options.pages, options.procs)
+        place = bounds.take_place(user)
     bcc = probe.import_bcc()
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
-    privilege.take_precedence()
+    if place < bounds.REAL_TIME:
+        privilege.take_precedence()
     _, uid, gid = wire.credentials(first)
     route = privilege.route()
     left = privilege.give_up(uid, gid, probe.kernel_version())

@@ -68,7 +68,6 @@ def route() -> str:
     """In words, how this process has come by its privilege."""
     if os.geteuid() != 0:
         return "started with capabilities"
-    # Of its client's environment it gets next to nothing, so this is the word of the sudo that started it.
     return "started through sudo" if "SUDO_UID" in os.environ else "started as root"
 
 

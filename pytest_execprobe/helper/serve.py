@@ -23,7 +23,7 @@ import time
 import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-from . import handshake, privilege, probe, wire
+from . import bounds, handshake, privilege, probe, wire
 from .serve_limits import Limits
 from .server import Server
 
@@ -90,10 +90,10 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--user", default="nobody", metavar="NAME", help="whom root becomes once it probes")
     parser.add_argument("--bpf", default=_bpf_folder(), metavar="FOLDER", help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=probe.ROUTES, default="auto")
-    parser.add_argument("--pages", type=_number(1, 1 << 20), default=probe.Settings().pages)
-    parser.add_argument("--procs", type=_number(64, 1 << 22), default=probe.Settings().procs)
-    parser.add_argument("--max-clients", type=_number(1, _CLIENTS_MAX), default=512)
-    parser.add_argument("--max-clients-per-user", type=_number(1, _CLIENTS_MAX), default=128)
+    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
+    parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=probe.Settings().procs)
+    parser.add_argument("--max-clients", type=bounds.number(1, _CLIENTS_MAX), default=512)
+    parser.add_argument("--max-clients-per-user", type=bounds.number(1, _CLIENTS_MAX), default=128)
     return parser.parse_args(argv)
 
 
@@ -105,15 +105,6 @@ def _mode(text: str) -> int:
     if not 0 <= mode <= 0o777:
         raise argparse.ArgumentTypeError("%r is no mode such as 0660" % text)
     return mode
-
-
-def _number(least: int, most: int) -> Any:
-    def number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError("%r is no whole number from %d to %d" % (text, least, most))
-        return int(text)
-
-    return number
 
 
 def _bpf_folder() -> str:

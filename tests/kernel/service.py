@@ -82,10 +82,13 @@ class Person:
             start_new_session=True,
         )
 
-    def ask(self, order: str) -> str:
+    def tell(self, order: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(order + "\n")
         self.process.stdin.flush()
+
+    def ask(self, order: str) -> str:
+        self.tell(order)
         return self.answer()
 
     def answer(self) -> str:
@@ -140,6 +143,18 @@ for line in sys.stdin:
         print(f"{type(error).__name__}: {error}", flush=True)
 """
 
+#: Records itself with the helper of a run.
+RUNS = (
+    RECORDS.replace("HelperSettings(address=sys.argv[1])", "HelperSettings(**json.loads(sys.argv[1]))")
+    .replace("import os, sys", "import json, os, sys")
+    .replace(
+        """        elif order == "run":""",
+        """        elif order == "helper":
+            print(source.description["pid"], "@" + source.description["address"], flush=True)
+        elif order == "run":""",
+    )
+)
+
 #: What all who misuse it have in common.
 _MISUSE = """
 import itertools, os, socket, sys, threading, time
@@ -147,7 +162,7 @@ from pytest_execprobe.client import HelperSettings, HelperSource, start_helper, 
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
 
-path = sys.argv[1]
+path = sys.argv[1].replace("@", "\\0", 1)
 
 def call():
     sock = socket.socket(socket.AF_UNIX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pwd
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 from environments import make_environment
 from users import as_user, enterable_python, needs_root, user
+
+from pytest_execprobe.cli.checks.machine import _open_to_others, _way_to
 
 __all__ = ["user"]
 
@@ -76,7 +79,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Doctor:
-    """The plugin as it is installed, without any extra, where every user can enter and read."""
+    """The plugin as it is installed, without any extra, where every user can enter and read, and root alone write."""
 
     python: Path
 
@@ -101,13 +104,22 @@ class Doctor:
 @pytest.fixture(scope="module")
 def doctor(wheel: Path) -> Iterator[Doctor]:
     python = enterable_python()
-    with tempfile.TemporaryDirectory(prefix="execprobe-doctor-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="execprobe-doctor-", dir=_place()) as name:
         folder = Path(name)
         folder.chmod(0o755)
         environment = make_environment(folder / "venv", python)
         environment.add("pytest")
         environment.add_wheel(wheel)
         yield Doctor(environment.python)
+
+
+def _place() -> str:
+    """A folder that root alone can write to, as a sudo rule for what is in it takes."""
+    if os.geteuid() == 0:
+        for folder in ("/opt", "/srv", "/var/lib", "/"):
+            if os.path.isdir(folder) and not any(map(_open_to_others, _way_to(Path(folder)))):
+                return folder
+    return "/tmp"
 
 
 def unshare(*options: str) -> list[str]:
@@ -178,10 +190,10 @@ def test_a_user_whom_sudo_refuses_and_the_line_that_mends_it(doctor: Doctor, use
     if shutil.which("sudo") is None or shutil.which("visudo") is None:
         pytest.skip("execprobe: there is no sudo to be refused by")
     remedy = doctor.run(*as_user(user)).is_broken_by("privilege", "does not start the helper without a password")
-    now, how, line = remedy.splitlines()
+    now, serve, how, line = remedy.splitlines()
     assert now.startswith("sudo -v ")
+    assert "execprobe serve" in serve
     assert "visudo -f /etc/sudoers.d/execprobe" in how
-    assert "makes you root" not in how  # root owns the installation
     rule = Path("/etc/sudoers.d/execprobe-test")
     rule.write_text(line + "\n")
     rule.chmod(0o440)
@@ -193,6 +205,23 @@ def test_a_user_whom_sudo_refuses_and_the_line_that_mends_it(doctor: Doctor, use
         assert "helper started through sudo" in result["proof"]["found"]
     finally:
         rule.unlink()
+
+
+@needs_root
+@pytest.mark.parametrize("part", ["helper", "helper/main.py", "bpf/execprobe.c", "../.."])
+def test_no_line_for_what_the_user_can_change(doctor: Doctor, user: str, part: str) -> None:
+    if shutil.which("sudo") is None:
+        pytest.skip("execprobe: there is no sudo to be refused by")
+    (package,) = doctor.python.parents[1].glob("lib/python*/site-packages/pytest_execprobe")
+    changed = (package / part).resolve()
+    before = changed.stat()
+    os.chown(changed, pwd.getpwnam(user).pw_uid, -1)
+    try:
+        remedy = doctor.run(*as_user(user)).is_broken_by("privilege", "does not start the helper without a password")
+    finally:
+        os.chown(changed, before.st_uid, -1)
+    assert "NOPASSWD" not in remedy
+    assert f"not so: {changed}," in remedy
 
 
 @needs_root

@@ -18,6 +18,7 @@ from programs import Programs
 from recording import Recording, listener_of_another_user, recording, watched_to_its_end, workers
 
 from pytest_execprobe import ExecLog, IncompleteLogError
+from pytest_execprobe.cli.checks.privilege import OPTIONS
 from pytest_execprobe.client import (
     HelperSettings,
     HelperSource,
@@ -240,8 +241,9 @@ def test_its_command_line_is_what_the_documented_rule_of_sudos_allows(settings: 
     line = " ".join(command_line(source.description["pid"])[1:])
     source.close()
     assert re.fullmatch(arguments, line)
-    for more in (" --bpf /tmp/mine", " --listen /tmp/.X11-unix/X0", " --listen pytest-execprobe-0g"):
+    for more in (" --bpf /tmp/mine", " --procs 99999", " --pages 4096", " --attempts off --attempts off"):
         assert not re.fullmatch(arguments, line + more)
+    assert arguments.endswith(OPTIONS)  # as doctor has it
 
 
 def test_a_buffer_that_cannot_be_had_is_said_so() -> None:

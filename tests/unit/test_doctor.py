@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import signal
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from fakes import FakeSource
 
 from pytest_execprobe.cli import doctor
 from pytest_execprobe.cli.checks import everything, installation
+from pytest_execprobe.cli.checks import machine as machine_module
 from pytest_execprobe.cli.checks.bcc import bcc, search
 from pytest_execprobe.cli.checks.everything import examine
 from pytest_execprobe.cli.checks.finding import Examination, Finding, bad, note, ok
@@ -52,7 +54,8 @@ class MadeUp(Machine):
 
     answers: Mapping[str, Answer] = field(default_factory=dict)
     pythons: tuple[str, ...] = ("/usr/bin/python3",)
-    writable: bool = False
+    #: How the path ends of what others than root can change.
+    writable: str | None = None
 
     def run(self, command: Sequence[str]) -> Answer:
         what = " ".join(command)
@@ -61,8 +64,8 @@ class MadeUp(Machine):
                 return answer
         raise AssertionError(f"nobody expected {what}")
 
-    def may_change(self, _: Path) -> bool:
-        return self.writable
+    def changeable(self, installed: Path) -> Path | None:
+        return installed if str(installed).endswith(self.writable or "?") else None
 
     def interpreters(self, named: str | None) -> list[str]:
         named = named or self.environ.get("EXECPROBE_PYTHON")
@@ -565,14 +568,73 @@ def test_sudo_that_wants_a_password(build: Build) -> None:
     *_, line = (found.finding.remedy or "").splitlines()
     assert line.startswith("tester ALL=(root) NOPASSWD: /usr/bin/python3 ^-I -B /")
     assert line.endswith("$")
-    assert "makes you root" not in (found.finding.remedy or "")
+    assert "(auto|always|kprobe|tracepoint|off)" in line
+    assert "|1024|2048))?$" in line
+    assert "execprobe serve" in (found.finding.remedy or "")
 
 
-def test_sudo_for_an_installation_of_the_users_own(build: Build) -> None:
-    machine = build(uid=1000, effective=0, writable=True).answering(
-        sudo=Answer(1, "", "sudo: a password is required\n")
+@pytest.mark.parametrize("writable", ["pytest_execprobe/helper", "bpf", "/usr/bin/python3", "dist-packages/bcc"])
+def test_sudo_for_what_others_than_root_can_change(build: Build, writable: str) -> None:
+    """Whoever could would be root."""
+    machine = build(uid=1000, effective=0, writable=writable).answering(sudo=Answer(1, "", "sudo: a password …\n"))
+    finding = way(machine).finding
+    broken(finding, mend="have root install it where root alone can write (not so: /")
+    assert "execprobe serve" in (finding.remedy or "")
+    assert "NOPASSWD" not in (finding.remedy or "")
+    assert "visudo" not in (finding.remedy or "")
+
+
+def test_what_root_alone_can_change(tmp_path: Path) -> None:
+    machine = Machine()
+    assert machine.changeable(Path("/usr/bin/env")) is None
+    assert machine.changeable(tmp_path) is not None
+    sticky = next(folder for folder in (*reversed(tmp_path.parents), tmp_path) if folder.stat().st_mode & 0o022)
+    assert machine.changeable(tmp_path) == sticky  # others can't rename what is in it, until it is removed as too old
+
+
+@pytest.mark.parametrize("change", ["owner", "group", "others", "a file in it", "nothing there"])
+def test_what_anyone_else_can_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """Where all above it is root's."""
+    installed = tmp_path / "installed"
+    (installed / "deep").mkdir(parents=True, mode=0o755)
+    target = installed / "deep/file"
+    target.touch(mode=0o644)
+    installed.chmod(0o755)
+    monkeypatch.setattr(machine_module, "_way_to", lambda path: [path])
+    monkeypatch.setattr(machine_module.os, "access", lambda *_: False)
+    real, others = os.lstat, {target} if change == "owner" else set()
+    monkeypatch.setattr(
+        machine_module.os,
+        "lstat",
+        lambda path: types.SimpleNamespace(st_mode=real(path).st_mode, st_uid=1000 if path in others else 0),
     )
-    broken(way(machine).finding, mend="it makes you root, as you can change what it runs")
+    if change != "owner":
+        assert Machine().changeable(installed) is None
+    if change == "nothing there":
+        target = installed / "nothing"
+        assert Machine().changeable(target) == target
+        return
+    if change == "group":
+        target.parent.chmod(0o775)
+        target = target.parent
+    elif change == "others":
+        installed.chmod(0o757)
+        target = installed
+    elif change == "a file in it":
+        target.chmod(0o666)
+    assert Machine().changeable(installed) == target
+
+
+def test_links_on_the_way_count_with_all_that_they_lead_through(tmp_path: Path) -> None:
+    (tmp_path / "real/inner").mkdir(parents=True)
+    (tmp_path / "middle").symlink_to("real")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/link").symlink_to(tmp_path / "middle/inner")
+    way = list(machine_module._way_to(tmp_path / "far/link/file"))
+    for part in ("far", "far/link", "middle", "real", "real/inner", "real/inner/file"):
+        assert tmp_path / part in way, part
+    (tmp_path / "round").symlink_to("round")
+    assert len(list(machine_module._way_to(tmp_path / "round/file"))) < 1000
 
 
 def test_a_sudo_that_knows_no_regular_expressions(build: Build) -> None:

@@ -6,14 +6,17 @@ import os
 import platform
 import pwd
 import resource
+import stat
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...launch import PYTHON_VARIABLE, helper_environment, interpreters
 
 _PATIENCE = 60.0  # seconds; sudo may ask a directory service, and importing bcc takes ten under an emulated CPU
+
+_LINKS = 40  # that a path may lead through, as in the kernel
 
 # Bits of a capability set.
 SETGID, SETUID, DAC_READ_SEARCH, IPC_LOCK, SYS_ADMIN, PERFMON, BPF = (1 << bit for bit in (6, 7, 2, 14, 21, 38, 39))
@@ -84,9 +87,11 @@ class Machine:
         lines = (line.partition(separator) for line in (self.read(path) or "").splitlines())
         return {name.strip(): value.strip().strip("\"'") for name, found, value in lines if found}
 
-    def may_change(self, installed: Path) -> bool:
-        """Whether this user may write in a folder of this installation, wherever ``root`` is."""
-        return os.access(installed, os.W_OK)
+    def changeable(self, installed: Path) -> Path | None:
+        """The first part of a path of this installation, or of what is below it, that anyone but root can change or
+        replace; None where there is none. Wherever ``root`` is."""
+        below = (Path(folder, name) for folder, folders, files in os.walk(installed) for name in (*folders, *files))
+        return next(filter(_open_to_others, (*_way_to(installed), *below)), None)
 
     # ---- programs ----
 
@@ -166,6 +171,34 @@ class Machine:
         if self.packages is None:
             return otherwise
         return self.as_root(f"{self.packages} install {apt if self.packages == 'apt-get' else dnf}")
+
+
+def _way_to(path: Path) -> Iterator[Path]:
+    """All folders on the way, and links, and what these lead to."""
+    todo = [path]
+    for _ in range(_LINKS):
+        if not todo:
+            return
+        path = todo.pop()
+        for part in (*reversed(path.parents), path):
+            yield part
+            if part.is_symlink():
+                todo.append(part.parent / os.readlink(part) / path.relative_to(part))
+                break
+
+
+def _open_to_others(path: Path) -> bool:
+    """Whether anyone but root owns it or may write there. Also if it is sticky: what root has put there is removed when
+    it is old, and its name is anybody's then."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return True
+    if status.st_uid != 0:
+        return True
+    if stat.S_ISLNK(status.st_mode):
+        return False  # who may replace it is a matter of its folder
+    return bool(status.st_mode & 0o022) or (os.geteuid() != 0 and os.access(path, os.W_OK))
 
 
 def _limit(which: int) -> int | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import ProbeUnavailable
+from ...helper.bounds import PAGES
+from ...helper.probe import ROUTES
 from ...launch import HELPER, bpf_folder, helper_command
 from .bcc import Search
 from .finding import Finding, bad, note, ok
@@ -14,6 +17,12 @@ from .machine import BPF, DAC_READ_SEARCH, PERFMON, SETGID, SETUID, SYS_ADMIN, M
 
 #: With these in the path of an installation no line for sudoers is written: they would have to be escaped there.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9/_.-]")
+
+#: What a rule lets a user choose: what the helper would take from him.
+OPTIONS = (
+    rf"( --attempts ({'|'.join(ROUTES)}))?"
+    rf"( --pages ({'|'.join(str(1 << power) for power in range(PAGES.bit_length()))}))?"
+)
 
 _CHECK = "privilege"
 _CONTAINER = (
@@ -135,24 +144,31 @@ def _by_sudo(machine: Machine, search: Search) -> Route:
     return _refused(
         f"{who}, and {sudo} does not start the helper without a password ({said})",
         "sudo -v    (if you may give a password: it lasts some minutes, in this terminal)",
-        *_allow(machine, sudo, python, bpf),
+        *_allow(machine, sudo, search, python, bpf),
     )
 
 
-def _allow(machine: Machine, sudo: str, python: str, bpf: str) -> list[str]:
+def _allow(machine: Machine, sudo: str, search: Search, python: str, bpf: str) -> list[str]:
     """How sudo is made to allow the helper, and nothing else, for good."""
+    bcc = [search.chosen.found["folder"]] if search.chosen else []
+    for privileged in map(Path, (HELPER, bpf, python, *bcc)):
+        changeable = machine.changeable(privileged)
+        if changeable is not None:
+            return [
+                f"for good: have root install it where root alone can write (not so: {changeable}, and a rule of sudo's"
+                " would make whoever can change that root), and run execprobe doctor from there",
+                "or have root run execprobe serve, from such a place (docs/serve.md)",
+            ]
     version = re.search(r"(\d+)\.(\d+)\.(\d+)", machine.run([sudo, "-V"]).out)
     knows_expressions = version is not None and tuple(map(int, version.groups())) >= (1, 9, 10)
     if not knows_expressions or _UNUSUAL.search(f"{machine.user}{python}{HELPER}{bpf}"):
         return ["for good: have root allow the command that docs/privilege.md shows"]
-    careful = ""
-    if machine.may_change(HELPER):
-        careful = ", though it makes you root, as you can change what it runs (docs/privilege.md)"
     helper, bpf = (path.replace(".", "[.]") for path in (str(HELPER), bpf))
     return [
-        f"for good, as root: visudo -f /etc/sudoers.d/execprobe, with this line in it{careful}:",
-        f"{machine.user} ALL=(root) NOPASSWD: {python} ^-I -B {helper} --connect pytest-execprobe-[0-9a-f]+ --bpf {bpf}"
-        r"( --(attempts|pages) [a-z0-9]+)*( --listen pytest-execprobe-[0-9a-f]+)?$",
+        "or have root run execprobe serve, if you are not to be trusted with the machine's resources (docs/serve.md)",
+        "for good, as root: visudo -f /etc/sudoers.d/execprobe, with this line in it:",
+        f"{machine.user} ALL=(root) NOPASSWD: {python} ^-I -B {helper} --connect pytest-execprobe-[0-9a-f]+"
+        f" --bpf {bpf}{OPTIONS}$",
     ]
 
 

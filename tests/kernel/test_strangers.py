@@ -1,0 +1,262 @@
+"""Helpers of runs, started through sudo, among users who do not trust each other."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from recording import watched_to_its_end
+from service import LENDS_ITS_NAME, PYTHON, RUNS, Person, person
+from town import Town, clean, folder, sudoer, town
+from users import as_user, needs_root
+
+from pytest_execprobe.helper import bounds, wire
+from pytest_execprobe.meeting import new_secret
+
+__all__ = ["folder", "town"]
+
+pytestmark = [needs_root, pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(20000)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def uids(town: Town) -> Iterator[tuple[int, int]]:
+    """Of both users, whom sudo lets start a helper."""
+    with sudoer(town.a) as a, sudoer(town.b) as b:
+        yield a, b
+
+
+def runs(town: Town, user: str, **settings: object) -> contextlib.AbstractContextManager[Person]:
+    return person(town.python, user, RUNS, json.dumps(settings))
+
+
+# ---- what a user can have ----
+
+
+@pytest.mark.parametrize("settings", [{"pages": 4096}, {"procs": 32769}], ids=["pages", "procs"])
+def test_options_that_ask_for_too_much(town: Town, uids: tuple[int, int], settings: dict[str, int]) -> None:
+    ((option, value),) = settings.items()
+    with runs(town, town.a, **settings) as a:
+        said = a.ask("record")
+    assert said.startswith(f"ProbeUnavailable: execprobe: --{option}={value} is more than the ")
+    assert f" that user {uids[0]} can have through sudo. To mend it: " in said
+
+
+def test_options_at_their_bounds(town: Town) -> None:
+    with runs(town, town.a, pages=bounds.PAGES, procs=bounds.PROCS) as a:
+        assert a.ask("record") == "recording 0"
+
+
+@contextlib.contextmanager
+def places_taken(uid: int, number: int) -> Iterator[None]:
+    """As by so many helpers of a user."""
+    fd = os.open(bounds._LOCKS, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX, number, uid * bounds.HELPERS)  # the last test's may be just ending
+        yield
+    finally:
+        os.close(fd)
+
+
+def test_no_user_can_have_any_number_of_helpers(town: Town, uids: tuple[int, int]) -> None:
+    with places_taken(uids[0], bounds.HELPERS):
+        with runs(town, town.a) as a:
+            said = a.ask("record")
+        assert said.startswith(f"ProbeObstructed: execprobe: user {uids[0]} runs 16 probe helpers already")
+        with runs(town, town.b) as b:
+            assert b.ask("record") == "recording 0"
+    with runs(town, town.a) as a:
+        assert a.ask("record") == "recording 0"
+        status = os.lstat(bounds._LOCKS)
+        assert (status.st_uid, stat.S_IMODE(status.st_mode), status.st_size) == (0, 0o600, 0)
+        assert taken(uids[0]) == [0]
+        with runs(town, town.a) as second:
+            assert second.ask("record") == "recording 0"
+            assert taken(uids[0]) == [0, 1]
+            pid = int(a.ask("helper").split()[0])
+            with watched_to_its_end(pid):
+                os.kill(pid, signal.SIGKILL)
+            assert taken(uids[0]) == [1]
+
+
+def taken(uid: int) -> list[int]:
+    """Places of a user that helpers hold."""
+    found = []
+    with open(bounds._LOCKS, "r+b") as file:
+        for place in range(bounds.HELPERS):
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, uid * bounds.HELPERS + place)
+            except BlockingIOError:
+                found.append(place)
+    return found
+
+
+@pytest.mark.parametrize(("before", "policy"), [(3, os.SCHED_RR), (4, os.SCHED_OTHER)])
+def test_only_the_first_have_real_time_priority(town: Town, uids: tuple[int, int], before: int, policy: int) -> None:
+    with places_taken(uids[0], before), runs(town, town.a) as a:
+        assert a.ask("record") == "recording 0"
+        pid = int(a.ask("helper").split()[0])
+        assert os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == policy
+
+
+def test_whole_run_whose_user_has_all_his_helpers_is_no_green_one(town: Town, uids: tuple[int, int]) -> None:
+    with places_taken(uids[0], bounds.HELPERS):
+        made = subprocess.run(
+            town.pytest(town.a, "--execprobe=auto"),
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"]},
+            check=False,
+        )
+    assert made.returncode == 1, made.stdout
+    assert "2 errors" in made.stdout
+    assert "skipped" not in made.stdout
+
+
+# ---- what others would see of them ----
+
+
+def test_who_makes_another_user_execute_his_name_sees_nothing_of_him(town: Town, folder: Path) -> None:
+    """As with a link that lies where the other executes all that there is."""
+    with runs(town, town.b) as holder, runs(town, town.a) as a:
+        assert holder.ask("record") == a.ask("record") == "recording 0"
+        address = holder.ask("helper").split()[1]
+        with person(town.python, town.b, LENDS_ITS_NAME, address) as b:
+            link = folder / b.answer()
+            link.symlink_to("/bin/true")
+            a.ask(f"link {link}")
+            assert b.ask("arm") == f"{wire.ERROR} its new name was taken on by another process"
+            assert b.ask("sync") == f"{wire.ERROR} there is no root yet"
+        a.ask("run secret")
+        assert clean(a.ask("seen"), str(link), "secret")
+
+
+#: Has a child when it begins to record, which becomes another user by a setuid program.
+ADOPTS = (
+    """
+import os, sys
+program, uid = sys.argv[2], int(sys.argv[3])
+told, tell = os.pipe()
+os.set_inheritable(tell, True)
+code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
+os.posix_spawn(program, [program, "-I", "-c", code], {})
+assert int(os.read(told, 10)) == uid
+"""
+    + RUNS
+)
+
+
+@pytest.fixture
+def python_of_a(folder: Path, uids: tuple[int, int]) -> Path:
+    """A setuid program of one user, that does as it is told."""
+    python = folder / "python"
+    shutil.copyfile(os.path.realpath(PYTHON), python)
+    os.chown(python, uids[0], -1)
+    python.chmod(0o4755)
+    return python
+
+
+def test_process_of_another_user_is_not_adopted(town: Town, uids: tuple[int, int], python_of_a: Path) -> None:
+    with person(town.python, town.b, ADOPTS, "{}", PYTHON, str(uids[1])) as b:
+        assert b.ask("record") == "recording 0"
+    with person(town.python, town.b, ADOPTS, "{}", str(python_of_a), str(uids[0])) as b:
+        assert b.ask("record") == "recording 1"
+
+
+# ---- who stands in the way ----
+
+#: Takes every name of a run's that shows anywhere, as soon as it does.
+SQUATS = """
+import os, re, socket, sys, threading
+
+kept, mine = [], str(os.getpid())
+
+def take(name):
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(b"\\0" + name)
+    except OSError:
+        return
+    sock.listen()
+    kept.append(sock)
+
+def look():
+    for pid in [pid for pid in os.listdir("/proc") if pid.isdigit() and pid != mine] + ["net/unix"]:
+        try:
+            with open(f"/proc/{pid}/cmdline" if pid.isdigit() else "/proc/net/unix", "rb") as file:
+                for name in set(re.findall(rb"pytest-execprobe-[0-9a-f]+", file.read())):
+                    take(name)
+        except OSError:
+            pass
+
+def forever():
+    while True:
+        look()
+
+threading.Thread(target=forever, daemon=True).start()
+print("at it", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_name_of_a_run_can_not_be_taken_beforehand(town: Town) -> None:
+    shared = new_secret()
+    with person(town.python, town.b, SQUATS) as b:
+        assert b.answer() == "at it"
+        with runs(town, town.a, shared=shared) as first, runs(town, town.a, shared=shared) as second:
+            assert first.ask("record") == second.ask("record") == "recording 0"
+            assert first.ask("helper") == second.ask("helper")
+            pid, address = first.ask("helper").split()
+            with watched_to_its_end(int(pid)):
+                os.kill(int(pid), signal.SIGKILL)
+            # Now he has it. Those of the run that come by meet again, elsewhere.
+            with runs(town, town.a, shared=shared) as third, runs(town, town.a, shared=shared) as fourth:
+                assert third.ask("record") == fourth.ask("record") == "recording 0"
+                assert third.ask("helper") == fourth.ask("helper")
+                third.ask("run one")
+                assert clean(third.ask("seen"), "one")
+    assert address.startswith("@pytest-execprobe-")
+
+
+def test_helper_of_another_users_is_none(town: Town, folder: Path) -> None:
+    """Which is root's, and calls where he says."""
+    go = folder / "go"
+    os.mkfifo(go, 0o644)
+    slow = folder / "python3"
+    slow.write_text(f'#!/bin/sh\nread line < {go}\nexec {PYTHON} "$@"\n')
+    slow.chmod(0o755)
+    with runs(town, town.a, python=str(slow)) as a:
+        a.tell("record")
+        with go.open("w") as tell:  # its launcher is at it
+            (line,) = (line for line in command_lines() if line[:3] == ("/bin/sh", str(slow), "-I"))
+            name = line[line.index("--connect") + 1]
+            aimed = subprocess.run(
+                [*as_user(town.b), "sudo", "-n", "--", PYTHON, *line[2:], "--pages", "1"],
+                input="0" * 64,
+                text=True,
+                check=False,
+            )
+            assert aimed.returncode == 0
+            assert "--connect" in line
+            assert name.startswith("pytest-execprobe-")
+            tell.write("!\n")
+        assert a.answer() == "recording 0"
+        helper = a.ask("helper").split()[0]
+        assert "--pages" not in Path(f"/proc/{helper}/cmdline").read_text().split("\0")
+
+
+def command_lines() -> list[tuple[str, ...]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                found.append(tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]))
+    return found
