@@ -11,6 +11,7 @@ import traceback
 from typing import List, Optional
 
 from . import bounds, handshake, privilege, probe, wire
+from .precedence import Precedence
 from .server import Server
 
 #: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.
@@ -61,8 +62,7 @@ def _make_server(options: argparse.Namespace, first: socket.socket, listener: so
         place = bounds.take_place(user)
     bcc = probe.import_bcc()
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
-    if place < bounds.REAL_TIME:
-        privilege.take_precedence()
+    precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence())
     _, uid, gid = wire.credentials(first)
     route = privilege.route()
     left = privilege.give_up(uid, gid, probe.kernel_version())
@@ -74,7 +74,7 @@ def _make_server(options: argparse.Namespace, first: socket.socket, listener: so
         pid=os.getpid(),
         python=sys.executable,
     )
-    return Server(made, first, listener, welcome)
+    return Server(made, first, listener, welcome, precedence)
 
 
 def _become_daemon() -> None:

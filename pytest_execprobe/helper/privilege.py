@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import resource
 import struct
 from typing import Tuple
 
@@ -57,8 +59,20 @@ def take_precedence() -> bool:
     docs/kernel-notes.md). It sleeps nearly all of the time, and what it forks does not inherit this. The kernel leaves
     others a twentieth of each CPU in any case (sched_rt_runtime_us).
     """
+    with contextlib.suppress(OSError, ValueError):
+        # So that the user that this process becomes can have it again, and no more. Takes CAP_SYS_RESOURCE.
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (1, 1))
+    return _set_policy(os.SCHED_RR, 1)
+
+
+def leave_precedence() -> None:
+    """This process becomes one like others."""
+    _set_policy(os.SCHED_OTHER, 0)
+
+
+def _set_policy(policy: int, priority: int) -> bool:
     try:
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError:
         return False
     return True

@@ -24,6 +24,7 @@ import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from . import bounds, handshake, privilege, probe, wire
+from .precedence import Precedence
 from .serve_limits import Limits
 from .server import Server
 
@@ -326,7 +327,7 @@ def _check_surroundings() -> None:
 def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
     bcc = probe.import_bcc()
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
-    precedence = privilege.take_precedence()
+    precedence = Precedence(privilege.take_precedence())
     clients = _make_room(options.max_clients)
     try:
         user = pwd.getpwnam(options.user)
@@ -352,7 +353,7 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
         share=0.5,
         room_per_user=True,
     )
-    return Service(made, listener, welcome, limits, wakeup, precedence)
+    return Service(made, listener, welcome, precedence, limits, wakeup)
 
 
 def _make_room(clients: int) -> int:
@@ -377,19 +378,18 @@ class Service(Server):
         made: probe.Probe,
         listener: socket.socket,
         welcome: Dict[str, Any],
+        precedence: Precedence,
         limits: Limits,
         wakeup: int,
-        precedence: bool = True,
     ) -> None:
-        super().__init__(made, None, listener, welcome, limits)
-        self._precedence = precedence
+        super().__init__(made, None, listener, welcome, precedence, limits)
         self._is_over = False
         self._selector.register(wakeup, selectors.EVENT_READ, self._stop)
 
     def in_words(self) -> str:
         welcome = self._welcome
         entry = ", ".join(welcome["entry"])
-        late = "" if self._precedence else ", without real-time priority"
+        late = "" if self._precedence.held else ", without real-time priority"
         return "BCC %s, Linux %s, %s; %s%s" % (welcome["bcc"], welcome["kernel"], entry, welcome["privilege"], late)
 
     def _is_needed(self) -> bool:

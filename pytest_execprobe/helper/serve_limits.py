@@ -24,6 +24,36 @@ class Limits(NamedTuple):
 RUN_LIMITS = Limits()
 
 
+class Bucket:
+    """A token bucket of seconds: a share of the time in the long run, and so many at once."""
+
+    def __init__(self, share: float, burst: float) -> None:
+        self._burst = burst
+        self._share = share
+        self._credit = burst
+        self._at = time.monotonic()
+
+    def charge(self, seconds: float, debt: float = float("inf")) -> None:
+        """``debt``: at most so many are owed for these."""
+        self._refill()
+        self._credit = max(self._credit - seconds, min(self._credit, -debt))
+
+    def waits(self) -> float:
+        """Seconds until there is something in it; 0 is now."""
+        self._refill()
+        return max(0.0, -self._credit / self._share)
+
+    def fills(self) -> float:
+        """Seconds until it is full; 0 if it is."""
+        self._refill()
+        return (self._burst - self._credit) / self._share
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        self._credit = min(self._burst, self._credit + (now - self._at) * self._share)
+        self._at = now
+
+
 class User:
     """What one user has of the helper."""
 
@@ -35,31 +65,24 @@ class User:
         self.is_granting = False
         self.claiming: Deque[Any] = deque()  # clients that wait for one, with the number of their request
         self.ready: Deque[Any] = deque()  # clients whose requests have been read
-        self._share = limits.share
         self._burst = limits.burst
-        self._credit = limits.burst
-        self._at = time.monotonic()
+        self._bucket = None if limits.share is None else Bucket(limits.share, limits.burst)
 
     def charge(self, seconds: float) -> None:
         """For what has been done for this user."""
-        if self._share is not None:
-            self._refill(self._share)
-            self._credit -= seconds
+        if self._bucket is not None:
+            self._bucket.charge(seconds)
+
+    def charge_records(self, seconds: float) -> None:
+        """For records of what his processes execute, which can't be put off: he owes no more for them than he can have
+        at once, so that his reads are late and do not fail."""
+        if self._bucket is not None:
+            self._bucket.charge(seconds, debt=self._burst)
 
     def waits(self) -> float:
         """Seconds until something may be done for this user again; 0 is now."""
-        if self._share is None:
-            return 0.0
-        self._refill(self._share)
-        return max(0.0, -self._credit / self._share)
+        return 0.0 if self._bucket is None else self._bucket.waits()
 
     def is_idle(self) -> bool:
         """Whether there is nothing to remember."""
-        if self._share is not None:
-            self._refill(self._share)
-        return not self.clients and self._credit >= self._burst
-
-    def _refill(self, share: float) -> None:
-        now = time.monotonic()
-        self._credit = min(self._burst, self._credit + (now - self._at) * share)
-        self._at = now
+        return not self.clients and (self._bucket is None or self._bucket.fills() == 0)

@@ -6,6 +6,7 @@ and are counted as lost, so that a client which never reads costs the others not
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import os
@@ -14,12 +15,13 @@ import selectors
 import socket
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from . import identity, wire
+from . import handshake, identity, wire
 from .adoption import AdoptionError, Found, adopt_descendants
+from .precedence import Precedence
 from .probe import Claimed, Probe, roots_of
-from .serve_limits import RUN_LIMITS, Limits, User
+from .serve_limits import RUN_LIMITS, Bucket, Limits, User
 
 _QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
 _MAX_TIMEOUT = 3600.0
@@ -27,6 +29,8 @@ _READ = 8192  # bytes of requests that are taken in at once: all of them are ans
 _RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
 _NO_INTEREST = 0
 _RECONCILING = 0.5  # seconds for what is in the making to be recorded
+#: Of one CPU, for refusing connections: in the long run, and seconds at once.
+_REFUSING, _REFUSING_AT_ONCE = 0.03, 0.02
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _DEAF = 0.1  # seconds
 _DRAINED_EVERY = 0.01  # seconds, while something takes longer than that
@@ -81,10 +85,12 @@ class Server:
         first: Optional[socket.socket],
         listener: socket.socket,
         welcome: Dict[str, Any],
+        precedence: Precedence,
         limits: Limits = RUN_LIMITS,
     ) -> None:
         self._probe = probe
         self._welcome = welcome
+        self._precedence = precedence
         self._limits = limits
         self._selector = selectors.DefaultSelector()
         self._clients: Set[Client] = set()
@@ -96,7 +102,10 @@ class Server:
         self._unlisted = 0
         probe.missed()  # what was before is nobody's
         self._listener = listener
-        self._deaf_until = 0.0  # time.monotonic(), while no calls are taken for want of descriptors
+        self._deaf_until = 0.0  # time.monotonic(), while no connections are accepted
+        self._refusals = Bucket(_REFUSING, _REFUSING_AT_ONCE)
+        self._brought: Counter[User] = collections.Counter()  # records, since their users were last charged
+        self._charged = 0.0  # seconds, to users for their records
         self._left: Deque[Tuple[float, int]] = deque()  # roots that were forgotten, and when
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
@@ -107,6 +116,7 @@ class Server:
 
     def run(self) -> None:
         while self._is_needed():
+            self._precedence.review()
             self._listen_again()
             self._serve()
             waiting = [client for client in self._clients if client.pending]
@@ -123,10 +133,12 @@ class Server:
                 key.data()
 
     def _is_needed(self) -> bool:
-        while all(client.child for client in self._clients):
-            if not self._accept():  # somebody may have called just before the last one went
+        for _ in range(handshake.BACKLOG):
+            if not all(client.child for client in self._clients):
+                return True
+            if not self._accept():  # a client may have connected just before the last one went
                 return False
-        return True
+        return False  # strangers connect on and on, and came first
 
     def _patience(self, waiting: List[Client]) -> Optional[float]:
         """Seconds until there is something to do, if nothing comes from outside. None: never."""
@@ -134,6 +146,7 @@ class Server:
         due += [max(_RECHECK, client.user.waits()) for client in waiting]
         if self._deaf_until:
             due.append(max(0.0, self._deaf_until - time.monotonic()))
+        due += self._precedence.waits()
         if self._limits.claim_time is not None:
             claims = [client.claim_ends for user in self._users.values() for client in user.claims]
             due += [max(0.0, min(claims) - time.monotonic())] if claims else []
@@ -151,11 +164,26 @@ class Server:
     # ---- records ----
 
     def _collect(self) -> None:
-        self._probe.drain()
-        self._route()
-        counts = self._probe.counts()
-        if counts.dropped != self._dropped:
-            self._route_dropped()
+        with self._at_their_expense():
+            self._probe.drain()
+            self._route()
+            counts = self._probe.counts()
+            if counts.dropped != self._dropped:
+                self._route_dropped()
+
+    @contextlib.contextmanager
+    def _at_their_expense(self) -> Iterator[None]:
+        """Those pay for what is done in here whose records it brings, each for his part, and nobody else for that."""
+        if self._limits.share is None:
+            yield
+            return
+        self._brought.clear()
+        before = time.thread_time()
+        yield
+        spent, total = time.thread_time() - before, sum(self._brought.values())
+        for user, number in self._brought.items():
+            user.charge_records(spent * number / total)
+        self._charged += spent if total else 0.0
 
     def _route(self) -> None:
         for record in self._probe.take():
@@ -177,6 +205,7 @@ class Server:
             client = self._by_root.get(root)
             if client is None:
                 continue
+            self._brought[client.user] += 1
             kept, cut = record, lost
             # As much as is left, and for heads twice that. So one alone has half of all, many share, and whoever never
             # asks leaves room for the others.
@@ -227,8 +256,9 @@ class Server:
         under_way = self._probe.under_way(pending.before, lambda proc: root in roots_of(proc))
         if under_way and not expired:
             return
-        counts = self._probe.reconcile()
-        self._route()
+        with self._at_their_expense():
+            counts = self._probe.reconcile()
+            self._route()
         if counts is None and not expired:
             client.reconciling = client.reconciling or time.monotonic()
             if time.monotonic() < client.reconciling + _RECONCILING:
@@ -340,9 +370,9 @@ class Server:
             return
         if user.waits():
             return
-        before = time.thread_time()
+        before, charged = time.thread_time(), self._charged
         do()
-        user.charge(time.thread_time() - before)
+        user.charge(time.thread_time() - before - (self._charged - charged))
 
     def _request_of(self, client: Client) -> None:
         try:
@@ -490,6 +520,7 @@ class Server:
             if limit is not None and now > begun + limit:
                 raise AdoptionError("there are too many processes that it has started before, or it forks on and on")
             if now > drained + _DRAINED_EVERY:
+                self._precedence.review()
                 self._collect()  # or what others execute meanwhile would fill the buffers
                 drained = now
 
@@ -503,28 +534,43 @@ class Server:
     # ---- clients ----
 
     def _accept(self) -> bool:
-        """Takes one call. False if nobody calls."""
+        """Accepts one connection. False if there is none."""
+        before = time.thread_time()
         try:
             sock, _ = self._listener.accept()
         except OSError as error:
-            if error.errno in _NO_ROOM and not self._deaf_until:
-                self._deaf_until = time.monotonic() + _DEAF  # it would be told again at once, and for ever
-                self._selector.unregister(self._listener)
+            if error.errno in _NO_ROOM:
+                self._pause(_DEAF)  # it would be told again at once, and for ever
             return False
-        if self._limits.share is None:
-            self._let_in(sock)
-            return True
-        user = self._user(wire.credentials(sock)[1])
-        if user.waits():
-            self._hang_up(sock, "user %d has used up his share of the helper for now: try again later" % user.uid)
-        else:
-            self._for(user, lambda: self._let_in(sock))
+        if not self._admit(sock):
+            # Whoever is refused can come again at once, and cost more than he pays. Peers who wait are let in in turn.
+            self._refusals.charge(time.thread_time() - before)
+            self._pause(self._refusals.waits())
         return True
 
-    def _hang_up(self, sock: socket.socket, reason: str) -> None:
+    def _admit(self, sock: socket.socket) -> bool:
+        """Whether there is a new client."""
+        clients = len(self._clients)
+        if self._limits.share is None:
+            self._let_in(sock)
+        else:
+            user = self._user(wire.credentials(sock)[1])
+            if user.waits():
+                self._hang_up(sock, "busy", "user %d has exceeded its quota of the helper's time: try again" % user.uid)
+            else:
+                self._for(user, lambda: self._let_in(sock))
+        return len(self._clients) > clients
+
+    def _pause(self, seconds: float) -> None:
+        """Accepts no connection for so long."""
+        if seconds > 0 and not self._deaf_until:
+            self._deaf_until = time.monotonic() + seconds
+            self._selector.unregister(self._listener)
+
+    def _hang_up(self, sock: socket.socket, code: str, reason: str) -> None:
         with contextlib.suppress(OSError), sock:
             sock.setblocking(False)
-            sock.send(_refusal(reason))
+            sock.send(_refusal(code, reason))
 
     def _listen_again(self) -> None:
         if self._deaf_until and time.monotonic() >= self._deaf_until:
@@ -536,27 +582,27 @@ class Server:
             sock.setblocking(False)
             refusal = self._why_not(sock)
             if refusal is not None:
-                self._hang_up(sock, refusal)
+                self._hang_up(sock, *refusal)
             else:
                 self._add(sock)
         except OSError:
             sock.close()  # it has gone
 
-    def _why_not(self, sock: socket.socket) -> Optional[str]:
-        """Why a caller is not let in."""
+    def _why_not(self, sock: socket.socket) -> Optional[Tuple[str, str]]:
+        """Why a peer is not let in: a code, ``busy`` where that passes, and the reason."""
         pid, uid, _ = wire.credentials(sock)
         if pid == 0:
-            return (
+            return "refused", (
                 "the helper runs in a PID namespace that this process is not in. Start the helper where pytest runs, or"
                 " outside of that"
             )
         if not self._may_call(sock):
-            return "user %d can't use a helper of user %d" % (uid, self._uid)
+            return "refused", "user %d can't use a helper of user %d" % (uid, self._uid)
         if len(self._clients) >= self._limits.clients:
-            return "the helper serves %d processes already, and no more" % self._limits.clients
+            return "busy", "the helper serves %d processes already, and no more" % self._limits.clients
         limit, user = self._limits.clients_per_user, self._users.get(uid)
         if limit is not None and user is not None and user.clients >= limit:
-            return "the helper serves %d processes of user %d already, and no more" % (limit, uid)
+            return "busy", "the helper serves %d processes of user %d already, and no more" % (limit, uid)
         return None
 
     def _may_call(self, sock: socket.socket) -> bool:
@@ -578,7 +624,7 @@ class Server:
 
     def _turn_out(self, client: Client, reason: str) -> None:
         """Tells it why, as far as it listens, and hangs up."""
-        self._send(client, _refusal(reason))
+        self._send(client, _refusal("busy", reason))
         self._drop(client)
 
     def _drop(self, client: Client) -> None:
@@ -618,5 +664,5 @@ class ProbeDamagedError(Exception):
     """The probe is no longer to be relied on."""
 
 
-def _refusal(reason: str) -> bytes:
-    return wire.frame(wire.FAILED, 0, {"code": "refused", "reason": reason, "remedy": ""})
+def _refusal(code: str, reason: str) -> bytes:
+    return wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""})

@@ -7,9 +7,13 @@ shows the figures.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +23,10 @@ from programs import Programs
 from recording import Recording, recording
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.client import HelperSettings, hold_helper
+from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.events import Batch
+from pytest_execprobe.helper import wire
 from pytest_execprobe.launch import HELPER
 
 SECONDS = int(os.environ.get("EXECPROBE_STORM", "5"))
@@ -117,7 +122,7 @@ def test_a_helper_without_precedence_loses_and_reports_it(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may starve for seconds, and lose more than can be told apart."""
-    change_helper(tmp_path, monkeypatch, {"main.py": {"    privilege.take_precedence()\n": ""}})
+    change_helper(tmp_path, monkeypatch, {"main.py": {"privilege.take_precedence()": "False"}})
     with recording(timeout=120) as made:
         assert os.sched_getscheduler(made.helper) == os.SCHED_OTHER
         assert_told(made, storm(made, programs, SECONDS, read=False))
@@ -145,6 +150,39 @@ def test_the_helper_takes_precedence() -> None:
         assert os.sched_getscheduler(made.helper) == os.SCHED_RR | os.SCHED_RESET_ON_FORK
         assert os.sched_getparam(made.helper).sched_priority == 1
     assert os.sched_getscheduler(0) == os.SCHED_OTHER  # its client stays as it was
+
+
+def test_it_gives_up_precedence_under_load_that_lasts() -> None:
+    """And has it again when that is over, though it is an ordinary user by then: where root could see to that, which
+    takes CAP_SYS_RESOURCE."""
+    if os.geteuid() != 0:
+        pytest.skip("execprobe: only root's helper has precedence for certain")
+    with recording() as made:
+        assert policy(made.helper) == os.SCHED_RR
+        subprocess.run(["true"], check=True)
+        flood = wire.frame(wire.SYNC, 1, {"timeout": 0}) * 100
+        deadline = time.monotonic() + 60
+        source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
+        source._sock.connect("\0" + made.source.description["address"])
+        source.register(fresh=True, timeout=30)
+        source._sock.setblocking(False)
+        while policy(made.helper) != os.SCHED_OTHER and time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                source._sock.send(flood)
+            with contextlib.suppress(BlockingIOError):
+                source._sock.recv(1 << 18)
+        assert policy(made.helper) == os.SCHED_OTHER
+        source.close()
+        assert made.execprobe.programs == ["true"]
+        (limit,) = re.findall(r"Max realtime priority +(\d+)", Path(f"/proc/{made.helper}/limits").read_text())
+        assert int(limit) <= 1  # so no user of it can have more
+        while limit == "1" and policy(made.helper) != os.SCHED_RR and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert (policy(made.helper) == os.SCHED_RR) == (limit == "1")
+
+
+def policy(pid: int) -> int:
+    return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK
 
 
 def test_what_takes_precedence_does_not_pass_it_on() -> None:

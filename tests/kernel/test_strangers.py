@@ -10,6 +10,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -260,3 +261,58 @@ def command_lines() -> list[tuple[str, ...]]:
             with contextlib.suppress(OSError):
                 found.append(tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]))
     return found
+
+
+# ---- what it costs ----
+
+#: Connects without end, from several threads, where it is not let in.
+KNOCKS = """
+import socket, sys, threading
+
+address = sys.argv[1].replace("@", "\\0", 1)
+
+def knock():
+    while True:
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.connect(address)
+                sock.recv(4096)
+            except OSError:
+                pass
+
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=knock, daemon=True).start()
+print("at it", flush=True)
+sys.stdin.read()
+"""
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_share(pid: int, seconds: float) -> float:
+    """Of one CPU, over so long."""
+    before, began = cpu_seconds(pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / (time.monotonic() - began)
+
+
+@pytest.mark.parametrize("threads", [1, 200], ids=["a few", "more than may wait"])
+def test_strangers_who_are_refused_cost_little_and_keep_nobody_out(town: Town, threads: int) -> None:
+    with runs(town, town.a) as a, contextlib.ExitStack() as stack:
+        assert a.ask("record") == "recording 0"
+        pid, address = a.ask("helper").split()
+        for _ in range(3):
+            b = stack.enter_context(person(town.python, town.b, KNOCKS, address, str(threads)))
+            assert b.answer() == "at it"
+        assert cpu_share(int(pid), 3) < 0.15
+        with runs(town, town.a, address=address) as second:
+            began = time.monotonic()
+            assert second.ask("record") == "recording 0"
+            assert time.monotonic() - began < 20
+            second.ask("run one")
+            assert clean(second.ask("seen"), "one")
+        a.ask("run other")
+        assert clean(a.ask("seen"), "other")

@@ -18,7 +18,8 @@ import pytest
 from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe.helper import adoption, identity, serve, serve_limits, server, wire
+from pytest_execprobe.helper import adoption, identity, privilege, serve, serve_limits, server, wire
+from pytest_execprobe.helper.precedence import Precedence
 from pytest_execprobe.helper.probe import ProbeError
 
 WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
@@ -59,7 +60,7 @@ class Running:
         self._listener.listen(64)
         self._listener.setblocking(False)
         self._wakeup, self._tell = os.pipe()
-        self.service = serve.Service(probe, self._listener, WELCOME, limits, self._wakeup)  # type: ignore[arg-type]
+        self.service = serve.Service(probe, self._listener, WELCOME, Precedence(False), limits, self._wakeup)  # type: ignore[arg-type]
         self._uid = 1
         real = wire.credentials
         monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], self._uid, self._uid))
@@ -291,7 +292,7 @@ def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(running._address)
         again = Client(sock)
-        assert "user 1 has used up his share" in again.expect(wire.FAILED).json()["reason"]
+        assert "user 1 has exceeded its quota" in again.expect(wire.FAILED).json()["reason"]
         assert again.receive() is None
 
 
@@ -348,6 +349,73 @@ def test_shares_are_used_up_and_grow_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert user.is_idle()
     user.charge(2.5)
     assert user.waits() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5, burst=2.0)])
+def test_records_are_charged_to_whose_they_are(
+    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever it is whose request has them fetched; and no more than the user can pay before his reads fail."""
+    a, b, c = (running.welcome(uid).arm() for uid in (1, 2, 3))
+    spent, drain = 0.0, probe.drain
+
+    def takes_a_second_for_each() -> None:
+        nonlocal spent
+        spent += len(probe._submitted)
+        drain()
+
+    monkeypatch.setattr(time, "thread_time", lambda: spent)
+    probe.drain = takes_a_second_for_each  # type: ignore[method-assign]
+    users = running.service._users
+    for _ in range(3):
+        with probe._lock:
+            probe._submitted += [of(a.root)] * 3 + [of(b.root)]
+        assert c.sync() == (0, 0, 0)
+    assert spent == 12
+    assert 3 < users[1].waits() <= 4  # nine, and owes two
+    assert 0 < users[2].waits() <= 2  # three
+    assert users[3].waits() == 0
+    assert b.sync() == (3, 0, 0)
+    assert a.sync() == (9, 0, 0)
+
+
+def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = spent = 0.0
+    asked: list[str] = []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "thread_time", lambda: spent)
+    monkeypatch.setattr(privilege, "take_precedence", lambda: not asked.append("take"))
+    monkeypatch.setattr(privilege, "leave_precedence", lambda: asked.append("leave"))
+    tested = Precedence(True)
+
+    def load(share: float, seconds: float) -> None:
+        nonlocal now, spent
+        for _ in range(int(seconds * 10)):
+            now, spent = now + 0.1, spent + share / 10
+            tested.review()
+
+    load(0.2, 100)
+    load(1.0, 1.2)  # a burst
+    load(0.2, 100)
+    assert asked == []
+    assert tested.waits() == []
+    load(0.5, 5)
+    assert (asked, tested.held) == (["leave"], False)
+    load(0.5, 100)
+    load(0.3, 100)
+    assert asked == ["leave"]
+    (wait,) = tested.waits()
+    assert 0 < wait < 9
+    now += wait
+    tested.review()
+    assert (asked, tested.held) == (["leave", "take"], True)
+
+
+def test_precedence_that_was_refused_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privilege, "take_precedence", lambda: pytest.fail("it was"))
+    tested = Precedence(False)
+    tested.review()
+    assert tested.waits() == []
 
 
 # ---- what is kept ----

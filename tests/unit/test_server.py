@@ -32,6 +32,7 @@ from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper, s
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
+from pytest_execprobe.helper.precedence import Precedence
 from pytest_execprobe.helper.probe import Missed, Process
 
 WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
@@ -101,7 +102,7 @@ class Helper:
         self._listener.bind(self.address)
         self._listener.listen(backlog)
         self._listener.setblocking(False)
-        self.server = server.Server(probe, there, self._listener, WELCOME)  # type: ignore[arg-type]
+        self.server = server.Server(probe, there, self._listener, WELCOME, Precedence(False))  # type: ignore[arg-type]
         self.first = Client(here)
         self.clients = [self.first]
         self.error: BaseException | None = None
@@ -861,6 +862,13 @@ def test_helper_whose_first_client_is_gone_before_it_is_ready_serves_the_others(
     started.set()
     assert second.arm().pids() == []
     helper.stop()
+
+
+def test_strangers_who_connect_on_and_on_do_not_keep_it(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper.first.arm()
+    monkeypatch.setattr(helper.server, "_accept", lambda: True)  # it refuses one, and there is the next
+    helper.first.sock.close()
+    assert helper.has_ended()
 
 
 def test_helper_goes_on_when_another_client_hangs_up(helper: Helper, probe: FakeProbe) -> None:
