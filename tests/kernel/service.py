@@ -275,6 +275,14 @@ def again():
 forever(again)
 ready("at it")
 """,
+    "fails without end": """
+def fail():
+    os.execv("/nonexistent", ["x" * 500])
+source = start_helper(HelperSettings(address=path))
+forever(fail)
+forever(fail)
+ready("at it")
+""",
     "runs a storm": """
 def storm():
     os.waitpid(os.posix_spawn("/bin/true", ["stormy"], {}), 0)
