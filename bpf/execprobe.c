@@ -62,6 +62,7 @@ enum flag {
     FLAG_ARGV_UNREAD = 2,
     FLAG_ENTRY_UNSEEN = 4,
     FLAG_SCRIPTS_ALL = 8, /* of a script: all files of FILE_SCRIPTS are there */
+    FLAG_BORROWED = 32,   /* the process has another user's rights, or another group's, as setuid programs have */
     FLAG_ARGV0_KEPT = 16, /* of a script: argv has the caller's argv[0], behind the path of what it belongs to */
 };
 
@@ -937,6 +938,13 @@ int on_exec_again(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+static __always_inline int has_borrowed(u64 task)
+{
+    u64 cred = read64(task + OFF_TASK_CRED);
+    return read32(cred + OFF_CRED_UID) != read32(cred + OFF_CRED_EUID) ||
+           read32(cred + OFF_CRED_GID) != read32(cred + OFF_CRED_EGID);
+}
+
 static __always_inline void failed(void *ctx, s64 result)
 {
     u64 task = bpf_get_current_task();
@@ -962,6 +970,8 @@ static __always_inline void failed(void *ctx, s64 result)
         fill_head(record, KIND_ATTEMPT, proc, tgid, task);
         record->head.entered = copy.at;
         record->head.error = -result;
+        if (has_borrowed(task))
+            record->head.flags |= FLAG_BORROWED;
         record->head.dirfd = copy.dirfd;
         if (copy.args_known) {
             record->head.path_len = append(record, PATH_CAP, copy.path, 1);

@@ -206,14 +206,14 @@ class Server:
             if client is None:
                 continue
             self._brought[client.user] += 1
-            kept, cut = record, lost
+            kept, cut = wire.shown_to(client.user.uid, record), lost
             # As much as is left, and for heads twice that. So one alone has half of all, many share, and whoever never
             # asks leaves room for the others.
             left = _QUEUE_BYTES - self._kept
             if self._limits.room_per_user:
                 left -= client.user.kept
-            if client.kept + len(record) > left:
-                kept, cut = record[: wire.HEAD.size], True
+            if client.kept + len(kept) > left:
+                kept, cut = kept[: wire.HEAD.size], True
                 if client.kept + len(kept) > 2 * left:
                     client.unplaced += 1
                     continue

@@ -70,6 +70,14 @@ FLAG_ARGV_UNREAD = 2
 FLAG_ENTRY_UNSEEN = 4
 FLAG_SCRIPTS_ALL = 8
 FLAG_ARGV0_KEPT = 16
+FLAG_BORROWED = 32
+
+
+_KIND_FLAGS = struct.Struct("<II")  # where the head begins
+_UID = struct.Struct("<I")
+_UID_AT = struct.calcsize("<IIQQQQIII")
+_ARGV_LENGTHS = struct.Struct("<II")  # argv_len and data_len, where it ends
+_ARGV_LENGTHS_AT = HEAD.size - _ARGV_LENGTHS.size
 
 
 class WireError(Exception):
@@ -145,6 +153,21 @@ def event_frames(request: int, events: List[Tuple[bytes, bool]]) -> Iterator[byt
         size += EVENT.size + len(record)
     if parts:
         yield raw_frame(EVENTS, request, b"".join(parts))
+
+
+def shown_to(uid: int, record: bytes) -> bytes:
+    """A record as this user may see it: of an exec that failed without its arguments, where the process was another
+    user's or had another's rights. /proc shows arguments of programs that run, and those to nobody."""
+    kind, flags = _KIND_FLAGS.unpack_from(record)
+    if kind != KIND_ATTEMPT or uid == 0 or len(record) <= HEAD.size:
+        return record
+    if not flags & FLAG_BORROWED and _UID.unpack_from(record, _UID_AT)[0] == uid:
+        return record
+    argv_len, data_len = _ARGV_LENGTHS.unpack_from(record, _ARGV_LENGTHS_AT)
+    shown = bytearray(record[: HEAD.size + data_len - argv_len])
+    _KIND_FLAGS.pack_into(shown, 0, kind, flags | FLAG_ARGV_UNREAD)
+    _ARGV_LENGTHS.pack_into(shown, _ARGV_LENGTHS_AT, 0, data_len - argv_len)
+    return bytes(shown)
 
 
 def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:

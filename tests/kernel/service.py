@@ -151,6 +151,13 @@ RUNS = (
         """        elif order == "run":""",
         """        elif order == "helper":
             print(source.description["pid"], "@" + source.description["address"], flush=True)
+        elif order == "python":
+            words = json.loads(word)
+            os.waitpid(os.posix_spawn(words[0], [words[0], "-I", "-S", "-c", *words[1:]], {}), 0)
+            print("ran", flush=True)
+        elif order == "failed":
+            events = [event for event in source.sync(30).events if isinstance(event, Exec) and event.error]
+            print(json.dumps([[event.path, event.argv] for event in events]), flush=True)
         elif order == "run":""",
     )
 )

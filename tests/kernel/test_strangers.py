@@ -172,6 +172,34 @@ def test_process_of_another_user_is_not_adopted(town: Town, uids: tuple[int, int
         assert b.ask("record") == "recording 1"
 
 
+FAILS = """
+import os, sys
+uid, name = int(sys.argv[1]), sys.argv[2]
+if uid:
+    os.setreuid(uid, uid)
+try:
+    os.execv("/nonexistent/" + name, [name, "secret"])
+except FileNotFoundError:
+    pass
+"""
+
+
+def test_arguments_of_what_another_users_process_failed_to_execute_are_his(
+    town: Town, uids: tuple[int, int], python_of_a: Path
+) -> None:
+    """/proc shows to nobody what was never executed; a setuid program keeps its memory from who has started it."""
+    with runs(town, town.b, attempts="tracepoint") as b:
+        assert b.ask("record") == "recording 0"
+        b.ask("python " + json.dumps([PYTHON, FAILS, "0", "own"]))
+        b.ask("python " + json.dumps([str(python_of_a), FAILS, "0", "borrowed"]))
+        b.ask("python " + json.dumps([str(python_of_a), FAILS, str(uids[0]), "foreign"]))
+        assert json.loads(b.ask("failed")) == [
+            ["/nonexistent/own", ["own", "secret"]],
+            ["/nonexistent/borrowed", None],
+            ["/nonexistent/foreign", None],
+        ]
+
+
 # ---- who stands in the way ----
 
 #: Takes every name of a run's that shows anywhere, as soon as it does.

@@ -10,6 +10,8 @@ import socket
 import pytest
 from fakes import kernel_record
 
+from pytest_execprobe.decode import decode
+from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
 
 ALLOWED = frozenset((wire.SYNC, wire.WAIT))
@@ -233,3 +235,38 @@ def test_credentials_are_the_peers() -> None:
     here, there = socket.socketpair()
     with here, there:
         assert wire.credentials(here) == (os.getpid(), os.geteuid(), os.getegid())
+
+
+ATTEMPT = kernel_record(
+    wire.KIND_ATTEMPT, uid=1000, path=b"/no\0", components=b"", cwd=b"", argv=b"no\0secret\0", error=2
+)
+BORROWED = kernel_record(
+    wire.KIND_ATTEMPT, uid=1000, path=b"/no\0", components=b"", cwd=b"", argv=b"no\0secret\0", error=2,
+    flags=wire.FLAG_BORROWED,
+)  # fmt: skip
+EXEC = kernel_record(uid=0, argv=b"git\0secret\0")
+
+
+@pytest.mark.parametrize(
+    ("record", "uid", "whole"),
+    [
+        (ATTEMPT, 1000, True),
+        (ATTEMPT, 1001, False),
+        (ATTEMPT, 0, True),
+        (BORROWED, 1000, False),
+        (BORROWED, 1001, False),
+        (BORROWED, 0, True),
+        (EXEC, 1000, True),  # /proc shows its arguments to all
+        (ATTEMPT[: wire.HEAD.size], 1001, True),  # the rest was lost
+    ],
+)
+def test_arguments_of_what_failed_are_shown_to_their_user(record: bytes, uid: int, whole: bool) -> None:
+    if len(record) > wire.HEAD.size:
+        record += b"\0" * 4  # as it may be filled up
+    shown = wire.shown_to(uid, record)
+    assert (shown == record) is whole
+    if not whole:
+        assert b"secret" not in shown
+        event = decode(shown, 1, lost=False)
+        assert isinstance(event, Exec)
+        assert (event.path, event.error, event.argv, event.uid) == ("/no", "ENOENT", None, 1000)
