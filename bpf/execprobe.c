@@ -952,8 +952,10 @@ static __always_inline void failed(void *ctx, s64 result)
     struct entry *entry;
     struct entry copy;
 
-    if (result >= 0)
+    if (result >= 0) {
+        leave(ctx, task, 0); /* it was only to check whether it may be executed (AT_EXECVE_CHECK): else on_exec has */
         return;
+    }
     struct proc *proc = procs.lookup(&tgid);
     entry = entering.lookup(&task);
     if (!entry) {

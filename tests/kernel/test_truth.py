@@ -6,6 +6,7 @@ process; the first one, which nothing slows down, must have gone the same way.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import platform
@@ -452,6 +453,22 @@ def test_arguments_of_an_attempt(execprobe: ExecProbe) -> None:
     assert attempt.argv == ("/nonexistent/program", "two words", "\udcff\udcfe")
     assert attempt.pid != os.getpid()
     assert execprobe.programs == []
+
+
+def test_exec_that_is_only_checked_is_none(execprobe: ExecProbe, programs: Programs) -> None:
+    """Nor is it under way for ever: what is read next waits for nothing."""
+    execveat = {"x86_64": 322, "aarch64": 281}.get(platform.machine()) or pytest.skip("another machine")
+    at_empty_path, at_execve_check = 0x1000, 0x10000
+    library, words = ctypes.CDLL(None, use_errno=True), (ctypes.c_char_p * 2)(b"minimal", None)
+    file = os.open(programs.minimal, os.O_PATH)
+    try:
+        checked = library.syscall(execveat, file, b"", words, None, at_empty_path | at_execve_check)
+    finally:
+        os.close(file)
+    if checked != 0:
+        pytest.skip("this kernel is older than 6.14")
+    execprobe.assert_nothing_ran()
+    assert execprobe.attempts == ()
 
 
 KEPT = 16 * 1024
