@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .program import absolute, base, called, files, names_descriptor
+from .program import absolute, base, called, files, interpreters, leads_through_descriptor
 from .record import ExecRecord
 
 Match = bool | None
@@ -190,52 +190,65 @@ def _name(glob: str) -> Pattern:
         by_program = None if record.program is None else regex.match(record.program) is not None
         if side is Side.ALLOW:
             return by_program
-        names = [by_program, *map(match, _unsaid(record))]
+        found = [by_program, _any_name(match, *called(record))]
         if side is Side.FORBID:
-            names += map(match, (record.path, *files(record)))
-        return either(*names)
+            found += [_any_name(match, *interpreters(record)), *map(match, (record.path, *files(record)))]
+        return either(*found)
 
     return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
 
 
 def _path(glob: str) -> Pattern:
-    regex = re.compile(fnmatch.translate(glob))
-
+    regex, resolved = (re.compile(fnmatch.translate(its)) for its in (glob, _resolved(glob)))
     last = glob.rpartition("/")[2]
-    # /bin/true and /usr/bin/true are one file where /bin is a link, and only one of them is the resolved path.
-    literal = os.path.realpath(glob) if glob.startswith("/") and last and not set(glob) & set("*?[") else None
 
     def match(path: str | None) -> Match:
-        return None if path is None else regex.match(path) is not None or path == literal
+        return None if path is None else regex.match(path) is not None or resolved.match(path) is not None
 
-    def as_executed(record: ExecRecord) -> Match:
-        if record.path is None or match(record.path):
-            return match(record.path)
+    def as_executed(path: str | None, record: ExecRecord) -> Match:
+        if path is None or regex.match(path):
+            return None if path is None else True
         if glob[0] not in "/*?[":
             return False
-        path = absolute(record.path, record.cwd)
-        plain = path and posixpath.normpath(path)
-        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere.
-        leads_back = ".." in record.path.lstrip("./").split("/")
+        whole = absolute(path, record.cwd)
+        plain = whole and posixpath.normpath(whole)
+        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere; and
+        # which folder a descriptor is stands nowhere.
+        leads_back = ".." in path.lstrip("./").split("/") or leads_through_descriptor(path, record.cwd)
         if plain and (not leads_back or plain in (record.executable, record.script)):
             return match(plain)
-        return None if set(last) & set("*?[") or last == posixpath.basename(record.path) else False
+        return None if set(last) & set("*?[") or last == posixpath.basename(path) else False
 
     def test(record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:
             return match(record.executable if record.interpreter is None else record.script)
-        return either(as_executed(record), *map(match, files(record)))
+        return either(
+            as_executed(record.path, record),
+            _any_name(lambda path: as_executed(path, record), *interpreters(record)),
+            *map(match, files(record)),
+        )
 
     return Pattern(glob, test)
 
 
-def _unsaid(record: ExecRecord) -> list[str]:
-    """What was executed, where the path does not tell: by argv[0], and of a script by its own file."""
-    by_argv = called(record)
-    found = [] if by_argv is None else [by_argv]
-    if record.script is not None and record.path is not None and names_descriptor(record.path, record.cwd):
-        found.append(record.script)
-    return found
+def _resolved(glob: str) -> str:
+    """A pattern as the kernel tells of files: without links in its folders, and where it is no glob in its name."""
+    if not glob.startswith("/") or glob.endswith("/"):
+        return glob
+    wild = re.search(r"[*?[]", glob)
+    if wild is None:
+        return _literal(os.path.realpath(glob))
+    folder = glob[: wild.start()].rpartition("/")[0]
+    return _literal(os.path.realpath(folder or "/").rstrip("/")) + glob[len(folder) :]
+
+
+def _literal(path: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+def _any_name(match: Callable[[str | None], Match], certain: list[str | None], possible: list[str]) -> Match:
+    """Whether one of an exec's names matches; of possible ones none does for certain."""
+    return either(*map(match, certain), *(None if match(name) is not False else False for name in possible))
 
 
 # A match of these can depend on text beyond its own end. The last two, atomic groups and possessive repetitions, take
@@ -258,12 +271,13 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
         return True if found and found.end() < len(known) and not looks_ahead else None
 
     def test(record: ExecRecord, side: Side) -> Match:
-        names = [record.path]
+        found = [search(record.path, record)]
         if side is not Side.ALLOW:
-            names += _unsaid(record)
+            found.append(_any_name(lambda name: search(name, record), *called(record)))
         if side is Side.FORBID:
-            names += files(record)
-        return either(*(search(name, record) for name in names))
+            found.append(_any_name(lambda name: search(name, record), *interpreters(record)))
+            found += [search(name, record) for name in files(record)]
+        return either(*found)
 
     return Pattern(text, test)
 

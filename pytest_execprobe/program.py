@@ -10,18 +10,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .record import ExecRecord
 
-#: Links of the kernel's own, whose names say nothing of the file that they lead to.
-_DESCRIPTOR = re.compile(
-    r"(/proc/[^/]+/root)*/(dev/(stdin|stdout|stderr)|proc/(self|thread-self|\d+)(/task/\d+)?/(fd/\d+|exe|map_files/[^/]+))"
-)
+# Links of the kernel's own, whose names say nothing of the file or folder that they lead to. /proc may be mounted in
+# other places, too, and stands elsewhere for whoever has another root folder.
+_PROCESS = r".*/proc/(?:self|thread-self|\d+)(?:/task/\d+)?"
+_DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)")
+_THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+")
 
 
 def names_descriptor(path: str, cwd: str | None) -> bool:
     """Whether a path, executed in a working directory, leads to a file by a descriptor or as ``/proc/self/exe``."""
+    plain = _plain(path, cwd)
+    return plain is not None and _DESCRIPTOR.fullmatch(plain) is not None
+
+
+def leads_through_descriptor(path: str, cwd: str | None) -> bool:
+    """Whether it names a file in a folder that is named by a descriptor, as of execveat(), or ``/proc/PID/cwd``."""
+    plain = _plain(path, cwd)
+    return plain is not None and _THROUGH.fullmatch(plain) is not None
+
+
+def _plain(path: str, cwd: str | None) -> str | None:
+    """The path without what says nothing, if it can be one of these; most are told not to be, and soon."""
     path = absolute(path, cwd) or path
-    if not ("/proc/" in path or "/dev/" in path):  # most are told by this, and soon
-        return False
-    return _DESCRIPTOR.fullmatch(posixpath.normpath(re.sub(r"^/+dev/+fd(?=/)", "/proc/self/fd", path))) is not None
+    if not ("/proc/" in path or "/dev/" in path):
+        return None
+    path = re.sub(r"/(?:\.?/)+", "/", path)
+    return posixpath.normpath(path.replace("/dev/fd/../", "/proc/self/"))
 
 
 def absolute(path: str, cwd: str | None) -> str | None:
@@ -48,16 +62,45 @@ def base(path: str) -> str:
     return path if path.startswith("memfd:") else posixpath.basename(path) or path
 
 
-def called(record: ExecRecord) -> str | None:
-    """argv[0], where it tells what was executed and the path does not: None elsewhere.
+def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
+    """What else than by its path a program was called, where the path does not tell: names that are certain (None: one
+    that is not known), and names that it may have.
 
-    That is so of a descriptor, and of a program that executes its own file again: busybox runs its tools like that.
+    A descriptor does not tell, and neither does the path of a program that executes its own file again: busybox runs
+    its tools like that. There argv[0] does. Of a script by a descriptor its own file does.
     """
-    if record.interpreter is not None or not record.argv or record.path is None:
-        return None
-    above = (record.parent, record._previous)
-    itself = record.executable is not None and record.executable in {other.executable for other in above if other}
-    return record.argv[0] if itself or names_descriptor(record.path, record.cwd) else None
+    if record.path is None:
+        return [], []
+    by_descriptor = names_descriptor(record.path, record.cwd)
+    if record.interpreter is not None:
+        return [record.script] if by_descriptor else [], []
+    itself = True if by_descriptor else _executes_itself(record)
+    if record.argv is None:
+        return [None] if itself else [], []
+    argv0 = list(record.argv[:1])
+    return (list(argv0), []) if itself else ([], argv0 if itself is None else [])
+
+
+def _executes_itself(record: ExecRecord) -> bool | None:
+    """Whether it is the file that its process, or the one above, was running; None where that is not known."""
+    above = [other.executable for other in (record.parent, record._previous) if other is not None]
+    if record.executable is not None and record.executable in above:
+        return True
+    return None if record._lineage_lost or None in (record.executable, *above) else False
+
+
+def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
+    """What ``#!`` lines say: what certainly stands there (None: something that is not known), and what else may."""
+    if record.interpreter is None:
+        return [], []
+    if record._nested is None or (record._nested and record.argv is None):
+        return [record.interpreter, None], []
+    # Each nested script's path stands between the interpreter and the script, perhaps with an option behind it.
+    levels, at = len(record._nested), record._arguments_at
+    between = (record.argv or ())[1 : 1 + 2 * levels if at is None else at - 1] if levels else ()
+    if at is not None and len(between) == levels:
+        return [record.interpreter, *between], []
+    return [record.interpreter], list(between)
 
 
 def described(record: ExecRecord) -> str:
@@ -71,8 +114,7 @@ def described(record: ExecRecord) -> str:
 
 
 def files(record: ExecRecord) -> list[str | None]:
-    """What an exec has loaded or read, by every path that is known of it; None for each that is there and not known."""
-    found = [record.executable]
-    if record.interpreter is not None:
-        found += [record.script, record.interpreter, *((None,) if record._nested is None else record._nested)]
-    return found
+    """What an exec has loaded or read, by resolved paths; None for each that is there and not known."""
+    if record.interpreter is None:
+        return [record.executable]
+    return [record.executable, record.script, *((None,) if record._nested is None else record._nested)]

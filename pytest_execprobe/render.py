@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .attribution import Evidence
 from .checks import Verdict, execs
-from .program import described, files
+from .program import described, files, leads_through_descriptor
 from .record import ExecRecord, printable
 from .rules import Finding
 
@@ -102,9 +102,19 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         unresolved = [number for number, record in enumerate(evidence.records, 1) if None in files(record)]
         if unresolved:
             reasons.append(
-                f"the file of {_numbers(unresolved)} could not be resolved (it lies too deep; or it is a script, and"
-                " the process that executed it uses io_uring, or the kernel shows no exec being prepared): allow it by"
-                " the program's name"
+                f"the file of {_numbers(unresolved)} could not be resolved (it lies too deep, or in no mount any more;"
+                " or it is a script, and the process that executed it uses io_uring, or the kernel shows no exec being"
+                " prepared): allow it by the program's name"
+            )
+        through = [
+            number
+            for number, record in enumerate(evidence.records, 1)
+            if record.path is not None and leads_through_descriptor(record.path, record.cwd)
+        ]
+        if through:
+            reasons.append(
+                f"the folder of {_numbers(through)} is named by a descriptor, and not known: match on the program's"
+                " name"
             )
         if unread:
             reasons.append(f"argv of {_numbers(unread)} could not be read: match on the program's name")

@@ -65,7 +65,18 @@ def test_busybox_runs_its_own_tools(execprobe: ExecProbe) -> None:
     execprobe.assert_ran("argv:sleep 0", times=1)
 
 
-@pytest.mark.parametrize(("folder", "path"), [("/", "/dev/stdin"), ("/proc/self/fd", "./0"), ("/proc/self", "fd/0")])
+@pytest.mark.parametrize(
+    ("folder", "path"),
+    [
+        ("/", "/dev/stdin"),
+        ("/proc/self/fd", "./0"),
+        ("/proc/self", "fd/0"),
+        ("/dev", "./fd/0"),
+        ("/", "/./dev/fd/0"),
+        ("/", "/proc/self/root/dev/fd/0"),
+        ("/", "/proc/self/cwd/proc/self/fd/0"),
+    ],
+)
 def test_program_by_a_descriptor(execprobe: ExecProbe, programs: Programs, folder: str, path: str) -> None:
     with programs.minimal.open("rb") as file:
         code = f"import os; os.chdir({folder!r}); os.execv({path!r}, ['applet'])"
@@ -85,6 +96,28 @@ def test_link_is_known_by_the_program_that_it_leads_to(
     with pytest.raises(AssertionError):
         execprobe.assert_only_ran(f"{tmp_path}/*")
     assert execprobe.count("minimal") == 0
+
+
+def test_folder_with_a_link_in_it_is_known_by_what_it_leads_to(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "home").symlink_to("data")
+    shutil.copy(programs.minimal, tmp_path / "data/tool")
+    run("./tool", cwd=tmp_path / "home")
+    is_forbidden(execprobe, f"{tmp_path}/home/*", f"{tmp_path}/home/t*", f"{tmp_path}/home/tool")
+    execprobe.assert_only_ran(f"{tmp_path}/home/*")
+
+
+def test_folder_that_execveat_is_given_is_not_known(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(programs.minimal)
+    run(programs.execat, tmp_path, "link")
+    assert last(execprobe).path == "/dev/fd/3/link"
+    is_forbidden(execprobe, "link", "minimal", f"{tmp_path}/link")
+    for pattern in (f"{tmp_path}/*", "/opt/*", "/opt/link"):
+        with pytest.raises(IncompleteLogError, match="cannot tell whether"):
+            execprobe.assert_not_ran(pattern)
+    execprobe.assert_not_ran("/opt/other")
 
 
 # ---- scripts ----
@@ -164,6 +197,32 @@ def test_script_is_known_by_its_own_file(execprobe: ExecProbe, tmp_path: Path, e
         assert (ran.script, ran._nested) == (str(tool), ())
     with pytest.raises(AssertionError):
         execprobe.assert_only_ran(str(Path(sys.executable).resolve()), "/usr/bin/*", f"{tmp_path}/l*")
+
+
+def test_script_that_is_an_interpreter_is_known_by_the_link_that_names_it(execprobe: ExecProbe, tmp_path: Path) -> None:
+    script(tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    run(script(tmp_path / "tool", tmp_path / "link"))
+    is_forbidden(execprobe, "link", str(tmp_path / "link"), "real", "tool")
+
+
+@pytest.mark.exec_deny(inherit=False)
+def test_script_of_a_process_with_io_uring_may_be_any(execprobe: ExecProbe, tmp_path: Path) -> None:
+    tool = script(tmp_path / "tool")
+    code = f"""
+import ctypes, os
+if ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120)) < 0:
+    os._exit(77)
+file = os.open({str(tool)!r}, os.O_RDONLY)
+os.set_inheritable(file, True)
+os.execve(file, ["x"], {{}})
+"""
+    if subprocess.run([sys.executable, "-I", "-S", "-c", code], timeout=60).returncode == 77:
+        pytest.skip("there is no io_uring here")
+    assert (last(execprobe).script, last(execprobe)._nested) == (None, None)
+    for check in (execprobe.assert_ran, execprobe.assert_not_ran, lambda name: execprobe.assert_at_most(0, name)):
+        with pytest.raises(IncompleteLogError):
+            check("tool")
 
 
 @needs_root

@@ -93,6 +93,63 @@ def test_script_by_a_descriptor_has_its_files_name() -> None:
         assert match(pattern, run, Side.FORBID) is True
 
 
+@pytest.mark.parametrize("pattern", ["release.sh", "/opt/*", ["release.sh"], "re:release.sh"])
+@pytest.mark.parametrize("side", [Side.FIND, Side.FORBID])
+def test_script_by_a_descriptor_whose_file_is_not_known_may_be_any(pattern: object, side: Side) -> None:
+    assert match(pattern, script(path="/dev/fd/5", file=None), side) is None
+
+
+@pytest.mark.parametrize("side", [Side.FIND, Side.FORBID])
+@pytest.mark.parametrize(
+    "unread",
+    [
+        record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=None),
+        record("busybox", argv=None, parent=BUSYBOX),
+        record("busybox", argv=("sleep",), parent=BUSYBOX, executable=None),
+        record("busybox", argv=("sleep",), parent=replace(BUSYBOX, executable=None)),
+        record("busybox", argv=("sleep",), lineage_lost=True),
+    ],
+)
+def test_what_may_have_been_called_so_is_undecided(unread: ExecRecord, side: Side) -> None:
+    assert match("sleep", unread, side) is None
+    assert match("busybox", unread, side) is True
+    assert match("sleep", unread, Side.ALLOW) is False
+
+
+@pytest.mark.parametrize(
+    ("argv", "at", "matches"),
+    [
+        (("/bin/sh", "/opt/link", "./tool"), 3, True),
+        (("/bin/sh", "/opt/link", "-e", "./tool"), 4, None),  # one of both is an option
+        (("/bin/sh", "/opt/link", "./tool", "./tool"), None, None),
+        (None, None, None),
+    ],
+)
+@pytest.mark.parametrize("pattern", ["link", "/opt/link", "/opt/l*"])
+def test_script_that_is_an_interpreter_is_found_by_the_path_in_the_line(
+    pattern: str, argv: tuple[str, ...] | None, at: int | None, matches: bool | None
+) -> None:
+    run = record(
+        "tool", path="./tool", executable="/usr/bin/dash", interpreter="/bin/sh", script="/srv/tool",
+        nested=("/srv/real",), cwd="/srv", argv=argv, arguments_at=at,
+    )  # fmt: skip
+    assert match(pattern, run, Side.FORBID) is matches
+    assert match(pattern, run, Side.ALLOW) is False
+    assert match("real", run, Side.FORBID) is True
+    assert match("curl", run, Side.FORBID) is (None if argv is None else False)
+
+
+@pytest.mark.parametrize("path", ["/dev/fd/5/tool", "/proc/self/cwd/tool", "/proc/7/root/opt/tool", "fd/5/tool"])
+@pytest.mark.parametrize("side", [Side.FIND, Side.FORBID])
+def test_folder_that_a_descriptor_names_is_not_known(path: str, side: Side) -> None:
+    run = record("tool", path=path, executable="/usr/bin/real", cwd="/proc/7")
+    for pattern in ("/opt/*", "/opt/tool", "*/bin/tool"):
+        assert match(pattern, run, side) is None
+    assert match("/opt/other", run, side) is False
+    assert match("/usr/bin/*", run, side) is True
+    assert match("/opt/*", run, Side.ALLOW) is False
+
+
 @pytest.mark.parametrize("pattern", ["perl", "perl5.36", "/usr/bin/perl", "outer", "/opt/outer", "re:^/usr/bin/perl"])
 def test_what_must_not_run_is_found_in_a_scripts_interpreters(pattern: str) -> None:
     run = record(
@@ -652,7 +709,19 @@ def test_path_through_a_link_is_the_file_it_leads_to(tmp_path: Path) -> None:
     ran = record("tool", path=f"{tmp_path}/real/tool")
     assert compile_pattern(f"{tmp_path}/link/tool").match(ran) is True
     assert compile_pattern(f"{tmp_path}/link/tool").match(ran, Side.ALLOW) is True
-    assert compile_pattern(f"{tmp_path}/link/*").match(ran) is False
+    for glob in ("link/*", "link/t*", "li*k/*"):
+        # What a wildcard stands for is not looked up.
+        assert compile_pattern(f"{tmp_path}/{glob}").match(ran, Side.FORBID) is (glob != "li*k/*")
+        assert compile_pattern(f"{tmp_path}/{glob}").match(ran, Side.ALLOW) is (glob != "li*k/*")
+    assert compile_pattern(f"{tmp_path}/link/l*").match(ran) is False
+
+
+def test_folder_that_a_link_leads_to_is_no_glob(tmp_path: Path) -> None:
+    (tmp_path / "[r]*").mkdir()
+    (tmp_path / "link").symlink_to("[r]*")
+    assert compile_pattern(f"{tmp_path}/link/t*").match(record("tool", path=f"{tmp_path}/[r]*/tool")) is True
+    assert compile_pattern(f"{tmp_path}/link/t*").match(record("tool", path=f"{tmp_path}/real/tool")) is False
+    assert compile_pattern(f"{tmp_path}/link/tool").match(record("tool", path=f"{tmp_path}/[r]*/tool")) is True
 
 
 def test_interpreter_of_a_script_is_found_by_the_path_that_the_script_names() -> None:

@@ -338,7 +338,15 @@ def test_undecided_because_argv_was_cut() -> None:
 )
 def test_undecided_because_a_file_could_not_be_resolved(unresolved: ExecRecord) -> None:
     message = undecided(log_of(record("git"), unresolved).assert_not_ran, "curl")
-    assert message.splitlines()[1].startswith("  why   the file of #2 could not be resolved (it lies too deep; or ")
+    assert message.splitlines()[1].startswith("  why   the file of #2 could not be resolved (it lies too deep, or ")
+
+
+def test_undecided_because_a_folder_is_named_by_a_descriptor() -> None:
+    ran = record("tool", path="/dev/fd/5/tool", executable="/usr/bin/real")
+    message = undecided(log_of(record("git"), ran).assert_not_ran, "/opt/*")
+    assert message.splitlines()[1] == (
+        "  why   the folder of #2 is named by a descriptor, and not known: match on the program's name"
+    )
 
 
 @pytest.mark.parametrize(
