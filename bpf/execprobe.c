@@ -72,7 +72,7 @@ enum flag {
 enum exec_file { FILE_EXECUTABLE, FILE_CWD, FILE_SCRIPTS };
 
 /* What stands behind the components of a path, and can be none: it reaches the root, no folder holds the file (a memfd),
- * or there is more of it. */
+ * or where it goes on is not known. */
 enum path_end { END_ROOT = '/', END_NOWHERE = '.', END_UNKNOWN = '.' | '.' << 8 };
 
 /* Where a process stands below one root: which branch of the root it belongs to. */
@@ -795,8 +795,16 @@ static __always_inline void end_path(struct record *record, u32 end)
     *(volatile u32 *)&record->head.data_len = used + (end > 0xff ? 3 : 2);
 }
 
-/* Paths, a component at a time from their ends, across mount points, as d_path() would. It is one loop over all of them,
- * whose state is in memory as far as it can be counted: so the verifier sees one case at each turn. */
+/* Whether a file system ends here, though the mount's root has not been met: the folder was moved away from under a bind
+ * mount, or the file was opened by a handle. Memfds end themselves, too, but have names. */
+static __always_inline int is_above_mount(u64 dentry)
+{
+    return read64(dentry + OFF_DENTRY_PARENT) == dentry && read8(read64(dentry + OFF_DENTRY_NAME)) == '/';
+}
+
+/* Paths, a component at a time from their ends, across mount points, as d_path() would; but what has no place in the
+ * tree of mounts any more (umount -l) has no path. It is one loop over all of them, whose state is in memory as far as it
+ * can be counted: so the verifier sees one case at each turn. */
 static __always_inline void append_files(struct record *record, u64 task, struct entry *entry, int is_script)
 {
     struct walk *walk = &record->walk;
@@ -829,8 +837,10 @@ static __always_inline void append_files(struct record *record, u64 task, struct
                 top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
                 continue;
             }
-            end = END_ROOT;
-        } else if (*(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
+            if (read64(mount + OFF_MOUNT_NS))
+                end = END_ROOT;
+        } else if (!is_above_mount(dentry) &&
+                   *(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
                    append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) != 0) {
             u64 parent = read64(dentry + OFF_DENTRY_PARENT);
             if (parent != dentry) {

@@ -59,6 +59,7 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_MOUNT_MNT": ("mount", "mnt"),
     "OFF_MOUNT_PARENT": ("mount", "mnt_parent"),
     "OFF_MOUNT_MOUNTPOINT": ("mount", "mnt_mountpoint"),
+    "OFF_MOUNT_NS": ("mount", "mnt_ns"),
 }
 
 # The same, of members that a kernel may be built without: 0 there, which is the place of none of these.

@@ -120,6 +120,41 @@ def test_folder_that_execveat_is_given_is_not_known(execprobe: ExecProbe, progra
     execprobe.assert_not_ran("/opt/other")
 
 
+def in_a_mount_of_its_own(folder: Path, commands: str) -> None:
+    unshare = shutil.which("unshare") or pytest.skip("there is no unshare")
+    made = subprocess.run([unshare, "-Urm", "/bin/sh", "-ec", commands], cwd=folder, capture_output=True, timeout=60)
+    if made.returncode == 77:
+        pytest.skip(f"nothing can be mounted here: {made.stderr.decode()}")
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.exec_deny(inherit=False)
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "mount -t tmpfs none m || exit 77; mkdir -p m/usr/bin; cp %s m/usr/bin/tool; cd m/usr/bin; umount -l %s/m",
+        "mkdir -p a/usr/bin; cp %s a/usr/bin/tool; mount --bind a m || exit 77; cd m/usr/bin; mv %s/a/usr/bin %2$s/b",
+    ],
+    ids=["umount -l", "moved out of its mount"],
+)
+@pytest.mark.parametrize("is_script", [False, True])
+def test_what_has_no_place_in_the_tree_of_mounts_has_no_path(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, commands: str, is_script: bool
+) -> None:
+    (tmp_path / "m").mkdir()
+    tool = script(tmp_path / "script") if is_script else programs.minimal
+    commands = commands.replace("%s", shlex.quote(str(tool)), 1).replace("%2$s", "%s")
+    in_a_mount_of_its_own(tmp_path, commands.replace("%s", shlex.quote(str(tmp_path))) + "; ./tool")
+    ran = last(execprobe)
+    assert (ran.path, ran.script if is_script else ran.executable, ran.cwd) == ("./tool", None, None)
+    assert ran._nested == (None if is_script else ())
+    execprobe.assert_ran("tool")
+    for check in (execprobe.assert_not_ran, execprobe.assert_only_ran):
+        with pytest.raises((AssertionError, IncompleteLogError)) as raised:
+            check("/usr/bin/tool", "/usr/bin/[!t]*", "/bin/*", "/usr/sbin/*")
+        assert check == execprobe.assert_not_ran or raised.type is IncompleteLogError
+
+
 # ---- scripts ----
 
 
