@@ -386,6 +386,14 @@ class Timeline:
         record = entry.record if entry else None
         return record, record is None
 
+    def remember(self, older: Timeline, images: Iterable[Image]) -> None:
+        """Takes over from another timeline what these images are; what is above them is not known any more."""
+        for image in images:
+            entry = older._images.get(image)
+            if entry is not None and entry.record is not None:
+                record = replace(entry.record, parent=None, depth=None, _previous=None, _lineage_lost=True)
+                self._images[image] = replace(entry, record=record)
+
     def record_of(self, image: Image | None) -> ExecRecord | None:
         """The record of an image, None if there is none."""
         return self._image(image)[0]

@@ -78,7 +78,9 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
     if record.argv is None:
         return [None] if itself else [], []
     argv0 = list(record.argv[:1])
-    return (list(argv0), []) if itself else ([], argv0 if itself is None else [])
+    if itself:
+        return [*argv0], []
+    return [], [name for name in argv0 if itself is None and base(name) != base(record.path)]
 
 
 def _executes_itself(record: ExecRecord) -> bool | None:

@@ -177,11 +177,13 @@ class Recording:
         return timeline
 
     def _take(self, batch: Batch) -> list[Seen]:
+        running = self._processes.images
         self._processes.follow(event for event in batch.events if self._is_own(event))
         if self._keep is not None:
-            # A new one each time, so that nothing piles up. What is above an exec is then not known for certain.
+            # A new one each time, so that nothing piles up. It knows what ran, and not what is above that.
             old = self._timeline
             self._timeline = self._new_timeline(old.gaps, 0 if old.is_waiting else old.complete_to)
+            self._timeline.remember(old, running)
         self._timeline.add(batch)
         if self._keep is not None:
             self._timeline.settle()
@@ -229,6 +231,11 @@ class _Processes:
     def __init__(self) -> None:
         self._programs: dict[int, tuple[int, str]] = {}
         self._over: dict[int, tuple[int, str | None]] = {}  # those that were told of last
+
+    @property
+    def images(self) -> list[Image]:
+        """What they run."""
+        return [(pid, at) for pid, (at, _) in self._programs.items()]
 
     def follow(self, events: Iterable[Event]) -> None:
         before, self._over = self._over, {}

@@ -381,7 +381,10 @@ def _why(evidence: Evidence) -> Iterator[str]:
         lost = number(len(evidence.lost), "exec")
         yield f"{lost} found the perf buffer full: raise --buffer-pages, or give the helper a CPU"
     if evidence.missing == 0:
-        yield "an argv was longer than what is kept (16 KiB), or could not be read: match on the program's name"
+        yield (
+            "an argv was longer than what is kept (16 KiB), or it, a file or what is above an exec is not known: match"
+            " on the program's name"
+        )
     elif any(record._lineage_lost for record in evidence.records):
         yield "a record above an exec was lost: raise --buffer-pages, or match without subtree:"
 

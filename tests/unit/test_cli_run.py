@@ -72,6 +72,30 @@ def test_all_that_runs_is_counted(whole: bool) -> None:
 
 
 @MODES
+@pytest.mark.parametrize("forks", [True, False])
+def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: bool) -> None:
+    """What it is called stands in argv[0] alone, and counts if what is above it, told of before, is the same file."""
+    source = FakeSource()
+    recording = recording_of(source, whole=whole, limits=Limits(deny=patterns("sleep")))
+    busybox = source.runs("busybox", "sh")
+    for _ in range(3):
+        recording.look(1)
+    source.happens(
+        Exec(
+            at=(at := tick()), entered=at, pid=busybox.pid + 1 if forks else busybox.pid, branch=busybox.branch,
+            parent=(busybox.pid, busybox.at) if forks else None,
+            previous=None if forks else (busybox.pid, busybox.at),
+            ppid=1, path="/usr/bin/busybox", executable="/usr/bin/busybox", argv=("sleep", "0"),
+        )
+    )  # fmt: skip
+    recording.look(1)
+    recording.end(1)
+    recording.finish(1)
+    (broken,) = Limits(deny=patterns("sleep")).broken(recording.evidence(), recording.execs)
+    assert (broken.holds, broken.headline) == (False, "sleep must not run, but it ran once")
+
+
+@MODES
 def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
     source = FakeSource(unadopted=3)
     before = source.runs("before")

@@ -116,6 +116,12 @@ def test_what_may_have_been_called_so_is_undecided(unread: ExecRecord, side: Sid
     assert match("sleep", unread, Side.ALLOW) is False
 
 
+def test_argv_zero_that_is_the_paths_own_name_says_no_more() -> None:
+    orphan = record("git", "push", path="/usr/bin/git", argv=("git", "push"), lineage_lost=True)
+    for side in Side:
+        assert match("re:^git push", orphan, side) is False
+
+
 @pytest.mark.parametrize(
     ("argv", "at", "matches"),
     [
