@@ -11,6 +11,7 @@ from .events import Blind, Branch, Ended, Event, Exec, Process, Running
 from .helper import wire
 
 _AT_FDCWD = -100
+_PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
@@ -67,6 +68,8 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     if len(data) < data_len or path_len + interp_len + files_len + argv_len != data_len:
         raise wire.WireError("a record is shorter than it says")
     path = _text(data[:path_len]) if path_len else None
+    if path_len >= _PATH_MAX and data.startswith(b"/dev/fd/"):
+        path = None  # its end, and so the name, may be missing
     interpreter = _text(data[path_len : path_len + interp_len]) if interp_len else None
     executable, cwd, *scripts = *_files(data[path_len + interp_len : data_len - argv_len]), None, None
     # The last of them is the script itself; the others are what stood in #! lines, and were scripts, too.

@@ -120,6 +120,20 @@ def test_folder_that_execveat_is_given_is_not_known(execprobe: ExecProbe, progra
     execprobe.assert_not_ran("/opt/other")
 
 
+@pytest.mark.exec_deny(inherit=False)
+def test_path_that_is_longer_than_what_is_kept_has_no_name(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    """With the descriptor in front it is; its end is the name of a link, which nothing else tells."""
+    (tmp_path / "link").symlink_to(programs.minimal)
+    run(programs.execat, tmp_path, 2045 * "./" + "link")
+    assert (last(execprobe).path, last(execprobe).program) == (None, None)
+    is_forbidden(execprobe, "minimal")
+    for pattern in ("link", "curl"):
+        with pytest.raises(IncompleteLogError):
+            execprobe.assert_not_ran(pattern)
+
+
 def in_a_mount_of_its_own(folder: Path, commands: str) -> None:
     unshare = shutil.which("unshare") or pytest.skip("there is no unshare")
     made = subprocess.run([unshare, "-Urm", "/bin/sh", "-ec", commands], cwd=folder, capture_output=True, timeout=60)
