@@ -53,7 +53,9 @@ class Markers:
         self, node: _Node, mark: pytest.Mark, below: _Node, during: Phase | None = None, *, parametrized: bool = False
     ) -> Rule:
         """The rule of a mark that ``node`` has; ``below`` is what it was looked for."""
-        name = "the module" if isinstance(node, pytest.Module) else getattr(node, "originalname", None) or node.name
+        kinds = {pytest.Module: "the module", pytest.Session: "the session"}  # whose own names say less
+        kind = next((its for its in kinds if isinstance(node, its)), None)
+        name = kinds[kind] if kind else getattr(node, "originalname", None) or node.name
         key = (id(mark), name, id(node.parent))
         if key not in self._known:
             added = not parametrized and not _stands_on(node, mark)

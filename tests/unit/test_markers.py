@@ -408,19 +408,21 @@ def test_function_that_is_made_at_run_time(levels: Callable[..., Levels]) -> Non
     assert level[0].startswith("exec_budget(2) on test_it, ")
 
 
-def test_directory_that_a_hook_marks(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(("kind", "name"), [("Dir", None), ("Session", "the session")])
+def test_collector_that_a_hook_marks(pytester: pytest.Pytester, kind: str, name: str | None) -> None:
     pytester.makeconftest(
-        """
+        f"""
         import pytest
         def pytest_collection_modifyitems(items):
             for item in items:
-                item.getparent(pytest.Dir).add_marker(pytest.mark.exec_budget(7))
+                item.getparent(pytest.{kind}).add_marker(pytest.mark.exec_budget(7))
         """
     )
     pytester.makepyfile(test_it="def test_it(): pass")
     (item,) = _collected(pytester, "test_it.py")
-    folder = pytester.path.name
-    assert told(Markers(pytester.path), item) == [[f"exec_budget(7) added to {folder}, conftest.py:4"]]
+    assert told(Markers(pytester.path), item) == [
+        [f"exec_budget(7) added to {name or pytester.path.name}, conftest.py:4"]
+    ]
 
 
 def test_package_that_a_hook_marks(pytester: pytest.Pytester) -> None:
