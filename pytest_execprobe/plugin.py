@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import newhooks
-from .settings import MARKERS, SETTINGS, add_options, read_settings, runs_none
+from .settings import MARKERS, SETTINGS, add_options, forget_reports, read_settings, runs_none
 
 if TYPE_CHECKING:
     from .armed import Armed
@@ -31,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(newhooks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    forget_reports(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:

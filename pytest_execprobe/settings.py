@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -401,9 +402,28 @@ def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
     return baseline
 
 
-def _baseline_option(config: pytest.Config) -> str:
-    given = config.getoption(_option("baseline").key)
-    return "" if given is None else f"{_option('baseline').flag}={given}"
+def _invocation(config: pytest.Config) -> Invocation:
+    from .invocation import Invocation
+
+    return Invocation.of(config)
+
+
+def forget_reports(config: pytest.Config) -> None:
+    """Removes the reports of earlier runs, before anything can end this one: a wrong option, a conftest.py that can't
+    be imported, a signal. None is to be taken for this run's. ``config`` is as it is before options are checked."""
+    given = config.known_args_namespace
+    if any(getattr(given, name, False) for name in ("help", "version", "markers")):
+        return  # no run
+    for from_ini in (False, True):
+        with contextlib.suppress(ValueError, TypeError, pytest.UsageError):  # told when the settings are read
+            values = config.getini(_option("report").key) if from_ini else getattr(given, _option("report").key, None)
+            for value in values or ():
+                from .files import remove_file
+                from .report.forms import form_of
+
+                form_of(Path(value))
+                with contextlib.suppress(OSError):  # whether it can be written is told later
+                    remove_file(_absolute(config, value, from_ini=from_ini))
 
 
 def _reports(config: pytest.Config) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ a terminal each exec is shown as it happens, and at the end there are totals: on
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import secrets
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import remove_file
 from .terminal import CommandError, Line, Terminal, as_ours
 
 if TYPE_CHECKING:
@@ -176,6 +178,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     # As the probe decodes it, in any locale.
     words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in command]
     _check_reports(arguments.report)
+    _forget_reports(arguments.report)
     baselines = [_read_budget(budget) for budget in arguments.budget if isinstance(budget, str)]
     numbers = [budget for budget in arguments.budget if isinstance(budget, int)]
     source, refusal = _probe(arguments, terminal)
@@ -238,6 +241,13 @@ def _check_reports(paths: Iterable[str]) -> None:
             folder = folder.parent
         if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise CommandError(f"{path}: no report can be written there")
+
+
+def _forget_reports(paths: Iterable[str]) -> None:
+    """However this ends, an earlier command's report is not to be taken for this one's."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # whether it can be written is told later
+            remove_file(Path(path))
 
 
 def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSource | None, str | None]:

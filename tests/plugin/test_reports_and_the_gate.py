@@ -291,3 +291,24 @@ def test_a_run_that_is_killed_leaves_no_earlier_report(pytester: pytest.Pytester
     pytester.makepyfile("import os\ndef test_a(): os._exit(3)\n")
     pytester.runpytest_subprocess("--execprobe=off", "--execprobe-report=a.json")
     assert not Path("a.json").exists()
+
+
+@pytest.mark.parametrize("in_ini", [False, True], ids=["option", "ini"])
+@pytest.mark.parametrize("how", ["--no-such-option", "--execprobe-budget=x", "--execprobe-baseline=none.toml", ""])
+def test_a_run_that_cannot_begin_leaves_no_earlier_report(pytester: pytest.Pytester, how: str, in_ini: bool) -> None:
+    Path("a.json").write_text("of last week")
+    pytester.makeini("[pytest]\nexecprobe_report = a.json\n" if in_ini else "[pytest]\n")
+    pytester.makeconftest("" if how else "import no_such_module")
+    options = [how] if how else []
+    result = pytester.runpytest_inprocess(*options, *([] if in_ini else ["--execprobe-report=a.json"]))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert not Path("a.json").exists()
+
+
+@pytest.mark.parametrize("options", [["--help"], ["--version"], ["--markers"], ["--execprobe-report=a.txt"]])
+def test_what_is_no_run_leaves_reports_alone(pytester: pytest.Pytester, options: list[str]) -> None:
+    for name in ("a.json", "a.txt"):
+        Path(name).write_text("of last week")
+    pytester.makeini("[pytest]\n" if "a.txt" in options[0] else "[pytest]\nexecprobe_report = a.json\n")
+    pytester.runpytest_inprocess(*options)
+    assert (Path("a.json").exists(), Path("a.txt").exists()) == (True, True)

@@ -863,6 +863,7 @@ def test_a_command_that_is_not_there(capfd: Capture, tmp_path: Path) -> None:
         (str(tmp_path), 126, f"{tmp_path}: can't be executed (Permission denied)"),
         (str(plain), 126, f"{plain}: can't be executed (Permission denied)"),
     ):
+        report.write_text("of last week")
         assert main(["run", "--report", str(report), "--", command]) == status
         assert capfd.readouterr() == ("", f"execprobe: {said}\n")
         assert not report.exists()
