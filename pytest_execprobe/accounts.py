@@ -133,7 +133,8 @@ class Accounts:
 
     def supersede(self, name: str, attempt: str) -> None:
         """A test is tried again: the rows that it has used so far do not count, whatever it has left behind."""
-        self.ledger.supersede(table_name(name), attempt)
+        if self._settings.baseline is not None:
+            self.ledger.supersede(table_name(self._portable(name)), attempt)
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
@@ -190,8 +191,12 @@ class Accounts:
                 evidence = self.counting(item, self._evidence(entries))
                 problem = self._late(judge.judge(phase, evidence, left_behind=True), evidence, "left behind")
                 self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
-                if problem is not None:
-                    self.late(item, problem)
+                of_rows = [one for one in found if one.rules[0].kind == "baseline"]
+                of_rules = [one for one in found if one not in of_rows]
+                for those, attempt in ((of_rules, ""), (of_rows, attempt_of(owner))):
+                    problem = self._late(those, evidence, "left behind")
+                    if problem is not None:
+                        self.late(item, problem, attempt)
         for name, entries in around.items():
             evidence = self._evidence(entries)
             judge = self._around[name]
@@ -201,10 +206,10 @@ class Accounts:
                 undecided = isinstance(problem.error, RuleUndecided)
                 self.ledger.breaches.append(Breach.around(name, problem.headline, problem.in_full, undecided=undecided))
 
-    def late(self, item: pytest.Item, problem: Problem) -> None:
-        """What is found wrong with a test that has been reported."""
+    def late(self, item: pytest.Item, problem: Problem, attempt: str = "") -> None:
+        """What is found wrong with a test that has been reported; with ``attempt`` that try of it alone."""
         text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
-        self.ledger.breaches.append(Breach(item.nodeid, item.location, problem.headline, text, undecided))
+        self.ledger.breaches.append(Breach(item.nodeid, item.location, problem.headline, text, undecided, attempt))
 
     def _gather(self, entry: Entry) -> None:
         """Puts an exec into the unit of the report that it counts for."""

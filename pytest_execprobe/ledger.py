@@ -29,6 +29,8 @@ class Breach:
     headline: str
     text: str
     undecided: bool
+    #: The try of the test that it is about, if it decides nothing once another one has followed.
+    attempt: str = ""
 
     @classmethod
     def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> Breach:
@@ -170,7 +172,9 @@ class Ledger:
             "more_running": self.more_running,
             "not_checked": dict(self.not_checked),
             "excused": dict(self.excused),
-            "breaches": [[b.nodeid, list(b.location), b.headline, b.text, b.undecided] for b in self.breaches],
+            "breaches": [
+                [b.nodeid, list(b.location), b.headline, b.text, b.undecided, b.attempt] for b in self.breaches
+            ],
             "probe": self.probe,
             "recorded": self.recorded,
             "judged": self.judged,
@@ -195,8 +199,8 @@ class Ledger:
         self.more_running += data.get("more_running", 0)
         self.not_checked.update(data.get("not_checked", {}))
         self.excused.update(data.get("excused", {}))
-        for nodeid, (file, line, domain), headline, text, undecided in data.get("breaches", ()):
-            self.breaches.append(Breach(nodeid, (file, line, domain), headline, text, undecided))
+        for nodeid, (file, line, domain), *rest in data.get("breaches", ()):
+            self.breaches.append(Breach(nodeid, (file, line, domain), *rest))
         self.probe = data.get("probe") or self.probe
         self.recorded += data.get("recorded", 0)
         self.judged |= data.get("judged", False)

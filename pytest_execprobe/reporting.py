@@ -16,7 +16,7 @@ import pytest
 from . import summary
 from .baseline import closing
 from .baseline.collected import former, idle_packages, obsolete
-from .baseline.limits import Baseline
+from .baseline.limits import Baseline, table_name
 from .client import HelperSettings, HelperSource, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from .files import remove_file
@@ -141,7 +141,8 @@ class Reporting:
         self._gather()
         # Each worker has a collection of its own, which breaks the same rules.
         around = {(breach.nodeid, breach.headline): breach for breach in self.ledger.breaches if breach.is_around}
-        of_tests = [breach for breach in self.ledger.breaches if not breach.is_around]
+        superseded = self._superseded()
+        of_tests = [breach for breach in self.ledger.breaches if not breach.is_around and breach not in superseded]
         for breach in [*of_tests, *around.values(), *([budget] if budget else [])]:
             self._report(session, breach)
         if self._settings.baseline is not None and self._runs_none is None:
@@ -155,6 +156,13 @@ class Reporting:
     def _judge_budget(self) -> Breach | None:
         limit = None if self._runs_none is not None else self._settings.session_budget
         return summary.session_budget(self.ledger, limit, filtered=bool(self._settings.ignore))
+
+    def _superseded(self) -> list[Breach]:
+        """What was found of tries that another one has followed, when they had been reported."""
+        folders, tries = self._settings.folders, self.ledger.superseded
+        if folders is None:
+            return []
+        return [b for b in self.ledger.breaches if b.attempt in tries.get(table_name(folders.portable(b.nodeid)), ())]
 
     # ---- the baseline ----
 
@@ -201,6 +209,8 @@ class Reporting:
         """How the run went."""
         outcomes = self._assembly.outcomes()
         beyond, before = self._assembly.found(closing.is_beyond)
+        late = dict.fromkeys(breach.nodeid for breach in self._superseded() if not breach.undecided)
+        before += [name for name in late if name not in (*beyond, *before)]
         undecided, _ = self._assembly.found(closing.is_undecided)
         hindrance = ""
         if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not outcomes:

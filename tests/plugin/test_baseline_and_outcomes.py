@@ -343,3 +343,62 @@ def test_a_rule_that_the_first_try_broke_is_no_breach_of_the_last(run: Run) -> N
     units = [unit for unit in read(Path("a.json")).units if unit.kind == "test"]
     assert [(unit.outcome, len(unit.breaches)) for unit in units] == [("rerun", 1), ("passed", 0)]
     assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
+    result = run("--execprobe-report=a.json")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "baseline        execs.toml: no test is beyond it",
+            "tried again     test_it.py::test_a: beyond it in an earlier try; the last one counts",
+        ]
+    )
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
+
+
+def test_what_is_left_behind_before_the_next_try_begins_is_not_the_last_ones(run: Run) -> None:
+    source = """
+        from played import ends
+        tries = []
+        @pytest.fixture
+        def f():
+            yield
+            if len(tries) == 1:
+                runs("curl", by=top)
+        def test_a(f):
+            global top
+            tries.append(1)
+            top = runs("git")
+            ends(top)
+            assert len(tries) > 1
+    """
+    result = run("--execprobe-report=a.json", source=source, rows=ONE, conftest=RERUNS)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["baseline        execs.toml: no test is beyond it", "tried again *test_a: beyond it*"])
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
+
+
+def test_a_rule_counts_for_what_an_earlier_try_left_behind(run: Run) -> None:
+    source = """
+        from played import ends
+        tries = []
+        @pytest.mark.exec_deny("curl")
+        def test_a():
+            global top
+            tries.append(1)
+            if len(tries) == 1:
+                top = runs("git")
+                ends(top)
+                assert 0
+            runs("curl", by=top)
+    """
+    result = run("--execprobe-report=a.json", source=source, rows=ONE, conftest=RERUNS)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["curl must not run, but it ran once (left behind)"])
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 1
+
+
+def test_tries_of_a_test_with_a_folder_in_its_name(run: Run) -> None:
+    source = FLAKY.replace("def test_a():", "@pytest.mark.parametrize('x', ['/tmp/x'])\ndef test_a(x):")
+    result = run(source=source, rows='[tests."test_it.py::test_a[$TMPDIR/x]"]\ngit = 1\n', conftest=RERUNS)
+    assert result.ret == 0
+    run(UPDATE)
+    assert rows() == '\n[tests."test_it.py::test_a[$TMPDIR/x]"]\ngit = 1\n'
