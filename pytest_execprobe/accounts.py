@@ -6,6 +6,7 @@ runs around them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -108,9 +109,17 @@ class Accounts:
         settings = self._settings
         if settings.baseline is None:
             return []
+        assert settings.invocation is not None
+        test = self._given(name) if section == "tests" else None
+        accept = settings.invocation.again("--execprobe-update", test)
         update = settings.update is not None
-        table = self._portable(name)
-        return [baseline_rule(settings.baseline, section, table, name, option=settings.baseline_option, update=update)]
+        return [baseline_rule(settings.baseline, section, self._portable(name), accept=accept, update=update)]
+
+    def _given(self, nodeid: str) -> str:
+        """What pytest is given to run a test, from where it was started."""
+        assert self._settings.folders is not None, "read wherever there is a baseline"
+        file, colons, names = self._settings.folders.ungrouped(nodeid).partition("::")
+        return f"{os.path.relpath(self._config.rootpath / file, self._config.invocation_params.dir)}{colons}{names}"
 
     def _portable(self, name: str) -> str:
         """What the baseline calls a test, or the like."""
@@ -189,7 +198,7 @@ class Accounts:
             self._owners[owner] = (item, judge)
             if judge.concerns(phase):
                 evidence = self.counting(item, self._evidence(entries))
-                problem = self._late(judge.judge(phase, evidence, left_behind=True), evidence, "left behind")
+                found = judge.judge(phase, evidence, left_behind=True)
                 self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
                 of_rows = [one for one in found if one.rules[0].kind == "baseline"]
                 of_rules = [one for one in found if one not in of_rows]

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 _HOME, _TEMPORARY = "~", "$TMPDIR"
 _ANY_SIGN = re.compile(r"~|\$TMPDIR")
@@ -19,6 +20,7 @@ _PLACED_SIGN = re.compile(rf"{_BEFORE}(?:~|\$TMPDIR){_AFTER}")
 _OF_A_RUN = re.compile(rf"\$TMPDIR/pytest-of-[^/]+/pytest-\d+{_AFTER}")
 _ANY_RUN = "$TMPDIR/pytest-of-$USER/pytest-N"
 _STAR = re.compile(r"(?<!\\)\*")
+_GROUP = re.compile(r"(?<=\])@[^\]]*\Z")  # behind parameters, which end with a bracket and may hold the sign
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,33 @@ class Folders:
 
     home: str = ""
     temporary: str = ""
+    #: Whether pytest-xdist adds the group of a test to its name (--dist=loadgroup, with pytest before 9).
+    grouped: bool = False
 
     @classmethod
-    def here(cls) -> Folders:
+    def here(cls, *, grouped: bool = False) -> Folders:
         """Those of this process, as they are now."""
-        return cls(_usable(os.path.expanduser("~")), _usable(_temporary_folder()))
+        return cls(_usable(os.path.expanduser("~")), _usable(_temporary_folder()), grouped)
+
+    def export(self) -> list[Any]:
+        """As plain data, for xdist's workers."""
+        return [self.home, self.temporary, self.grouped]
+
+    def ungrouped(self, name: str) -> str:
+        """A test's name without the group that pytest-xdist has added: what pytest is given to run the test."""
+        if not self.grouped:
+            return name
+        head, parameters = _parted(name)
+        place, colons, rest = head.partition("::")
+        rest, sign, _ = rest.partition("@")  # which no name of a function has
+        return f"{place}{colons}{rest}" + ("" if sign else _GROUP.sub("", parameters))
 
     def portable(self, name: str) -> str:
         """A test's or fixture's name with signs in the place of these folders, and with what is no text escaped.
 
         Only parameters change, and only where a path begins with a folder: ``/rooted`` is not in ``/root``.
         """
-        head, parameters = _parted(_text(name))
+        head, parameters = _parted(_text(self.ungrouped(name)))
         if self._paths is not None:
             parameters = self._paths.sub(lambda match: self._signs[match[0]], parameters)
         return head + _OF_A_RUN.sub(lambda _: _ANY_RUN, parameters)

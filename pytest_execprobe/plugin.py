@@ -67,9 +67,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """xdist: in the controller, for each worker."""
+    settings = node.config.stash[SETTINGS]
     node.workerinput["execprobe_shared"] = _shared_secret(node.config)
-    folders = node.config.stash[SETTINGS].folders
-    node.workerinput["execprobe_folders"] = folders and [folders.home, folders.temporary]
+    node.workerinput["execprobe_folders"] = settings.folders and settings.folders.export()
+    node.workerinput["execprobe_invocation"] = settings.invocation and settings.invocation.export()
 
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks what there is to say

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -164,23 +163,22 @@ def _flag(value: object, what: str) -> bool:
     return value
 
 
-def baseline_rule(baseline: Baseline, section: Section, name: str, nodeid: str, *, option: str, update: bool) -> Rule:
+def baseline_rule(baseline: Baseline, section: Section, name: str, *, accept: str, update: bool) -> Rule:
     """What a baseline says of a test, a fixture or the collection, in all phases together.
 
-    ``name`` is its name there, ``nodeid`` what pytest is given to run a test, ``option`` is how the command line names
-    the baseline. With ``update`` everything is right, and only counted.
+    ``name`` is its name there, ``accept`` the command that accepts what is beyond. With ``update`` everything is
+    right, and only counted.
     """
     rows = baseline.rows(section, name)
     table = baseline.table(section, name) or table_name(name)
     judged = not update and baseline.has(section)
-    which = shlex.quote(nodeid) if section == "tests" else ""
     return Rule(
         "baseline",
         f'{section}."{table}"',
         f"in {baseline.path.name}",
         PHASES,
         beyond=functools.partial(baseline.beyond, rows) if judged else lambda _: [],
-        accept=" ".join(filter(None, ["pytest", which, option, "--execprobe-update"])),
+        accept=accept,
     )
 
 

@@ -17,6 +17,7 @@ from . import clock
 
 if TYPE_CHECKING:
     from .baseline.limits import Baseline
+    from .invocation import Invocation
     from .names import Folders
     from .patterns import Pattern
     from .rules import Rule
@@ -107,8 +108,6 @@ class Settings:
     ini: tuple[Rule, ...] = ()
     session_budget: int | None = None
     baseline: Baseline | None = None
-    #: How the baseline is named on the command line, "" where the ini file names it.
-    baseline_option: str = ""
     #: How the baseline is to be written anew, if it is: all of what has changed, or only what is more.
     update: Literal["all", "add"] | None = None
     reports: tuple[Path, ...] = ()
@@ -121,6 +120,8 @@ class Settings:
     pages: int | None = None
     timeout: float = 10.0
     start: Start = field(default_factory=Start, compare=False)
+    #: How pytest was called; None where there is no baseline, whose summary alone says how to call it again.
+    invocation: Invocation | None = None
 
     @property
     def whole_run(self) -> bool:
@@ -196,7 +197,6 @@ def read_settings(config: pytest.Config) -> Settings:
         ini=ini,
         session_budget=session_budget,
         baseline=baseline,
-        baseline_option=_baseline_option(config),
         update=update,
         reports=reports,
         folders=_folders(config) if reports or baseline is not None else None,
@@ -206,6 +206,7 @@ def read_settings(config: pytest.Config) -> Settings:
         attempts=_choice(config, "attempts", _ROUTES) or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
+        invocation=None if baseline is None else _invocation(config),
     )
 
 
@@ -445,7 +446,8 @@ def _folders(config: pytest.Config) -> Folders:
     from .names import Folders
 
     given = getattr(config, "workerinput", {}).get("execprobe_folders")
-    return Folders.here() if given is None else Folders(*given)
+    grouped = getattr(config.option, "dist", "no") == "loadgroup"
+    return Folders.here(grouped=grouped) if given is None else Folders(*given)
 
 
 def _require(module: str, extra: str, what: str) -> None:

@@ -92,7 +92,8 @@ def compared(
     former: Former,
 ) -> list[str]:
     """The summary of a run that was judged by it."""
-    accept = " ".join(filter(None, ["pytest", settings.baseline_option, "--execprobe-update"]))
+    assert settings.invocation is not None, "read wherever there is a baseline"
+    accept = settings.invocation.again("--execprobe-update")
     return [
         _verdict(baseline, ledger, course, accept),
         *summary.tried_again(course.before),

@@ -23,11 +23,13 @@ def server():
     yield process
     process.communicate()
 
+@pytest.mark.xdist_group("a")
 @pytest.mark.parametrize("n", range(4))
 def test_many(n, repository):
     for _ in range(n):
         subprocess.run(["true"])
 
+@pytest.mark.xdist_group("b")
 class TestRelease:
     @classmethod
     def setup_class(cls):
@@ -55,6 +57,7 @@ CASES = [
     pytest.param((), (), id="alone"),
     pytest.param(("-n2",), ("xdist.plugin",), id="-n2", marks=needs("xdist")),
     pytest.param(("-n2", "--dist=loadscope"), ("xdist.plugin",), id="loadscope", marks=needs("xdist")),
+    pytest.param(("-n2", "--dist=loadgroup"), ("xdist.plugin",), id="loadgroup", marks=needs("xdist")),
     pytest.param((), ("pytest_randomly",), id="random order", marks=needs("pytest_randomly")),
 ]
 

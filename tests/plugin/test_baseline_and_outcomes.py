@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -176,11 +177,17 @@ NOTHING = "[tests]\n[fixtures]\n[around]\n"
 
 
 def advised(result: pytest.RunResult) -> list[str]:
-    """The options of the command that the summary offers."""
+    """The arguments of the command that the summary offers."""
     (line,) = [line for line in result.outlines if line.startswith("baseline ")]
-    command, *options = shlex.split(line.partition("if what ran is right: ")[2])
-    assert command == "pytest"
-    return [option for option in options if not option.startswith("--execprobe-baseline=")]
+    return arguments(line.partition("if what ran is right: ")[2])
+
+
+def arguments(command: str) -> list[str]:
+    """Those of a command, without what this runs with in any case."""
+    program, called, options = command.partition("pytest ")
+    assert (program, called) in (("", "pytest "), ("python -m ", "pytest "))
+    given = ("--execprobe-baseline=", "--basetemp=", "no:cacheprovider", "-p")
+    return [option for option in shlex.split(options) if not option.startswith(given)]
 
 
 @pytest.mark.parametrize("how", MORE)
@@ -196,6 +203,38 @@ def test_the_command_that_is_offered_helps(run: Run, how: str) -> None:
     # The gate takes the run's own rules and failures into account, too.
     options = ["--budget-only"] if again.ret or how == "exit 0" else []
     assert main(["gate", "a.json", "--budget", "execs.toml", *options]) == (2 if how == "exit 0" else 0)
+
+
+DOCTEST = '>>> from played import runs\n>>> _ = runs("git")\n'
+MODULE = f'def f():\n    """\n    {DOCTEST.replace(chr(10), chr(10) + "    ")}"""\n'
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["in the summary", "at the test"])
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("test_it.py", "from played import runs\ndef test_a(): runs('git')\n", []),
+        ("it.py", MODULE, ["--doctest-modules"]),
+        ("it.rst", DOCTEST, ["--doctest-glob=*.rst", "it.rst"]),
+        ("cases.py", "from played import runs\ndef test_a(): runs('git')\n", ["cases.py"]),
+        ("cases.py", "from played import runs\ndef test_a(): runs('git')\n", ["-opython_files=cases.py"]),
+        ("test_it.py", "from played import runs\ndef test_a(): runs('git')\n", ["--rootdir=../.."]),
+    ],
+)
+def test_the_command_that_is_offered_is_of_the_same_run(
+    run: Run, pytester: pytest.Pytester, name: str, content: str, options: list[str], whole: bool
+) -> None:
+    """From the folder where it was started, with the options that find the tests."""
+    pytester.makeini("[pytest]\n")
+    folder = pytester.mkdir("sub")
+    (folder / name).write_text(content)
+    os.chdir(folder)
+    first = run("-v", *options, rows=NOTHING)
+    assert first.ret == 1
+    (line,) = [line for line in first.outlines if line.startswith("  if this is right: ")]
+    again = run(*(advised(first) if whole else arguments(line.partition("right: ")[2])))
+    assert again.ret == 0
+    assert run(*options).ret == 0
 
 
 @pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "pytest.exit('so')"])
@@ -308,41 +347,6 @@ def test_what_an_earlier_try_left_behind_is_not_the_last_ones(run: Run) -> None:
     """
     run(UPDATE, source=source, conftest=RERUNS)
     assert rows() == f"\n{ONE}"
-
-
-def test_the_last_try_is_judged_however_the_first_was(run: Run) -> None:
-    source = """
-        tries = []
-        def test_a():
-            tries.append(1)
-            if len(tries) > 1:
-                runs("curl")
-            assert len(tries) > 1
-    """
-    first = run("--execprobe-report=a.json", source=source, rows=NOTHING, conftest=RERUNS)
-    assert first.ret == 1
-    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 1
-    run(*advised(first))
-    assert rows() == '\n[tests."test_it.py::test_a"]\ncurl = 1\n'
-    assert run().ret == 0
-
-
-def test_a_rule_that_the_first_try_broke_is_no_breach_of_the_last(run: Run) -> None:
-    """It was judged, and the test was tried again for it; in the report it stands at its own try."""
-    from pytest_execprobe.report.codec import read
-
-    source = """
-        tries = []
-        @pytest.mark.exec_deny("curl")
-        def test_a():
-            tries.append(1)
-            if len(tries) == 1:
-                runs("curl")
-    """
-    assert run("--execprobe-report=a.json", source=source, rows="[tests]\n", conftest=RERUNS).ret == 0
-    units = [unit for unit in read(Path("a.json")).units if unit.kind == "test"]
-    assert [(unit.outcome, len(unit.breaches)) for unit in units] == [("rerun", 1), ("passed", 0)]
-    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
     result = run("--execprobe-report=a.json")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
@@ -402,3 +406,38 @@ def test_tries_of_a_test_with_a_folder_in_its_name(run: Run) -> None:
     assert result.ret == 0
     run(UPDATE)
     assert rows() == '\n[tests."test_it.py::test_a[$TMPDIR/x]"]\ngit = 1\n'
+
+
+def test_the_last_try_is_judged_however_the_first_was(run: Run) -> None:
+    source = """
+        tries = []
+        def test_a():
+            tries.append(1)
+            if len(tries) > 1:
+                runs("curl")
+            assert len(tries) > 1
+    """
+    first = run("--execprobe-report=a.json", source=source, rows=NOTHING, conftest=RERUNS)
+    assert first.ret == 1
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 1
+    run(*advised(first))
+    assert rows() == '\n[tests."test_it.py::test_a"]\ncurl = 1\n'
+    assert run().ret == 0
+
+
+def test_a_rule_that_the_first_try_broke_is_no_breach_of_the_last(run: Run) -> None:
+    """It was judged, and the test was tried again for it; in the report it stands at its own try."""
+    from pytest_execprobe.report.codec import read
+
+    source = """
+        tries = []
+        @pytest.mark.exec_deny("curl")
+        def test_a():
+            tries.append(1)
+            if len(tries) == 1:
+                runs("curl")
+    """
+    assert run("--execprobe-report=a.json", source=source, rows="[tests]\n", conftest=RERUNS).ret == 0
+    units = [unit for unit in read(Path("a.json")).units if unit.kind == "test"]
+    assert [(unit.outcome, len(unit.breaches)) for unit in units] == [("rerun", 1), ("passed", 0)]
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0

@@ -271,8 +271,8 @@ def test_what_is_new_and_what_grew(run: Run) -> None:
             '  rule  tests."test_it.py::test_a" in execs.toml',
             "> *2 * /usr/bin/curl",
             "> *4 * /usr/bin/git*",
-            "  if this is right: pytest test_it.py::test_a --execprobe-baseline=execs.toml --execprobe-update",
-            "baseline        execs.toml: 1 beyond it; if what ran is right: pytest --execprobe-baseline=execs.toml"
+            "  if this is right: *pytest test_it.py::test_a * --execprobe-baseline=execs.toml -v --execprobe-update",
+            "baseline        execs.toml: 1 beyond it; if what ran is right: *pytest *--execprobe-baseline=execs.toml -v"
             " --execprobe-update",
         ]
     )
@@ -701,7 +701,7 @@ def test_from_an_ini_file(run: Run, pytester: pytest.Pytester, played: Played) -
     pytester.chdir()
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v", f"--rootdir={pytester.path}")
     result.assert_outcomes(passed=2, failed=2)
-    result.stdout.fnmatch_lines(["  if this is right: pytest 'test_it.py::test_b[[]1[]]' --execprobe-update"])
+    result.stdout.fnmatch_lines(["  if this is right: *pytest 'test_it.py::test_b[[]1[]]' * --execprobe-update"])
     assert folder.is_dir()
 
 
@@ -721,7 +721,7 @@ def test_a_report_says_all_however_quiet_pytest_is(run: Run, pytester: pytest.Py
     run("-q", "--execprobe-report=a.json", baseline=BASELINE.replace("git = 2", "git = 1"))
     (breach,) = stored(pytester)["test test_it.py::test_a"]["breaches"]  # type: ignore[misc]
     assert "/usr/bin/git" in breach["text"]
-    assert "if this is right: pytest test_it.py::test_a" in breach["text"]
+    assert "pytest test_it.py::test_a" in breach["text"].partition("if this is right: ")[2]
 
 
 def stored(pytester: pytest.Pytester) -> dict[str, dict[str, object]]:
@@ -873,7 +873,7 @@ def test_a_file_of_an_earlier_version_is_told_of_and_renamed(
     result.stdout.fnmatch_lines(
         [
             "old names       src~/test_in.py::test_a*: earlier versions named them so, and no test is judged by them;"
-            " this renames them: pytest --execprobe-baseline=execs.toml --execprobe-update",
+            " this renames them: *pytest * --execprobe-baseline=execs.toml --execprobe-update",
         ]
     )
     result.stdout.no_fnmatch_line("obsolete*")

@@ -26,6 +26,7 @@ from pytest_execprobe.baseline.limits import Baseline, Rows, Section
 from pytest_execprobe.baseline.reading import read_baseline
 from pytest_execprobe.gate import Status
 from pytest_execprobe.gate import judge as gate
+from pytest_execprobe.invocation import Invocation
 from pytest_execprobe.ledger import COLLECTION, MISSING, Ledger
 from pytest_execprobe.record import Phase
 from pytest_execprobe.report.document import Breach, Document, Run, Unit
@@ -100,7 +101,7 @@ class Model:
         return self
 
     def _judge(self, section: Section, name: str) -> Judge:
-        rule = baseline_rule(self.baseline, section, name, name, option="", update=self.update)
+        rule = baseline_rule(self.baseline, section, name, accept="", update=self.update)
         return Judge(deciders([[rule]]))
 
     def _around(self) -> None:
@@ -173,7 +174,8 @@ class Model:
 
     def summary(self) -> str:
         """What is said at the end; an update is written."""
-        told = (self.baseline, Settings(baseline=self.baseline), self.ledger, self.course, {}, Former({}, ()))
+        settings = Settings(baseline=self.baseline, invocation=Invocation())
+        told = (self.baseline, settings, self.ledger, self.course, {}, Former({}, ()))
         return "\n".join(closing.rewritten(*told) if self.update else closing.compared(*told))
 
     @property

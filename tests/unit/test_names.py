@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,15 @@ def test_only_parameters_change(name: str, folders: Folders) -> None:
 def test_parameters_have_brackets_and_a_group_behind_them() -> None:
     assert FOLDERS.portable("t[1]/t.py::t[[/tmp/x]]") == "t[1]/t.py::t[[$TMPDIR/x]]"
     assert FOLDERS.portable("t.py::t[/tmp/x]@group") == "t.py::t[$TMPDIR/x]@group"  # of --dist=loadgroup
+
+
+@pytest.mark.parametrize("name", ["t.py::t", "t.py::C::t", "t.py::t[a@b]", "a@b/t.py::t", "t.py::t[a@b[c]]"])
+@pytest.mark.parametrize("group", ["", "@group", "@a@b"])
+def test_a_group_is_no_part_of_a_name(name: str, group: str) -> None:
+    grouped = replace(FOLDERS, grouped=True)
+    assert grouped.portable(name + group) == grouped.ungrouped(name + group) == name
+    assert Folders(*grouped.export()) == grouped
+    assert FOLDERS.portable(name + group) == name + group, "without --dist=loadgroup there are none"
 
 
 def test_a_name_that_is_no_text() -> None:
