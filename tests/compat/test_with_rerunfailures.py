@@ -165,6 +165,6 @@ def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inn
     options = ("--reruns=1", "--execprobe-baseline=execs.toml")
     (inner.path / "execs.toml").write_text("version = 1\n[tests]\n")
     run = inner.run(*options, plugins=PLUGINS)
-    assert "2 beyond it; if what ran is right: pytest" in run.summary()
+    assert "2 beyond it; if what ran is right: python -m pytest" in run.summary()
     inner.run(*options, "--execprobe-update", plugins=PLUGINS)
     assert "no test is beyond it" in inner.run(*options, plugins=PLUGINS).summary()

@@ -358,28 +358,6 @@ def test_what_an_earlier_try_left_behind_is_not_the_last_ones(run: Run) -> None:
     assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
 
 
-def test_what_is_left_behind_before_the_next_try_begins_is_not_the_last_ones(run: Run) -> None:
-    source = """
-        from played import ends
-        tries = []
-        @pytest.fixture
-        def f():
-            yield
-            if len(tries) == 1:
-                runs("curl", by=top)
-        def test_a(f):
-            global top
-            tries.append(1)
-            top = runs("git")
-            ends(top)
-            assert len(tries) > 1
-    """
-    result = run("--execprobe-report=a.json", source=source, rows=ONE, conftest=RERUNS)
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["baseline        execs.toml: no test is beyond it", "tried again *test_a: beyond it*"])
-    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
-
-
 def test_a_rule_counts_for_what_an_earlier_try_left_behind(run: Run) -> None:
     source = """
         from played import ends
