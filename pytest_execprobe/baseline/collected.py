@@ -196,9 +196,9 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     if not was_searched:
         return ""
     if place.is_file():
-        return "" if path not in whole and _is_called(place, python_files) else "the file has no test"
+        return "" if path not in whole and _may_have_tests(place, python_files) else "the file has no test"
     # Of one that a conftest.py or an option leaves out, nothing was collected either.
-    return "" if any(_is_called(file, python_files) for file in place.rglob("*")) else "the folder has no test"
+    return "" if any(_may_have_tests(file, python_files) for file in place.rglob("*")) else "the folder has no test"
 
 
 def _has_words(file: Path, names: str) -> bool:
@@ -211,8 +211,14 @@ def _has_words(file: Path, names: str) -> bool:
     return all(re.search(rf"\b{re.escape(word)}\b", source) for word in words)
 
 
-def _is_called(file: Path, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in patterns)
+def _may_have_tests(file: Path, python_files: Sequence[str]) -> bool:
+    """Whether it is called as test files are, or has examples that a run with other options takes for tests."""
+    if any(fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in python_files):
+        return True
+    try:
+        return file.is_file() and b">>>" in file.read_bytes()
+    except OSError:
+        return True
 
 
 def _may_define(place: Path, fixture: str) -> bool:

@@ -589,6 +589,18 @@ def test_one_whose_tests_are_left_out_on_this_machine_is_told_of(run: Run, name:
 
 
 @pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize(("name", "file"), [("src", "app.py"), ("src/app.py", "app.py"), ("docs", "usage.rst")])
+def test_one_whose_tests_are_examples_of_another_run_is_told_of(
+    run: Run, pytester: pytest.Pytester, name: str, file: str
+) -> None:
+    folder = pytester.mkdir(name.partition("/")[0])
+    (folder / file).write_text('"""\n>>> 1\n1\n"""\n')
+    result = run(baseline=limited(name))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f'not judged      packages."{name}": this run has collected no test there'])
+
+
+@pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize(
     "options",
     [
