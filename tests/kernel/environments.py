@@ -1,11 +1,17 @@
-"""Environments to run the plugin in as it is installed, made without a network from what is installed here."""
+"""Environments to run the plugin in as it is installed, made without a network from what is installed here.
+
+What other users run or read in a test is in ``open_folder``, never in the checkout nor in pytest's temporary folders:
+many a machine closes homes, and those folders, to others.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +19,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from users import enterable_python
+
+from pytest_execprobe.cli.checks.machine import _open_to_others, _way_to
 
 _PROJECT = Path(__file__).parents[2]
 
@@ -29,6 +38,10 @@ class Environment:
     def packages(self) -> Path:
         (packages,) = self.folder.glob("lib/python*/site-packages")
         return packages
+
+    @property
+    def helper(self) -> Path:
+        return self.packages / "pytest_execprobe" / "helper"
 
     def add(self, name: str) -> None:
         """A distribution, and all that it requires, as copies of what is installed here."""
@@ -64,6 +77,32 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.rmtree(source)  # nothing may be found there any more
     (file,) = built.glob("*.whl")
     return file
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, and if there is a place for such a one, root alone can write to."""
+    with tempfile.TemporaryDirectory(prefix="execprobe-tests-", dir=_place()) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def _place() -> str:
+    """A folder that root alone can write to, as a sudo rule for what is in it takes."""
+    if os.geteuid() == 0:
+        for folder in ("/opt", "/srv", "/var/lib", "/"):
+            if os.path.isdir(folder) and not any(map(_open_to_others, _way_to(Path(folder)))):
+                return folder
+    return "/tmp"
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, open_folder: Path) -> Environment:
+    """The plugin as it is installed, without any extra, where every user can run it."""
+    environment = make_environment(open_folder / "venv", enterable_python())
+    environment.add("pytest")
+    environment.add_wheel(wheel)
+    return environment
 
 
 def _needed(name: str, seen: set[str]) -> Iterator[metadata.Distribution]:

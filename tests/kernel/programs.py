@@ -126,13 +126,13 @@ def parse_reports(output: bytes) -> list[Report]:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+def programs(open_folder: Path) -> Programs:
     """All of them at once, so that no test sees the compiler at work."""
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("the programs that these tests run are in C, and there is no gcc")
-    folder = tmp_path_factory.mktemp("programs")
-    folder.chmod(0o755)  # other users run them too
+    folder = open_folder / "programs"
+    folder.mkdir()
     for name, (source, *flags) in _BUILDS.items():
         command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *flags, "-o", folder / name]
         made = subprocess.run([*command, _SOURCES / source], capture_output=True, text=True, timeout=120)

@@ -39,12 +39,18 @@ class Service:
 
 @contextlib.contextmanager
 def service(
-    folder: Path, *options: str, prefix: Sequence[str] = (), env: dict[str, str] | None = None, mode: str = "0666"
+    folder: Path,
+    *options: str,
+    prefix: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    mode: str = "0666",
+    helper: Path = HELPER,
 ) -> Iterator[Service]:
-    """One that all users may use, unless the options say otherwise."""
+    """One that all users may use, unless the options say otherwise. ``helper``: of what is installed, for a prefix that
+    becomes another user."""
     folder.mkdir(mode=0o755, exist_ok=True)
     path = str(folder / "socket")
-    command = [*prefix, PYTHON, "-I", "-B", str(HELPER), "serve", f"--socket={path}", f"--mode={mode}", *options]
+    command = [*prefix, PYTHON, "-I", "-B", str(helper), "serve", f"--socket={path}", f"--mode={mode}", *options]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

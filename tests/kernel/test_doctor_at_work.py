@@ -10,17 +10,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import make_environment
-from users import as_user, enterable_python, needs_root, user
-
-from pytest_execprobe.cli.checks.machine import _open_to_others, _way_to
+from environments import Environment, make_environment
+from users import as_user, needs_root, user
 
 __all__ = ["user"]
 
@@ -102,24 +98,8 @@ class Doctor:
 
 
 @pytest.fixture(scope="module")
-def doctor(wheel: Path) -> Iterator[Doctor]:
-    python = enterable_python()
-    with tempfile.TemporaryDirectory(prefix="execprobe-doctor-", dir=_place()) as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        environment = make_environment(folder / "venv", python)
-        environment.add("pytest")
-        environment.add_wheel(wheel)
-        yield Doctor(environment.python)
-
-
-def _place() -> str:
-    """A folder that root alone can write to, as a sudo rule for what is in it takes."""
-    if os.geteuid() == 0:
-        for folder in ("/opt", "/srv", "/var/lib", "/"):
-            if os.path.isdir(folder) and not any(map(_open_to_others, _way_to(Path(folder)))):
-                return folder
-    return "/tmp"
+def doctor(installed: Environment) -> Doctor:
+    return Doctor(installed.python)
 
 
 def unshare(*options: str) -> list[str]:
@@ -194,7 +174,7 @@ def test_a_user_whom_sudo_refuses_and_the_line_that_mends_it(doctor: Doctor, use
     assert now.startswith("sudo -v ")
     assert "execprobe serve" in serve
     assert "visudo -f /etc/sudoers.d/execprobe" in how
-    rule = Path("/etc/sudoers.d/execprobe-test")
+    rule = Path("/etc/sudoers.d", user)
     rule.write_text(line + "\n")
     rule.chmod(0o440)
     try:

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from environments import Environment
 from programs import Programs
 from recording import recording
 from users import needs_root
@@ -48,10 +49,16 @@ def inner(pytester: pytest.Pytester, programs: Programs) -> pytest.Pytester:
     return pytester
 
 
-def result_of(inner: pytest.Pytester, suite: str, *before: str, options: tuple[str, ...] = ()) -> pytest.RunResult:
+def result_of(
+    inner: pytest.Pytester,
+    suite: str,
+    *before: str,
+    options: tuple[str, ...] = (),
+    python: str | Path = sys.executable,
+) -> pytest.RunResult:
     """Of a suite in a pytest of its own, which captures nothing: tests here close what it would capture with."""
     inner.makepyfile("from tools import *\n" + textwrap.dedent(suite))
-    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    command = [python, "-m", "pytest", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
     return inner.run(*before, *command, "--execprobe-timeout=30", *options, timeout=120)
 
 
@@ -382,7 +389,7 @@ def test_a_test_without_proc(inner: pytest.Pytester) -> None:
 
 
 @needs_root
-def test_a_test_that_becomes_another_user(inner: pytest.Pytester) -> None:
+def test_a_test_that_becomes_another_user(inner: pytest.Pytester, installed: Environment) -> None:
     """What has begun goes on; what it takes to begin anew is no longer there, and that is told."""
     result = result_of(
         inner,
@@ -433,6 +440,7 @@ def test_a_test_that_becomes_another_user(inner: pytest.Pytester) -> None:
         def test_comes_back():
             os.setresuid(0, 0, 0)
         """,
+        python=installed.python,
     )
     result.assert_outcomes(passed=5, errors=1)
     result.stdout.fnmatch_lines(["*ERROR at setup of test_gets_none*", "*ProbeUnavailable: execprobe: *privilege*"])

@@ -58,7 +58,7 @@ class Town:
 
 @pytest.fixture(scope="module")
 def users() -> Iterator[tuple[str, str]]:
-    with ordinary_user(f"execprobe-{os.getpid()}-a") as a, ordinary_user(f"execprobe-{os.getpid()}-b") as b:
+    with ordinary_user("a") as a, ordinary_user("b") as b:
         yield a, b
 
 

@@ -6,14 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from environments import make_environment
-from users import as_user, enterable_python, needs_root, user
+from environments import Environment, make_environment
+from users import as_user, needs_root, user
 
 __all__ = ["user"]
 
@@ -61,17 +59,11 @@ class Suite:
 
 
 @pytest.fixture(scope="module")
-def suite(wheel: Path) -> Iterator[Suite]:
-    """Neither pytest's temporary folder nor, often, the interpreter that runs this is open to other users."""
-    python = enterable_python()
-    with tempfile.TemporaryDirectory(prefix="execprobe-refusal-", dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        environment = make_environment(folder / "venv", python)
-        environment.add("pytest")
-        environment.add_wheel(wheel)
-        (folder / "test_suite.py").write_text(SUITE)
-        yield Suite(folder / "test_suite.py", environment.python)
+def suite(installed: Environment, open_folder: Path) -> Suite:
+    folder = open_folder / "refusal"
+    folder.mkdir()
+    (folder / "test_suite.py").write_text(SUITE)
+    return Suite(folder / "test_suite.py", installed.python)
 
 
 @needs_root
@@ -94,7 +86,7 @@ def test_an_unprivileged_user_without_sudo(suite: Suite, user: str) -> None:
 def test_an_unprivileged_user_with_sudo(suite: Suite, user: str) -> None:
     if shutil.which("sudo") is None:
         pytest.skip("execprobe: there is no sudo")
-    rule = Path("/etc/sudoers.d/execprobe-test")
+    rule = Path("/etc/sudoers.d", user)
     rule.write_text(f"{user} ALL=(root) NOPASSWD: ALL\n")
     rule.chmod(0o440)
     try:

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from environments import Environment
 from programs import Programs
 from recording import watched_to_its_end
-from users import as_user, enterable_python, needs_root, user
+from users import as_user, needs_root, user
 
-import pytest_execprobe
 from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper
 from pytest_execprobe.report import codec
 
@@ -606,15 +606,16 @@ def test_without_a_probe_it_is_run_if_that_is_asked_for() -> None:
 
 
 @needs_root
-def test_without_privilege(user: str) -> None:
-    python = enterable_python()
-    checkout = Path(pytest_execprobe.__file__).parents[1]
-    command = [*as_user(user), str(python), "-m", "pytest_execprobe.cli", "run"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
-    options = {"capture_output": True, "text": True, "timeout": TIMEOUT, "env": environment, "cwd": "/"}
-    if subprocess.run([*command, "--help"], check=False, **options).returncode != 0:  # type: ignore[call-overload]
-        pytest.skip("execprobe: other users can't read this checkout")
-    done = subprocess.run([*command, "echo", "ran"], check=False, **options)  # type: ignore[call-overload]
+def test_without_privilege(installed: Environment, user: str) -> None:
+    done = subprocess.run(
+        [*as_user(user), installed.python, "-m", "pytest_execprobe.cli", "run", "echo", "ran"],
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     refused = "(has no privilege to probe|refused it without a password)"
     assert re.match(rf"execprobe: .*{refused}.* Run execprobe as root", done.stderr)

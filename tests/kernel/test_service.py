@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from environments import Environment
 from service import CAPABILITIES, LENDS_ITS_NAME, MISUSES, PYTHON, RECORDS, misuse, person, service, with_capabilities
 from town import Town, clean, folder, town
 from users import needs_root
@@ -239,27 +241,21 @@ def test_socket_lets_in_its_group_and_nobody_else(town: Town, folder: Path) -> N
 def test_whole_run_of_a_user_without_sudo(town: Town, folder: Path) -> None:
     with service(folder) as served:
         options = (f"--execprobe-helper={served.path}", "--execprobe=require")
-        made = subprocess.run(
-            town.pytest(town.a, *options), capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False
-        )
-        assert made.returncode == 0, made.stdout
-        assert "2 passed" in made.stdout
+        status, output = town.run(town.a, *options)
+        assert status == 0, output
+        assert "2 passed" in output
         served.stop()
-        made = subprocess.run(
-            town.pytest(town.a, *options), capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False
-        )
-        assert made.returncode == 4, made.stdout
-        assert f"there is no helper to be used at {served.path}" in made.stdout + made.stderr
+        status, output = town.run(town.a, *options)
+        assert status == 4, output
+        assert f"there is no helper to be used at {served.path}" in output
 
 
 STOPPED = """
 import os, subprocess
 
 def meet():
-    with open(os.environ["GO"], "w") as go:
-        go.write("!")
-    with open(os.environ["GONE"]) as gone:
-        assert gone.read() == "!"
+    os.write(int(os.environ["HERE"]), b"!")
+    assert os.read(int(os.environ["GO"]), 1) == b"!"
 
 def test_before(execprobe):
     subprocess.run(["true"])
@@ -281,33 +277,23 @@ def test_after(execprobe):
 def test_service_that_stops_in_the_middle_of_a_run(town: Town, folder: Path, restarted: bool) -> None:
     suite = folder / "test_stopped.py"
     suite.write_text(STOPPED)
-    go, gone = folder / "go", folder / "gone"
-    for fifo in (go, gone):
-        os.mkfifo(fifo)
-        fifo.chmod(0o666)
+    arrived, here = os.pipe()
+    go, tell = os.pipe()
     with service(folder / "made") as served:
-        run = subprocess.Popen(
-            [*town.pytest(town.a, f"--execprobe-helper={served.path}", "--execprobe=require")[:-1], str(suite)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"PATH": "/usr/bin:/bin", "GO": str(go), "GONE": str(gone)},
-        )
+        options = (f"--execprobe-helper={served.path}", "--execprobe=require")
+        environment = {"PATH": "/usr/bin:/bin", "HERE": str(here), "GO": str(go)}
+        run = town.pytest(town.a, suite, *options, env=environment, pass_fds=(here, go))
+        os.close(here), os.close(go)  # so that either notices the other's end
         try:
-            with go.open() as said:
-                assert said.read() == "!"
+            assert os.read(arrived, 1) == b"!", run.communicate(timeout=60)
             assert served.stop()[0] == 0
-            if restarted:
-                with service(folder / "made") as again:
-                    assert again.serves
-                    with gone.open("w") as tell:
-                        tell.write("!")
-                    output, _ = run.communicate(timeout=60)
-            else:
-                with gone.open("w") as tell:
-                    tell.write("!")
+            with service(folder / "made") if restarted else contextlib.nullcontext() as again:
+                assert again is None or again.serves
+                os.write(tell, b"!")
                 output, _ = run.communicate(timeout=60)
         finally:
             run.kill()
+            os.close(arrived), os.close(tell)
     assert run.returncode == 1
     assert "the service was stopped" in output
     outcomes = dict(re.findall(r"^(\w+) .*::(test_\w+)", output, re.MULTILINE))
@@ -418,13 +404,15 @@ def test_it_tells_systemd_when_it_is_ready_and_when_it_ends(folder: Path) -> Non
 
 
 @pytest.mark.may_skip
-def test_systemd_hands_over_the_socket_to_an_unprivileged_service(town: Town, folder: Path) -> None:
+def test_systemd_hands_over_the_socket_to_an_unprivileged_service(
+    town: Town, folder: Path, installed: Environment
+) -> None:
     """As with the units: root listens, and the service has been an ordinary user all along."""
     activate = shutil.which("systemd-socket-activate")
     if activate is None:
         pytest.skip("execprobe: there is no systemd-socket-activate")
     path = folder / "socket"
-    command = [*with_capabilities(_UNPRIVILEGED, *CAPABILITIES), PYTHON, "-I", "-B", str(HELPER), "serve"]
+    command = [*with_capabilities(_UNPRIVILEGED, *CAPABILITIES), PYTHON, "-I", "-B", str(installed.helper), "serve"]
     process = subprocess.Popen(
         [activate, f"--listen={path}", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -481,10 +469,11 @@ _MEMORY = "a perf buffer of 512 pages per CPU could not be had"
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else None,
 )
 def test_capabilities_that_it_takes_to_start(
-    folder: Path, capabilities: tuple[str, ...], options: tuple[str, ...], said: str
+    folder: Path, installed: Environment, capabilities: tuple[str, ...], options: tuple[str, ...], said: str
 ) -> None:
     os.chown(folder, _UNPRIVILEGED, _UNPRIVILEGED)
-    with service(folder, *options, prefix=with_capabilities(_UNPRIVILEGED, *capabilities)) as served:
+    prefix = with_capabilities(_UNPRIVILEGED, *capabilities)
+    with service(folder, *options, prefix=prefix, helper=installed.helper) as served:
         assert said in served.said
         assert served.stop()[0] == (0 if served.serves else 2)
 
@@ -493,13 +482,20 @@ _TRACEFS = ["unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/ker
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "serves"), [(("bpf", "perfmon"), False), (("bpf", "perfmon", "dac_read_search"), True)]
+    ("capabilities", "said"),
+    [
+        (("bpf", "perfmon"), "a mount namespace for tracefs: Operation not permitted"),
+        (("bpf", "perfmon", "dac_read_search"), "execprobe: serving at "),
+    ],
+    ids=["without", "with"],
 )
-def test_failed_attempts_by_tracepoint_take_tracefs(folder: Path, capabilities: tuple[str, ...], serves: bool) -> None:
+def test_failed_attempts_by_tracepoint_take_tracefs(
+    folder: Path, installed: Environment, capabilities: tuple[str, ...], said: str
+) -> None:
     os.chown(folder, _UNPRIVILEGED, _UNPRIVILEGED)
     prefix = [*_TRACEFS, *with_capabilities(_UNPRIVILEGED, *capabilities)]
-    with service(folder, "--attempts=tracepoint", prefix=prefix) as served:
-        assert served.serves == serves, served.said
+    with service(folder, "--attempts=tracepoint", prefix=prefix, helper=installed.helper) as served:
+        assert said in served.said
 
 
 def test_service_that_can_not_see_all_processes_refuses_to_serve(folder: Path) -> None:

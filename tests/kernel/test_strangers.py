@@ -110,16 +110,10 @@ def test_only_the_first_have_real_time_priority(town: Town, uids: tuple[int, int
 
 def test_whole_run_whose_user_has_all_his_helpers_is_no_green_one(town: Town, uids: tuple[int, int]) -> None:
     with places_taken(uids[0], bounds.HELPERS):
-        made = subprocess.run(
-            town.pytest(town.a, "--execprobe=auto"),
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"]},
-            check=False,
-        )
-    assert made.returncode == 1, made.stdout
-    assert "2 errors" in made.stdout
-    assert "skipped" not in made.stdout
+        status, output = town.run(town.a, "--execprobe=auto")
+    assert status == 1, output
+    assert "2 errors" in output
+    assert "skipped" not in output
 
 
 # ---- what others would see of them ----

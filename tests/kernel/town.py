@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from environments import make_environment
-from users import as_user, enterable_python, ordinary_user
+from environments import Environment
+from users import as_user, ordinary_user
 
 SUITE = """
 import subprocess
@@ -29,33 +31,38 @@ def test_runs_nothing(execprobe):
 
 @dataclass(frozen=True)
 class Town:
-    """A folder and a Python with the plugin that every user can enter, and two of them."""
+    """A folder and a Python with the plugin that every user can enter, and two users."""
 
     folder: Path
     python: Path
     a: str
     b: str
 
-    def pytest(self, user: str, *options: str) -> list[str]:
-        suite = str(self.folder / "test_suite.py")
-        return [*as_user(user), str(self.python), "-m", "pytest", "-rA", "-p", "no:cacheprovider", *options, suite]
+    @property
+    def suite(self) -> Path:
+        return self.folder / "test_suite.py"
+
+    def pytest(self, user: str, suite: Path, *options: str, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*as_user(user), self.python, "-m", "pytest", "-rA", "-p", "no:cacheprovider", *options, suite],
+            **{"cwd": self.folder, "env": {"PATH": "/usr/bin:/bin"}, "stdout": subprocess.PIPE, "text": True, **more},
+        )
+
+    def run(self, user: str, *options: str) -> tuple[int, str]:
+        """The exit status of a run of the suite, and all that it says."""
+        process = self.pytest(user, self.suite, *options, stderr=subprocess.STDOUT)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
 
 
 @pytest.fixture(scope="module")
-def town(wheel: Path) -> Iterator[Town]:
-    python = enterable_python()
-    with (
-        tempfile.TemporaryDirectory(prefix="execprobe-service-", dir="/tmp") as name,
-        ordinary_user("execprobe-a") as a,
-        ordinary_user("execprobe-b") as b,
-    ):
-        folder = Path(name)
-        folder.chmod(0o755)
-        environment = make_environment(folder / "venv", python)
-        environment.add("pytest")
-        environment.add_wheel(wheel)
-        (folder / "test_suite.py").write_text(SUITE)
-        yield Town(folder, environment.python, a, b)
+def town(installed: Environment, open_folder: Path) -> Iterator[Town]:
+    folder = Path(tempfile.mkdtemp(dir=open_folder))
+    folder.chmod(0o755)
+    with ordinary_user("a") as a, ordinary_user("b") as b:
+        made = Town(folder, installed.python, a, b)
+        made.suite.write_text(SUITE)
+        yield made
 
 
 @pytest.fixture

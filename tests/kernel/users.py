@@ -37,12 +37,14 @@ def _enterable(python: Path) -> bool:
 @pytest.fixture
 def user() -> Iterator[str]:
     """An ordinary user."""
-    with ordinary_user("execprobe-test") as name:
+    with ordinary_user("test") as name:
         yield name
 
 
 @contextlib.contextmanager
-def ordinary_user(name: str) -> Iterator[str]:
+def ordinary_user(word: str) -> Iterator[str]:
+    """One whose name has this in it, and is no one's else: other test runs make users, too."""
+    name = f"execprobe-{os.getpid()}-{word}"
     if shutil.which("useradd") is None:
         pytest.skip("execprobe: there is no useradd to make an ordinary user with")
     with pytest.MonkeyPatch.context() as patch:

@@ -9,12 +9,13 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "kernel"))  # their helpers are for these tests, too
 
+from environments import open_folder
 from programs import programs
 
 from pytest_execprobe import ExecProbe
 from pytest_execprobe.client import HelperSettings, HelperSource
 
-__all__ = ["programs"]
+__all__ = ["open_folder", "programs"]
 
 _HERE = Path(__file__).parent
 
