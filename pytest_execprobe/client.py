@@ -140,10 +140,19 @@ def _reach(settings: HelperSettings, enter: _Enter) -> HelperSource:
     try:
         return _find(settings, enter)
     except OSError as error:  # not the helper's, but this process's own
-        raise ProbeUnavailable(
-            f"execprobe: this process lacks what it takes to have a helper: {error}. It needs /proc, may have to start"
-            " a program, and opens five files: has a test, or a limit (ulimit -n), taken one of these away?"
-        ) from error
+        raise ProbeUnavailable(f"execprobe: {_lacking(error)}") from error
+
+
+def _lacking(error: OSError) -> str:
+    if error.filename is not None and not str(error.filename).startswith("/proc/"):
+        return (
+            f"user {os.geteuid()} can't run {error.filename}, which starts the helper: {error.strerror}. Mend that, or"
+            f" name another interpreter: {_NAMED_BY}"
+        )
+    return (
+        f"this process lacks what it takes to have a helper: {error}. It needs /proc, may have to start a program, and"
+        " opens five files: has a test, or a limit (ulimit -n), taken one of these away?"
+    )
 
 
 def _find(settings: HelperSettings, enter: _Enter) -> HelperSource:

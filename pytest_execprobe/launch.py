@@ -24,8 +24,17 @@ def bpf_folder() -> Path:
     """Where ``execprobe.c`` is: in the package when it was installed, beside it in a checkout."""
     package = Path(__file__).resolve().parent
     for folder in (package / "bpf", package.parent / "bpf"):
-        if (folder / "execprobe.c").is_file():
-            return folder
+        source = folder / "execprobe.c"
+        try:
+            source.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise ProbeUnavailable(
+                f"execprobe: user {os.geteuid()} can't reach its BPF source, {source} ({error.strerror}): install"
+                " pytest-execprobe where that user can read it. Or has a test become another user?"
+            ) from error
+        return folder
     raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing: reinstall pytest-execprobe")
 
 

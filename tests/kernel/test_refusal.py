@@ -124,6 +124,42 @@ def test_no_such_interpreter(suite: Suite) -> None:
     assert reason.startswith("/nonexistent/python is no program")
 
 
+@needs_root
+@pytest.mark.parametrize(
+    ("own", "why"), [("/nonexistent", "No such file or directory"), ("/etc/passwd", "Permission denied")]
+)
+def test_an_interpreter_whose_own_interpreter_can_not_be_run(suite: Suite, tmp_path: Path, own: str, why: str) -> None:
+    script = tmp_path / "python"
+    script.write_text(f"#!{own}\n")
+    script.chmod(0o755)
+    reason = suite.skip_reason(options=(f"--execprobe-python={script}",))
+    assert reason.startswith(f"user {os.geteuid()} can't run {script}, which starts the helper: {why}. ")
+
+
+BECOMES_ANOTHER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from pytest_execprobe.client import HelperSettings, start_helper
+os.setresuid(61001, 61001, 61001)
+try:
+    start_helper(HelperSettings())
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@needs_root
+def test_a_user_who_can_not_reach_the_package_any_more(installed: Environment, tmp_path: Path) -> None:
+    """As in a home that is closed to others, where a test becomes another user."""
+    package = shutil.copytree(installed.packages / "pytest_execprobe", tmp_path / "pytest_execprobe")
+    tmp_path.chmod(0o700)
+    said = subprocess.check_output([installed.python, "-c", BECOMES_ANOTHER, tmp_path], text=True, timeout=120)
+    source = package / "bpf" / "execprobe.c"
+    assert said.startswith(
+        f"ProbeUnavailable execprobe: user 61001 can't reach its BPF source, {source} (Permission denied): install"
+    )
+
+
 def test_another_system(suite: Suite) -> None:
     conftest = suite.file.with_name("conftest.py")
     conftest.write_text("import sys\nsys.platform = 'darwin'\n")
