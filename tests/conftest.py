@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -26,6 +28,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a test that is skipped because this machine can't probe, or lacks a program, fails instead",
     )
+    parser.addoption(
+        "--limit",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long a test's set-up, call or teardown may take, 0: for ever, as with --pdb (default 300)",
+    )
+
+
+@contextlib.contextmanager
+def limited(config: pytest.Config) -> Iterator[None]:
+    """What waits for what does not come fails. What is tidied up then may wait, too, and gets ten seconds each time."""
+    seconds: float = config.getoption("--limit")
+
+    def over(*_: object) -> None:
+        pytest.fail(f"it goes on after {seconds:g} s (--limit)")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 10)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    with limited(item.config):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    with limited(item.config):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    with limited(item.config):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -34,5 +34,6 @@ def begin_exec(program: Path) -> int:
         finally:
             os._exit(127)
     while b"lease" not in Path(f"/proc/{child}/wchan").read_bytes():
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it has got further, and has ended"
         os.sched_yield()
     return child

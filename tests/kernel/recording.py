@@ -4,6 +4,7 @@ processes of a run that share a helper."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from pytest_execprobe.client import HelperSettings, HelperSource, start_helper
 from pytest_execprobe.log import ExecProbe
@@ -75,6 +77,20 @@ def watched_to_its_end(pid: int) -> Iterator[None]:
         assert select.select([pidfd], [], [], 30)[0], f"process {pid} goes on"
     finally:
         os.close(pidfd)
+
+
+def open_for_reader(fifo: Path, ends: int) -> int:
+    """A FIFO opened for writing, once a process reads it. ``ends`` is a descriptor that can be read where none will."""
+    while True:
+        try:
+            opened = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            assert not select.select([ends], [], [], 0.01)[0], f"who was to read {fifo} has ended"
+        else:
+            os.set_blocking(opened, True)
+            return opened
 
 
 _WORKER = """

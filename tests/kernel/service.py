@@ -281,8 +281,9 @@ for _ in range(60):
         os.write(tell, b"!")
         while True:
             time.sleep(60)
-    os.read(told, 1)
-    os.close(told), os.close(tell)
+    os.close(tell)
+    assert os.read(told, 1), "the child has ended"
+    os.close(told)
 def again():
     start_helper(HelperSettings(address=path)).close()
 forever(again)

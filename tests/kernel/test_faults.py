@@ -119,7 +119,7 @@ def test_a_slow_one_costs_time_and_nothing_else(programs: Programs) -> None:
         thread.start()
         try:
             logs = []
-            while pulses < 20:
+            while pulses < 20 and thread.is_alive():
                 with made.execprobe.watch() as log:
                     spawn(programs.minimal)
                 logs.append(log)

@@ -530,6 +530,7 @@ def test_an_orphan_older_than_the_probe_that_a_subreaper_has_taken_in(inner: pyt
         assert max(read, write) < 10  # as the shell needs them
         script = f"(read line <&{read}; /bin/true; echo >&{write}) &"
         subprocess.run(["sh", "-c", script], pass_fds=(read, write), check=True)
+        os.close(write)
         """
     )
     inner.makepyfile(
@@ -538,7 +539,7 @@ def test_an_orphan_older_than_the_probe_that_a_subreaper_has_taken_in(inner: pyt
 
         def test_uses(execprobe):
             os.write(conftest.go, b"go\\n")
-            os.read(conftest.back, 1)
+            assert os.read(conftest.back, 1) == b"\\n"
             execprobe.assert_not_ran("true")
         """
     )

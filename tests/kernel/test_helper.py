@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from programs import Programs
-from recording import Recording, listener_of_another_user, recording, watched_to_its_end, workers
+from recording import Recording, listener_of_another_user, open_for_reader, recording, watched_to_its_end, workers
 
 from pytest_execprobe import ExecLog, IncompleteLogError
 from pytest_execprobe.cli.checks.privilege import OPTIONS
@@ -413,7 +413,8 @@ class Starting:
 
     def reach_the_source(self) -> None:
         """Waits until it is being read; the helper listens by then."""
-        self._pipe = os.open(self._header, os.O_WRONLY)
+        assert self._pidfd is not None, "it has ended"
+        self._pipe = open_for_reader(self._header, self._pidfd)
 
     def go_on(self, header: str = "") -> None:
         assert self._pipe is not None

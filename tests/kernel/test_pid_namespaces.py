@@ -164,7 +164,9 @@ def test_adopted(execprobe):
     shell.stdin.flush()
     output = b""
     while not output.endswith(b"grandchild\\0"):
-        output += os.read(shell.stdout.fileno(), 4096)
+        more = os.read(shell.stdout.fileno(), 4096)
+        assert more, "the shell has ended"
+        output += more
     assert told(output) == seen(reports(execprobe))
     child, inner, grandchild = execprobe.records
     assert (child.ppid, inner.ppid, grandchild.ppid) == (shell.pid, shell.pid, inner.pid)

@@ -402,12 +402,19 @@ class Terminal:
         os.setsid()
         fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
+    def _let_go(self) -> None:
+        """So that reading ends with the last other process that has it open. All have been started by then."""
+        if self.slave >= 0:
+            os.close(self.slave)
+            self.slave = -1
+
     def until(self, text: str) -> None:
+        self._let_go()
         while text not in self.shown:
-            self.shown += os.read(self.master, 4096).decode()
+            self.shown += os.read(self.master, 4096).decode()  # EIO once they have ended
 
     def rest(self) -> str:
-        os.close(self.slave)
+        self._let_go()
         with contextlib.suppress(OSError):  # EIO: nobody has it open any more
             while data := os.read(self.master, 4096):
                 self.shown += data.decode()

@@ -121,6 +121,7 @@ told, tell = os.pipe()
 os.set_inheritable(tell, True)
 code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
 os.posix_spawn(program, [program, "-I", "-c", code], {})
+os.close(tell)
 assert int(os.read(told, 10)) == uid
 """
     + RECORDS
@@ -153,7 +154,8 @@ if os.fork() == 0:
         signal.pause()
     os._exit(0)
 os.wait()
-os.read(told, 1)
+os.close(tell)
+assert os.read(told, 1), "it has ended"
 """
     + RECORDS
 )

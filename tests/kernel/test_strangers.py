@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from recording import watched_to_its_end
+from recording import open_for_reader, watched_to_its_end
 from service import LENDS_ITS_NAME, PYTHON, RUNS, Person, person
 from town import Town, clean, folder, sudoer, town
 from users import as_user, needs_root
@@ -143,6 +143,7 @@ told, tell = os.pipe()
 os.set_inheritable(tell, True)
 code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
 os.posix_spawn(program, [program, "-I", "-c", code], {})
+os.close(tell)
 assert int(os.read(told, 10)) == uid
 """
     + RUNS
@@ -258,7 +259,8 @@ def test_helper_of_another_users_is_none(town: Town, folder: Path) -> None:
     slow.chmod(0o755)
     with runs(town, town.a, python=str(slow)) as a:
         a.tell("record")
-        with go.open("w") as tell:  # its launcher is at it
+        assert a.process.stdout is not None
+        with open(open_for_reader(go, a.process.stdout.fileno()), "w") as tell:  # its launcher is at it
             (line,) = (line for line in command_lines() if line[:3] == ("/bin/sh", str(slow), "-I"))
             name = line[line.index("--connect") + 1]
             aimed = subprocess.run(

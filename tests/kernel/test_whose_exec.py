@@ -25,8 +25,7 @@ def test_a_leaked_process_is_shared_while_it_runs(pytester: pytest.Pytester) -> 
         def ask(command):
             shell.stdin.write(command + "; echo done\\n")
             shell.stdin.flush()
-            while shell.stdout.readline().strip() != "done":
-                pass
+            assert shell.stdout.readline() == "done\\n"
 
         def test_begins(execprobe):
             global shell
@@ -364,6 +363,7 @@ def leave():
     # A shell in the background of one that ends at once: nothing leads to it any more.
     script = f"(read line <&{read}; /bin/ls / >/dev/null; echo done >&{write}) &"
     subprocess.run(["sh", "-c", script], pass_fds=(read, write), check=True)
+    os.close(write)  # what is read ends with the orphan
 
 def ask():
     os.write(go, b"go\\n")

@@ -96,7 +96,7 @@ def test_what_can_not_be_written(here: Path, path: str, why: str) -> None:
 def test_a_pipe_of_ones_own_is_written_to(here: Path) -> None:
     os.mkfifo("pipe")
     said: list[str] = []
-    reader = threading.Thread(target=lambda: said.append((here / "pipe").read_text()))
+    reader = threading.Thread(target=lambda: said.append((here / "pipe").read_text()), daemon=True)
     reader.start()
     write_atomically(Path("pipe"), "text" * 50_000)
     reader.join()

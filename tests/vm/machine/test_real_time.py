@@ -35,9 +35,9 @@ def keep_busy(cpu: int) -> int:
                 pass
         finally:
             os._exit(0)
-    os.read(busy, 1)
-    os.close(busy)
     os.close(tell)
+    assert os.read(busy, 1), "it could not become so"
+    os.close(busy)
     return pid
 
 
