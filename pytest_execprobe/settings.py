@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ MARKERS = {
 
 _MODES = ("auto", "require", "off")
 _ROUTES = ("auto", "kprobe", "tracepoint", "off")
+_TRUE, _FALSE = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")  # as pytest has them
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class _Option:
 
     name: str
     metavar: str | None  # None: a flag
+    accepts: str  #: its values, in words that follow "is"
     help: str
     repeatable: bool = False
     in_ini: bool = True
@@ -67,23 +70,68 @@ class _Option:
         return "--execprobe" + (f"-{self.name}" if self.name else "")
 
 
+_FLAG = "true or false"
+_PATTERNS = "one pattern or several"
+_COUNT = "a whole number from 0 on"
 _OPTIONS = (
-    _Option("", "|".join(_MODES), "where probing is impossible: skip what needs it, stop the run, or never probe"),
-    _Option("audit", None, "record every test and the collection, and sum up what ran"),
-    _Option("allow", "PATTERN", "no test may run anything but these in its call", repeatable=True),
-    _Option("deny", "PATTERN", "none of these may run, in tests or around them", repeatable=True),
-    _Option("budget", "N", "at most so many execs in each test's call"),
-    _Option("session-budget", "N", "at most so many execs in the whole run"),
-    _Option("baseline", "PATH", "a committed file of exec budgets, by test: nothing may run that it does not have"),
-    _Option("update", None, "write the baseline anew from what this run executes", in_ini=False),
-    _Option("update-add", None, "as --execprobe-update, but lower and remove nothing", in_ini=False),
-    _Option("report", "PATH", "write what ran: .json, .html, .md or .trace.json, by the ending", repeatable=True),
-    _Option("ignore", "PATTERN", "programs that no log, rule or count sees; the summary lists them", repeatable=True),
-    _Option("helper", "ADDRESS", "use a probe helper that is running: the path of its socket, or @NAME"),
-    _Option("python", "PATH", "interpreter to run the probe helper, one that has the distro's BCC"),
-    _Option("attempts", "|".join(_ROUTES), "how to see failed execs (default auto: kprobe, or tracepoint if needed)"),
-    _Option("buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 512)"),
-    _Option("timeout", "SECONDS", "how long a read waits for execs still under way, and for the helper (default 10)"),
+    _Option(
+        "",
+        "|".join(_MODES),
+        f"one of {', '.join(_MODES)}",
+        "where probing is impossible: skip what needs it, stop the run, or never probe",
+    ),
+    _Option("audit", None, _FLAG, "record every test and the collection, and sum up what ran"),
+    _Option("allow", "PATTERN", _PATTERNS, "no test may run anything but these in its call", repeatable=True),
+    _Option("deny", "PATTERN", _PATTERNS, "none of these may run, in tests or around them", repeatable=True),
+    _Option("budget", "N", _COUNT, "at most so many execs in each test's call"),
+    _Option("session-budget", "N", _COUNT, "at most so many execs in the whole run"),
+    _Option(
+        "baseline",
+        "PATH",
+        "the path of a file",
+        "a committed file of exec budgets, by test: nothing may run that it does not have",
+    ),
+    _Option("update", None, _FLAG, "write the baseline anew from what this run executes", in_ini=False),
+    _Option("update-add", None, _FLAG, "as --execprobe-update, but lower and remove nothing", in_ini=False),
+    _Option(
+        "report",
+        "PATH",
+        "the path of a file or several",
+        "write what ran: .json, .html, .md or .trace.json, by the ending",
+        repeatable=True,
+    ),
+    _Option(
+        "ignore",
+        "PATTERN",
+        _PATTERNS,
+        "programs that no log, rule or count sees; the summary lists them",
+        repeatable=True,
+    ),
+    _Option(
+        "helper",
+        "ADDRESS",
+        "the path of a socket, or @NAME",
+        "use a probe helper that is running: the path of its socket, or @NAME",
+    ),
+    _Option(
+        "python",
+        "PATH",
+        "the path of an interpreter",
+        "interpreter to run the probe helper, one that has the distro's BCC",
+    ),
+    _Option(
+        "attempts",
+        "|".join(_ROUTES),
+        f"one of {', '.join(_ROUTES)}",
+        "how to see failed execs (default auto: kprobe, or tracepoint if needed)",
+    ),
+    _Option("buffer-pages", "N", "a power of two", "perf buffer per CPU, in pages, a power of two (default 512)"),
+    _Option(
+        "timeout",
+        "SECONDS",
+        "a number of seconds up to 3600",
+        "how long a read waits for execs still under way, and for the helper (default 10)",
+    ),
 )
 
 
@@ -164,9 +212,6 @@ def add_options(parser: pytest.Parser) -> None:
             )
         if not option.in_ini:
             continue
-        if option.metavar is None:
-            parser.addini(option.key, option.help, type="bool")
-            continue
         kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
         # Without a default, what is not there can be told from what is empty.
         parser.addini(option.key, option.help, type=kind, default=None)
@@ -180,7 +225,7 @@ def read_settings(config: pytest.Config) -> Settings:
     ignore = tuple(
         (pattern, f"{_spelt(config, 'ignore', from_ini)}={pattern}")
         for from_ini in (False, True)
-        for pattern in _patterns(_given(config, "ignore", from_ini) or (), _spelt(config, "ignore", from_ini))
+        for pattern in _patterns(_given(config, "ignore", from_ini) or (), _blamed(config, "ignore", from_ini))
     )
     _refuse_ignored((*command_line, *ini), ignore)
     session_budget = _number(config, "session-budget")
@@ -220,27 +265,27 @@ def _suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
             continue
         from .rules import RuleError, make_rule
 
-        spelt = _spelt(config, name, from_ini)
+        spelt, blamed = _spelt(config, name, from_ini), _blamed(config, name, from_ini)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         if name == "allow" and values == ([] if from_ini else [""]):
             marker, values, kwargs = "exec_none", [""], {"phases": ("call",)}
         else:
-            _refuse_empty(name, values, spelt)
-            args = [_whole(spelt, values[-1])] if name == "budget" else list(_patterns(values, spelt))
+            _refuse_empty(name, values, blamed)
+            args = [_whole(config, name, values[-1], from_ini)] if name == "budget" else [*_patterns(values, blamed)]
         try:
             rule = make_rule(marker, args, kwargs, "")
         except RuleError as error:  # pragma: no cover - its parts were checked
-            raise pytest.UsageError(f"{spelt}: {error}") from None
+            raise pytest.UsageError(f"{blamed}: {error}") from None
         yield _renamed(rule, " ".join(f"{spelt}={value}" for value in values), _where(config, from_ini))
 
 
-def _refuse_empty(name: str, values: list[str], spelt: str) -> None:
+def _refuse_empty(name: str, values: list[str], blamed: str) -> None:
     """No rule limits nothing without a word."""
     if not values:
-        raise pytest.UsageError(f"{spelt} is empty, and forbids nothing: name a program, or take the line out")
+        raise pytest.UsageError(f"{blamed} is empty, and forbids nothing: name a program, or take the line out")
     if name == "allow" and "" in values:
-        raise pytest.UsageError(f"{spelt}: an empty pattern allows nothing, and so stands alone: leave out the others")
+        raise pytest.UsageError(f"{blamed}: an empty pattern allows nothing, and so stands alone: leave out the others")
 
 
 def _refuse_ignored(rules: Iterable[Rule], ignore: Iterable[tuple[Pattern, str]]) -> None:
@@ -268,19 +313,19 @@ def _where(config: pytest.Config, from_ini: bool) -> str:
     return f"in {config.inipath.name if config.inipath else 'the ini file'}" if from_ini else "on the command line"
 
 
-def _patterns(values: Iterable[str], spelt: str) -> Iterable[Pattern]:
+def _patterns(values: Iterable[str], blamed: str) -> Iterable[Pattern]:
     for value in values:
         from .patterns import compile_pattern
 
         if value.startswith(("['", '["')):
             raise pytest.UsageError(
-                f"{spelt}: {value} is a list, which there is in TOML alone: write each pattern on a line, or in an"
+                f"{blamed}: {value} is a list, which there is in TOML alone: write each pattern on a line, or in an"
                 " option, of its own"
             )
         try:
             yield compile_pattern(value)
         except ValueError as error:
-            raise pytest.UsageError(f"{spelt}: {error}") from None
+            raise pytest.UsageError(f"{blamed}: {error}") from None
 
 
 # ---- single values ----
@@ -292,18 +337,61 @@ def _option(name: str) -> _Option:
 
 def _given(config: pytest.Config, name: str, from_ini: bool) -> list[str] | None:
     """All values that one of the two places has; None where the setting is not there at all."""
-    value = config.getini(_option(name).key) if from_ini else config.getoption(_option(name).key)
+    if from_ini:
+        return _in_file(config, _option(name))
+    value = config.getoption(_option(name).key)
+    return list(value) if isinstance(value, list) else None if value is None else [value]
+
+
+def _in_file(config: pytest.Config, option: _Option) -> list[str] | None:
+    """What the ini file has, None for nothing: numbers and booleans of TOML as an ini file would have them."""
+    value = _as_written(config, option) if option.in_ini else None
     if value is None:
         return None
-    values = list(value) if isinstance(value, list) else [value]
-    return [] if from_ini and values == ["[]"] else values  # as TOML writes an empty list
+    if option.repeatable and isinstance(value, str):
+        value = [line.strip() for line in value.splitlines() if line.strip()]
+    values = value if isinstance(value, list) else [value]
+    one_too_many = isinstance(value, list) and not option.repeatable
+    if one_too_many or not all(isinstance(each, (str, int, float)) for each in values):
+        raise _wrong(config, option.name, value, from_ini=True)
+    texts = [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
+    return [] if option.repeatable and texts == ["[]"] else texts  # as TOML writes an empty list
 
 
-def _single(config: pytest.Config, name: str) -> Any:
-    """The command line's value, else the ini file's."""
-    option = _option(name)
-    value = config.getoption(option.key)
-    return value if value is not None or not option.in_ini else config.getini(option.key) or None
+def _as_written(config: pytest.Config, option: _Option) -> Any:
+    """A string, or what TOML has for it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a list that is out of place, which is refused here
+        try:
+            return config.getini(option.key)
+        except (TypeError, pytest.UsageError):
+            # pytest 9, of TOML's types that are not the one registered; it has no public name for what is written.
+            written = getattr(config, "_inicfg", {}).get(option.key)
+            if written is None:
+                raise
+            return written.value
+
+
+def _single(config: pytest.Config, name: str) -> str | None:
+    """The command line's value, else the ini file's; of an empty one in that, None."""
+    value: str | None = config.getoption(_option(name).key)
+    if value is not None:
+        return value
+    values = _in_file(config, _option(name))
+    return values[-1] or None if values else None
+
+
+def _wrong(config: pytest.Config, name: str, value: object, from_ini: bool | None = None) -> pytest.UsageError:
+    """What to raise for a value that the setting does not take. ``from_ini`` None: it was the one that counted."""
+    return pytest.UsageError(f"{_blamed(config, name, from_ini)} is {_option(name).accepts}, not {value!r}")
+
+
+def _blamed(config: pytest.Config, name: str, from_ini: bool | None = None) -> str:
+    """Where a wrong value stands: a setting as the user knows it, of one in a file with that."""
+    spelt = _spelt(config, name, from_ini)
+    if spelt.startswith("-") or config.inipath is None:
+        return spelt
+    return f"{os.path.relpath(config.inipath, config.invocation_params.dir)}: {spelt}"
 
 
 def _spelt(config: pytest.Config, name: str, from_ini: bool | None = None) -> str:
@@ -317,27 +405,30 @@ def _spelt(config: pytest.Config, name: str, from_ini: bool | None = None) -> st
 def _choice(config: pytest.Config, name: str, choices: tuple[str, ...]) -> str | None:
     value = _single(config, name)
     if value is not None and value not in choices:
-        raise pytest.UsageError(f"{_spelt(config, name)} is one of {', '.join(choices)}, not {value!r}")
-    return None if value is None else str(value)
+        raise _wrong(config, name, value)
+    return value
 
 
 def _flag(config: pytest.Config, name: str) -> bool:
-    try:
-        return bool(_single(config, name))
-    except (ValueError, pytest.UsageError) as error:
-        raise pytest.UsageError(f"{_spelt(config, name)} is true or false: {error}") from None
+    if config.getoption(_option(name).key):
+        return True
+    for value in _in_file(config, _option(name)) or ():
+        if value.lower() not in _TRUE + _FALSE:
+            raise _wrong(config, name, value)
+        return value.lower() in _TRUE
+    return False
 
 
 def _number(config: pytest.Config, name: str) -> int | None:
     from_ini = config.getoption(_option(name).key) is None
     values = _given(config, name, from_ini)
-    return None if values is None else _whole(_spelt(config, name), values[-1])
+    return None if values is None else _whole(config, name, values[-1], from_ini)
 
 
-def _whole(spelt: str, value: object) -> int:
-    if not str(value).isdecimal():
-        raise pytest.UsageError(f"{spelt} is a whole number from 0 on, not {value!r}")
-    return int(str(value))
+def _whole(config: pytest.Config, name: str, value: str, from_ini: bool) -> int:
+    if not value.isdecimal():
+        raise _wrong(config, name, value, from_ini)
+    return int(value)
 
 
 def _address(config: pytest.Config) -> str | None:
@@ -377,10 +468,10 @@ def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
             raise pytest.UsageError(
                 "--execprobe-update needs to know what to write: name it, --execprobe-baseline=PATH"
             )
-        if value is None and config.getini(_option("baseline").key) == "":
+        if value is None and _in_file(config, _option("baseline")) == [""]:
             raise pytest.UsageError(
-                "execprobe_baseline names no file: name one, or take the line out; --execprobe-baseline= takes it back"
-                " for one run"
+                f"{_blamed(config, 'baseline')} names no file: name one, or take the line out; --execprobe-baseline="
+                " takes it back for one run"
             )
         return None
     from .baseline.limits import Baseline
@@ -394,11 +485,11 @@ def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
     try:
         baseline = read_baseline(path)
     except BaselineError as error:
-        raise pytest.UsageError(f"{_spelt(config, 'baseline')}: {error}") from None
+        raise pytest.UsageError(f"{_blamed(config, 'baseline')}: {error}") from None
     if baseline.limits_nothing and update is None:
         raise pytest.UsageError(
-            f"{_spelt(config, 'baseline')}: {path} limits nothing: it has no tables of tests, fixtures, packages or the"
-            " total. A run with --execprobe-update writes them"
+            f"{_blamed(config, 'baseline')}: {path} limits nothing: it has no tables of tests, fixtures, packages or"
+            " the total. A run with --execprobe-update writes them"
         )
     return baseline
 
@@ -436,7 +527,7 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
             try:
                 check_available(form_of(Path(value)))
             except (ValueError, FormUnavailable) as error:
-                raise pytest.UsageError(f"{_spelt(config, 'report', from_ini)}: {error}") from None
+                raise pytest.UsageError(f"{_blamed(config, 'report', from_ini)}: {error}") from None
             paths.append(_absolute(config, value, from_ini=from_ini))
     return tuple(paths)
 
@@ -462,7 +553,7 @@ def _pages(config: pytest.Config) -> int | None:
     if value is None:
         return None
     if not value.isdecimal() or int(value) == 0 or int(value) & (int(value) - 1):
-        raise pytest.UsageError(f"{_spelt(config, 'buffer-pages')} is a power of two, not {value!r}")
+        raise _wrong(config, "buffer-pages", value)
     return int(value)
 
 
@@ -475,5 +566,5 @@ def _timeout(config: pytest.Config) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds <= 3600:
-        raise pytest.UsageError(f"{_spelt(config, 'timeout')} is a number of seconds up to 3600, not {value!r}")
+        raise _wrong(config, "timeout", value)
     return seconds

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from pytest_execprobe.rules import PHASES
+from pytest_execprobe.rules import PHASES, Rule
 from pytest_execprobe.settings import MARKERS, Settings, read_settings
 
 Read = Callable[..., Settings]
@@ -200,7 +201,8 @@ WRONG = [
     ("--execprobe=maybe", "--execprobe is one of auto, require, off, not 'maybe'"),
     ("--execprobe=", "--execprobe is one of auto, require, off, not ''"),
     ("execprobe = on", "execprobe is one of auto, require, off, not 'on'"),
-    ("execprobe_audit = maybe", "execprobe_audit is true or false"),
+    ("execprobe_audit = maybe", "execprobe_audit is true or false, not 'maybe'"),
+    ("execprobe_audit =", "execprobe_audit is true or false, not ''"),
     ("--execprobe-budget=two", "--execprobe-budget is a whole number from 0 on, not 'two'"),
     ("--execprobe-budget=-1", "--execprobe-budget is a whole number from 0 on, not '-1'"),
     ("--execprobe-budget=1.5", "--execprobe-budget is a whole number from 0 on, not '1.5'"),
@@ -244,7 +246,7 @@ def test_wrong_value_is_a_usage_error_that_says_what_is_right(
     pytester.makeini("[pytest]\n" + ("" if on_command_line else given))
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *([given] if on_command_line else []))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"ERROR: {message}" in result.stderr.str()
+    assert f"ERROR: {'' if on_command_line else 'tox.ini: '}{message}" in result.stderr.str()
 
 
 def test_an_empty_allow_stands_alone(read: Read) -> None:
@@ -286,6 +288,150 @@ def test_wrong_value_in_a_file_counts_even_where_the_command_line_has_another(re
     """For rules add up, and a typing error in one is never let pass."""
     with pytest.raises(pytest.UsageError, match="execprobe_budget is a whole number"):
         read("--execprobe-budget=1", ini="execprobe_budget = two")
+
+
+# ---- the forms of files ----
+
+FORMS = {
+    "pytest.ini": "pytest",
+    "tox.ini": "pytest",
+    "setup.cfg": "tool:pytest",
+    "pyproject.toml": "tool.pytest.ini_options",
+    "native pyproject.toml": "tool.pytest",
+    "pytest.toml": "pytest",
+}
+
+
+Write = Callable[[str, str], str]
+
+
+@pytest.fixture(params=FORMS)
+def write(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Write:
+    """Writes a setting, in this way for TOML and in that for others; what names the file in a message."""
+    section, name = FORMS[request.param], request.param.split()[-1]
+    native = name.endswith(".toml") and "ini_options" not in section
+    if native and pytest.version_tuple < (9,):
+        pytest.skip("pytest 9 reads native TOML, earlier ones do not")
+
+    def write(toml: str, ini: str) -> str:
+        (pytester.path / name).write_text(f"[{section}]\n{toml if name.endswith('.toml') else ini}\n")
+        return str(name)
+
+    return write
+
+
+TAKEN = [
+    ("execprobe", '"require"', "require", "mode", "require"),
+    ("execprobe_audit", "true", "true", "audit", True),
+    ("execprobe_audit", "false", "false", "audit", False),
+    ("execprobe_audit", '"yes"', "yes", "audit", True),
+    ("execprobe_audit", "1", "1", "audit", True),
+    ("execprobe_allow", '["git", "re:a b"]', "\n git\n re:a b", "ini", ["git", "re:a b"]),
+    ("execprobe_allow", '"git"', "git", "ini", ["git"]),
+    ("execprobe_allow", '"""\ngit\nre:a b\n"""', "\n git\n re:a b", "ini", ["git", "re:a b"]),
+    ("execprobe_deny", '["curl"]', "curl", "ini", ["curl"]),
+    ("execprobe_deny", '"curl"', "curl", "ini", ["curl"]),
+    ("execprobe_budget", "3", "3", "ini", 3),
+    ("execprobe_budget", '"3"', "3", "ini", 3),
+    ("execprobe_budget", "0", "0", "ini", 0),
+    ("execprobe_session_budget", "1_000", "1000", "session_budget", 1000),
+    ("execprobe_session_budget", '"0"', "0", "session_budget", 0),
+    ("execprobe_ignore", '["git"]', "git", "ignore", ["git"]),
+    ("execprobe_ignore", '"git"', "git", "ignore", ["git"]),
+    ("execprobe_report", '["a.json", "b.md"]', "\n a.json\n b.md", "reports", ["a.json", "b.md"]),
+    ("execprobe_report", '"a.json"', "a.json", "reports", ["a.json"]),
+    ("execprobe_helper", '"@name"', "@name", "helper", "@name"),
+    ("execprobe_python", '"python3"', "python3", "python", "python3"),
+    ("execprobe_attempts", '"off"', "off", "attempts", "off"),
+    ("execprobe_buffer_pages", "64", "64", "pages", 64),
+    ("execprobe_buffer_pages", '"64"', "64", "pages", 64),
+    ("execprobe_timeout", "3", "3", "timeout", 3.0),
+    ("execprobe_timeout", "2.5", "2.5", "timeout", 2.5),
+    ("execprobe_timeout", '"2.5"', "2.5", "timeout", 2.5),
+]
+
+
+def plain(value: object) -> object:
+    """Of rules what they limit, of patterns their texts, of paths their names."""
+    if not isinstance(value, tuple):
+        return value
+    if value and isinstance(value[0], Rule):
+        (rule,) = value
+        return rule.at_most if rule.kind == "budget" else [str(pattern) for pattern in rule.patterns]
+    return [each.name if isinstance(each, Path) else str(each) for each in value]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("key", "toml", "ini", "name", "expected"), TAKEN)
+def test_a_value_is_taken_in_every_form(
+    pytester: pytest.Pytester, write: Write, key: str, toml: str, ini: str, name: str, expected: object
+) -> None:
+    write(f"{key} = {toml}", f"{key} = {ini}")
+    assert plain(getattr(read_settings(pytester.parseconfig()), name)) == expected
+
+
+REFUSED = [
+    ("execprobe", "true", "true", "one of auto, require, off"),
+    ("execprobe", '["off"]', "['off']", "one of auto, require, off"),
+    ("execprobe_audit", "2", "2", "true or false"),
+    ("execprobe_audit", "[true]", "[true]", "true or false"),
+    ("execprobe_budget", "-1", "-1", "a whole number from 0 on"),
+    ("execprobe_budget", "1.5", "1.5", "a whole number from 0 on"),
+    ("execprobe_budget", "true", "true", "a whole number from 0 on"),
+    ("execprobe_budget", "[3]", "[3]", "a whole number from 0 on"),
+    ("execprobe_budget", "[]", "[]", "a whole number from 0 on"),
+    ("execprobe_session_budget", "[3]", "[3]", "a whole number from 0 on"),
+    ("execprobe_attempts", "false", "false", "one of auto, kprobe, tracepoint, off"),
+    ("execprobe_buffer_pages", "3", "3", "a power of two"),
+    ("execprobe_buffer_pages", "[8]", "[8]", "a power of two"),
+    ("execprobe_timeout", "inf", "inf", "a number of seconds up to 3600"),
+    ("execprobe_timeout", "[3]", "[3]", "a number of seconds up to 3600"),
+]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("key", "toml", "ini", "accepts"), REFUSED)
+def test_a_value_is_refused_in_every_form_with_the_file_and_what_it_takes(
+    pytester: pytest.Pytester, write: Write, key: str, toml: str, ini: str, accepts: str
+) -> None:
+    name = write(f"{key} = {toml}", f"{key} = {ini}")
+    with pytest.raises(pytest.UsageError, match=f"^{re.escape(f'{name}: {key} is {accepts}, not ')}"):
+        read_settings(pytester.parseconfig())
+
+
+#: What no ini file can say.
+REFUSED_IN_TOML = [
+    ("execprobe_allow", "[{}]", "one pattern or several"),
+    ("execprobe_deny", "[[]]", "one pattern or several"),
+    ("execprobe_ignore", "[1979-05-27]", "one pattern or several"),
+    ("execprobe_report", '[["a.json"]]', "the path of a file or several"),
+    ("execprobe_baseline", '["execs.toml"]', "the path of a file"),
+    ("execprobe_helper", '["@name"]', "the path of a socket, or @NAME"),
+    ("execprobe_python", "[]", "the path of an interpreter"),
+]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("write", [form for form in FORMS if form.endswith(".toml")], indirect=True)
+@pytest.mark.parametrize(("key", "toml", "accepts"), REFUSED_IN_TOML)
+def test_a_value_is_refused_in_toml(pytester: pytest.Pytester, write: Write, key: str, toml: str, accepts: str) -> None:
+    name = write(f"{key} = {toml}", "")
+    with pytest.raises(pytest.UsageError, match=f"^{re.escape(f'{name}: {key} is {accepts}, not ')}"):
+        read_settings(pytester.parseconfig())
+
+
+@NATIVE_TOML
+def test_an_override_takes_the_place_of_a_native_value(pytester: pytest.Pytester) -> None:
+    pytester.makepyprojecttoml("[tool.pytest]\nexecprobe_budget = 3\n")
+    (rule,) = read_settings(pytester.parseconfig("-o", "execprobe_budget=7")).ini
+    assert rule.at_most == 7
+
+
+@NATIVE_TOML
+def test_a_run_by_native_toml(pytester: pytest.Pytester) -> None:
+    pytester.makepyprojecttoml("[tool.pytest]\nexecprobe_budget = 3\nexecprobe = 'off'\nstrict_config = true\n")
+    pytester.makepyfile("def test(): pass")
+    assert pytester.runpytest_inprocess("-q").ret == pytest.ExitCode.OK
 
 
 # ---- where they are told of ----
