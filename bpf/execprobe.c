@@ -164,6 +164,7 @@ struct counters {
     u64 ended;
     u64 bell;   /* is to be rung, by the program for that */
     u64 unread; /* bytes submitted since the reader was last woken for them */
+    u64 blind;  /* of the unlisted: each stands for any number of execs. Counted first, and read last */
 };
 
 enum want { WANT_BELL, WANT_CLAIMS, WANT_NUMBER, WANTS };
@@ -349,6 +350,13 @@ static __always_inline void deliver_record(void *ctx, struct record *record, int
     deliver(ctx, &record->head, size, bell_later);
 }
 
+/* One of those kinds that stand for any number of execs is not listed. */
+static __always_inline void lose_sight(struct counters *count, u32 kind)
+{
+    if (kind == KIND_UNFOLLOWED || kind == KIND_UNMARKED)
+        add(&count->blind);
+}
+
 /* For what has no record of its own: a map was full, or the end of an attempt went unseen. */
 static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid, u64 entered)
 {
@@ -357,6 +365,7 @@ static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid, u
     if (!count)
         return;
     if (!record) {
+        lose_sight(count, kind);
         lose();
         return;
     }
@@ -367,8 +376,10 @@ static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid, u
     record->head.pid = pid;
     __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
     add(&count->seen);
-    if (dropped.push(&record->head, 0) != 0)
+    if (dropped.push(&record->head, 0) != 0) {
+        lose_sight(count, kind);
         add(&count->unlisted);
+    }
     add(&count->dropped);
     give_back(record);
 }

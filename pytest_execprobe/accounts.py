@@ -285,13 +285,15 @@ class Accounts:
         if not self._recorder.was_armed:
             return
         self.take_news()
-        unknown = self._recorder.unknown()
+        losses = self._recorder.losses()
         judges = [*self._around.values(), *(judge for _, judge in self._owners.values() if judge is not None)]
         judged = any(judge.is_any for judge in judges)
-        if unknown and (judged or self._settings.whole_run):
-            self.ledger.unknown.update(dict.fromkeys(unknown))
+        if losses.why and (judged or self._settings.whole_run):
+            self.ledger.unknown.update(dict.fromkeys(losses.unknown))
+            for gap in losses.gaps:
+                self.ledger.gaps[gap.why] += gap.most or 0
             if judged:
-                self.ledger.breaches.append(Breach.of_the_rest(unknown))
+                self.ledger.breaches.append(Breach.of_the_rest(losses.why))
 
     def forget(self) -> None:
         """In a forked child: what its parent has not told yet, its parent will."""

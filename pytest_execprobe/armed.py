@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from . import summary
+from . import checks, summary
 from .accounts import Accounts, Problem, attempt_of
 from .attribution import Evidence, Owner, Span
 from .baseline.collected import Collected, fixture_id, fixture_label
@@ -445,7 +445,7 @@ class Armed:
         assert window.end is not None
         self._accounts.gatherer.span(owner, phase, window.start, window.end)
         if self._recorder.was_armed:  # else it is not checked, which is all that is known
-            self._accounts.gatherer.unknown(owner, window.evidence().unknown)
+            self._accounts.gatherer.losses(owner, window.evidence())
 
     # ---- what is told of a test ----
 
@@ -467,7 +467,7 @@ class Armed:
         evidence = Evidence.merged(window.evidence() for window in self._recorder.windows.values())
         properties = [pair for pair in test.item.user_properties if not str(pair[0]).startswith("execprobe_")]
         properties.append(("execprobe_execs", len(evidence.records)))
-        properties.append(("execprobe_lost", "unknown" if evidence.missing is None else evidence.missing))
+        properties.append(("execprobe_lost", "unknown" if evidence.missing is None else checks.lost(evidence)))
         if test.unexpected:
             properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
         test.item.user_properties[:] = properties  # those of an earlier try are gone

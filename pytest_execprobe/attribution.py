@@ -57,13 +57,15 @@ class Span:
         return self.start <= time and (self.end is None or time < self.end)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gap:
     """A stretch of time in which events may be missing, and it is not known whose."""
 
     start: int
     end: int | None
     why: str
+    #: How many execs, at most, whoever's they were; None if that has no bound.
+    most: int | None = None
 
     def overlaps(self, start: int, end: int) -> bool:
         return self.start < end and (self.end is None or self.end > start)
@@ -88,8 +90,10 @@ class Evidence:
     lost: tuple[Lost, ...] = ()
     lost_attempts: int = 0
     lost_strays: int = 0
-    #: Why more may be missing than ``lost``, if so.
+    #: Why more may be missing than ``lost`` and ``gaps`` have, if so: then there is no bound.
     unknown: tuple[str, ...] = ()
+    #: Losses that may be of this window or not, each with a bound.
+    gaps: tuple[Gap, ...] = ()
     #: How many execs are left out by their name.
     ignored: int = 0
     #: Whether execs are left out by what they are, so that a lost one may be one of those.
@@ -97,13 +101,18 @@ class Evidence:
 
     @property
     def missing(self) -> int | None:
-        """How many execs, at most, are not in ``records``, None if unknown."""
-        return None if self.unknown else len(self.lost)
+        """How many execs, at most, are not in ``records``, None if there is no bound."""
+        return None if self.unknown else len(self.lost) + sum(gap.most or 0 for gap in self.gaps)
 
     @property
     def surely_lost(self) -> int:
         """How many execs, at least, are not in ``records``."""
         return 0 if self.filtered else len(self.lost)
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Why more may be missing than is known to be lost."""
+        return tuple(dict.fromkeys([*self.unknown, *(gap.why for gap in self.gaps)]))
 
     def only_direct(self) -> Evidence:
         def own(records: tuple[ExecRecord, ...]) -> tuple[ExecRecord, ...]:
@@ -125,6 +134,7 @@ class Evidence:
             records=tuple(record for record in self.records if record._begun_in == phase and not record._shared),
             lost=tuple(lost for lost in self.lost if lost.begun_in == phase),
             unknown=(),
+            gaps=(),
         )
 
     def without(self, dropped: Callable[[ExecRecord], bool]) -> Evidence:
@@ -144,6 +154,8 @@ class Evidence:
             lost_attempts=sum(part.lost_attempts for part in parts),
             lost_strays=sum(part.lost_strays for part in parts),
             unknown=tuple(dict.fromkeys(why for part in parts for why in part.unknown)),
+            # One that overlaps several windows is missing in one of them.
+            gaps=tuple(dict.fromkeys(gap for part in parts for gap in part.gaps)),
             ignored=sum(part.ignored for part in parts),
             filtered=any(part.filtered for part in parts),
         )
@@ -242,12 +254,13 @@ class Timeline:
                 )
             else:
                 why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
-            self._unplaced.append(Gap(batch.unplaced_from, batch.unplaced_to, why))
+            most = None if batch.unbounded else batch.unplaced
+            self._unplaced.append(Gap(batch.unplaced_from, batch.unplaced_to, why, most))
             self.gaps.append(self._unplaced[-1])
         promised = self.complete_to if self._late is None else 0
         if batch.complete_to:
             why = f"{batch.under_way} execs were still under way after the wait for them: raise --execprobe-timeout"
-            self._late = Gap(0, batch.complete_to, why) if batch.under_way else None
+            self._late = Gap(0, batch.complete_to, why, batch.under_way) if batch.under_way else None
         until = max(self.complete_to, batch.complete_to)
         self._place(until, promised)
         self.complete_to = (
@@ -452,25 +465,26 @@ class Timeline:
                     lost_attempts += 1
             else:
                 (records if event.error is None else attempts).append(record)
-        return Evidence(
-            tuple(records),
-            tuple(attempts),
-            tuple(strays),
-            tuple(lost),
-            lost_attempts,
-            lost_strays,
-            self.unknown(start, end),
-            ignored_ones,
+        return replace(
+            self.losses(start, end),
+            records=tuple(records),
+            attempts=tuple(attempts),
+            strays=tuple(strays),
+            lost=tuple(lost),
+            lost_attempts=lost_attempts,
+            lost_strays=lost_strays,
+            ignored=ignored_ones,
             filtered=ignored is not None,
         )
 
-    def unknown(self, start: int, end: int) -> tuple[str, ...]:
-        """Why events of a stretch of time may be missing, and it is not known whose."""
-        gaps = [*self.gaps, *([self._late] if self._late else [])]
-        why = [gap.why for gap in gaps if gap.overlaps(start, end)]
+    def losses(self, start: int, end: int) -> Evidence:
+        """Why events of a stretch of time may be missing, and it is not known whose; nothing else."""
+        every = [*self.gaps, *([self._late] if self._late else [])]
+        gaps = [gap for gap in every if gap.overlaps(start, end)]
+        why = [gap.why for gap in gaps if gap.most is None]
         if bisect_left(self._doubtful, start) < bisect_left(self._doubtful, end):
             why.append(_DOUBTFUL)
-        return tuple(dict.fromkeys(why))
+        return Evidence(unknown=tuple(dict.fromkeys(why)), gaps=tuple(gap for gap in gaps if gap.most is not None))
 
     def forget(self) -> None:
         """Starts anew in a forked child: what the parent's tree ran is not the child's."""

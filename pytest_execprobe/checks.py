@@ -1,7 +1,8 @@
 """The checks, decided by what must be true.
 
 Each looks at the evidence of a window and answers True (certainly holds), False (certainly does not) or None (what
-would decide it is missing). Execs that were lost count where their number is known and only their names are not.
+would decide it is missing). Execs that were lost count where their number, or a bound of it, is known and only their
+names are not.
 """
 
 from __future__ import annotations
@@ -77,10 +78,11 @@ def exactly(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
     low, high, matching = _bounds(evidence, pattern)
     holds = _both(_at_most(n, low, high), _at_least(n, low, high))
     if pattern is None:
-        return Verdict(holds, f"{execs(n)} expected, but {low} ran", f"whether {execs(n)} ran", matching)
+        ran = f"at most {high}" if low < n and high is not None and high > low else low
+        return Verdict(holds, f"{execs(n)} expected, but {ran} ran", f"whether {execs(n)} ran", matching)
     return Verdict(
         holds,
-        f"{pattern} must run {times_word(n)}, but it {did_run(low)}",
+        f"{pattern} must run {times_word(n)}, but it {did_run(low, high if low < n else None)}",
         f"whether {pattern} ran {times_word(n)}",
         matching,
     )
@@ -105,12 +107,13 @@ def at_least(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
     low, high, matching = _bounds(evidence, pattern)
     holds = _at_least(n, low, high)
     if pattern is None:
-        return Verdict(holds, f"at least {execs(n)} expected, but {low} ran", f"whether at least {execs(n)} ran")
+        ran = f"at most {high}" if high is not None and high > low else low
+        return Verdict(holds, f"at least {execs(n)} expected, but {ran} ran", f"whether at least {execs(n)} ran")
     if n == 1:
         return Verdict(holds, f"{pattern} must run, but it {did_run(low)}", f"whether {pattern} ran")
     return Verdict(
         holds,
-        f"{pattern} must run at least {times_word(n)}, but it {did_run(low)}",
+        f"{pattern} must run at least {times_word(n)}, but it {did_run(low, high)}",
         f"whether {pattern} ran at least {times_word(n)}",
         matching,
     )
@@ -144,19 +147,20 @@ def order(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
 
 def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:
     """Exactly these, in this order; the members of one step in any order."""
-    records, missing = evidence.records, evidence.missing
+    records, most = evidence.records, evidence.missing
     wanted = ", ".join(
         str(step[0]) if len(step) == 1 else "{" + ", ".join(sorted(map(str, step))) + "}" for step in steps
     )
-    certain, fitted = _fits(records, steps, 0, certain=True)
-    # A filter may have wanted to leave out what was lost, so that there is no fixed number of those.
-    possible, _ = _fits(records, steps, None if evidence.filtered and missing else missing, certain=False)
+    certain, fitted = _fits(records, steps, certain=True)
     total = sum(map(len, steps))
-    if len(records) + evidence.surely_lost > total or (missing is not None and len(records) + missing < total):
-        possible = False
-    holds = True if certain and missing == 0 else None if possible else False
+    absent = total - len(records)
+    may_be = absent >= evidence.surely_lost and (most is None or absent <= most)
+    possible = may_be and _fits(records, steps, certain=False)[0]
+    holds = True if certain and absent == 0 and most == 0 else None if possible else False
     if fitted >= len(records):
-        what = f"{execs(len(records) + len(evidence.lost))} ran, not {total}"
+        least = len(records) + evidence.surely_lost
+        number = execs(least) if least > total or not most else f"at most {execs(len(records) + most)}"
+        what = f"{number} ran, not {total}"
     elif fitted >= total:
         what = f"#{fitted + 1} {names(records[fitted : fitted + 1])} ran after them"
     else:
@@ -180,8 +184,25 @@ def times_word(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def did_run(n: int) -> str:
-    return "did not run" if n == 0 else f"ran {times_word(n)}"
+def did_run(low: int, high: int | None = None) -> str:
+    """``high``: how often it may have run at most, where that is what is too little."""
+    if high is not None and high > low:
+        return f"ran at most {times_word(high)}"
+    return "did not run" if low == 0 else f"ran {times_word(low)}"
+
+
+def between(least: int, most: int | None) -> str:
+    """A number of which these bounds are known; without the upper one (None) there is none."""
+    if least == most:
+        return f"{least:,}"
+    if most is None:
+        return f"at least {least:,}" if least else "an unknown number"
+    return f"at least {least:,}, at most {most:,}" if least else f"at most {most:,}"
+
+
+def lost(evidence: Evidence) -> str:
+    """How many execs are missing."""
+    return between(evidence.surely_lost, evidence.missing)
 
 
 def names(records: Iterable[ExecRecord]) -> str:
@@ -237,25 +258,20 @@ def _longest(records: Sequence[ExecRecord], patterns: Sequence[Pattern]) -> int:
     return best[-1]
 
 
-def _fits(
-    records: Sequence[ExecRecord], steps: Sequence[Sequence[Pattern]], missing: int | None, *, certain: bool
-) -> tuple[bool, int]:
-    """Whether the records, with so many missing ones anywhere among them, can be the steps; and how many records, at
-    most, fitted from the first on."""
+def _fits(records: Sequence[ExecRecord], steps: Sequence[Sequence[Pattern]], *, certain: bool) -> tuple[bool, int]:
+    """Whether the records can be the steps; and how many records, at most, fitted from the first on. Unless it is to be
+    ``certain``, other execs may have run anywhere among them, so that each step has all that it needs."""
 
     def may(pattern: Pattern, record: ExecRecord) -> bool:
         match = pattern.match(record)
         return match is True if certain else match is not False
 
-    total = sum(map(len, steps))
-    if missing is not None and not certain and len(records) + missing != total:
-        return False, 0
     reached = {0}  # how many records the steps so far can have been
     furthest = 0
     for step in steps:
         following = set()
         for start in reached:
-            fewest = len(step) if missing == 0 else 0
+            fewest = len(step) if certain else 0
             for size in range(len(step) + 1):
                 taken = records[start : start + size]
                 if len(taken) < size or not _matched(step, taken, may):

@@ -433,6 +433,7 @@ class HelperSource:
         self._unplaced = 0
         self._unplaced_from = 0
         self._passed_over = 0
+        self._unbounded = False
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
@@ -552,8 +553,10 @@ class HelperSource:
                 self._unplaced_from,
                 answered,
                 self._passed_over,
+                self._unbounded,
             )
             self._events, self._unplaced, self._unplaced_from, self._passed_over = [], 0, 0, 0
+            self._unbounded = False
             return batch
 
     # ---- frames ----
@@ -594,10 +597,12 @@ class HelperSource:
             passed_over = int(wire.number(fields, "passed_over", 0, unplaced))
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
+        unbounded = fields.get("unbounded") is not False
         if unplaced:
             self._unplaced_from = min(since, self._unplaced_from) if self._unplaced else since
             self._unplaced += unplaced
             self._passed_over += passed_over
+            self._unbounded |= unbounded
 
     def _send(self, data: bytes, deadline: float) -> None:
         # A test may have closed every descriptor and opened files in their place: never write into one of those.

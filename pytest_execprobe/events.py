@@ -77,10 +77,10 @@ Event = Exec | Ended | Blind
 class Batch:
     """What is new since the last batch.
 
-    ``complete_to``: every exec entered up to this time (ns) is in a batch, save the ``under_way`` ones, which took
-    longer than was waited; 0 where the batch proves nothing of the kind. ``unplaced`` events, between ``unplaced_from``
-    and ``unplaced_to``, were lost and it is not known whose they were; the kernel had ``passed_over``
-    the probe for so many of them.
+    ``complete_to``: every exec entered up to this time (ns) is in a batch, save at most ``under_way`` ones, which took
+    longer than was waited; 0 where the batch proves nothing of the kind. At most ``unplaced`` events, between
+    ``unplaced_from`` and ``unplaced_to``, were lost and it is not known whose they were, or more if that is
+    ``unbounded``; the kernel had ``passed_over`` the probe for so many of them.
     """
 
     events: tuple[Event, ...]
@@ -90,6 +90,7 @@ class Batch:
     unplaced_from: int = 0
     unplaced_to: int = 0
     passed_over: int = 0
+    unbounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .attribution import Evidence, Lost
+from .attribution import Evidence, Gap, Lost
 from .baseline.limits import (
     BEYOND,
     NAMELESS,
@@ -188,7 +188,7 @@ def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
     for unit in failed:
         if not unit.breaches:
             yield f"{unit.name}: {'its exit status is ' + str(run.exit_status) if run.kind == 'command' else 'failed'}"
-    explained = failed or run.breaches or run.unknown or any(unit.breaches for unit in units)
+    explained = failed or run.breaches or run.unknown or run.gaps or any(unit.breaches for unit in units)
     if run.kind == "pytest" and run.exit_status == _FAILED and not explained:
         yield f"a run has failed, and its report does not say why: its exit status is {run.exit_status}"
 
@@ -235,13 +235,16 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
     units = list(units)
     uncounted = {record for unit in units for record in unit.uncounted}
     unknown = [why for unit in units for why in _unknown(unit)]
+    gaps = sum((Counter(unit.gaps) for unit in units), Counter())
     if of_all:
+        gaps = document.gaps
         unknown += [why for run in document.runs for why in run.unknown]
         unknown += [may_follow(document.still_running)] if document.still_running else []
     return Evidence(
         records=tuple(record for unit in units for record in unit.all_records if record not in uncounted),
         lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
         unknown=tuple(dict.fromkeys(unknown)),
+        gaps=tuple(Gap(0, None, why, most) for why, most in gaps.items()),
         filtered=any(run.filtered for run in document.runs),
     )
 
@@ -261,12 +264,13 @@ def incompleteness(document: Document) -> Iterator[str]:
     with_tests = {unit.run for unit in document.units if unit.kind == "test"}
     for index, run in enumerate(document.runs):
         yield from run.unknown
+        yield from document.gaps_of(index)
         if run.kind == "pytest" and (run.exit_status == _NO_TESTS or index not in with_tests):
             yield "a run had no test"
         elif run.kind == "pytest" and run.exit_status not in (0, 1):
             yield f"a run was broken off: its exit status is {run.exit_status}"
     for unit in document.units:
-        for why in _unknown(unit):
+        for why in (*_unknown(unit), *unit.gaps):
             yield f"{unit.name}: {why}"
         if unit.lost:
             yield f"{unit.name}: {unit.lost} lost"

@@ -66,6 +66,8 @@ class Ledger:
     lost: int = 0
     #: Why an unknown number may be missing besides, if so.
     unknown: dict[str, None] = field(default_factory=dict)
+    #: And how many at most, by reason, where there is a bound.
+    gaps: Counter[str] = field(default_factory=Counter)
     #: Processes that had not ended when the run did: their ids, what they ran, whether they had executed that
     #: themselves, and since when (ns). And how many more there were.
     running: list[list[Any]] = field(default_factory=list)
@@ -106,8 +108,13 @@ class Ledger:
 
     @property
     def missing(self) -> int | None:
-        """How many execs have no name, None if that is unknown."""
-        return None if self.unknown else self.lost
+        """How many execs, at most, are not among those that have a name, None if there is no bound."""
+        return None if self.unknown else self.lost + self.gaps.total()
+
+    @property
+    def why(self) -> list[str]:
+        """Why more may be missing than is known to be lost."""
+        return [*self.unknown, *self.gaps]
 
     @property
     def is_unchecked(self) -> bool:
@@ -116,7 +123,7 @@ class Ledger:
 
     def totals(self) -> dict[str, Any]:
         """The whole run in one."""
-        return {"programs": dict(self.programs), "execs": self.execs, "lost": self.missing}
+        return {"programs": dict(self.programs), "execs": self.execs, "lost": None if self.why else self.lost}
 
     def use(
         self,
@@ -168,6 +175,7 @@ class Ledger:
             "ignored": dict(self.ignored),
             "lost": self.lost,
             "unknown": list(self.unknown),
+            "gaps": dict(self.gaps),
             "running": [list(process) for process in self.running],
             "more_running": self.more_running,
             "not_checked": dict(self.not_checked),
@@ -195,6 +203,7 @@ class Ledger:
         self.ignored.update(data.get("ignored", {}))
         self.lost += data.get("lost", 0)
         self.unknown.update(dict.fromkeys(data.get("unknown", ())))
+        self.gaps.update(data.get("gaps", {}))
         self.running += data.get("running", ())
         self.more_running += data.get("more_running", 0)
         self.not_checked.update(data.get("not_checked", {}))

@@ -78,7 +78,7 @@ class ExecLog:
         evidence = self._evidence()
         if self._window.attempts_refused is not None:
             raise IncompleteLogError(f"cannot tell which execs failed: {self._window.attempts_refused}")
-        if evidence.unknown:
+        if evidence.why:
             self._undecided("which execs failed", evidence)
         if evidence.lost_attempts:
             raise IncompleteLogError(
@@ -121,7 +121,7 @@ class ExecLog:
         """Execs in this window by what earlier tests left behind. They are in no other list."""
         __tracebackhide__ = True
         evidence = self._evidence()
-        if evidence.unknown or evidence.lost_strays:
+        if evidence.why or evidence.lost_strays:
             self._undecided("what earlier tests left behind", evidence)
         return evidence.strays
 
@@ -139,8 +139,9 @@ class ExecLog:
 
     @property
     def lost(self) -> int | None:
-        """How many execs are not in the log, None if that is not known."""
-        return self._evidence().missing
+        """How many execs are not in the log, None if that is not known exactly."""
+        evidence = self._evidence()
+        return evidence.missing if evidence.missing == evidence.surely_lost else None
 
     @property
     def partial(self) -> tuple[ExecRecord, ...]:

@@ -274,10 +274,10 @@ class Recorder:
         with self._lock:
             return [entry for entry in self._timeline.take_news() if entry.record is None or not _hidden(entry.record)]
 
-    def unknown(self) -> tuple[str, ...]:
-        """Why there may have been execs, since the probe was there, of which nothing is known."""
+    def losses(self) -> Evidence:
+        """Why there may have been execs, since the probe was there, of which nothing is known; nothing else."""
         with self._lock:
-            return self._timeline.unknown(self.since, clock.monotonic_ns())
+            return self._timeline.losses(self.since, clock.monotonic_ns())
 
     def running(self) -> tuple[list[tuple[Process, ExecRecord | None]], int]:
         """The processes that were begun since the probe was there and have not ended, with the records of what they

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .attribution import Evidence
-from .checks import Verdict, execs
+from .checks import Verdict, execs, lost
 from .program import described, files, leads_through_descriptor
 from .record import ExecRecord, printable
 from .rules import Finding
@@ -69,10 +69,15 @@ def table(evidence: Evidence, start: int, marked: Collection[ExecRecord], style:
 
 def footer(evidence: Evidence, where: str) -> str:
     """How many execs a window holds, and how many are missing."""
-    missing = evidence.missing
-    lost = "an unknown number" if missing is None else str(missing)
     ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
-    return f"  {execs(len(evidence.records))} in {where}, {lost} lost{ignored}"
+    return f"  {execs(len(evidence.records))} in {where}, {lost(evidence)} lost{ignored}"
+
+
+def _missing(evidence: Evidence) -> str:
+    number = lost(evidence)
+    if number == "an unknown number":
+        return f"{number} of execs is"
+    return f"{number} exec" if number.split()[-1] == "1" else f"{number} execs"
 
 
 def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style: Style) -> str:
@@ -85,14 +90,10 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
 
 def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:
     """The message of a check that can't be decided: what is missing, why, and what to change."""
-    missing = evidence.missing
     question = printable(question)
-    reasons: list[str] = []
-    if evidence.unknown:
-        headline = f"cannot tell {question}: an unknown number of execs is missing from the log"
-        reasons += evidence.unknown
-    elif missing:
-        headline = f"cannot tell {question}: {execs(missing)} missing from the log"
+    reasons: list[str] = [*evidence.why]
+    if evidence.missing != 0:
+        headline = f"cannot tell {question}: {_missing(evidence)} missing from the log"
     else:
         headline = f"cannot tell {question}: what would tell was not recorded"
         cut = [number for number, record in enumerate(evidence.records, 1) if record.argv_truncated]
@@ -176,13 +177,12 @@ def section(
     if whole is not None and whole.evidence is not None:
         evidence, where = whole.evidence, _place(whole, where)
         start = min([start, *(record.timestamp_ns for record in evidence.records)])
-    lost = "an unknown number" if evidence.missing is None else str(evidence.missing)
     ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
     marked = {record for finding in found for record in finding.marked}
     advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
     lines = table(evidence, start, marked, style) or ["  nothing"]
     lines += (f"  if this is right: {printable(text)}" for text in advice)
-    return f"execs: {where} ({len(evidence.records)}, {lost} lost{ignored})", "\n".join(lines)
+    return f"execs: {where} ({len(evidence.records)}, {lost(evidence)} lost{ignored})", "\n".join(lines)
 
 
 def _numbers(numbers: Sequence[int]) -> str:

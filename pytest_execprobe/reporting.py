@@ -231,6 +231,7 @@ class Reporting:
             ignored=self.ledger.ignored,
             filtered=bool(self._settings.ignore or self._config.hook.pytest_execprobe_record.get_hookimpls()),
             unknown=unknown,
+            gaps=self.ledger.gaps,
             not_checked=self.ledger.not_checked,
             left_out=self.ledger.collected.get("left_out", ()),
             names={name: name.partition("::")[2] for name in around},

@@ -10,7 +10,7 @@ from typing import Any
 from .baseline.changes import Changes, Seen, Uses, renames
 from .baseline.collected import Former
 from .baseline.limits import Baseline, Section
-from .checks import execs
+from .checks import between, execs
 from .ledger import MISSING, Breach, Ledger
 from .record import printable
 from .settings import Settings
@@ -42,6 +42,8 @@ def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False)
         ]
         return Breach.around("session budget", headline, "\n".join(text), undecided=False)
     why = [*ledger.unknown]
+    if ledger.execs + ledger.gaps.total() > limit:
+        why += ledger.gaps
     if ledger.execs > limit:
         why.append(f"{execs(ledger.lost)} lost, which may have been ignored ones: raise --execprobe-buffer-pages")
     if ledger.not_checked:
@@ -59,8 +61,8 @@ def lines(ledger: Ledger, settings: Settings, verbosity: int) -> list[str]:
     said: list[str] = []
     if settings.accounts:
         said += _accounts(ledger, settings, rows)
-    elif ledger.unknown:
-        said += [f"{'not known':<16}{why}" for why in ledger.unknown]
+    else:
+        said += [f"{'not known':<16}{why}" for why in ledger.why]
     if ledger.ignored:
         said.append(f"{'ignored':<16}{_most(ledger.ignored, rows)}")
     for nodeid, headline in ledger.excused.items():
@@ -72,14 +74,13 @@ def lines(ledger: Ledger, settings: Settings, verbosity: int) -> list[str]:
 
 def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]:
     programs = ledger.programs
-    missing = ledger.missing
-    lost = "an unknown number" if missing is None else str(missing)
+    lost = between(0 if settings.ignore else ledger.lost, ledger.missing)
     said = (
         []
         if ledger.is_unchecked
         else [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
     )
-    said += [f"{'not known':<16}{why}" for why in ledger.unknown]
+    said += [f"{'not known':<16}{why}" for why in ledger.why]
     if settings.session_budget is not None:
         ran = "NOT CHECKED" if ledger.is_unchecked else execs(ledger.execs)
         said.append(f"{'session budget':<16}{ran}, at most {settings.session_budget} allowed")

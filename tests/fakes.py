@@ -393,7 +393,7 @@ class FakeProbe:
         self._submitted: list[bytes] = []
         self._drained: list[bytes] = []
         self._heads: list[bytes] = []
-        self._dropped = self._unlisted = 0
+        self._dropped = self._unlisted = self._blind = 0
 
     def close(self) -> None:
         os.close(self._readable)
@@ -409,12 +409,13 @@ class FakeProbe:
             self._submitted += records
         self.ring()
 
-    def drop(self, *heads: bytes, unlisted: int = 0) -> None:
+    def drop(self, *heads: bytes, unlisted: int = 0, blind: int = 0) -> None:
         """Records that found no room; of the unlisted ones not even the heads are left."""
         with self._lock:
             self._heads += heads
             self._dropped += len(heads) + unlisted
             self._unlisted += unlisted
+            self._blind += blind
         self.ring()
 
     # The helper's side.
@@ -444,7 +445,9 @@ class FakeProbe:
     def counts(self) -> Counts:
         with self._lock:
             nothing = Counts(*[0] * len(Counts._fields))
-            return nothing._replace(dropped=self._dropped, unlisted=self._unlisted, entered=len(self.entering))
+            return nothing._replace(
+                dropped=self._dropped, unlisted=self._unlisted, blind=self._blind, entered=len(self.entering)
+            )
 
     def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
         return sum(at <= before and concerns(_proc(roots)) for at, roots in list(self.entering))

@@ -143,10 +143,12 @@ class Recording:
         """What was kept, and what is missing."""
         kept = [entry.record for entry in self._entries if entry.record is not None] or self._records
         end = clock.monotonic_ns() if self.ended is None else self.ended
+        losses = self._timeline.losses(self.began, end)
         return Evidence(
             records=tuple(sorted(kept, key=lambda record: record.timestamp_ns)),
             lost=(Lost(self.began, False, "call"),) * self.lost,
-            unknown=tuple(dict.fromkeys(as_ours(why) for why in self._timeline.unknown(self.began, end))),
+            unknown=tuple(dict.fromkeys(map(as_ours, losses.unknown))),
+            gaps=tuple(replace(gap, why=as_ours(gap.why)) for gap in losses.gaps),
         )
 
     def still_running(self) -> tuple[tuple[document.Process, ...], int]:

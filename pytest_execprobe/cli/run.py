@@ -308,18 +308,19 @@ def _cut(text: str, width: int) -> str:
 
 
 def _totals(recording: Recording, evidence: Evidence, cut_off: str | None) -> Iterator[Line]:
+    from .. import checks
     from .totals import number, row, table
 
-    lost = "an unknown number" if evidence.unknown else f"{recording.lost:,}"
+    lost = checks.lost(evidence)
     yield (
         ("execprobe: ", "strong"),
         f"{number(recording.execs, 'exec')} of {number(len(recording.programs), 'program')}"
         f" in {recording.seconds:.2f} s, ",
-        (f"{lost} lost", "bad" if recording.lost or evidence.unknown else "dim"),
+        (f"{lost} lost", "dim" if evidence.missing == 0 else "bad"),
     )
     yield from table("most executed", [(count, program, "") for program, count in recording.programs.items()])
     yield from _left_running(recording, cut_off)
-    for why in evidence.unknown:
+    for why in evidence.why:
         yield row("not known", (why, "bad"))
 
 
@@ -386,7 +387,7 @@ def _why(evidence: Evidence) -> Iterator[str]:
     """What is missing from what is known, and what to change."""
     from .totals import number
 
-    yield from evidence.unknown
+    yield from evidence.why
     if evidence.lost:
         lost = number(len(evidence.lost), "exec")
         yield f"{lost} found the perf buffer full: raise --buffer-pages, or give the helper a CPU"
@@ -413,6 +414,9 @@ def _document(
 
     assert recording.ended is not None
     running, more = recording.still_running()
+    gaps: dict[str, int] = {}
+    for gap in evidence.gaps:
+        gaps[gap.why] = gaps.get(gap.why, 0) + (gap.most or 0)
     run = Run(
         id=secrets.token_hex(8),
         kind="command",
@@ -433,6 +437,7 @@ def _document(
         records=evidence.records,
         lost=recording.lost,
         unknown=evidence.unknown,
+        gaps=gaps,
         not_checked=refusal,
     )
     return Document((run,), (unit,))

@@ -32,7 +32,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NEVER = 1 << 30
 _LOOKS = 10  # at the map of processes, while it changes
 
-_COUNTERS = struct.Struct("<8Q")  # struct counters
+_COUNTERS = struct.Struct("<9Q")  # struct counters
 _PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "Q16s" + "I" * wire.SLOTS)  # struct proc
 _PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
 _ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
@@ -75,6 +75,7 @@ class Counts(NamedTuple):
     ended: int
     bell: int
     unread: int
+    blind: int
 
 
 def look_for_bcc() -> None:
@@ -380,8 +381,8 @@ class Probe:
         return int(self._bpf["counts"].total_cpu)
 
     def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
-        """How many execs are neither done nor failed, of those entered up to ``before`` (ns) by processes whose
-        ``struct proc`` concerns the caller."""
+        """How many execs, at most, are neither done nor failed, of those entered up to ``before`` (ns) by processes
+        whose ``struct proc`` concerns the caller. 0 is certain, and so is that there are some."""
         for _ in range(3):
             # What has ended is read first: an exec that ends in between then counts as under way, never the reverse.
             ended = self.counts().ended
@@ -398,11 +399,13 @@ class Probe:
                     proc = self._proc(entry.tgid)
                     if proc is not None and concerns(proc):
                         waiting.add(task.value)
+            # Counted, and in no list that was read: entered just now, or just ended, or the list had no room.
+            unlisted = max(0, entered - ended - len(listed))
             if waiting:
-                return len(waiting)
-            if len(listed) >= entered - ended:
+                return len(waiting) + unlisted
+            if not unlisted:
                 return 0
-        return 1  # counted, and in no list that was read: it has been entered just now, or has just ended
+        return unlisted
 
     def want_bell(self, wanted: bool) -> None:
         """Whether the end of every exec is to make :meth:`fds` readable."""

@@ -13,6 +13,7 @@ import os
 import secrets
 import selectors
 import socket
+import struct
 import time
 from collections import deque
 from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
@@ -34,6 +35,8 @@ _REFUSING, _REFUSING_AT_ONCE = 0.03, 0.02
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _DEAF = 0.1  # seconds
 _DRAINED_EVERY = 0.01  # seconds, while something takes longer than that
+_KIND = struct.Struct("<I")  # of a record
+_BLIND = (wire.KIND_UNFOLLOWED, wire.KIND_UNMARKED)  # each stands for any number of execs
 _LATE = 1.0  # seconds, in which the kernel side is through with whatever it was at
 
 
@@ -68,6 +71,7 @@ class Client:
         self.queued = 0
         self.kept = 0  # bytes: what is queued, and what was sent and is not read
         self.unplaced = 0
+        self.unbounded = False  # more may be lost than the unplaced
         self.passed_over = 0  # of those
         self.settled = 0  # monotonic ns: all that was entered up to here has been delivered, or charged to it as lost
 
@@ -100,6 +104,7 @@ class Server:
         self._kept = 0  # bytes, of all clients
         self._dropped = 0
         self._unlisted = 0
+        self._blind = 0
         probe.missed()  # what was before is nobody's
         self._listener = listener
         self._deaf_until = 0.0  # time.monotonic(), while no connections are accepted
@@ -198,7 +203,8 @@ class Server:
         if unlisted:
             for client in self._by_root.values():
                 client.unplaced += unlisted
-        self._dropped, self._unlisted = counts.dropped, counts.unlisted
+                client.unbounded |= counts.blind != self._blind
+        self._dropped, self._unlisted, self._blind = counts.dropped, counts.unlisted, counts.blind
 
     def _deliver(self, record: bytes, lost: bool) -> None:
         for root in wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT):
@@ -216,6 +222,7 @@ class Server:
                 kept, cut = kept[: wire.HEAD.size], True
                 if client.kept + len(kept) > 2 * left:
                     client.unplaced += 1
+                    client.unbounded |= _KIND.unpack_from(record)[0] in _BLIND
                     continue
             client.queue.append((kept, cut))
             client.queued += len(kept)
@@ -267,6 +274,7 @@ class Server:
             self._route_dropped()
         if counts is None:
             client.unplaced += 1
+            client.unbounded = True
         self._look_for_missed()
         self._finish(client, pending.request, at=pending.before, under_way=under_way)
 
@@ -278,6 +286,7 @@ class Server:
             "under_way": under_way,
             "unplaced": client.unplaced,
             "passed_over": client.passed_over,
+            "unbounded": client.unbounded,
             # They were entered after this: all before is settled. When, nobody knows.
             "unplaced_from": client.settled if client.unplaced else 0,
         }
@@ -287,6 +296,7 @@ class Server:
         client.reconciling = 0.0
         client.queue, client.queued = [], 0
         client.unplaced = client.passed_over = 0
+        client.unbounded = False
         self._send(client, wire.frame(wire.SYNCED, request, done))
 
     def _send(self, client: Client, data: bytes) -> None:

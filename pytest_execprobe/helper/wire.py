@@ -35,7 +35,7 @@ FAILED = 17  # {"code", "reason", "remedy"}: there will be no probe, or none for
 CLAIMED = 18  # {"name"}: the name to take on for a moment
 ARMED = 19  # {"root", "armed_at", "pid", "unadopted"}
 EVENTS = 20  # records
-SYNCED = 21  # {"at", "under_way", "unplaced", "unplaced_from"}
+SYNCED = 21  # {"at", "under_way", "unplaced", "unplaced_from", "passed_over", "unbounded"}
 ERROR = 22  # {"reason"}
 PROCESSES = 23  # {"count", "listed"}: how many have not ended, and the first LISTED of them. Each is a list: its pid as
 #                 the client sees it (0: not known), the kernel's, when it was forked (0: before the client registered),

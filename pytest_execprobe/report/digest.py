@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
-from ..checks import execs
+from ..checks import between, execs
 from ..record import ExecRecord, printable
 from .document import Breach, Document, Kind, Process, Run, Unit
 
@@ -110,6 +110,7 @@ def missing(document: Document) -> list[str]:
             " not listed: raise --execprobe-buffer-pages, or give the helper a CPU"
         )
     said += (f"an unknown number of execs is missing: {shown(why)}" for why in document.unknown)
+    said += (f"at most {most:,} more may be missing: {shown(why)}" for why, most in document.gaps.items())
     if document.still_running:
         said.append(may_follow(document.still_running))
     reasons = Counter((unit.kind == "test", unit.not_checked or "") for unit in document.not_checked)
@@ -152,11 +153,11 @@ def totals(document: Document) -> list[tuple[str, str]]:
     lines += ((name, f"{kinds[kind]:,}") for kind, name in names if kinds[kind])
     strays = sum(len(unit.strays) for unit in document.units)
     ignored = sum(sum(run.ignored.values()) for run in document.runs)
-    unit_lost = f"{document.lost:,}{'+' if document.unknown else ''}" if document.lost else "unknown"
+    lost = "unknown" if document.unknown and not document.lost else between(document.lost, document.lost_at_most)
     optional = [
         ("strays", f"{strays:,}" if strays else ""),
         ("ignored", f"{ignored:,}" if ignored else ""),
-        ("lost", unit_lost if document.lost or document.unknown else ""),
+        ("lost", lost if lost != "0" else ""),
         ("still running", f"{document.still_running:,}" if document.still_running else ""),
         ("not checked", f"{len(document.not_checked):,}" if document.not_checked else ""),
     ]

@@ -70,6 +70,9 @@ class Run:
     filtered: bool = False
     #: Why an unknown number of execs, of no unit in particular, may be missing.
     unknown: tuple[str, ...] = ()
+    #: Why so many execs, at most, may be missing besides, of whichever units. Each is in here once, and in every unit
+    #: of which they can have been.
+    gaps: Mapping[str, int] = field(default_factory=dict)
     #: Breaches of no unit in particular, such as of the session budget.
     breaches: tuple[Breach, ...] = ()
     #: The processes of its tree that had not ended when the recording did, and how many there were besides.
@@ -112,16 +115,23 @@ class Unit:
     uncounted: tuple[ExecRecord, ...] = ()
     #: How many execs, strays included, are not in it although they took place.
     lost: int = 0
-    #: Why more may be missing than that, if so.
+    #: Why more may be missing than that and ``gaps``, if so.
     unknown: tuple[str, ...] = ()
     #: Why nothing was recorded, where something should have been.
     not_checked: str | None = None
     breaches: tuple[Breach, ...] = ()
+    #: Why so many more than ``lost``, at most, may be missing.
+    gaps: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every exec is in it."""
-        return not (self.lost or self.unknown or self.not_checked)
+        return not (self.lost or self.why or self.not_checked)
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Why more may be missing than was lost for certain."""
+        return (*self.unknown, *self.gaps)
 
     @property
     def all_records(self) -> tuple[ExecRecord, ...]:
@@ -170,6 +180,21 @@ class Document:
         return tuple(dict.fromkeys(why for part in every for why in part))
 
     @property
+    def gaps(self) -> Counter[str]:
+        """Why so many more, at most, may be missing."""
+        return sum((self.gaps_of(index) for index in range(len(self.runs))), Counter())
+
+    def gaps_of(self, run: int) -> Counter[str]:
+        """Those of a run. One of pytest has each of them once, and in a command's report its unit has them."""
+        of_units = (Counter(unit.gaps) for unit in self.units if unit.run == run)
+        return Counter(self.runs[run].gaps) or sum(of_units, Counter())
+
+    @property
+    def lost_at_most(self) -> int | None:
+        """How many may be missing, None if there is no bound."""
+        return None if self.unknown else self.lost + self.gaps.total()
+
+    @property
     def not_checked(self) -> tuple[Unit, ...]:
         return tuple(unit for unit in self.units if unit.not_checked)
 
@@ -182,7 +207,7 @@ class Document:
     @property
     def complete(self) -> bool:
         """Whether every exec of every run is in it, and none of a command can follow."""
-        return not (self.unknown or self.still_running) and all(unit.complete for unit in self.units)
+        return not (self.unknown or self.gaps or self.still_running) and all(unit.complete for unit in self.units)
 
 
 class RunsDiffer(Exception):

@@ -10,12 +10,13 @@ import json
 import os
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import clock
-from ..attribution import Entry, Owner
+from ..attribution import Entry, Evidence, Gap, Owner
 from ..names import Folders
 from ..record import ExecRecord
 from .codec import above, record_data, records_of
@@ -29,6 +30,7 @@ class Gatherer:
         self._serials: dict[Owner, int] = {}
         self._last = 0
         self._exported: set[ExecRecord] = set()
+        self._gaps: set[tuple[int, Gap]] = set()
         self._running: list[Entry] = []  # told of, but not how they ended
         self._news: dict[str, Any] = {}
 
@@ -59,9 +61,15 @@ class Gatherer:
     def span(self, owner: Owner, phase: str, start: int, end: int) -> None:
         self._list("spans").append([self._serials[owner], phase, start, end])
 
-    def unknown(self, owner: Owner, why: Iterable[str]) -> None:
-        for reason in why:
-            self._list("unknown").append([self._serials[owner], reason])
+    def losses(self, owner: Owner, evidence: Evidence) -> None:
+        """Why more may be missing from a unit than was told of; a gap that several windows overlap is one."""
+        serial = self._serials[owner]
+        for reason in evidence.unknown:
+            self._list("unknown").append([serial, reason])
+        for gap in evidence.gaps:
+            if (serial, gap) not in self._gaps:
+                self._gaps.add((serial, gap))
+                self._list("gaps").append([serial, gap.why, gap.most])
 
     def uncounted(self, record: ExecRecord) -> None:
         """No rule counts it."""
@@ -123,6 +131,7 @@ class _Unit:
     strays: list[str] = field(default_factory=list)
     lost: int = 0
     unknown: dict[str, None] = field(default_factory=dict)
+    gaps: Counter[str] = field(default_factory=Counter)
 
 
 class Assembly:
@@ -207,6 +216,8 @@ class Assembly:
             self._units[worker, serial].lost += 1
         for serial, why in news.get("unknown", ()):
             self._units[worker, serial].unknown[why] = None
+        for serial, why, most in news.get("gaps", ()):
+            self._units[worker, serial].gaps[why] += most
         for serial, phase, start, end in news.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
         for name, headline, text, undecided in news.get("breaches", ()):
@@ -220,6 +231,7 @@ class Assembly:
         ignored: Mapping[str, int],
         filtered: bool,
         unknown: Iterable[str],
+        gaps: Mapping[str, int],
         not_checked: Mapping[str, str],
         left_out: Iterable[str],
         names: Mapping[str, str],
@@ -249,6 +261,7 @@ class Assembly:
                     uncounted=tuple(records[id] for id in (*unit.records, *unit.strays) if id in self._uncounted),
                     lost=unit.lost,
                     unknown=tuple(unit.unknown),
+                    gaps=dict(unit.gaps),
                     not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
                     breaches=() if tried is None else tuple(tried.breaches),
                 )
@@ -272,6 +285,7 @@ class Assembly:
             ignored=dict(ignored),
             filtered=filtered or bool(self._uncounted),
             unknown=tuple(unknown),
+            gaps=dict(gaps),
             breaches=tuple(rest),
             running=tuple(running),
             more_running=more_running,

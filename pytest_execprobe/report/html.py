@@ -238,7 +238,7 @@ def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Te
         "took": None if whole is None else max(0, whole[1] - whole[0]),
         "phases": [[phase, begin - origin, max(0, stop - origin)] for phase, (begin, stop) in unit.phases.items()],
         "lost": unit.lost,
-        "unknown": [shown(why) for why in unit.unknown],
+        "unknown": [shown(why) for why in unit.why],
         "unchecked": None if unit.not_checked is None else shown(unit.not_checked),
         "breaches": [_breach(breach) for breach in unit.breaches],
         "length": end - origin,

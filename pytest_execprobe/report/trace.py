@@ -119,7 +119,7 @@ class _Run:
             "execs": len(unit.records),
             "strays": len(unit.strays),
             "lost": unit.lost,
-            "unknown": [shown(why) for why in unit.unknown],
+            "unknown": [shown(why) for why in unit.why],
             "not checked": None if unit.not_checked is None else shown(unit.not_checked),
             "breaches": [shown(breach.headline) for breach in unit.breaches],
             "still running": running(self._run) if unit.kind == "command" else [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from programs import Programs
 from recording import recording
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
+from pytest_execprobe.attribution import Evidence
 from pytest_execprobe.client import HelperSettings
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100)]
@@ -65,7 +67,7 @@ def test_reads_refuse(starved: tuple[ExecLog, ExecLog]) -> None:
         lambda: log.count("minimal"),
         log.tree,
     ):
-        with pytest.raises(IncompleteLogError, match=rf"{log.lost} execs missing"):
+        with pytest.raises(IncompleteLogError, match=rf"{log.lost:,} execs missing"):
             read()
     with pytest.raises(IncompleteLogError, match="raise --execprobe-buffer-pages"):
         log.direct.programs  # noqa: B018
@@ -137,7 +139,7 @@ def test_a_check_is_decided_by_what_must_be_true(
         passes(log)
     with pytest.raises(AssertionError):
         fails(log)
-    with pytest.raises(IncompleteLogError, match=rf"^cannot tell whether .*: {log.lost} execs missing"):
+    with pytest.raises(IncompleteLogError, match=rf"^cannot tell whether .*: {log.lost:,} execs missing"):
         undecided(log)
 
 
@@ -248,12 +250,43 @@ def test_a_full_process_map_is_a_loss() -> None:
             made.execprobe.assert_not_ran("ls")
 
 
+def assert_within_bounds(log: ExecLog, ran: int) -> None:
+    """What is missing from a log of so many execs lies between what is said, and checks go by that."""
+    evidence = log._window.evidence()
+    missing = ran - len(log.partial)
+    print(f"of {ran} execs {missing} missing: at least {evidence.surely_lost}, at most {evidence.missing}")
+    assert evidence.unknown == ()
+    assert evidence.missing is not None
+    assert evidence.surely_lost <= missing <= evidence.missing
+    assert (log.lost, log.complete) == (None, False)
+    least, most = ran - missing + evidence.surely_lost, ran - missing + evidence.missing
+    log.assert_at_most(most)
+    log.assert_at_least(least)
+    for n in {max(0, least - 1), most + 1} - {least}:
+        with pytest.raises(AssertionError):
+            log.assert_count(n)
+    for question in (lambda: log.assert_count(ran), lambda: log.assert_not_ran("ls"), lambda: log.programs):
+        with pytest.raises(IncompleteLogError, match=f"at most {evidence.missing:,} execs missing"):
+            question()
+
+
 def test_more_losses_than_can_be_listed(programs: Programs) -> None:
-    """The list of what was dropped holds 4,096: past that it is known that there were more, and not whose."""
+    """The list of what was dropped holds 4,096: past that it is known how many more there were, and not whose."""
     with recording(HelperSettings(pages=1)) as made:
-        with made.execprobe.watch() as log, made.helper_stopped():
-            spawn(programs.minimal, 5000)
-        assert log.lost is None
+        windows = []
+        with made.helper_stopped():
+            for _ in range(2):  # what is lost without a trace may be of either
+                window = made.recorder.open_window("the window")
+                spawn(programs.minimal, 2500)
+                window.end = time.monotonic_ns()
+                windows.append(window)
+        first, log = map(ExecLog, windows)
+        assert_within_bounds(first, 2500)
+        assert_within_bounds(log, 2500)
+        both = Evidence.merged(window.evidence() for window in windows)
+        assert both.missing is not None
+        assert both.surely_lost <= 5000 - len(both.records) <= both.missing
+        assert len(both.gaps) == 1
         with pytest.raises(IncompleteLogError, match="records more were lost than can be told apart"):
             log.assert_not_ran("ls")
         with made.execprobe.watch() as after:

@@ -72,11 +72,14 @@ def storm(made: Recording, programs: Programs, seconds: int, *, read: bool) -> S
                 made.recorder.wait(1)
         counted = process.stdout.read()
     assert process.returncode == 0
-    found = Storm(int(counted) + 1, len(log.partial), log.lost, log._window.evidence().unknown, accounted)
+    evidence = log._window.evidence()
+    found = Storm(int(counted) + 1, len(log.partial), log.lost, evidence.why, accounted)
     print(f"in {seconds} s: {found}")
     assert found.accounted == 2 * found.started  # each has ended, too
     if found.lost is not None:
         assert found.delivered + found.lost == found.started
+    if evidence.missing is not None:
+        assert evidence.surely_lost <= found.started - found.delivered <= evidence.missing
     return found
 
 

@@ -567,6 +567,26 @@ def test_unplaced_loss_poisons_the_windows_that_it_can_belong_to(
     assert (story.evidence(start, end, "test_a").missing == 0) is complete
 
 
+def test_loss_of_a_known_number_bounds_what_is_missing_from_the_windows_that_it_can_belong_to(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(ran("git", 120, lost=True), complete_to=150, unplaced=3, unplaced_from=90, unplaced_to=160)
+    story.happens(complete_to=180, unplaced=4, unplaced_from=155, unplaced_to=185)
+    setup, call = story.evidence(100, 110, "test_a"), story.evidence(110, 190, "test_a")
+    assert [(part.surely_lost, part.missing) for part in (setup, call)] == [(0, 3), (1, 8)]
+    # What overlaps both is lost from one of them.
+    both = Evidence.merged([setup, call])
+    assert (both.surely_lost, both.missing, len(both.why)) == (1, 8, 2)
+    assert both.only_direct().missing == 8
+    assert (both.without(lambda _: False).surely_lost, both.without(lambda _: False).missing) == (0, 8)
+    assert (both.begun_in("call").missing, both.begun_in("setup").missing) == (1, 0)
+
+
+def test_loss_without_a_bound_has_none(story: Story) -> None:
+    story.test("test_a", 100, 110, 190, 200)
+    story.happens(complete_to=150, unplaced=1, unplaced_from=90, unplaced_to=160, unbounded=True)
+    assert story.evidence(100, 110, "test_a").missing is None
+
+
 def left_running_or_not(story: Story, *more: Event) -> None:
     """A branch of test_a execs during test_b and test_c, and records were lost in test_a."""
     story.test("test_a", 100, 110, 190, 200)
@@ -580,7 +600,7 @@ def left_running_or_not(story: Story, *more: Event) -> None:
 def test_lost_end_of_a_top_leaves_open_whether_a_branch_is_shared(story: Story) -> None:
     """Whether curl is test_b's or a stray hangs on it. The top itself, in test_c, still runs when it execs."""
     left_running_or_not(story)
-    assert story.evidence(200, 210, None).missing is None  # the gap itself
+    assert story.evidence(200, 210, None).missing == 1  # the gap itself
     assert story.evidence(210, 300, "test_b").missing is None
     assert "still running at its end" in story.evidence(210, 300, "test_b").unknown[0]
     assert story.evidence(310, 400, "test_c").missing == 0
@@ -609,10 +629,10 @@ def test_branch_that_was_begun_after_the_loss_is_not_affected(story: Story) -> N
 
 def test_what_the_kernel_passed_over_is_called_so(story: Story) -> None:
     story.happens(complete_to=170, unplaced=2, passed_over=2, unplaced_from=140, unplaced_to=175)
-    (why,) = story.timeline.evidence(100, 170, None).unknown
+    (why,) = story.timeline.evidence(100, 170, None).why
     assert "the kernel passed over the probe 2 times" in why
     story.happens(complete_to=205, unplaced=2, passed_over=1, unplaced_from=180, unplaced_to=205)
-    (why,) = story.timeline.evidence(190, 205, None).unknown
+    (why,) = story.timeline.evidence(190, 205, None).why
     assert "raise --execprobe-buffer-pages" in why
 
 
@@ -621,9 +641,9 @@ def test_unplaced_loss_told_by_a_wait_poisons_all_since(story: Story) -> None:
     story.test("test_a", 0, 0, 1000, 1000)
     story.happens(complete_to=100)
     story.happens(unplaced=3, unplaced_from=100, unplaced_to=170)
-    assert story.evidence(150, 160, "test_a").missing is None
+    assert story.evidence(150, 160, "test_a").missing == 3
     story.happens(complete_to=200)
-    assert story.evidence(150, 160, "test_a").missing is None
+    assert story.evidence(150, 160, "test_a").missing == 3
     assert story.evidence(50, 100, "test_a").missing == 0
 
 
@@ -632,10 +652,10 @@ def test_execs_under_way_leave_a_gap_that_heals_with_the_next_complete_batch(sto
     slow = ran("slow", 140, at=180)
     story.happens(ran("git", 120), complete_to=150, under_way=1)
     assert story.seen(100, 160, "test_a") == ["git"]
-    assert story.evidence(100, 160, "test_a").missing is None
+    assert (story.evidence(100, 160, "test_a").surely_lost, story.evidence(100, 160, "test_a").missing) == (0, 1)
     assert story.evidence(150, 160, "test_a").missing == 0
     story.happens(slow, complete_to=0)  # a wait's batch, which proves nothing complete
-    assert story.evidence(100, 160, "test_a").missing is None
+    assert story.evidence(100, 160, "test_a").missing == 1
     story.happens(complete_to=185)
     assert story.evidence(100, 190, "test_a").missing == 0
     assert story.seen(100, 190, "test_a") == ["git", "slow"]

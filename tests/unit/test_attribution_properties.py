@@ -543,7 +543,7 @@ def test_what_was_not_lost_is_complete(given_steps: Steps) -> None:
     """No cut, no order and no wait makes a log incomplete for good."""
     world = played(given_steps)
     assert world.timeline.gaps == []
-    assert world.timeline.unknown(0, world.now + 1) == ()
+    assert world.timeline.losses(0, world.now + 1).why == ()
     assert all(world.timeline.evidence(w.start, w.end, w.owner).missing == 0 for w in every_window(world))
 
 
@@ -590,7 +590,7 @@ def test_where_records_vanish_a_window_that_could_have_had_them_is_incomplete_an
     truth = truth_of(world)
     doubtful = {ran.entered for ran in world.execs if world.is_doubtful(ran)}
     for window in every_window(world):
-        unknown = world.timeline.unknown(window.start, window.end)
+        unknown = world.timeline.losses(window.start, window.end).why
         vanished = any(window.start <= due < window.end for due, _, _ in world.losses)
         can_be = any(start < window.end and window.start < end for _, start, end in world.losses)
         can_be |= any(window.start <= entered < window.end for entered in doubtful)
@@ -599,3 +599,15 @@ def test_where_records_vanish_a_window_that_could_have_had_them_is_incomplete_an
         if not unknown:
             # Whom it counts for is right even where the end of a branch's top went unseen.
             check_window(world, window, truth)
+        evidence = world.timeline.evidence(window.start, window.end, window.owner)
+        if not evidence.unknown:
+            missing = sum(is_missing_from(world, window, ran) for ran in world.execs)
+            assert evidence.missing is not None
+            assert evidence.surely_lost <= missing <= evidence.missing
+
+
+def is_missing_from(world: World, window: Window, ran: Ran) -> bool:
+    """Whether an exec that counts for a window is not among its records."""
+    who, stray_of, _ = world.verdict(ran)
+    counts = stray_of is None and name_of(who) == name_of(window.owner)
+    return ran.lost and not ran.error and counts and window.start <= ran.entered < window.end

@@ -13,20 +13,39 @@ import pytest
 from fakes import FixedWindow, evidence, log_of, outcome, record
 
 from pytest_execprobe import ExecLog, ExecRecord, subtree
+from pytest_execprobe.attribution import Gap
 
 GIT, GPG, CURL, SH = "git", "gpg", "curl", "sh"
 
 
-def log(*programs: str | None, lost: int = 0, unknown: str = "") -> ExecLog:
-    """A log of these programs; None is one whose name could not be read."""
-    return log_of(*(_record(name) for name in programs), lost=lost, unknown=unknown)
+WHY = "the probe helper was lost"
+
+
+def log(*programs: str | None, lost: int = 0, more: int = 0, unknown: str = "") -> ExecLog:
+    """A log of these programs; None is one whose name could not be read. ``more``: at most so many are missing besides
+    those that were lost."""
+    gaps = (Gap(0, 1, WHY, more),) if more else ()
+    return ExecLog(FixedWindow(evidence(*map(_record, programs), lost=lost, unknown=unknown, gaps=gaps)))
 
 
 def _record(name: str | None) -> ExecRecord:
     return record(name) if name is not None else record(None, executable=None, argv=None)
 
 
-WHY = "the probe helper was lost"
+@pytest.mark.parametrize(
+    ("subject", "lost", "complete"),
+    [
+        (log(GIT), 0, True),
+        (log(lost=2), 2, False),
+        (log(more=2), None, False),
+        (log(lost=2, more=2), None, False),
+        (log(unknown=WHY), None, False),
+        (log(lost=2, unknown=WHY), None, False),
+        (ExecLog(FixedWindow(evidence(lost=2, filtered=True))), None, False),
+    ],
+)
+def test_how_many_are_lost_where_that_is_known_exactly(subject: ExecLog, lost: int | None, complete: bool) -> None:
+    assert (subject.lost, subject.complete) == (lost, complete)
 
 
 # ---- each check by hand ----
@@ -42,6 +61,8 @@ WHY = "the probe helper was lost"
         (log(unknown=WHY), None),
         (log(GIT, unknown=WHY), False),
         (log(lost=1, unknown=WHY), False),
+        (log(more=1), None),
+        (log(lost=1, more=1), False),
         (log(None), False),
     ],
 )
@@ -168,6 +189,12 @@ def test_forbidden_by_either_path_and_allowed_by_the_executable() -> None:
         (log(GIT, unknown=WHY), 2, None, None, None),
         (log(GIT, lost=1, unknown=WHY), 1, False, False, True),
         (log(GIT, lost=1, unknown=WHY), 2, None, None, True),
+        # At least two, at most four.
+        (log(GIT, lost=1, more=2), 1, False, False, True),
+        (log(GIT, lost=1, more=2), 2, None, None, True),
+        (log(GIT, lost=1, more=2), 3, None, None, None),
+        (log(GIT, lost=1, more=2), 4, None, True, None),
+        (log(GIT, lost=1, more=2), 5, False, True, False),
         (log(None), 1, True, True, True),
     ],
 )
@@ -221,6 +248,8 @@ def test_counts_of_a_pattern(
         (log(CURL, GIT, lost=1), [GIT, GPG, CURL], False),
         (log(CURL, GIT, lost=2), [GIT, GPG, CURL], None),
         (log(unknown=WHY), [GIT, GPG, CURL], None),
+        (log(GIT, more=1), [GIT, GPG, CURL], False),
+        (log(GIT, lost=1, more=1), [GIT, GPG, CURL], None),
         (log(GIT, GPG, unknown=WHY), [GIT, GPG], True),
         (log(GIT, None), [GIT, GPG], None),
         (log(None), [GIT, GPG], False),
@@ -260,6 +289,14 @@ def test_order(subject: ExecLog, patterns: list[str], holds: bool | None) -> Non
         (log(lost=2, unknown=WHY), [GIT], False),
         (log(lost=1, unknown=WHY), [], False),
         (log(GIT, lost=1, unknown=WHY), [GIT, GPG], None),
+        # At least three, at most five.
+        (log(GIT, GPG, lost=1, more=2), [GIT, GPG], False),
+        (log(GIT, GPG, lost=1, more=2), [GIT, SH, GPG], None),
+        (log(GIT, GPG, lost=1, more=2), [GIT, SH, SH, GPG], None),
+        (log(GIT, GPG, lost=1, more=2), [GIT, SH, SH, SH, GPG], None),
+        (log(GIT, GPG, lost=1, more=2), [GIT, SH, SH, SH, SH, GPG], False),
+        (log(GPG, GIT, lost=1, more=2), [GIT, SH, GPG], False),
+        (log(GIT, more=1), [GIT], None),
         (log(GIT, None), [GIT, GPG], None),
         (log(CURL, None), [GIT, GPG], False),
     ],
@@ -520,6 +557,18 @@ def test_known_number_of_lost_execs_against_every_completion(check: Check) -> No
     """Records, and a known number of lost execs of any name at any place: certain if all completions agree."""
     cases = itertools.product(_programs("abc", 3), (0, 1, 2), (False,))
     assert [*_disagreements(check, cases, longest=5)] == []
+
+
+@every_check
+@pytest.mark.parametrize("filtered", [False, True])
+def test_number_of_lost_execs_between_bounds_against_every_completion(check: Check, filtered: bool) -> None:
+    """So many were lost for certain, and at most so many more; where execs are left out by what they are, even the
+    former may have been none of the window's."""
+    for seen, lost, more in itertools.product(_programs("abc", 2), (0, 1), (1, 2)):
+        numbers = range(0 if filtered else lost, lost + more + 1)
+        expected = _truth(check, itertools.chain(*(_with_more(seen, number) for number in numbers)))
+        given = evidence(*map(_record, seen), lost=lost, gaps=(Gap(0, 1, WHY, more),), filtered=filtered)
+        assert outcome(check.ask, ExecLog(FixedWindow(given))) is expected, (seen, lost, more)
 
 
 @every_check

@@ -134,7 +134,7 @@ def test_lost_execs_are_counted(whole: bool) -> None:
 
 
 @MODES
-def test_records_that_belong_nowhere_make_it_unknown(whole: bool) -> None:
+def test_records_that_belong_nowhere_are_a_bound(whole: bool) -> None:
     source = FakeSource()
     recording = recording_of(source, whole=whole)
     source.unplaced = 3
@@ -142,20 +142,20 @@ def test_records_that_belong_nowhere_make_it_unknown(whole: bool) -> None:
     recording.look(1)
     recording.end(1)
     recording.finish(1)
-    assert recording.evidence().missing is None
-    assert recording.evidence().unknown == ("3 records more were lost than can be told apart: raise --buffer-pages",)
+    assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 3)
+    assert recording.evidence().why == ("3 records more were lost than can be told apart: raise --buffer-pages",)
 
 
 @MODES
-def test_an_exec_that_is_under_way_at_last_makes_it_unknown(whole: bool) -> None:
+def test_an_exec_that_is_under_way_at_last_is_a_bound(whole: bool) -> None:
     source = FakeSource()
     recording = recording_of(source, whole=whole)
     source.under_way = 1
     recording.look(1)
     recording.end(1)
     recording.finish(1)
-    assert recording.evidence().missing is None
-    assert "raise --timeout" in recording.evidence().unknown[0]
+    assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 1)
+    assert "raise --timeout" in recording.evidence().why[0]
 
 
 @MODES
@@ -699,15 +699,25 @@ def test_what_is_not_known_is_said(played: Played, capfd: Capture) -> None:
         source.unplaced = 2
 
     played.happens = happens
-    assert main(["run", "--budget", "100", "true"]) == 2
+    assert main(["run", "--budget", "3", "true"]) == 2
     assert capfd.readouterr().err == (
-        "execprobe: 1 exec of 1 program in 1.25 s, an unknown number lost\n"
+        "execprobe: 1 exec of 1 program in 1.25 s, at least 1, at most 3 lost\n"
         "most executed   1  sh\n"
         "not known       2 records more were lost than can be told apart: raise --buffer-pages\n"
-        "execprobe: cannot tell whether at most 100 execs ran\n"
+        "execprobe: cannot tell whether at most 3 execs ran\n"
         "  why   2 records more were lost than can be told apart: raise --buffer-pages\n"
         "  why   1 exec found the perf buffer full: raise --buffer-pages, or give the helper a CPU\n"
     )
+
+
+def test_a_budget_that_has_room_for_all_that_can_be_missing_is_kept(played: Played) -> None:
+    def happens(source: FakeSource) -> None:
+        source.runs("x", by=source.runs("sh"), lost=True)
+        source.unplaced = 2
+
+    played.happens = happens
+    assert main(["run", "--budget", "4", "true"]) == 0
+    assert main(["run", "--budget", "1", "true"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -919,7 +929,9 @@ def test_what_is_missing_is_in_the_report(played: Played, tmp_path: Path) -> Non
     assert main(["run", "--report", str(path), "true"]) == 0
     document = codec.read(path)
     assert document.lost == 1
-    assert document.unknown == ("2 records more were lost than can be told apart: raise --buffer-pages",)
+    assert document.unknown == ()
+    assert document.gaps == {"2 records more were lost than can be told apart: raise --buffer-pages": 2}
+    assert (document.lost_at_most, document.complete) == (3, False)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "file/a.json", "folder.json"])

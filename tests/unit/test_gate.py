@@ -122,6 +122,8 @@ def test_fixtures_and_the_collection_have_rows() -> None:
     [
         report(test_of(A, "git", lost=1)),
         report(test_of(A, "git", unknown=("the helper died",))),
+        report(test_of(A, "git", gaps={"it was full": 2})),
+        report(test_of(A, "git"), gaps={"it was full": 2}),
         report(test_of(A, not_checked="no probe")),
         report(test_of(A, "git"), unknown=("worker gw1 ended",)),
         report(test_of(A, "git"), exit_status=2),
@@ -134,6 +136,17 @@ def test_incomplete(document: Document, baseline: Baseline) -> None:
     verdict = judge(document, baseline)
     assert verdict.status is Status.INCOMPLETE
     assert verdict.incomplete
+
+
+@pytest.mark.parametrize(("limit", "holds"), [(6, []), (5, [None]), (4, [None]), (3, [False])])
+def test_a_sum_goes_by_the_bounds_of_what_is_missing(limit: int, holds: list[bool | None]) -> None:
+    """Two units can each have been without the two execs that the run is without."""
+    units = [test_of(A, "git", gaps={"it was full": 2}), test_of(B, "git", "git", lost=1, gaps={"it was full": 2})]
+    document = report(*units, gaps={"it was full": 2})
+    verdict = judge(document, budget(f"[total]\nat_most = {limit}\n"))
+    assert [finding.excess.holds for finding in verdict.findings] == holds
+    assert verdict.status is (Status.EXCEEDED if holds == [False] else Status.INCOMPLETE)
+    assert (document.lost, document.lost_at_most) == (1, 3)
 
 
 def test_what_is_certain_counts_in_an_incomplete_report() -> None:

@@ -125,7 +125,7 @@ def test_helpers_of_other_runs_are_no_news() -> None:
 def test_nothing_is_missing_from_the_time_before_the_probe() -> None:
     run = FakeRun()
     assert run.recorder.since > run.source.armed_at
-    assert run.recorder.unknown() == ()
+    assert run.recorder.losses().why == ()
 
 
 def test_lost_source_is_a_reason_from_then_on() -> None:
@@ -134,10 +134,10 @@ def test_lost_source_is_a_reason_from_then_on() -> None:
     run.begin()
     run.source.broken = "it died"
     run.end()
-    (why,) = run.recorder.unknown()
+    (why,) = run.recorder.losses().why
     assert "it died" in why
     run.recorder.ensure()
-    assert run.recorder.unknown() == (why,)
+    assert run.recorder.losses().why == (why,)
     assert run.recorder.since == since
 
 
@@ -149,7 +149,7 @@ def test_where_there_never_was_a_source_nothing_is_known() -> None:
     with pytest.raises(ProbeUnavailable):
         recorder.ensure()
     assert (recorder.since, recorder.was_armed) == (0, False)
-    assert recorder.unknown() != ()
+    assert recorder.losses().why != ()
 
 
 # ---- asking no more than needed ----
@@ -204,5 +204,5 @@ def test_a_helper_that_is_lost_when_it_is_asked_what_has_not_ended() -> None:
     run.end()
     run.source.broken = "it died"
     assert run.recorder.running() == ([], 0)
-    assert "it died" in run.recorder.unknown()[0]
+    assert "it died" in run.recorder.losses().why[0]
     assert run.recorder.running() == ([], 0)

@@ -11,9 +11,9 @@ import pytest
 from fakes import FixedWindow, evidence, log_of, record, script
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, subtree
-from pytest_execprobe.attribution import Evidence, Owner, Timeline
+from pytest_execprobe.attribution import Evidence, Gap, Owner, Timeline
 from pytest_execprobe.events import Batch, Blind
-from pytest_execprobe.render import Style, findings, section
+from pytest_execprobe.render import Style, findings, footer, section
 from pytest_execprobe.rules import Finding, Judge, Rule, deciders, make_rule
 
 
@@ -316,12 +316,46 @@ def test_undecided_for_an_unknown_number() -> None:
     subject = log_of(lost=1, unknown="the probe helper was lost: it died. The next test gets a new one")
     assert undecided(lambda: subject.programs) == text(
         """
-        cannot tell what ran: an unknown number of execs is missing from the log
+        cannot tell what ran: at least 1 exec missing from the log
           why   the probe helper was lost: it died. The next test gets a new one
           why   1 exec found the perf buffer full: raise --execprobe-buffer-pages, or give the helper a CPU
-          0 execs in the call phase, an unknown number lost
+          0 execs in the call phase, at least 1 lost
         """
     )
+
+
+def test_undecided_for_a_number_with_bounds() -> None:
+    why = "22190 records more were lost than can be told apart: raise --execprobe-buffer-pages"
+    given = evidence(record("git", pid=7, at=0), lost=2048, gaps=(Gap(0, 9, why, 22190),))
+    subject = ExecLog(FixedWindow(given))
+    assert undecided(lambda: subject.programs) == text(
+        f"""
+        cannot tell what ran: at least 2,048, at most 24,238 execs missing from the log
+          why   {why}
+          why   2048 execs found the perf buffer full: raise --execprobe-buffer-pages, or give the helper a CPU
+          #    +ms    pid  parent  argv
+          1    0.0      7  pytest  /usr/bin/git
+          1 exec in the call phase, at least 2,048, at most 24,238 lost
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "most", "filtered", "said"),
+    [
+        (0, 0, False, "0 lost"),
+        (3, 0, False, "3 lost"),
+        (3, 0, True, "at most 3 lost"),  # those may have been ignored ones
+        (0, 5, False, "at most 5 lost"),
+        (3, 5, False, "at least 3, at most 8 lost"),
+        (3, None, False, "at least 3 lost"),
+        (0, None, False, "an unknown number lost"),
+    ],
+)
+def test_how_many_are_lost(lost: int, most: int | None, filtered: bool, said: str) -> None:
+    gaps = (Gap(0, 9, "full", most),) if most else ()
+    given = evidence(lost=lost, unknown=() if most is not None else "it died", gaps=gaps, filtered=filtered)
+    assert footer(given, "the call phase") == f"  0 execs in the call phase, {said}"
 
 
 def test_undecided_because_argv_was_cut() -> None:
@@ -494,7 +528,9 @@ def test_section_shows_ten_rows_or_all_with_vv() -> None:
 
 def test_section_says_what_is_missing_and_what_was_ignored() -> None:
     given = replace(evidence(record("curl", pid=7, at=0), lost=2), ignored=3, filtered=True)
-    assert told([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, 2 lost, 3 ignored)"
+    assert (
+        told([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, at most 2 lost, 3 ignored)"
+    )
     given = replace(given, unknown=("it died",), ignored=0)
     assert told([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, an unknown number lost)"
 
@@ -545,13 +581,13 @@ def test_finding_that_can_not_be_decided() -> None:
     given = evidence(*fetch_and_curl()[:1], lost=1, unknown="the probe helper was lost: it died")
     assert findings(found.judge("call", given), given, 0, "call phase", Style()) == text(
         """
-        cannot tell whether only git ran: an unknown number of execs is missing from the log
+        cannot tell whether only git ran: at least 1 exec missing from the log
           rule  exec_allow('git') on TestRelease, tests/test_release.py:11
           why   the probe helper was lost: it died
           why   1 exec found the perf buffer full: raise --execprobe-buffer-pages, or give the helper a CPU
           #    +ms    pid  parent  argv
           1   12.4  41207  pytest  /usr/bin/git fetch
-          1 exec in the call phase, an unknown number lost
+          1 exec in the call phase, at least 1 lost
         """
     )
 

@@ -185,6 +185,7 @@ def documents(draw: st.DrawFn) -> Document:
                 breaches=tuple(
                     draw(st.lists(st.builds(Breach, texts, texts, st.booleans(), st.booleans()), max_size=2))
                 ),
+                gaps=draw(st.dictionaries(texts, whole, max_size=2)),
             ),
             Unit("test", draw(texts), index, records=parts[2]),
         ]
@@ -199,6 +200,7 @@ def _run(id: str, probe: str, command: list[str]) -> Run:
         ignored={probe: 1},
         filtered=bool(command),
         unknown=tuple(command),
+        gaps=dict.fromkeys(command, 2),
         left_out=tuple(command),
         platform=probe,
     )
@@ -327,8 +329,11 @@ def _full() -> dict[str, Any]:
         ("why",),
         "no",
         (breach,),
+        {"full": 2},
     )
-    return codec.to_data(Document((run(breaches=(breach,), ignored={"x": 1}, unknown=("why",)),), (unit,)))
+    return codec.to_data(
+        Document((run(breaches=(breach,), ignored={"x": 1}, unknown=("why",), gaps={"full": 3}),), (unit,))
+    )
 
 
 _FULL = _full()

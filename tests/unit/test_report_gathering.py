@@ -21,6 +21,7 @@ def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
         ignored={},
         filtered=False,
         unknown=(),
+        gaps={},
         not_checked={names[0]: "it crashed"},
         left_out=(),
         names={},

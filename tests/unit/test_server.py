@@ -330,7 +330,7 @@ def test_wait_is_answered_at_once_by_what_is_there(helper: Helper, probe: FakePr
 def test_wait_whose_time_is_up_is_answered_without_events(helper: Helper) -> None:
     client = helper.first.arm()
     client.send(wire.WAIT, {"timeout": 0})
-    nothing = {"at": 0, "under_way": 0, "unplaced": 0, "passed_over": 0, "unplaced_from": 0}
+    nothing = {"at": 0, "under_way": 0, "unplaced": 0, "passed_over": 0, "unplaced_from": 0, "unbounded": False}
     assert client.answer() == ([], {"request": 3, **nothing})
 
 
@@ -394,6 +394,16 @@ def test_counters_that_do_not_add_up_are_a_loss(helper: Helper, probe: FakeProbe
     assert client.sync()[1]["unplaced"] > 0
     probe.reconciles = True
     assert client.sync()[1]["unplaced"] == 0
+
+
+def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    probe.drop(unlisted=3)
+    assert client.sync()[1]["unbounded"] is False
+    probe.drop(unlisted=1, blind=1)  # a process that is not followed
+    assert [client.sync()[1]["unbounded"] for _ in range(2)] == [True, False]
+    probe.reconciles = False
+    assert client.sync()[1]["unbounded"] is True
 
 
 def test_what_is_in_the_making_is_waited_for(helper: Helper, probe: FakeProbe) -> None:
@@ -477,7 +487,7 @@ def test_loss_poisons_every_window_in_which_it_can_have_been(helper: Helper, pro
     probe.drop(unlisted=3)
     end = time.monotonic_ns() + 1
     timeline.add(source.sync(PATIENCE))
-    assert timeline.evidence(start, end, None).missing is None
+    assert timeline.evidence(start, end, None).missing == 3
     after = time.monotonic_ns()
     timeline.add(source.sync(PATIENCE))
     assert timeline.evidence(after, time.monotonic_ns(), None).missing == 0
@@ -496,7 +506,7 @@ def test_loss_during_a_synchronisation_poisons_the_window_after_it(helper: Helpe
     probe.on_reconcile = lose
     timeline.add(source.sync(PATIENCE))
     timeline.add(source.sync(PATIENCE))
-    assert timeline.evidence(lost[0], lost[0] + 1, None).missing is None
+    assert timeline.evidence(lost[0], lost[0] + 1, None).missing == 3
 
 
 def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(helper: Helper, probe: FakeProbe) -> None:
@@ -509,7 +519,7 @@ def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(he
     assert [lost for _, lost in other.sync()[0]] == [True]
     probe.drop(unlisted=1)
     timeline.add(source.sync(PATIENCE))
-    assert timeline.evidence(entered, entered + 1, None).missing is None
+    assert timeline.evidence(entered, entered + 1, None).missing == 1
 
 
 def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: FakeProbe) -> None:
@@ -520,7 +530,7 @@ def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: Fak
     probe.submit(of(source.root))
     timeline.add(source.wait(PATIENCE))
     timeline.add(source.sync(PATIENCE))
-    assert timeline.evidence(lost, lost + 1, None).missing is None
+    assert timeline.evidence(lost, lost + 1, None).missing == 3
 
 
 # ---- bounds ----

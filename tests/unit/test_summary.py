@@ -117,6 +117,25 @@ def test_unknown_losses() -> None:
     assert said(ledger) == "not known       it died\nnot known       too late"
 
 
+def test_losses_between_bounds() -> None:
+    ledger = Ledger(tests={"test_a": Counter(git=1)}, lost=2, gaps=Counter({"it was full": 3}), recorded=1)
+    assert said(ledger, audit=True).splitlines()[:2] == [
+        "recorded        3 execs in 1 test and around them, at least 2, at most 5 lost",
+        "not known       it was full",
+    ]
+    other = Ledger()
+    other.take(ledger.export())
+    other.take(Ledger(gaps=Counter({"it was full": 1})).export())
+    assert (other.lost, other.missing, other.totals()["lost"]) == (2, 6, None)
+
+
+@pytest.mark.parametrize(("limit", "undecided"), [(6, None), (5, True), (3, True), (2, False)])
+def test_session_budget_goes_by_the_bounds(limit: int, undecided: bool | None) -> None:
+    ledger = Ledger(tests={"test_a": Counter(git=1)}, lost=2, gaps=Counter({"it was full": 3}), recorded=1)
+    breach = summary.session_budget(ledger, limit)
+    assert (breach and breach.undecided) is undecided
+
+
 def test_ignored() -> None:
     ledger = Ledger(ignored=Counter(coverage=3, sh=7))
     assert said(ledger) == "ignored         sh 7, coverage 3"
