@@ -27,6 +27,8 @@ class Verdict:
     question: str
     #: The records that break the check.
     marked: tuple[ExecRecord, ...] = ()
+    #: What ran too seldom, if that is what is wrong.
+    wanted: Pattern | None = None
 
 
 def nothing_ran(evidence: Evidence) -> Verdict:
@@ -85,6 +87,7 @@ def exactly(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
         f"{pattern} must run {times_word(n)}, but it {did_run(low, high if low < n else None)}",
         f"whether {pattern} ran {times_word(n)}",
         matching,
+        pattern if low < n else None,
     )
 
 
@@ -110,12 +113,13 @@ def at_least(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
         ran = f"at most {high}" if high is not None and high > low else low
         return Verdict(holds, f"at least {execs(n)} expected, but {ran} ran", f"whether at least {execs(n)} ran")
     if n == 1:
-        return Verdict(holds, f"{pattern} must run, but it {did_run(low)}", f"whether {pattern} ran")
+        return Verdict(holds, f"{pattern} must run, but it {did_run(low)}", f"whether {pattern} ran", (), pattern)
     return Verdict(
         holds,
         f"{pattern} must run at least {times_word(n)}, but it {did_run(low, high)}",
         f"whether {pattern} ran at least {times_word(n)}",
         matching,
+        pattern,
     )
 
 
@@ -134,7 +138,7 @@ def order(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
         found.append(match)
     wanted = ", then ".join(map(str, patterns))
     holds: bool | None = len(found) == len(patterns)
-    headline = ""
+    headline, missed = "", None
     if not holds:
         absent = len(patterns) - _longest(evidence.records, patterns)
         if absent == 0 or evidence.missing is None or absent <= evidence.missing:
@@ -142,7 +146,7 @@ def order(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
         missed = patterns[len(found)]
         after = f" after #{evidence.records.index(found[-1]) + 1}" if found else ""
         headline = f"{wanted} must run in this order, but {missed} did not run{after}"
-    return Verdict(holds, headline, f"whether {wanted} ran in this order", tuple(found))
+    return Verdict(holds, headline, f"whether {wanted} ran in this order", tuple(found), missed)
 
 
 def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:

@@ -181,6 +181,30 @@ def _attempted_path(path: str, dirfd: int) -> str:
     return f"/dev/fd/{dirfd}/{path}" if path else f"/dev/fd/{dirfd}"
 
 
+#: include/linux/errno.h. They reach no program, and so have no name in errno: to the caller an execve that was to be
+#: restarted is one that goes on, or it has been killed.
+_KERNELS_OWN = {
+    512: "ERESTARTSYS",
+    513: "ERESTARTNOINTR",
+    514: "ERESTARTNOHAND",
+    515: "ENOIOCTLCMD",
+    516: "ERESTART_RESTARTBLOCK",
+    517: "EPROBE_DEFER",
+    518: "EOPENSTALE",
+    519: "ENOPARAM",
+    521: "EBADHANDLE",
+    522: "ENOTSYNC",
+    523: "EBADCOOKIE",
+    524: "ENOTSUPP",
+    525: "ETOOSMALL",
+    526: "ESERVERFAULT",
+    527: "EBADTYPE",
+    528: "EJUKEBOX",
+    529: "EIOCBQUEUED",
+    530: "ERECALLCONFLICT",
+    531: "ENOGRACE",
+}
+
+
 def _error_name(number: int) -> str:
-    # Some of the kernel's own numbers reach no program and so have no name in errno.
-    return errno.errorcode.get(number, {512: "ERESTARTSYS", 513: "ERESTARTNOINTR"}.get(number, f"E{number}"))
+    return errno.errorcode.get(number, _KERNELS_OWN.get(number, f"E{number}"))

@@ -176,7 +176,8 @@ class ExecLog:
         verdict = checks.at_least(evidence, times, compiled)
         if verdict.holds is None:
             self._undecided(verdict.question, evidence)
-        raise TimeoutError(f"{printable(verdict.headline)} within {timeout:g} s\n{self._table(evidence)}")
+        said = [f"{printable(verdict.headline)} within {timeout:g} s", *render.hints_of(verdict, evidence)]
+        raise TimeoutError("\n".join([*said, self._table(evidence)]))
 
     # ---- assertions ----
 

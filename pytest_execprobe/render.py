@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from . import hints
 from .attribution import Evidence
 from .checks import Verdict, execs, lost
 from .program import described, files, leads_through_descriptor
@@ -85,7 +86,14 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
     headline = printable(verdict.headline)
     if style.rows == 0:
         return headline
-    return "\n".join([headline, *table(evidence, start, set(verdict.marked), style), footer(evidence, where)])
+    rows = table(evidence, start, set(verdict.marked), style)
+    return "\n".join([headline, *hints_of(verdict, evidence), *rows, footer(evidence, where)])
+
+
+def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
+    """A line for each known reason why something did not run that had to."""
+    found = [] if verdict.wanted is None else hints.did_not_run(verdict.wanted, evidence)
+    return [f"  hint  {hint}" for hint in found]
 
 
 def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from . import checks
+from . import checks, hints
 from .arguments import natural, numbers_by_pattern
 from .attribution import Evidence
 from .baseline.limits import BEYOND, WITHIN, Baseline, Excess, Section, table_name
@@ -389,8 +389,9 @@ class Judge:
             if those:
                 marked = tuple(record for excess in those for record in excess.marked)
                 headline = f"{BEYOND}: {'; '.join(excess.what for excess in those)}" if holds is False else ""
+                advice = hints.once_a_process(marked, rule.where, rule.accept)
                 of_all = (phases, so_far) if len(phases) > 1 else ((), None)
-                found.append(Finding(holds, headline, WITHIN, (rule,), marked, rule.accept, *of_all))
+                found.append(Finding(holds, headline, WITHIN, (rule,), marked, advice, *of_all))
         return found
 
 

@@ -139,6 +139,11 @@ def tried_again(before: Sequence[str]) -> list[str]:
     return _listed("tried again", before, "beyond it in an earlier try; the last one counts")
 
 
+def moved(rows: Iterable[str]) -> list[str]:
+    """Rows that seem to have gone from one test to another."""
+    return [f"{'moved':<16}{row}" for row in rows]
+
+
 def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -> list[str]:
     """The tests that ran less than the baseline allows, so that an update lowers their rows. It does not lower those of
     fixtures and of the collection, nor ranges."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import gate, summary
+from .. import gate, hints, summary
 from ..ledger import MISSING, Breach, Ledger
 from ..report import document as stored
 from ..report.document import Document
@@ -97,6 +97,7 @@ def compared(
     return [
         _verdict(baseline, ledger, course, accept),
         *summary.tried_again(course.before),
+        *summary.moved(hints.moved(ledger.used, baseline, _passed(ledger, course))),
         *summary.former(former, accept),
         *summary.obsolete(gone, ledger.used, baseline),
         *([] if course.hindrance else summary.fewer(ledger.used, baseline, _by_table(course))),
@@ -141,6 +142,14 @@ def rewritten(
     failed = dict.fromkeys(name for name in broken_off if name not in expected)
     kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
     return [*summary.updated(baseline.path, changes, [*failed], [*kept]), *summary.not_renamed(former)]
+
+
+def _passed(ledger: Ledger, course: Course) -> set[str]:
+    """The tests, by their tables, that ran as a whole."""
+    used = ledger.used.get("tests", {})
+    return {
+        name for name, outcome in _by_table(course).items() if outcome == "passed" and MISSING not in used.get(name, {})
+    }
 
 
 def _by_table(course: Course) -> dict[str, str | None]:

@@ -112,7 +112,7 @@ class Baseline:
         may run."""
         key = self.table(section, name)
         rows = _NOTHING if key is None else self.sections[section][key]
-        return replace(rows, free=_PYTHONS_OWN) if section == "around" else rows
+        return replace(rows, free=PYTHONS_OWN) if section == "around" else rows
 
     def table(self, section: Section, name: str) -> str | None:
         """The name of the table that speaks of a test."""
@@ -235,7 +235,7 @@ class Usage:
 
 _NOTHING = Rows({})
 # platform.processor() asks it, once in a process: in each worker of pytest-xdist, and only there, before it collects.
-_PYTHONS_OWN = (compile_pattern("argv:uname -p"),)
+PYTHONS_OWN = (compile_pattern("argv:uname -p"),)
 
 
 def row_key(name: str) -> str:

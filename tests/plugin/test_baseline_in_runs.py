@@ -656,6 +656,33 @@ def test_what_ran_less_is_told(run: Run) -> None:
     assert result.ret == 0
 
 
+def test_what_runs_once_a_process_in_another_order_is_said_to_have_moved(run: Run) -> None:
+    """Whoever is first fills the cache. An update would break the order that the baseline was written in."""
+    source = """
+        from played import runs
+
+        cache = []
+
+        def ask():
+            cache or (runs("uname", "-r"), cache.append(1))
+
+        def test_a(): ask()
+
+        def test_b(): ask()
+        """
+    run(UPDATE, source=source)
+    result = run("test_it.py::test_b", "test_it.py::test_a", source=source)
+    result.stdout.fnmatch_lines(
+        [
+            "moved           uname (1 exec) from test_it.py::test_a to test_it.py::test_b: if it runs once a process,*"
+            ' write everywhere = [[]"uname"[]] in execs.toml, *'
+        ]
+    )
+    everywhere = 'everywhere = ["uname"]\n[tests]\n'
+    for order in (["test_it.py::test_b", "test_it.py::test_a"], [], ["test_it.py::test_b"]):
+        assert run(*order, source=source, baseline=everywhere).ret == 0
+
+
 # ---- the file and the mode ----
 
 

@@ -210,7 +210,22 @@ def test_path_of_a_failed_execveat(path: bytes, dirfd: int, attempted: str | Non
 
 
 @pytest.mark.parametrize(
-    ("number", "name"), [(2, "ENOENT"), (13, "EACCES"), (8, "ENOEXEC"), (512, "ERESTARTSYS"), (9999, "E9999")]
+    ("number", "name"),
+    [
+        (2, "ENOENT"),
+        (13, "EACCES"),
+        (8, "ENOEXEC"),
+        (512, "ERESTARTSYS"),
+        (513, "ERESTARTNOINTR"),
+        (514, "ERESTARTNOHAND"),
+        (516, "ERESTART_RESTARTBLOCK"),
+        (517, "EPROBE_DEFER"),
+        (518, "EOPENSTALE"),
+        (519, "ENOPARAM"),
+        (520, "E520"),
+        (530, "ERECALLCONFLICT"),
+        (9999, "E9999"),
+    ],
 )
 def test_error_of_an_attempt(number: int, name: str) -> None:
     event = decoded(kind=wire.KIND_ATTEMPT, error=number, components=b"", flags=0)
