@@ -245,6 +245,7 @@ def _connection(place: str, timeout: float) -> socket.socket:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        wire.take_no_descriptors(sock)
         _connect_whole(sock, place, timeout)
         _, uid, _ = wire.credentials(sock)
         if not _is_trusted(uid):
@@ -325,6 +326,7 @@ def _start_with(
     words = os.memfd_create("execprobe-stderr")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            wire.take_no_descriptors(listener)
             listener.bind("\0" + name)
             listener.listen(1)
             proof = handshake.as_standard_input(tokens)

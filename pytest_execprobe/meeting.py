@@ -40,6 +40,7 @@ def listen(name: str) -> socket.socket | None:
     """A socket that listens there; None if another process has taken the name."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        wire.take_no_descriptors(listener)
         listener.bind("\0" + name)
         listener.listen(BACKLOG)
     except BaseException as error:

@@ -158,6 +158,7 @@ def _passed_socket() -> Optional[socket.socket]:
     # listen() is not called again: clients trust root, who has called it.
     listener.set_inheritable(False)
     listener.setblocking(False)
+    wire.take_no_descriptors(listener)
     return listener
 
 
@@ -253,6 +254,7 @@ def _remove_stale(path: str) -> None:
 def _listen(path: str, mode: int, gid: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        wire.take_no_descriptors(listener)
         before = os.umask(0o777)  # nobody may call before it is as it is to be; nor could he, before listen()
         try:
             listener.bind(path)

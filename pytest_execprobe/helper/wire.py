@@ -6,6 +6,7 @@ JSON objects, events are length-prefixed kernel records. Every length is bounded
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -55,7 +56,8 @@ HEAD = struct.Struct("<IIQQQQIIIIIiiI16s" + "QQII" * SLOTS + "I" * SLOTS * 2 + "
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
 SLOTS_AT = struct.calcsize("<IIQQQQIIIIIiiI16s")
 
-_SO_PEERPIDFD = 77  # asm-generic/socket.h, since Linux 6.5
+# asm-generic/socket.h, since Linux 6.5 and 6.16.
+_SO_PEERPIDFD, _SO_PASSRIGHTS = 77, 83
 
 NOT_KNOWN = 0xFFFFFFFF  # of a number of a process
 
@@ -182,6 +184,16 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
             raise WireError("an event is cut short")
         yield payload[at : at + length], bool(lost)
         at += length
+
+
+def take_no_descriptors(sock: socket.socket) -> None:
+    """Has the kernel refuse descriptors that a peer sends, on this socket or on all that connect to it from now on.
+
+    They would be closed here, and to close what somebody else has opened can take as long as he likes: a TCP connection
+    lingers. Before Linux 6.16 there is no such refusal.
+    """
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
 def peer_pidfd(sock: socket.socket) -> Tuple[int, bool]:
