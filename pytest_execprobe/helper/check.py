@@ -22,7 +22,8 @@ _BPF_MAP_CREATE = 0
 
 def describe() -> Dict[str, Any]:
     """``python``, and ``code`` and ``reason`` for why it can't run the helper, or ``bcc`` and ``folder`` where it can;
-    then ``offsets`` counts what libbpf has found in the kernel's BTF, or ``btf`` says why it could not."""
+    then ``modules`` are the folders in which it looks for modules, and ``offsets`` counts what libbpf has found in the
+    kernel's BTF, or ``btf`` says why it could not."""
     found: Dict[str, Any] = {"python": platform.python_version()}
     if sys.version_info < OLDEST:
         found.update(code="old-python", reason="the helper needs Python %d.%d or later" % OLDEST)
@@ -38,6 +39,7 @@ def describe() -> Dict[str, Any]:
         found.update(code=error.code, reason=error.reason)
         return found
     found.update(bcc=str(getattr(bcc, "__version__", "?")), folder=os.path.dirname(str(bcc.__file__)))
+    found["modules"] = [folder for folder in sys.path if os.path.exists(folder)]
     try:
         found["offsets"] = len(btf.kernel_offsets(platform.machine()))
     except btf.BtfError as error:

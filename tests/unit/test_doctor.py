@@ -40,7 +40,13 @@ from pytest_execprobe.client import HelperSettings
 from pytest_execprobe.errors import ProbeUnavailable
 
 ALL = (1 << 41) - 1
-WITH_BCC = {"python": "3.11.2", "bcc": "0.26.0", "folder": "/usr/lib/python3/dist-packages/bcc", "offsets": 28}
+WITH_BCC = {
+    "python": "3.11.2",
+    "bcc": "0.26.0",
+    "folder": "/usr/lib/python3/dist-packages/bcc",
+    "modules": ["/usr/lib/python3.11", "/usr/local/lib/python3.11/dist-packages"],
+    "offsets": 28,
+}
 WITHOUT_BCC = {"python": "3.11.7", "code": "no-bcc", "reason": "this Python has no usable module bcc (…)"}
 PYPIS_BCC = {"python": "3.11.7", "code": "wrong-bcc", "reason": "the bcc in /x is PyPI's unrelated package, not …"}
 OLD_BCC = {"python": "3.10.12", "code": "old-bcc", "reason": "BCC 0.18.0 is too old"}
@@ -573,7 +579,10 @@ def test_sudo_that_wants_a_password(build: Build) -> None:
     assert "execprobe serve" in (found.finding.remedy or "")
 
 
-@pytest.mark.parametrize("writable", ["pytest_execprobe/helper", "bpf", "/usr/bin/python3", "dist-packages/bcc"])
+@pytest.mark.parametrize(
+    "writable",
+    ["pytest_execprobe/helper", "bpf", "/usr/bin/python3", "dist-packages/bcc", "local/lib/python3.11/dist-packages"],
+)
 def test_sudo_for_what_others_than_root_can_change(build: Build, writable: str) -> None:
     """Whoever could would be root."""
     machine = build(uid=1000, effective=0, writable=writable).answering(sudo=Answer(1, "", "sudo: a password …\n"))

@@ -150,8 +150,9 @@ def _by_sudo(machine: Machine, search: Search) -> Route:
 
 def _allow(machine: Machine, sudo: str, search: Search, python: str, bpf: str) -> list[str]:
     """How sudo is made to allow the helper, and nothing else, for good."""
-    bcc = [search.chosen.found["folder"]] if search.chosen else []
-    for privileged in map(Path, (HELPER, bpf, python, *bcc)):
+    # Also who can write where modules are looked for before BCC is found has the helper import what he likes.
+    modules = [search.chosen.found["folder"], *search.chosen.found["modules"]] if search.chosen else []
+    for privileged in map(Path, (HELPER, bpf, python, *modules)):
         changeable = machine.changeable(privileged)
         if changeable is not None:
             return [
