@@ -407,6 +407,9 @@ def _give_up_waiting(process: subprocess.Popen[bytes], strangers: int) -> None:
 
 
 def _not_started(process: subprocess.Popen[bytes], prefix: list[str], said: str) -> Exception:
+    refusal = handshake.read_refusal(process.returncode, said)
+    if refusal is not None:
+        return _refused(refusal)
     if prefix and "sudo:" in said:
         return ProbeUnavailable(
             f"execprobe: the probe needs privilege, and sudo refused it without a password ({said.splitlines()[-1]})."
@@ -453,11 +456,7 @@ class HelperSource:
         welcome = self._receive(clock.monotonic() + timeout)
         fields = _fields(welcome)
         if welcome.type == wire.FAILED:
-            reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
-            if fields.get("code") in ("no-bcc", "wrong-bcc"):
-                raise _WrongInterpreter(reason)
-            kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
-            raise kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+            raise _refused(fields)
         if welcome.type != wire.WELCOME:
             raise SourceLost("it did not say who it is")
         self.description = fields
@@ -657,6 +656,15 @@ def _fields(frame: wire.Frame) -> dict[str, Any]:
         return frame.json()
     except wire.WireError as error:
         raise SourceLost(f"it sent what can't be read: {error}") from error
+
+
+def _refused(fields: dict[str, Any]) -> Exception:
+    """What a helper that has no probe says."""
+    reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
+    if fields.get("code") in ("no-bcc", "wrong-bcc"):
+        return _WrongInterpreter(reason)
+    kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
+    return kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
 
 
 def _why_failed(fields: dict[str, Any]) -> str:

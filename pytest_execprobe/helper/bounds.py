@@ -6,22 +6,39 @@ A rule of sudo's that is written with care bounds the options, too. These bounds
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import fcntl
 import os
+import select
 import stat
-from typing import Callable, Optional
+import struct
+import time
+from typing import Callable, NamedTuple, Optional
 
 from .probe import ProbeError
 
 #: Of a helper that was started through sudo.
 PAGES, PROCS = 2048, 32768
-#: Of one user's, at a time.
-HELPERS = 16
-#: So many of those have real-time priority, so that other processes are left most of a large machine.
+
+
+class Kind(NamedTuple):
+    """What a user can have of a kind of process, at a time."""
+
+    name: str
+    most: int
+    first: int  # byte of the locks
+
+
+HELPER = Kind("probe helpers", 16, 0)
+COUNTER = Kind("processes of execprobe top", 4, 1 << 40)
+#: So many of the helpers have real-time priority, so that other processes are left most of a large machine.
 REAL_TIME = 4
 
+_TELLING = 1.0  # seconds to take what is said to a user
+
 _LOCKS = "/run/execprobe-helpers.lock"
+_LOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
@@ -53,8 +70,9 @@ def check(uid: int, pages: int, procs: int) -> None:
             )
 
 
-def take_place(uid: int) -> int:
-    """Which of the user's helpers this one is, from 0 on, for as long as this process lives. Raises ProbeError.
+def take_place(uid: int, kind: Kind = HELPER) -> int:
+    """Which of the user's processes of this kind this one is, from 0 on, for as long as it or a child of it lives.
+    Raises ProbeError.
 
     A place is a lock on a byte of a file that root alone can open, so that no other process can hold one; the kernel
     gives it back, however the process ends. Nothing is written.
@@ -66,10 +84,12 @@ def take_place(uid: int) -> int:
         raise _no_locks(error.strerror or str(error)) from error
     if status.st_uid != 0 or not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
         raise _no_locks("other users can open it")
-    for place in range(HELPERS):
+    for place in range(kind.most):
+        byte = kind.first + uid * kind.most + place
         try:
-            # A lock of the process, not of the descriptor: it stays when privilege goes. That must stay open.
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, uid * HELPERS + place)
+            # A lock of what is open, that children share. It stays when privilege goes, and the descriptor is never
+            # closed.
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
             return place
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
@@ -77,9 +97,17 @@ def take_place(uid: int) -> int:
     os.close(fd)
     raise ProbeError(
         "busy",
-        "user %d runs %d probe helpers already, and can have no more through sudo" % (uid, HELPERS),
+        "user %d runs %d %s already, and can have no more through sudo" % (uid, kind.most, kind.name),
         "wait until some have ended, or have root run a service for all (docs/serve.md)",
     )
+
+
+def tell(fd: int, words: bytes) -> None:
+    """Writes what a user is to read, as far as he takes it: he keeps no process of root's waiting."""
+    ends = time.monotonic() + _TELLING
+    with contextlib.suppress(OSError):
+        while words and select.select([], [fd], [], max(0.0, ends - time.monotonic()))[1]:
+            words = words[os.write(fd, words[: select.PIPE_BUF]) :]
 
 
 def _no_locks(why: str) -> ProbeError:

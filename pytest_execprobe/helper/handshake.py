@@ -12,14 +12,16 @@ name, before that stood anywhere, and nothing that is privileged listens at a na
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import secrets
 import select
 import socket
 import time
-from typing import NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 BACKLOG = 256  # who may wait to be let in while the probe is being made: as many as there may be clients
+REFUSED = 75  # exit status of a helper that does not call its starter: it has written why
 
 _SIZE = 32  # characters of a token: 128 bits
 _PATIENCE = 30.0  # seconds that the helper waits for what the starter has to say
@@ -38,7 +40,21 @@ def new_tokens() -> Tokens:
     return Tokens(secrets.token_hex(_SIZE // 2).encode(), secrets.token_hex(_SIZE // 2).encode())
 
 
+def refusal(code: str, reason: str, remedy: str) -> bytes:
+    """What such a helper writes on standard error."""
+    return json.dumps({"code": code, "reason": reason, "remedy": remedy}).encode() + b"\n"
+
+
 # ---- the starter ----
+
+
+def read_refusal(status: int, said: str) -> Optional[Dict[str, Any]]:
+    """Of a launcher that has ended with this status: code, reason and remedy, or None if it is no refusal."""
+    try:
+        fields = json.loads(said.splitlines()[-1]) if status == REFUSED and said else None
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 def as_standard_input(tokens: Tokens) -> int:

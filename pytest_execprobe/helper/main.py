@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import traceback
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from . import bounds, handshake, privilege, probe, wire
 from .precedence import Precedence
@@ -20,6 +20,7 @@ _NOT_HERE = ("no-bcc", "wrong-bcc")
 
 def main(argv: Optional[List[str]] = None) -> None:
     options = _parse(argv)
+    user, place = _take_place()
     try:
         tokens = handshake.read_tokens()
     except handshake.HandshakeError as error:
@@ -32,7 +33,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     output = _capture_output()
     try:
         probe.look_for_bcc()
-        server = _make_server(options, first, listener)
+        server = _make_server(options, user, place, first, listener)
     except probe.ProbeError as error:
         _fail(first, listener, error.code, error.reason + _last_words(output), error.remedy)
     except Exception as error:
@@ -54,12 +55,21 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _make_server(options: argparse.Namespace, first: socket.socket, listener: socket.socket) -> Server:
+def _take_place() -> "Tuple[Optional[int], int]":
+    """Who has had this started through sudo, and which of his helpers it is: before it waits for anything, as root."""
     user = bounds.sudo_user()
-    place = 0
+    try:
+        return user, 0 if user is None else bounds.take_place(user)
+    except probe.ProbeError as error:
+        bounds.tell(2, handshake.refusal(error.code, error.reason, error.remedy))
+        sys.exit(handshake.REFUSED)
+
+
+def _make_server(
+    options: argparse.Namespace, user: Optional[int], place: int, first: socket.socket, listener: socket.socket
+) -> Server:
     if user is not None:
         bounds.check(user, options.pages, options.procs)
-        place = bounds.take_place(user)
     bcc = probe.import_bcc()
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
     precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence())

@@ -21,7 +21,7 @@ import signal
 import time
 from typing import Any, List, NoReturn, Optional, Tuple
 
-from . import privilege, probe
+from . import bounds, privilege, probe
 from .counter import Counter
 from .target import EXEC, Target, parse
 
@@ -32,24 +32,15 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
     wakeup = _hear_signals()
     out, words = _take_output()
     try:
+        _take_place()
         options = _parse(argv)
         uid, gid = privilege.caller()
         counter = Counter(probe.import_bcc(), options.probe, options.by, options.max_names, uid)
         described = dict(counter.describe(), privilege=privilege.give_up(uid, gid, probe.kernel_version()))
     except probe.ProbeError as error:
-        _tell(
-            out,
-            type="failed",
-            code=error.code,
-            reason=error.reason + _last_words(words),
-            remedy=error.remedy,
-            near=getattr(error, "near", []),
-        )
-        os._exit(1)
+        _fail(out, error.code, error.reason + _last_words(words), error.remedy, getattr(error, "near", []))
     except Exception as error:
-        reason = "%s: %s" % (type(error).__name__, error) + _last_words(words)
-        _tell(out, type="failed", code="helper-failed", reason=reason, remedy="", near=[])
-        os._exit(1)
+        _fail(out, "helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(words), "", [])
     _tell(out, type="attached", **described)
     _report(counter, out, wakeup, options)
     os._exit(0)  # not through atexit: the kernel takes the probe down with the process, at once
@@ -111,6 +102,19 @@ def _last_words(words: int) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "error" in line.lower() or "denied" in line.lower()] or lines
     return " (%s)" % "; ".join(telling[-2:]) if telling else ""
+
+
+def _take_place() -> None:
+    """First of all: what a user starts through sudo is root until it counts."""
+    user = bounds.sudo_user()
+    if user is not None:
+        bounds.take_place(user, bounds.COUNTER)
+
+
+def _fail(out: int, code: str, reason: str, remedy: str, near: List[str]) -> NoReturn:
+    fields = {"type": "failed", "code": code, "reason": reason, "remedy": remedy, "near": near}
+    bounds.tell(out, json.dumps(fields).encode() + b"\n")
+    os._exit(1)
 
 
 def _tell(out: int, **fields: Any) -> None:

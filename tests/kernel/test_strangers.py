@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import stat
@@ -20,7 +21,8 @@ from service import LENDS_ITS_NAME, PYTHON, RUNS, Person, person
 from town import Town, clean, folder, sudoer, town
 from users import as_user, needs_root
 
-from pytest_execprobe.helper import bounds, wire
+from pytest_execprobe.helper import bounds, handshake, wire
+from pytest_execprobe.launch import bpf_folder, helper_command, helper_environment
 from pytest_execprobe.meeting import new_secret
 
 __all__ = ["folder", "town"]
@@ -57,18 +59,18 @@ def test_options_at_their_bounds(town: Town) -> None:
 
 
 @contextlib.contextmanager
-def places_taken(uid: int, number: int) -> Iterator[None]:
+def places_taken(uid: int, number: int, kind: bounds.Kind = bounds.HELPER) -> Iterator[None]:
     """As by so many helpers of a user."""
     fd = os.open(bounds._LOCKS, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX, number, uid * bounds.HELPERS)  # the last test's may be just ending
+        fcntl.lockf(fd, fcntl.LOCK_EX, number, kind.first + uid * kind.most)  # the last test's may be just ending
         yield
     finally:
         os.close(fd)
 
 
 def test_no_user_can_have_any_number_of_helpers(town: Town, uids: tuple[int, int]) -> None:
-    with places_taken(uids[0], bounds.HELPERS):
+    with places_taken(uids[0], bounds.HELPER.most):
         with runs(town, town.a) as a:
             said = a.ask("record")
         assert said.startswith(f"ProbeObstructed: execprobe: user {uids[0]} runs 16 probe helpers already")
@@ -92,9 +94,9 @@ def taken(uid: int) -> list[int]:
     """Places of a user that helpers hold."""
     found = []
     with open(bounds._LOCKS, "r+b") as file:
-        for place in range(bounds.HELPERS):
+        for place in range(bounds.HELPER.most):
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, uid * bounds.HELPERS + place)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, uid * bounds.HELPER.most + place)
             except BlockingIOError:
                 found.append(place)
     return found
@@ -109,7 +111,7 @@ def test_only_the_first_have_real_time_priority(town: Town, uids: tuple[int, int
 
 
 def test_whole_run_whose_user_has_all_his_helpers_is_no_green_one(town: Town, uids: tuple[int, int]) -> None:
-    with places_taken(uids[0], bounds.HELPERS):
+    with places_taken(uids[0], bounds.HELPER.most):
         status, output = town.run(town.a, "--execprobe=auto")
     assert status == 1, output
     assert "2 errors" in output
@@ -340,3 +342,58 @@ def test_strangers_who_are_refused_cost_little_and_keep_nobody_out(town: Town, t
             assert clean(second.ask("seen"), "one")
         a.ask("run other")
         assert clean(a.ask("seen"), "other")
+
+
+def test_no_user_can_have_root_wait_any_number_of_times(town: Town, uids: tuple[int, int]) -> None:
+    """Before a helper has heard from its starter, and is an ordinary user, it is root."""
+    options = ["--connect", "pytest-execprobe-0", "--bpf", str(bpf_folder())]
+    command = [*as_user(town.a), "sudo", "-n", "--", *helper_command([], PYTHON, *options)]
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(_waits_for_tokens(command)) for _ in range(bounds.HELPER.most + 3)]
+        refused = []
+        for _ in range(3):
+            ended = next(iter(_first_to_end([process for process in waiting if process not in refused])))
+            assert ended.wait() == handshake.REFUSED
+            refused.append(ended)
+        assert taken(uids[0]) == list(range(bounds.HELPER.most))
+        assert sum(process.poll() is None for process in waiting) == bounds.HELPER.most
+
+
+@contextlib.contextmanager
+def _waits_for_tokens(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def _first_to_end(processes: list[subprocess.Popen[bytes]]) -> list[subprocess.Popen[bytes]]:
+    """Within the time that a helper waits for its starter, else none."""
+    with contextlib.ExitStack() as stack:
+        watched = {}
+        for process in processes:
+            pidfd = os.pidfd_open(process.pid)
+            stack.callback(os.close, pidfd)
+            watched[pidfd] = process
+        return [watched[fd] for fd in select.select(list(watched), [], [], handshake._PATIENCE / 2)[0]]
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["who reads", "who never reads"])
+def test_no_user_can_have_any_number_of_counters(uids: tuple[int, int], full: bool) -> None:
+    out, to = os.pipe()
+    if full:
+        os.write(to, bytes(fcntl.fcntl(to, fcntl.F_GETPIPE_SZ)))
+    environment = {**helper_environment(), "SUDO_UID": str(uids[0]), "SUDO_GID": str(uids[0])}
+    with open(out, "rb") as said, places_taken(uids[0], bounds.COUNTER.most, bounds.COUNTER):
+        helper = subprocess.Popen(helper_command([], PYTHON, "top"), stdin=subprocess.PIPE, stdout=to, env=environment)
+        os.close(to)
+        assert helper.wait(30) == 1
+        assert helper.stdin is not None
+        helper.stdin.close()
+        words = said.read()
+    if not full:
+        failed = json.loads(words)
+        assert (failed["type"], failed["code"]) == ("failed", "busy")
+        assert failed["reason"].startswith(f"user {uids[0]} runs 4 processes of execprobe top already")
