@@ -6,7 +6,6 @@ takes one that has become free meets none of the run's processes there: they go 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import hmac
@@ -54,11 +53,4 @@ def listen(name: str) -> socket.socket | None:
 def refuse(listener: socket.socket, uid: int, code: str, reason: str) -> None:
     """Tells those who wait there for a helper that there will be none."""
     data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""})
-    listener.setblocking(False)
-    with contextlib.suppress(OSError):  # nobody is left
-        for _ in range(BACKLOG):
-            sock, _ = listener.accept()
-            with sock, contextlib.suppress(OSError):
-                if wire.may_call(sock, uid):
-                    sock.setblocking(False)
-                    sock.send(data)
+    wire.refuse_all(listener, uid, data, BACKLOG)

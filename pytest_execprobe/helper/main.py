@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -116,20 +117,9 @@ def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str,
     """Tells the client, and those who have called meanwhile: a helper that they would start would fail the same way."""
     _, uid, _ = wire.credentials(first)
     data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
-    _tell(first, data)
-    try:
-        while code not in _NOT_HERE:
-            caller, _ = listener.accept()
-            if wire.may_call(caller, uid):
-                _tell(caller, data)
-    except OSError:
-        pass  # nobody is left, or nobody could ever call
+    with contextlib.suppress(OSError):  # it has gone
+        first.setblocking(False)
+        first.send(data)
+    if code not in _NOT_HERE:
+        wire.refuse_all(listener, uid, data, handshake.BACKLOG)
     os._exit(1)
-
-
-def _tell(sock: socket.socket, data: bytes) -> None:
-    try:
-        sock.setblocking(False)
-        sock.send(data)
-    except OSError:
-        pass  # it has gone

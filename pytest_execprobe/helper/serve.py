@@ -450,12 +450,8 @@ def _refuse(listener: Optional[socket.socket], code: str, reason: str, remedy: s
     sys.stderr.write("execprobe: %s%s\n" % (reason, ". To mend it: " + remedy if remedy else ""))
     _notify("STATUS=%s\n" % reason.splitlines()[0])
     data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
-    with contextlib.suppress(OSError):
-        while listener is not None:
-            caller, _ = listener.accept()
-            caller.setblocking(False)
-            with contextlib.suppress(OSError):
-                caller.send(data)
+    if listener is not None:
+        wire.refuse_all(listener, None, data, handshake.BACKLOG)
 
 
 def _notify(state: str) -> None:

@@ -219,6 +219,19 @@ def may_call(sock: socket.socket, uid: int) -> bool:
     return credentials(sock)[1] in (0, uid)
 
 
+def refuse_all(listener: socket.socket, uid: Optional[int], data: bytes, at_most: int) -> None:
+    """Says this to who waits to be let in, as root or this user (None: whoever it is), and ends: not more than so many
+    are heard, for strangers can call on and on."""
+    listener.setblocking(False)
+    with contextlib.suppress(OSError):  # nobody is left
+        for _ in range(at_most):
+            sock, _ = listener.accept()
+            with sock, contextlib.suppress(OSError):
+                if uid is None or may_call(sock, uid):
+                    sock.setblocking(False)
+                    sock.send(data)
+
+
 def number(fields: Dict[str, Any], name: str, low: float, high: float) -> float:
     """A checked number of a control frame. Raises WireError."""
     value = fields.get(name)

@@ -18,7 +18,7 @@ import pytest
 from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe.helper import adoption, identity, privilege, serve, serve_limits, server, wire
+from pytest_execprobe.helper import adoption, handshake, identity, privilege, serve, serve_limits, server, wire
 from pytest_execprobe.helper.precedence import Precedence
 from pytest_execprobe.helper.probe import ProbeError
 
@@ -582,6 +582,28 @@ def test_socket_of_systemds_is_a_listening_one(monkeypatch: pytest.MonkeyPatch, 
         with passed:
             assert passed.getsockname() == made.getsockname()
             assert not passed.get_inheritable()
+
+
+class Besieged(socket.socket):
+    """With somebody more at the door, however many were let in."""
+
+    accepted = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        type(self).accepted += 1
+        assert self.accepted < 10_000
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(self.getsockname())
+            return super().accept()
+
+
+def test_refusing_those_who_wait_comes_to_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with Besieged(socket.AF_UNIX) as listener:
+        listener.bind("\0pytest-execprobe-test-" + secrets.token_hex(8))
+        listener.listen(handshake.BACKLOG)
+        serve._refuse(listener, "no-bcc", "there is none", "")
+    assert Besieged.accepted == handshake.BACKLOG
+    assert "there is none" in capsys.readouterr().err
 
 
 def test_room_is_made_for_clients_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
