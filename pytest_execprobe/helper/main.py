@@ -73,7 +73,7 @@ def _make_server(
         bounds.check(user, options.pages, options.procs)
     bcc = probe.import_bcc()
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
-    precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence())
+    precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence(), returns=user is None)
     _, uid, gid = wire.credentials(first)
     route = privilege.route()
     left = privilege.give_up(uid, gid, probe.kernel_version())

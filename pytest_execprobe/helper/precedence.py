@@ -2,7 +2,7 @@
 
 With it, buffers are emptied while all CPUs are busy. What it takes then it takes from everybody, and users can make
 work: by processes of theirs that fail to execute something as fast as they can, or by requests. So under sustained load
-this process becomes one like others, and takes priority again when that is over.
+this process becomes one like others, and takes priority again when that is over, if it may.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ _SOON = 0.001  # seconds; what is reckoned by fractions may lack one
 
 
 class Precedence:
-    def __init__(self, held: bool) -> None:
-        """``held``: this process has it."""
+    def __init__(self, held: bool, returns: bool = True) -> None:
+        """``held``: this process has it. ``returns``: it may take it again. Where it has become the user whose work it
+        does it may not: what it can take he can take for it, at any time."""
         self._may_have = self.held = held
+        self._returns = returns
         self._bucket = Bucket(_SHARE, _BURST)
         self._spent = time.thread_time()
 
@@ -32,8 +34,8 @@ class Precedence:
         self._bucket.charge(spent - self._spent, debt=_BURST)
         self._spent = spent
         if self.held and self._bucket.waits() > 0:
-            privilege.leave_precedence()
-            self.held = False
+            privilege.leave_precedence(for_good=not self._returns)
+            self.held, self._may_have = False, self._returns
         elif not self.held and self._bucket.fills() == 0:
             self._may_have = self.held = privilege.take_precedence()
 

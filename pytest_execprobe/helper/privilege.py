@@ -65,8 +65,10 @@ def take_precedence() -> bool:
     return _set_policy(os.SCHED_RR, 1)
 
 
-def leave_precedence() -> None:
-    """This process becomes one like others."""
+def leave_precedence(for_good: bool) -> None:
+    """This process becomes one like others. ``for_good``: its user can't undo that, from another process either."""
+    if for_good:
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
     _set_policy(os.SCHED_OTHER, 0)
 
 

@@ -225,7 +225,7 @@ ready("at it")
 """,
     "asks without end": """
 def ask():
-    source = start_helper(HelperSettings(address=path))
+    source = start_helper(HelperSettings(address=sys.argv[1]))
     sock, flood = source._sock, wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200
     forever(lambda: sock.recv(1 << 18))
     forever(lambda: sock.sendall(flood))

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -17,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from recording import open_for_reader, watched_to_its_end
-from service import LENDS_ITS_NAME, PYTHON, RUNS, Person, person
+from service import LENDS_ITS_NAME, PYTHON, RUNS, Person, misuse, person
 from town import Town, clean, folder, sudoer, town
-from users import as_user, needs_root
+from users import as_user, being, needs_root
 
 from pytest_execprobe.helper import bounds, handshake, wire
 from pytest_execprobe.launch import bpf_folder, helper_command, helper_environment
@@ -107,7 +108,7 @@ def test_only_the_first_have_real_time_priority(town: Town, uids: tuple[int, int
     with places_taken(uids[0], before), runs(town, town.a) as a:
         assert a.ask("record") == "recording 0"
         pid = int(a.ask("helper").split()[0])
-        assert os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == policy
+        assert policy_of(pid) == policy
 
 
 def test_whole_run_whose_user_has_all_his_helpers_is_no_green_one(town: Town, uids: tuple[int, int]) -> None:
@@ -397,3 +398,31 @@ def test_no_user_can_have_any_number_of_counters(uids: tuple[int, int], full: bo
         failed = json.loads(words)
         assert (failed["type"], failed["code"]) == ("failed", "busy")
         assert failed["reason"].startswith(f"user {uids[0]} runs 4 processes of execprobe top already")
+
+
+@pytest.mark.may_skip
+def test_no_user_gives_his_helper_the_priority_back_that_it_has_left(town: Town) -> None:
+    with runs(town, town.a) as a:
+        assert a.ask("record") == "recording 0"
+        pid, address = a.ask("helper").split()
+        helper = int(pid)
+        assert policy_of(helper) == os.SCHED_RR
+        if not re.search(r"Max realtime priority +1 ", Path(f"/proc/{helper}/limits").read_text()):
+            pytest.skip(
+                "execprobe: root may not raise limits here, and nobody gets this priority back (CAP_SYS_RESOURCE)"
+            )
+        with person(town.python, town.a, misuse("asks without end"), address) as busy:
+            assert busy.answer() == "at it"
+            ends = time.monotonic() + 60
+            while policy_of(helper) != os.SCHED_OTHER:
+                assert time.monotonic() < ends
+                select.select([], [], [], 0.1)
+            with being(town.a), pytest.raises(PermissionError):
+                os.sched_setscheduler(helper, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        assert policy_of(helper) == os.SCHED_OTHER
+        a.ask("run one")
+        assert clean(a.ask("seen"), "one")
+
+
+def policy_of(pid: int) -> int:
+    return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import resource
 import secrets
 import socket
 import stat
@@ -385,7 +386,7 @@ def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pyt
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(time, "thread_time", lambda: spent)
     monkeypatch.setattr(privilege, "take_precedence", lambda: not asked.append("take"))
-    monkeypatch.setattr(privilege, "leave_precedence", lambda: asked.append("leave"))
+    monkeypatch.setattr(privilege, "leave_precedence", lambda for_good: asked.append(f"leave {for_good}"))
     tested = Precedence(True)
 
     def load(share: float, seconds: float) -> None:
@@ -400,15 +401,34 @@ def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pyt
     assert asked == []
     assert tested.waits() == []
     load(0.5, 5)
-    assert (asked, tested.held) == (["leave"], False)
+    assert (asked, tested.held) == (["leave False"], False)
     load(0.5, 100)
     load(0.3, 100)
-    assert asked == ["leave"]
+    assert asked == ["leave False"]
     (wait,) = tested.waits()
     assert 0 < wait < 9
     now += wait
     tested.review()
-    assert (asked, tested.held) == (["leave", "take"], True)
+    assert (asked, tested.held) == (["leave False", "take"], True)
+
+
+def test_precedence_of_a_users_own_process_is_left_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For he can take for it what it may take. The limit goes first: in between he could do just that."""
+    asked: list[object] = []
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "thread_time", lambda: now)
+    monkeypatch.setattr(privilege.resource, "setrlimit", lambda *limit: asked.append(limit))
+    monkeypatch.setattr(os, "sched_setscheduler", lambda _, policy, __: asked.append(policy))
+    tested = Precedence(True, returns=False)
+    for _ in range(20):
+        now += 0.1
+        tested.review()
+    left = [(resource.RLIMIT_RTPRIO, (0, 0)), os.SCHED_OTHER | os.SCHED_RESET_ON_FORK]
+    assert (asked, tested.held, tested.waits()) == (left, False, [])
+    now += 1000
+    tested.review()
+    assert (asked, tested.held) == (left, False)
 
 
 def test_precedence_that_was_refused_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
