@@ -959,11 +959,13 @@ int on_exec_again(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+/* In use, or put aside to be taken up again. */
 static __always_inline int has_borrowed(u64 task)
 {
     u64 cred = read64(task + OFF_TASK_CRED);
-    return read32(cred + OFF_CRED_UID) != read32(cred + OFF_CRED_EUID) ||
-           read32(cred + OFF_CRED_GID) != read32(cred + OFF_CRED_EGID);
+    u32 uid = read32(cred + OFF_CRED_UID), gid = read32(cred + OFF_CRED_GID);
+    return uid != read32(cred + OFF_CRED_EUID) || uid != read32(cred + OFF_CRED_SUID) ||
+           gid != read32(cred + OFF_CRED_EGID) || gid != read32(cred + OFF_CRED_SGID);
 }
 
 static __always_inline void failed(void *ctx, s64 result)

@@ -28,6 +28,8 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_TASK_CRED": ("task_struct", "cred"),
     "OFF_CRED_UID": ("cred", "uid"),
     "OFF_CRED_GID": ("cred", "gid"),
+    "OFF_CRED_SUID": ("cred", "suid"),
+    "OFF_CRED_SGID": ("cred", "sgid"),
     "OFF_CRED_EUID": ("cred", "euid"),
     "OFF_CRED_EGID": ("cred", "egid"),
     "OFF_PID_LEVEL": ("pid", "level"),

@@ -173,8 +173,10 @@ def test_process_of_another_user_is_not_adopted(town: Town, uids: tuple[int, int
 FAILS = """
 import os, sys
 uid, name = int(sys.argv[1]), sys.argv[2]
-if uid:
+if uid > 0:
     os.setreuid(uid, uid)
+elif uid < 0:
+    os.seteuid(os.getuid())
 try:
     os.execv("/nonexistent/" + name, [name, "secret"])
 except FileNotFoundError:
@@ -191,10 +193,12 @@ def test_arguments_of_what_another_users_process_failed_to_execute_are_his(
         b.ask("python " + json.dumps([PYTHON, FAILS, "0", "own"]))
         b.ask("python " + json.dumps([str(python_of_a), FAILS, "0", "borrowed"]))
         b.ask("python " + json.dumps([str(python_of_a), FAILS, str(uids[0]), "foreign"]))
+        b.ask("python " + json.dumps([str(python_of_a), FAILS, "-1", "put aside"]))
         assert json.loads(b.ask("failed")) == [
             ["/nonexistent/own", ["own", "secret"]],
             ["/nonexistent/borrowed", None],
             ["/nonexistent/foreign", None],
+            ["/nonexistent/put aside", None],
         ]
 
 
