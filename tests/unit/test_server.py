@@ -406,6 +406,19 @@ def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(helper: Help
     assert client.sync()[1]["unbounded"] is True
 
 
+@pytest.mark.parametrize(
+    ("kind", "unbounded"), [(wire.KIND_EXEC, False), (wire.KIND_EXIT, False), (wire.KIND_UNFOLLOWED, True)]
+)
+def test_head_for_which_there_is_no_room(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, kind: int, unbounded: bool
+) -> None:
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 0)
+    client = helper.first.arm()
+    probe.submit(kernel_record(kind=kind, slots=[(client.root, 1, 1, 1)]))
+    done = client.sync()[1]
+    assert (done["unplaced"], done["unbounded"]) == (1, unbounded)
+
+
 def test_what_is_in_the_making_is_waited_for(helper: Helper, probe: FakeProbe) -> None:
     client = helper.first.arm()
     tries: list[float] = []
