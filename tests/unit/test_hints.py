@@ -159,18 +159,20 @@ def test_a_row_that_others_share_or_a_range_falls_short_of_nothing() -> None:
     assert told({"a": {}, "b": {"uname": 1}}, given) == []
 
 
+ACCEPT = "pytest t.py::b --execprobe-baseline=execs.toml --execprobe-update"
+
+
 def advice(*ran: ExecRecord) -> str:
-    rule = baseline_rule(TWO, "tests", "b", "t.py::b", option="--execprobe-baseline=execs.toml", update=False)
+    rule = baseline_rule(TWO, "tests", "b", accept=ACCEPT, update=False)
     (finding,) = Judge(deciders([[rule]])).judge("call", evidence(*ran))
     return finding.advice
 
 
 def test_an_update_is_not_advised_for_what_python_runs_once_a_process() -> None:
-    accept = "pytest t.py::b --execprobe-baseline=execs.toml --execprobe-update"
     everywhere = (
         'write everywhere = ["argv:uname -p"] in execs.toml, for platform.processor() asks it once a process, in'
         " whichever test is first"
     )
     assert advice(record("uname", "-p")) == everywhere
-    assert advice(record("uname", "-a")) == accept
-    assert advice(record("uname", "-p"), record("curl")) == f"{everywhere}; then {accept}"
+    assert advice(record("uname", "-a")) == ACCEPT
+    assert advice(record("uname", "-p"), record("curl")) == f"{everywhere}; then {ACCEPT}"
