@@ -8,12 +8,15 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Played
 
 from pytest_execprobe import client, launch
 from pytest_execprobe.errors import ProbeUnavailable
+
+if TYPE_CHECKING:
+    from conftest import Played
 
 SUITE = """
 import os, sys, time
