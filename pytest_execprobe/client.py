@@ -7,9 +7,7 @@ import errno
 import itertools
 import os
 import re
-import resource
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -21,10 +19,10 @@ from os import getpid  # as it is now: tests patch os.getpid()
 from pathlib import Path
 from typing import Any
 
-from . import clock, meeting
+from . import children, clock, meeting
 from .decode import decode, running
 from .errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from .events import Batch, Event, Running
+from .events import Batch, Blind, Event, Orphan, Orphans, Running
 from .helper import handshake, wire
 from .launch import (
     PYTHON_VARIABLE,
@@ -92,18 +90,7 @@ def is_helper(argv: tuple[str, ...] | None) -> bool:
 
 def start_helper(settings: HelperSettings) -> HelperSource:
     """A helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
-    childless = _is_childless()  # before the helper's launcher is a child
-    return _reach(settings, lambda source, timeout: source.register(fresh=False, childless=childless, timeout=timeout))
-
-
-def _is_childless() -> bool:
-    """Whether no child of this process has ever ended, nor will while nobody looks: so it has left no orphans."""
-    forgotten = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN  # then the kernel does not count them
-    try:
-        alone = len(os.listdir("/proc/self/task")) == 1
-    except OSError:  # a test may have used up the descriptors, or taken /proc away
-        return False
-    return alone and not forgotten and resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt == 0
+    return _reach(settings, lambda source, timeout: source.register(fresh=False, timeout=timeout))
 
 
 def hold_helper(settings: HelperSettings) -> HelperSource:
@@ -379,12 +366,12 @@ def _await_call(
                 sock, _ = listener.accept()
                 _, uid, _ = wire.credentials(sock)
                 if _is_trusted(uid) and admit(sock):
-                    process.wait()
+                    _reap(process)
                     return sock
                 sock.close()
                 strangers += 1
             elif launcher in ready:
-                if process.wait() != 0:
+                if _reap(process) != 0:
                     return None
                 watched.unregister(launcher)
                 # The helper has left it and is about to call; a program that is no Python has not, and nobody will.
@@ -395,11 +382,18 @@ def _await_call(
     return None
 
 
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    """Waits for the launcher's end; its exit code, as of subprocess."""
+    if process.returncode is None:
+        process.returncode = children.reap_launcher(process.pid) or 0  # 0, as subprocess has it, if that was taken
+    return process.returncode
+
+
 def _give_up_waiting(process: subprocess.Popen[bytes], strangers: int) -> None:
     running = process.poll() is None
     with contextlib.suppress(PermissionError):  # sudo is root's
         process.kill()
-        process.wait()
+        process.wait()  # its usage is not known, so that what others have left can't be told from then on
     if running or strangers:
         why = "is still on its way" if running else "has not called back"
         others = f", while {strangers} other processes called in its place" if strangers else ""
@@ -439,9 +433,12 @@ class HelperSource:
         self._unplaced_from = 0
         self._passed_over = 0
         self._unbounded = False
+        self._has_lost_sight = False
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
+        self.orphans = Orphans()
+        self.hidden = False
         self.attempts_refused: str | None = None
         #: What the helper says of itself: BCC's version, attach points, remaining privilege.
         self.description: dict[str, Any] = {}
@@ -463,9 +460,9 @@ class HelperSource:
         refused = fields.get("attempts_refused")
         self.attempts_refused = None if refused is None else str(refused)
 
-    def register(self, *, fresh: bool, timeout: float, child: bool = False, childless: bool = False) -> None:
+    def register(self, *, fresh: bool, timeout: float, child: bool = False) -> None:
         """Makes this process a root. ``fresh``: it has just been forked and has no descendants to adopt. ``child``: it
-        was forked by a root, and is not what the helper is there for. ``childless``: none of its children has ended.
+        was forked by a root, and is not what the helper is there for.
 
         Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
         """
@@ -476,14 +473,21 @@ class HelperSource:
         if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
             raise SourceLost("it gave no name to take on")
         _take_name_for_a_moment(name)
-        armed = self._ask(wire.ARM, {"fresh": fresh, "childless": childless}, deadline)
+        # What is forked from here on is followed.
+        fresh = fresh or (not child and children.has_none())
+        armed = self._ask(wire.ARM, {"fresh": fresh, **({} if child else children.to_be_sent())}, deadline)
         after = clock.monotonic_ns()
         try:
             self.root = int(wire.number(armed, "root", 1, 1 << 63))
             self.armed_at = int(wire.number(armed, "armed_at", 1, 1 << 63))
             self.unadopted = int(wire.number(armed, "unadopted", 0, 1 << 32))
+            self.orphans = _orphans(armed)
+            self.hidden = armed.get("hidden") is True
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
+        # Asked only now: a child that /proc did not show has ended before, and so is counted.
+        if armed.get("childless") is True and not child and children.has_left_none():
+            self.orphans = Orphans()
         if not before <= self.armed_at <= after:
             raise ProbeUnavailable(
                 "execprobe: this process's CLOCK_MONOTONIC is not the kernel's, as in a time namespace: execs could not"
@@ -529,6 +533,24 @@ class HelperSource:
                 self._sock.detach()  # the number is another file's by now
         except OSError:
             pass
+
+    def part(self, timeout: float) -> None:
+        """Closes it, and remembers what of the tree goes on: the next helper of this process is told."""
+        try:
+            if self._knows_all():
+                parting = children.Parting()
+                running = self.running(0, timeout)
+                self.sync(timeout)  # it would bring what could not be followed until then
+                if self._knows_all() and running.count == len(running.listed):
+                    parting.remember([(process.pid, process.kernel_pid) for process in running.listed])
+        except SourceLost:
+            pass
+        finally:
+            self.close()
+
+    def _knows_all(self) -> bool:
+        """Whether every process that this one has started and that has not ended is followed."""
+        return not (self.unadopted or self.orphans.count or self.hidden or self._has_lost_sight)
 
     def _pull(self, type: int, timeout: float) -> Batch:
         with self._lock:
@@ -588,6 +610,7 @@ class HelperSource:
                 event = decode(record, self.root, lost)
                 if event is not None:
                     self._events.append(event)
+                    self._has_lost_sight |= isinstance(event, Blind)
         except wire.WireError as error:
             raise SourceLost(f"it sent what can't be read: {error}") from error
 
@@ -600,6 +623,7 @@ class HelperSource:
             raise SourceLost(str(error)) from error
         unbounded = fields.get("unbounded") is not False
         if unplaced:
+            self._has_lost_sight = True  # that could not be followed, for all that is known
             self._unplaced_from = min(since, self._unplaced_from) if self._unplaced else since
             self._unplaced += unplaced
             self._passed_over += passed_over
@@ -665,6 +689,24 @@ def _refused(fields: dict[str, Any]) -> Exception:
         return _WrongInterpreter(reason)
     kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
     return kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+
+
+def _orphans(armed: dict[str, Any]) -> Orphans:
+    """Of an ARMED. Raises WireError."""
+    listed = armed.get("listed")
+    if not isinstance(listed, list) or len(listed) > wire.ORPHANS_LISTED:
+        raise wire.WireError("the field 'listed' must be a list of a few processes")
+    found = []
+    for one in listed:
+        if not isinstance(one, list) or len(one) != 3:
+            raise wire.WireError("an orphan is a list of three")
+        fields = dict(zip(("pid", "age", "command"), one, strict=True))
+        command = fields["command"]
+        if command is not None and (not isinstance(command, str) or len(command) > wire.COMMAND_MAX):
+            raise wire.WireError("an orphan's command line must be a short text")
+        pid = None if fields["pid"] is None else int(wire.number(fields, "pid", 1, 1 << 32))
+        found.append(Orphan(pid, wire.number(fields, "age", 0, 1 << 40), command))
+    return Orphans(int(wire.number(armed, "orphans", len(found), 1 << 32)), tuple(found))
 
 
 def _why_failed(fields: dict[str, Any]) -> str:

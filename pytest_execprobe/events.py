@@ -117,6 +117,25 @@ class Running:
     listed: tuple[Process, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A process of this user's that has lost its parent. ``pid`` is what the root sees, None if that is not known;
+    ``age`` is how long it had been there when the root was watched, in seconds; ``command`` its command line, cut, None
+    if that can't be shown."""
+
+    pid: int | None
+    age: float
+    command: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Processes that the root's tree may have left behind before it was watched: how many, and the first of them."""
+
+    count: int = 0
+    listed: tuple[Orphan, ...] = ()
+
+
 class Source(Protocol):
     """Where events come from: the helper, or in tests a fake. All methods raise SourceLost."""
 
@@ -124,6 +143,10 @@ class Source(Protocol):
     armed_at: int
     #: How many processes that were there before could not be adopted.
     unadopted: int
+    #: What may have been one of those, and can't be told from processes of other work.
+    orphans: Orphans
+    #: Whether processes are hidden from the helper, so that there may be more of either.
+    hidden: bool
     #: Why failed attempts are not recorded, None if they are.
     attempts_refused: str | None
 
@@ -138,3 +161,6 @@ class Source(Protocol):
         certain: then nothing of them can execute anything any more."""
 
     def close(self) -> None: ...
+
+    def part(self, timeout: float) -> None:
+        """Closes it, and remembers what of the tree goes on, for the next source of this process."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import newhooks
+from . import children, newhooks
 from .settings import MARKERS, SETTINGS, add_options, forget_reports, read_settings, runs_none
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .log import ExecProbe
     from .markers import Markers
     from .reporting import Reporting
+
+children.look()  # before conftests and other plugins can start anything
 
 _SHARED = pytest.StashKey[str]()  # an xdist controller's secret: its workers find one helper by it
 _MARKERS = pytest.StashKey["Markers"]()

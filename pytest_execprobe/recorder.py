@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from . import clock
 from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
+from .doubts import doubts
 from .errors import ProbeObstructed, SourceLost
 from .events import Batch, Process, Source
 from .patterns import Pattern, Side, any_match
@@ -116,13 +117,7 @@ class Recorder:
             # Not only up to armed_at: what was there before has been adopted since.
             gaps.append(Gap(self._blind.start, clock.monotonic_ns(), self._blind.why))
             self._blind = None
-        if source.unadopted:
-            count = "a process is" if source.unadopted == 1 else f"{source.unadopted} processes are"
-            why = (
-                f"{count} older than the probe and can't be followed, or left behind by parents that have ended, so"
-                " that whose it is can't be told: start it in a fixture"
-            )
-            gaps.append(Gap(source.armed_at, None, why))
+        gaps += [Gap(source.armed_at, None, why) for why in doubts(source)]
 
     def sync(self) -> None:
         """Takes in everything up to now. What goes wrong becomes a gap, never an exception."""
@@ -152,7 +147,10 @@ class Recorder:
     def close(self) -> None:
         with self._lock:
             if self._source is not None:
-                self._source.close()
+                if self.forked:
+                    self._source.close()
+                else:
+                    self._source.part(self._timeout)
                 self._source = None
                 self._go_blind(self._timeline.complete_to, "the run is over, and the probe closed")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec, Process, Running
+from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.helper import probe as helper_probe
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.probe import Claimed, Counts, Missed
@@ -171,6 +171,8 @@ class FakeSource:
         self.description = {"bcc": "0.0", "kernel": "0.0", "entry": ["played"], "route": "played", "privilege": "none"}
         self.armed_at = tick()
         self.unadopted = unadopted
+        self.orphans = Orphans()
+        self.hidden = False
         self.attempts_refused = attempts_refused
         self.closed = False
         self.syncs = 0
@@ -271,6 +273,9 @@ class FakeSource:
 
     def close(self) -> None:
         self.closed = True
+
+    def part(self, timeout: float) -> None:  # noqa: ARG002
+        self.close()
 
     def in_child(self, *, fresh: bool, timeout: float) -> FakeSource:  # noqa: ARG002
         self.close()

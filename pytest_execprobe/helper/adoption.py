@@ -8,9 +8,14 @@ process's namespace. The kernel side knows only the kernel's own.
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+import shlex
+import time
+from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from . import wire
 
 _ADOPTION_ROUNDS = 50
+_HZ = os.sysconf("SC_CLK_TCK")
 
 #: Says that there is no such process, or none that this one may look at. Whatever else goes wrong (no descriptor is
 #: free) must not pass for that.
@@ -36,41 +41,72 @@ def _unhurried() -> None:
     """A tick for a search that may take as long as it does."""
 
 
+class Known(NamedTuple):
+    """What a process says of those that it had started."""
+
+    begun: int  # when it had begun itself, in clock ticks since boot: that its clock is this process's
+    since: int  # of what had begun before this, likewise, it had started none
+    left: FrozenSet[Tuple[int, int]]  # but these: (the kernel's number, when it had begun)
+
+
+class Orphan(NamedTuple):
+    """A process that may be a descendant whose parent has ended."""
+
+    pid: Optional[int]  # as the process sees it whose it may be
+    age: float  # seconds
+    command: Optional[str]  # None: its user may not see it
+
+
+class Search(NamedTuple):
+    """What has come of it."""
+
+    unadopted: int = 0  # descendants that can't be followed
+    orphans: int = 0
+    listed: Tuple[Orphan, ...] = ()  # the first of those
+    childless: bool = False  # whether no descendant was there
+    hidden: bool = False  # whether processes are hidden from this one, so that there may be more of either
+
+
 def adopt_descendants(
     adopt: Callable[[Found, int, int], bool],
     root: int,
     pid: int,
     kernel_pid: int,
-    childless: bool,
+    known: Optional[Known] = None,
     reapers: Optional[Set[int]] = None,
     to_kernels: Callable[[int], Optional[int]] = lambda pid: pid,
     tick: Tick = _unhurried,
-) -> int:
-    """Puts what a process had already started into its tree; how many there are, or may be, that could not be.
+) -> Search:
+    """Puts what a process had already started into its tree.
 
     The process is ``pid`` here and ``kernel_pid`` to the kernel; ``to_kernels`` makes the one of the other, 0 for a
     process that has ended, and None where it can't. ``reapers`` are those of its ancestors, as the kernel numbers them,
     that take in orphans; None if any may be one. Looked for again until nothing new is found: a process that is
-    being adopted may fork meanwhile. ``childless``: no child of it has ended, so that unless one is there it has left
-    no orphans. ``tick`` is called for every process that is looked at.
+    being adopted may fork meanwhile. ``tick`` is called for every process that is looked at.
     """
     translated = _Translation(to_kernels)
     adopted: Set[int] = set()
     failed: Set[int] = set()
+    hidden = not _sees_all()
     for _ in range(_ADOPTION_ROUNDS):
         table = _processes(tick)
         client = translated.in_proc(table, pid, tick)
         if client is None or to_kernels(pid) != kernel_pid:
-            return 1 + len(failed)  # whatever it has started, it is not to be found here
+            # Whatever it has started, it is not to be found here.
+            return Search(len(failed) + (not hidden), hidden=hidden)
         adopted.add(client)
         try:
-            found = [item for item in _descendants(table, client) if item[0] not in adopted]
+            found = [item for item in _descendants(table, [client]) if item[0] not in adopted]
             if not found:
-                if childless and adopted == {client}:
-                    return len(failed)
+                since, left = _told(table, client, known)
+                ours = [other for other in table if _is_left(other, table[other], left, translated)]
+                found = [item for item in _descendants(table, ours, themselves=True) if item[0] not in adopted]
+            if not found:
                 above = _ancestors(table, client)
                 nearer = {other for other in above if reapers is None or translated(other) in (None, *reapers)}
-                return len(failed) + len(_orphans(table, client, adopted, nearer, tick))
+                orphans = _orphans(table, client, adopted, nearer, since, tick)
+                listed = _listed(table, orphans, client)
+                return Search(len(failed), len(orphans), listed, adopted == {client}, hidden)
         except _Torn:
             continue
         for child, top in found:
@@ -82,7 +118,26 @@ def adopt_descendants(
             here = translated.here(child)
             if not number or not here or not adopt(Found(child, here, number), root, translated(top) or 0):
                 failed.add(child)
-    return max(1, len(failed))  # they fork faster than they can be found
+    return Search(max(1, len(failed)), hidden=hidden)  # they fork faster than they can be found
+
+
+def _sees_all() -> bool:
+    """Whether /proc hides no processes of other users from this one (hidepid)."""
+    return os.path.exists("/proc/1/stat")
+
+
+def _told(
+    table: "Dict[int, _Process]", client: int, known: Optional[Known]
+) -> "Tuple[int, FrozenSet[Tuple[int, int]]]":
+    """Since when what has begun may be a process's own, and what else is."""
+    begun = table[client].started
+    if known is None or known.begun != begun:  # its clock is another, as in a time namespace
+        return begun, frozenset()
+    return max(begun, known.since), known.left
+
+
+def _is_left(pid: int, process: "_Process", left: "FrozenSet[Tuple[int, int]]", translated: "_Translation") -> bool:
+    return any(process.started == begun for _, begun in left) and (translated(pid), process.started) in left
 
 
 class _Torn(Exception):
@@ -217,12 +272,18 @@ def _ancestors(table: Dict[int, _Process], pid: int) -> Iterator[int]:
 
 
 def _orphans(
-    table: Dict[int, _Process], pid: int, adopted: Set[int], nearer: Set[int], tick: Tick = _unhurried
+    table: Dict[int, _Process],
+    pid: int,
+    adopted: Set[int],
+    nearer: Set[int],
+    since: int,
+    tick: Tick = _unhurried,
 ) -> List[int]:
     """Processes that may have been started by this one's tree and left behind: then nothing leads to them any more.
 
     What a later process of the same user is, whose parent has gone, can't be told, unless its session is somebody
-    else's. Helpers are known. ``nearer``: who takes in orphans before number 1 does.
+    else's. Helpers are known. ``nearer``: who takes in orphans before number 1 does. What has begun before ``since`` is
+    none.
     """
     client, uid = table.get(pid), real_user(pid)
     reapers = _init(table, pid, tick) | nearer
@@ -232,7 +293,7 @@ def _orphans(
         if (
             client is not None
             and process.parent in reapers
-            and process.started >= client.started
+            and process.started >= since
             and other not in adopted
             and real_user(other) == uid
             and not _is_foreign(table, process.session, pid, adopted, reapers)
@@ -240,6 +301,34 @@ def _orphans(
         ):
             found.append(other)
     return found
+
+
+def _listed(table: Dict[int, _Process], orphans: List[int], client: int) -> Tuple[Orphan, ...]:
+    """The first of them, for its user to look at."""
+    now, uid = time.clock_gettime(time.CLOCK_BOOTTIME), real_user(client)
+    level = len(_numbers(str(client)))
+
+    def seen(pid: int) -> Optional[int]:
+        numbers = _numbers(str(pid))
+        return numbers[level - 1] if 0 < level <= len(numbers) else None
+
+    return tuple(
+        Orphan(seen(pid), max(0.0, now - table[pid].started / _HZ), _command_line(pid, uid))
+        for pid in sorted(orphans, key=lambda pid: table[pid].started)[: wire.ORPHANS_LISTED]
+    )
+
+
+def _command_line(pid: int, uid: Optional[int]) -> Optional[str]:
+    """Of a process, cut; None if this user could not read it: it is another's by now, or changes users."""
+    try:
+        if uid != 0 and os.stat("/proc/%d" % pid).st_uid != uid:
+            return None
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            words = file.read(wire.COMMAND_MAX * 4).rstrip(b"\0").split(b"\0")
+    except _GONE:
+        return None
+    text = " ".join(map(shlex.quote, (word.decode("utf-8", "backslashreplace") for word in words)))
+    return text if len(text) <= wire.COMMAND_MAX else text[: wire.COMMAND_MAX - 1] + "\u2026"
 
 
 def _init(table: Dict[int, _Process], pid: int, tick: Tick = _unhurried) -> Set[int]:
@@ -288,14 +377,16 @@ def _may_exec(pid: int) -> bool:
     return not is_helper and not is_zombie(pid)
 
 
-def _descendants(table: Dict[int, _Process], pid: int) -> List[Tuple[int, int]]:
-    """(process, child of ``pid`` that it descends from), this process itself left out."""
-    met = {pid}
+def _descendants(table: Dict[int, _Process], of: Iterable[int], themselves: bool = False) -> List[Tuple[int, int]]:
+    """(process, child of those given that it descends from), this process itself left out. ``themselves``: they count,
+    too, and as such a child each."""
+    met = set() if themselves else set(of)
     children: Dict[int, List[int]] = {}
     for other, process in table.items():
         children.setdefault(process.parent, []).append(other)
     result: List[Tuple[int, int]] = []
-    todo = [(child, child) for child in children.get(pid, ())]
+    tops = of if themselves else [child for pid in of for child in children.get(pid, ())]
+    todo = [(top, top) for top in tops]
     helper = _numbers("self")[:1]
     while todo:
         child, top = todo.pop()

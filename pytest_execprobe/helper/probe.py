@@ -561,6 +561,8 @@ class Probe:
             proc = self._proc(pid)
             fields = list(_PROC.unpack(bytes(_PROC.size) if proc is None else proc))
             slots = range(_PROC_SLOTS.start, _PROC_SLOTS.stop, 4)
+            if any(fields[at] == root for at in slots):
+                return True  # it has been forked since the root is watched: twice in the tree, it would count twice
             # A root that has gone leaves its slot to the next.
             free = [at for at in slots if fields[at] == 0 or self.claimed(fields[at]) is None]
             if not free:

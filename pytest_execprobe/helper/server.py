@@ -19,7 +19,7 @@ from collections import deque
 from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import handshake, identity, wire
-from .adoption import AdoptionError, Found, adopt_descendants
+from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
 from .precedence import Precedence
 from .probe import Claimed, Probe, roots_of
 from .serve_limits import RUN_LIMITS, Bucket, Limits, User
@@ -397,8 +397,7 @@ class Server:
         if frame.type == wire.CLAIM:
             self._claim(client, frame.request, child=fields.get("child") is True)
         elif frame.type == wire.ARM:
-            fresh, childless = fields.get("fresh") is True, fields.get("childless") is True
-            self._arm(client, frame.request, fresh, childless)
+            self._arm(client, frame.request, fresh=fields.get("fresh") is True, known=_known(fields))
         elif not client.armed:
             self._send(client, wire.frame(wire.ERROR, frame.request, {"reason": "there is no root yet"}))
         elif frame.type == wire.RUNNING:
@@ -471,7 +470,7 @@ class Server:
     def _refuse(self, client: Client, request: int, reason: str) -> None:
         self._send(client, wire.frame(wire.ERROR, request, {"reason": reason}))
 
-    def _arm(self, client: Client, request: int, fresh: bool, childless: bool) -> None:
+    def _arm(self, client: Client, request: int, *, fresh: bool, known: Optional[Known]) -> None:
         claimed = self._probe.claimed(client.root) if client in client.user.claims else None
         self._end_claim(client)
         if claimed is None or claimed.refused:
@@ -492,23 +491,17 @@ class Server:
             self._refuse(client, request, "it was entered into another tree at the same moment: try again")
             return
         client.armed = True
-        unadopted = 0
+        found = Search()
         if not fresh:
             try:
-                unadopted = self._adopt(client, claimed, childless)
+                found = self._adopt(client, claimed, known)
             except (AdoptionError, OSError) as error:
                 client.armed = False
                 self._forget_root(client)
                 self._refuse(client, request, str(error))
                 return
-        self._send(
-            client,
-            wire.frame(
-                wire.ARMED,
-                request,
-                {"root": client.root, "armed_at": claimed.armed_at, "pid": claimed.pid, "unadopted": unadopted},
-            ),
-        )
+        armed = {"root": client.root, "armed_at": claimed.armed_at, "pid": claimed.pid}
+        self._send(client, wire.frame(wire.ARMED, request, dict(armed, **found._asdict())))
 
     def _may_watch(self, client: Client, pid: int) -> bool:
         """Whether the process that has taken a client's name, by the kernel's number, is the one that has connected.
@@ -519,8 +512,8 @@ class Server:
             return False
         return identity.is_connected(pid, client.pidfd, client.is_certain, client.user.uid)
 
-    def _adopt(self, client: Client, claimed: Claimed, childless: bool) -> int:
-        """How many processes there are or may be, of those that it had started already, that can't be watched."""
+    def _adopt(self, client: Client, claimed: Claimed, known: Optional[Known]) -> Search:
+        """Enters what it had started already."""
         begun = drained = time.monotonic()
         limit = self._limits.adoption_time
 
@@ -538,7 +531,7 @@ class Server:
             return identity.enter(self._probe.adopt, found, root, top, client.user.uid)
 
         return adopt_descendants(
-            adopt, client.root, client.pid, claimed.pid, childless, claimed.reapers, self._probe.kernel_pid, tick
+            adopt, client.root, client.pid, claimed.pid, known, claimed.reapers, self._probe.kernel_pid, tick
         )
 
     # ---- clients ----
@@ -672,6 +665,18 @@ class Server:
 
 class ProbeDamagedError(Exception):
     """The probe is no longer to be relied on."""
+
+
+def _known(fields: Dict[str, Any]) -> Optional[Known]:
+    """What a client says that it knows, of an ARM. Raises WireError."""
+    if "since" not in fields:
+        return None
+    left = fields.get("left")
+    if not isinstance(left, list) or not all(isinstance(one, list) and len(one) == 2 for one in left):
+        raise wire.WireError("the field 'left' must be a list of pairs")
+    numbers = [int(wire.number({"left": number}, "left", 0, 1 << 63)) for one in left for number in one]
+    begun, since = (int(wire.number(fields, name, 0, 1 << 63)) for name in ("begun", "since"))
+    return Known(begun, since, frozenset(zip(numbers[::2], numbers[1::2])))
 
 
 def _refusal(code: str, reason: str) -> bytes:

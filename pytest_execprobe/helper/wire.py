@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-VERSION = 3
+VERSION = 4
 MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
@@ -25,7 +25,9 @@ MAX_REPLY = 1 << 20
 # From client to helper. Each is answered by one frame of the same request number (SYNC and WAIT: by any number of
 # EVENTS and then SYNCED), or by ERROR.
 CLAIM = 1  # {"child": bool}               -> CLAIMED: become a root, first step. A child was forked by another root
-ARM = 2  # {"fresh", "childless": bool}    -> ARMED: the name was taken on, second step
+ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step. And, of a client that knows
+#          what is its, {"begun", "since", "left"}: when itself had begun, in clock ticks since boot, and that of what
+#          had begun before ``since`` only those in ``left`` are its, a list of [the kernel's pid, when it had begun]
 SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
 WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
 RUNNING = 5  # {"since": ns}               -> PROCESSES: of its tree, in branches that were begun from then on
@@ -34,7 +36,10 @@ RUNNING = 5  # {"since": ns}               -> PROCESSES: of its tree, in branche
 WELCOME = 16  # what the probe is, unasked, once it is ready
 FAILED = 17  # {"code", "reason", "remedy"}: there will be no probe, or none for this client
 CLAIMED = 18  # {"name"}: the name to take on for a moment
-ARMED = 19  # {"root", "armed_at", "pid", "unadopted"}
+ARMED = 19  # {"root", "armed_at", "pid", "unadopted", "orphans", "listed", "childless", "hidden"}: how many descendants
+#             can't be followed, and how many processes may be descendants; ORPHANS_LISTED of these, as [its pid as the
+#             client sees it or null, its age in seconds, its command line or null]; whether no descendant was
+#             there; and whether processes are hidden from the helper
 EVENTS = 20  # records
 SYNCED = 21  # {"at", "under_way", "unplaced", "unplaced_from", "passed_over", "unbounded"}
 ERROR = 22  # {"reason"}
@@ -46,6 +51,8 @@ REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING))
 REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES))
 
 LISTED = 256
+ORPHANS_LISTED = 5
+COMMAND_MAX = 200  # characters
 
 # One event in an EVENTS payload: its length, and whether all but its head was lost.
 EVENT = struct.Struct("<IB")

@@ -17,7 +17,10 @@ SEEDS = [
     + b"".join(wire.event_frames(1, [(kernel_record(), False), (kernel_record()[: wire.HEAD.size], True)])),
     bytes([7])
     + wire.frame(wire.SYNCED, 2, {"at": 5, "under_way": 0, "unplaced": 1, "passed_over": 1, "unplaced_from": 3}),
-    bytes([60]) + wire.frame(wire.ARMED, 3, {"root": 1, "armed_at": 2, "pid": 3, "unadopted": 0}),
+    bytes([60])
+    + wire.frame(
+        wire.ARMED, 3, {"root": 1, "armed_at": 2, "pid": 3, "unadopted": 0, "orphans": 1, "listed": [[4, 1.5, "sh"]]}
+    ),
     bytes([90]) + wire.frame(wire.FAILED, 0, {"code": "no-bcc", "reason": "why", "remedy": ""}) * 2,
 ]
 WORDS = [wire.HEADER.pack(wire.MAGIC, wire.VERSION, type, 1, 0) for type in sorted(wire.REPLIES)]

@@ -19,10 +19,10 @@ SEEDS = [
     bytes([255]) + _CLAIM + _ARM + wire.frame(wire.RUNNING, 3, {"since": 1}),
     bytes([255]) + _CLAIM + _CLAIM + _ARM,
     bytes([255]) + wire.frame(wire.SYNC, 1, {"timeout": -1}) + wire.frame(wire.SYNC, 1, {"timeout": 10**30}),
-    bytes([255]) + _CLAIM + wire.frame(wire.ARM, 2, {"fresh": False, "childless": True}),
+    bytes([255]) + _CLAIM + wire.frame(wire.ARM, 2, {"fresh": False, "begun": 5, "since": 6, "left": [[7, 8]]}),
 ]
 WORDS = [wire.HEADER.pack(wire.MAGIC, wire.VERSION, type, 1, 2) + b"{}" for type in sorted(wire.REQUESTS)]
-WORDS += [b'"timeout": ', b'"fresh": true', b'"childless": true', b'"child": true', b'"since": ', b"1e999", b"NaN"]
+WORDS += [b'"timeout": ', b'"fresh": true', b'"left": [[1, 2]]', b'"child": true', b'"since": ', b"1e999", b"NaN"]
 
 
 class _Fuzzed:
@@ -73,7 +73,7 @@ class _Fuzzed:
 
 
 _met: list[_Fuzzed] = []
-server.adopt_descendants = lambda *_, **__: 0  # it reads /proc, and that is not what is looked at here
+server.adopt_descendants = lambda *_, **__: server.Search()  # it reads /proc, and that is not what is looked at here
 
 
 def check(data: bytes) -> None:

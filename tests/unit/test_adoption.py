@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -51,7 +53,7 @@ def test_orphans_are_what_nothing_leads_to_any_more(
         407: process(1, 60, 406),
         408: process(1, 60, 0),  # put into this container, or pid namespace, from outside
     }
-    found = sorted(adoption._orphans(table, 100, {100, 110, 205}, {80}))
+    found = sorted(adoption._orphans(table, 100, {100, 110, 205}, {80}, 50))
     assert found == [200, 201, 400, 401, 402, 406, 407]
 
 
@@ -65,7 +67,7 @@ def test_a_client_from_outside_of_the_pid_namespace_may_have_left_what_is_there(
         100: process(0, 50, 0),
         200: process(1, 60, 0),
     }
-    assert adoption._orphans(table, 100, {100}, set()) == [200]
+    assert adoption._orphans(table, 100, {100}, set(), 50) == [200]
 
 
 def test_descendants_by_the_child_that_they_descend_from() -> None:
@@ -79,7 +81,7 @@ def test_descendants_by_the_child_that_they_descend_from() -> None:
         211: process(210, 60, 1),
         300: process(1, 60, 1),
     }
-    assert sorted(adoption._descendants(table, 100)) == [(200, 200), (201, 201), (210, 200), (211, 200)]
+    assert sorted(adoption._descendants(table, [100])) == [(200, 200), (201, 201), (210, 200), (211, 200)]
 
 
 TORN = {  # 200 began after its parent's number had been read, and that is its child's by now
@@ -111,7 +113,9 @@ def test_a_table_by_which_a_process_descends_from_itself_is_read_again(
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     found: list[int] = []
     assert (
-        adoption.adopt_descendants(lambda entered, *_: not found.append(entered.here), 1, 100, 100, False, set())
+        adoption.adopt_descendants(
+            lambda entered, *_: not found.append(entered.here), 1, 100, 100, None, set()
+        ).unadopted
         == expected
     )
     assert found == entered
@@ -163,10 +167,8 @@ def test_what_could_not_be_looked_at_does_not_pass_for_ended(
         look()
 
 
-@pytest.mark.parametrize(("childless", "child", "expected"), [(True, False, 0), (False, False, 1), (True, True, 1)])
-def test_who_never_had_a_child_has_left_no_orphans(
-    monkeypatch: pytest.MonkeyPatch, childless: bool, child: bool, expected: int
-) -> None:
+@pytest.mark.parametrize("child", [False, True])
+def test_whether_there_was_a_child_is_told(monkeypatch: pytest.MonkeyPatch, child: bool) -> None:
     process = adoption._Process
     table = {
         1: process(0, 1, 1),
@@ -175,10 +177,86 @@ def test_who_never_had_a_child_has_left_no_orphans(
     }
     if child:
         table[210] = process(100, 60, 1)
+    stage(monkeypatch, table)
+    found = adoption.adopt_descendants(lambda *_: True, 1, 100, 100, None, set())
+    assert (found.childless, found.orphans) == (not child, 1)
+
+
+def stage(monkeypatch: pytest.MonkeyPatch, table: dict[int, adoption._Process]) -> None:
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
-    assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, childless, set()) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "orphans", "entered"),
+    [
+        (None, 4, []),
+        (adoption.Known(50, 63, frozenset()), 2, []),  # its own tick may be the client's
+        (adoption.Known(50, 40, frozenset()), 4, []),
+        (adoption.Known(51, 63, frozenset()), 4, []),  # of another clock
+        (adoption.Known(50, 63, frozenset({(70201, 61)})), 2, [(70201, 70201), (70210, 70201)]),
+        (adoption.Known(50, 63, frozenset({(70201, 62)})), 2, []),  # that has ended, and its number has come back
+        (adoption.Known(51, 63, frozenset({(70201, 61)})), 4, []),
+    ],
+)
+def test_what_a_client_knows_is_believed(
+    monkeypatch: pytest.MonkeyPatch, known: adoption.Known | None, orphans: int, entered: list[tuple[int, int]]
+) -> None:
+    process = adoption._Process
+    table = {
+        1: process(0, 1, 1),
+        100: process(1, 50, 1),
+        200: process(1, 60, 1),
+        201: process(1, 61, 1),
+        202: process(1, 63, 1),
+        203: process(1, 64, 1),
+        210: process(201, 70, 1),
+    }
+    stage(monkeypatch, table)
+    found: list[tuple[int, int]] = []
+    to_kernels = lambda number: number + 70000  # noqa: E731
+    made = adoption.adopt_descendants(
+        lambda one, _, top: not found.append((one.kernels, top)), 1, 100, 70100, known, set(), to_kernels
+    )
+    assert (made.orphans, sorted(found)) == (orphans, entered)
+    assert made.childless == (not entered)
+
+
+def test_orphans_are_named_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = adoption._Process
+    orphans = {300 - age: process(1, 100 + age, 1) for age in range(7)}
+    stage(monkeypatch, {1: process(0, 1, 1), 100: process(1, 50, 1)} | orphans)
+    monkeypatch.setattr(adoption, "_command_line", lambda pid, uid: f"{pid} of {uid}")
+    # The client is in a namespace below the helper's, and knows other numbers.
+    below = lambda name: (int(name), int(name) + 7) if name.isdigit() and name != "1" else (99,)  # noqa: E731
+    monkeypatch.setattr(adoption, "_numbers", below)
+    monkeypatch.setattr(adoption, "_init", lambda *_: {1})
+    found = adoption.adopt_descendants(lambda *_: True, 1, 100, 100, None, set())
+    assert found.orphans == 7
+    numbers = [300 - age for age in range(5)]
+    assert [(one.pid, one.command) for one in found.listed] == [(pid + 7, f"{pid} of 1000") for pid in numbers]
+    ages = [one.age for one in found.listed]
+    assert ages == sorted(ages, reverse=True)
+
+
+@pytest.mark.exec_budget(1)
+def test_command_lines_are_cut_and_only_for_who_may_see_them() -> None:
+    words = ["sleep", "1 2", "\udcff\n", *["x" * 50] * 5]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["/bin/sh", "-c", "echo; read line", *words], stdin=pipe, stdout=pipe) as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.read(1) == b"\n"  # it is in place
+        command = adoption._command_line(shell.pid, os.getuid())
+        other = adoption._command_line(shell.pid, os.getuid() + 1)
+        assert shell.stdin is not None
+        shell.stdin.close()
+    assert command is not None
+    assert command.startswith("/bin/sh -c 'echo; read line' sleep '1 2' '")
+    assert command.endswith("…")
+    assert len(command) == 200
+    assert other is None
+    assert adoption._command_line(shell.pid, os.getuid()) is None
 
 
 @pytest.mark.parametrize(
@@ -201,7 +279,7 @@ def test_orphans_are_with_whom_the_kernel_calls_a_reaper(
     monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     to_kernels = lambda number: number + 70000  # noqa: E731
-    assert adoption.adopt_descendants(lambda *_: True, 1, 100, 70100, False, reapers, to_kernels) == expected
+    assert adoption.adopt_descendants(lambda *_: True, 1, 100, 70100, None, reapers, to_kernels).orphans == expected
 
 
 # ---- in PID namespaces ----
@@ -242,7 +320,7 @@ def adopted(
         entered.append((found.kernels, top))
         return True
 
-    unadopted = adoption.adopt_descendants(adopt, 1, client, client + 70000, False, set(), to_kernels)
+    unadopted = adoption.adopt_descendants(adopt, 1, client, client + 70000, None, set(), to_kernels).unadopted
     return sorted(entered), unadopted
 
 
@@ -305,7 +383,8 @@ def test_where_numbers_can_not_be_translated_nothing_is_adopted(monkeypatch: pyt
     monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda _: (99,))
     entered: list[int] = []
-    assert adoption.adopt_descendants(lambda found, *_: not entered.append(found.here), 1, 5, 7005, True, set()) == 1
+    found = adoption.adopt_descendants(lambda found, *_: not entered.append(found.here), 1, 5, 7005, None, set())
+    assert (found.unadopted, found.childless) == (1, False)
     assert entered == []
 
 
@@ -334,7 +413,7 @@ def test_orphans_of_a_namespace_go_to_its_own_number_1(
     known = {str(number): (number,) for number in table} | numbers
     monkeypatch.setattr(adoption, "_numbers", lambda name: known.get(name, ()))
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
-    assert adoption._orphans(table, 100, {100}, set()) == [200]
+    assert adoption._orphans(table, 100, {100}, set(), 50) == [200]
 
 
 # ---- how long it may take ----
@@ -368,7 +447,7 @@ def test_the_whole_search_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPat
     assert 2 * len(table) + 1 + len(table) == 25  # twice read, one child, once looked through for orphans
     expected = pytest.raises(TooLong) if allowed < 25 else contextlib.nullcontext()
     with expected:
-        assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, False, set(), tick=tick) == 5
+        assert adoption.adopt_descendants(lambda *_: True, 1, 100, 100, None, set(), tick=tick).orphans == 5
     assert steps == min(allowed + 1, 25)
 
 

@@ -98,6 +98,16 @@ def test_adoption_does_not_undo_a_registration_at_the_same_moment(
     assert probe.roots_of(procs[key]) == [9, ROOT]
 
 
+def test_what_is_in_the_tree_already_is_not_entered_twice(
+    procs: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forked since its root is watched, and found in /proc, too: its execs would count twice."""
+    key = struct.pack("<I", PID)
+    procs[key] = of_roots(9, ROOT)
+    assert adopting(procs, monkeypatch).adopt(PID, ROOT, TOP)
+    assert probe.roots_of(procs[key]) == [9, ROOT]
+
+
 def test_a_root_that_has_gone_leaves_its_place(procs: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     key = struct.pack("<I", PID)
     procs[key] = of_roots(*range(10, 10 + wire.SLOTS))

@@ -1,0 +1,184 @@
+"""Processes of the same user that have lost their parents: whose are they?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_execprobe.client import HelperSettings, hold_helper
+
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(200)]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of a helper for all tests here."""
+    source = hold_helper(HelperSettings())
+    try:
+        yield "@" + source.description["address"]
+    finally:
+        source.close()
+
+
+@contextlib.contextmanager
+def stranger(*words: str) -> Iterator[int]:
+    """A daemon of other work, which has lost its parent; its number."""
+    read, write = os.pipe()
+    code = "import os, sys; print(os.getpid() if os.fork() == 0 else os._exit(0), flush=True); os.read(0, 1)"
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", code, *words], stdin=read, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        os.close(read)
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert process.wait() == 0
+    try:
+        yield pid
+    finally:
+        os.close(write)
+
+
+class Arming:
+    """A process that begins to record itself, and does something before."""
+
+    def __init__(self, address: str, before: str, *, load: str = "") -> None:
+        code = f"""
+import os, subprocess, sys, threading, time
+{load}
+print(flush=True)
+sys.stdin.readline()
+{before}
+from pytest_execprobe.client import HelperSettings, start_helper
+source = start_helper(HelperSettings({"address=sys.argv[1]" if address else ""}))
+numbers = [orphan.pid for orphan in source.orphans.listed]
+print(source.orphans.count, source.unadopted, *numbers, flush=True)
+"""
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen([sys.executable, "-c", code, address], stdin=pipe, stdout=pipe, text=True)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def arm(self) -> tuple[int, int, list[int]]:
+        """How many may be its, how many it could not adopt, and the numbers of the former."""
+        out, _ = self._process.communicate("\n", timeout=60)
+        orphans, unadopted, *numbers = map(int, out.split())
+        return orphans, unadopted, numbers
+
+
+IDLE = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
+SPAWNS = "subprocess.run(['true'], check=True)"
+LOOKS = "import pytest_execprobe.plugin"
+
+
+@pytest.mark.parametrize("how", ["shared", "own"])
+@pytest.mark.parametrize("before", ["", IDLE], ids=["alone", "with a thread"])
+def test_who_has_had_no_child_has_left_no_orphan(address: str, before: str, how: str) -> None:
+    arming = Arming(address if how == "shared" else "", before)
+    with stranger():
+        assert arming.arm() == (0, 0, [])
+
+
+def test_what_may_be_ones_own_is_named(address: str) -> None:
+    arming = Arming(address, SPAWNS)
+    with stranger("daemon") as pid:
+        orphans, unadopted, numbers = arming.arm()
+        assert unadopted == 0
+        assert orphans >= 1
+        assert pid in numbers
+
+
+def test_what_had_begun_before_the_first_child_is_others(address: str) -> None:
+    arming = Arming(address, SPAWNS)
+    with stranger() as pid:
+        assert pid in arming.arm()[2]
+    with contextlib.ExitStack() as stack:
+        before = stack.enter_context(stranger_after_start(address))
+        orphans, _, numbers = before.arming.arm()
+        assert before.pid not in numbers
+        assert orphans == len(numbers)  # those of others that have begun since
+
+
+class Staged:
+    def __init__(self, arming: Arming, pid: int) -> None:
+        self.arming, self.pid = arming, pid
+
+
+@contextlib.contextmanager
+def stranger_after_start(address: str) -> Iterator[Staged]:
+    """One that begins after the process, and before that loads the plugin."""
+    go, told = os.pipe()
+    os.set_inheritable(go, True)
+    load = f"print(flush=True); sys.stdin.readline(); {LOOKS}"
+    arming = Arming(address, SPAWNS, load=load)
+    with stranger() as pid:
+        assert arming._process.stdin is not None
+        assert arming._process.stdout is not None
+        arming._process.stdin.write("\n")
+        arming._process.stdin.flush()
+        arming._process.stdout.readline()
+        yield Staged(arming, pid)
+    os.close(go)
+    os.close(told)
+
+
+#: Leaves daemons behind on and on, while it begins to record. Each executes something when it is told.
+FORKS = """
+import os, sys, threading, time
+from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.events import Exec
+
+waits, go = os.pipe()
+ends, done = os.pipe()
+os.set_inheritable(done, True)
+stop = threading.Event()
+daemons = 0
+
+def fork():
+    global daemons
+    while not stop.is_set() and daemons < 300:
+        child = os.fork()
+        if child == 0:
+            if os.fork() == 0:
+                os.close(go)
+                os.read(waits, 1)
+                os.execv("/bin/true", ["left"])
+            os._exit(0)
+        os.waitpid(child, 0)
+        daemons += 1
+
+thread = threading.Thread(target=fork)
+delay = float(sys.argv[2])
+if delay >= 0:
+    thread.start()
+    time.sleep(delay)
+    source = start_helper(HelperSettings(address=sys.argv[1]))
+else:
+    timer = threading.Timer(-delay, thread.start)
+    timer.start()
+    source = start_helper(HelperSettings(address=sys.argv[1]))
+    timer.join()
+stop.set()
+thread.join()
+os.close(go)
+os.close(done)
+while os.read(ends, 1):
+    pass
+seen = sum(isinstance(event, Exec) and event.argv == ("left",) for event in source.sync(30).events)
+print(daemons, seen, source.orphans.count, source.unadopted)
+"""
+
+
+@pytest.mark.exec_budget(20000)
+@pytest.mark.parametrize("delay", [0, 0.001, 0.003, 0.01, -0.0005, -0.001, -0.002, -0.003])
+def test_thread_that_forks_like_mad_never_leaves_anything_unnoticed(address: str, delay: float) -> None:
+    for _ in range(5):
+        ran = subprocess.run([sys.executable, "-c", FORKS, address, str(delay)], capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        daemons, seen, orphans, unadopted = map(int, ran.stdout.split())
+        assert seen <= daemons
+        assert seen == daemons or orphans + unadopted > 0
