@@ -69,6 +69,29 @@ class _Test:
     unexpected: dict[str, None] = field(default_factory=dict)
 
 
+class ArmedEarly:
+    """A recorder that is armed before there is a session, which takes it over."""
+
+    def __init__(self, settings: Settings, helper: HelperSettings, *, is_worker: bool) -> None:
+        """Raises pytest.UsageError if there must be a probe and is none; in an xdist worker not yet."""
+        self.settings = settings
+        self.recorder = Recorder(
+            lambda: start_helper(helper), style=Style(), timeout=settings.timeout, ignore=settings.ignore
+        )
+        #: Why there is no probe.
+        self.error: ProbeUnavailable | None = None
+        try:
+            self.recorder.ensure()
+        except ProbeUnavailable as error:
+            self.error = error
+            if settings.mode == "require" and not is_worker:
+                raise pytest.UsageError(required(error)) from None
+        self.collection = self.recorder.open_span(COLLECTION, None)
+
+    def close(self) -> None:
+        self.recorder.close()
+
+
 class Armed:
     """Registered as a plugin once a test needs the probe, or the settings ask for one."""
 
@@ -79,18 +102,23 @@ class Armed:
         helper: HelperSettings,
         markers: Markers,
         reporting: Reporting | None,
+        early: ArmedEarly | None = None,
     ) -> None:
         """``reporting`` is None in an xdist worker: it is its controller that reports."""
         self._config = config
         self._settings = settings
         self._markers = markers
         self._reporting = reporting
+        self._early = early
         self._recorder = Recorder(
             lambda: start_helper(helper),
             style=Style(_verbosity(config)),
             timeout=settings.timeout,
             ignore=settings.ignore,
         )
+        if early is not None:
+            self._recorder = early.recorder
+            self._recorder.reset(Style(_verbosity(config)), settings.timeout, settings.ignore)
         self._accounts = Accounts(config, settings, self._recorder, self._judge_test)
         self._collected: Collected | None = None
         if settings.folders is not None:
@@ -99,7 +127,7 @@ class Armed:
         self._test: _Test | None = None  # that is running
         self._last: _Test | None = None  # that has run, or is running
         self._thread: int | None = None  # in which a test is under way
-        self._collection: Span | None = None
+        self._collection = None if early is None else early.collection
         self._introduced = False
         self._wide: dict[object, _Wide] = {}  # wider fixtures that are set up
         self._set_up: dict[object, Owner] = {}  # likewise
@@ -111,7 +139,7 @@ class Armed:
         if self._refusal is None:
             before = self._recorder.was_armed
             try:
-                self._recorder.ensure()
+                self._ensure()
             except ProbeUnavailable as error:
                 self._refusal = str(error)
                 if self._settings.mode == "require" and not before:
@@ -127,10 +155,16 @@ class Armed:
             if self._reporting is not None:
                 self._reporting.ledger.probe = said  # now, for the header
 
+    def _ensure(self) -> None:
+        if self._early is not None and self._early.error is not None:
+            error, self._early.error = self._early.error, None
+            raise error  # it has just been tried
+        self._recorder.ensure()
+
     # ---- the collection ----
 
     def begin_collection(self) -> None:
-        self._collection = self._recorder.open_span(COLLECTION, None)
+        self._collection = self._collection or self._recorder.open_span(COLLECTION, None)
 
     def end_collection(self) -> None:
         if self._collection is not None:

@@ -33,6 +33,7 @@ def _to_be_collected(config: pytest.Config) -> Iterator[Path]:
     skipped = config.getini("norecursedirs")
     for arg in config.args:
         path = config.invocation_params.dir / str(arg).partition("::")[0]
+        yield from (folder / "conftest.py" for folder in path.parents if folder.is_relative_to(config.rootpath))
         if path.is_file():
             yield path
         for folder, folders, files in os.walk(path):

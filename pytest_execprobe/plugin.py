@@ -6,16 +6,18 @@ for a test, and nothing else of the package is imported.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from . import children, newhooks
-from .settings import MARKERS, SETTINGS, add_options, forget_reports, read_settings, runs_none
+from .settings import MARKERS, SETTINGS, Early, Settings, add_options, forget_reports, read_settings, runs_none
 
 if TYPE_CHECKING:
-    from .armed import Armed
+    from .armed import Armed, ArmedEarly
     from .client import HelperSettings
     from .log import ExecProbe
     from .markers import Markers
@@ -25,6 +27,8 @@ children.look()  # before conftests and other plugins can start anything
 
 _SHARED = pytest.StashKey[str]()  # an xdist controller's secret: its workers find one helper by it
 _MARKERS = pytest.StashKey["Markers"]()
+_EARLY: pytest.StashKey[ArmedEarly] = pytest.StashKey()
+_WORKER = "EXECPROBE_XDIST_SECRET"  # of an xdist worker's environment, until it has been read: the controller's secret
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,18 +39,36 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(newhooks)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    forget_reports(early_config)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     for signature, meaning in MARKERS.values():
         config.addinivalue_line("markers", f"{signature}: {meaning}")
-    config.stash[SETTINGS] = read_settings(config)
+    settings = read_settings(config)
+    if _EARLY in config.stash:  # conftests could have changed that since
+        settings = replace(settings, start=config.stash[_EARLY].settings.start)
+    config.stash[SETTINGS] = settings
 
 
 # ---- when to probe ----
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """What conftests run is recorded, too, where the whole run is to be."""
+    forget_reports(early_config)
+    secret = os.environ.pop(_WORKER, None)
+    early = Early(early_config)
+    if early.runs_nothing or (secret is None and early.distributes):
+        return  # at the session's start it is known for certain
+    settings = read_settings(early.as_config())
+    if not _probes_all(settings):
+        return
+    from .armed import ArmedEarly
+    from .attempts import route
+
+    attempts = route(early.as_config(), settings.attempts, None)
+    armed = ArmedEarly(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
+    early_config.stash[_EARLY] = armed
+    early_config.add_cleanup(armed.close)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -57,8 +79,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if settings.reports and not hasattr(config, "workerinput"):
             _reporting(config)  # so that a report says so, and none of an earlier run is taken for this one's
         return
-    probes = settings.mode != "off" and (settings.mode == "require" or settings.whole_run)
+    probes = _probes_all(settings)
     if _is_controller(config):  # the probes are its workers'
+        if _EARLY in config.stash:
+            config.stash[_EARLY].close()
         reporting = _reporting(config)
         if probes:
             reporting.hold(_helper_settings(config, _attempts(session)))
@@ -70,7 +94,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_configure_node(node: Any) -> None:
     """xdist: in the controller, for each worker."""
     settings = node.config.stash[SETTINGS]
-    node.workerinput["execprobe_shared"] = _shared_secret(node.config)
+    secret = node.workerinput["execprobe_shared"] = _shared_secret(node.config)
+    if _probes_all(settings) and node.gateway.spec.popen:
+        # What it gets otherwise comes when it has loaded its conftests.
+        node.gateway.remote_exec(f"import os; os.environ[{_WORKER!r}] = {secret!r}").waitclose()
     node.workerinput["execprobe_folders"] = settings.folders and settings.folders.export()
     node.workerinput["execprobe_invocation"] = settings.invocation and settings.invocation.export()
 
@@ -122,7 +149,7 @@ def _armed(session: pytest.Session) -> Armed:
         settings = config.stash[SETTINGS]
         helper = _helper_settings(config, _attempts(session))
         reporting = None if hasattr(config, "workerinput") else _reporting(config)
-        plugin = Armed(config, settings, helper, _markers(config), reporting)
+        plugin = Armed(config, settings, helper, _markers(config), reporting, config.stash.get(_EARLY, None))
         config.pluginmanager.register(plugin, "execprobe-armed")
     assert isinstance(plugin, Armed)
     return plugin
@@ -148,12 +175,15 @@ def _markers(config: pytest.Config) -> Markers:
 
 
 def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
-    from .client import HelperSettings
-
-    settings = config.stash[SETTINGS]
     shared = (
         _shared_secret(config) if _is_controller(config) else getattr(config, "workerinput", {}).get("execprobe_shared")
     )
+    return _helper_of(config.stash[SETTINGS], attempts, shared)
+
+
+def _helper_of(settings: Settings, attempts: str, shared: str | None) -> HelperSettings:
+    from .client import HelperSettings
+
     return HelperSettings(
         python=settings.python,
         attempts=attempts,
@@ -170,6 +200,10 @@ def _shared_secret(config: pytest.Config) -> str:
     if _SHARED not in config.stash:
         config.stash[_SHARED] = new_secret()
     return config.stash[_SHARED]
+
+
+def _probes_all(settings: Settings) -> bool:
+    return settings.mode != "off" and (settings.mode == "require" or settings.whole_run)
 
 
 def _is_controller(config: pytest.Config) -> bool:

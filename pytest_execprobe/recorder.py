@@ -78,6 +78,10 @@ class Recorder:
         self.in_use = False
         _recorders.add(self)
 
+    def reset(self, style: Style, timeout: float, ignore: Sequence[Pattern]) -> None:
+        """What was not known for certain when it was made."""
+        self.style, self._timeout, self._ignore = style, timeout, ignore
+
     # ---- the source ----
 
     def ensure(self) -> None:

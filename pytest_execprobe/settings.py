@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
@@ -193,6 +193,44 @@ def runs_none(config: pytest.Config) -> str | None:
     options = {"collectonly": "--collect-only", "showfixtures": "--fixtures"}
     options["show_fixtures_per_test"] = "--fixtures-per-test"
     return next((flag for name, flag in options.items() if getattr(config.option, name)), None)
+
+
+class Early:
+    """A config whose conftests are still to be loaded: what the command line says is known, as far as it is without
+    the options that these add."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.option = config.known_args_namespace
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
+
+    def as_config(self) -> pytest.Config:
+        return cast(pytest.Config, self)
+
+    def getoption(self, name: str, default: object = None) -> Any:
+        return getattr(self.option, name, default)
+
+    @property
+    def args(self) -> list[str]:
+        """Where tests are to be collected."""
+        root, here = self._config.rootpath, self._config.invocation_params.dir
+        tests = self._config.getini("testpaths") if root == here else ()
+        found = [str(path) for pattern in tests for path in root.glob(pattern)]
+        return self.option.file_or_dir or found or [str(here)]
+
+    @property
+    def runs_nothing(self) -> bool:
+        """Whether pytest will say something and end, or run no test."""
+        says = ("help", "version", "markers", "cacheshow")
+        return any(getattr(self.option, name, False) for name in says) or runs_none(self.as_config()) is not None
+
+    @property
+    def distributes(self) -> bool:
+        """Whether this looks like an xdist controller; it need not become one."""
+        tx, processes = getattr(self.option, "tx", None), getattr(self.option, "numprocesses", None)
+        return bool(tx or processes) or getattr(self.option, "dist", "no") != "no"
 
 
 #: Where a run's settings are, from pytest_configure on.
