@@ -75,6 +75,7 @@ def _make_server(
     made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
     precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence(), returns=user is None)
     _, uid, gid = wire.credentials(first)
+    privilege.ensure_visible_processes()
     route = privilege.route()
     left = privilege.give_up(uid, gid, probe.kernel_version())
     welcome = dict(

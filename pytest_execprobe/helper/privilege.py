@@ -11,6 +11,7 @@ from typing import Tuple
 
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
+_MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
 _PR_SET_NO_NEW_PRIVS = 38
@@ -46,6 +47,36 @@ def ensure_tracefs() -> None:
         raise
     if not _tracefs_is_there():
         _call("mounting tracefs", _libc.mount(b"tracefs", b"/sys/kernel/tracing", b"tracefs", 0, None))
+
+
+def ensure_visible_processes() -> None:
+    """Makes processes of all users visible to the user that this process is going to be, and to nobody else.
+
+    Where /proc is mounted with ``hidepid``, root alone sees those of others. What a client has started before is looked
+    for when this process is root no more, so it mounts a /proc of its own, as it does with tracefs: since Linux 5.8
+    each mount has options of its own. Where it can't, ``adoption.Search.hidden`` tells.
+    """
+    try:
+        with open("/proc/self/mounts", errors="replace") as file:
+            if not hides_processes(file.read()):
+                return
+    except OSError:
+        return
+    with contextlib.suppress(PrivilegeError):
+        _call("a mount namespace for /proc", _libc.unshare(_CLONE_NEWNS))
+        _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
+        _call("mounting /proc", _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV_NOEXEC, b"hidepid=0"))
+
+
+def hides_processes(mounts: str) -> bool:
+    """Whether /proc hides other users' processes, by the text of /proc/self/mounts."""
+    hides = False
+    for line in mounts.splitlines():
+        fields = line.split()
+        if fields[1:2] == ["/proc"]:  # what was mounted last is on top
+            options = dict(option.partition("=")[::2] for option in fields[3].split(","))
+            hides = options.get("hidepid", "off") not in ("0", "off")
+    return hides
 
 
 def _tracefs_is_there() -> bool:

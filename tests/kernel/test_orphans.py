@@ -182,3 +182,62 @@ def test_thread_that_forks_like_mad_never_leaves_anything_unnoticed(address: str
         daemons, seen, orphans, unadopted = map(int, ran.stdout.split())
         assert seen <= daemons
         assert seen == daemons or orphans + unadopted > 0
+
+
+# ---- where /proc hides processes ----
+
+# Not by exec: the shell has had a child, and what it becomes would have had that, too.
+HIDES = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && "$@"; exit $?', "sh"]
+MAY_NOT_MOUNT = ["setpriv", "--bounding-set=-sys_admin,-sys_ptrace", "--inh-caps=-all", "--"]
+
+#: Has a child when the probe is armed, and what that executes must be in the log.
+HIDDEN_SUITE = """
+import subprocess
+import conftest
+
+def test_it(execprobe):
+    subprocess.run(["true"], check=True)
+    conftest.child.stdin.close()
+    assert conftest.child.wait() == 0
+    execprobe.assert_ran("true", times=2)
+    assert execprobe.lost == 0
+"""
+CHILD = """
+import subprocess
+child = subprocess.Popen(["sh", "-c", "read line; /bin/true; :"], stdin=subprocess.PIPE)
+"""
+
+
+def suite(pytester: pytest.Pytester, prefix: list[str], child: str = CHILD) -> pytest.RunResult:
+    pytester.makeconftest(child)
+    pytester.makepyfile(test_it=HIDDEN_SUITE)
+    return pytester.run(*prefix, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", timeout=120)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests mount, as root can")
+
+
+@needs_root
+def test_helper_mounts_a_proc_of_its_own_that_hides_nothing(pytester: pytest.Pytester) -> None:
+    suite(pytester, HIDES).assert_outcomes(passed=1)
+
+
+@needs_root
+def test_where_it_may_not_the_reason_is_told(pytester: pytest.Pytester) -> None:
+    result = suite(pytester, [*HIDES, *MAY_NOT_MOUNT])
+    result.assert_outcomes(failed=0, errors=1)
+    result.stdout.fnmatch_lines(["*/proc hides processes from the probe helper (hidepid)*"])
+    assert "left behind by parents" not in result.stdout.str()
+
+
+@needs_root
+def test_who_has_started_nothing_needs_no_proc(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nexecprobe_audit = true\n")
+    suite(pytester, [*HIDES, *MAY_NOT_MOUNT]).assert_outcomes(passed=1)
+
+
+@needs_root
+def test_doctor_tells(pytester: pytest.Pytester) -> None:
+    doctor = [sys.executable, "-m", "pytest_execprobe.cli", "doctor"]
+    result = pytester.run(*HIDES, *doctor, timeout=120)
+    result.stdout.fnmatch_lines(["ok * processes *hidepid*for itself alone*", "This machine can probe*"])

@@ -34,7 +34,7 @@ from pytest_execprobe.cli.checks.machine import (
 )
 from pytest_execprobe.cli.checks.privilege import Route, lockdown, route
 from pytest_execprobe.cli.checks.proof import Proof, prove
-from pytest_execprobe.cli.checks.surroundings import container, limits, namespaces
+from pytest_execprobe.cli.checks.surroundings import container, limits, namespaces, processes
 from pytest_execprobe.cli.terminal import Terminal
 from pytest_execprobe.client import HelperSettings
 from pytest_execprobe.errors import ProbeUnavailable
@@ -740,6 +740,29 @@ def test_a_time_namespace(build: Build) -> None:
 )
 def test_time_namespaces_that_do_not_matter(build: Build, files: dict[str, str | None]) -> None:
     told(the(list(namespaces(build(files))), "time-namespace"), "ok")
+
+
+# ---- other processes ----
+
+
+@pytest.mark.parametrize("hidepid", ["1", "2", "4", "noaccess", "invisible", "ptraceable"])
+def test_proc_that_hides_processes(build: Build, hidepid: str) -> None:
+    machine = build({"proc/self/mounts": f"proc /proc proc rw 0 0\nproc /proc proc rw,gid=7,hidepid={hidepid} 0 0\n"})
+    told(the(list(processes(machine, True)), "processes"), "ok", "hidepid", "for itself alone")
+    for can_mount in (False, None):
+        told(
+            the(list(processes(machine, can_mount)), "processes"),
+            "note",
+            "hidepid",
+            "can't be found",
+            mend="hidepid=0 /proc",
+        )
+
+
+@pytest.mark.parametrize("options", ["rw", "rw,hidepid=0", "rw,hidepid=off", "rw,gid=7"])
+def test_proc_that_shows_all_processes(build: Build, options: str) -> None:
+    mounts = f"proc /proc proc rw,hidepid=2 0 0\nproc /proc proc {options} 0 0\nproc /mnt proc rw,hidepid=2 0 0\n"
+    told(the(list(processes(build({"proc/self/mounts": mounts}), False)), "processes"), "ok", "all users")
 
 
 # ---- limits ----

@@ -15,7 +15,7 @@ from .kernel import AttachPoints, attach_points, bpf, btf, kernel
 from .machine import Machine
 from .privilege import lockdown, route
 from .proof import Proof, prove
-from .surroundings import container, limits, namespaces
+from .surroundings import container, limits, namespaces, processes
 
 
 def examine(
@@ -34,7 +34,8 @@ def examine(
     found += attach_points(AttachPoints(machine), way.can_mount)
     found += bcc(machine, interpreters, python)
     found += [way.finding, *lockdown(machine)]
-    found += [*container(machine), *namespaces(machine), *limits(machine, way.capabilities), *installation()]
+    found += [*container(machine), *namespaces(machine), *processes(machine, way.can_mount)]
+    found += [*limits(machine, way.capabilities), *installation()]
     progress("a program, under a probe")
     proof = prove(HelperSettings(python=python))
     chosen = interpreters.chosen.found if interpreters.chosen else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ...helper.privilege import hides_processes
 from ...helper.probe import Settings
 from .finding import Finding, bad, note, ok
 from .machine import IPC_LOCK, Machine
@@ -83,6 +84,27 @@ def _time_namespace(machine: Machine) -> Iterator[Finding]:
         )
     else:
         yield ok("time-namespace", "CLOCK_MONOTONIC is the kernel's")
+
+
+# ---- other processes ----
+
+
+def processes(machine: Machine, can_mount: bool | None) -> Iterator[Finding]:
+    """``can_mount``: whether the helper may mount, None if that is not known."""
+    if not hides_processes(machine.read("proc/self/mounts") or ""):
+        yield ok("processes", "/proc shows those of all users")
+        return
+    hidden = "/proc hides those of other users (hidepid)"
+    if can_mount:
+        yield ok("processes", f"{hidden}; the helper mounts a /proc for itself alone that shows them")
+        return
+    why = "and the helper may not mount one that shows them" if can_mount is False else "as far as can be told"
+    yield note(
+        "processes",
+        f"{hidden}, {why}: what pytest has started before the probe is armed can't be found, and logs of runs that had"
+        " started something are incomplete",
+        machine.as_root("mount -o remount,hidepid=0 /proc") + "\nor start the helper with CAP_SYS_ADMIN, as by sudo",
+    )
 
 
 # ---- limits ----
