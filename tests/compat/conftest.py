@@ -8,7 +8,8 @@ from inner import Inner
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        has_its_own = any(mark.name == "exec_budget" for mark in item.own_markers)
+        if item.path.parent == Path(__file__).parent and not has_its_own:
             item.add_marker(pytest.mark.exec_budget(150))  # the inner runs' and what those run
 
 
