@@ -19,8 +19,8 @@ def doubts(source: Source) -> Iterator[str]:
     if source.unadopted:
         count = "a process is" if source.unadopted == 1 else f"{source.unadopted} processes are"
         yield (
-            f"{count} older than the probe and can't be followed: another user's, such as a setuid program's, or one"
-            " that forks on and on. Start it in a fixture"
+            f"{count} older than the probe and can't be followed: another user's, such as a setuid program's, one"
+            " that forks on and on, or one of a PID namespace that /proc does not show. Start it in a fixture"
         )
     if source.orphans.count:
         yield _of_orphans(source.orphans)

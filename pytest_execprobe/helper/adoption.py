@@ -90,7 +90,7 @@ def adopt_descendants(
     hidden = not _sees_all()
     for _ in range(_ADOPTION_ROUNDS):
         table = _processes(tick)
-        client = translated.in_proc(table, pid, tick)
+        client = translated.in_proc(table, pid)
         if client is None or to_kernels(pid) != kernel_pid:
             # Whatever it has started, it is not to be found here.
             return Search(len(failed) + (not hidden), hidden=hidden)
@@ -154,19 +154,12 @@ class _Translation:
         own = _numbers("self")
         self._above = len(own) - 1 if own else None
 
-    def in_proc(self, table: "Dict[int, _Process]", pid: int, tick: Tick = _unhurried) -> Optional[int]:
+    def in_proc(self, table: "Dict[int, _Process]", pid: int) -> Optional[int]:
         """What a process that has this number here is in /proc; None if that can't be told."""
         if self._above is None:
             return None
-        if self._above == 0:
-            return pid if pid in table else None
-        # Namespaces beside this one have numbers of their own. Where only one process has this number, it is that.
-        found = []
-        for other in table:
-            tick()
-            if _numbers(str(other))[self._above :][:1] == (pid,):
-                found.append(other)
-        return found[0] if len(found) == 1 else None
+        number = pid if self._above == 0 else _in_proc(pid)
+        return number if number in table else None
 
     def __call__(self, number: int) -> Optional[int]:
         """The kernel's number of a process, which stays the same; 0 if it has ended, None if that can't be told."""
@@ -188,6 +181,25 @@ class _Translation:
         if self._above is None or len(numbers) <= self._above:
             return None
         return numbers[self._above]
+
+
+def _in_proc(pid: int) -> Optional[int]:
+    """What /proc calls the process that has this number here; None if it is not there.
+
+    Others can have the same number in namespaces beside this one, so it is asked for by a descriptor of the process.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+        try:
+            with open("/proc/self/fdinfo/%d" % pidfd, "rb") as file:
+                fields = dict(line.split(b":", 1) for line in file if b":" in line)
+        finally:
+            os.close(pidfd)
+        return int(fields[b"Pid"])
+    except _GONE:
+        return None
+    except (KeyError, ValueError):
+        return None
 
 
 def _numbers(name: str) -> Tuple[int, ...]:

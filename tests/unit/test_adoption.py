@@ -304,6 +304,7 @@ def proc(monkeypatch: pytest.MonkeyPatch) -> Numbers:
     numbers = {str(number): (number, number - 3999) for number in table} | {"1": (1,), "self": (HELPER, 1000)}
     monkeypatch.setattr(adoption, "_processes", lambda *_: table)
     monkeypatch.setattr(adoption, "_numbers", lambda name: numbers.get(name, ()))
+    monkeypatch.setattr(adoption, "_in_proc", lambda pid: pid + 3999 if str(pid + 3999) in numbers else None)
     monkeypatch.setattr(adoption, "_may_exec", lambda _: True)
     return numbers
 
@@ -360,7 +361,23 @@ def test_a_client_that_is_somebody_else_to_the_kernel(proc: Numbers, answer: int
 
 def test_a_client_whose_number_is_anothers_too_in_a_namespace_beside(proc: Numbers) -> None:
     proc["1"] = (1, CLIENT - 3999)
-    assert adopted() == ([], 1)
+    assert adopted() == ([(CHILD + 66001, CHILD + 66001), (GRANDCHILD + 66001, CHILD + 66001)], 0)
+
+
+def test_number_in_proc_is_asked_for_by_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert adoption._in_proc(os.getpid()) == os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert adoption._in_proc(pid) is None
+
+    def full(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", full)
+    with pytest.raises(OSError, match="Too many open files"):  # which is not that it has ended
+        adoption._in_proc(os.getpid())
 
 
 def test_proc_of_a_namespace_that_the_helper_is_not_in(proc: Numbers) -> None:
