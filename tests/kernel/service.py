@@ -163,6 +163,7 @@ RUNS = (
             print("ran", flush=True)
         elif order == "failed":
             events = [event for event in source.sync(30).events if isinstance(event, Exec) and event.error]
+            events.sort(key=lambda event: event.at)  # they come by CPU
             events.sort(key=lambda event: event.at)  # each CPU's are for themselves
             print(json.dumps([[event.path, event.argv] for event in events]), flush=True)
         elif order == "run":""",
