@@ -54,6 +54,7 @@ def test_program_that_executes_itself_under_another_name(execprobe: ExecProbe, p
     assert "(argv[0]: applet)" in execprobe.tree()
 
 
+@pytest.mark.may_skip
 def test_busybox_runs_its_own_tools(execprobe: ExecProbe) -> None:
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -114,7 +115,7 @@ def test_folder_that_execveat_is_given_is_not_known(execprobe: ExecProbe, progra
     run(programs.execat, tmp_path, "link")
     assert last(execprobe).path == "/dev/fd/3/link"
     is_forbidden(execprobe, "link", "minimal", f"{tmp_path}/link")
-    for pattern in (f"{tmp_path}/*", "/opt/*", "/opt/link"):
+    for pattern in (f"{tmp_path}/*", "/nowhere/*", "/nowhere/link"):
         with pytest.raises(IncompleteLogError, match="cannot tell whether"):
             execprobe.assert_not_ran(pattern)
     execprobe.assert_not_ran("/opt/other")
@@ -309,7 +310,7 @@ def test_deep_folder_is_resolved(execprobe: ExecProbe, programs: Programs, tmp_p
     run(folder / "minimal")
     run(tool)
     assert (execprobe.records[0].executable, execprobe.records[1].script) == (str(folder / "minimal"), str(tool))
-    execprobe.assert_not_ran("/opt/*")
+    execprobe.assert_not_ran("/nowhere/*")
 
 
 @pytest.mark.exec_deny(inherit=False)
