@@ -46,7 +46,7 @@ def test_the_head_tells_what_matters(shown: Shown) -> None:
     assert shown.one("main > .banner").is_displayed()
     totals = dict(zip(shown.texts(".totals dt"), shown.texts(".totals dd"), strict=True))
     assert totals["execs"] == "12+"
-    assert totals["lost"] == "3+"
+    assert totals["lost"] == "at least 3"
     shown.open(good())
     assert shown.all("main > .banner") == []
 

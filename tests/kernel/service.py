@@ -132,7 +132,7 @@ for line in sys.stdin:
     try:
         if order == "record":
             source = start_helper(HelperSettings(address=sys.argv[1]))
-            print("recording", source.unadopted, flush=True)
+            print("recording", source.unadopted + source.orphans.count, flush=True)
         elif order == "run":
             for name in word.split():
                 os.waitpid(os.posix_spawn("/bin/true", [name], {}), 0)
