@@ -92,6 +92,13 @@ class ArmedEarly:
         self.recorder.close()
 
 
+def _number_of_lost(evidence: Evidence) -> int | str:
+    """As a JUnit property has it: a number where that is known, else its bounds, or that there are none."""
+    if evidence.missing is None:
+        return "unknown"
+    return evidence.missing if evidence.missing == evidence.surely_lost else checks.lost(evidence)
+
+
 class Armed:
     """Registered as a plugin once a test needs the probe, or the settings ask for one."""
 
@@ -501,7 +508,7 @@ class Armed:
         evidence = Evidence.merged(window.evidence() for window in self._recorder.windows.values())
         properties = [pair for pair in test.item.user_properties if not str(pair[0]).startswith("execprobe_")]
         properties.append(("execprobe_execs", len(evidence.records)))
-        properties.append(("execprobe_lost", "unknown" if evidence.missing is None else checks.lost(evidence)))
+        properties.append(("execprobe_lost", _number_of_lost(evidence)))
         if test.unexpected:
             properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
         test.item.user_properties[:] = properties  # those of an earlier try are gone
