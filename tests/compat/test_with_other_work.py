@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 from inner import Inner
+
+# What it starts would leave the logs of the tests beside it undecided.
+pytestmark = [
+    pytest.mark.may_skip,
+    pytest.mark.skipif("EXECPROBE_OTHER_WORK" not in os.environ, reason="it disturbs others: EXECPROBE_OTHER_WORK=1"),
+]
 
 #: Daemons without end, each in a session of its own, that end after some seconds: nothing tells whose they are.
 OTHER_RUN = """
