@@ -12,6 +12,7 @@ from .helper import wire
 
 _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
+_INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
@@ -81,6 +82,8 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     argv = None
     if not flags & wire.FLAG_ARGV_UNREAD:
         argv = _argv(data[data_len - argv_len :])
+        if interp_len >= _INTERPRETER_MAX and argv:
+            interpreter = argv[0]
     return replace(
         known,
         seen_pid=seen_pid,

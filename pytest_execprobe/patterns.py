@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import itertools
 import os
 import posixpath
 import re
@@ -23,6 +24,7 @@ Match = bool | None
 
 
 _TEXT = 160  # characters of a pattern that a message shows
+_STARS = 4  # places of /**/ in a pattern that are tried without a folder, too
 
 
 class _Any(enum.Enum):
@@ -139,7 +141,7 @@ def _from_string(text: str) -> Pattern:
             raise ValueError(f"an empty pattern matches nothing: {text!r}")
         if kind == "re":
             try:
-                return _regex(re.compile(rest), text)
+                return _regex(re.compile(rest, re.DOTALL), text)  # arguments may have several lines
             except re.error as error:
                 raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
         if kind == "subtree":
@@ -158,8 +160,10 @@ def _from_string(text: str) -> Pattern:
         raise ValueError(
             f"{text!r} begins with ~, which is not expanded: write the path as it is, or '*/{text.rpartition('/')[2]}'"
         )
-    if text.endswith("/"):
-        raise ValueError(f"{text!r} is a folder: write {text + '*'!r} for all that is in it")
+    if text.startswith("$") and "/" in text:
+        raise ValueError(f"{text!r} begins with a variable, which is not expanded: write the path as it is")
+    if re.search(r"\{[^{}]*,[^{}]*\}", text):
+        raise ValueError(f"{text!r} has braces, which are not expanded: write each pattern by itself")
     if "/" in text:
         return _path(text)
     if colon and kind.isidentifier() and kind != "memfd":
@@ -181,7 +185,7 @@ def _from_string(text: str) -> Pattern:
 
 
 def _name(glob: str) -> Pattern:
-    regex = re.compile(fnmatch.translate(glob))
+    regex = _glob(glob)
 
     def match(path: str | None) -> Match:
         return None if path is None else regex.match(base(path)) is not None
@@ -199,47 +203,82 @@ def _name(glob: str) -> Pattern:
 
 
 def _path(glob: str) -> Pattern:
-    regex, resolved = (re.compile(fnmatch.translate(its)) for its in (glob, _resolved(glob)))
+    if glob.endswith("/") or os.path.isdir(glob):
+        folder = glob.rstrip("/") + "/*"
+        raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
+    is_relative = glob[0] not in "/*?["
+    regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob), posixpath.normpath(glob)))
     last = glob.rpartition("/")[2]
 
-    def match(path: str | None) -> Match:
-        return None if path is None else regex.match(path) is not None or resolved.match(path) is not None
+    def may_be(path: str) -> Match:
+        return None if set(last) & set("*?[") or last == base(path) else False
+
+    def match(path: str | None, record: ExecRecord) -> Match:
+        if path is None or regex.match(path) or resolved.match(path):
+            return None if path is None else True
+        if not is_relative or not path.startswith("/"):
+            return False
+        if record.cwd is None:
+            return may_be(path)
+        return from_cwd.match(posixpath.relpath(path, record.cwd)) is not None
 
     def as_executed(path: str | None, record: ExecRecord) -> Match:
         if path is None or regex.match(path):
             return None if path is None else True
-        if glob[0] not in "/*?[":
-            return False
         whole = absolute(path, record.cwd)
-        plain = whole and posixpath.normpath(whole)
         # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere; and
         # which folder a descriptor is stands nowhere.
         leads_back = ".." in path.lstrip("./").split("/") or leads_through_descriptor(path, record.cwd)
-        if plain and (not leads_back or plain in (record.executable, record.script)):
-            return match(plain)
-        return None if set(last) & set("*?[") or last == posixpath.basename(path) else False
+        plain = whole and posixpath.normpath(whole)
+        if plain is None or (leads_back and plain not in (record.executable, record.script)):
+            return may_be(path)
+        return either(match(plain, record), in_linked_folder(plain, record))
+
+    def in_linked_folder(plain: str, record: ExecRecord) -> Match:
+        """Of a link in a folder that is behind a link (/bin/sh), no file's path names the folder that it lies in."""
+        folder, name = posixpath.split(plain)
+        if any(f"{known}/".startswith(f"{folder.rstrip('/')}/") for known in (record.cwd, *files(record)) if known):
+            return False  # the kernel names no folder by a link
+        if not match(posixpath.join(os.path.realpath(folder), name), record):
+            return False
+        # Links are as they are now, and here: in a chroot, say, they can be others.
+        return True if os.path.realpath(plain) in files(record) else None
 
     def test(record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:
-            return match(record.executable if record.interpreter is None else record.script)
+            return match(record.executable if record.interpreter is None else record.script, record)
         return either(
             as_executed(record.path, record),
             _any_name(lambda path: as_executed(path, record), *interpreters(record)),
-            *map(match, files(record)),
+            *(match(file, record) for file in files(record)),
         )
 
     return Pattern(glob, test)
 
 
+def _glob(text: str) -> re.Pattern[str]:
+    """It stands for a name like itself, too, if that has brackets in it; and /**/ for no folder as for any number."""
+    parts = re.split(r"(?:/\*\*)+/", text, maxsplit=_STARS)
+    ways = itertools.product(("/*/", "/"), repeat=len(parts) - 1)
+    globs = ["".join(itertools.chain(*zip(parts, (*way, ""), strict=True))) for way in ways]
+    return re.compile("|".join([re.escape(text) + r"\Z", *map(fnmatch.translate, globs)]))
+
+
 def _resolved(glob: str) -> str:
     """A pattern as the kernel tells of files: without links in its folders, and where it is no glob in its name."""
-    if not glob.startswith("/") or glob.endswith("/"):
+    if glob[0] in "*?[":
         return glob
-    wild = re.search(r"[*?[]", glob)
-    if wild is None:
+    try:
+        glob = os.path.join(os.getcwd(), glob)
+    except FileNotFoundError:
+        return glob
+    if not re.search(r"[*?[]", glob) or os.path.lexists(glob):
         return _literal(os.path.realpath(glob))
-    folder = glob[: wild.start()].rpartition("/")[0]
-    return _literal(os.path.realpath(folder or "/").rstrip("/")) + glob[len(folder) :]
+    # Of folders, those that are there by these names, which may have brackets in them, and others without a wildcard.
+    folder = posixpath.dirname(glob)
+    while re.search(r"[*?[]", folder) and not os.path.lexists(folder):
+        folder = posixpath.dirname(folder)
+    return _literal(os.path.realpath(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
 
 
 def _literal(path: str) -> str:
@@ -276,7 +315,8 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
             found.append(_any_name(lambda name: search(name, record), *called(record)))
         if side is Side.FORBID:
             found.append(_any_name(lambda name: search(name, record), *interpreters(record)))
-            found += [search(name, record) for name in files(record)]
+            paths = (record.path, *interpreters(record)[0], *files(record))
+            found += [search(name, record) for name in (*files(record), *(path and base(path) for path in paths))]
         return either(*found)
 
     return Pattern(text, test)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 # Links of the kernel's own, whose names say nothing of the file or folder that they lead to. /proc may be mounted in
 # other places, too, and stands elsewhere for whoever has another root folder.
 _PROCESS = r".*/proc/(?:self|thread-self|\d+)(?:/task/\d+)?"
-_DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)")
-_THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+")
+_DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)", re.DOTALL)
+_THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+", re.DOTALL)
 
 
 def names_descriptor(path: str, cwd: str | None) -> bool:
@@ -72,23 +72,46 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
     if record.path is None:
         return [], []
     by_descriptor = names_descriptor(record.path, record.cwd)
-    if record.interpreter is not None:
-        return [record.script] if by_descriptor else [], []
+    certain = [record.script] if by_descriptor and record.interpreter is not None else []
+    if not _has_argv0(record):
+        return certain, []
     itself = True if by_descriptor else _executes_itself(record)
-    if record.argv is None:
-        return [None] if itself else [], []
-    argv0 = list(record.argv[:1])
+    argv0 = _argv0(record)
+    if argv0 is None:
+        return [*certain, None] if itself else certain, []
+    # A login shell's begins with a dash, which programs of many names leave out.
+    names = [argv0, argv0[1:]] if argv0.startswith("-") else [argv0]
     if itself:
-        return [*argv0], []
-    return [], [name for name in argv0 if itself is None and base(name) != base(record.path)]
+        return [*certain, *names], []
+    return certain, [name for name in names if itself is None and base(name) != base(record.path)]
+
+
+def _has_argv0(record: ExecRecord) -> bool:
+    """Whether the program is given its caller's argv[0]. Interpreters are not, but by binfmt_misc with flag P: then the
+    path of what they are for stands in front of it."""
+    if record.interpreter is None:
+        return True
+    return record._arguments_at == 3 and record._nested == () and (record.argv or ())[1:2] == (record.path,)
+
+
+def _argv0(record: ExecRecord) -> str | None:
+    """None where it is not known, or not all of it."""
+    at = 0 if record.interpreter is None else 2
+    if record.argv is None or (record.argv_truncated and len(record.argv) <= at + 1):
+        return None
+    return record.argv[at] if len(record.argv) > at else ""
 
 
 def _executes_itself(record: ExecRecord) -> bool | None:
     """Whether it is the file that its process, or the one above, was running; None where that is not known."""
-    above = [other.executable for other in (record.parent, record._previous) if other is not None]
-    if record.executable is not None and record.executable in above:
+    others = [other for other in (record.parent, record._previous) if other is not None]
+    if record.interpreter is None:
+        file, above = record.executable, [other.executable for other in others]
+    else:
+        file, above = record.script, [other.script for other in others if other.interpreter is not None]
+    if file is not None and file in above:
         return True
-    return None if record._lineage_lost or None in (record.executable, *above) else False
+    return None if record._lineage_lost or None in (file, *above) else False
 
 
 def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
@@ -108,10 +131,9 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
 def described(record: ExecRecord) -> str:
     """The command line, and argv[0] where that is not what the path says."""
     text = record.command_line
-    if record.interpreter is None and record.argv and record.path is not None:
-        argv0 = record.argv[0]
-        if base(argv0) != base(record.path):
-            text += f"  (argv[0]: {shlex.quote(argv0)})"
+    argv0 = _argv0(record) if _has_argv0(record) else None
+    if argv0 is not None and record.argv and record.path is not None and base(argv0) != base(record.path):
+        text += f"  (argv[0]: {shlex.quote(argv0)})"
     return text
 
 

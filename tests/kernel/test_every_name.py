@@ -170,6 +170,63 @@ def test_what_has_no_place_in_the_tree_of_mounts_has_no_path(
         assert check == execprobe.assert_not_ran or raised.type is IncompleteLogError
 
 
+@pytest.mark.parametrize("path", ["bin/tool", "./bin//tool", "/"])
+def test_relative_path_is_that_of_one_file_however_it_is_executed(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    shutil.copy(programs.minimal, tmp_path / "bin/tool")
+    run(tmp_path / "bin/tool" if path == "/" else path, cwd=tmp_path)
+    for pattern in ("bin/tool", "./bin/tool", "bin/t*"):
+        is_forbidden(execprobe, pattern)
+        execprobe.assert_only_ran(pattern)
+    execprobe.assert_not_ran("tool/bin", "sbin/tool")
+    monkeypatch.chdir(tmp_path)
+    with execprobe.watch(allow=["bin/tool"]) as log:
+        run(tmp_path / "bin/tool", cwd="/")
+    with pytest.raises(AssertionError):
+        log.assert_not_ran("bin/t*")
+
+
+def test_link_in_a_linked_folder(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """As /bin/java is one in /usr/bin."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    (tmp_path / "usr/bin/java").symlink_to(programs.minimal)
+    run(tmp_path / "bin/java")
+    is_forbidden(execprobe, f"{tmp_path}/usr/bin/*", f"{tmp_path}/usr/b*/java", f"{tmp_path}/bin/*")
+    execprobe.assert_not_ran(f"{tmp_path}/usr/bin/p*")
+
+
+def test_names_with_brackets(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "a[1]").mkdir()
+    shutil.copy(programs.minimal, tmp_path / "a[1]/to[o]l")
+    run(tmp_path / "a[1]/to[o]l")
+    is_forbidden(execprobe, "to[o]l", f"{tmp_path}/a[1]/to[o]l", f"{tmp_path}/a[1]/*")
+    execprobe.assert_only_ran(f"{tmp_path}/a[1]/*")
+
+
+@pytest.mark.parametrize(("argv0", "found"), [("-applet", True), ("/" + 9000 * "x/" + "applet", None)])
+@pytest.mark.exec_deny(inherit=False)
+def test_argv_zero_of_a_login_shell_and_one_that_is_too_long(
+    execprobe: ExecProbe, programs: Programs, argv0: str, found: bool | None
+) -> None:
+    run(programs.multicall, "/proc/self/exe", argv0)
+    with pytest.raises(AssertionError if found else IncompleteLogError):
+        execprobe.assert_not_ran("applet")
+
+
+@pytest.mark.exec_budget(50)
+def test_proc_in_a_folder_with_a_line_break_in_its_name(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "a\nb/proc").mkdir(parents=True)
+    command = f"{shlex.quote(str(programs.multicall))} proc/self/fd/3 applet 3<{shlex.quote(str(programs.minimal))}"
+    in_a_mount_of_its_own(tmp_path, f"cd a*b; mount --rbind /proc proc || exit 77; exec {command}")
+    assert last(execprobe).program == "minimal"
+    is_forbidden(execprobe, "applet")
+
+
 # ---- scripts ----
 
 
@@ -363,6 +420,48 @@ def test_option_of_a_script_that_is_its_own_path(execprobe: ExecProbe, tmp_path:
     with pytest.raises(IncompleteLogError):
         execprobe.assert_not_ran("argv:tool push")
     execprobe.assert_ran("tool")
+
+
+def test_regular_expression_goes_on_over_the_lines_of_an_argument(execprobe: ExecProbe) -> None:
+    run("/bin/echo", "commit", "What\n\nWhy", "--no-verify", stdout=subprocess.DEVNULL)
+    is_forbidden(execprobe, "re:commit .* --no-verify", "re:^echo commit")
+    execprobe.assert_only_ran("re:^/bin/echo commit .* --no-verify$")
+
+
+def with_binfmt_misc(folder: Path, kind: str, commands: str) -> None:
+    """Linux 6.7 or later has it in user namespaces: nothing of the machine is changed."""
+    register = "/proc/sys/fs/binfmt_misc/register"
+    mount = f"mount -t binfmt_misc none {os.path.dirname(register)} && echo {shlex.quote(kind)} >{register} || exit 77"
+    in_a_mount_of_its_own(folder, f"{mount}; {commands}")
+
+
+@pytest.mark.parametrize("path", ["./multi", "/dev/stdin", "/proc/self/fd/0"])
+def test_program_for_another_machine_that_executes_itself_as_another(
+    execprobe: ExecProbe, tmp_path: Path, path: str
+) -> None:
+    """As qemu's busybox runs its tools: its interpreter is told argv[0] by binfmt_misc."""
+    multi = tmp_path / "multi"
+    code = f"import os, sys\nif sys.argv[1] != 'applet': os.execv({path!r}, ['applet', 'push'])"
+    multi.write_text(f"#HELLO\n{code}\n")
+    multi.chmod(0o755)
+    python = os.path.realpath(sys.executable)
+    with_binfmt_misc(tmp_path, f":hello:M::#HELLO::{python}:P", "exec ./multi <multi")
+    assert last(execprobe).argv == (python, path, "applet", "push")
+    is_forbidden(execprobe, "applet", "argv:applet push", "re:^applet push$", "multi", os.path.basename(python))
+    execprobe.assert_ran("applet", times=1)
+    assert "(argv[0]: applet)" in execprobe.tree()
+
+
+def test_interpreter_with_a_long_path(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """Longer than what a #! line can have."""
+    folder = tmp_path.joinpath(*itertools.repeat(200 * "d", 3))
+    folder.mkdir(parents=True)
+    (folder / "link").symlink_to(programs.minimal)
+    (tmp_path / "hello").write_text("HELLO\n")
+    (tmp_path / "hello").chmod(0o755)
+    with_binfmt_misc(tmp_path, f":hello:M::HELLO::{folder}/link:", "exec ./hello push")
+    assert last(execprobe).interpreter == f"{folder}/link"
+    is_forbidden(execprobe, "link", f"{folder}/link", "argv:link push")
 
 
 @pytest.mark.parametrize("flags", ["P", "OP", "O", ""])

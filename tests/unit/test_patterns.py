@@ -80,6 +80,48 @@ def test_argv_zero_tells_what_was_executed_where_the_path_does_not(pattern: obje
     assert match("busybox", applet) is True
 
 
+@pytest.mark.parametrize("by", ["/dev/fd/5", "./multi"])
+@pytest.mark.parametrize("nested", [(), None])
+def test_argv_zero_that_binfmt_misc_keeps_tells_it_as_well(by: str, nested: tuple[str, ...] | None) -> None:
+    """What qemu runs, such as the busybox of another machine, is the file that an interpreter is for."""
+    multi = record(
+        "multi", path="./multi", executable="/usr/bin/qemu", interpreter="/usr/bin/qemu", script="/srv/multi",
+        argv=("/usr/bin/qemu", "./multi", "./multi", "sh"), arguments_at=3,
+    )  # fmt: skip
+    applet = replace(multi, path=by, parent=multi, argv=("/usr/bin/qemu", by, "sleep", "0"))
+    for pattern in ("sleep", ["sleep", "0"], "re:^sleep 0$"):
+        assert match(pattern, applet) is match(pattern, applet, Side.FORBID) is True
+        assert match(pattern, applet, Side.ALLOW) is False
+        # Of another program it tells nothing; and what is no argv[0] is the option of a #! line.
+        other = replace(applet, path="./multi", parent=replace(multi, script="/srv/other"))
+        assert match(pattern, other, Side.FORBID) is False
+        option = replace(applet, path="sleep", argv=("/usr/bin/qemu", by, "sleep", "0"))
+        assert match("sleep", replace(option, path="./x", script="/srv/x"), Side.FORBID) is False
+    unread = replace(applet, argv=applet.argv[:3], argv_truncated=True)
+    assert match("curl", unread, Side.FORBID) is None
+    assert match("curl", applet, Side.FORBID) is False
+    if nested is None:
+        assert match("sleep", replace(applet, script=None, _nested=None, _arguments_at=None), Side.FORBID) is None
+
+
+def test_argv_zero_of_a_login_shell() -> None:
+    shell = record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("-sh",))
+    for pattern in ("sh", "-sh"):
+        assert match(pattern, shell, Side.FORBID) is True
+
+
+def test_argv_zero_that_was_cut_may_end_in_any_name() -> None:
+    shell = record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("/x/y",), truncated=True)
+    assert match("curl", shell, Side.FORBID) is None
+    assert match("curl", replace(shell, argv=("/x/y", "z")), Side.FORBID) is False
+
+
+@pytest.mark.parametrize("path", ["proc/self/fd/5", "proc/self/exe", "dev/stdin"])
+def test_folder_with_a_line_break_in_its_name(path: str) -> None:
+    run = record("busybox", path=path, cwd="/srv/a\nb", executable="/usr/bin/busybox", argv=("sleep",))
+    assert match("sleep", run, Side.FORBID) is True
+
+
 def test_argv_zero_is_no_name_where_the_path_tells() -> None:
     disguised = record("git", argv=("sleep", "0"), parent=BUSYBOX)
     for side in Side:
@@ -118,7 +160,7 @@ def test_what_may_have_been_called_so_is_undecided(unread: ExecRecord, side: Sid
 
 def test_argv_zero_that_is_the_paths_own_name_says_no_more() -> None:
     orphan = record("git", "push", path="/usr/bin/git", argv=("git", "push"), lineage_lost=True)
-    for side in Side:
+    for side in (Side.FIND, Side.ALLOW):
         assert match("re:^git push", orphan, side) is False
 
 
@@ -196,11 +238,64 @@ def test_unread_name_is_undecided() -> None:
     ],
 )
 def test_path_is_a_glob_whose_star_crosses_slashes(pattern: str, matches: bool) -> None:
-    assert match(pattern, record("git", path="/usr/bin/git")) is matches
+    assert match(pattern, record("git", path="/usr/bin/git", cwd="/srv")) is matches
 
 
-def test_relative_path_matches_as_it_was_executed() -> None:
+@pytest.mark.parametrize("stars", ["/**/", "/**/**/", "/**/x/**/"])
+def test_two_stars_are_any_number_of_folders_and_none(stars: str) -> None:
+    folder = "/opt/x" if "x" in stars else "/opt"
+    for between, matches in (("/", True), ("/a/", True), ("/a/b/", True), ("-", False)):
+        assert match(f"/opt{stars}git", record("git", path=f"{folder}{between}git")) is matches
+
+
+def test_name_with_brackets_is_its_own_pattern(tmp_path: Path) -> None:
+    """Others that it stands for, it still does."""
+    (tmp_path / "a[1]").mkdir()
+    literal, other = (record("x[y]", path=f"{tmp_path}/{folder}/x[y]") for folder in ("a[1]", "a1"))
+    for side in Side:
+        for pattern in ("x[y]", f"{tmp_path}/a[1]/x[y]", f"{tmp_path}/a[1]/x*"):
+            assert match(pattern, literal, side) is True
+        assert match(f"{tmp_path}/a[1]/x*", other, side) is True
+        assert match("x[z]", literal, side) is match(f"{tmp_path}/a[1]/x[y]", other, side) is False
+
+
+@pytest.mark.parametrize("pattern", ["bin/tool", "./bin/tool", "bin//tool", "bin/*", "./bin/t*"])
+@pytest.mark.parametrize("path", ["bin/tool", "./bin/tool", "bin//tool", "/srv/bin/tool", "../srv/bin/tool"])
+def test_relative_path_is_taken_from_where_the_process_is(pattern: str, path: str) -> None:
+    for side in Side:
+        assert match(pattern, record("tool", path=path, executable="/srv/bin/tool", cwd="/srv"), side) is True
+        elsewhere = record("tool", path="/opt/bin/tool", cwd="/srv")
+        assert match(pattern, elsewhere, side) is False
+        assert match(pattern, replace(elsewhere, cwd=None), side) is None
+    linked = record("tool", path=path, executable="/opt/real", cwd="/srv")
+    assert (match(pattern, linked), match(pattern, linked, Side.ALLOW)) == (True, False)
+
+
+def test_relative_path_is_taken_from_where_it_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("bin")
+    tool = record("tool", path=f"{tmp_path}/bin/tool", cwd="/srv")
+    patterns = [compile_pattern(text) for text in ("bin/tool", "bin/*", "link/tool", "./link/t*", "../*/bin/tool")]
+    monkeypatch.chdir("/")
+    assert [pattern.match(tool, side) for pattern in patterns for side in Side] == 15 * [True]
     assert match("./configure", record("configure", path="./configure", executable="/src/configure")) is True
+
+
+def test_link_in_a_linked_folder_lies_in_the_folder_that_this_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    (tmp_path / "usr/bin/java").symlink_to("/opt/jvm")
+    run = record("java", path=f"{tmp_path}/bin/java", executable="/opt/jvm")
+    by = record("s", path="/opt/s", script="/opt/s", executable="/opt/jvm", interpreter=f"{tmp_path}/bin/java")
+    for pattern in (f"{tmp_path}/usr/bin/*", f"{tmp_path}/usr/bin/j*"):
+        assert match(pattern, run, Side.FORBID) is match(pattern, by, Side.FORBID) is True
+        assert match(pattern, run, Side.ALLOW) is False
+        # What is there now, or here, is not what was executed.
+        assert match(pattern, replace(run, executable="/opt/other"), Side.FORBID) is None
+        # The kernel says that the folder is none.
+        assert match(pattern, replace(run, executable=f"{tmp_path}/bin/real"), Side.FORBID) is False
+        assert match(pattern, replace(run, cwd=f"{tmp_path}/bin"), Side.FORBID) is False
+    assert match(f"{tmp_path}/usr/bin/x*", run, Side.FORBID) is False
 
 
 LINK = ("python", "/venv/bin/python", "/usr/bin/python3.11")
@@ -260,6 +355,7 @@ def test_allow_side_reaches_into_lists_and_subtrees() -> None:
         ("re:origin 'my branch'$", True),
         ("re:PUSH", False),
         ("re:^git", False),
+        ("re:^/usr/bin/git push.*branch", True),
         (re.compile("git (push|pull)"), True),
         (re.compile("PUSH", re.IGNORECASE), True),
         (re.compile("PUSH"), False),
@@ -267,6 +363,22 @@ def test_allow_side_reaches_into_lists_and_subtrees() -> None:
 )
 def test_regular_expression_searches_the_shell_quoted_command_line(pattern: object, matches: bool) -> None:
     assert match(pattern, record("git", "push", "origin", "my branch")) is matches
+
+
+def test_regular_expression_goes_on_over_lines() -> None:
+    commit = record("git", "commit", "-m", "What\n\nWhy", "--no-verify")
+    for side in Side:
+        assert match("re:git commit .*--no-verify", commit, side) is True
+        assert match(re.compile("git commit .*--no-verify"), commit, side) is False  # re.DOTALL is whose it is
+
+
+def test_regular_expression_that_forbids_is_held_against_names_too() -> None:
+    linked = record("vcs", "push", path="/usr/bin/vcs", executable="/opt/git")
+    for pattern in ("re:^git push$", "re:^vcs push$", "re:^/opt/git push"):
+        assert match(pattern, linked, Side.FORBID) is True
+    for side in (Side.FIND, Side.ALLOW):
+        assert match("re:^git push$", linked, side) is False
+    assert match("re:^sh v1", script("v1", shebang=("/bin/sh",)), Side.FORBID) is True
 
 
 def test_regular_expression_string_keeps_colons_and_slashes() -> None:
@@ -684,6 +796,11 @@ def test_script_is_allowed_by_its_own_file_and_not_by_its_interpreters() -> None
         assert match(pattern, run, Side.ALLOW) is allowed
 
 
+def test_folder_is_no_program_in_a_list_either(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder"):
+        compile_pattern([str(tmp_path), "push"])
+
+
 @pytest.mark.parametrize(
     ("slip", "message"),
     [
@@ -695,6 +812,10 @@ def test_script_is_allowed_by_its_own_file_and_not_by_its_interpreters() -> None
         ("Re:curl", "begins with an unknown form"),
         ("~/bin/curl", r"begins with ~, which is not expanded: write the path as it is, or '\*/curl'"),
         ("/opt/tools/", r"is a folder: write '/opt/tools/\*' for all that is in it"),
+        ("/usr", r"is a folder: write '/usr/\*' for all that is in it"),
+        ("$HOME/bin/tool", "begins with a variable, which is not expanded"),
+        ("/usr/bin/{curl,wget}", "has braces, which are not expanded"),
+        ("{curl,wget}", "has braces, which are not expanded"),
     ],
 )
 def test_slip_that_would_match_nothing(slip: str, message: str) -> None:
