@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .program import absolute, base, called, files, interpreters, leads_through_descriptor
+from .program import absolute, as_interpreter, base, called, files, interpreters, leads_through_descriptor
 from .record import ExecRecord
 
 Match = bool | None
@@ -317,6 +317,8 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
             found.append(_any_name(lambda name: search(name, record), *interpreters(record)))
             paths = (record.path, *interpreters(record)[0], *files(record))
             found += [search(name, record) for name in (*files(record), *(path and base(path) for path in paths))]
+            if record.interpreter is not None:
+                found.append(test(as_interpreter(record), side))
         return either(*found)
 
     return Pattern(text, test)
@@ -355,7 +357,10 @@ def _argv(words: list[object], text: str) -> Pattern:
         return True
 
     def test(record: ExecRecord, side: Side) -> Match:
-        return _both(program.match(record, side) if program else True, arguments_match(record))
+        found = _both(program.match(record, side) if program else True, arguments_match(record))
+        if side is Side.FORBID and record.interpreter is not None:
+            return either(found, test(as_interpreter(record), side))
+        return found
 
     return Pattern(text, test)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -126,6 +127,15 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
     if at is not None and len(between) == levels:
         return [record.interpreter, *between], []
     return [record.interpreter], list(between)
+
+
+def as_interpreter(record: ExecRecord) -> ExecRecord:
+    """The exec of a script as that of its interpreter, which the kernel has made of it: with an option, the script and
+    its arguments."""
+    return replace(
+        record, path=record.interpreter, program=base(record.interpreter or ""), interpreter=None, script=None,
+        _nested=(), _arguments_at=1,
+    )  # fmt: skip
 
 
 def described(record: ExecRecord) -> str:

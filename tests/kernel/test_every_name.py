@@ -394,6 +394,14 @@ os.execv("./minimal", ["minimal"])
 # ---- arguments ----
 
 
+def test_arguments_of_an_interpreter(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "make").symlink_to(programs.minimal)
+    run(script(tmp_path / "rules", f"{tmp_path}/make -f"), "clean")
+    is_forbidden(execprobe, "argv:make -f", f"argv:minimal -f {tmp_path}/rules clean", "re:/make -f .*/rules clean$")
+    is_forbidden(execprobe, "argv:rules clean", "argv:make clean")
+    execprobe.assert_not_ran("argv:make -C")
+
+
 def last(execprobe: ExecProbe) -> ExecRecord:
     return execprobe.records[-1]
 

@@ -209,6 +209,21 @@ def test_what_must_not_run_is_found_in_a_scripts_interpreters(pattern: str) -> N
     assert match("python3", run, Side.FORBID) is False
 
 
+@pytest.mark.parametrize("arguments_at", [3, None])
+def test_what_must_not_run_is_found_in_what_an_interpreter_is_given(arguments_at: int | None) -> None:
+    rules = record(
+        "rules", path="debian/rules", executable="/usr/bin/make", interpreter="/usr/bin/gmake",
+        script="/src/debian/rules", argv=("/usr/bin/gmake", "-f", "debian/rules", "clean"), arguments_at=arguments_at,
+    )  # fmt: skip
+    for pattern in ("argv:make -f", "argv:/usr/bin/gmake -f debian/rules clean", "re:^make -f debian/rules clean$"):
+        assert match(pattern, rules, Side.FORBID) is True
+        assert match(pattern, rules, Side.ALLOW) is not True
+        assert match(pattern, rules) is not True
+    assert match(["make", "-C"], rules, Side.FORBID) is (None if arguments_at is None else False)
+    assert match(["make", "clean"], rules, Side.FORBID) is (None if arguments_at is None else True)
+    assert match(["make", "-f"], replace(rules, argv=None), Side.FORBID) is None
+
+
 @pytest.mark.parametrize("missing", [{"script": None}, {"_nested": None}, {"executable": None}])
 def test_what_may_have_another_name_is_undecided_to_forbid(missing: dict[str, None]) -> None:
     run = replace(script(file="/opt/real.sh"), **missing)  # type: ignore[arg-type]
