@@ -164,24 +164,36 @@ def _from_string(text: str) -> Pattern:
         raise ValueError(f"{text!r} begins with a variable, which is not expanded: write the path as it is")
     if re.search(r"\{[^{}]*,[^{}]*\}", text):
         raise ValueError(f"{text!r} has braces, which are not expanded: write each pattern by itself")
-    if "/" in text:
-        return _path(text)
     if colon and kind.isidentifier() and kind != "memfd":
         raise ValueError(
             f"{text!r} begins with an unknown form: there are re:, argv: and subtree:. For a program of that name write"
             f" {[text]!r}"
         )
+    if "/" in text:
+        _refuse_several(text)
+        return _path(text)
     if "," in text:
         raise ValueError(
             f"{text!r} has a comma: write each pattern by itself, or {[text]!r} for a program of that name"
         )
     if " " in text.strip() or text != text.strip():
-        words = text.split()
-        raise ValueError(
-            f"{text!r} is no program's name: for arguments write 'argv:{' '.join(words)}' or {words!r}; several"
-            " patterns are written one by one, in ini files each on its own line"
-        )
+        raise ValueError(_several(text))
     return _name(text)
+
+
+def _several(text: str) -> str:
+    words = text.split()
+    return (
+        f"{text!r} is no program's name: for arguments write 'argv:{' '.join(words)}' or {words!r}; several patterns are"
+        " written one by one, in ini files each on its own line"
+    )
+
+
+def _refuse_several(path: str) -> None:
+    """Paths may have spaces in them, but not these."""
+    first = path.split()[0]
+    if path != path.strip() or re.search(r"[,:;\s]/", path) or (first != path and os.path.isfile(first)):
+        raise ValueError(_several(path))
 
 
 def _name(glob: str) -> Pattern:
