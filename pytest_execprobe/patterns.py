@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import functools
 import itertools
 import os
 import posixpath
@@ -184,8 +185,8 @@ def _from_string(text: str) -> Pattern:
 def _several(text: str) -> str:
     words = text.split()
     return (
-        f"{text!r} is no program's name: for arguments write 'argv:{' '.join(words)}' or {words!r}; several patterns are"
-        " written one by one, in ini files each on its own line"
+        f"{text!r} is no program's name: for arguments write 'argv:{' '.join(words)}' or {words!r}; several patterns"
+        " are written one by one, in ini files each on its own line"
     )
 
 
@@ -220,6 +221,7 @@ def _path(glob: str) -> Pattern:
         raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
     is_relative = glob[0] not in "/*?["
     regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob), posixpath.normpath(glob)))
+    goes_up = posixpath.normpath(glob).startswith("..")
     last = glob.rpartition("/")[2]
 
     def may_be(path: str) -> Match:
@@ -232,7 +234,10 @@ def _path(glob: str) -> Pattern:
             return False
         if record.cwd is None:
             return may_be(path)
-        return from_cwd.match(posixpath.relpath(path, record.cwd)) is not None
+        below = f"{record.cwd.rstrip('/')}/"
+        if path.startswith(below):
+            return from_cwd.match(path[len(below) :]) is not None
+        return goes_up and from_cwd.match(posixpath.relpath(path, record.cwd)) is not None
 
     def as_executed(path: str | None, record: ExecRecord) -> Match:
         if path is None or regex.match(path):
@@ -251,7 +256,7 @@ def _path(glob: str) -> Pattern:
         folder, name = posixpath.split(plain)
         if any(f"{known}/".startswith(f"{folder.rstrip('/')}/") for known in (record.cwd, *files(record)) if known):
             return False  # the kernel names no folder by a link
-        if not match(posixpath.join(os.path.realpath(folder), name), record):
+        if not match(posixpath.join(_behind_links(folder), name), record):
             return False
         # Links are as they are now, and here: in a chroot, say, they can be others.
         return True if os.path.realpath(plain) in files(record) else None
@@ -266,6 +271,20 @@ def _path(glob: str) -> Pattern:
         )
 
     return Pattern(glob, test)
+
+
+def _behind_links(folder: str) -> str:
+    try:
+        there = os.stat(folder)
+    except OSError:
+        return folder
+    return _realpath(folder, there.st_dev, there.st_ino, there.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _realpath(folder: str, *_: int) -> str:
+    """A folder's, as long as the same one is there: it takes ten times as long as to look which that is."""
+    return os.path.realpath(folder)
 
 
 def _glob(text: str) -> re.Pattern[str]:
@@ -310,30 +329,47 @@ _LOOKS_AHEAD = re.compile(r"\\[bBzZ]|\$|\(\?[=!>]|[*+?}]\+")
 def _regex(regex: re.Pattern[str], text: str) -> Pattern:
     looks_ahead = _LOOKS_AHEAD.search(regex.pattern) is not None
 
-    def search(name: str | None, record: ExecRecord) -> Match:
-        if name is None or record.arguments is None:
-            return None
-        words = [shlex.quote(word) for word in (name, *record.arguments)]
-        if not record.argv_truncated:
-            return regex.search(" ".join(words)) is not None
-        # The last argument that is there may be cut, and its quoting with it.
-        known = " ".join(words[:-1]) + " " if len(words) > 1 else words[0]
-        found = regex.search(known)
-        return True if found and found.end() < len(known) and not looks_ahead else None
+    def search(arguments: tuple[str, ...] | None, is_cut: bool) -> Callable[[str | None], Match]:
+        quoted = None if arguments is None else [shlex.quote(word) for word in arguments]
+
+        def behind(name: str | None) -> Match:
+            if name is None or quoted is None:
+                return None
+            words = [shlex.quote(name), *quoted]
+            if not is_cut:
+                return regex.search(" ".join(words)) is not None
+            # The last argument that is there may be cut, and its quoting with it.
+            known = " ".join(words[:-1]) + " " if len(words) > 1 else words[0]
+            found = regex.search(known)
+            return True if found and found.end() < len(known) and not looks_ahead else None
+
+        return behind
 
     def test(record: ExecRecord, side: Side) -> Match:
-        found = [search(record.path, record)]
+        certain: list[str | None] = [record.path]
+        possible: list[str] = []
         if side is not Side.ALLOW:
-            found.append(_any_name(lambda name: search(name, record), *called(record)))
+            for names in [called(record)] + [interpreters(record)] * (side is Side.FORBID):
+                certain += names[0]
+                possible += names[1]
         if side is Side.FORBID:
-            found.append(_any_name(lambda name: search(name, record), *interpreters(record)))
-            paths = (record.path, *interpreters(record)[0], *files(record))
-            found += [search(name, record) for name in (*files(record), *(path and base(path) for path in paths))]
-            if record.interpreter is not None:
-                found.append(test(as_interpreter(record), side))
-        return either(*found)
+            certain += files(record)
+            certain = _with_bases(certain)
+        found = _any_name(search(record.arguments, record.argv_truncated), certain, possible)
+        if side is not Side.FORBID or record.interpreter is None:
+            return found
+        given = None if record.argv is None else record.argv[1:]
+        return either(
+            found,
+            _any_name(search(given, record.argv_truncated), _with_bases([record.interpreter, record.executable]), []),
+        )
 
     return Pattern(text, test)
+
+
+def _with_bases(paths: list[str | None]) -> list[str | None]:
+    """Each once, and their names."""
+    return list(dict.fromkeys([*paths, *(path and base(path) for path in paths)]))
 
 
 def _argv_text(pattern: Iterable[object]) -> str:
@@ -354,25 +390,29 @@ def _argv(words: list[object], text: str) -> Pattern:
     if first == "":
         raise ValueError("an empty pattern matches nothing")
 
-    def arguments_match(record: ExecRecord) -> Match:
-        given = record.arguments
+    def arguments_match(given: tuple[str, ...] | None, is_cut: bool) -> Match:
         if given is None:
             return None if len(words) > 1 else True
         for index, word in enumerate(words[1:]):
             if index >= len(given):
-                return None if record.argv_truncated else False
-            if word is ANY or (word == given[index] and not (record.argv_truncated and index == len(given) - 1)):
-                continue
+                return None if is_cut else False
             # Of the last argument, where argv was cut, only the beginning may be known.
-            cut = record.argv_truncated and index == len(given) - 1
+            cut = is_cut and index == len(given) - 1
+            if word is ANY or (word == given[index] and not cut):
+                continue
             return None if cut and str(word).startswith(_without_half(given[index])) else False
         return True
 
     def test(record: ExecRecord, side: Side) -> Match:
-        found = _both(program.match(record, side) if program else True, arguments_match(record))
-        if side is Side.FORBID and record.interpreter is not None:
-            return either(found, test(as_interpreter(record), side))
-        return found
+        matching = arguments_match(record.arguments, record.argv_truncated)
+        found = False if matching is False else _both(program.match(record, side) if program else True, matching)
+        if side is not Side.FORBID or record.interpreter is None:
+            return found
+        # The exec is one of its interpreter, too, with all that this is given.
+        matching = arguments_match(None if record.argv is None else record.argv[1:], record.argv_truncated)
+        if matching is not False and program is not None:
+            matching = _both(matching, program.match(as_interpreter(record), side))
+        return either(found, matching)
 
     return Pattern(text, test)
 
