@@ -134,13 +134,15 @@ def arguments_at(argv: tuple[str, ...] | None, path: str | None, levels: int | N
 
     Each of the ``levels`` (the script, and scripts that are its interpreter; None: not known how many) has put the
     interpreter's path in front, and perhaps one option. A binfmt_misc interpreter with flag P has none, and behind the
-    path the caller's argv[0].
+    path the caller's argv[0]: where a script's interpreter is for another machine (qemu), its own path once more.
     """
-    if argv is None or path is None or (argv0_kept and levels != 1):
+    if argv is None or path is None or (argv0_kept and levels not in (1, 2)):
         return None
-    if argv0_kept:
+    if argv0_kept and levels == 1:
         return 3
-    first, last = (1, 2 * _DEEPEST) if levels is None else (levels, 2 * levels)
+    if argv0_kept and argv[1:2] != argv[2:3]:
+        return None  # it is the script's interpreter that is one
+    first, last = (3, 4) if argv0_kept else (1, 2 * _DEEPEST) if levels is None else (levels, 2 * levels)
     # Where an option, or the first argument, is the script's path as well, there are two such places.
     found = [at for at, word in enumerate(argv[: last + 1]) if at >= first and word == path]
     return found[0] + 1 if len(found) == 1 else None

@@ -460,6 +460,23 @@ def test_program_for_another_machine_that_executes_itself_as_another(
     assert "(argv[0]: applet)" in execprobe.tree()
 
 
+@pytest.mark.parametrize("option", ["", " -e"])
+@pytest.mark.parametrize("flags", ["P", "POCF", "F"])
+def test_script_whose_interpreter_is_for_another_machine(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, flags: str, option: str
+) -> None:
+    """As all are in a container for another machine, with what Docker registers for that."""
+    shell = tmp_path / "shell"
+    shell.write_text("HELLO\n")
+    shell.chmod(0o755)
+    script(tmp_path / "tool", f"{shell}{option}")
+    with_binfmt_misc(tmp_path, f":hello:M::HELLO::{programs.minimal}:{flags}", "exec ./tool push")
+    ran = last(execprobe)
+    assert (ran.arguments, ran.script, ran._nested) == (("push",), f"{tmp_path}/tool", (str(shell),))
+    is_forbidden(execprobe, "tool", "shell", "minimal", "argv:tool push")
+    execprobe.assert_not_ran("argv:tool pull", "push")
+
+
 def test_interpreter_with_a_long_path(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
     """Longer than what a #! line can have."""
     folder = tmp_path.joinpath(*itertools.repeat(200 * "d", 3))

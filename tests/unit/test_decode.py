@@ -124,7 +124,12 @@ def test_what_is_no_script_has_no_file_of_one() -> None:
         (("/bin/sh", "./x", "a", "./x"), None, False, None),
         (("/usr/bin/qemu", "./x", "argv0", "a"), 1, True, 3),
         (("/usr/bin/qemu", "./x", "./x", "./x"), 1, True, 3),
-        (("/usr/bin/qemu", "/inner", "/inner", "./x", "a"), 2, True, None),
+        (("/usr/bin/qemu", "/inner", "/inner", "./x", "a"), 2, True, 4),  # a script for a shell of another machine
+        (("/usr/bin/qemu", "/inner", "/inner", "-e", "./x", "a"), 2, True, 5),
+        (("/usr/bin/qemu", "/inner", "/inner", "./x", "./x"), 2, True, None),
+        (("/bin/sh", "/qemu", "./x", "argv0", "a"), 2, True, None),  # a program for a qemu that is a script
+        (("/usr/bin/qemu", "/i", "/i", "/inner", "./x"), 3, True, None),
+        (("/usr/bin/qemu",), 2, True, None),
         (("/usr/bin/qemu", "./x", "argv0", "a"), None, True, None),
         (("/bin/sh",), 1, False, None),
         (None, 1, False, None),
