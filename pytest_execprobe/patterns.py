@@ -151,18 +151,14 @@ def _from_string(text: str) -> Pattern:
             words = shlex.split(rest)
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
+        _refuse_unexpanded(words[0], rest)
         return _argv([words[0], *(ANY if word == "*" else word for word in words[1:])], text)
     # Slips that would match nothing, for ever. Who means such a name writes it as a list.
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         raise ValueError(
             f"{text} is in quotation marks: leave them out, or write {[text]!r} for a program of that name"
         )
-    if text.startswith("~"):
-        raise ValueError(
-            f"{text!r} begins with ~, which is not expanded: write the path as it is, or '*/{text.rpartition('/')[2]}'"
-        )
-    if text.startswith("$") and "/" in text:
-        raise ValueError(f"{text!r} begins with a variable, which is not expanded: write the path as it is")
+    _refuse_unexpanded(text, text)
     if re.search(r"\{[^{}]*,[^{}]*\}", text):
         raise ValueError(f"{text!r} has braces, which are not expanded: write each pattern by itself")
     if colon and kind.isidentifier() and kind != "memfd":
@@ -180,6 +176,16 @@ def _from_string(text: str) -> Pattern:
     if " " in text.strip() or text != text.strip():
         raise ValueError(_several(text))
     return _name(text)
+
+
+def _refuse_unexpanded(program: str, text: str) -> None:
+    if program.startswith("~"):
+        raise ValueError(
+            f"{text!r} begins with ~, which is not expanded: write the path as it is, or"
+            f" '*/{program.rpartition('/')[2]}'"
+        )
+    if program.startswith("$") and "/" in program:
+        raise ValueError(f"{text!r} begins with a variable, which is not expanded: write the path as it is")
 
 
 def _several(text: str) -> str:

@@ -811,6 +811,14 @@ def test_script_is_allowed_by_its_own_file_and_not_by_its_interpreters() -> None
         assert match(pattern, run, Side.ALLOW) is allowed
 
 
+@pytest.mark.parametrize(
+    "slip", ["argv:~/bin/curl x", "argv:$HOME/bin/curl x", "subtree:~/bin/curl", "subtree:argv:~/x"]
+)
+def test_nothing_is_expanded_in_other_forms(slip: str) -> None:
+    with pytest.raises(ValueError, match="which is not expanded"):
+        compile_pattern(slip)
+
+
 def test_folder_is_no_program_in_a_list_either(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a folder"):
         compile_pattern([str(tmp_path), "push"])
