@@ -25,6 +25,7 @@ from .baseline.limits import (
     is_within,
     table_name,
 )
+from .names import has_no_place
 from .record import ExecRecord, printable
 from .report.digest import Found, found, may_follow
 from .report.document import Document, Kind, Run, Unit
@@ -125,7 +126,7 @@ def judge(
 
     ``runs`` is how many must be in it, each of another part of the tests, if that is known. With ``budget_only``
     neither their rules nor whether they succeeded matters. With ``allow_deselected`` tests of the baseline that they
-    have left out were left out on purpose.
+    have left out, or not collected, were left out on purpose.
     """
     superseded = document.superseded
     of_units = [*_judge_units(document, baseline)]
@@ -134,7 +135,7 @@ def judge(
     why = [] if runs is None else [*_miscounted(document, runs)]
     why += [*_unlimited(document, baseline), *incompleteness(document)]
     if not allow_deselected:
-        why += _left_out(document, baseline)
+        why += [*_left_out(document, baseline), *_not_collected(document, baseline)]
     if not budget_only:
         why += (reason for index, run in enumerate(document.runs) for reason in _unsuccessful(document, index, run))
     rules = () if budget_only else _broken_rules(document, findings)
@@ -174,9 +175,44 @@ def _left_out(document: Document, baseline: Baseline) -> Iterator[str]:
     every = dict.fromkeys(name for run in document.runs for name in run.left_out if name not in seen)
     names = [name for name in every if baseline.table("tests", name) is not None]
     if names:
-        more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
-        shown = ", ".join(names[:_FEW]) + more
-        yield f"deselected, and no run has them, though the baseline speaks of them: {shown}"
+        yield f"deselected, and no run has them, though the baseline speaks of them: {_first(names)}"
+
+
+def _not_collected(document: Document, baseline: Baseline) -> Iterator[str]:
+    """The tests of which the baseline speaks, that no run has collected, and that need not be gone: each run was
+    narrowed to other files or tests, was to ignore these, or to take other names for those of tests."""
+    runs = [run for run in document.runs if run.kind == "pytest"]
+    tables = baseline.sections.get("tests", {})
+    absent = unseen(document, baseline, ["tests"])
+    if not runs or not absent:
+        return
+    left_out = {baseline.table("tests", name) for run in runs for name in run.left_out}
+    names = [
+        name
+        for name in absent
+        if name not in left_out and not has_no_place(name) and all(_may_leave_out(run, name) for run in runs)
+    ]
+    if names:
+        places = dict.fromkeys(place for run in runs if run.collection for place in run.collection.places)
+        yield (
+            f"not collected, and no run has them, though the baseline speaks of them: {_first(names)}"
+            f" (collected was {_first([*places]) or 'nothing'})"
+        )
+    elif (
+        len(absent) == len(tables)
+        and any(unit.kind == "test" for unit in document.units)
+        and not any(run.collection and run.collection.has_file_of(tables) for run in runs)
+    ):
+        yield f"the baseline speaks of no test that is there, such as {absent[0]}: was the root directory another one?"
+
+
+def _may_leave_out(run: Run, name: str) -> bool:
+    return run.collection is None or run.collection.leaves_out(name.replace("\\*", "*"))
+
+
+def _first(names: list[str]) -> str:
+    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
 
 
 def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
@@ -308,7 +344,7 @@ def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
     return lambda record: set(old.usage(Evidence((record,)), together).counts) <= keys
 
 
-def unseen(document: Document, baseline: Baseline) -> list[str]:
+def unseen(document: Document, baseline: Baseline, sections: Iterable[Section] = SECTIONS) -> list[str]:
     """The tables of the baseline that speak of nothing in a report: obsolete, or not run."""
     seen: dict[Section, set[str]] = {}
     for unit in document.units:
@@ -317,7 +353,7 @@ def unseen(document: Document, baseline: Baseline) -> list[str]:
             seen.setdefault(section, set()).add(table_name(unit.name))
     return [
         name
-        for section in SECTIONS
+        for section in sections
         for name in baseline.sections.get(section, {})
         if not any(name == other or (is_wildcard(name) and covers(name, other)) for other in seen.get(section, ()))
     ]

@@ -94,6 +94,11 @@ def renamed(tables: Iterable[str], known: Sequence[str], folders: Folders) -> di
     return found
 
 
+def without_parameters(name: str) -> str:
+    """The name of the function of which a test is one call."""
+    return _parted(name)[0]
+
+
 def has_no_place(table: str) -> bool:
     """Whether a table's file is named as earlier versions named some: there is none of that name."""
     return _ANY_SIGN.search(_parted(table)[0]) is not None

@@ -15,7 +15,7 @@ import pytest
 
 from . import summary
 from .baseline import closing
-from .baseline.collected import former, idle_packages, obsolete
+from .baseline.collected import collection_in, former, idle_packages, obsolete
 from .baseline.limits import Baseline, table_name
 from .client import HelperSettings, HelperSource, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
@@ -234,6 +234,7 @@ class Reporting:
             gaps=self.ledger.gaps,
             not_checked=self.ledger.not_checked,
             left_out=self.ledger.collected.get("left_out", ()),
+            collection=collection_in(self.ledger.collected),
             names={name: name.partition("::")[2] for name in around},
             running=[stored.Process(*process) for process in self.ledger.running],
             more_running=self.ledger.more_running,

@@ -9,7 +9,7 @@ from typing import Any
 from fakes import record
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.report.document import Breach, Document, Process, Run, Unit
+from pytest_execprobe.report.document import Breach, Collection, Document, Process, Run, Unit
 
 MS = 1_000_000
 START = 5_000_000_000_000
@@ -33,6 +33,10 @@ HOSTILE = (
 )
 
 
+#: What a run has collected that has looked through everything.
+EVERYTHING = Collection(places=(".",), folders=(".",))
+
+
 def run(**more: Any) -> Run:
     fields: dict[str, Any] = {
         "id": "f00d",
@@ -44,6 +48,7 @@ def run(**more: Any) -> Run:
         "exit_status": 0,
         "probe": "BCC 0.26 on Linux 6.1; execs by sched_process_exec",
         "platform": "cpython 3.13.1 on Linux x86_64",
+        "collection": EVERYTHING,
     }
     return Run(**{**fields, **more})
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ..names import Folders, has_no_place, renamed
+from ..names import Folders, has_no_place, renamed, without_parameters
+from ..report.document import Collection
 from .changes import Uses
 from .limits import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 
@@ -48,11 +49,49 @@ class Collected:
         self._files: list[str] = []
         self._narrowed: list[str] = []
         self._failed: list[str] = []
+        self._skipped: list[str] = []
         self._partial = False
+        # By what a file was collected: its functions and classes, and its examples, are two collectors of one name.
+        self._python: set[str] = set()
+        self._others: set[str] = set()
+        self._children: dict[str, list[str]] = {}  # of folders
+        self._passed_over: dict[str, None] = {}
+        self._places: list[str] = []
+        self._open: dict[str, None] = {}
+        self._renames_tests = False
+
+    # ---- what was there, and not collected ----
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
+        ignored = yield
+        if ignored and collection_path.name != "__pycache__":
+            self._passed_over[self._relative(collection_path)] = None
+        return ignored
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_file(self, file_path: Path) -> Generator[None, list[Any], list[Any]]:
+        found = yield
+        if not found and file_path.suffix == ".py":
+            self._passed_over[self._relative(file_path)] = None
+        return found
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        if isinstance(collector, pytest.Directory):
+            self._children[collector.nodeid] = [node.nodeid for node in report.result or ()]
+        elif isinstance(collector, pytest.File):
+            (self._python if isinstance(collector, pytest.Module) else self._others).add(collector.nodeid)
+        return report
+
+    # ---- what was ----
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if not report.passed:
-            self._failed.append(report.nodeid.partition("::")[0])
+            (self._skipped if report.skipped else self._failed).append(report.nodeid.partition("::")[0])
         elif "::" not in report.nodeid:
             self._files.append(report.nodeid)
 
@@ -69,11 +108,20 @@ class Collected:
             tests.setdefault(table_name(self._folders.portable(item.nodeid)), {})[item.nodeid] = None
         self._ids = list(tests)
         self._shared = {name: list(nodeids) for name, nodeids in tests.items() if len(nodeids) > 1}
+        self._open = {
+            without_parameters(self._folders.portable(item.nodeid)): None
+            for item in items
+            if _parametrized_by_hook(item)
+        }
         for arg in config.args:
-            file, colons, _ = str(arg).partition("::")
+            file, colons, rest = str(arg).partition("::")
+            place = self._relative(config.invocation_params.dir / file)
+            self._places.append(place + colons + rest)
             if colons:
                 self._partial = True
-                self._narrowed.append(self._relative(config.invocation_params.dir / file))
+                self._narrowed.append(place)
+        given = {word.partition("=")[0].strip() for word in config.getoption("override_ini", None) or ()}
+        self._renames_tests = not given.isdisjoint(("python_functions", "python_classes"))
         if config.getoption("lf", False):  # it leaves tests out while they are collected
             self._partial = True
             self._narrowed += self._files
@@ -90,16 +138,58 @@ class Collected:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
 
     def export(self) -> dict[str, Any]:
-        cut = {*self._narrowed, *self._failed}
+        cut = {*self._narrowed, *self._failed, *self._skipped}
         files = sorted(file for file in set(self._files) if file not in cut)
         return {
             "ids": self._ids,
             "shared": self._shared,
             "files": files,
+            "collection": self._collection(files),
+            "open": list(self._open),
             "partial": self._partial or bool(self._left_out),
             "left_out": list(self._left_out),
             "failed_alone": self._failed_alone,
         }
+
+    def _collection(self, files: Sequence[str]) -> dict[str, list[str]]:
+        """As the report has it."""
+        portable = self._folders.portable
+        folders = [place for place in self._files if place in self._children]
+        collected = {*self._files, *self._skipped} - {*self._narrowed, *self._failed}
+        python = {file for file in files if file in self._python}
+        known, unsure = (set[str](), python) if self._renames_tests else (python, set[str]())
+        passed_over = {place for place in (*self._passed_over, *self._narrowed, *self._failed, *unsure) if place}
+        passed_over.update(name for folder in folders for name in self._children[folder] if name not in collected)
+        found = {
+            "places": self._places,
+            "files": sorted(known),
+            "examples": [file for file in files if file in self._others],
+            "skipped": sorted({*self._skipped}),
+            "folders": sorted(folders),
+            "passed_over": sorted(passed_over),
+        }
+        if self._failed_alone:  # it leaves out what is in files and folders while they are collected
+            found = {name: found[name] if name == "places" else [] for name in found}
+        return {name: list(map(portable, listed)) for name, listed in found.items()}
+
+
+def collection_in(collected: Mapping[str, Any]) -> Collection | None:
+    """What a run has exported of it, None if nothing was told."""
+    data = collected.get("collection")
+    return None if data is None else Collection(**{name: tuple(listed) for name, listed in data.items()})
+
+
+def _parametrized_by_hook(item: pytest.Item) -> bool:
+    """Whether something may give a test parameters that do not stand at it: with other options it may have others."""
+    impls = item.ihook.pytest_generate_tests.get_hookimpls()
+    places = (getattr(item, "module", None), getattr(item, "cls", None))
+    return any(impl.plugin_name not in _PYTESTS_OWN for impl in impls) or any(
+        hasattr(place, "pytest_generate_tests") for place in places
+    )
+
+
+#: What reads marks and the parameters of fixtures.
+_PYTESTS_OWN = ("python", "funcmanage")
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
@@ -108,18 +198,30 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
     What was not collected as a whole may have it still.
     """
     ids = collected.get("ids", ())
-    known, whole = set(ids), set(collected.get("files", ()))
+    known, functions = set(ids), set(map(without_parameters, ids))
+    open_ones = set(collected.get("open", ()))
+    collection = collection_in(collected) or Collection()
     tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
     places = {name.partition("::")[0] for name in tables}
     # From another root directory all files seem to be gone.
     missing = {place for place in places if not (root / place).exists()}
     missing = missing if missing != places else set()
 
+    def is_gone(name: str) -> bool:
+        """Whether the file was collected as a whole, and has no such test, whatever the circumstances."""
+        function = without_parameters(name)
+        if not collection.has_whole(name):
+            return False
+        if function in functions:
+            return function not in open_ones
+        place, _, rest = function.partition("::")
+        return "." in rest or not _has_words(root / place, rest)
+
     def gone() -> Iterator[tuple[Section, str]]:
         for name in baseline.sections.get("tests", {}):
             file = name.partition("::")[0]
             there = name in known or (is_wildcard(name) and ("*" in file or any(covers(name, id) for id in ids)))
-            if not there and not has_no_place(name) and (file in whole or file in missing):
+            if not there and not has_no_place(name) and (file in missing or is_gone(name)):
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
             place, colons, rest = name.partition("::")

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument(
         "--allow-deselected",
         action="store_true",
-        help="tests of the budget that all runs have deselected (-k, -m, --lf) were left out on purpose",
+        help="tests of the budget that all runs have left out (-k, -m, --ignore, by naming others) are not missing",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=tuple(_ENDINGS.values()), help="default: by the ending of PATH, else text")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ..record import ExecRecord, Phase
-from .document import KINDS, OUTCOMES, Breach, Document, Process, Run, Unit
+from .document import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit
 
 FORMAT = "pytest-execprobe report"
 VERSION = 1
@@ -79,6 +79,7 @@ def _run_data(run: Run, ancestors: Iterable[ExecRecord]) -> dict[str, Any]:
         "gaps": dict(run.gaps),
         "breaches": [_breach_data(breach) for breach in run.breaches],
         "left_out": list(run.left_out),
+        "collection": run.collection and {name: list(found) for name, found in asdict(run.collection).items()},
         "platform": run.platform,
         "above": [record_data(record) for record in ancestors],
         "running": [asdict(process) for process in run.running],
@@ -231,7 +232,19 @@ def _run(fields: _Fields) -> Run:
         running=tuple(map(_process, fields.objects("running"))),
         more_running=fields.whole("more_running"),
         left_out=tuple(fields.texts("left_out")),
+        collection=fields.maybe(lambda name: _collection(fields.object(name)), "collection"),
         platform=fields.text("platform"),
+    )
+
+
+def _collection(fields: _Fields) -> Collection:
+    return Collection(
+        places=tuple(fields.texts("places")),
+        files=tuple(fields.texts("files")),
+        examples=tuple(fields.texts("examples")),
+        skipped=tuple(fields.texts("skipped")),
+        folders=tuple(fields.texts("folders")),
+        passed_over=tuple(fields.texts("passed_over")),
     )
 
 
@@ -432,9 +445,16 @@ class _Fields:
             )
         )
 
+    def object(self, name: str) -> _Fields:
+        return _Fields(self.get(name), f"{self._prefix}{name}")
+
+    @property
+    def _prefix(self) -> str:
+        return "" if self.where == "the report" else f"{self.where}."
+
     def objects(self, name: str) -> list[_Fields]:
         values = self._checked(name, "list", lambda value: isinstance(value, list))
-        prefix = "" if self.where == "the report" else f"{self.where}."
+        prefix = self._prefix
         return [_Fields(value, f"{prefix}{name}[{index}]") for index, value in enumerate(values)]
 
     def maybe(self, read: Callable[[str], T], name: str) -> T | None:

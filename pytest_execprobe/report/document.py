@@ -48,6 +48,55 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Collection:
+    """What of a suite a pytest run has collected: files and folders, relative to pytest's root directory.
+
+    A test that a run does not have is gone if its file was collected as a whole, or is not in a folder that was looked
+    through. Else the run has left it out.
+    """
+
+    #: What it was to collect: what the command line names, or else ``testpaths`` or the folder where it was started.
+    places: tuple[str, ...] = ()
+    #: Files of which all functions and classes were collected.
+    files: tuple[str, ...] = ()
+    #: Files of which all else was: the examples in docstrings, or what a plugin finds in files that are not Python's.
+    examples: tuple[str, ...] = ()
+    #: Files that have skipped themselves when they were imported.
+    skipped: tuple[str, ...] = ()
+    #: Folders that were looked through.
+    folders: tuple[str, ...] = ()
+    #: What is in those, and was not collected: folders, and of files those of Python.
+    passed_over: tuple[str, ...] = ()
+
+    def has_whole(self, name: str) -> bool:
+        """Whether a test was collected, if its file has it."""
+        file, _, rest = name.partition("::")
+        of_python = file.endswith(".py") and "." not in rest.partition("[")[0]  # examples have the module's name
+        return file in (self.files if of_python else self.examples)
+
+    def has_file_of(self, names: Iterable[str]) -> bool:
+        """Whether one of some tests was in a file that was collected."""
+        files = {*self.files, *self.examples, *self.skipped}
+        return any(name.partition("::")[0] in files for name in names)
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether a test that is not in the run may be there all the same. A ``*`` in its file's name is any text."""
+        file = name.partition("::")[0]
+        if self.has_whole(name) or file in self.skipped:
+            return False
+        start, star, _ = file.partition("*")
+        above = ["/".join(start.split("/")[:depth]) or "." for depth in range(start.count("/") + 1)]
+        if not (star or file.endswith(".py")) or file in (*self.files, *self.examples):
+            return True  # such files may have been passed over, and nothing tells
+        if not any(folder in self.folders for folder in above):
+            return True
+        return any(
+            file == place or file.startswith(f"{place}/") or (star and place.startswith(start))
+            for place in self.passed_over
+        )
+
+
+@dataclass(frozen=True)
 class Run:
     """One pytest run, or one command."""
 
@@ -80,6 +129,8 @@ class Run:
     more_running: int = 0
     #: Tests that were collected and then left out: by -k, -m, --deselect, --lf, or a plugin that makes shards.
     left_out: tuple[str, ...] = ()
+    #: What it has collected of its suite; None of a command, or if not known.
+    collection: Collection | None = None
     #: The Python and the system that it ran on; empty if not known.
     platform: str = ""
 

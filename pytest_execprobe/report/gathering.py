@@ -20,7 +20,7 @@ from ..attribution import Entry, Evidence, Gap, Owner
 from ..names import Folders
 from ..record import ExecRecord
 from .codec import above, record_data, records_of
-from .document import Breach, Document, Kind, Process, Run, Unit
+from .document import Breach, Collection, Document, Kind, Process, Run, Unit
 
 
 class Gatherer:
@@ -234,12 +234,14 @@ class Assembly:
         gaps: Mapping[str, int],
         not_checked: Mapping[str, str],
         left_out: Iterable[str],
+        collection: Collection | None = None,
         names: Mapping[str, str],
         running: Iterable[Process] = (),
         more_running: int = 0,
     ) -> Document:
         """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
-        collected and are not to run; ``names`` are the units by the names that breaches have for them."""
+        collected and are not to run, ``collection`` what was collected; ``names`` are the units by the names that
+        breaches have for them."""
         records = records_of(self._records.values(), {})
         tries = {key: list(those) for key, those in self._tries.items()}
         breaches = {name: tuple(those) for name, those in self._breaches.items()}
@@ -290,6 +292,7 @@ class Assembly:
             running=tuple(running),
             more_running=more_running,
             left_out=tuple(map(self._portable, left_out)),
+            collection=collection,
             platform=_platform(),
         )
         return Document((run,), tuple(sorted(units, key=_begin)))

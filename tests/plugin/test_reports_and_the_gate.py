@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -312,3 +313,100 @@ def test_what_is_no_run_leaves_reports_alone(pytester: pytest.Pytester, options:
     pytester.makeini("[pytest]\n" if "a.txt" in options[0] else "[pytest]\nexecprobe_report = a.json\n")
     pytester.runpytest_inprocess(*options)
     assert (Path("a.json").exists(), Path("a.txt").exists()) == (True, True)
+
+
+# ---- what was not collected ----
+
+B_ROWS = f'{ROWS}[tests."sub/test_b.py::test_b"]\nls = 1\n'
+CHECK = f"{GOOD}def check_b(): runs('ls')\n"
+
+
+def with_sub(source: str = "from played import runs\ndef test_b(): runs('ls')\n") -> None:
+    Path("sub").mkdir(exist_ok=True)
+    Path("sub", "test_b.py").write_text(source)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("test_it.py",),
+        ("test_it.py::test_a",),
+        ("test_it.py", "sub/test_b.py::test_other"),
+        ("--ignore=sub",),
+        ("--ignore-glob=*_b.py",),
+        ("--ignore=sub/test_b.py",),
+        ("-o", "python_files=test_it.py"),
+        ("-o", "python_functions=test_a test_other"),
+        ("-o", "norecursedirs=sub"),
+        ("-o", "testpaths=test_it.py"),
+        ("--pyargs", "test_it"),
+        ("--import-mode=importlib", "test_it.py"),
+        ("-c", "other.ini"),
+    ],
+    ids=" ".join,
+)
+def test_tests_of_the_budget_that_were_not_collected(
+    gated: Gated, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_sub("from played import runs\ndef test_b(): runs('ls')\ndef test_other(): pass\n")
+    monkeypatch.syspath_prepend(Path.cwd())
+    Path("other.ini").write_text("[pytest]\npython_files = test_it.py\n")
+    status, said = gated(GOOD, *options, budget=B_ROWS)
+    assert status == INCOMPLETE
+    assert "the baseline speaks of them: sub/test_b.py::test_b (collected was" in said
+    assert gated(GOOD, *options, budget=B_ROWS, gate=("--allow-deselected",))[0] == WITHIN
+
+
+@pytest.mark.parametrize("source", ["collect_ignore = ['sub']", "collect_ignore_glob = ['sub/*']"])
+def test_what_a_conftest_leaves_out(gated: Gated, source: str) -> None:
+    with_sub()
+    assert gated(GOOD, budget=B_ROWS, conftest=source)[0] == INCOMPLETE
+    assert gated(GOOD, budget=B_ROWS)[0] == INCOMPLETE
+
+
+@pytest.mark.parametrize("options", [(), (".",), ("sub", "test_it.py"), ("--import-mode=importlib",)], ids=" ".join)
+def test_a_test_that_is_gone_is_not_missing(gated: Gated, options: tuple[str, ...]) -> None:
+    """Renamed, removed with its file, or with its folder."""
+    with_sub("def test_renamed(): pass\n")
+    assert gated(GOOD, *options, budget=B_ROWS, status=0)[0] == WITHIN
+    if "sub" not in options:
+        Path("sub", "test_b.py").unlink()
+        assert gated(GOOD, *options, budget=B_ROWS, status=0)[0] == WITHIN
+        shutil.rmtree("sub")
+        assert gated(GOOD, *options, budget=B_ROWS, status=0)[0] == WITHIN
+
+
+def test_a_file_that_skips_itself_is_not_missing(gated: Gated) -> None:
+    with_sub("import pytest\npytest.skip(allow_module_level=True)\n")
+    status, said = gated(GOOD, budget=B_ROWS, status=0)
+    assert status == WITHIN
+    assert "unseen   sub/test_b.py::test_b" in said
+
+
+def test_examples_of_the_budget_that_were_not_collected(gated: Gated) -> None:
+    rows = f'{ROWS}[tests."test_it.py::test_it.helper"]\nls = 1\n[tests."README.txt::README.txt"]\nls = 1\n'
+    source = f"{GOOD}def helper():\n    '''\n    >>> _ = runs('ls')\n    '''\n"
+    Path("README.txt").write_text(">>> 1\n1\n")
+    assert gated(source, budget=rows)[0] == INCOMPLETE
+    assert gated(source, "--doctest-modules", budget=rows)[0] == INCOMPLETE
+    assert gated(source, "--doctest-modules", "--doctest-glob=*.txt", budget=rows)[0] == WITHIN
+
+
+def test_what_was_collected_has_names_from_the_root(
+    gated: Gated, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_sub()
+    Path("pytest.ini").write_text("[pytest]\n")
+    assert gated(GOOD, budget=B_ROWS)[0] == WITHIN
+    monkeypatch.chdir("sub")
+    pytester.runpytest_inprocess("--execprobe-report=a.json")
+    (told,) = stored()["runs"]
+    assert told["collection"] == {
+        "places": ["sub"],
+        "files": ["sub/test_b.py"],
+        "examples": [],
+        "skipped": [],
+        "folders": ["sub"],
+        "passed_over": [],
+    }
+    assert main(["gate", "a.json", "--budget", "../execs.toml"]) == INCOMPLETE

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from documents import EVERYTHING
 from fakes import record
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -488,7 +489,9 @@ def document(name: str, told: Sequence[Part]) -> Document:
         unit = Unit(kind, "t", records=records, lost=known.lost, unknown=unknown, not_checked=part.not_checked)
         made.append(replace(unit, gaps={WHY: known.more} if known.more else {}))
     more = sum(part.known.more for part in told)
-    return Document((Run(id=name, kind="pytest", exit_status=0, gaps={WHY: more} if more else {}),), tuple(made))
+    gaps = {WHY: more} if more else {}
+    collection = replace(EVERYTHING, examples=("t",))
+    return Document((Run(id=name, kind="pytest", exit_status=0, gaps=gaps, collection=collection),), tuple(made))
 
 
 @fast

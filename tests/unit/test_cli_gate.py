@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from documents import EVERYTHING
 from fakes import record
 from markdown_it import MarkdownIt
 
@@ -21,7 +23,7 @@ BUDGET = f'version = 1\n[total]\nat_most = 3\n[tests."{A}"]\ngit = 1\n[tests."te
 
 
 def document(*units: Unit, id: str = "cafe") -> Document:
-    return Document((Run(id=id, kind="pytest", exit_status=0),), units)
+    return Document((Run(id=id, kind="pytest", exit_status=0, collection=EVERYTHING),), units)
 
 
 GOOD = document(Unit("test", A, records=(record("git"),)))
@@ -133,7 +135,7 @@ def test_an_earlier_try(folder: Path, capsys: Capture) -> None:
 
 
 def test_what_was_deselected(folder: Path, capsys: Capture) -> None:
-    left_out = Run(id="1", kind="pytest", exit_status=0, left_out=("tests/test_a.py::test_gone",))
+    left_out = replace(GOOD.runs[0], id="1", left_out=("tests/test_a.py::test_gone",))
     forms.write(Document((left_out,), GOOD.units), folder / "part.json")
     assert gate("part.json") == 2
     assert (

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from documents import left
+from documents import EVERYTHING, left
 from fakes import record
 
 from pytest_execprobe.baseline.limits import Baseline
 from pytest_execprobe.baseline.reading import parse_baseline
 from pytest_execprobe.gate import TOTAL, Status, judge, new_since, unseen
-from pytest_execprobe.report.document import Breach, Document, Run, RunsDiffer, Unit, merged
+from pytest_execprobe.report.document import Breach, Collection, Document, Run, RunsDiffer, Unit, merged
 
 A, B = "tests/a/test_a.py::test_a", "tests/b/test_b.py::test_b"
 
@@ -29,6 +29,7 @@ test_of.__test__ = False  # type: ignore[attr-defined]
 
 
 def report(*units: Unit, exit_status: int | None = 0, **more: object) -> Document:
+    more = {"collection": EVERYTHING, **more}
     run = Run(id=str(id(units)), kind="pytest", exit_status=exit_status, **more)  # type: ignore[arg-type]
     return Document((run,), units)
 
@@ -307,6 +308,79 @@ def test_what_one_shard_leaves_out_another_has() -> None:
     assert judge(shard(test_of(A), left_out=("tests/c.py::test_c",)), ROWS).status is Status.WITHIN
     wide = budget('[tests."tests/*"]\ngit = 1\n')
     assert judge(one, wide).status is Status.INCOMPLETE
+
+
+# ---- what was not collected ----
+
+HERE = ("tests", "tests/a", "tests/b")
+FILES = ("tests/a/test_a.py", "tests/b/test_b.py")
+
+
+@pytest.mark.parametrize(
+    ("collection", "status"),
+    [
+        (Collection((".",), folders=(".",)), Status.WITHIN),
+        (Collection((".",), FILES, folders=(".", *HERE)), Status.WITHIN),
+        (Collection((".",), FILES[:1], folders=(".", *HERE)), Status.WITHIN),
+        (None, Status.INCOMPLETE),
+        (Collection(), Status.INCOMPLETE),
+        (Collection(("tests/a",), FILES[:1], folders=("tests/a",)), Status.INCOMPLETE),
+        (Collection((FILES[0],), FILES[:1]), Status.INCOMPLETE),
+        (Collection((".",), FILES[:1], folders=(".", *HERE), passed_over=(FILES[1],)), Status.INCOMPLETE),
+        (Collection((".",), FILES[:1], folders=(".", *HERE[:2]), passed_over=("tests/b",)), Status.INCOMPLETE),
+        (Collection((".",), FILES[:1], folders=(".", *HERE[:2]), passed_over=("tests/bc", "tests")), Status.INCOMPLETE),
+        (Collection((".",), FILES[:1], folders=(".", *HERE[:2]), passed_over=("tests/bc",)), Status.WITHIN),
+        # It was collected for its examples alone.
+        (Collection((".",), FILES[:1], FILES[1:], folders=(".", *HERE)), Status.INCOMPLETE),
+        # A file that skips itself is as good as tests that do.
+        (Collection((".",), FILES[:1], skipped=FILES[1:], folders=(".", *HERE)), Status.WITHIN),
+    ],
+)
+def test_a_test_that_was_not_collected_is_missing_unless_it_is_gone(
+    collection: Collection | None, status: Status
+) -> None:
+    document = report(test_of(A, "git"), collection=collection)
+    verdict = judge(document, ROWS)
+    assert verdict.status is status
+    assert judge(document, ROWS, allow_deselected=True).status is Status.WITHIN
+    if verdict.incomplete:
+        (why,) = verdict.incomplete
+        assert why.startswith(f"not collected, and no run has them, though the baseline speaks of them: {B} (collected")
+        other = shard(test_of(B), collection=collection)
+        assert judge(merged([document, other]), ROWS).status is Status.WITHIN, "another run has it"
+
+
+@pytest.mark.parametrize(
+    ("table", "passed_over", "status"),
+    [
+        ("tests/*", "tests/b", Status.INCOMPLETE),
+        ("tests/*", "tests", Status.INCOMPLETE),
+        ("tests/*", "tools", Status.WITHIN),
+        ("tests/b/test_b.py::test_b[*]", "tests/b", Status.INCOMPLETE),
+        ("tests/b/test_b.py::test_b[*]", "tools", Status.WITHIN),
+        ("tests/b/test_b.py::b.test_b", "tests/b/test_b.py", Status.INCOMPLETE),
+        # Of other files nobody tells that they were passed over.
+        ("tests/b/README.md::README.md", "tools", Status.INCOMPLETE),
+    ],
+)
+def test_tables_of_several_tests_and_of_examples(table: str, passed_over: str, status: Status) -> None:
+    rows = budget(f'[tests."a.py::t"]\n[tests."{table}"]\ngit = 1\n')
+    document = report(
+        test_of("a.py::t"), collection=Collection((".",), ("a.py",), folders=(".",), passed_over=(passed_over,))
+    )
+    assert judge(document, rows).status is status
+
+
+def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:
+    verdict = judge(report(test_of("a/test_a.py::test_a")), ROWS)
+    assert verdict.incomplete == (
+        f"the baseline speaks of no test that is there, such as {A}: was the root directory another one?",
+    )
+
+
+def test_what_was_deselected_is_told_once() -> None:
+    one = report(test_of(A), left_out=(B,), collection=Collection(("tests/a",)))
+    assert len(judge(one, ROWS).incomplete) == 1
 
 
 # ---- new, and unseen ----

@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.report import codec
 from pytest_execprobe.report.codec import DocumentError
-from pytest_execprobe.report.document import KINDS, OUTCOMES, Breach, Document, Process, Run, Unit, merged
+from pytest_execprobe.report.document import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit, merged
 
 SCHEMA = json.loads(Path(codec.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -202,6 +202,7 @@ def _run(id: str, probe: str, command: list[str]) -> Run:
         unknown=tuple(command),
         gaps=dict.fromkeys(command, 2),
         left_out=tuple(command),
+        collection=Collection(places=tuple(command), skipped=(probe,)) if command else None,
         platform=probe,
     )
 
@@ -347,6 +348,7 @@ PLACES: list[tuple[Any, ...]] = [
     (),
     ("runs", 0),
     ("runs", 0, "breaches", 0),
+    ("runs", 0, "collection"),
     ("runs", 0, "above", 0),
     ("units", 0),
     ("units", 0, "breaches", 0),
