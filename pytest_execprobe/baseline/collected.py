@@ -84,7 +84,9 @@ class Collected:
         if isinstance(collector, pytest.Directory):
             self._children[collector.nodeid] = [node.nodeid for node in report.result or ()]
         elif isinstance(collector, pytest.File):
-            (self._python if isinstance(collector, pytest.Module) else self._others).add(collector.nodeid)
+            # doctest's collector is a Module, too, and has examples alone.
+            is_python = isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest"
+            (self._python if is_python else self._others).add(collector.nodeid)
         return report
 
     # ---- what was ----

@@ -118,6 +118,74 @@ def test_a_whole_run_prunes_what_is_gone(run: Run, pytester: pytest.Pytester) ->
     assert "test_b[2]" not in rows(pytester)
 
 
+WITH_EXAMPLES = '''
+from played import runs
+
+def helper():
+    """
+    >>> _ = runs("ls")
+    """
+
+def test_a():
+    runs("git")
+'''
+
+
+def test_an_update_without_examples_leaves_theirs_alone(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE, "--doctest-modules", source=WITH_EXAMPLES)
+    written = rows(pytester)
+    assert '"test_it.py::test_it.helper"' in written
+    result = run(UPDATE, source=None)
+    assert rows(pytester) == written
+    result.stdout.no_fnmatch_line("obsolete*")
+    run(UPDATE, "--doctest-modules", "-p", "no:python", source=None)
+    run(UPDATE, "--doctest-modules", "-o", "python_files=other.py", source=None)
+    run(UPDATE, "--doctest-modules", "-o", "python_functions=check", source=None)
+    assert rows(pytester) == written
+    run(UPDATE, "--doctest-modules", source=WITH_EXAMPLES.replace(">>>", ""))
+    assert "helper" not in rows(pytester), "its file was collected for examples, and has none"
+
+
+HOOK = """
+def pytest_addoption(parser): parser.addoption("--more", default=0, type=int)
+def pytest_generate_tests(metafunc):
+    if metafunc.config.option.more:
+        metafunc.fixturenames.append("more")
+        metafunc.parametrize("more", range(metafunc.config.option.more))
+"""
+
+
+@pytest.mark.parametrize("given", [(), ("--more=1",)], ids=["none", "fewer"])
+@pytest.mark.parametrize("where", ["conftest", "test file"])
+def test_an_update_leaves_parameters_of_other_options_alone(
+    run: Run, pytester: pytest.Pytester, given: tuple[str, ...], where: str
+) -> None:
+    option, _, hook = HOOK.partition("\n")[2].partition("\n")
+    pytester.makeconftest(HOOK if where == "conftest" else option)
+    source = "from played import runs\ndef test_a(): runs('git')\ndef test_b(): runs('ls')\n"
+    source += hook if where == "test file" else ""
+    run(UPDATE, "--more=2", source=source)
+    run(UPDATE, source=None)
+    for name in ("test_a[0]", "test_a[1]", "test_b[1]", "test_a", "test_b"):
+        assert f'"test_it.py::{name}"' in rows(pytester)
+    run(UPDATE, *given, source=source.replace("test_b(", "test_c("))
+    assert '"test_it.py::test_a[1]"' in rows(pytester)
+    assert "test_b" not in rows(pytester), "the function itself is gone"
+
+
+def test_an_update_leaves_a_test_alone_that_its_file_leaves_out(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another system."""
+    source = "import os\nfrom played import runs\nif 'WITH' in os.environ:\n    def test_a(): runs('git')\n"
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, source=source)
+    monkeypatch.delenv("WITH")
+    result = run(UPDATE, source=None)
+    assert '"test_it.py::test_a"' in rows(pytester)
+    result.stdout.no_fnmatch_line("obsolete*")
+
+
 def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:
     run(UPDATE)
     pytester.makepyfile(test_it=SUITE.replace("pass", "assert 0"))

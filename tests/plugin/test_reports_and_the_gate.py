@@ -338,6 +338,7 @@ def with_sub(source: str = "from played import runs\ndef test_b(): runs('ls')\n"
         ("-o", "python_files=test_it.py"),
         ("-o", "python_functions=test_a test_other"),
         ("-o", "norecursedirs=sub"),
+        ("--doctest-modules", "-o", "python_files=test_it.py"),
         ("-o", "testpaths=test_it.py"),
         ("--pyargs", "test_it"),
         ("--import-mode=importlib", "test_it.py"),
