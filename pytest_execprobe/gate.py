@@ -155,17 +155,19 @@ def _miscounted(document: Document, runs: int) -> Iterator[str]:
     """Whether there are not so many runs, each of other tests than the others: one of two shards, twice, is one."""
     if len(document.runs) != runs:
         yield f"of {runs} runs, {len(document.runs)} are there"
-    first: dict[tuple[str, str, str], int] = {}
+    first: dict[tuple[str, ...], int] = {}
     again: dict[int, tuple[int, str]] = {}
     for unit in document.units:
         if unit.kind in ("test", "command"):
-            known = first.setdefault((document.runs[unit.run].platform, unit.kind, unit.name), unit.run)
+            matrix = document.runs[unit.run].platform, document.runs[unit.run].variant
+            known = first.setdefault((*matrix, unit.kind, unit.name), unit.run)
             if known != unit.run:
                 again.setdefault(unit.run, (known, unit.name))
     for run, (other, name) in again.items():
         yield (
             f"runs {other + 1} and {run + 1} ({document.runs[other].started} and {document.runs[run].started}) have"
-            f" tests in common, such as {name}: one part of the tests is there twice, and another may be missing"
+            f" tests in common, such as {name}: one part of the tests is there twice, and another may be missing (runs"
+            " of a matrix are told apart by --execprobe-variant=NAME)"
         )
 
 

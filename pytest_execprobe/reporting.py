@@ -235,6 +235,7 @@ class Reporting:
             not_checked=self.ledger.not_checked,
             left_out=self.ledger.collected.get("left_out", ()),
             collection=collection_in(self.ledger.collected),
+            variant=self._settings.variant,
             names={name: name.partition("::")[2] for name in around},
             running=[stored.Process(*process) for process in self.ledger.running],
             more_running=self.ledger.more_running,

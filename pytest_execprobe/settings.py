@@ -101,6 +101,13 @@ _OPTIONS = (
         repeatable=True,
     ),
     _Option(
+        "variant",
+        "NAME",
+        "a name",
+        "what a report's run is of a matrix, besides its Python and system: django-4.2",
+        in_ini=False,
+    ),
+    _Option(
         "ignore",
         "PATTERN",
         _PATTERNS,
@@ -159,6 +166,7 @@ class Settings:
     #: How the baseline is to be written anew, if it is: all of what has changed, or only what is more.
     update: Literal["all", "add"] | None = None
     reports: tuple[Path, ...] = ()
+    variant: str = ""
     #: What has signs in the names that baselines and reports have for tests; None if there is neither.
     folders: Folders | None = None
     ignore: tuple[Pattern, ...] = ()
@@ -282,6 +290,7 @@ def read_settings(config: pytest.Config) -> Settings:
         baseline=baseline,
         update=update,
         reports=reports,
+        variant=_single(config, "variant") or "",
         folders=_folders(config) if reports or baseline is not None else None,
         ignore=tuple(pattern for pattern, _ in ignore),
         helper=_address(config),

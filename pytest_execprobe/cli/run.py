@@ -87,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="write a report: .json, .html, .md or .trace.json, by its ending; can be given more than once",
     )
+    told.add_argument("--variant", default="", metavar="NAME", help="what the report's run is of a matrix")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--budget",
@@ -206,7 +207,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.complain(("execprobe: ", "warn"), ("NOT RECORDED", "warn"), f": {refusal}")
     if baselines or arguments.report:
-        document = _document(words, started, status, recording, evidence, source, refusal)
+        document = _document(words, started, status, recording, evidence, source, refusal, arguments.variant)
         if refusal is None:
             breaches += [breach for baseline in baselines for breach in _judge(document, baseline)]
         document = replace(document, units=(replace(document.units[0], breaches=tuple(breaches)),))
@@ -408,6 +409,7 @@ def _document(
     evidence: Evidence,
     source: HelperSource | None,
     refusal: str | None,
+    variant: str,
 ) -> Document:
     from .. import summary
     from ..report.document import Document, Run, Unit
@@ -428,6 +430,7 @@ def _document(
         probe="none" if source is None else summary.probe(source.description),
         running=running,
         more_running=more,
+        variant=variant,
     )
     unit = Unit(
         kind="command",

@@ -81,6 +81,7 @@ def _run_data(run: Run, ancestors: Iterable[ExecRecord]) -> dict[str, Any]:
         "left_out": list(run.left_out),
         "collection": run.collection and {name: list(found) for name, found in asdict(run.collection).items()},
         "platform": run.platform,
+        "variant": run.variant,
         "above": [record_data(record) for record in ancestors],
         "running": [asdict(process) for process in run.running],
         "more_running": run.more_running,
@@ -234,6 +235,7 @@ def _run(fields: _Fields) -> Run:
         left_out=tuple(fields.texts("left_out")),
         collection=fields.maybe(lambda name: _collection(fields.object(name)), "collection"),
         platform=fields.text("platform"),
+        variant=fields.text("variant"),
     )
 
 

@@ -133,6 +133,8 @@ class Run:
     collection: Collection | None = None
     #: The Python and the system that it ran on; empty if not known.
     platform: str = ""
+    #: What it is of a matrix besides, as the user calls it: the same tests of another variant are another run.
+    variant: str = ""
 
     @property
     def still_running(self) -> int:

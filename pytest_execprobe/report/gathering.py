@@ -235,6 +235,7 @@ class Assembly:
         not_checked: Mapping[str, str],
         left_out: Iterable[str],
         collection: Collection | None = None,
+        variant: str = "",
         names: Mapping[str, str],
         running: Iterable[Process] = (),
         more_running: int = 0,
@@ -294,6 +295,7 @@ class Assembly:
             left_out=tuple(map(self._portable, left_out)),
             collection=collection,
             platform=_platform(),
+            variant=variant,
         )
         return Document((run,), tuple(sorted(units, key=_begin)))
 

@@ -411,3 +411,12 @@ def test_what_was_collected_has_names_from_the_root(
         "passed_over": [],
     }
     assert main(["gate", "a.json", "--budget", "../execs.toml"]) == INCOMPLETE
+
+
+@pytest.mark.parametrize(("other", "expected"), [("django-5.1", WITHIN), ("django-4.2", INCOMPLETE)])
+def test_runs_of_a_matrix(gated: Gated, other: str, expected: int) -> None:
+    gated(GOOD, "--execprobe-variant=django-4.2")
+    Path("a.json").rename("b.json")
+    gated(GOOD, f"--execprobe-variant={other}")
+    assert main(["merge", "a.json", "b.json", "-o", "both.json"]) == 0
+    assert main(["gate", "both.json", "--budget", "execs.toml", "--runs=2"]) == expected

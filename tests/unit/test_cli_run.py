@@ -649,7 +649,8 @@ def test_a_signal_ends_the_wait_and_not_the_run(played: Played, capfd: Capture, 
         return running(since, timeout)
 
     source.running = signalled  # type: ignore[method-assign]
-    assert main(["run", "--wait", "--report", str(path), "sh", "-c", "exit 4"]) == 4
+    assert main(["run", "--wait", "--variant", "x", "--report", str(path), "sh", "-c", "exit 4"]) == 4
+    assert codec.read(path).runs[0].variant == "x"
     assert re.search(
         rf"still running   1 process that it has left behind: waited for [\d.]+ s, until {name}\n",
         capfd.readouterr().err,

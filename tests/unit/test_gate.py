@@ -287,7 +287,8 @@ def test_one_shard_twice_is_not_two() -> None:
     (why,) = judge(merged([one, shard(test_of(A, "git"))]), ROWS, 2).incomplete
     assert why == (
         "runs 1 and 2 (2026-01-01T00:00:00Z and 2026-01-01T00:00:00Z) have tests in common, such as"
-        f" {A}: one part of the tests is there twice, and another may be missing"
+        f" {A}: one part of the tests is there twice, and another may be missing (runs of a matrix are told apart by"
+        " --execprobe-variant=NAME)"
     )
     assert judge(merged([one, shard(test_of(A, "git"))]), ROWS).status is Status.WITHIN
     some = judge(merged([shard(test_of(A), test_of(B)), shard(test_of(B))]), ROWS, 2)
@@ -297,6 +298,13 @@ def test_one_shard_twice_is_not_two() -> None:
 def test_the_same_tests_on_another_platform_are_not_the_same_shard() -> None:
     both = merged([shard(test_of(A), platform="cpython 3.9.1"), shard(test_of(A), platform="cpython 3.13.1")])
     assert judge(both, ROWS, 2).status is Status.WITHIN
+
+
+def test_the_same_tests_of_another_variant_are_not_the_same_shard() -> None:
+    both = merged([shard(test_of(A), variant="django-4.2"), shard(test_of(A), variant="django-5.1")])
+    assert judge(both, ROWS, 2).status is Status.WITHIN
+    same = merged([shard(test_of(A), variant="django-4.2"), shard(test_of(A), variant="django-4.2")])
+    assert judge(same, ROWS, 2).status is Status.INCOMPLETE
 
 
 def test_what_one_shard_leaves_out_another_has() -> None:
