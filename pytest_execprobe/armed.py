@@ -589,7 +589,7 @@ class Armed:
                 self._accounts.look_for_running()
             self._accounts.finish()
             if self._collected is not None:
-                self._accounts.ledger.collected = self._collected.export()
+                self._accounts.ledger.collected = self._collected.export(session)
             news = self._accounts.export()
             if self._reporting is not None:
                 self._reporting.ledger.take(news)

@@ -45,6 +45,7 @@ class Collected:
         self._ids: list[str] = []
         self._shared: dict[str, list[str]] = {}
         self._left_out: dict[str, None] = {}
+        self._kept: list[str] = []
         self._failed_alone = False
         self._files: list[str] = []
         self._narrowed: list[str] = []
@@ -134,12 +135,15 @@ class Collected:
         names = {item.nodeid for item in items}
         left_out = [name for item, name in before if id(item) not in there and name not in names]
         self._left_out.update(dict.fromkeys(left_out))
+        self._kept = [item.nodeid for item in items]
         return result
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
 
-    def export(self) -> dict[str, Any]:
+    def export(self, session: pytest.Session) -> dict[str, Any]:
+        there = {item.nodeid for item in getattr(session, "items", ())}
+        self._left_out.update((name, None) for name in self._kept if name not in there)  # by a later hook
         cut = {*self._narrowed, *self._failed, *self._skipped}
         files = sorted(file for file in set(self._files) if file not in cut)
         return {

@@ -253,9 +253,16 @@ def test_a_test_of_the_budget_that_was_deselected(gated: Gated, options: tuple[s
     assert gated(source, *options)[0] == WITHIN, "the budget does not speak of it"
 
 
-def test_a_plugin_leaves_tests_out(gated: Gated) -> None:
+@pytest.mark.parametrize(
+    "conftest",
+    [
+        "def pytest_collection_modifyitems(items): del items[1:]\n",
+        "def pytest_collection_finish(session): del session.items[1:]\n",
+        "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_runtestloop(session): del session.items[1:]\n",
+    ],
+)
+def test_a_plugin_leaves_tests_out(gated: Gated, conftest: str) -> None:
     """As those do that make shards, whether they tell of it or not."""
-    conftest = "def pytest_collection_modifyitems(items): del items[1:]\n"
     gated(f"{GOOD}def test_b(): pass\n", conftest=conftest)
     assert stored()["runs"][0]["left_out"] == ["test_it.py::test_b"]
 
