@@ -25,6 +25,7 @@ from .baseline.limits import (
     is_within,
     table_name,
 )
+from .checks import times_word
 from .names import has_no_place
 from .record import ExecRecord, printable
 from .report.digest import Found, found, may_follow
@@ -133,7 +134,7 @@ def judge(
     findings = [*judge_sums(document, baseline), *(finding for index, finding in of_units if index not in superseded)]
     before = [finding for index, finding in of_units if index in superseded]
     why = [] if runs is None else [*_miscounted(document, runs)]
-    why += [*_unlimited(document, baseline), *incompleteness(document)]
+    why += [*_unlimited(document, baseline, allow_deselected), *_ignored(document, baseline), *incompleteness(document)]
     if not allow_deselected:
         why += [*_left_out(document, baseline), *_not_collected(document, baseline)]
     if not budget_only:
@@ -231,15 +232,38 @@ def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
         yield f"a run has failed, and its report does not say why: its exit status is {run.exit_status}"
 
 
-def _unlimited(document: Document, baseline: Baseline) -> Iterator[str]:
+def _unlimited(document: Document, baseline: Baseline, allow_deselected: bool) -> Iterator[str]:
     """What a baseline does not speak of, although somebody may think that it does."""
     if baseline.limits_nothing:
         yield f"{baseline.path} limits nothing: it has no tables of tests, fixtures, packages or the total"
     elif any(unit.kind == "command" for unit in document.units) and all(sums.name for sums in baseline.sums):
         yield f"{baseline.path} has no [total], and nothing else speaks of a command"
     for sums in baseline.sums:
-        if sums.name and not any(_is_in(unit, sums.name) for unit in document.units):
+        if not sums.name or any(_is_in(unit, sums.name) for unit in document.units):
+            continue
+        if not (allow_deselected and _is_left_out(document, sums.name)):
             yield f'packages."{sums.name}" speaks of no test that is there'
+
+
+def _is_left_out(document: Document, package: str) -> bool:
+    """Whether the tests of a package may be there, and each run has left them out."""
+    runs = [run for run in document.runs if run.kind == "pytest"]
+    if any(is_within(name, package) for run in runs for name in run.left_out):
+        return True
+    of_file = "::" in package or package.endswith(".py")
+    return all(_may_leave_out(run, package if of_file else f"{package}/*") for run in runs)
+
+
+def _ignored(document: Document, baseline: Baseline) -> Iterator[str]:
+    """What a run was told not to count, and the baseline limits by its name."""
+    tables = [rows for section in SECTIONS for rows in baseline.sections.get(section, {}).values()]
+    rows = [*tables, *(sums.programs for sums in baseline.sums)]
+    limited = {key for table in rows for key, limit in table.limits.items() if limit.most is not None}
+    ignored: Counter[str] = sum((Counter(run.ignored) for run in document.runs), Counter())
+    for program, count in sorted(ignored.items()):
+        if not limited.isdisjoint((program, baseline.alias(program))):
+            ran = f"{program} ran {times_word(count)} and was not counted (--execprobe-ignore)"
+            yield f"{ran}, though the baseline limits it"
 
 
 def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:

@@ -94,7 +94,8 @@ class Collected:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if not report.passed:
-            (self._skipped if report.skipped else self._failed).append(report.nodeid.partition("::")[0])
+            file, inside, _ = report.nodeid.partition("::")
+            (self._skipped if report.skipped and not inside else self._failed).append(file)
         elif "::" not in report.nodeid:
             self._files.append(report.nodeid)
 

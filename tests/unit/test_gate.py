@@ -379,6 +379,28 @@ def test_tables_of_several_tests_and_of_examples(table: str, passed_over: str, s
     assert judge(document, rows).status is status
 
 
+def test_a_package_that_was_left_out_on_purpose() -> None:
+    rows = budget('[packages."tests/b"]\nat_most = 1\n')
+    ignored = Collection((".",), folders=(".", "tests"), passed_over=("tests/b",))
+    for document in (
+        report(test_of(A), left_out=(B,)),
+        report(test_of(A), collection=Collection(("tests/a",), folders=("tests/a",))),
+        report(test_of(A), collection=ignored),
+    ):
+        assert judge(document, rows).incomplete == ('packages."tests/b" speaks of no test that is there',)
+        assert judge(document, rows, allow_deselected=True).status is Status.WITHIN
+    assert judge(report(test_of(A)), rows, allow_deselected=True).status is Status.INCOMPLETE, "there is none"
+
+
+@pytest.mark.parametrize("limits", ["[total.programs]\ncurl = 0", f'[tests."{A}"]\ncurl = 1\ngit = "any"'])
+def test_what_a_run_has_ignored_though_the_baseline_limits_it(limits: str) -> None:
+    document = report(test_of(A), ignored={"curl": 2, "git": 1, "lsb_release": 1})
+    assert judge(document, budget(limits)).incomplete == (
+        "curl ran 2 times and was not counted (--execprobe-ignore), though the baseline limits it",
+    )
+    assert judge(document, budget("[total]\nat_most = 0\n")).status is Status.WITHIN
+
+
 def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:
     verdict = judge(report(test_of("a/test_a.py::test_a")), ROWS)
     assert verdict.incomplete == (
