@@ -199,7 +199,7 @@ def _not_collected(document: Document, baseline: Baseline) -> Iterator[str]:
         places = dict.fromkeys(place for run in runs if run.collection for place in run.collection.places)
         yield (
             f"not collected, and no run has them, though the baseline speaks of them: {_first(names)}"
-            f" (collected was {_first([*places]) or 'nothing'})"
+            f" (collected was {_first([*places]) or 'nothing that is known'})"
         )
     elif (
         len(absent) == len(tables)

@@ -71,6 +71,13 @@ class Collected:
         return ignored
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_directory(self, path: Path) -> Generator[None, pytest.Collector | None, pytest.Collector | None]:
+        found = yield
+        if found is None:
+            self._passed_over[self._relative(path)] = None
+        return found
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(self, file_path: Path) -> Generator[None, list[Any], list[Any]]:
         found = yield
         if not found and file_path.suffix == ".py":
@@ -83,7 +90,10 @@ class Collected:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if isinstance(collector, pytest.Directory):
-            self._children[collector.nodeid] = [node.nodeid for node in report.result or ()]
+            if type(collector).collect in (pytest.Dir.collect, pytest.Package.collect):
+                self._children[collector.nodeid] = [node.nodeid for node in report.result or ()]
+            else:  # one of a plugin's or a conftest's, which need not ask about each file
+                self._passed_over[collector.nodeid] = None
         elif isinstance(collector, pytest.File):
             # doctest's collector is a Module, too, and has examples alone.
             is_python = isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest"

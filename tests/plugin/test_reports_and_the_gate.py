@@ -365,7 +365,27 @@ def test_tests_of_the_budget_that_were_not_collected(
     assert gated(GOOD, *options, budget=B_ROWS, gate=("--allow-deselected",))[0] == WITHIN
 
 
-@pytest.mark.parametrize("source", ["collect_ignore = ['sub']", "collect_ignore_glob = ['sub/*']"])
+DIRECTORY = """
+import pytest
+class Chosen(pytest.Directory):
+    def collect(self): return []
+def pytest_collect_directory(path, parent):
+    return Chosen.from_parent(parent, path=path) if path.name == "sub" else None
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "collect_ignore = ['sub']",
+        "collect_ignore_glob = ['sub/*']",
+        "def pytest_ignore_collect(collection_path): return True if collection_path.name == 'sub' else None",
+        "import pytest\n@pytest.hookimpl(wrapper=True)\ndef pytest_collect_directory(path):\n"
+        "    found = yield\n    return None if path.name == 'sub' else found\n",
+        DIRECTORY,
+    ],
+    ids=["collect_ignore", "collect_ignore_glob", "ignores", "no directory", "directory"],
+)
 def test_what_a_conftest_leaves_out(gated: Gated, source: str) -> None:
     with_sub()
     assert gated(GOOD, budget=B_ROWS, conftest=source)[0] == INCOMPLETE
