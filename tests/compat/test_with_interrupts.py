@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from inner import Inner, gone
 
+from pytest_execprobe.cli import main
+
 SUITE = """
 import os, signal, subprocess, pytest
 
@@ -36,6 +38,16 @@ def test_outcomes_stay(inner: Inner, how: str) -> None:
     assert "test_it.py::test_before: true 1" in run.summary()
     assert "test_it.py::test_ends: true 1" in run.summary()
     assert all(gone(helper) for helper in run.helpers.values())
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_its_report_passes_no_gate(inner: Inner, how: str) -> None:
+    """Also where the exit status is 0."""
+    inner.suite(test_it=SUITE.replace("ENDS", "").replace("HOW", WAYS[how]))
+    inner.run("--execprobe-report=a.json")
+    file = inner.path / "execs.toml"
+    file.write_text("version = 1\n[total]\nat_most = 9\n")
+    assert main(["gate", str(inner.path / "a.json"), "--budget", str(file)]) == 2
 
 
 @pytest.mark.parametrize("how", ["exit-0", "signal"])

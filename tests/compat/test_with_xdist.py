@@ -227,3 +227,22 @@ def test_what_did_not_run_passes_no_gate(inner: Inner, how: str) -> None:
     run = inner.run(*options, *more, plugins=PLUGINS)
     assert run.ret == (1 if how == "broken module" else 0)
     assert main(gate) == 2
+
+
+@pytest.mark.parametrize("how", ["test_it.py", "--ignore=test_other.py", "-o python_files=test_it.py"])
+def test_what_was_not_collected_passes_no_gate(inner: Inner, how: str) -> None:
+    """Workers tell of it."""
+    inner.suite(
+        test_it=PLAIN.replace("assert False", "pass"),
+        test_other="import subprocess\ndef test_other(): subprocess.run(['true'])\n",
+    )
+    file, report = inner.path / "execs.toml", inner.path / "a.json"
+    gate = ["gate", str(report), "--budget", str(file)]
+    options = ("-n2", f"--execprobe-report={report}", "--execprobe-baseline=execs.toml")
+    assert inner.run(*options, "--execprobe-update", plugins=PLUGINS).ret == 0
+    assert main(gate) == 0
+    assert inner.run(*options, *how.split(), plugins=PLUGINS).ret == 0
+    assert main(gate) == 2
+    (inner.path / "test_other.py").unlink()
+    assert inner.run(*options, plugins=PLUGINS).ret == 0
+    assert main(gate) == 0, "it is gone, and not left out"
