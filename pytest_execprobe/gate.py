@@ -187,12 +187,14 @@ def _not_collected(document: Document, baseline: Baseline) -> Iterator[str]:
     runs = [run for run in document.runs if run.kind == "pytest"]
     tables = baseline.sections.get("tests", {})
     absent = unseen(document, baseline, ["tests"])
-    if not runs or not absent:
+    # Of several tests of a file, some may be there and some not.
+    wide = [name for name in tables if is_wildcard(name) and "*" not in name.partition("::")[0]]
+    if not runs or not (absent or wide):
         return
     left_out = {baseline.table("tests", name) for run in runs for name in run.left_out}
     names = [
         name
-        for name in absent
+        for name in dict.fromkeys([*absent, *wide])
         if name not in left_out and not has_no_place(name) and all(_may_leave_out(run, name) for run in runs)
     ]
     if names:
@@ -202,7 +204,8 @@ def _not_collected(document: Document, baseline: Baseline) -> Iterator[str]:
             f" (collected was {_first([*places]) or 'nothing that is known'})"
         )
     elif (
-        len(absent) == len(tables)
+        absent
+        and len(absent) == len(tables)
         and any(unit.kind == "test" for unit in document.units)
         and not any(run.collection and run.collection.has_file_of(tables) for run in runs)
     ):

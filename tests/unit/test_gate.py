@@ -379,6 +379,21 @@ def test_tables_of_several_tests_and_of_examples(table: str, passed_over: str, s
     assert judge(document, rows).status is status
 
 
+@pytest.mark.parametrize(
+    ("collection", "status"),
+    [
+        (Collection(("a.py::t[1]",)), Status.INCOMPLETE),
+        (Collection(("a.py::tt",)), Status.INCOMPLETE),
+        (Collection(("b.py",), ("b.py",)), Status.INCOMPLETE),
+        (Collection(("a.py",), ("a.py",)), Status.WITHIN),
+        (Collection(("a.py::t",)), Status.WITHIN),
+    ],
+)
+def test_a_table_of_several_tests_of_which_one_is_there(collection: Collection, status: Status) -> None:
+    one = report(test_of("a.py::t[1]"), collection=collection)
+    assert judge(one, budget('[tests."a.py::t[*]"]\ngit = 1\n')).status is status
+
+
 def test_a_package_that_was_left_out_on_purpose() -> None:
     rows = budget('[packages."tests/b"]\nat_most = 1\n')
     ignored = Collection((".",), folders=(".", "tests"), passed_over=("tests/b",))
