@@ -38,6 +38,7 @@ what is told:
   -q, --quiet        show no exec as it happens, only the totals
   -r, --report PATH  write a report: .json, .html, .md or .trace.json, by its ending; can be given
                      more than once
+  --variant NAME     what the report's run is of a matrix
 
 limits:
   --budget N|PATH    at most so many execs in all, COMMAND's own included; or what a budget file
