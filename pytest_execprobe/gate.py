@@ -136,7 +136,8 @@ def judge(
     why = [] if runs is None else [*_miscounted(document, runs)]
     why += [*_unlimited(document, baseline, allow_deselected), *_ignored(document, baseline), *incompleteness(document)]
     if not allow_deselected:
-        why += [*_left_out(document, baseline), *_not_collected(document, baseline)]
+        why += _left_out(document, baseline)
+    why += _not_collected(document, baseline, allow_deselected)
     if not budget_only:
         why += (reason for index, run in enumerate(document.runs) for reason in _unsuccessful(document, index, run))
     rules = () if budget_only else _broken_rules(document, findings)
@@ -181,7 +182,7 @@ def _left_out(document: Document, baseline: Baseline) -> Iterator[str]:
         yield f"deselected, and no run has them, though the baseline speaks of them: {_first(names)}"
 
 
-def _not_collected(document: Document, baseline: Baseline) -> Iterator[str]:
+def _not_collected(document: Document, baseline: Baseline, allow_deselected: bool) -> Iterator[str]:
     """The tests of which the baseline speaks, that no run has collected, and that need not be gone: each run was
     narrowed to other files or tests, was to ignore these, or to take other names for those of tests."""
     runs = [run for run in document.runs if run.kind == "pytest"]
@@ -197,14 +198,14 @@ def _not_collected(document: Document, baseline: Baseline) -> Iterator[str]:
         for name in dict.fromkeys([*absent, *wide])
         if name not in left_out and not has_no_place(name) and all(_may_leave_out(run, name) for run in runs)
     ]
-    if names:
+    if names and not allow_deselected:
         places = dict.fromkeys(place for run in runs if run.collection for place in run.collection.places)
         yield (
             f"not collected, and no run has them, though the baseline speaks of them: {_first(names)}"
             f" (collected was {_first([*places]) or 'nothing that is known'})"
         )
     elif (
-        absent
+        (absent and not names)
         and len(absent) == len(tables)
         and any(unit.kind == "test" for unit in document.units)
         and not any(run.collection and run.collection.has_file_of(tables) for run in runs)

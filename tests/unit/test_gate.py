@@ -417,7 +417,9 @@ def test_what_a_run_has_ignored_though_the_baseline_limits_it(limits: str) -> No
 
 
 def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:
-    verdict = judge(report(test_of("a/test_a.py::test_a")), ROWS)
+    document = report(test_of("a/test_a.py::test_a"))
+    verdict = judge(document, ROWS)
+    assert judge(document, ROWS, allow_deselected=True) == verdict
     assert verdict.incomplete == (
         f"the baseline speaks of no test that is there, such as {A}: was the root directory another one?",
     )
