@@ -6,14 +6,13 @@ runs around them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from . import render
+from . import originals, render
 from .attribution import Entry, Evidence, Lost, Owner
 from .baseline.limits import Section, table_name
 from .errors import RuleBroken, RuleUndecided
@@ -119,7 +118,7 @@ class Accounts:
         """What pytest is given to run a test, from where it was started."""
         assert self._settings.folders is not None, "read wherever there is a baseline"
         file, colons, names = self._settings.folders.ungrouped(nodeid).partition("::")
-        return f"{os.path.relpath(self._config.rootpath / file, self._config.invocation_params.dir)}{colons}{names}"
+        return f"{originals.relpath(self._config.rootpath / file, self._config.invocation_params.dir)}{colons}{names}"
 
     def _portable(self, name: str) -> str:
         """What the baseline calls a test, or the like."""

@@ -3,15 +3,13 @@ the rules judged."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from . import checks, summary
+from . import checks, originals, summary
 from .accounts import Accounts, Problem, attempt_of
 from .attribution import Evidence, Owner, Span
 from .baseline.collected import Collected, fixture_id, fixture_label
@@ -195,14 +193,14 @@ class Armed:
         self._begin(item, under_way=True)
         self._recorder.begin_phase("setup")
         # pytest's own word for where it is: "path::test (call)".
-        if os.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
+        if originals.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
             self._recorder.skip_to_call()
 
     # ---- tests and phases ----
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        here, before = threading.get_ident(), self._thread
+        here, before = originals.get_ident(), self._thread
         if before not in (None, here):  # its set-up refuses it, and what runs meanwhile is the other test's
             return (yield)
         self._thread = here
@@ -245,7 +243,7 @@ class Armed:
         self._accounts.take_news()
 
     def _begin(self, item: pytest.Item, *, under_way: bool = False) -> None:
-        here = threading.get_ident()
+        here = originals.get_ident()
         if self._test is not None and self._test.thread != here:
             raise pytest.UsageError(
                 f"execprobe: {item.nodeid} begins in one thread while {self._test.item.nodeid} runs in another: what"

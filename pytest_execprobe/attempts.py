@@ -7,11 +7,12 @@ them, which its source or a conftest.py shows. Where that guess is wrong, readin
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+from . import originals
 
 
 def route(config: pytest.Config, asked: str, items: Iterable[pytest.Item] | None) -> str:
@@ -24,7 +25,8 @@ def route(config: pytest.Config, asked: str, items: Iterable[pytest.Item] | None
     files = set(_to_be_collected(config) if items is None else (item.path for item in items))
     plugins = (getattr(plugin, "__file__", None) for plugin in config.pluginmanager.get_plugins())
     files |= {Path(file) for file in plugins if file and file.endswith("conftest.py")}
-    return "always" if any(b".attempts" in file.read_bytes() for file in files if file.is_file()) else asked
+    found = (originals.read_bytes(file) for file in files if originals.is_file(file))
+    return "always" if any(b".attempts" in source for source in found) else asked
 
 
 def _to_be_collected(config: pytest.Config) -> Iterator[Path]:
@@ -34,11 +36,11 @@ def _to_be_collected(config: pytest.Config) -> Iterator[Path]:
     for arg in config.args:
         path = config.invocation_params.dir / str(arg).partition("::")[0]
         yield from (folder / "conftest.py" for folder in path.parents if folder.is_relative_to(config.rootpath))
-        if path.is_file():
+        if originals.is_file(path):
             yield path
-        for folder, folders, files in os.walk(path):
-            folders[:] = [name for name in folders if not _matches(name, skipped)]
-            yield from (Path(folder, name) for name in files if _matches(name, wanted))
+        for file in map(Path, originals.files_below(str(path), lambda name: _matches(name, skipped))):
+            if _matches(file.name, wanted):
+                yield file
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

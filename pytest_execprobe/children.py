@@ -10,17 +10,17 @@ Imported when the plugin is loaded, so it imports next to nothing.
 from __future__ import annotations
 
 import functools
-import os
-import signal
-import time
 from collections.abc import Sequence
-
-# As they are now: tests patch them.
-from os import getpid, kill, listdir, readlink, sysconf, wait4, waitid, waitstatus_to_exitcode
-from resource import RUSAGE_CHILDREN, getrusage, struct_rusage
+from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, waitstatus_to_exitcode
+from resource import RUSAGE_CHILDREN, struct_rusage
+from signal import SIG_IGN, SIGCHLD
+from time import CLOCK_BOOTTIME
 from typing import Any
 
-_HZ = sysconf("SC_CLK_TCK")
+from . import originals
+from .originals import getpid
+
+_HZ = originals.sysconf("SC_CLK_TCK")
 _WALL = 0x40000000  # __WALL in linux/wait.h: children of clone(), too, that end without SIGCHLD
 #: Clock ticks that no fork takes from the time at which its child is said to have begun until it is seen: the kernel
 #: sees to it that user space can't stall it there (copy_process() in kernel/fork.c).
@@ -28,8 +28,7 @@ _IN_FLIGHT = _HZ
 #: How many processes that an earlier probe has followed are named to the next.
 MOST_LEFT = 64
 
-_boottime_ns = functools.partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
-_getsignal = signal.getsignal
+_boottime_ns = functools.partial(originals.clock_gettime_ns, CLOCK_BOOTTIME)
 
 
 class _Known:
@@ -125,7 +124,7 @@ def _begun_of(pid: int) -> int | None:
     if begun is not None:
         return begun
     try:
-        kill(pid, 0)
+        originals.kill(pid, 0)
     except ProcessLookupError:
         return None
     except PermissionError:
@@ -136,7 +135,7 @@ def _begun_of(pid: int) -> int | None:
 def _proc_is_ours() -> bool:
     """Whether its numbers are those of this process's PID namespace."""
     try:
-        return readlink("/proc/self") == str(getpid())
+        return originals.readlink("/proc/self") == str(getpid())
     except OSError:
         return False
 
@@ -144,7 +143,7 @@ def _proc_is_ours() -> bool:
 def reap_launcher(pid: int) -> int | None:
     """Waits for a helper's launcher and returns its exit code; None if another thread has taken that."""
     try:
-        _, status, usage = wait4(pid, 0)
+        _, status, usage = originals.wait4(pid, 0)
     except ChildProcessError:
         return None
     _here().launchers += _of(usage)
@@ -159,17 +158,17 @@ def _of(usage: struct_rusage) -> int:
 
 
 def _faults() -> int:
-    return _of(getrusage(RUSAGE_CHILDREN))
+    return _of(originals.getrusage(RUSAGE_CHILDREN))
 
 
 def _are_counted() -> bool:
     """Whether children are kept until they are waited for: where SIGCHLD is ignored nothing of them is counted."""
-    return _getsignal(signal.SIGCHLD) != signal.SIG_IGN
+    return bool(originals.getsignal(SIGCHLD) != SIG_IGN)
 
 
 def _has_no_child() -> bool:
     try:
-        waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+        originals.waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT | _WALL)
     except ChildProcessError:
         return True
     return False
@@ -177,7 +176,7 @@ def _has_no_child() -> bool:
 
 def _is_alone() -> bool:
     try:
-        return len(listdir("/proc/self/task")) == 1
+        return len(originals.listdir("/proc/self/task")) == 1
     except OSError:  # a test may have used up the descriptors, or taken /proc away
         return False
 
@@ -189,7 +188,6 @@ def _ticks() -> int:
 def _begun(name: str) -> int | None:
     """When a process began, in clock ticks since boot; None if it is not there."""
     try:
-        with open(f"/proc/{name}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+        return int(originals.read_bytes(f"/proc/{name}/stat").rpartition(b")")[2].split()[19])
     except (OSError, IndexError, ValueError):
         return None

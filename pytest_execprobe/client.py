@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
-import os
 import re
-import select
-import socket
 import struct
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from os import getpid  # as it is now: tests patch os.getpid()
+from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from pathlib import Path
-from typing import Any
+from select import POLLIN
+from socket import AF_UNIX, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET
+from typing import TYPE_CHECKING, Any
 
-from . import children, clock, meeting
+from . import children, clock, meeting, originals
 from .decode import decode, running
 from .errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from .events import Batch, Blind, Event, Orphan, Orphans, Running
 from .helper import handshake, wire
 from .launch import (
     PYTHON_VARIABLE,
+    Launched,
     bpf_folder,
     helper_command,
     helper_environment,
@@ -33,6 +29,9 @@ from .launch import (
     no_interpreter,
     privilege_route,
 )
+
+if TYPE_CHECKING:
+    from _socket import socket
 
 _NAMED_BY = f"--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python"
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
@@ -75,12 +74,12 @@ def is_helper(argv: tuple[str, ...] | None) -> bool:
 
     All of it must be so, and not some words in it: what a shell is given as further arguments hides nothing.
     """
-    if argv is not None and argv[1:3] == ("-n", "--") and os.path.basename(argv[0]) == "sudo":
+    if argv is not None and argv[1:3] == ("-n", "--") and originals.basename(argv[0]) == "sudo":
         argv = argv[3:]
     return (
         argv is not None
         and len(argv) >= 6
-        and _PYTHON.fullmatch(os.path.basename(argv[0])) is not None
+        and _PYTHON.fullmatch(originals.basename(argv[0])) is not None
         and argv[1:3] == ("-I", "-B")
         and argv[3].endswith("/pytest_execprobe/helper")
         and argv[4] == "--connect"
@@ -122,8 +121,9 @@ class _Stranger(SourceLost):
 
 def _reach(settings: HelperSettings, enter: _Enter) -> HelperSource:
     """A helper as the settings ask for, once ``enter`` was through with it."""
-    if sys.platform != "linux":
-        raise ProbeUnavailable(f"execprobe: needs Linux, and this is {sys.platform}: BPF is a part of the Linux kernel")
+    here = originals.platform
+    if here != "linux":
+        raise ProbeUnavailable(f"execprobe: needs Linux, and this is {here}: BPF is a part of the Linux kernel")
     try:
         return _find(settings, enter)
     except OSError as error:  # not the helper's, but this process's own
@@ -133,8 +133,8 @@ def _reach(settings: HelperSettings, enter: _Enter) -> HelperSource:
 def _lacking(error: OSError) -> str:
     if error.filename is not None and not str(error.filename).startswith("/proc/"):
         return (
-            f"user {os.geteuid()} can't run {error.filename}, which starts the helper: {error.strerror}. Mend that, or"
-            f" name another interpreter: {_NAMED_BY}"
+            f"user {originals.geteuid()} can't run {error.filename}, which starts the helper: {error.strerror}. Mend"
+            f" that, or name another interpreter: {_NAMED_BY}"
         )
     return (
         f"this process lacks what it takes to have a helper: {error}. It needs /proc, may have to start a program, and"
@@ -157,7 +157,7 @@ def _find(settings: HelperSettings, enter: _Enter) -> HelperSource:
     )
 
 
-def _listen_anew() -> socket.socket:
+def _listen_anew() -> socket:
     while True:
         listener = meeting.listen(meeting.new_name())
         if listener is not None:  # as always: it is random
@@ -181,13 +181,13 @@ def _find_at(name: str, settings: HelperSettings, enter: _Enter) -> HelperSource
         listener = meeting.listen(name)
         if listener is not None:
             return _start(settings, listener, enter)
-        select.select([], [], [], _PAUSE)  # another process has just bound it, and does not listen yet
+        originals.poll().poll(1000 * _PAUSE)  # another process has just bound it, and does not listen yet
     return None
 
 
 def _use_running(address: str, enter: _Enter) -> HelperSource:
     # A test may change the folder, and a child that it forks is to find the helper all the same.
-    place = "\0" + address[1:] if address.startswith("@") else os.path.abspath(address)
+    place = "\0" + address[1:] if address.startswith("@") else originals.abspath(address)
     try:
         return _connect(place, enter, _WELCOME_TIMEOUT, _WELCOME_TIMEOUT)
     except (_Nobody, SourceLost) as error:
@@ -209,7 +209,7 @@ def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> 
         ) from error
     except OSError as error:
         raise _Nobody(f"nobody could be reached there ({error.strerror or error})") from error
-    source = HelperSource(sock, getpid(), place)
+    source = HelperSource(sock, originals.getpid(), place)
     try:
         enter(source, timeout)
     except _Gone as error:
@@ -224,20 +224,21 @@ def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> 
     return source
 
 
-def _connection(place: str, timeout: float) -> socket.socket:
+def _connection(place: str, timeout: float) -> socket:
     """A connection to whoever listens there, if that is root or this user: names can be read by all, and taken.
 
     A run's helper listens at a socket that was made by who started it, and a service at root's. Raises OSError if
     nobody listens, SourceLost if a stranger does, or nobody has room for this one in time.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = originals.socket(AF_UNIX, SOCK_STREAM)
     try:
         wire.take_no_descriptors(sock)
         _connect_whole(sock, place, timeout)
         _, uid, _ = wire.credentials(sock)
         if not _is_trusted(uid):
             raise _Stranger(
-                f"who listens there is user {uid}, and only root or this user, {os.geteuid()}, is taken for a helper"
+                f"who listens there is user {uid}, and only root or this user, {originals.geteuid()}, is taken for a"
+                " helper"
             )
     except BaseException:
         sock.close()
@@ -245,12 +246,12 @@ def _connection(place: str, timeout: float) -> socket.socket:
     return sock
 
 
-def _connect_whole(sock: socket.socket, place: str, timeout: float) -> None:
+def _connect_whole(sock: socket, place: str, timeout: float) -> None:
     deadline = clock.monotonic() + timeout
     while (remaining := deadline - clock.monotonic()) > 0:
         # Not by settimeout(), with which this would have to ask again and again: who waits in the kernel has a place in
         # its queue.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(max(remaining, 0.001)))
+        sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, _timeval(max(remaining, 0.001)))
         try:
             sock.connect(place)
             sock.getpeername()
@@ -261,7 +262,7 @@ def _connect_whole(sock: socket.socket, place: str, timeout: float) -> None:
             if error.errno != errno.ENOTCONN:
                 raise
         else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(0))
+            sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, _timeval(0))
             return
     raise _Stranger("as many as can wait to be let in do so, and none is")
 
@@ -272,15 +273,15 @@ def _timeval(seconds: float) -> bytes:
 
 
 def _is_trusted(uid: int) -> bool:
-    return uid in (0, os.geteuid())
+    return uid in (0, originals.geteuid())
 
 
 # ---- a helper that is started ----
 
 
-def _start(settings: HelperSettings, listener: socket.socket, enter: _Enter) -> HelperSource:
+def _start(settings: HelperSettings, listener: socket, enter: _Enter) -> HelperSource:
     """A helper that serves this socket. Those who wait there meanwhile are told why if none can be had."""
-    with listener:
+    try:
         try:
             bpf = bpf_folder()
             prefix = privilege_route("pytest", environment=settings.environment)
@@ -293,12 +294,14 @@ def _start(settings: HelperSettings, listener: socket.socket, enter: _Enter) -> 
             raise no_interpreter(tried, "--execprobe-python")
         except ProbeUnavailable as error:
             code = "obstructed" if isinstance(error, ProbeObstructed) else "not-started"
-            meeting.refuse(listener, os.geteuid(), code, str(error).removeprefix("execprobe: "))
+            meeting.refuse(listener, originals.geteuid(), code, str(error).removeprefix("execprobe: "))
             raise
+    finally:
+        listener.close()
 
 
 def _start_with(
-    python: str, prefix: list[str], bpf: Path, settings: HelperSettings, served: socket.socket, enter: _Enter
+    python: str, prefix: list[str], bpf: Path, settings: HelperSettings, served: socket, enter: _Enter
 ) -> HelperSource:
     name = meeting.new_name()
     command = helper_command(prefix, python, "--connect", name, "--bpf", str(bpf))
@@ -310,30 +313,27 @@ def _start_with(
         if value is not None:
             command += [option, str(value)]
     tokens = handshake.new_tokens()
-    words = os.memfd_create("execprobe-stderr")
+    words = originals.memfd_create("execprobe-stderr")
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener = originals.socket(AF_UNIX, SOCK_STREAM)
+        try:
             wire.take_no_descriptors(listener)
             listener.bind("\0" + name)
             listener.listen(1)
             proof = handshake.as_standard_input(tokens)
             try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=proof,
-                    stdout=words,
-                    stderr=words,
-                    env=helper_environment(settings.environment),
-                )
+                process = Launched(command, helper_environment(settings.environment), proof, words)
             finally:
-                os.close(proof)
+                originals.close(proof)
             sock = _await_call(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
+        finally:
+            listener.close()
         if sock is None:
-            said = os.pread(words, 2000, 0).decode("utf-8", "replace").strip()
+            said = originals.pread(words, 2000, 0).decode("utf-8", "replace").strip()
             raise _not_started(process, prefix, said)
     finally:
-        os.close(words)
-    source = HelperSource(sock, getpid())
+        originals.close(words)
+    source = HelperSource(sock, originals.getpid())
     try:
         enter(source, _START_TIMEOUT)
     except SourceLost as error:
@@ -345,9 +345,7 @@ def _start_with(
     return source
 
 
-def _await_call(
-    process: subprocess.Popen[bytes], listener: socket.socket, admit: Callable[[socket.socket], bool]
-) -> socket.socket | None:
+def _await_call(process: Launched, listener: socket, admit: Callable[[socket], bool]) -> socket | None:
     """The helper's connection; None if its launcher failed, or the helper has not called.
 
     The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
@@ -355,53 +353,43 @@ def _await_call(
     """
     deadline = clock.monotonic() + _START_TIMEOUT
     strangers = 0
-    launcher = os.pidfd_open(process.pid)
+    launcher = originals.pidfd_open(process.pid)
     try:
-        watched = select.poll()  # select() takes no descriptor beyond 1023
-        watched.register(listener, select.POLLIN)
-        watched.register(launcher, select.POLLIN)
+        watched = originals.poll()
+        watched.register(listener, POLLIN)
+        watched.register(launcher, POLLIN)
         while (remaining := deadline - clock.monotonic()) > 0:
             ready = [fd for fd, _ in watched.poll(remaining * 1000)]
             if listener.fileno() in ready:
-                sock, _ = listener.accept()
+                sock = wire.accept(listener)
                 _, uid, _ = wire.credentials(sock)
                 if _is_trusted(uid) and admit(sock):
-                    _reap(process)
+                    process.reap()
                     return sock
                 sock.close()
                 strangers += 1
             elif launcher in ready:
-                if _reap(process) != 0:
+                if process.reap() != 0:
                     return None
                 watched.unregister(launcher)
                 # The helper has left it and is about to call; a program that is no Python has not, and nobody will.
                 deadline = min(deadline, clock.monotonic() + _CALL_TIMEOUT)
     finally:
-        os.close(launcher)
+        originals.close(launcher)
     _give_up_waiting(process, strangers)
     return None
 
 
-def _reap(process: subprocess.Popen[bytes]) -> int:
-    """Waits for the launcher's end; its exit code, as of subprocess."""
-    if process.returncode is None:
-        process.returncode = children.reap_launcher(process.pid) or 0  # 0, as subprocess has it, if that was taken
-    return process.returncode
-
-
-def _give_up_waiting(process: subprocess.Popen[bytes], strangers: int) -> None:
-    running = process.poll() is None
-    with contextlib.suppress(PermissionError):  # sudo is root's
-        process.kill()
-        process.wait()  # its usage is not known, so that what others have left can't be told from then on
+def _give_up_waiting(process: Launched, strangers: int) -> None:
+    running = process.give_up()
     if running or strangers:
         why = "is still on its way" if running else "has not called back"
         others = f", while {strangers} other processes called in its place" if strangers else ""
         raise ProbeObstructed(f"execprobe: the probe helper was started and {why}{others}. Start pytest again")
 
 
-def _not_started(process: subprocess.Popen[bytes], prefix: list[str], said: str) -> Exception:
-    refusal = handshake.read_refusal(process.returncode, said)
+def _not_started(process: Launched, prefix: list[str], said: str) -> Exception:
+    refusal = handshake.read_refusal(process.reap(), said)
     if refusal is not None:
         return _refused(refusal)
     if prefix and "sudo:" in said:
@@ -409,7 +397,7 @@ def _not_started(process: subprocess.Popen[bytes], prefix: list[str], said: str)
             f"execprobe: the probe needs privilege, and sudo refused it without a password ({said.splitlines()[-1]})."
             " Run pytest as root, or allow this user to run the helper without one (docs/privilege.md has the line)"
         )
-    last = said.splitlines()[-1] if said else f"it ended with status {process.returncode}"
+    last = said.splitlines()[-1] if said else f"it ended with status {process.reap()}"
     return _WrongInterpreter(f"the helper did not start ({last})")
 
 
@@ -419,13 +407,13 @@ class HelperSource:
     ``place`` is where the helper was found; without it, it is where the helper says.
     """
 
-    def __init__(self, sock: socket.socket, pid: int, place: str | None = None) -> None:
+    def __init__(self, sock: socket, pid: int, place: str | None = None) -> None:
         self._sock = sock
         self._place = place
         self.pid = pid
         self._file = _identity(sock.fileno())
         self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
-        self._lock = threading.RLock()
+        self._lock = originals.RLock()
         self._request = 0
         self._frames: list[wire.Frame] = []
         self._events: list[Event] = []
@@ -499,7 +487,7 @@ class HelperSource:
         self.close()
         place = self._place or "\0" + str(self.description.get("address"))
         try:
-            source = HelperSource(_connection(place, timeout), getpid(), place)
+            source = HelperSource(_connection(place, timeout), originals.getpid(), place)
             try:
                 source.register(fresh=fresh, timeout=timeout, child=True)
             except BaseException:
@@ -716,7 +704,7 @@ def _why_failed(fields: dict[str, Any]) -> str:
 def _identity(fd: int) -> tuple[int, int] | None:
     """What a descriptor refers to, None if nothing."""
     try:
-        status = os.fstat(fd)
+        status = originals.fstat(fd)
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -724,9 +712,11 @@ def _identity(fd: int) -> tuple[int, int] | None:
 
 def _take_name_for_a_moment(name: str) -> None:
     """Shows the kernel side which process this is: it sees the task that takes the name, whatever its pid is."""
-    with open("/proc/thread-self/comm", "rb+", buffering=0) as file:
-        old = file.read().rstrip(b"\n")
-        file.seek(0)
-        file.write(name.encode())
-        file.seek(0)
-        file.write(old)
+    file = originals.open_file("/proc/thread-self/comm", O_RDWR | O_CLOEXEC)
+    try:
+        old = originals.pread(file, 32, 0).rstrip(b"\n")
+        originals.write(file, name.encode())
+        originals.lseek(file, 0, SEEK_SET)
+        originals.write(file, old)
+    finally:
+        originals.close(file)

@@ -7,10 +7,12 @@ ends were read off a frozen clock would hold nothing and look complete, so none 
 from __future__ import annotations
 
 import functools
-import time
+from time import CLOCK_MONOTONIC
+
+from . import originals
 
 #: Now, in nanoseconds.
-monotonic_ns = functools.partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
+monotonic_ns = functools.partial(originals.clock_gettime_ns, CLOCK_MONOTONIC)
 
 
 def monotonic() -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
-import secrets
 import stat
 from contextlib import suppress
+from os import O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_WRONLY, stat_result
 from pathlib import Path
 
+from . import originals
 from .helper.walk import Step, walk
 
 
@@ -23,56 +23,58 @@ def write_atomically(path: Path, text: str) -> None:
     folders such as ``/tmp``, and what they exchange meanwhile changes nothing.
     """
     data = text.encode("utf-8")
-    with walk(os.fspath(path), _judge, make_folders=True) as step:
+    with walk(str(path), _judge, make_folders=True) as step:
         if step.number is not None:
-            _write(os.dup(step.number), data)
+            _write(originals.dup(step.number), data)
         elif step.entry is None:
             _put(step, data, None)
-        elif stat.S_ISREG(os.fstat(step.entry).st_mode):
-            _put(step, data, _mode(os.fstat(step.entry)))
-        elif stat.S_ISDIR(os.fstat(step.entry).st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        elif stat.S_ISREG(originals.fstat(step.entry).st_mode):
+            _put(step, data, _mode(originals.fstat(step.entry)))
+        elif stat.S_ISDIR(originals.fstat(step.entry).st_mode):
+            raise IsADirectoryError(errno.EISDIR, originals.strerror(errno.EISDIR))
         else:
             # By its number, since its name may be another's by now.
-            _write(os.open(f"/proc/self/fd/{step.entry}", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), data)
+            _write(originals.open_file(f"/proc/self/fd/{step.entry}", O_WRONLY | O_NOCTTY | O_CLOEXEC), data)
 
 
 def remove_file(path: Path) -> None:
     """Removes a file where :func:`write_atomically` would replace it, and leaves all else. Raises OSError."""
-    with walk(os.fspath(path), _judge) as step:
-        if step.number is None and step.entry is not None and stat.S_ISREG(os.fstat(step.entry).st_mode):
-            os.unlink(step.name, dir_fd=step.folder)
+    with walk(str(path), _judge) as step:
+        if step.number is None and step.entry is not None and stat.S_ISREG(originals.fstat(step.entry).st_mode):
+            originals.unlink(step.name, dir_fd=step.folder)
 
 
 def _put(step: Step, data: bytes, mode: int | None) -> None:
     """Makes a file of it, beside the old one, and then in its place."""
-    name = f".execprobe-{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o666 if mode is None else 0o600, dir_fd=step.folder)
+    name = f".execprobe-{originals.random_hex(8)}"
+    flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+    descriptor = originals.open_file(name, flags, 0o666 if mode is None else 0o600, dir_fd=step.folder)
     try:
         _write(descriptor, data, mode, whole=True)
-        os.replace(name, step.name, src_dir_fd=step.folder, dst_dir_fd=step.folder)
+        originals.replace(name, step.name, src_dir_fd=step.folder, dst_dir_fd=step.folder)
     except BaseException:
         with suppress(FileNotFoundError):  # who owns the folder may have removed it
-            os.unlink(name, dir_fd=step.folder)
+            originals.unlink(name, dir_fd=step.folder)
         raise
 
 
 def _write(descriptor: int, data: bytes, mode: int | None = None, *, whole: bool = False) -> None:
     """Also closes it."""
-    with open(descriptor, "wb", buffering=0) as file:
+    try:
         left = memoryview(data)
         while left:
-            left = left[file.write(left) :]
+            left = left[originals.write(descriptor, left) :]
         if mode is not None:
-            os.fchmod(descriptor, mode)
+            originals.fchmod(descriptor, mode)
         if whole:
-            os.fsync(descriptor)
+            originals.fsync(descriptor)
+    finally:
+        originals.close(descriptor)
 
 
-def _mode(old: os.stat_result) -> int | None:
+def _mode(old: stat_result) -> int | None:
     # Another name of a file, in a folder of somebody else's, is not what its owner has chosen the mode for.
-    if old.st_uid != os.geteuid() or old.st_nlink != 1:
+    if old.st_uid != originals.geteuid() or old.st_nlink != 1:
         return None
     return old.st_mode & 0o777
 
@@ -80,10 +82,10 @@ def _mode(old: os.stat_result) -> int | None:
 def _judge(step: Step) -> None:
     """Raises PermissionError for what another user may have put there to have this write to a place of his choice."""
     assert step.entry is not None
-    status = os.fstat(step.entry)
+    status = originals.fstat(step.entry)
     if stat.S_ISDIR(status.st_mode) or _is_trusted(status):
         return
-    folder = os.fstat(step.folder)
+    folder = originals.fstat(step.folder)
     if stat.S_ISREG(status.st_mode):
         # It is replaced by another of that name and not written to, which whoever can write to the folder may do. In a
         # sticky one the owner alone may, and root, who could lose what he takes for his own.
@@ -99,5 +101,5 @@ def _judge(step: Step) -> None:
         )
 
 
-def _is_trusted(status: os.stat_result) -> bool:
-    return status.st_uid in (0, os.geteuid())
+def _is_trusted(status: stat_result) -> bool:
+    return status.st_uid in (0, originals.geteuid())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 
+from . import originals
 from .attribution import Evidence
 from .baseline.limits import PYTHONS_OWN, Baseline, Section
 from .checks import execs
@@ -67,7 +67,7 @@ def _program(pattern: Pattern) -> str | None:
 
 
 def _base(path: str) -> str:
-    return posixpath.basename(path)
+    return originals.basename(path)
 
 
 def _script_of_sh(record: ExecRecord) -> str | None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
+import contextlib
 from collections.abc import Mapping, Sequence
+from fcntl import F_DUPFD_CLOEXEC
+from os import POSIX_SPAWN_DUP2, WNOHANG, X_OK, defpath
 from pathlib import Path
+from signal import SIGKILL, SIGPIPE, SIGXFSZ
 
+from . import children, originals
 from .errors import ProbeUnavailable
 
 #: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
 PYTHON_VARIABLE = "EXECPROBE_PYTHON"
 
+_PACKAGE = Path(originals.realpath(__file__)).parent
 #: What is run with privilege: a folder with a ``__main__.py``.
-HELPER = Path(__file__).resolve().parent / "helper"
+HELPER = _PACKAGE / "helper"
 
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
@@ -22,17 +25,16 @@ _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
 
 def bpf_folder() -> Path:
     """Where ``execprobe.c`` is: in the package when it was installed, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "bpf", package.parent / "bpf"):
+    for folder in (_PACKAGE / "bpf", _PACKAGE.parent / "bpf"):
         source = folder / "execprobe.c"
         try:
-            source.stat()
+            originals.stat(source)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise ProbeUnavailable(
-                f"execprobe: user {os.geteuid()} can't reach its BPF source, {source} ({error.strerror}): install"
-                " pytest-execprobe where that user can read it. Or has a test become another user?"
+                f"execprobe: user {originals.geteuid()} can't reach its BPF source, {source} ({error.strerror}):"
+                " install pytest-execprobe where that user can read it. Or has a test become another user?"
             ) from error
         return folder
     raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing: reinstall pytest-execprobe")
@@ -45,15 +47,15 @@ def interpreters(named: str | None, named_by: str, environment: Mapping[str, str
     """Those that may have BCC, the likeliest first, or the one that the user names. ``named_by`` says how he can."""
     named = named or _variable(environment, PYTHON_VARIABLE)
     if named:
-        path = shutil.which(named, path=_variable(environment, "PATH"))
+        path = originals.which(named, _variable(environment, "PATH"))
         if path is None:
             raise ProbeUnavailable(f"execprobe: {named} is no program ({named_by})")
         return [path]
     found: dict[str, str] = {}
-    for path in (*_INTERPRETERS, sys.executable):
-        if path and os.access(path, os.X_OK):
+    for path in (*_INTERPRETERS, originals.executable):
+        if path and originals.access(path, X_OK):
             # Links of one interpreter are one candidate, but a venv's is another, with modules of its own.
-            found.setdefault(path if path == sys.executable else os.path.realpath(path), path)
+            found.setdefault(path if path == originals.executable else originals.realpath(path), path)
     return list(found.values())
 
 
@@ -70,13 +72,13 @@ def no_interpreter(tried: Sequence[str], option: str) -> ProbeUnavailable:
 def privilege_route(who: str, *, may_ask: bool = False, environment: Mapping[str, str] | None = None) -> list[str]:
     """What to put before the helper's command line. ``who`` is what else could be run as root, in words; ``may_ask``:
     somebody is there whom sudo may ask for a password."""
-    if os.geteuid() == 0 or _effective_capabilities() & _CAPABILITIES:
+    if originals.geteuid() == 0 or _effective_capabilities() & _CAPABILITIES:
         return []
-    sudo = shutil.which("sudo", path=_variable(environment, "PATH"))
+    sudo = originals.which("sudo", _variable(environment, "PATH"))
     if sudo is None:
         raise ProbeUnavailable(
-            f"execprobe: user {os.geteuid()} has no privilege to probe, and there is no sudo. Run {who} as root, give"
-            " it CAP_BPF and CAP_PERFMON, or install sudo and allow it without a password"
+            f"execprobe: user {originals.geteuid()} has no privilege to probe, and there is no sudo. Run {who} as root,"
+            " give it CAP_BPF and CAP_PERFMON, or install sudo and allow it without a password"
         )
     return [sudo, "--"] if may_ask else [sudo, "-n", "--"]
 
@@ -87,16 +89,57 @@ def helper_command(prefix: Sequence[str], python: str, *arguments: str) -> list[
 
 
 def helper_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    return {"PATH": _variable(environment, "PATH") or os.defpath, "LANG": "C.UTF-8"}
+    return {"PATH": _variable(environment, "PATH") or defpath, "LANG": "C.UTF-8"}
 
 
 def _variable(environment: Mapping[str, str] | None, name: str) -> str | None:
-    return (os.environ if environment is None else environment).get(name)
+    return (originals.environ if environment is None else environment).get(name)
+
+
+class Launched:
+    """A helper's launcher, with what it is to read, and a file for all that it writes.
+
+    Not by :mod:`subprocess`: what is in it, and what it calls, a test may have replaced.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], given: int, output: int) -> None:
+        #: Its exit status, once it is known; 0 if another thread has taken it.
+        self.status: int | None = None
+        # Copies, which are none of the first three: a test may have closed those.
+        copies = [originals.fcntl(fd, F_DUPFD_CLOEXEC, 3) for fd in (given, output)]
+        try:
+            self.pid = originals.posix_spawn(
+                command[0],
+                [*command],
+                environment,
+                file_actions=[(POSIX_SPAWN_DUP2, copies[fd > 0], fd) for fd in range(3)],
+                setsigdef=(SIGPIPE, SIGXFSZ),  # which Python ignores
+            )
+        finally:
+            for fd in copies:
+                originals.close(fd)
+
+    def reap(self) -> int:
+        """Waits for its end, and returns its exit status."""
+        if self.status is None:
+            self.status = children.reap_launcher(self.pid) or 0
+        return self.status
+
+    def give_up(self) -> bool:
+        """Ends it, if it runs still and is not root's, as sudo is. Whether it ran."""
+        running = self.status is None
+        with contextlib.suppress(ChildProcessError, PermissionError):
+            running = running and originals.waitpid(self.pid, WNOHANG)[0] == 0
+            if running:
+                originals.kill(self.pid, SIGKILL)
+                # Its usage is not known, so that what others have left can't be told from then on.
+                originals.waitpid(self.pid, 0)
+        return running
 
 
 def _effective_capabilities() -> int:
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in originals.read_bytes("/proc/self/status").decode(errors="replace").splitlines():
             if line.startswith("CapEff:"):
                 return int(line.split()[1], 16)
     except OSError:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from . import originals
 from .record import Phase
 from .rules import Rule, RuleError, make_rule, written
 from .settings import MARKERS
@@ -82,7 +83,7 @@ class Markers:
         return " or ".join([*dict.fromkeys(self._written(*place) for place in _added(node, mark))][:3])
 
     def _written(self, file: Path, line: int) -> str:
-        path = os.path.relpath(file, self._start)
+        path = originals.relpath(file, self._start)
         return f"{file if path.startswith('..') else path}:{line}"
 
 
@@ -150,7 +151,7 @@ def _carrier(node: _Node, mark: pytest.Mark) -> tuple[Path, ast.AST | None]:
     if isinstance(node, pytest.Class):
         for cls in node.obj.__mro__:  # it may be a base class's
             if _carries(cls, mark):
-                source = inspect.getsourcefile(cls)
+                source = getattr(sys.modules.get(cls.__module__), "__file__", None)
                 return Path(source or file), _definition(_tree(Path(source or file)), cls.__qualname__)
     if isinstance(node, pytest.Function):
         code = getattr(inspect.unwrap(getattr(node.obj, "__func__", node.obj)), "__code__", None)
@@ -236,6 +237,6 @@ def _functions(tree: ast.Module) -> dict[int, ast.AST]:
 @functools.lru_cache(maxsize=32)
 def _tree(file: Path) -> ast.Module | None:
     try:
-        return ast.parse(file.read_bytes())
+        return ast.parse(originals.read_bytes(file))
     except (OSError, SyntaxError, ValueError):
         return None

@@ -10,19 +10,23 @@ import errno
 import hashlib
 import hmac
 import itertools
-import secrets
-import socket
 from collections.abc import Iterator
+from socket import AF_UNIX, SOCK_STREAM
+from typing import TYPE_CHECKING
 
+from . import originals
 from .helper import wire
 from .helper.handshake import BACKLOG
+
+if TYPE_CHECKING:
+    from _socket import socket
 
 PREFIX = "pytest-execprobe-"
 
 
 def new_secret() -> str:
     """For ``HelperSettings.shared``."""
-    return secrets.token_hex(16)
+    return originals.random_hex(16)
 
 
 def names(secret: str) -> Iterator[str]:
@@ -35,9 +39,9 @@ def new_name() -> str:
     return next(names(new_secret()))
 
 
-def listen(name: str) -> socket.socket | None:
+def listen(name: str) -> socket | None:
     """A socket that listens there; None if another process has taken the name."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = originals.socket(AF_UNIX, SOCK_STREAM)
     try:
         wire.take_no_descriptors(listener)
         listener.bind("\0" + name)
@@ -50,7 +54,7 @@ def listen(name: str) -> socket.socket | None:
     return listener
 
 
-def refuse(listener: socket.socket, uid: int, code: str, reason: str) -> None:
+def refuse(listener: socket, uid: int, code: str, reason: str) -> None:
     """Tells those who wait there for a helper that there will be none."""
     data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""})
     wire.refuse_all(listener, uid, data, BACKLOG)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import W_OK, X_OK
 from typing import Any
+
+from . import originals
 
 _HOME, _TEMPORARY = "~", "$TMPDIR"
 _ANY_SIGN = re.compile(r"~|\$TMPDIR")
@@ -35,7 +36,7 @@ class Folders:
     @classmethod
     def here(cls, *, grouped: bool = False) -> Folders:
         """Those of this process, as they are now."""
-        return cls(_usable(os.path.expanduser("~")), _usable(_temporary_folder()), grouped)
+        return cls(_usable(originals.expanduser("~")), _usable(_temporary_folder()), grouped)
 
     def export(self) -> list[Any]:
         """As plain data, for xdist's workers."""
@@ -70,7 +71,7 @@ class Folders:
     def _signs(self) -> dict[str, str]:
         """Each way to write a folder. pytest, for one, resolves links."""
         given = {self.home: _HOME, self.temporary: _TEMPORARY}
-        resolved = {_usable(os.path.realpath(folder)): sign for folder, sign in given.items() if folder}
+        resolved = {_usable(originals.realpath(folder)): sign for folder, sign in given.items() if folder}
         return {folder: sign for folder, sign in {**resolved, **given}.items() if folder}
 
     @cached_property
@@ -145,17 +146,12 @@ def _text(name: str) -> str:
 
 def _usable(folder: str) -> str:
     """A folder as paths below it begin; "" if those are all paths, or it is relative."""
-    folder = os.path.normpath(folder) if os.path.isabs(folder) else ""
+    folder = originals.normpath(folder) if folder.startswith("/") else ""
     return "" if not folder.strip("/") else "/" + folder.lstrip("/")
 
 
 def _temporary_folder() -> str:
-    """Where Python puts such files; nowhere ("") if it finds no place. Python keeps the answer, but is to look again
-    when another asks: a test may set TMPDIR."""
-    kept = tempfile.tempdir
-    try:
-        return tempfile.gettempdir()
-    except OSError:
-        return ""
-    finally:
-        tempfile.tempdir = kept
+    """Where Python puts such files; nowhere ("") if there is no place."""
+    set_to = (originals.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP"))
+    places = (*map(originals.abspath, filter(None, set_to)), "/tmp", "/var/tmp", "/usr/tmp")
+    return next((place for place in places if originals.is_folder(place) and originals.access(place, W_OK | X_OK)), "")

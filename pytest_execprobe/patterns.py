@@ -10,14 +10,13 @@ import enum
 import fnmatch
 import functools
 import itertools
-import os
-import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from . import originals
 from .program import absolute, as_interpreter, base, called, files, interpreters, leads_through_descriptor
 from .record import ExecRecord
 
@@ -226,8 +225,8 @@ def _path(glob: str) -> Pattern:
         folder = glob.rstrip("/") + "/*"
         raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
     is_relative = glob[0] not in "/*?["
-    regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob), posixpath.normpath(glob)))
-    goes_up = posixpath.normpath(glob).startswith("..")
+    regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob), originals.normpath(glob)))
+    goes_up = originals.normpath(glob).startswith("..")
     last = glob.rpartition("/")[2]
 
     def may_be(path: str) -> Match:
@@ -252,20 +251,20 @@ def _path(glob: str) -> Pattern:
         # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere; and
         # which folder a descriptor is stands nowhere.
         leads_back = ".." in path.lstrip("./").split("/") or leads_through_descriptor(path, record.cwd)
-        plain = whole and posixpath.normpath(whole)
+        plain = whole and originals.normpath(whole)
         if plain is None or (leads_back and plain not in (record.executable, record.script)):
             return may_be(path)
         return either(match(plain, record), in_linked_folder(plain, record))
 
     def in_linked_folder(plain: str, record: ExecRecord) -> Match:
         """Of a link in a folder that is behind a link (/bin/sh), no file's path names the folder that it lies in."""
-        folder, name = posixpath.split(plain)
+        folder, name = originals.dirname(plain), originals.basename(plain)
         if any(f"{known}/".startswith(f"{folder.rstrip('/')}/") for known in (record.cwd, *files(record)) if known):
             return False  # the kernel names no folder by a link
-        if not match(posixpath.join(_behind_links(folder), name), record):
+        if not match(originals.join(_behind_links(folder), name), record):
             return False
         # Links are as they are now, and here: in a chroot, say, they can be others.
-        return True if os.path.realpath(plain) in files(record) else None
+        return True if originals.realpath(plain) in files(record) else None
 
     def test(record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:
@@ -281,7 +280,7 @@ def _path(glob: str) -> Pattern:
 
 def _behind_links(folder: str) -> str:
     try:
-        there = os.stat(folder)
+        there = originals.stat(folder)
     except OSError:
         return folder
     return _realpath(folder, there.st_dev, there.st_ino, there.st_ctime_ns)
@@ -290,7 +289,7 @@ def _behind_links(folder: str) -> str:
 @functools.lru_cache(maxsize=256)
 def _realpath(folder: str, *_: int) -> str:
     """A folder's, as long as the same one is there: it takes ten times as long as to look which that is."""
-    return os.path.realpath(folder)
+    return originals.realpath(folder)
 
 
 def _glob(text: str) -> re.Pattern[str]:
@@ -306,16 +305,16 @@ def _resolved(glob: str) -> str:
     if glob[0] in "*?[":
         return glob
     try:
-        glob = os.path.join(os.getcwd(), glob)
+        glob = originals.join(originals.getcwd(), glob)
     except FileNotFoundError:
         return glob
-    if not re.search(r"[*?[]", glob) or os.path.lexists(glob):
-        return _literal(os.path.realpath(glob))
+    if not re.search(r"[*?[]", glob) or originals.lexists(glob):
+        return _literal(originals.realpath(glob))
     # Of folders, those that are there by these names, which may have brackets in them, and others without a wildcard.
-    folder = posixpath.dirname(glob)
-    while re.search(r"[*?[]", folder) and not os.path.lexists(folder):
-        folder = posixpath.dirname(folder)
-    return _literal(os.path.realpath(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
+    folder = originals.dirname(glob)
+    while re.search(r"[*?[]", folder) and not originals.lexists(folder):
+        folder = originals.dirname(folder)
+    return _literal(originals.realpath(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
 
 
 def _literal(path: str) -> str:

@@ -6,14 +6,14 @@ for a test, and nothing else of the package is imported.
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import children, newhooks
+from . import children, newhooks, originals
 from .settings import MARKERS, SETTINGS, Early, Settings, add_options, forget_reports, read_settings, runs_none
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """What conftests run is recorded, too, where the whole run is to be."""
     forget_reports(early_config)
-    secret = os.environ.pop(_WORKER, None)
+    secret = originals.environ.pop(_WORKER, None)
     early = Early(early_config)
     if early.runs_nothing or (secret is None and early.distributes):
         return  # at the session's start it is known for certain
@@ -107,6 +107,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if _runs_no_test(config) or _is_controller(config):
         return
+    if "pyfakefs" in sys.modules:  # what is first imported while a test has its file system, it removes when that ends
+        from . import armed  # noqa: F401
     settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
     if settings.whole_run or any(map(_uses_probe, session.items)) or _any_marked(session.items):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from . import originals
 
 if TYPE_CHECKING:
     from .record import ExecRecord
@@ -36,7 +37,7 @@ def _plain(path: str, cwd: str | None) -> str | None:
     if not ("/proc/" in path or "/dev/" in path):
         return None
     path = re.sub(r"/(?:\.?/)+", "/", path)
-    return posixpath.normpath(path.replace("/dev/fd/../", "/proc/self/"))
+    return originals.normpath(path.replace("/dev/fd/../", "/proc/self/"))
 
 
 def absolute(path: str, cwd: str | None) -> str | None:
@@ -60,7 +61,7 @@ def program_name(path: str | None, executable: str | None, cwd: str | None) -> s
 
 def base(path: str) -> str:
     """The last component; a memfd's name is one."""
-    return path if path.startswith("memfd:") else posixpath.basename(path) or path
+    return path if path.startswith("memfd:") else originals.basename(path) or path
 
 
 def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:

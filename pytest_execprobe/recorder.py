@@ -6,14 +6,11 @@ or closed, one synchronisation.
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from os import getpid  # as it is now: tests patch os.getpid()
 from typing import Any, Protocol
 
-from . import clock
+from . import clock, originals
 from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
 from .doubts import doubts
@@ -59,7 +56,7 @@ class Recorder:
         self.style = style
         self._timeout = timeout
         self._ignore = ignore
-        self._pid = getpid()
+        self._pid = originals.getpid()
         #: From when on everything is recorded, ns; 0 before there was a source.
         self.since = 0
         self._source: ProcessSource | None = None
@@ -67,7 +64,7 @@ class Recorder:
         self._obstructed = False
         self._blind: Gap | None = None
         self._go_blind(0, _ARMED_LATER)
-        self._lock = threading.RLock()
+        self._lock = originals.RLock()
         self._test: Owner | None = None
         self._phase: Span | None = None
         #: Those of the running test that have begun.
@@ -87,7 +84,7 @@ class Recorder:
     def ensure(self) -> None:
         """Connects, at first and after the source was lost. Raises ProbeUnavailable."""
         with self._lock:
-            if self._source is not None and self._source.pid != getpid():
+            if self._source is not None and self._source.pid != originals.getpid():
                 self._adopt_child()
             if self._source is not None:
                 return
@@ -126,7 +123,7 @@ class Recorder:
     def sync(self) -> None:
         """Takes in everything up to now. What goes wrong becomes a gap, never an exception."""
         with self._lock:
-            if self._source is not None and self._source.pid != getpid():
+            if self._source is not None and self._source.pid != originals.getpid():
                 self._adopt_child()
             if self._source is None:
                 return
@@ -179,13 +176,13 @@ class Recorder:
     @property
     def forked(self) -> bool:
         """Whether this process is a fork of the one that made the recorder."""
-        return getpid() != self._pid
+        return originals.getpid() != self._pid
 
     # ---- forked children ----
 
     def after_fork(self) -> None:
         """In a forked child. It becomes a root of its own if its test uses the log: now, before it spawns anything."""
-        self._lock = threading.RLock()  # another thread may have held it
+        self._lock = originals.RLock()  # another thread may have held it
         if self._source is not None and self.in_use:
             self._adopt_child(fresh=True)
 
@@ -375,4 +372,4 @@ def _after_fork_in_child() -> None:
         recorder.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+originals.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from . import hints
+from . import hints, originals
 from .attribution import Evidence
 from .checks import Verdict, execs, lost
 from .program import described, files, leads_through_descriptor
@@ -227,7 +226,7 @@ def _parent(record: ExecRecord, numbers: dict[ExecRecord, int]) -> str:
 def _command(record: ExecRecord, width: int | None) -> str:
     text = printable(described(record))
     if record._previous is not None and record._previous.program:
-        text += f"  (was {printable(posixpath.basename(record._previous.program))})"
+        text += f"  (was {printable(originals.basename(record._previous.program))})"
     if width is not None and len(text) > width:
         text = text[: width - 1] + "…"
     if record._shared:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
-from . import clock
+from . import clock, originals
 
 if TYPE_CHECKING:
     from .baseline.limits import Baseline
@@ -147,9 +145,9 @@ class Start:
     """How pytest was started. It is read when pytest is configured: tests can change all of it."""
 
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(originals.environ), repr=False)
     #: Wall clock, ISO 8601 in UTC; and ns of CLOCK_MONOTONIC.
-    started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    started: str = field(default_factory=originals.utc_now)
     start_ns: int = field(default_factory=clock.monotonic_ns)
 
 
@@ -438,7 +436,7 @@ def _blamed(config: pytest.Config, name: str, from_ini: bool | None = None) -> s
     spelt = _spelt(config, name, from_ini)
     if spelt.startswith("-") or config.inipath is None:
         return spelt
-    return f"{os.path.relpath(config.inipath, config.invocation_params.dir)}: {spelt}"
+    return f"{originals.relpath(config.inipath, config.invocation_params.dir)}: {spelt}"
 
 
 def _spelt(config: pytest.Config, name: str, from_ini: bool | None = None) -> str:
@@ -488,7 +486,7 @@ def _address(config: pytest.Config) -> str | None:
 def _python(config: pytest.Config) -> str | None:
     """A name is looked for in PATH."""
     value = _single(config, "python")
-    if value is None or os.sep not in value:
+    if value is None or "/" not in value:
         return None if value is None else str(value)
     return str(_absolute(config, value, from_ini=config.getoption(_option("python").key) is None))
 
@@ -527,7 +525,7 @@ def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
     path = _absolute(config, value, from_ini=config.getoption(_option("baseline").key) is None)
     if update is not None:
         _require("tomlkit", "baseline", "--execprobe-update")
-        if not path.exists():
+        if not originals.exists(path):
             return Baseline(path)
     try:
         baseline = read_baseline(path)

@@ -3,7 +3,6 @@ that of a test that was left out this time."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from .. import originals
 from ..names import Folders, has_no_place, renamed, without_parameters
 from ..report.document import Collection
 from .changes import Uses
@@ -150,7 +150,7 @@ class Collected:
         return result
 
     def _relative(self, path: Path) -> str:
-        return os.path.relpath(path, self._root).replace(os.sep, "/")
+        return originals.relpath(path, self._root)
 
     def export(self, session: pytest.Session) -> dict[str, Any]:
         there = {item.nodeid for item in getattr(session, "items", ())}
@@ -221,7 +221,7 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
     tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
     places = {name.partition("::")[0] for name in tables}
     # From another root directory all files seem to be gone.
-    missing = {place for place in places if not (root / place).exists()}
+    missing = {place for place in places if not originals.exists(root / place)}
     missing = missing if missing != places else set()
 
     def is_gone(name: str) -> bool:
@@ -269,7 +269,7 @@ def former(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, folder
         tables = baseline.sections.get(section, {})
         names[section] = renamed(tables, known[section], folders)
         others = (name for name in tables if has_no_place(name) and name not in (*known[section], *names[section]))
-        left += (name for name in others if not (root / name.partition("::")[0]).exists())
+        left += (name for name in others if not originals.exists(root / name.partition("::")[0]))
     return Former(names, left)
 
 
@@ -305,25 +305,29 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     """Why no test can be in a package, "" if there may be some that this run has left out."""
     path, colons, rest = package.partition("::")
     place, whole = root / path, collected.get("files", ())
-    if not place.exists():
+    if not originals.exists(place):
         return "there is no such folder or file"
     if colons:
-        if place.is_dir():
+        if originals.is_folder(place):
             return "" if _may_define(place, rest) else "there is no such fixture"
         return "" if path not in whole or _has_words(place, rest) else "the file has nothing of that name"
     was_searched = any(path == known or known == "." or path.startswith(f"{known}/") for known in whole if known)
     if not was_searched:
         return ""
-    if place.is_file():
+    if originals.is_file(place):
         return "" if path not in whole and _may_have_tests(place, python_files) else "the file has no test"
     # Of one that a conftest.py or an option leaves out, nothing was collected either.
-    return "" if any(_may_have_tests(file, python_files) for file in place.rglob("*")) else "the folder has no test"
+    return (
+        ""
+        if any(_may_have_tests(Path(file), python_files) for file in originals.files_below(str(place)))
+        else "the folder has no test"
+    )
 
 
 def _has_words(file: Path, names: str) -> bool:
     """Whether the classes, and the test or fixture, of a node id are in a file: it may leave them out by itself."""
     try:
-        source = file.read_text(encoding="utf-8", errors="replace")
+        source = originals.read_bytes(file).decode(errors="replace")
     except OSError:
         return True
     words = (re.split(r"\[| \(", name)[0] for name in names.partition("[")[0].split("::"))
@@ -335,7 +339,7 @@ def _may_have_tests(file: Path, python_files: Sequence[str]) -> bool:
     if any(fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in python_files):
         return True
     try:
-        return file.is_file() and b">>>" in file.read_bytes()
+        return originals.is_file(file) and b">>>" in originals.read_bytes(file)
     except OSError:
         return True
 
@@ -349,7 +353,8 @@ def _may_define(place: Path, fixture: str) -> bool:
     if not blank or "::" in name:
         return True
     try:
-        source = (place / "conftest.py" if place.is_dir() else place).read_text(encoding="utf-8", errors="replace")
+        file = place / "conftest.py" if originals.is_folder(place) else place
+        source = originals.read_bytes(file).decode(errors="replace")
     except OSError:
         return True
     return name in source or "import *" in source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 import shlex
 from collections import Counter
@@ -245,7 +244,8 @@ def row_key(name: str) -> str:
             return name
     except ValueError:
         pass
-    return f"argv:{shlex.quote(glob.escape(name))}"
+    escaped = re.sub(r"([*?[])", r"[\1]", name)
+    return f"argv:{shlex.quote(escaped)}"
 
 
 def is_pattern(key: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import originals
 from ..ledger import COLLECTION, OUTSIDE
 from ..patterns import Pattern, compile_pattern
 from .limits import NAMELESS, SECTIONS, Baseline, Limit, Rows, Sums, is_pattern
@@ -31,7 +31,7 @@ class BaselineError(ValueError):
 def read_baseline(path: Path) -> Baseline:
     """Raises BaselineError."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = originals.read_bytes(path).decode()
     except FileNotFoundError:
         raise BaselineError(f"there is no {path}: a run with --execprobe-update makes it") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -103,7 +103,7 @@ class _Reader:
     def _package(self, name: str) -> str:
         """A folder, a file, or a class or test in it, as node ids name it."""
         path, colons, rest = name.partition("::")
-        right = posixpath.normpath(path) if path else "."
+        right = originals.normpath(path) if path else "."
         if right.startswith(("/", "..")) or not right.strip(".") or (colons and not rest):
             raise self._wrong(f'packages."{name}"', "must be a folder or file, as node ids begin: tests/release")
         if path != right and path != f"{right}/" * (not colons):

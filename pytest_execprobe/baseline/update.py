@@ -13,6 +13,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AbstractTable, Comment
 
+from .. import originals
 from ..files import write_atomically
 from ..ledger import OUTSIDE
 from .changes import Changes, Seen, renames
@@ -56,8 +57,8 @@ def rewrite(
 ) -> Changes:
     """Updates the file itself, atomically. ``baseline`` is what it said when the run began: what has been done to it
     since is kept, or if it can't be, the file is. Raises OSError or BaselineError."""
-    old = baseline.path.read_text(encoding="utf-8") if baseline.path.exists() else None
-    if baseline.path.is_file():
+    old = originals.read_bytes(baseline.path).decode() if originals.exists(baseline.path) else None
+    if originals.is_file(baseline.path):
         baseline = parse_baseline(old or "", baseline.path)
     elif baseline != Baseline(baseline.path):
         raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote into it")

@@ -11,13 +11,16 @@ name, before that stood anywhere, and nothing that is privileged listens at a na
 
 from __future__ import annotations
 
+import _socket
 import hmac
 import json
 import os
-import secrets
+import posix
 import select
 import socket
+import struct
 import time
+from socket import SCM_RIGHTS, SOL_SOCKET
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 BACKLOG = 256  # who may wait to be let in while the probe is being made: as many as there may be clients
@@ -37,7 +40,7 @@ class Tokens(NamedTuple):
 
 
 def new_tokens() -> Tokens:
-    return Tokens(secrets.token_hex(_SIZE // 2).encode(), secrets.token_hex(_SIZE // 2).encode())
+    return Tokens(posix.urandom(_SIZE // 2).hex().encode(), posix.urandom(_SIZE // 2).hex().encode())
 
 
 def refusal(code: str, reason: str, remedy: str) -> bytes:
@@ -45,7 +48,7 @@ def refusal(code: str, reason: str, remedy: str) -> bytes:
     return json.dumps({"code": code, "reason": reason, "remedy": remedy}).encode() + b"\n"
 
 
-# ---- the starter ----
+# ---- the starter, beside tests: they may have replaced what is in os and socket, and not posix and _socket ----
 
 
 def read_refusal(status: int, said: str) -> Optional[Dict[str, Any]]:
@@ -59,19 +62,19 @@ def read_refusal(status: int, said: str) -> Optional[Dict[str, Any]]:
 
 def as_standard_input(tokens: Tokens) -> int:
     """A descriptor of what the helper is to read. It needs no writer, and so none that could be kept waiting."""
-    fd = os.memfd_create("execprobe-tokens")
-    os.write(fd, tokens.of_helper + tokens.of_starter)
-    os.lseek(fd, 0, os.SEEK_SET)
+    fd = posix.memfd_create("execprobe-tokens")
+    posix.write(fd, tokens.of_helper + tokens.of_starter)
+    posix.lseek(fd, 0, 0)
     return fd
 
 
-def admit(sock: socket.socket, tokens: Tokens, listener: socket.socket, timeout: float) -> bool:
+def admit(sock: _socket.socket, tokens: Tokens, listener: _socket.socket, timeout: float) -> bool:
     """Whether it is the helper that has called: so many seconds it has to show it. Then it has the listening socket."""
     try:
         sock.settimeout(timeout)
         if not hmac.compare_digest(sock.recv(_SIZE), tokens.of_helper):  # so little is sent, and comes, as a whole
             return False
-        socket.send_fds(sock, [tokens.of_starter], [listener.fileno()])
+        sock.sendmsg([tokens.of_starter], [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", listener.fileno()))])
     except OSError:
         return False
     return True

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
+import posix  # not os, whose functions a test may have replaced
 import re
 import stat
 from typing import Callable, Iterator, List, NamedTuple, Optional
 
 _LINKS_MAX = 40  # as the kernel has it
-_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+_ENTRY = posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 # The kernel's links there lead to what is open, which a name need not lead to: a pipe has none.
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self|proc/thread-self)/fd/([0-9]{1,9})")
@@ -34,8 +34,8 @@ class Step(NamedTuple):
     @property
     def path(self) -> str:
         """Where it is, without links: for messages."""
-        folder = os.readlink("/proc/self/fd/%d" % self.folder)
-        return os.path.join(folder, self.name) if self.name else folder
+        folder = posix.readlink("/proc/self/fd/%d" % self.folder)
+        return folder.rstrip("/") + "/" + self.name if self.name else folder
 
 
 @contextlib.contextmanager
@@ -67,21 +67,21 @@ class _Walker:
             if entry is None:
                 return step
             self._judge(step)
-            mode = os.fstat(entry).st_mode
+            mode = posix.fstat(entry).st_mode
             if stat.S_ISLNK(mode):
                 links += 1
                 if links > _LINKS_MAX:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                step = self._follow(os.readlink("", dir_fd=entry))
+                    raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
+                step = self._follow(posix.readlink("", dir_fd=entry))
             elif stat.S_ISDIR(mode):
                 self._folders.append(entry)
             elif self._left:
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                raise NotADirectoryError(errno.ENOTDIR, posix.strerror(errno.ENOTDIR))
         return step
 
     def _begin(self, path: str) -> Step:
         if not path:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raise FileNotFoundError(errno.ENOENT, posix.strerror(errno.ENOENT))
         return self._follow(path, at_first=True)
 
     def _follow(self, target: str, at_first: bool = False) -> Step:
@@ -122,10 +122,10 @@ class _Walker:
             if not self._make_folders:
                 raise
         with contextlib.suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
+            posix.mkdir(name, dir_fd=folder)
         return Step(folder, name, self._open(name, _ENTRY, folder))
 
     def _open(self, name: str, flags: int, folder: Optional[int] = None) -> int:
-        descriptor = os.open(name, flags, dir_fd=folder)
-        self._opened.callback(os.close, descriptor)
+        descriptor = posix.open(name, flags, dir_fd=folder)
+        self._opened.callback(posix.close, descriptor)
         return descriptor

@@ -6,12 +6,13 @@ JSON objects, events are length-prefixed kernel records. Every length is bounded
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import errno
 import json
-import os
-import socket
+import posix
 import struct
+from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 VERSION = 4
@@ -193,50 +194,56 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
         at += length
 
 
-def take_no_descriptors(sock: socket.socket) -> None:
+def take_no_descriptors(sock: _socket.socket) -> None:
     """Has the kernel refuse descriptors that a peer sends, on this socket or on all that connect to it from now on.
 
     They would be closed here, and to close what somebody else has opened can take as long as he likes: a TCP connection
     lingers. Before Linux 6.16 there is no such refusal.
     """
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+        sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
-def peer_pidfd(sock: socket.socket) -> Tuple[int, bool]:
+def peer_pidfd(sock: _socket.socket) -> Tuple[int, bool]:
     """The process that has connected, and whether it is certainly that: before Linux 6.5 its number alone is known, and
     another may have that by now. Raises OSError if it has ended."""
     try:
-        return sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD), True
+        return sock.getsockopt(SOL_SOCKET, _SO_PEERPIDFD), True
     except OSError as error:
         if error.errno != errno.ENOPROTOOPT:
             raise
-        return os.pidfd_open(credentials(sock)[0]), False
+        return posix.pidfd_open(credentials(sock)[0]), False
 
 
-def credentials(sock: socket.socket) -> Tuple[int, int, int]:
+def credentials(sock: _socket.socket) -> Tuple[int, int, int]:
     """(pid, uid, gid) of the process at the other end of a unix socket, by the kernel's word."""
     size = struct.calcsize("iII")
-    pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    pid, uid, gid = struct.unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, size))
     return pid, uid, gid
 
 
-def may_call(sock: socket.socket, uid: int) -> bool:
+def may_call(sock: _socket.socket, uid: int) -> bool:
     """Whether the other end is root or this user: anybody can read an abstract address, in /proc/net/unix."""
     return credentials(sock)[1] in (0, uid)
 
 
-def refuse_all(listener: socket.socket, uid: Optional[int], data: bytes, at_most: int) -> None:
+def accept(listener: _socket.socket) -> _socket.socket:
+    """The next that calls. Raises OSError."""
+    return _socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
+
+
+def refuse_all(listener: _socket.socket, uid: Optional[int], data: bytes, at_most: int) -> None:
     """Says this to who waits to be let in, as root or this user (None: whoever it is), and ends: not more than so many
     are heard, for strangers can call on and on."""
     listener.setblocking(False)
     with contextlib.suppress(OSError):  # nobody is left
         for _ in range(at_most):
-            sock, _ = listener.accept()
-            with sock, contextlib.suppress(OSError):
+            sock = accept(listener)
+            with contextlib.suppress(OSError):
                 if uid is None or may_call(sock, uid):
                     sock.setblocking(False)
                     sock.send(data)
+            sock.close()
 
 
 def number(fields: Dict[str, Any], name: str, low: float, high: float) -> float:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from .. import originals
 from ..record import ExecRecord, Phase
 from .document import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit
 
@@ -159,7 +160,7 @@ def _id(record: ExecRecord | None) -> str | None:
 def read(path: Path) -> Document:
     """A stored report. Raises DocumentError, with the path."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = originals.read_bytes(path).decode()
     except OSError as error:
         raise DocumentError(f"{path}: can't be read ({error.strerror or error})") from None
     except UnicodeDecodeError:

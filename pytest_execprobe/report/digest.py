@@ -6,12 +6,12 @@ Pure. All texts that come from a run leave here printable.
 from __future__ import annotations
 
 import shlex
-import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
+from signal import Signals
 
 from ..checks import between, execs
 from ..record import ExecRecord, printable
@@ -197,7 +197,7 @@ def end_of(record: ExecRecord) -> str:
 
 def signal_name(number: int) -> str:
     try:
-        return signal.Signals(number).name
+        return Signals(number).name
     except ValueError:  # a real-time signal, or no signal at all
         return f"signal {number}"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 
 from ..files import write_atomically
@@ -66,7 +66,7 @@ _ALL = (
 FORMS = {form.ending: form for form in _ALL}
 
 
-def form_of(path: str | os.PathLike[str]) -> Form:
+def form_of(path: str | PathLike[str]) -> Form:
     """The form that a path's ending asks for. Raises ValueError, which names the endings that there are."""
     name = Path(path).name.lower()
     # The longest first, since one ending ends with another.
@@ -88,7 +88,7 @@ def check_available(form: Form) -> None:
         )
 
 
-def write(document: Document, path: str | os.PathLike[str]) -> None:
+def write(document: Document, path: str | PathLike[str]) -> None:
     """Writes a report in the form that the path's ending asks for, all of it or nothing; missing folders are made.
 
     Raises ValueError for another ending, FormUnavailable, and ReportNotWritten.

@@ -7,15 +7,13 @@ What is exported is plain data, as xdist and forked tests need it. Nothing of py
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import clock
+from .. import clock, originals
 from ..attribution import Entry, Evidence, Gap, Owner
 from ..names import Folders
 from ..record import ExecRecord
@@ -142,7 +140,7 @@ class Assembly:
         self, command: Sequence[str] = (), started: str = "", start_ns: int = 0, folders: Folders | None = None
     ) -> None:
         self._portable = (folders or Folders()).portable
-        self._id = secrets.token_hex(8)
+        self._id = originals.random_hex(8)
         self._command = tuple(command)
         self._started = started
         self._start = start_ns
@@ -310,7 +308,7 @@ _WORST = ("error", "failed", None, "rerun", "skipped", "xfailed", "xpassed", "pa
 
 def _platform() -> str:
     """Asks no program, as the module platform may do."""
-    system = os.uname()
+    system = originals.uname()
     version = ".".join(map(str, sys.version_info[:3]))
     return f"{sys.implementation.name} {version} on {system.sysname} {system.machine}"
 

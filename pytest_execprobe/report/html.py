@@ -12,13 +12,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from .. import __version__
+from .. import __version__, originals
 from ..program import described
 from ..record import ExecRecord
 from .digest import (
@@ -109,7 +108,7 @@ def render(document: Document) -> str:
 
 
 def _part(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return originals.read_bytes(originals.join(originals.dirname(__file__), name)).decode()
 
 
 def _policy(style: str, script: str) -> str:

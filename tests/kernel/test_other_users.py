@@ -21,6 +21,7 @@ from programs import Programs
 from service import PYTHON
 from users import as_user, being, needs_root, ordinary_user
 
+from pytest_execprobe import originals
 from pytest_execprobe.files import write_atomically
 from pytest_execprobe.helper import serve
 from pytest_execprobe.helper.opened import Foreign, NotTaken, open_regular
@@ -178,7 +179,7 @@ def test_a_folder_that_is_exchanged_meanwhile_leads_nowhere_else(
     with being(town.a):
         (town.of_a / "out").mkdir()
     os.close(os.open(town.of_a / "out" / "report.json", os.O_CREAT, 0o640))
-    real: Callable[..., None] = getattr(os, function)
+    real: Callable[..., None] = getattr(originals, function)
 
     def exchange(*arguments: object, **more: object) -> None:
         with being(town.a):
@@ -186,7 +187,7 @@ def test_a_folder_that_is_exchanged_meanwhile_leads_nowhere_else(
             (town.of_a / "out").symlink_to(town.of_b)
         real(*arguments, **more)
 
-    monkeypatch.setattr(os, function, exchange)
+    monkeypatch.setattr(originals, function, exchange)
     write_atomically(town.of_a / "out" / "report.json", "text")
     assert is_like(precious, town.b, 0o600, "precious")
     assert is_like(town.of_a / "moved" / "report.json", "root", 0o640, "text")

@@ -11,6 +11,7 @@ from fakes import evidence, record
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_execprobe import originals
 from pytest_execprobe.baseline.changes import Changes, Seen
 from pytest_execprobe.baseline.limits import Baseline, row_key
 from pytest_execprobe.baseline.reading import parse_baseline
@@ -292,7 +293,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(originals, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         rewrite(parse_baseline("version = 1\n", path), {"tests": {A: Seen({"git": 1})}}, {})
     monkeypatch.undo()

@@ -173,10 +173,13 @@ def writes(call: ast.Call) -> bool:
     function = call.func
     if isinstance(function, ast.Attribute) and function.attr in WRITES:
         of = function.value.id if isinstance(function.value, ast.Name) else ""
-        return function.attr not in ("replace", "copy") or of in ("os", "shutil")
+        return function.attr not in ("replace", "copy") or of in ("os", "shutil", "originals", "posix")
+    if isinstance(function, ast.Attribute) and function.attr == "open_file":
+        path, flags = map(ast.unparse, call.args[:2])
+        return not flags.startswith("posix.O_RDONLY") and path != "'/proc/thread-self/comm'"
     if isinstance(function, ast.Name) and function.id == "open" and len(call.args) > 1:
         mode, path = ast.literal_eval(call.args[1]), ast.unparse(call.args[0])
-        return bool(set(mode) & set("wax+")) and path not in ("os.devnull", "'/proc/thread-self/comm'")
+        return bool(set(mode) & set("wax+")) and path != "os.devnull"
     return False
 
 

@@ -50,8 +50,8 @@ def of_systemds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socke
 def of_a_run() -> Iterator[socket.socket]:
     listener = meeting.listen(meeting.new_name())
     assert listener is not None
-    with listener:
-        yield listener
+    with socket.socket(fileno=listener.detach()) as made:
+        yield made
 
 
 def send_one(sock: socket.socket) -> None:

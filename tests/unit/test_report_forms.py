@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from documents import good, hostile, rich
 
+from pytest_execprobe import originals
 from pytest_execprobe.report import codec, forms
 from pytest_execprobe.report.document import Document
 from pytest_execprobe.report.forms import FORMS, FormUnavailable, ReportNotWritten, check_available, form_of, write
@@ -79,7 +80,7 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pyt
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(originals, "fsync", full)
     with pytest.raises(ReportNotWritten, match="No space left on device"):
         write(good(), path)
     assert path.read_text() == "old"

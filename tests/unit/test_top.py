@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import struct
 import tracemalloc
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_execprobe import launch
+from pytest_execprobe import launch, originals
 from pytest_execprobe.cli import top
 from pytest_execprobe.cli.terminal import CommandError, Terminal
 from pytest_execprobe.cli.top import Asked, as_data, table
@@ -658,9 +659,9 @@ def test_a_helper_that_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(originals, "geteuid", lambda: 1000)
     monkeypatch.setattr(launch, "_effective_capabilities", lambda: 0)
-    monkeypatch.setattr(launch.shutil, "which", lambda _, **__: "/usr/bin/sudo")
+    monkeypatch.setattr(originals, "which", lambda *_: "/usr/bin/sudo")
     return monkeypatch
 
 
@@ -671,7 +672,7 @@ def test_sudo_asks_for_a_password_only_where_somebody_is_to_type_it() -> None:
 
 
 def test_without_sudo(unprivileged: pytest.MonkeyPatch) -> None:
-    unprivileged.setattr(launch.shutil, "which", lambda _, **__: None)
+    unprivileged.setattr(originals, "which", lambda *_: None)
     with pytest.raises(ProbeUnavailable, match=r"there is no sudo\. Run this command as root"):
         launch.privilege_route("this command")
 
@@ -679,14 +680,14 @@ def test_without_sudo(unprivileged: pytest.MonkeyPatch) -> None:
 def test_the_privileged_need_nothing(unprivileged: pytest.MonkeyPatch) -> None:
     unprivileged.setattr(launch, "_effective_capabilities", lambda: 1 << 39)
     assert launch.privilege_route("x") == []
-    unprivileged.setattr(os, "geteuid", lambda: 0)
+    unprivileged.setattr(originals, "geteuid", lambda: 0)
     assert launch.privilege_route("x") == []
 
 
 def test_an_interpreter_that_is_named_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(launch.PYTHON_VARIABLE, raising=False)
-    assert launch.interpreters("sh", "--python") == [launch.shutil.which("sh")]
+    assert launch.interpreters("sh", "--python") == [shutil.which("sh")]
     with pytest.raises(ProbeUnavailable, match=r"no-such-python is no program \(--python\)"):
         launch.interpreters("no-such-python", "--python")
     monkeypatch.setenv(launch.PYTHON_VARIABLE, "sh")
-    assert launch.interpreters(None, "--python") == [launch.shutil.which("sh")]
+    assert launch.interpreters(None, "--python") == [shutil.which("sh")]

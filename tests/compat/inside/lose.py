@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import signal
@@ -9,14 +10,17 @@ from typing import Any
 
 import pytest
 
+# A test may have replaced what is in the modules.
+_close, _kill, _pidfd_open, _select = map(functools.partial, (os.close, os.kill, os.pidfd_open, select.select))
+
 
 def lose_helper(config: pytest.Config) -> None:
     """Kills the helper that records this process, and waits for its end."""
     armed: Any = config.pluginmanager.get_plugin("execprobe-armed")
     pid = armed._recorder.description["pid"]
-    pidfd = os.pidfd_open(pid)
+    pidfd = _pidfd_open(pid)
     try:
-        os.kill(pid, signal.SIGKILL)
-        assert select.select([pidfd], [], [], 30)[0]
+        _kill(pid, signal.SIGKILL)
+        assert _select([pidfd], [], [], 30)[0]
     finally:
-        os.close(pidfd)
+        _close(pidfd)

@@ -3,11 +3,15 @@ that records one of the run's processes. The outer run reads the file line by li
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from typing import Any
 
 import pytest
+
+# A test may have replaced what is in the module.
+_getpid, _write = functools.partial(os.getpid), functools.partial(os.write)
 
 
 class Teller:
@@ -17,7 +21,7 @@ class Teller:
         self._known: set[tuple[int, int]] = set()
 
     def _tell(self, **fields: Any) -> None:
-        os.write(self._file, json.dumps(fields).encode() + b"\n")
+        _write(self._file, json.dumps(fields).encode() + b"\n")
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -39,9 +43,9 @@ class Teller:
     def _tell_helper(self) -> None:
         armed: Any = self._config.pluginmanager.get_plugin("execprobe-armed")
         helper = armed and armed._recorder.description.get("pid")
-        if helper and (helper, os.getpid()) not in self._known:
-            self._known.add((helper, os.getpid()))
-            self._tell(helper=helper, process=os.getpid())
+        if helper and (helper, _getpid()) not in self._known:
+            self._known.add((helper, _getpid()))
+            self._tell(helper=helper, process=_getpid())
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Any:
