@@ -95,6 +95,7 @@ class Accounts:
         #: What goes into a report, if there is to be one.
         self.gatherer = Gatherer()
         self._outside = Owner(OUTSIDE, is_test=False, began=0)
+        self._broken_off = False
 
     def _judge_around(self, name: str) -> Judge:
         """What runs around tests has no marker: of the rules for the whole suite, those that forbid speak of it, and
@@ -174,6 +175,13 @@ class Accounts:
         """Adds up what is new, and judges strays and what runs around tests."""
         if self._recorder.forked:  # its parent sees it all
             return
+        try:
+            self._take_news()
+        except BaseException:
+            self._broken_off = True  # what has been counted, and judged, by then is not known
+            raise
+
+    def _take_news(self) -> None:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
         for entry in self._recorder.take_news():
@@ -285,6 +293,9 @@ class Accounts:
             return
         self.take_news()
         losses = self._recorder.losses()
+        if self._broken_off:
+            why = "an exception broke in while the execs of a test were added up"
+            losses = replace(losses, unknown=(*losses.unknown, why))
         judges = [*self._around.values(), *(judge for _, judge in self._owners.values() if judge is not None)]
         judged = any(judge.is_any for judge in judges)
         if losses.why and (judged or self._settings.whole_run):

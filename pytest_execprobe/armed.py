@@ -233,10 +233,10 @@ class Armed:
         try:
             return (yield from self._run_phase("teardown"))
         finally:
+            self._test = None  # first, for an exception may break into the rest
             self._recorder.end_test()
             self._count()  # now, so that the teardown's report brings it: a worker may crash in the next test
             self._tell(test)
-            self._test = None
 
     def _count(self) -> None:
         self._accounts.ledger.recorded += self._recorder.was_armed and not self._recorder.forked

@@ -16,6 +16,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import NamedTuple
 
 from .events import Batch, Blind, Branch, Ended, Exec, Image
 from .program import program_name
@@ -161,6 +163,20 @@ class Evidence:
         )
 
 
+def _unplaced(batch: Batch) -> Gap:
+    if batch.passed_over == batch.unplaced:
+        # It does so on a CPU where it has put one of the probe's programs aside.
+        why = f"the kernel passed over the probe {batch.passed_over} times, as it can on a busy CPU: run it again"
+    else:
+        why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
+    return Gap(batch.unplaced_from, batch.unplaced_to, why, None if batch.unbounded else batch.unplaced)
+
+
+def _may_have_lost(known: Known, start: int, end: int) -> bool:
+    """Whether what a process did then, up to and with the last moment, may have been told of by a lost record."""
+    return any(gap.overlaps(start, end + 1) for gap in known.unplaced)
+
+
 @dataclass(eq=False)
 class Entry:
     """An exec, and whom it was found to belong to."""
@@ -183,38 +199,67 @@ def _over(record: ExecRecord, end: Ended) -> ExecRecord:
     )
 
 
+class Known(NamedTuple):
+    """How far a timeline has come. It is replaced as a whole, once all that it says is so."""
+
+    #: Up to when everything is known.
+    complete_to: int = 0
+    gaps: tuple[Gap, ...] = ()
+    late: Gap | None = None  # execs that the last synchronisation did not see the end of
+    unplaced: tuple[Gap, ...] = ()  # those of the gaps in which ends of processes were lost, too
+    held: tuple[Exec, ...] = ()  # came with a batch that does not vouch for what was before them
+    settled: tuple[Exec, ...] = ()  # all that was before them is here, but not their span
+    placed: int = 0  # how many execs have found their place
+    mark: object = None  # of the last batch
+
+
+# Of C, so that bisect and insort are one call of the interpreter's: an exception comes before or after it.
+_BEGIN = attrgetter("start")
+_ENTERED = attrgetter("event.entered")
+
+
 @dataclass(eq=False)
 class Timeline:
-    """All that is known of one root's tree."""
+    """All that is known of one root's tree.
+
+    An exception can break into any of this, as that of a signal's handler does. What is known changes in one step, at
+    the end; what was changed before it is taken back, or done again and then the same.
+    """
 
     #: Since when the root is watched.
     armed_at: int = 0
-    #: Up to when everything is known.
-    complete_to: int = 0
-    gaps: list[Gap] = field(default_factory=list)
-    _spans: list[Span] = field(default_factory=list)
-    _starts: list[int] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
+    #: Since when there is no source, and why.
+    blind: Gap | None = None
+    _spans: list[Span] = field(default_factory=list)  # by their start
     _current: Span | None = None
-    _entries: list[Entry] = field(default_factory=list)
-    _entered: list[int] = field(default_factory=list)
+    _entries: list[Entry] = field(default_factory=list)  # by the time of entry
+    _log: list[Entry] = field(default_factory=list)  # as they have found their place
+    _told: int = 0  # how many of those
     _images: dict[Image, Entry] = field(default_factory=dict)
     _ended: dict[Branch, int] = field(default_factory=dict)
     _exits: dict[Image, Ended] = field(default_factory=dict)  # of execs that have no place yet
-    _late: Gap | None = None  # execs that the last synchronisation did not see the end of
-    _unplaced: list[Gap] = field(default_factory=list)  # those of the gaps in which ends of processes were lost, too
     #: When execs were entered that are shared or strays: what would tell of the end of their branch's top may be lost.
     _doubtful: list[int] = field(default_factory=list)
-    _news: list[Entry] = field(default_factory=list)  # not yet taken
-    _settled: list[Exec] = field(default_factory=list)  # all that was before them is here, but not their span
-    _awaited: int | None = None  # when that begins
-    _held: list[Exec] = field(default_factory=list)  # came with a batch that does not vouch for what was before them
+    _awaited: int | None = None  # when the span begins that what has settled waits for
+
+    @property
+    def complete_to(self) -> int:
+        """Up to when everything is known."""
+        return self.known.complete_to
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        return self.known.gaps
+
+    def add_gap(self, gap: Gap) -> None:
+        self.known = self.known._replace(gaps=(*self.known.gaps, gap))
 
     # ---- spans ----
 
     def open(self, owner: Owner, phase: Phase | None, start: int) -> Span:
         span = Span(owner, start, None, phase, self._current)
         self._spans.append(span)
-        self._starts.append(start)
         self._current = span
         return span
 
@@ -225,7 +270,7 @@ class Timeline:
     def span_at(self, time: int) -> Span | None:
         """The innermost span that covers a moment."""
         span: Span | None = None
-        index = bisect_right(self._starts, time)
+        index = bisect_right(self._spans, time, key=_BEGIN)
         if index:
             span = self._spans[index - 1]
         while span is not None and not span.covers(time):
@@ -235,60 +280,78 @@ class Timeline:
     # ---- events ----
 
     def add(self, batch: Batch) -> None:
-        for event in batch.events:
-            if isinstance(event, Exec):
-                self._held.append(event)
-            elif isinstance(event, Ended):
-                if event.branch.top == event.pid:
-                    self._ended[event.branch] = event.at
-                if event.image is not None:
-                    self._exits[event.image] = event
-                    self._end(event.image)
-            elif isinstance(event, Blind):
-                self.gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
-        if batch.unplaced:
-            if batch.passed_over == batch.unplaced:
-                # It does so on a CPU where it has put one of the probe's programs aside.
-                why = (
-                    f"the kernel passed over the probe {batch.passed_over} times, as it can on a busy CPU: run it again"
-                )
-            else:
-                why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
-            most = None if batch.unbounded else batch.unplaced
-            self._unplaced.append(Gap(batch.unplaced_from, batch.unplaced_to, why, most))
-            self.gaps.append(self._unplaced[-1])
-        promised = self.complete_to if self._late is None else 0
+        """Takes a batch in, as a whole: if an exception breaks in, it has still to be taken in."""
+        self._take_back()
+        known = self.known
+        ended = [event for event in batch.events if isinstance(event, Ended)]
+        for event in ended:
+            if event.branch.top == event.pid:
+                self._ended[event.branch] = event.at
+            if event.image is not None:
+                self._exits[event.image] = event
+                self._end(event.image)
+        gaps = [
+            Gap(event.at, event.at + 1 if event.moment else None, event.why)
+            for event in batch.events
+            if isinstance(event, Blind)
+        ]
+        unplaced = [_unplaced(batch)] if batch.unplaced else []
+        promised = known.complete_to if known.late is None else 0
+        late = known.late
         if batch.complete_to:
             why = f"{batch.under_way} execs were still under way after the wait for them: raise --execprobe-timeout"
-            self._late = Gap(0, batch.complete_to, why, batch.under_way) if batch.under_way else None
-        until = max(self.complete_to, batch.complete_to)
-        self._place(until, promised)
-        self.complete_to = (
-            until  # last: should an exception break in, what was not placed must lie in the gap after this
+            late = Gap(0, batch.complete_to, why, batch.under_way) if batch.under_way else None
+        new = known._replace(
+            complete_to=max(known.complete_to, batch.complete_to),
+            gaps=(*known.gaps, *gaps, *unplaced),
+            late=late,
+            unplaced=(*known.unplaced, *unplaced),
+            held=(*known.held, *(event for event in batch.events if isinstance(event, Exec))),
+            mark=batch.mark,
         )
+        self._place(new, new.complete_to, promised)
+        self._tidy(event.image for event in ended)
 
     @property
     def is_waiting(self) -> bool:
         """Whether an exec was still under way when the last synchronisation had waited long enough."""
-        return self._late is not None
+        return self.known.late is not None
 
     def settle(self) -> None:
         """Takes in what is held back, when nothing more is to come."""
-        self._place(None, 0)
+        self._take_back()
+        self._place(self.known, None, 0)
 
-    def _place(self, until: int | None, promised: int) -> None:
+    def _take_back(self) -> None:
+        """Leaves nothing of what an exception broke into."""
+        if len(self._log) != self.known.placed:
+            stale = self._log[self.known.placed :]
+            for entry in stale:
+                image = (entry.event.pid, entry.event.at)
+                if self._images.get(image) is entry:
+                    del self._images[image]
+            ids = set(map(id, stale))
+            self._entries[:] = [entry for entry in self._entries if id(entry) not in ids]
+            del self._log[self.known.placed :]
+
+    def _place(self, known: Known, until: int | None, promised: int) -> None:
         # CPUs are read in turn, so that a child's record can come a batch before its parent's. Up to the moment that a
         # batch vouches for, all are there.
-        ready = [event for event in self._held if until is None or event.entered <= until]
-        self._held = [event for event in self._held if until is not None and event.entered > until]
+        ready = [event for event in known.held if until is None or event.entered <= until]
+        gaps = []
         for event in sorted(ready, key=lambda event: event.at):
             if event.entry_unseen:
-                self.gaps.append(Gap(promised, event.at, "the kernel did not tell when an exec began"))
+                gaps.append(Gap(promised, event.at, "the kernel did not tell when an exec began"))
             elif event.entered <= promised:  # no window of that time may have been called complete
                 why = "an exec was told of later than the kernel's counts allow: please report this"
-                self.gaps.append(Gap(event.entered, until, why))
-            self._settled.append(event)
-        self._assign_settled()
+                gaps.append(Gap(event.entered, until, why))
+        self._assign_settled(
+            known._replace(
+                gaps=(*known.gaps, *gaps),
+                held=tuple(event for event in known.held if until is not None and event.entered > until),
+                settled=(*known.settled, *ready),
+            )
+        )
 
     def wait_for_span(self, since: int) -> None:
         """A span is to be opened that begins at ``since``, but not yet: what is entered from then on waits for it."""
@@ -296,36 +359,45 @@ class Timeline:
 
     def stop_waiting(self) -> None:
         self._awaited = None
-        self._assign_settled()
+        self._take_back()
+        self._assign_settled(self.known)
 
-    def _assign_settled(self) -> None:
+    def _assign_settled(self, known: Known) -> None:
+        """From then on that is known."""
         awaited = self._awaited
-        ready = [event for event in self._settled if awaited is None or event.entered < awaited]
-        self._settled = [event for event in self._settled if awaited is not None and event.entered >= awaited]
+        ready = [event for event in known.settled if awaited is None or event.entered < awaited]
         for event in sorted(ready, key=lambda event: event.at):
-            self._add(event)
+            self._add(event, known)
+        left = tuple(event for event in known.settled if awaited is not None and event.entered >= awaited)
+        self.known = known._replace(settled=left, placed=len(self._log))
+        self._tidy((event.pid, event.at) for event in ready)
 
-    def _add(self, event: Exec) -> None:
+    def _add(self, event: Exec, known: Known) -> None:
         begun_in = self.span_at(event.branch.born) if event.branch.born else None
-        owner, stray_of, span = self._assign(event, begun_in)
+        owner, stray_of, span = self._assign(event, begun_in, known)
         record = None
         if not event.lost:
             record = self._record(event, span, owner, begun_in)
         entry = Entry(event, record, owner, stray_of, begun_in)
+        self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[event.pid, event.at] = entry
             self._end((event.pid, event.at))
-            self._news.append(entry)
-        index = bisect_right(self._entered, event.entered)
-        self._entered.insert(index, event.entered)
-        self._entries.insert(index, entry)
+        insort(self._entries, entry, key=_ENTERED)
 
     def take_news(self) -> list[Entry]:
         """The execs that have found their place since this was last asked."""
-        news, self._news = self._news, []
+        news = self.placed_since(self._told)
+        self._told = self.known.placed
         return news
 
-    def _assign(self, event: Exec, begun_in: Span | None) -> tuple[Owner | None, Owner | None, Span | None]:
+    def placed_since(self, number: int) -> list[Entry]:
+        """The execs that have found their place since there were so many ``known.placed``."""
+        return [entry for entry in self._log[number : self.known.placed] if entry.event.error is None]
+
+    def _assign(
+        self, event: Exec, begun_in: Span | None, known: Known
+    ) -> tuple[Owner | None, Owner | None, Span | None]:
         """(whom it counts for, whose stray it is, the span in which it was entered)"""
         span = self.span_at(event.entered)
         running = span.owner if span else None
@@ -339,15 +411,11 @@ class Timeline:
                 span = span.outer
             return span.owner if span else beginner, None, span
         ended = self._ended.get(event.branch)
-        if ended is None and event.pid != event.branch.top and self._may_have_lost(event.branch.born, beginner.ended):
+        if ended is None and event.pid != event.branch.top and _may_have_lost(known, event.branch.born, beginner.ended):
             insort(self._doubtful, event.entered)
         if ended is None or ended > beginner.ended:
             return running, None, span
         return None, beginner, span
-
-    def _may_have_lost(self, start: int, end: int) -> bool:
-        """Whether what a process did then, up to and with the last moment, may have been told of by a lost record."""
-        return any(gap.overlaps(start, end + 1) for gap in self._unplaced)
 
     def _record(self, event: Exec, span: Span | None, owner: Owner | None, begun_in: Span | None) -> ExecRecord:
         parent, parent_lost = self._image(event.parent)
@@ -413,11 +481,15 @@ class Timeline:
 
     def _end(self, image: Image) -> None:
         """Lets the record of an exec know how its process ended, once both are here."""
-        entry = self._images.get(image)
-        if entry is not None and image in self._exits:
-            end = self._exits.pop(image)
-            if entry.record is not None:
-                entry.record = _over(entry.record, end)
+        entry, end = self._images.get(image), self._exits.get(image)
+        if entry is not None and end is not None and entry.record is not None:
+            entry.record = _over(entry.record, end)
+
+    def _tidy(self, images: Iterable[Image | None]) -> None:
+        """Forgets the ends that records know of: only when what is known says so, for it may have to be done again."""
+        for image in images:
+            if image in self._images:
+                self._exits.pop(image, None)
 
     # ---- windows ----
 
@@ -434,14 +506,15 @@ class Timeline:
         Those that are ``hidden`` are left out, and those that are ``ignored`` are counted besides.
         """
         ignored_ones = 0
-        if self._awaited is not None and end > self._awaited:  # somebody looks in between
+        self._take_back()
+        if self._awaited is None or end > self._awaited:  # somebody looks in between
             self.stop_waiting()
         records: list[ExecRecord] = []
         attempts: list[ExecRecord] = []
         strays: list[ExecRecord] = []
         lost: list[Lost] = []
         lost_attempts = lost_strays = 0
-        low, high = bisect_right(self._entered, start - 1), bisect_right(self._entered, end - 1)
+        low, high = (bisect_right(self._entries, time - 1, key=_ENTERED) for time in (start, end))
         for entry in self._entries[low:high]:
             event, record = entry.event, entry.record
             if record is not None and hidden(record):
@@ -479,8 +552,8 @@ class Timeline:
 
     def losses(self, start: int, end: int) -> Evidence:
         """Why events of a stretch of time may be missing, and it is not known whose; nothing else."""
-        every = [*self.gaps, *([self._late] if self._late else [])]
-        gaps = [gap for gap in every if gap.overlaps(start, end)]
+        every = (*self.known.gaps, self.known.late, self.blind)
+        gaps = [gap for gap in every if gap is not None and gap.overlaps(start, end)]
         why = [gap.why for gap in gaps if gap.most is None]
         if bisect_left(self._doubtful, start) < bisect_left(self._doubtful, end):
             why.append(_DOUBTFUL)
@@ -489,14 +562,10 @@ class Timeline:
     def forget(self) -> None:
         """Starts anew in a forked child: what the parent's tree ran is not the child's."""
         self._entries.clear()
-        self._entered.clear()
+        self._log.clear()
+        self._told = 0
         self._images.clear()
         self._ended.clear()
         self._exits.clear()
-        self.gaps.clear()
-        self._unplaced.clear()
         self._doubtful.clear()
-        self._held.clear()
-        self._settled.clear()
-        self._news.clear()
-        self._late = None
+        self.known = Known()

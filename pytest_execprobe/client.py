@@ -12,12 +12,13 @@ from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from pathlib import Path
 from select import POLLIN
 from socket import AF_UNIX, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import children, clock, meeting, originals
+from .connection import Connection, Gone
 from .decode import decode, running
 from .errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from .events import Batch, Blind, Event, Orphan, Orphans, Running
+from .events import LAST, Batch, Blind, Event, Orphan, Orphans, Running
 from .helper import handshake, wire
 from .launch import (
     PYTHON_VARIABLE,
@@ -38,6 +39,7 @@ _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten und
 _CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
 _WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, unless it is just starting
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_MAX_FRAME = wire.MAX_REPLY + (64 << 10)
 _LAST_WORDS = 0.5  # seconds to read what a helper has said before it hung up; it is there already
 _PYTHON = re.compile(r"(platform-)?python[0-9.]*")
 _CALLED = re.compile(f"{meeting.PREFIX}[0-9a-f]+")
@@ -106,10 +108,6 @@ class _WrongInterpreter(Exception):
 
 class _Nobody(Exception):
     """No helper listens, or it was just ending."""
-
-
-class _Gone(SourceLost):
-    """The helper ended, or hung up."""
 
 
 class _Stranger(SourceLost):
@@ -212,7 +210,7 @@ def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> 
     source = HelperSource(sock, originals.getpid(), place)
     try:
         enter(source, timeout)
-    except _Gone as error:
+    except Gone as error:
         source.close()
         raise _Nobody("who listened there hung up") from error
     except _WrongInterpreter as error:
@@ -401,32 +399,56 @@ def _not_started(process: Launched, prefix: list[str], said: str) -> Exception:
     return _WrongInterpreter(f"the helper did not start ({last})")
 
 
+class _Loss(NamedTuple):
+    """Records that were lost, and it is not known whose they were."""
+
+    number: int
+    since: int
+    until: int
+    passed_over: int
+    unbounded: bool
+
+
+class _Inbox(NamedTuple):
+    """What has come from the helper. It is replaced as a whole, so that an exception which breaks in leaves the old one
+    or the new one."""
+
+    #: As the socket has given it, and not cut into frames yet.
+    received: list[bytes]
+    #: Of a frame that has not come whole.
+    rest: bytes
+    #: What was received, in this order; only the first ``kept`` count, for behind them may be what was broken off.
+    journal: list[Event | _Loss]
+    kept: int = 0
+    #: The last frame of another kind, and the one that says that the helper has failed.
+    answer: wire.Frame | None = None
+    failure: wire.Frame | None = None
+    #: The mark of the last batch, and how much of the journal was in it.
+    given: tuple[object, int] = (None, 0)
+
+
 class HelperSource:
     """A connection to a helper, which watches the tree of the process that made it.
 
     ``place`` is where the helper was found; without it, it is where the helper says.
+
+    An exception can break into any of this, as that of a signal's handler does: then the connection can still be used,
+    and what comes for the request that was broken off is taken in with the next.
     """
 
     def __init__(self, sock: socket, pid: int, place: str | None = None) -> None:
-        self._sock = sock
+        self._connection = Connection(sock)
         self._place = place
         self.pid = pid
-        self._file = _identity(sock.fileno())
-        self._reader = wire.Reader(wire.REPLIES, wire.MAX_REPLY + (64 << 10))
         self._lock = originals.RLock()
         self._request = 0
-        self._frames: list[wire.Frame] = []
-        self._events: list[Event] = []
-        self._unplaced = 0
-        self._unplaced_from = 0
-        self._passed_over = 0
-        self._unbounded = False
-        self._has_lost_sight = False
+        self._inbox = _Inbox([], b"", [])
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
         self.orphans = Orphans()
         self.hidden = False
+        self._has_lost_sight = False
         self.attempts_refused: str | None = None
         #: What the helper says of itself: BCC's version, attach points, remaining privilege.
         self.description: dict[str, Any] = {}
@@ -438,7 +460,9 @@ class HelperSource:
 
         Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
         """
-        welcome = self._receive(clock.monotonic() + timeout)
+        deadline = clock.monotonic() + timeout
+        while (welcome := self._inbox.failure or self._inbox.answer) is None:
+            self._take_in(deadline)
         fields = _fields(welcome)
         if welcome.type == wire.FAILED:
             raise _refused(fields)
@@ -499,11 +523,11 @@ class HelperSource:
 
     # ---- events ----
 
-    def sync(self, timeout: float) -> Batch:
-        return self._pull(wire.SYNC, timeout)
+    def sync(self, timeout: float, taken: object = LAST) -> Batch:
+        return self._pull(wire.SYNC, timeout, taken)
 
-    def wait(self, timeout: float) -> Batch:
-        return self._pull(wire.WAIT, timeout)
+    def wait(self, timeout: float, taken: object = LAST) -> Batch:
+        return self._pull(wire.WAIT, timeout, taken)
 
     def running(self, since: int, timeout: float) -> Running:
         with self._lock:
@@ -514,13 +538,7 @@ class HelperSource:
                 raise SourceLost(f"it sent what can't be read: {error}") from error
 
     def close(self) -> None:
-        try:
-            if self._is_ours():
-                self._sock.close()
-            else:
-                self._sock.detach()  # the number is another file's by now
-        except OSError:
-            pass
+        self._connection.close()
 
     def part(self, timeout: float) -> None:
         """Closes it, and remembers what of the tree goes on: the next helper of this process is told."""
@@ -540,8 +558,9 @@ class HelperSource:
         """Whether every process that this one has started and that has not ended is followed."""
         return not (self.unadopted or self.orphans.count or self.hidden or self._has_lost_sight)
 
-    def _pull(self, type: int, timeout: float) -> Batch:
+    def _pull(self, type: int, timeout: float, taken: object) -> Batch:
         with self._lock:
+            self._drop(taken)
             asked = clock.monotonic_ns()
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE
             done = self._ask(type, {"timeout": timeout}, deadline)
@@ -556,111 +575,105 @@ class HelperSource:
                     "its CLOCK_MONOTONIC is not this process's, as where it was started in a time namespace: what it"
                     " calls complete need not be"
                 )
-            batch = Batch(
-                tuple(self._events),
-                complete_to,
-                under_way,
-                self._unplaced,
-                self._unplaced_from,
-                answered,
-                self._passed_over,
-                self._unbounded,
-            )
-            self._events, self._unplaced, self._unplaced_from, self._passed_over = [], 0, 0, 0
-            self._unbounded = False
-            return batch
+            return self._batch(complete_to, under_way)
+
+    def _drop(self, taken: object) -> None:
+        """Forgets what the caller has taken in."""
+        inbox = self._inbox
+        mark, number = inbox.given
+        if taken is mark or taken is LAST:
+            journal = inbox.journal[number : inbox.kept]
+            self._inbox = inbox._replace(journal=journal, kept=len(journal), given=(None, 0))
+
+    def _batch(self, complete_to: int, under_way: int) -> Batch:
+        """All that has come and has not been taken in."""
+        inbox, mark = self._inbox, object()
+        entries = inbox.journal[: inbox.kept]
+        losses = [entry for entry in entries if isinstance(entry, _Loss)]
+        batch = Batch(
+            tuple(entry for entry in entries if not isinstance(entry, _Loss)),
+            complete_to,
+            under_way,
+            unplaced=sum(loss.number for loss in losses),
+            unplaced_from=min((loss.since for loss in losses), default=0),
+            unplaced_to=max((loss.until for loss in losses), default=0),
+            passed_over=sum(loss.passed_over for loss in losses),
+            unbounded=any(loss.unbounded for loss in losses),
+            mark=mark,
+        )
+        self._inbox = inbox._replace(given=(mark, inbox.kept))
+        return batch
 
     # ---- frames ----
 
     def _ask(self, type: int, payload: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Sends a request and returns the fields of its answer. Events on the way are kept for the next batch."""
         self._request += 1
-        self._send(wire.frame(type, self._request, payload), deadline)
+        request = self._request
+        try:
+            self._connection.send(wire.frame(type, request, payload), self._inbox.received, deadline)
+        except Gone as error:
+            self._hear_last_words()
+            raise Gone(self._failure() or str(error)) from error
         while True:
-            frame = self._receive(deadline)
-            if frame.type == wire.EVENTS:
-                self._keep(frame.payload)
-                continue
-            fields = _fields(frame)
-            if frame.type == wire.FAILED:
-                raise SourceLost(_why_failed(fields))
-            if frame.type == wire.SYNCED:
-                self._keep_loss(fields)
-            if frame.request != self._request:
-                continue  # the answer to a request that an exception broke off
-            if frame.type == wire.ERROR:
-                raise SourceLost(f"it refused: {fields.get('reason')}")
-            return fields
+            answer, failure = self._inbox.answer, self._failure()
+            if answer is not None and answer.request == request:  # not of one that an exception broke off
+                break
+            if failure is not None:
+                raise SourceLost(failure)
+            self._take_in(deadline)
+        fields = _fields(answer)
+        if answer.type == wire.ERROR:
+            raise SourceLost(f"it refused: {fields.get('reason')}")
+        return fields
 
-    def _keep(self, payload: bytes) -> None:
-        try:
-            for record, lost in wire.split_events(payload):
-                event = decode(record, self.root, lost)
-                if event is not None:
-                    self._events.append(event)
-                    self._has_lost_sight |= isinstance(event, Blind)
-        except wire.WireError as error:
-            raise SourceLost(f"it sent what can't be read: {error}") from error
+    def _failure(self) -> str | None:
+        """Why the helper has failed, if it has said so."""
+        return None if self._inbox.failure is None else _why_failed(_fields(self._inbox.failure))
 
-    def _keep_loss(self, fields: dict[str, Any]) -> None:
-        try:
-            unplaced = int(wire.number(fields, "unplaced", 0, 1 << 63))
-            since = int(wire.number(fields, "unplaced_from", 0, 1 << 63))
-            passed_over = int(wire.number(fields, "passed_over", 0, unplaced))
-        except wire.WireError as error:
-            raise SourceLost(str(error)) from error
-        unbounded = fields.get("unbounded") is not False
-        if unplaced:
-            self._has_lost_sight = True  # that could not be followed, for all that is known
-            self._unplaced_from = min(since, self._unplaced_from) if self._unplaced else since
-            self._unplaced += unplaced
-            self._passed_over += passed_over
-            self._unbounded |= unbounded
-
-    def _send(self, data: bytes, deadline: float) -> None:
-        # A test may have closed every descriptor and opened files in their place: never write into one of those.
-        if not self._is_ours():
-            raise SourceLost("its connection was closed by the program under test")
-        try:
-            self._sock.settimeout(max(0.001, deadline - clock.monotonic()))
-            self._sock.sendall(data)
-        except TimeoutError:
-            raise SourceLost("it did not take a request in time") from None
-        except OSError as error:
-            raise _Gone(self._last_words() or f"it died ({error.strerror})") from error
-
-    def _last_words(self) -> str | None:
-        """Why it has hung up, if it has said so."""
+    def _hear_last_words(self) -> None:
         deadline = clock.monotonic() + _LAST_WORDS
         try:
-            while True:
-                frame = self._receive(deadline)
-                if frame.type == wire.FAILED:
-                    return _why_failed(_fields(frame))
+            while self._inbox.failure is None:
+                self._take_in(deadline)
         except SourceLost:
-            return None
+            pass
 
-    def _receive(self, deadline: float) -> wire.Frame:
-        while not self._frames:
-            if not self._is_ours():
-                raise SourceLost("its connection was closed by the program under test")
-            try:
-                self._sock.settimeout(max(0.001, deadline - clock.monotonic()))
-                data = self._sock.recv(1 << 18)
-            except TimeoutError:
-                raise SourceLost("it did not answer in time") from None
-            except OSError as error:
-                raise _Gone(f"it died ({error.strerror})") from error
-            if not data:
-                raise _Gone("it died")
-            try:
-                self._frames += self._reader.feed(data)
-            except wire.WireError as error:
-                raise SourceLost(f"it sent what can't be read: {error}") from error
-        return self._frames.pop(0)
+    def _take_in(self, deadline: float) -> None:
+        """Receives, unless what was received before has still to be taken in."""
+        inbox = self._inbox
+        if not inbox.received:
+            self._connection.receive(inbox.received, deadline)
+        del inbox.journal[inbox.kept :]
+        answer, failure = inbox.answer, inbox.failure
+        try:
+            frames, rest = wire.cut(inbox.rest + b"".join(inbox.received), wire.REPLIES, _MAX_FRAME)
+            for frame in frames:
+                if frame.type == wire.EVENTS:
+                    records = wire.split_events(frame.payload)
+                    decoded = [decode(record, self.root, lost) for record, lost in records]
+                    inbox.journal.extend([event for event in decoded if event is not None])
+                elif frame.type == wire.FAILED:
+                    failure = frame
+                else:
+                    answer = frame
+                if frame.type == wire.SYNCED and self.root:
+                    inbox.journal.extend(_losses(frame))
+        except wire.WireError as error:
+            raise SourceLost(f"it sent what can't be read: {error}") from error
+        if [entry for entry in inbox.journal[inbox.kept :] if isinstance(entry, (Blind, _Loss))]:
+            self._has_lost_sight = True  # what could not be followed was not, for all that is known
+        self._inbox = inbox._replace(received=[], rest=rest, kept=len(inbox.journal), answer=answer, failure=failure)
 
-    def _is_ours(self) -> bool:
-        return _identity(self._sock.fileno()) == self._file
+
+def _losses(frame: wire.Frame) -> list[_Loss]:
+    """What the end of an answer says of lost records. Raises WireError."""
+    fields = frame.json()
+    number = int(wire.number(fields, "unplaced", 0, 1 << 63))
+    since = int(wire.number(fields, "unplaced_from", 0, 1 << 63))
+    passed_over = int(wire.number(fields, "passed_over", 0, number))
+    unbounded = fields.get("unbounded") is not False
+    return [_Loss(number, since, clock.monotonic_ns(), passed_over, unbounded)] if number else []
 
 
 def _fields(frame: wire.Frame) -> dict[str, Any]:
@@ -699,15 +712,6 @@ def _orphans(armed: dict[str, Any]) -> Orphans:
 
 def _why_failed(fields: dict[str, Any]) -> str:
     return f"it {'ended' if fields.get('code') == 'service-ended' else 'failed'}: {fields.get('reason')}"
-
-
-def _identity(fd: int) -> tuple[int, int] | None:
-    """What a descriptor refers to, None if nothing."""
-    try:
-        status = originals.fstat(fd)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _take_name_for_a_moment(name: str) -> None:

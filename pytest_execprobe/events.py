@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 #: Names an image: the process, and the time of its exec.
 Image = tuple[int, int]
@@ -80,7 +80,7 @@ class Batch:
     ``complete_to``: every exec entered up to this time (ns) is in a batch, save at most ``under_way`` ones, which took
     longer than was waited; 0 where the batch proves nothing of the kind. At most ``unplaced`` events, between
     ``unplaced_from`` and ``unplaced_to``, were lost and it is not known whose they were, or more if that is
-    ``unbounded``; the kernel had ``passed_over`` the probe for so many of them.
+    ``unbounded``; the kernel had ``passed_over`` the probe for so many of them. ``mark`` is the batch's own.
     """
 
     events: tuple[Event, ...]
@@ -91,6 +91,11 @@ class Batch:
     unplaced_to: int = 0
     passed_over: int = 0
     unbounded: bool = False
+    mark: object = None
+
+
+#: For the mark of the last batch that was given.
+LAST: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,11 @@ class Orphans:
 
 
 class Source(Protocol):
-    """Where events come from: the helper, or in tests a fake. All methods raise SourceLost."""
+    """Where events come from: the helper, or in tests a fake. All methods raise SourceLost.
+
+    ``taken`` is the mark of the last batch that was taken in. An exception may break in between a batch and its place,
+    so what was in a batch is in the next again, as long as it is not said to have been taken in.
+    """
 
     #: Since when this process's tree is watched, ns.
     armed_at: int
@@ -150,10 +159,10 @@ class Source(Protocol):
     #: Why failed attempts are not recorded, None if they are.
     attempts_refused: str | None
 
-    def sync(self, timeout: float) -> Batch:
+    def sync(self, timeout: float, taken: object = LAST) -> Batch:
         """Everything up to now."""
 
-    def wait(self, timeout: float) -> Batch:
+    def wait(self, timeout: float, taken: object = LAST) -> Batch:
         """As soon as something is new, or an empty batch after ``timeout`` seconds."""
 
     def running(self, since: int, timeout: float) -> Running:

@@ -14,7 +14,7 @@ from . import clock, originals
 from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
 from .client import is_helper
 from .doubts import doubts
-from .errors import ProbeObstructed, SourceLost
+from .errors import IncompleteLogError, ProbeObstructed, SourceLost
 from .events import Batch, Process, Source
 from .patterns import Pattern, Side, any_match
 from .record import ExecRecord, Phase
@@ -61,9 +61,8 @@ class Recorder:
         self.since = 0
         self._source: ProcessSource | None = None
         self._timeline = Timeline()
+        self._timeline.blind = Gap(0, None, _ARMED_LATER)
         self._obstructed = False
-        self._blind: Gap | None = None
-        self._go_blind(0, _ARMED_LATER)
         self._lock = originals.RLock()
         self._test: Owner | None = None
         self._phase: Span | None = None
@@ -86,43 +85,48 @@ class Recorder:
         with self._lock:
             if self._source is not None and self._source.pid != originals.getpid():
                 self._adopt_child()
-            if self._source is not None:
+            if self._source is None:
+                try:
+                    self._source = self._connect()
+                except ProbeObstructed as error:
+                    self._obstruct(str(error).removeprefix("execprobe: "))
+                    raise
+            elif self._timeline.blind is None:
                 return
-            try:
-                source = self._connect()
-            except ProbeObstructed as error:
-                self._obstruct(str(error).removeprefix("execprobe: "))
-                raise
-            self._source = source
+            source = self._source
             self.attempts_refused = source.attempts_refused
             self._description = source.description
             self._timeline.armed_at = self._timeline.armed_at or source.armed_at
-            self._see_again(source)
-            self.since = self.since or clock.monotonic_ns()
+            now = clock.monotonic_ns()
+            self.since = self.since or now
+            self._see_again(source, now)
 
     def _obstruct(self, why: str) -> None:
         self._obstructed = True
-        if self._blind is not None:
-            self._timeline.gaps.remove(self._blind)
-            self._go_blind(self._blind.start, f"there was no probe: {why}")
+        if self._timeline.blind is not None:
+            self._timeline.blind = Gap(self._timeline.blind.start, None, f"there was no probe: {why}")
 
-    def _go_blind(self, since: int, why: str) -> None:
-        """From a moment on, and until there is a source again, nothing is known."""
-        self._blind = Gap(since, None, why)
-        self._timeline.gaps.append(self._blind)
+    def _go_blind(self, why: str) -> None:
+        """Gives the source up: until there is another, nothing is known."""
+        if self._source is not None:
+            self._source.close()
+        # In this order: an exception may come in between, and at no moment may there be neither.
+        self._timeline.blind = Gap(self._timeline.complete_to, None, why)
+        self._source = None
 
-    def _see_again(self, source: ProcessSource) -> None:
-        gaps = self._timeline.gaps
-        if self._blind is not None:
-            gaps.remove(self._blind)
+    def _see_again(self, source: ProcessSource, now: int) -> None:
+        blind = self._timeline.blind
+        for why in doubts(source):
+            self._timeline.add_gap(Gap(source.armed_at, None, why))
+        if blind is not None:
             # Not only up to armed_at: what was there before has been adopted since.
-            gaps.append(Gap(self._blind.start, clock.monotonic_ns(), self._blind.why))
-            self._blind = None
-        gaps += [Gap(source.armed_at, None, why) for why in doubts(source)]
+            self._timeline.add_gap(Gap(blind.start, now, blind.why))
+            self._timeline.blind = None
 
     def sync(self) -> None:
         """Takes in everything up to now. What goes wrong becomes a gap, never an exception."""
         with self._lock:
+            self._refuse_nested()
             if self._source is not None and self._source.pid != originals.getpid():
                 self._adopt_child()
             if self._source is None:
@@ -132,35 +136,39 @@ class Recorder:
     def wait(self, timeout: float) -> bool:
         """Until something new is there, or for a moment: other threads want to read, too. False if nothing can come."""
         with self._lock:
+            self._refuse_nested()
             return self._source is not None and self._take(self._source.wait, min(timeout, _SLICE))
 
-    def _take(self, ask: Callable[[float], Batch], timeout: float) -> bool:
+    def _take(self, ask: Callable[[float, object], Batch], timeout: float) -> bool:
+        """An exception, as that of a signal's handler, may break in: then the next batch has what this one had."""
         try:
-            self._timeline.add(ask(timeout))
+            self._timeline.add(ask(timeout, self._timeline.known.mark))
         except SourceLost as error:
             self._lose(str(error))
             return False
-        except BaseException:  # a signal's, such as KeyboardInterrupt, may have come between an event and its place
-            self._lose("an exception broke into reading from it")
-            raise
         return True
+
+    def _refuse_nested(self) -> None:
+        """A handler of a signal may read a log, but not in the middle of a read: that could not go on."""
+        frame = originals.frame(1).f_back  # of who calls the read which is to begin
+        while frame is not None:
+            if frame.f_code in _READS and frame.f_locals.get("self") is self:
+                raise IncompleteLogError(
+                    "a log was read by what broke into a read of it, such as a signal's handler: read it when that is"
+                    " over"
+                )
+            frame = frame.f_back
 
     def close(self) -> None:
         with self._lock:
             if self._source is not None:
-                if self.forked:
-                    self._source.close()
-                else:
+                if not self.forked:
                     self._source.part(self._timeout)
-                self._source = None
-                self._go_blind(self._timeline.complete_to, "the run is over, and the probe closed")
+                self._go_blind("the run is over, and the probe closed")
 
     def _lose(self, why: str) -> None:
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        self._go_blind(f"the probe helper was lost: {why}. The next test gets a new one")
         self._timeline.settle()
-        self._go_blind(self._timeline.complete_to, f"the probe helper was lost: {why}. The next test gets a new one")
 
     @property
     def was_armed(self) -> bool:
@@ -188,22 +196,22 @@ class Recorder:
 
     def _adopt_child(self, *, fresh: bool = False) -> None:
         assert self._source is not None
+        forked = Gap(0, None, "the test's process was forked, and registered only after that")
+        self._timeline.blind = None if fresh else forked
         self._timeline.forget()
-        self._blind = None
-        if not fresh:
-            self._go_blind(0, "the test's process was forked, and registered only after that")
         try:
             self._source = self._source.in_child(fresh=fresh, timeout=self._timeout)
         except SourceLost as error:
             self._lose(str(error))
         else:
             self._timeline.armed_at = self._source.armed_at
-            self._see_again(self._source)
+            self._see_again(self._source, clock.monotonic_ns())
 
     # ---- tests, phases, fixtures ----
 
     def begin_test(self, name: str, *, under_way: bool = False) -> Owner:
         """``under_way``: it had begun before the probe was armed, so that nobody knows what it ran until then."""
+        self._end_what_goes_on()
         self.windows = {}
         self.in_use = False
         began = self._timeline.armed_at - 1 if under_way else clock.monotonic_ns()
@@ -214,11 +222,27 @@ class Recorder:
     def begin_phase(self, phase: Phase) -> None:
         """Phases follow each other without a gap, so that an exec between two of them belongs to the second."""
         assert self._test is not None
+        self._close_phase()
         start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
         with self._lock:
             self._phase = self._timeline.open(self._test, phase, start)
             self._timeline.stop_waiting()
         self.windows[phase] = RecordedWindow(self, self._test, start, f"the {phase} phase")
+
+    def _close_phase(self) -> None:
+        """Where an exception broke into its end."""
+        phase = self._phase
+        if phase is not None and phase.end is None:
+            self._timeline.close(phase, clock.monotonic_ns())
+            window = self.windows.get(phase.phase) if phase.phase is not None else None
+            if window is not None:
+                window.end = phase.end
+
+    def _end_what_goes_on(self) -> None:
+        """Likewise of a test: what it has left behind is a stray from then on."""
+        self._close_phase()
+        if self._test is not None:
+            self._test.ended = self._test.ended or (self._phase and self._phase.end) or clock.monotonic_ns()
 
     def skip_to_call(self) -> None:
         """Of a test that was under way, the call is all that is left: it takes the place of the set-up."""
@@ -245,9 +269,10 @@ class Recorder:
 
     def end_test(self) -> None:
         assert self._test is not None
-        self._test.ended = self._test.ended or (self._phase and self._phase.end) or clock.monotonic_ns()
+        self._end_what_goes_on()
         self._test = None
-        self._timeline.stop_waiting()
+        with self._lock:
+            self._timeline.stop_waiting()
         self.sync()  # so that what this test ran does not pile up in the helper
 
     def open_span(self, name: str, phase: Phase | None, *, is_test: bool = False, key: str = "") -> Span:
@@ -271,17 +296,20 @@ class Recorder:
     def take_news(self) -> list[Entry]:
         """The execs that have been found to belong to somebody since this was last asked, ignored ones too."""
         with self._lock:
+            self._refuse_nested()
             return [entry for entry in self._timeline.take_news() if entry.record is None or not _hidden(entry.record)]
 
     def losses(self) -> Evidence:
         """Why there may have been execs, since the probe was there, of which nothing is known; nothing else."""
         with self._lock:
+            self._refuse_nested()
             return self._timeline.losses(self.since, clock.monotonic_ns())
 
     def running(self) -> tuple[list[tuple[Process, ExecRecord | None]], int]:
         """The processes that were begun since the probe was there and have not ended, with the records of what they
         run, and how many more there are. To be asked after :meth:`sync`."""
         with self._lock:
+            self._refuse_nested()
             if self._source is None:
                 return [], 0
             try:
@@ -307,6 +335,7 @@ class Recorder:
 
     def evidence(self, window: RecordedWindow, end: int) -> Evidence:
         with self._lock:
+            self._refuse_nested()
             ignored = self.is_ignored if self._ignore else None
             return self._timeline.evidence(window.start, end, window.owner, _hidden, ignored)
 
@@ -361,6 +390,19 @@ def _hidden(record: ExecRecord) -> bool:
             return True
         above = above._previous or above.parent
     return False
+
+
+_READS = frozenset(
+    method.__code__
+    for method in (
+        Recorder.sync,
+        Recorder.wait,
+        Recorder.take_news,
+        Recorder.losses,
+        Recorder.running,
+        Recorder.evidence,
+    )
+)
 
 
 # Handlers of fork can't be taken back, so there is one for all recorders.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.attribution import Evidence, Lost
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
+from pytest_execprobe.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.helper import probe as helper_probe
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.probe import Claimed, Counts, Missed
@@ -194,6 +194,7 @@ class FakeSource:
         #: Since when branches were begun that were asked for.
         self.asked_since: int | None = None
         self._new: list[Event] = []
+        self._given: tuple[object, int, int] = (None, 0, 0)  # a mark, events, and those that are not known
 
     # What happens.
 
@@ -251,14 +252,16 @@ class FakeSource:
 
     # What is asked of a source.
 
-    def sync(self, timeout: float) -> Batch:  # noqa: ARG002
+    def sync(self, timeout: float, taken: object = LAST) -> Batch:  # noqa: ARG002
         self.syncs += 1
+        self._forget(taken)
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             meanwhile()
         return self._batch(tick())
 
-    def wait(self, timeout: float) -> Batch:  # noqa: ARG002
+    def wait(self, timeout: float, taken: object = LAST) -> Batch:  # noqa: ARG002
+        self._forget(taken)
         if self.waits:
             news = self.waits.pop(0)
             if news is not None:
@@ -287,9 +290,17 @@ class FakeSource:
     def _batch(self, complete_to: int) -> Batch:
         if self.broken is not None:
             raise SourceLost(self.broken)
-        events, self._new = tuple(self._new), []
-        unplaced, self.unplaced = self.unplaced, 0
-        return Batch(events, complete_to, self.under_way if complete_to else 0, unplaced, self.armed_at, tick())
+        events, mark = tuple(self._new), object()
+        self._given = (mark, len(events), self.unplaced)
+        under_way = self.under_way if complete_to else 0
+        return Batch(events, complete_to, under_way, self.unplaced, self.armed_at, tick(), mark=mark)
+
+    def _forget(self, taken: object) -> None:
+        mark, events, unplaced = self._given
+        if taken is mark or taken is LAST:
+            del self._new[:events]
+            self.unplaced -= unplaced
+            self._given = (None, 0, 0)
 
 
 class FakeRun:

@@ -7,12 +7,12 @@ a long build takes no more memory than a short one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .. import checks, clock
-from ..attribution import Entry, Evidence, Gap, Lost, Owner, Timeline
+from ..attribution import Entry, Evidence, Gap, Known, Lost, Owner, Timeline
 from ..checks import Verdict, execs
 from ..client import is_helper
 from ..errors import SourceLost
@@ -67,29 +67,52 @@ class Limits:
         return sorted((verdict for verdict in verdicts if not verdict.holds), key=lambda verdict: verdict.holds is None)
 
 
+class _Count(NamedTuple):
+    """What has been counted. It is replaced as a whole, so that an exception which breaks in leaves no half of it."""
+
+    timeline: Timeline
+    #: How many of the timeline's execs are in here.
+    placed: int
+    programs: Counter[str]
+    lost: int = 0
+    helpers: frozenset[Image] = frozenset()
+    entries: int = 0
+    records: int = 0
+    news: tuple[Seen, ...] = ()
+
+
 class Recording:
     """The tree of a command that is started right after this was made.
 
     ``keep`` says which records are needed at the end; None: all of them, with all that becomes known of them.
     Without a source nothing is recorded.
+
+    An exception may break into a look, as that of a signal's handler does: the next one takes in what it has left.
     """
 
     def __init__(self, source: Source | None, name: str, keep: Callable[[ExecRecord], bool] | None) -> None:
         self.began = clock.monotonic_ns()
         self.ended: int | None = None
-        #: How often each program ran.
-        self.programs: Counter[str] = Counter()
-        #: How many execs took place of which nothing else is known.
-        self.lost = 0
         self._source = source
         self._keep = keep
         self._owner = Owner(name, is_test=False, began=self.began)
-        self._timeline = self._new_timeline([])
-        self._entries: list[Entry] = []
+        self._timeline = self._new_timeline(Known())
+        self._entries: list[Entry] = []  # of these, and of the records, the first ones count
         self._records: list[ExecRecord] = []
-        self._processes = _Processes()
-        self._helpers: set[Image] = set()
+        #: By the mark of the last batch: that which the timeline has, or is about to have.
+        self._processes: dict[object, _Processes] = {None: _Processes({}, {})}
+        self._counted = _Count(self._timeline, 0, Counter())
         self._running = Running(0)
+
+    @property
+    def programs(self) -> Counter[str]:
+        """How often each program ran."""
+        return self._counted.programs
+
+    @property
+    def lost(self) -> int:
+        """How many execs took place of which nothing else is known."""
+        return self._counted.lost
 
     @property
     def seconds(self) -> float:
@@ -103,16 +126,16 @@ class Recording:
 
     def look(self, timeout: float) -> list[Seen]:
         """What is new; ``timeout`` is how long it may wait for execs under way."""
+        self._counted = self._counted._replace(news=())
+        self._count()  # what the last look has left, if an exception broke into it
         if self._source is None:
-            return []
+            return list(self._counted.news)
         try:
-            return self._take(self._source.sync(timeout))
+            self._take(self._source.sync(timeout, self._timeline.known.mark))
         except SourceLost as error:
             self._lose(str(error))
-            return self._count()
-        except BaseException:  # it may have come between an event and its place
-            self._lose("an exception broke into reading from it")
-            raise
+        self._count()
+        return list(self._counted.news)
 
     def look_for_running(self, timeout: float) -> None:
         """Asks which processes of the command's tree have not ended."""
@@ -122,9 +145,6 @@ class Recording:
             self._running = self._source.running(self.began, timeout)
         except SourceLost as error:
             self._lose(str(error))
-        except BaseException:  # as above
-            self._lose("an exception broke into reading from it")
-            raise
 
     def end(self, timeout: float) -> None:
         """The command has ended, and nobody waits for what it has left running: what is executed from now on is not
@@ -141,7 +161,8 @@ class Recording:
 
     def evidence(self) -> Evidence:
         """What was kept, and what is missing."""
-        kept = [entry.record for entry in self._entries if entry.record is not None] or self._records
+        entries, records = self._entries[: self._counted.entries], self._records[: self._counted.records]
+        kept = [entry.record for entry in entries if entry.record is not None] or records
         end = clock.monotonic_ns() if self.ended is None else self.ended
         losses = self._timeline.losses(self.began, end)
         return Evidence(
@@ -154,107 +175,128 @@ class Recording:
     def still_running(self) -> tuple[tuple[document.Process, ...], int]:
         """The processes of the command's tree that had not ended when that was last asked for, and how many more there
         were. Nobody is told of other runs' probe helpers."""
-        shown = [process for process in self._running.listed if process.image not in self._helpers]
+        shown = [process for process in self._running.listed if process.image not in self._counted.helpers]
         more = self._running.count - len(self._running.listed)
         return tuple(map(self._process, shown)), more
 
     # ---- inner workings ----
 
     def _process(self, process: Process) -> document.Process:
-        program = self._processes.program_of(process.image) or printable(process.comm)
+        program = self._known_processes.program_of(process.image) or printable(process.comm)
         return document.Process(process.pid, program or None, process.own_exec, process.since)
+
+    @property
+    def _known_processes(self) -> _Processes:
+        return self._processes[self._timeline.known.mark]
 
     def _lose(self, why: str) -> None:
         assert self._source is not None
         self._running = Running(0)  # which is as unknown as all else from here on
-        self._timeline.gaps.append(Gap(self._timeline.complete_to, None, f"the probe helper was lost: {why}"))
         self._source.close()
-        self._source = None
+        # Before the source is none any more: an exception may come in between.
+        self._timeline.blind = Gap(self._timeline.complete_to, None, f"the probe helper was lost: {why}")
         self._timeline.settle()
+        self._source = None
 
-    def _new_timeline(self, gaps: list[Gap], complete_to: int = 0) -> Timeline:
+    def _new_timeline(self, known: Known) -> Timeline:
         armed_at = self._source.armed_at if self._source is not None else self.began
-        timeline = Timeline(armed_at=armed_at, complete_to=complete_to, gaps=gaps)
+        timeline = Timeline(armed_at=armed_at, known=known)
         timeline.open(self._owner, "call", self.began)
         return timeline
 
-    def _take(self, batch: Batch) -> list[Seen]:
-        running = self._processes.images
-        self._processes.follow(event for event in batch.events if self._is_own(event))
-        if self._keep is not None:
-            # A new one each time, so that nothing piles up. It knows what ran, and not what is above that.
-            old = self._timeline
-            self._timeline = self._new_timeline(old.gaps, 0 if old.is_waiting else old.complete_to)
-            self._timeline.remember(old, running)
-        self._timeline.add(batch)
-        if self._keep is not None:
-            self._timeline.settle()
-        return self._count()
+    def _take(self, batch: Batch) -> None:
+        mark = self._timeline.known.mark
+        before = self._known_processes
+        after = before.after(event for event in batch.events if self._is_own(event))
+        self._processes = {mark: before, batch.mark: after}
+        if self._keep is None:
+            self._timeline.add(batch)
+            return
+        # A new one each time, so that nothing piles up. It knows what ran, and not what is above that.
+        old = self._timeline.known
+        new = self._new_timeline(Known(0 if old.late is not None else old.complete_to, old.gaps))
+        new.remember(self._timeline, before.images)
+        new.add(batch)
+        new.settle()
+        self._timeline = new
 
     def _is_own(self, event: Event) -> bool:
         """Whether it is of the command's branch, and not of one that this process had before."""
         return isinstance(event, (Exec, Ended)) and event.branch.born >= self.began
 
-    def _count(self) -> list[Seen]:
-        news = []
-        for entry in self._timeline.take_news():
+    def _count(self) -> None:
+        """Takes in what the timeline has, and what was not counted yet."""
+        old, timeline = self._counted, self._timeline
+        del self._entries[old.entries :], self._records[old.records :]
+        programs, lost, helpers, news = old.programs.copy(), old.lost, set(old.helpers), [*old.news]
+        for entry in timeline.placed_since(old.placed if timeline is old.timeline else 0):
             event, record = entry.event, entry.record
             if not self._is_own(event) or (self.ended is not None and event.entered >= self.ended):
                 continue
             if record is None:
-                self.lost += 1
-            elif not self._is_helpers(event):
-                self.programs[printable(record.program or "?")] += 1
+                lost += 1
+            elif _is_helpers(event, helpers):
+                helpers.add((event.pid, event.at))
+            else:
+                programs[printable(record.program or "?")] += 1
                 if self._keep is None:
                     self._entries.append(entry)
                 elif self._keep(record):
                     self._records.append(record)
                 news.append(Seen(record, self._parent(event, record)))
-        return news
+        self._counted = _Count(
+            timeline,
+            timeline.known.placed,
+            programs,
+            lost,
+            frozenset(helpers),
+            len(self._entries),
+            len(self._records),
+            tuple(news),
+        )
 
     def _parent(self, event: Exec, record: ExecRecord) -> str | None:
         if record.parent is not None:
             return record.parent.program
-        return None if event.parent is None else self._processes.program(event.parent[0])
+        return None if event.parent is None else self._known_processes.program(event.parent[0])
 
-    def _is_helpers(self, event: Exec) -> bool:
-        """Whether it is of another run's probe helper, such as that of a pytest below: as in a test, that is no one's
-        business."""
-        above = {event.parent, event.previous} & self._helpers
-        if above or is_helper(event.argv):
-            self._helpers.add((event.pid, event.at))
-            return True
-        return False
+
+def _is_helpers(event: Exec, helpers: Container[Image | None]) -> bool:
+    """Whether it is of another run's probe helper, such as that of a pytest below: as in a test, that is no one's
+    business. ``helpers`` are those that are known of it."""
+    return event.parent in helpers or event.previous in helpers or is_helper(event.argv)
 
 
 class _Processes:
     """The processes that run a program which the command has executed."""
 
-    def __init__(self) -> None:
-        self._programs: dict[int, tuple[int, str]] = {}
-        self._over: dict[int, tuple[int, str | None]] = {}  # those that were told of last
+    def __init__(self, programs: Mapping[int, tuple[int, str]], over: Mapping[int, tuple[int, str | None]]) -> None:
+        self._programs = programs
+        self._over = over  # those that were told of last
 
     @property
     def images(self) -> list[Image]:
         """What they run."""
         return [(pid, at) for pid, (at, _) in self._programs.items()]
 
-    def follow(self, events: Iterable[Event]) -> None:
-        before, self._over = self._over, {}
+    def after(self, events: Iterable[Event]) -> _Processes:
+        """Those that run when this has happened."""
+        programs, over = dict(self._programs), dict[int, tuple[int, str | None]]()
         for event in sorted(events, key=lambda event: event.at):
             if isinstance(event, Ended):
-                started, program = self._programs.get(event.pid, (event.at, None))
-                self._over[event.pid] = (event.at, program)
+                started, program = programs.get(event.pid, (event.at, None))
+                over[event.pid] = (event.at, program)
                 if started < event.at:
-                    del self._programs[event.pid]
+                    del programs[event.pid]
             elif (
                 isinstance(event, Exec)
                 and event.error is None
                 # CPUs are read in turn: that it has ended may have been told before.
-                and before.get(event.pid, (0, None))[0] < event.at
+                and self._over.get(event.pid, (0, None))[0] < event.at
             ):
-                program = program_name(event.path, event.executable, event.cwd) or "?"
-                self._programs[event.pid] = (event.at, printable(program))
+                name = program_name(event.path, event.executable, event.cwd) or "?"
+                programs[event.pid] = (event.at, printable(name))
+        return _Processes(programs, over)
 
     def program(self, pid: int) -> str | None:
         """What a process runs, or ran when it ended just now."""

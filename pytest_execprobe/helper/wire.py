@@ -118,36 +118,42 @@ def raw_frame(type: int, request: int, payload: bytes) -> bytes:
     return HEADER.pack(MAGIC, VERSION, type, request, len(payload)) + payload
 
 
-class Reader:
-    """Cuts a stream of bytes into frames.
+def cut(data: bytes, allowed: "frozenset[int]", limit: int) -> Tuple[List[Frame], bytes]:
+    """The frames that are whole in a stream of bytes, and the rest of it. Raises WireError.
 
     ``allowed`` are the frame types that the peer may send and ``limit`` is the longest payload, in bytes.
     """
+    frames = []
+    at = 0
+    while len(data) - at >= HEADER.size:
+        magic, version, type, request, length = HEADER.unpack_from(data, at)
+        if magic != MAGIC:
+            raise WireError("the peer does not speak this protocol")
+        if version != VERSION:
+            raise WireError("the peer speaks version %d of this protocol, not %d" % (version, VERSION))
+        if type not in allowed:
+            raise WireError("a frame of type %d is not expected here" % type)
+        if length > limit:
+            raise WireError("a frame of %d bytes is over the limit of %d" % (length, limit))
+        end = at + HEADER.size + length
+        if len(data) < end:
+            break
+        frames.append(Frame(type, request, data[at + HEADER.size : end]))
+        at = end
+    return frames, data[at:]
+
+
+class Reader:
+    """Cuts what comes piece by piece into frames: :func:`cut` says which."""
 
     def __init__(self, allowed: "frozenset[int]", limit: int) -> None:
         self._allowed = allowed
         self._limit = limit
-        self._buffer = bytearray()
+        self._rest = b""
 
     def feed(self, data: bytes) -> List[Frame]:
         """The frames that are complete now. Raises WireError; the stream is of no use after that."""
-        self._buffer += data
-        frames = []
-        while len(self._buffer) >= HEADER.size:
-            magic, version, type, request, length = HEADER.unpack_from(self._buffer)
-            if magic != MAGIC:
-                raise WireError("the peer does not speak this protocol")
-            if version != VERSION:
-                raise WireError("the peer speaks version %d of this protocol, not %d" % (version, VERSION))
-            if type not in self._allowed:
-                raise WireError("a frame of type %d is not expected here" % type)
-            if length > self._limit:
-                raise WireError("a frame of %d bytes is over the limit of %d" % (length, self._limit))
-            end = HEADER.size + length
-            if len(self._buffer) < end:
-                break
-            frames.append(Frame(type, request, bytes(self._buffer[HEADER.size : end])))
-            del self._buffer[:end]
+        frames, self._rest = cut(self._rest + data, self._allowed, self._limit)
         return frames
 
 

@@ -90,12 +90,15 @@ def test_in_the_middle_of_a_read(inner: Inner) -> None:
 
         @pytest.mark.parametrize("n", range(20))
         def test_reads(n, execprobe):
+            subprocess.run(["true"])
             timer = threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT])
             with pytest.raises(KeyboardInterrupt):
                 timer.start()
                 while True:
                     execprobe.partial
             timer.join()
+            subprocess.run(["uname"])
+            assert execprobe.programs == ["true", "uname"]
 
         def test_next(execprobe):
             subprocess.run(["true"])
@@ -106,7 +109,11 @@ def test_in_the_middle_of_a_read(inner: Inner) -> None:
             subprocess.run(["true"])
         """
     )
-    run = inner.run()
-    assert run.outcomes["test_next"] == ["passed"]
-    assert run.outcomes["test_breaks"] == ["failed"]
-    assert all(run.outcomes[f"test_reads[{n}]"] == ["passed"] for n in range(20))
+    run = inner.run("--execprobe-session-budget=42")
+    assert run.outcomes == {
+        **{f"test_reads[{n}]": ["passed"] for n in range(20)},
+        "test_next": ["passed"],
+        "test_breaks": ["failed"],
+    }
+    assert len(run.helpers_ever) == 1
+    assert "42 execs in 22 tests and around them, 0 lost" in run.summary()

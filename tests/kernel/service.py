@@ -228,7 +228,7 @@ ready("at it")
     "asks without end": """
 def ask():
     source = start_helper(HelperSettings(address=sys.argv[1]))
-    sock, flood = source._sock, wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200
+    sock, flood = source._connection.sock, wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200
     forever(lambda: sock.recv(1 << 18))
     forever(lambda: sock.sendall(flood))
     return source
@@ -244,7 +244,7 @@ def hoard():
     kept.append(source)
     for at in range(300):
         os.waitpid(os.posix_spawn("/bin/true", ["hoarded", "x" * 15000], {}), 0)
-    source._sock.sendall(wire.frame(wire.SYNC, 9, {"timeout": 0}) * 200)
+    source._connection.sock.sendall(wire.frame(wire.SYNC, 9, {"timeout": 0}) * 200)
 hoard()
 hoard()
 ready("at it")

@@ -398,13 +398,13 @@ def another_root(made: Recording) -> HelperSource:
 def test_a_peer_that_breaks_off_is_dropped_alone(made: Recording, programs: Programs, fault: str) -> None:
     peer = another_root(made)
     with made.execprobe.watch() as log:
-        peer._sock.settimeout(30)
+        peer._connection.sock.settimeout(30)
         if NONSENSE[fault]:
-            peer._sock.sendall(NONSENSE[fault])
+            peer._connection.sock.sendall(NONSENSE[fault])
         spawn(programs.minimal)
         if fault.endswith("closed"):
-            peer._sock.shutdown(socket.SHUT_WR)
-        while peer._sock.recv(1 << 16):  # until it is hung up on
+            peer._connection.sock.shutdown(socket.SHUT_WR)
+        while peer._connection.sock.recv(1 << 16):  # until it is hung up on
             pass
     assert_exact(log, programs.minimal)
     with pytest.raises(SourceLost):
@@ -415,14 +415,15 @@ def test_a_peer_that_breaks_off_is_dropped_alone(made: Recording, programs: Prog
 def test_a_peer_that_stops_in_the_middle_of_a_frame_keeps_nobody_waiting(made: Recording, programs: Programs) -> None:
     peer = another_root(made)
     request = wire.frame(wire.SYNC, 9, {"timeout": 0})
-    peer._sock.sendall(request[:-1])
+    peer._connection.sock.sendall(request[:-1])
     for _ in range(20):
         with made.execprobe.watch() as log:
             spawn(programs.minimal)
         assert_exact(log, programs.minimal)
-    peer._sock.sendall(request[-1:])  # it is still a peer
-    peer._request = 9
-    assert peer._receive(client_module.clock.monotonic() + 30).type in (wire.EVENTS, wire.SYNCED)
+    peer._connection.sock.sendall(request[-1:])  # it is still a peer
+    while (answer := peer._inbox.answer) is None or answer.request != 9:
+        peer._take_in(client_module.clock.monotonic() + 30)
+    assert answer.type == wire.SYNCED
     peer.close()
 
 

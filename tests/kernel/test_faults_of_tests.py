@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +66,66 @@ def result_of(
     inner.makepyfile("from tools import *\n" + textwrap.dedent(suite))
     command = [python, "-m", "pytest", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
     return inner.run(*before, *command, "--execprobe-timeout=30", *options, timeout=120)
+
+
+# ---- exceptions that break into reads ----
+
+
+class Alarm(BaseException):
+    pass
+
+
+def hit_by_alarms(read: Callable[[], object], before: Callable[[], object], hits: int) -> int:
+    """Has alarms break into a read so often, each a little later than the last; returns how often it was begun."""
+    took = 0.001  # seconds, about
+
+    def strike(*_: object) -> None:
+        raise Alarm
+
+    handler = signal.signal(signal.SIGALRM, strike)
+    try:
+        for times in itertools.count(1):
+            before()
+            try:
+                began = time.monotonic()
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + took * (times * 0.618 % 1))
+                read()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                took = max(0.0005, (took + time.monotonic() - began) / 2)
+            except Alarm as alarm:
+                frames = traceback.extract_tb(alarm.__traceback__)
+                hits -= any("/pytest_execprobe/" in frame.filename for frame in frames)
+            if hits == 0:
+                return times
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("read", ["records", "wait_for"])
+def test_alarms_that_break_into_hundreds_of_reads(programs: Programs, read: str) -> None:
+    """Wherever they do, what ran is in the log, whole and once, and the helper is the same."""
+    with recording() as made:
+        source = made.source
+        reads: dict[str, Callable[[], object]] = {
+            "records": lambda: made.execprobe.partial,
+            "wait_for": lambda: made.execprobe.wait_for("ls", timeout=0.002),
+        }
+
+        def reading() -> None:
+            with contextlib.suppress(TimeoutError):
+                reads[read]()
+
+        def spawn() -> None:
+            os.waitpid(os.posix_spawn(programs.minimal, ["minimal"], {}), 0)
+
+        times = hit_by_alarms(reading, spawn, hits=300)
+        assert made.source is source
+        assert made.recorder.losses().why == ()
+        assert made.execprobe.programs == ["minimal"] * times
+        assert {record.exit_code for record in made.execprobe.records} == {0}
+        assert len(made.recorder.take_news()) == times
 
 
 # ---- forked children that hold its descriptors ----

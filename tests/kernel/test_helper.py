@@ -191,7 +191,7 @@ def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
         def register() -> None:
             source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
             sources.callback(source.close)
-            source._sock.connect("\0" + made.source.description["address"])
+            source._connection.sock.connect("\0" + made.source.description["address"])
             source.register(fresh=True, timeout=10)
 
         for _ in range(wire.SLOTS - 1):
@@ -255,7 +255,7 @@ def test_a_file_in_the_place_of_the_connection_is_not_written_to(made: Recording
     """As after os.closerange(3, ...) in a test that goes on to open files of its own."""
     mine = tmp_path / "mine"
     with mine.open("wb") as file:
-        os.dup2(file.fileno(), made.source._sock.fileno())
+        os.dup2(file.fileno(), made.source._connection.sock.fileno())
     subprocess.run(["true"], check=True)
     with pytest.raises(IncompleteLogError, match="its connection was closed by the program under test"):
         made.execprobe.assert_not_ran("ls")
@@ -318,7 +318,7 @@ def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
             # A forked child's connection does not keep it, and tells whether it is there.
             child = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
             stack.callback(child.close)
-            child._sock.connect("\0" + holder.description["address"])
+            child._connection.sock.connect("\0" + holder.description["address"])
             child.register(fresh=True, timeout=10, child=True)
             worker.end()
             for _ in range(3):  # when the first is answered, the helper knows that the worker has gone

@@ -166,14 +166,14 @@ def test_it_gives_up_precedence_under_load_that_lasts() -> None:
         flood = wire.frame(wire.SYNC, 1, {"timeout": 0}) * 100
         deadline = time.monotonic() + 60
         source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
-        source._sock.connect("\0" + made.source.description["address"])
+        source._connection.sock.connect("\0" + made.source.description["address"])
         source.register(fresh=True, timeout=30)
-        source._sock.setblocking(False)
+        source._connection.sock.setblocking(False)
         while policy(made.helper) != os.SCHED_OTHER and time.monotonic() < deadline:
             with contextlib.suppress(BlockingIOError):
-                source._sock.send(flood)
+                source._connection.sock.send(flood)
             with contextlib.suppress(BlockingIOError):
-                source._sock.recv(1 << 18)
+                source._connection.sock.recv(1 << 18)
         assert policy(made.helper) == os.SCHED_OTHER
         source.close()
         assert made.execprobe.programs == ["true"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_execprobe.accounts import Accounts
 from pytest_execprobe.settings import MARKERS
 
 if TYPE_CHECKING:
@@ -1638,6 +1639,28 @@ def test_session_budget_that_can_not_be_decided(run: Run) -> None:
         """
     )
     assert ran.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize("where", ["_add", "_evidence", "_late"])
+def test_session_budget_where_an_exception_broke_into_the_sums(
+    run: Run, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A signal's: what had been counted by then, and judged, can't be told from what had not."""
+    real = getattr(Accounts, where)
+
+    def breaks(*_: object) -> object:
+        monkeypatch.setattr(Accounts, where, real)
+        raise TimeoutError("a signal's handler")
+
+    monkeypatch.setattr(Accounts, where, breaks)
+    conftest = "from played import runs\ndef pytest_collection_modifyitems(): runs('uname')"
+    ran = run("def test_it(): runs('git')", "--execprobe-session-budget=5", conftest=conftest, passed=1, errors=2)
+    assert ran.has(
+        """
+        cannot tell whether at most 5 execs ran: what would tell was not recorded
+          why   an exception broke in while the execs of a test were added up
+        """
+    )
 
 
 def test_session_budget_where_a_lost_exec_may_be_an_ignored_one(run: Run) -> None:

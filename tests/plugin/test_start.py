@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_execprobe import client, launch
+from pytest_execprobe import client, launch, originals
 from pytest_execprobe.errors import ProbeUnavailable
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_a_helper_is_looked_for_in_the_environment_of_the_start(
     environment = {"PATH": str(tmp_path), launch.PYTHON_VARIABLE: "python-x"}
     monkeypatch.setenv("PATH", "/changed")
     monkeypatch.setenv(launch.PYTHON_VARIABLE, "/changed/python")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(originals, "geteuid", lambda: 1000)
     monkeypatch.setattr(launch, "_effective_capabilities", lambda: 0)
     assert launch.interpreters(None, "", environment) == [str(tmp_path / "python-x")]
     assert launch.privilege_route("pytest", environment=environment) == [str(tmp_path / "sudo"), "-n", "--"]

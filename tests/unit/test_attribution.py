@@ -12,7 +12,7 @@ import pytest
 from fakes import evidence, record
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.attribution import Evidence, Lost, Owner, Span, Timeline
+from pytest_execprobe.attribution import Evidence, Known, Lost, Owner, Span, Timeline
 from pytest_execprobe.events import Batch, Blind, Branch, Ended, Event, Exec
 from pytest_execprobe.record import Phase
 
@@ -691,20 +691,29 @@ def test_forgetting_leaves_nothing_of_the_past(story: Story) -> None:
     assert (found.records, found.missing) == ((), 0)
 
 
-def test_exception_that_breaks_into_taking_in_leaves_what_was_not_taken_in_unvouched_for(
+def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A signal's, such as KeyboardInterrupt: who catches it opens a gap from complete_to on.
+    # At each step: tests/unit/test_interruptions.py. Here, in the middle of a batch.
     story.test("test_a", 100, 110, 190, 200)
     story.happens(complete_to=120)
+    add, left = story.timeline._add, iter([False, True])
 
-    def breaks(event: Event) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt
+    def breaks(event: Exec, known: Known) -> None:
+        if next(left):
+            raise KeyboardInterrupt
+        add(event, known)
 
-    monkeypatch.setattr(story.timeline, "_add", breaks)
-    with pytest.raises(KeyboardInterrupt):
-        story.happens(ran("git", 130), complete_to=150)
+    batch = (ran("git", 130), ran("gpg", 140), Ended(145, 7, branch(130)))
+    with monkeypatch.context() as patch:
+        patch.setattr(story.timeline, "_add", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            story.happens(*batch, complete_to=150)
     assert story.timeline.complete_to == 120
+    assert story.evidence(110, 190, "test_a").records == ()
+    story.happens(*batch, complete_to=150)
+    assert [record.program for record in story.evidence(110, 150, "test_a").records] == ["git", "gpg"]
+    assert len(story.timeline.take_news()) == 2
 
 
 def test_exec_that_is_told_of_too_late_is_never_slipped_in(story: Story) -> None:

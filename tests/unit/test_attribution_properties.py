@@ -542,7 +542,7 @@ def test_every_exec_is_whose_the_rules_say(given_steps: Steps) -> None:
 def test_what_was_not_lost_is_complete(given_steps: Steps) -> None:
     """No cut, no order and no wait makes a log incomplete for good."""
     world = played(given_steps)
-    assert world.timeline.gaps == []
+    assert world.timeline.gaps == ()
     assert world.timeline.losses(0, world.now + 1).why == ()
     assert all(world.timeline.evidence(w.start, w.end, w.owner).missing == 0 for w in every_window(world))
 

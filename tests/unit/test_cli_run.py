@@ -192,19 +192,6 @@ def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
 
 
 @MODES
-def test_an_exception_in_between_makes_it_unknown(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
-    source.runs("sh")
-    monkeypatch.setattr(recording, "_processes", None)
-    with pytest.raises(AttributeError):
-        recording.look(1)
-    assert source.closed
-    recording.end(1)
-    assert recording.evidence().unknown == ("the probe helper was lost: an exception broke into reading from it",)
-
-
-@MODES
 def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
     source = FakeSource()
     recording = recording_of(source, whole=whole)
@@ -310,7 +297,7 @@ def test_an_end_that_is_told_of_before_its_exec() -> None:
     source.happens(brief)
     recording.look(1)
     assert recording.programs == Counter({"brief": 1})
-    assert not recording._processes._programs
+    assert not recording._known_processes._programs
 
 
 def test_nothing_piles_up_where_nothing_is_kept() -> None:

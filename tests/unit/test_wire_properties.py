@@ -135,8 +135,8 @@ def test_what_the_reader_keeps_is_no_more_than_came() -> None:
     stream = sent(wire.Frame(wire.SYNC, 1, bytes(LIMIT)))
     for _ in range(1000):
         reader.feed(stream)
-    assert len(reader._buffer) == 0
-    assert sys.getsizeof(reader._buffer) < 10 * len(stream)
+    assert len(reader._rest) == 0
+    assert sys.getsizeof(reader._rest) < 10 * len(stream)
 
 
 @fast

@@ -1,0 +1,391 @@
+"""An exception that breaks into a read, as a signal's handler raises it, at every single step of the interpreter's:
+nothing is lost, nothing is counted twice, and the connection goes on.
+
+The server is the helper's own, over a probe that the test plays; the connection is a real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from fakes import FakeProbe, FakeRun, FakeSource, kernel_record
+from test_server import Helper
+
+from pytest_execprobe import ExecRecord, IncompleteLogError, attribution, client, connection, log, recorder
+from pytest_execprobe.cli import recording
+from pytest_execprobe.client import HelperSource
+from pytest_execprobe.errors import SourceLost
+from pytest_execprobe.helper import wire
+from pytest_execprobe.log import ExecLog, ExecProbe
+from pytest_execprobe.recorder import Recorder
+from pytest_execprobe.render import Style
+
+#: Where something is kept. What only computes may as well have raised where it was called.
+STATEFUL = {module.__file__ for module in (attribution, client, connection, log, recorder, recording)}
+
+
+class Broken(BaseException):
+    pass
+
+
+def breaks_at(step: int, do: Callable[[], object]) -> bool:
+    """Whether it was broken into, at that step: before a function, or before an instruction."""
+    steps = itertools.count(1)
+
+    def traced(frame: FrameType, event: str, arg: Any) -> Any:  # noqa: ARG001
+        if frame.f_code.co_filename not in STATEFUL:
+            return None
+        frame.f_trace_opcodes = True
+        if event in ("call", "opcode") and next(steps) == step:
+            raise Broken
+        return traced
+
+    before = sys.gettrace()
+    sys.settrace(traced)
+    try:
+        do()
+    except Broken:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def every_step(do: Callable[[], object], check: Callable[[], object], prepare: Callable[[], object]) -> int:
+    """Breaks into it at one step after the other, and has it checked each time that all is as it should be."""
+    for step in itertools.count(1):
+        prepare()
+        broken = breaks_at(step, do)
+        check()
+        if not broken:
+            return step
+    raise AssertionError
+
+
+class Played:
+    """A recorder over a helper whose kernel the test plays."""
+
+    def __init__(self) -> None:
+        self.probe = FakeProbe()
+        self.helper = Helper(self.probe)
+        self.source = HelperSource(self.helper.connect().sock, os.getpid())
+        self.source.register(fresh=True, timeout=30)
+        self.recorder = Recorder(lambda: self.source, style=Style(), timeout=30)
+        self.recorder.ensure()
+        self.recorder.begin_test("the test")
+        self.recorder.in_use = True
+        self.recorder.begin_phase("call")
+        self._pids = itertools.count(1000)
+        self.told: list[int] = []
+        self.unplaced = 0
+        self.execs(0, 0)
+
+    def execs(self, number: int = 1, lost: int = 1) -> None:
+        """So many, each of a process that has ended, in a new window; and so many of which no more is known."""
+        self.window = self.recorder.open_window("the window")
+        self.begun = len(self.told)
+        self.lost = lost
+        records: list[bytes] = []
+        for _ in range(number + lost):
+            pid, now = next(self._pids), time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            slots = [(self.source.root, now, pid, 1)]
+            ran = kernel_record(at=now, entered=now, pid=pid, slots=slots)
+            if len(records) == 2 * number:
+                self.probe.drop(ran[: wire.HEAD.size])
+                continue
+            self.told.append(pid)
+            ended = kernel_record(wire.KIND_EXIT, at=now + 1, previous_at=now, pid=pid, error=3 << 8, slots=slots)
+            records += [ran, ended]
+        self.probe.submit(*records)
+
+    def check(self) -> None:
+        """After a read that nothing breaks into."""
+        found = self.window.evidence()
+        assert self.recorder._source is self.source
+        assert [record.pid for record in found.records] == self.told[self.begun :]
+        assert {record.exit_code for record in found.records} <= {3}
+        assert (len(found.lost), found.unknown) == (self.lost, ())
+
+    def news(self) -> None:
+        assert sorted(entry.event.pid for entry in self.recorder.take_news() if entry.record) == self.told
+
+    def close(self) -> None:
+        self.recorder.close()
+        self.helper.stop()
+        self.probe.close()
+
+
+@pytest.fixture
+def played() -> Iterator[Played]:
+    played = Played()
+    yield played
+    played.close()
+
+
+READS: dict[str, Callable[[Played], object]] = {
+    "records": lambda played: ExecLog(played.window).partial,
+    "wait_for": lambda played: ExecLog(played.window).wait_for("git"),
+    "wait": lambda played: played.window.wait(0),
+}
+
+
+@pytest.mark.parametrize(
+    ("read", "chunk"), [("records", 1 << 18), ("records", 200), ("wait_for", 1 << 18), ("wait", 1 << 18)]
+)
+def test_a_read_that_is_broken_into_loses_nothing(
+    played: Played, read: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the answer is cut on the way."""
+    monkeypatch.setattr(connection, "_CHUNK", chunk)
+    assert every_step(lambda: READS[read](played), played.check, played.execs) > 500
+    played.news()
+
+
+class Trickling:
+    """A socket that takes a few bytes at a time."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def send(self, data: bytes) -> int:
+        return int(self._sock.send(data[:7]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def test_a_request_that_was_sent_in_part_is_completed(played: Played) -> None:
+    played.source._connection.sock = Trickling(played.source._connection.sock)  # type: ignore[assignment]
+    steps = every_step(played.recorder.sync, played.check, lambda: played.execs(1, 0))
+    assert steps > 500
+
+
+def test_answers_that_nobody_reads_keep_no_request_from_being_sent(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A helper whose answers are not read reads no requests, and hundreds of those fill the buffers, too."""
+
+    def breaks(self: HelperSource, deadline: float) -> None:  # noqa: ARG001
+        raise Broken
+
+    played.execs(0, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(HelperSource, "_take_in", breaks)
+        for _ in range(1500):
+            window, begun = played.window, played.begun
+            played.execs()
+            played.window, played.begun = window, begun
+            with pytest.raises(Broken):
+                print(ExecLog(played.window).partial)
+    played.lost = 1500
+    played.check()
+
+
+def test_what_the_helper_could_not_place_is_told_once(played: Played) -> None:
+    def check() -> None:
+        played.recorder.sync()
+        gaps, known = played.recorder._timeline.gaps, played.recorder._timeline.known.unplaced
+        assert [gap.why.partition(" ")[0] for gap in known] == ["3"] * played.unplaced
+        assert len(gaps) == len(known) + 1  # what was before the probe
+
+    def prepare() -> None:
+        played.probe.drop(unlisted=3)
+        played.unplaced += 1
+
+    every_step(played.recorder.sync, check, prepare)
+
+
+def test_news_are_given_once(played: Played) -> None:
+    """Where an exception breaks into that, whoever asks for them can't tell, and says so."""
+    given: list[int] = []
+
+    def take() -> None:
+        given.extend(entry.event.pid for entry in played.recorder.take_news() if entry.record)
+
+    for _ in range(50):
+        played.execs()
+        with contextlib.suppress(Broken):
+            breaks_at(300, lambda: ExecLog(played.window).partial)
+        played.check()
+        take()
+    assert sorted(given) == played.told
+
+
+# ---- the phases of a test ----
+
+STAGES: list[Callable[[Recorder], object]] = [
+    lambda recorder: recorder.begin_test("broken"),
+    lambda recorder: recorder.begin_phase("setup"),
+    lambda recorder: recorder.end_phase(),
+    lambda recorder: recorder.begin_phase("call"),
+    lambda recorder: recorder.end_phase(),
+    lambda recorder: recorder.begin_phase("teardown"),
+    lambda recorder: recorder.end_phase(),
+    lambda recorder: recorder.end_test(),
+]
+
+
+@pytest.mark.parametrize("stage", range(len(STAGES)))
+def test_a_test_that_is_broken_into_takes_nothing_from_the_next(stage: int) -> None:
+    run = FakeRun()
+    names = map("program{}".format, itertools.count())
+    ran: list[str] = []
+
+    def runs() -> str:
+        ran.append(next(names))
+        run.source.runs(ran[-1])
+        return ran[-1]
+
+    def prepare() -> None:
+        for before in STAGES[:stage]:
+            before(run.recorder)
+            run.recorder.in_use = True
+            runs()
+
+    def check() -> None:
+        for after in STAGES[stage + 1 :]:
+            runs()
+            # What has not begun is not ended: pytest's hooks do not come to it.
+            if after is not STAGES[stage + 1] or "begin_phase" not in STAGES[stage].__code__.co_names:
+                with contextlib.suppress(AssertionError):  # likewise
+                    after(run.recorder)
+        run.begin("next")
+        own = runs()
+        assert ExecProbe(run.recorder).programs == [own]
+        run.end()
+        found = run.recorder.windows["call"].evidence()
+        assert ([record.program for record in found.records], found.unknown, found.strays) == ([own], (), ())
+        news = run.recorder.take_news()
+        assert sorted(entry.record.program for entry in news if entry.record) == sorted(ran)  # type: ignore[type-var]
+        ran.clear()
+
+    every_step(lambda: STAGES[stage](run.recorder), check, prepare)
+
+
+# ---- where a source is lost, and had again ----
+
+
+def test_losing_a_source_is_never_overlooked() -> None:
+    """At no step may a window seem to be complete: something has run, and the source can't say so."""
+    for step in itertools.count(1):
+        run = FakeRun()
+        run.begin()
+        run.source.runs("git")
+        run.source.broken = "it died"
+        broken = breaks_at(step, run.recorder.sync)
+        found = run.recorder.windows["call"].evidence()
+        assert found.unknown, step
+        run.end()
+        with contextlib.suppress(Broken):
+            run.recorder.ensure()
+        run.begin("next")
+        run.source.runs("git")
+        assert ExecProbe(run.recorder).programs == ["git"]
+        if not broken:
+            break
+
+
+def test_having_one_again_is_never_overlooked() -> None:
+    for step in itertools.count(1):
+        run = FakeRun()
+        run.begin()
+        run.source.broken = "it died"
+        run.end()
+        broken = breaks_at(step, run.recorder.ensure)
+        run.recorder.ensure()
+        run.begin("next")
+        run.source.runs("git")
+        assert ExecProbe(run.recorder).programs == ["git"]
+        assert run.recorder.losses().why
+        if not broken:
+            break
+
+
+# ---- execprobe run ----
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["kept", "counted"])
+def test_a_look_that_is_broken_into_loses_nothing(whole: bool) -> None:
+    def keep(record: ExecRecord) -> bool:
+        return record.program == "sh"
+
+    for step in itertools.count(1):
+        source = FakeSource()
+        recorded = recording.Recording(source, "the command", None if whole else keep)
+        for _ in range(2):
+            shell = source.runs("sh")
+            source.runs("true", by=shell)
+            source.runs("gone", lost=True)
+            source.ends(shell)
+            broken = breaks_at(step, functools.partial(recorded.look, 1))
+            recorded.look(1)
+        assert (recorded.programs, recorded.lost) == ({"sh": 2, "true": 2}, 2)
+        found = recorded.evidence()
+        kept = {"sh": 2, "true": 2} if whole else {"sh": 2}
+        assert (Counter(record.program for record in found.records), found.unknown) == (kept, ())
+        running = recorded._known_processes._programs.values()
+        assert Counter(program for _, program in running) == {"true": 2, "?": 2}
+        if not broken:
+            break
+
+
+def test_a_look_that_finds_its_source_lost_says_so_wherever_it_is_broken_into() -> None:
+    for step in itertools.count(1):
+        source = FakeSource()
+        recorded = recording.Recording(source, "the command", None)
+        source.runs("sh")
+        recorded.look(1)
+        source.broken = "it died"
+        broken = breaks_at(step, functools.partial(recorded.look, 1))
+        recorded.finish(1)
+        assert recorded.programs == {"sh": 1}
+        assert recorded.evidence().unknown == ("the probe helper was lost: it died",)
+        if not broken:
+            break
+
+
+# ---- reads within reads ----
+
+
+def test_a_read_by_what_breaks_into_a_read_is_refused(played: Played) -> None:
+    """As by a signal's handler. The read that it came into fails with it, and the next has all."""
+    read: list[type[BaseException]] = []
+
+    def handler(frame: FrameType, event: str, arg: Any) -> Any:  # noqa: ARG001
+        if frame.f_code is in_the_middle():
+            sys.settrace(None)
+            try:
+                print(ExecLog(played.window).programs)
+            except IncompleteLogError as error:
+                read.append(type(error))
+                raise
+        return None
+
+    def in_the_middle() -> CodeType:
+        return HelperSource._take_in.__code__
+
+    played.execs(2, 0)
+    sys.settrace(handler)
+    try:
+        with pytest.raises(IncompleteLogError, match="was read by what broke into a read of it"):
+            print(ExecLog(played.window).programs)
+    finally:
+        sys.settrace(None)
+    assert len(read) == 1
+    played.check()
+
+
+def test_a_helper_that_does_not_answer_is_still_lost(played: Played) -> None:
+    """And what comes after the patience is over is not waited for again."""
+    with pytest.raises(SourceLost, match="did not answer in time"):
+        played.source._ask(wire.WAIT, {"timeout": 600}, time.monotonic() + 0.1)
