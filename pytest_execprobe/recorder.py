@@ -6,6 +6,7 @@ or closed, one synchronisation.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from .render import Style
 
 _ARMED_LATER = "the probe was armed only after that: name execprobe in the test's or the fixture's parameters"
 _SLICE = 0.05  # seconds that a wait keeps other threads from reading
+_GREEN_SLICE = 0.01  # seconds that a wait leaves to green threads
 
 
 class ProcessSource(Source, Protocol):
@@ -135,9 +137,14 @@ class Recorder:
 
     def wait(self, timeout: float) -> bool:
         """Until something new is there, or for a moment: other threads want to read, too. False if nothing can come."""
+        sleep = _green_sleep()
         with self._lock:
             self._refuse_nested()
-            return self._source is not None and self._take(self._source.wait, min(timeout, _SLICE))
+            patience = 0.0 if sleep is not None else min(timeout, _SLICE)
+            can_come = self._source is not None and self._take(self._source.wait, patience)
+        if can_come and sleep is not None:
+            sleep(min(timeout, _GREEN_SLICE))
+        return can_come
 
     def _take(self, ask: Callable[[float, object], Batch], timeout: float) -> bool:
         """An exception, as that of a signal's handler, may break in: then the next batch has what this one had."""
@@ -403,6 +410,15 @@ _READS = frozenset(
         Recorder.evidence,
     )
 )
+
+
+def _green_sleep() -> Callable[[float], object] | None:
+    """That of gevent or eventlet, where one is loaded: the green threads of this thread go on only while it sleeps."""
+    for name in ("gevent", "eventlet"):
+        sleep: Callable[[float], object] | None = getattr(sys.modules.get(name), "sleep", None)
+        if sleep is not None:
+            return sleep
+    return None
 
 
 # Handlers of fork can't be taken back, so there is one for all recorders.
