@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style

@@ -14,7 +14,7 @@ from .accounts import Accounts, Problem, attempt_of
 from .attribution import Evidence, Owner, Span
 from .baseline.collected import Collected, fixture_id, fixture_label
 from .baseline.limits import Section
-from .client import HelperSettings, start_helper
+from .connect import HelperSettings, start_helper
 from .errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndecided
 from .ledger import COLLECTION
 from .log import ExecLog, ExecProbe

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from fcntl import F_DUPFD_CLOEXEC
 from os import POSIX_SPAWN_DUP2, WNOHANG, X_OK, defpath
 from pathlib import Path
 from signal import SIGKILL, SIGPIPE, SIGXFSZ
 
-from . import children, originals
+from . import children, meeting, originals
 from .errors import ProbeUnavailable
 
 #: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
@@ -20,6 +21,8 @@ _PACKAGE = Path(originals.realpath(__file__)).parent
 HELPER = _PACKAGE / "helper"
 
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+_PYTHON = re.compile(r"(platform-)?python[0-9.]*")
+_CALLED = re.compile(f"{meeting.PREFIX}[0-9a-f]+")
 _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
 
 
@@ -86,6 +89,24 @@ def privilege_route(who: str, *, may_ask: bool = False, environment: Mapping[str
 def helper_command(prefix: Sequence[str], python: str, *arguments: str) -> list[str]:
     # -I keeps the user's environment and folders out of the import path; -B writes no bytecode as root.
     return [*prefix, python, "-I", "-B", str(HELPER), *arguments]
+
+
+def is_helper(argv: tuple[str, ...] | None) -> bool:
+    """Whether a command line is that of a probe helper, with or without sudo before it: no user's log shows one.
+
+    All of it must be so, and not some words in it: what a shell is given as further arguments hides nothing.
+    """
+    if argv is not None and argv[1:3] == ("-n", "--") and originals.basename(argv[0]) == "sudo":
+        argv = argv[3:]
+    return (
+        argv is not None
+        and len(argv) >= 6
+        and _PYTHON.fullmatch(originals.basename(argv[0])) is not None
+        and argv[1:3] == ("-I", "-B")
+        and argv[3].endswith("/pytest_execprobe/helper")
+        and argv[4] == "--connect"
+        and _CALLED.fullmatch(argv[5]) is not None
+    )
 
 
 def helper_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -18,7 +18,7 @@ from .settings import MARKERS, SETTINGS, Early, Settings, add_options, forget_re
 
 if TYPE_CHECKING:
     from .armed import Armed, ArmedEarly
-    from .client import HelperSettings
+    from .connect import HelperSettings
     from .log import ExecProbe
     from .markers import Markers
     from .reporting import Reporting
@@ -184,7 +184,7 @@ def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
 
 
 def _helper_of(settings: Settings, attempts: str, shared: str | None) -> HelperSettings:
-    from .client import HelperSettings
+    from .connect import HelperSettings
 
     return HelperSettings(
         python=settings.python,

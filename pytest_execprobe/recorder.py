@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from . import clock, originals
 from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
-from .client import is_helper
 from .doubts import doubts
 from .errors import IncompleteLogError, ProbeObstructed, SourceLost
 from .events import Batch, Process, Source
+from .launch import is_helper
 from .patterns import Pattern, Side, any_match
 from .record import ExecRecord, Phase
 from .render import Style

@@ -17,7 +17,8 @@ from . import summary
 from .baseline import closing
 from .baseline.collected import collection_in, former, idle_packages, obsolete
 from .baseline.limits import Baseline, table_name
-from .client import HelperSettings, HelperSource, hold_helper
+from .client import HelperSource
+from .connect import HelperSettings, hold_helper
 from .errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from .files import remove_file
 from .ledger import Breach, Ledger

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from .. import checks, clock
 from ..attribution import Entry, Evidence, Gap, Known, Lost, Owner, Timeline
 from ..checks import Verdict, execs
-from ..client import is_helper
 from ..errors import SourceLost
 from ..events import Batch, Ended, Event, Exec, Image, Process, Running, Source
+from ..launch import is_helper
 from ..patterns import Pattern, Side, any_match
 from ..program import program_name
 from ..record import ExecRecord, printable

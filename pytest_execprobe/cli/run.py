@@ -253,7 +253,7 @@ def _forget_reports(paths: Iterable[str]) -> None:
 
 def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSource | None, str | None]:
     """A source of events, or with --optional why there is none."""
-    from ..client import HelperSettings, start_helper
+    from ..connect import HelperSettings, start_helper
     from ..errors import ProbeUnavailable
 
     settings = HelperSettings(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe import launch, meeting
-from pytest_execprobe.client import HelperSettings, hold_helper
+from pytest_execprobe.connect import HelperSettings, hold_helper
 from pytest_execprobe.helper import wire
 
 

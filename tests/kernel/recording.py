@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_execprobe.client import HelperSettings, HelperSource, start_helper
+from pytest_execprobe.client import HelperSource
+from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.log import ExecProbe
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
@@ -95,7 +96,7 @@ def open_for_reader(fifo: Path, ends: int) -> int:
 
 _WORKER = """
 import os, sys
-from pytest_execprobe.client import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.events import Exec
 

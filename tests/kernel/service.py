@@ -122,7 +122,7 @@ def person(python: Path, user: str, program: str, *arguments: str) -> Iterator[P
 #: Records itself, and runs and reads as it is told.
 RECORDS = """
 import os, sys
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
 
@@ -173,7 +173,8 @@ RUNS = (
 #: What all who misuse it have in common.
 _MISUSE = """
 import itertools, os, socket, sys, threading, time
-from pytest_execprobe.client import HelperSettings, HelperSource, start_helper, _take_name_for_a_moment
+from pytest_execprobe.client import HelperSource, _take_name_for_a_moment
+from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
 
@@ -228,7 +229,7 @@ ready("at it")
     "asks without end": """
 def ask():
     source = start_helper(HelperSettings(address=sys.argv[1]))
-    sock, flood = source._connection.sock, wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200
+    sock, flood = source._connection.stream.sock, wire.frame(wire.SYNC, 1, {"timeout": 0}) * 200
     forever(lambda: sock.recv(1 << 18))
     forever(lambda: sock.sendall(flood))
     return source
@@ -244,7 +245,7 @@ def hoard():
     kept.append(source)
     for at in range(300):
         os.waitpid(os.posix_spawn("/bin/true", ["hoarded", "x" * 15000], {}), 0)
-    source._connection.sock.sendall(wire.frame(wire.SYNC, 9, {"timeout": 0}) * 200)
+    source._connection.stream.sock.sendall(wire.frame(wire.SYNC, 9, {"timeout": 0}) * 200)
 hoard()
 hoard()
 ready("at it")

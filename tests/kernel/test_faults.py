@@ -19,9 +19,10 @@ from leases import begin_exec, kept_from_opening
 from programs import Programs
 from recording import Recording, recording, watched_to_its_end
 
-from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError
+from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, clock, connect
 from pytest_execprobe import client as client_module
-from pytest_execprobe.client import HelperSettings, HelperSource
+from pytest_execprobe.client import HelperSource
+from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import probe, wire
 
@@ -242,12 +243,12 @@ def test_what_a_program_is_passed_over_for_the_one_behind_it_does(
 ) -> None:
     """As it happens on kernels that can put programs aside: here the first of the two never does anything."""
     bpf = tmp_path / "bpf"
-    shutil.copytree(client_module.bpf_folder(), bpf)
+    shutil.copytree(connect.bpf_folder(), bpf)
     source = (bpf / "execprobe.c").read_text()
     first = f"(struct bpf_raw_tracepoint_args *ctx)\n{{\n    return {passed_over}(ctx);"
     assert source.count(first) == 1
     (bpf / "execprobe.c").write_text(source.replace(first, first.replace(f"{passed_over}(ctx)", "0")))
-    monkeypatch.setattr(client_module, "bpf_folder", lambda: bpf)
+    monkeypatch.setattr(connect, "bpf_folder", lambda: bpf)
     with recording() as made, made.execprobe.watch() as blind:
         spawn(programs.minimal)
         if probe.kernel_version() < probe._PREEMPTED:
@@ -264,12 +265,12 @@ def test_a_failed_exec_of_which_the_beginning_or_the_end_was_missed_is_a_lost_at
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missed: str
 ) -> None:
     bpf = tmp_path / "bpf"
-    shutil.copytree(client_module.bpf_folder(), bpf)
+    shutil.copytree(connect.bpf_folder(), bpf)
     source = (bpf / "execprobe.c").read_text()
     at = source.index(missed, source.index("/* By system-call tracepoint"))
     instead = missed + "\n    return 1;" if missed.endswith("{") else "(void)(ctx, "
     (bpf / "execprobe.c").write_text(source[:at] + instead + source[at + len(missed) :])
-    monkeypatch.setattr(client_module, "bpf_folder", lambda: bpf)
+    monkeypatch.setattr(connect, "bpf_folder", lambda: bpf)
     with recording(HelperSettings(attempts="tracepoint")) as made, made.execprobe.watch() as log:
         with pytest.raises(FileNotFoundError):
             os.posix_spawn("/nowhere/program", ["program"], {})
@@ -398,13 +399,13 @@ def another_root(made: Recording) -> HelperSource:
 def test_a_peer_that_breaks_off_is_dropped_alone(made: Recording, programs: Programs, fault: str) -> None:
     peer = another_root(made)
     with made.execprobe.watch() as log:
-        peer._connection.sock.settimeout(30)
+        peer._connection.stream.sock.settimeout(30)
         if NONSENSE[fault]:
-            peer._connection.sock.sendall(NONSENSE[fault])
+            peer._connection.stream.sock.sendall(NONSENSE[fault])
         spawn(programs.minimal)
         if fault.endswith("closed"):
-            peer._connection.sock.shutdown(socket.SHUT_WR)
-        while peer._connection.sock.recv(1 << 16):  # until it is hung up on
+            peer._connection.stream.sock.shutdown(socket.SHUT_WR)
+        while peer._connection.stream.sock.recv(1 << 16):  # until it is hung up on
             pass
     assert_exact(log, programs.minimal)
     with pytest.raises(SourceLost):
@@ -415,14 +416,14 @@ def test_a_peer_that_breaks_off_is_dropped_alone(made: Recording, programs: Prog
 def test_a_peer_that_stops_in_the_middle_of_a_frame_keeps_nobody_waiting(made: Recording, programs: Programs) -> None:
     peer = another_root(made)
     request = wire.frame(wire.SYNC, 9, {"timeout": 0})
-    peer._connection.sock.sendall(request[:-1])
+    peer._connection.stream.sock.sendall(request[:-1])
     for _ in range(20):
         with made.execprobe.watch() as log:
             spawn(programs.minimal)
         assert_exact(log, programs.minimal)
-    peer._connection.sock.sendall(request[-1:])  # it is still a peer
-    while (answer := peer._inbox.answer) is None or answer.request != 9:
-        peer._take_in(client_module.clock.monotonic() + 30)
+    peer._connection.stream.sock.sendall(request[-1:])  # it is still a peer
+    while (answer := peer._connection._inbox.answer) is None or answer.request != 9:
+        peer._connection._take_in(clock.monotonic() + 30)
     assert answer.type == wire.SYNCED
     peer.close()
 
@@ -521,14 +522,14 @@ def test_full_on_one_cpu_only(programs: Programs) -> None:
         with made.helper_stopped():
             storm = made.recorder.open_window("the storm")  # to be read when the helper runs again
             burst(programs, {cpus[0]})
-            storm.end = client_module.clock.monotonic_ns()
+            storm.end = clock.monotonic_ns()
             calm = made.recorder.open_window("the calm")
             try:
                 os.sched_setaffinity(0, {cpus[1]})
                 spawn(programs.minimal)
             finally:
                 os.sched_setaffinity(0, set(cpus))
-            calm.end = client_module.clock.monotonic_ns()
+            calm.end = clock.monotonic_ns()
         lost = storm.evidence()
         assert lost.missing is not None
         assert lost.missing > BURST // 2
@@ -545,7 +546,7 @@ def test_a_process_that_finds_no_room_is_told_and_not_watched(programs: Programs
 
 
 def test_a_client_that_finds_no_room_is_refused() -> None:
-    code = "import sys; from pytest_execprobe.client import *; start_helper(HelperSettings(address=sys.argv[1]))"
+    code = "import sys; from pytest_execprobe.connect import *; start_helper(HelperSettings(address=sys.argv[1]))"
     with recording(HelperSettings(procs=1)) as made:
         address = "@" + made.source.description["address"]
         refused = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=False)

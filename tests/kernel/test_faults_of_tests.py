@@ -23,7 +23,7 @@ from recording import recording
 from users import needs_root
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.connect import HelperSettings
 
 CROWD = 10_000
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(CROWD + 100)]
@@ -122,6 +122,8 @@ def test_alarms_that_break_into_hundreds_of_reads(programs: Programs, read: str)
 
         times = hit_by_alarms(reading, spawn, hits=300)
         assert made.source is source
+        for lock in (made.recorder._lock, made.source._lock):  # or no other thread could ever read
+            assert repr(lock).startswith("<unlocked")
         assert made.recorder.losses().why == ()
         assert made.execprobe.programs == ["minimal"] * times
         assert {record.exit_code for record in made.execprobe.records} == {0}
@@ -401,10 +403,10 @@ def test_all_of_pytest_in_a_time_namespace(inner: pytest.Pytester) -> None:
 def test_a_helper_in_a_time_namespace_that_its_client_is_not_in(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_execprobe import client
+    from pytest_execprobe import connect
 
-    command, before = client.helper_command, unshare("--time", "--monotonic", "-50", "--")
-    monkeypatch.setattr(client, "helper_command", lambda *arguments: [*before, *command(*arguments)])
+    command, before = connect.helper_command, unshare("--time", "--monotonic", "-50", "--")
+    monkeypatch.setattr(connect, "helper_command", lambda *arguments: [*before, *command(*arguments)])
     with recording() as made:
         with made.execprobe.watch() as log:
             os.waitpid(os.posix_spawn(programs.minimal, ["minimal"], {}), 0)

@@ -19,16 +19,11 @@ from recording import Recording, listener_of_another_user, open_for_reader, reco
 
 from pytest_execprobe import ExecLog, IncompleteLogError
 from pytest_execprobe.cli.checks.privilege import OPTIONS
-from pytest_execprobe.client import (
-    HelperSettings,
-    HelperSource,
-    bpf_folder,
-    hold_helper,
-    is_helper,
-    start_helper,
-)
+from pytest_execprobe.client import HelperSource
+from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import handshake, wire
+from pytest_execprobe.launch import bpf_folder, is_helper
 from pytest_execprobe.meeting import listen, names, new_name, new_secret
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
@@ -102,7 +97,7 @@ def test_it_ends_with_its_client_however_that_ends(holder: bool) -> None:
     """The client is a process of its own, is killed, and may leave a child that has all its descriptors."""
     program = f"""
 import os, signal, sys
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.connect import HelperSettings, start_helper
 source = start_helper(HelperSettings())
 child = 0
 if {holder}:
@@ -191,7 +186,7 @@ def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
         def register() -> None:
             source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
             sources.callback(source.close)
-            source._connection.sock.connect("\0" + made.source.description["address"])
+            source._connection.stream.sock.connect("\0" + made.source.description["address"])
             source.register(fresh=True, timeout=10)
 
         for _ in range(wire.SLOTS - 1):
@@ -255,7 +250,7 @@ def test_a_file_in_the_place_of_the_connection_is_not_written_to(made: Recording
     """As after os.closerange(3, ...) in a test that goes on to open files of its own."""
     mine = tmp_path / "mine"
     with mine.open("wb") as file:
-        os.dup2(file.fileno(), made.source._connection.sock.fileno())
+        os.dup2(file.fileno(), made.source._connection.stream.sock.fileno())
     subprocess.run(["true"], check=True)
     with pytest.raises(IncompleteLogError, match="its connection was closed by the program under test"):
         made.execprobe.assert_not_ran("ls")
@@ -318,7 +313,7 @@ def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
             # A forked child's connection does not keep it, and tells whether it is there.
             child = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
             stack.callback(child.close)
-            child._connection.sock.connect("\0" + holder.description["address"])
+            child._connection.stream.sock.connect("\0" + holder.description["address"])
             child.register(fresh=True, timeout=10, child=True)
             worker.end()
             for _ in range(3):  # when the first is answered, the helper knows that the worker has gone
@@ -334,7 +329,7 @@ def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
 def test_a_forked_child_does_not_keep_it() -> None:
     program = """
 import os, signal, sys
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.connect import HelperSettings, start_helper
 source = start_helper(HelperSettings(shared=sys.argv[1]))
 if os.fork() == 0:
     child = source.in_child(fresh=True, timeout=30)

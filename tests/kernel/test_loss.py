@@ -13,7 +13,7 @@ from recording import recording
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
 from pytest_execprobe.attribution import Evidence
-from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.connect import HelperSettings
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100)]
 

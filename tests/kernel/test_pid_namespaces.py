@@ -19,7 +19,7 @@ from programs import Programs
 from recording import recording
 
 from pytest_execprobe import ExecProbe
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.launch import bpf_folder
 
@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 # Runs a command with the address of a helper that runs here, and so sees what the command sees only from outside.
 HOLD = """
 import subprocess, sys
-from pytest_execprobe.client import HelperSettings, hold_helper
+from pytest_execprobe.connect import HelperSettings, hold_helper
 source = hold_helper(HelperSettings(attempts="always"))
 address = "@" + source.description["address"]
 sys.exit(subprocess.call([*sys.argv[1:], "--execprobe-helper=" + address]))

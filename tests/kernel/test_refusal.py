@@ -139,7 +139,7 @@ def test_an_interpreter_whose_own_interpreter_can_not_be_run(suite: Suite, tmp_p
 BECOMES_ANOTHER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.connect import HelperSettings, start_helper
 os.setresuid(61001, 61001, 61001)
 try:
     start_helper(HelperSettings())

@@ -23,7 +23,8 @@ from programs import Programs
 from recording import Recording, recording
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper
+from pytest_execprobe.client import HelperSource
+from pytest_execprobe.connect import HelperSettings, hold_helper
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.events import Batch
 from pytest_execprobe.helper import wire
@@ -166,14 +167,14 @@ def test_it_gives_up_precedence_under_load_that_lasts() -> None:
         flood = wire.frame(wire.SYNC, 1, {"timeout": 0}) * 100
         deadline = time.monotonic() + 60
         source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
-        source._connection.sock.connect("\0" + made.source.description["address"])
+        source._connection.stream.sock.connect("\0" + made.source.description["address"])
         source.register(fresh=True, timeout=30)
-        source._connection.sock.setblocking(False)
+        source._connection.stream.sock.setblocking(False)
         while policy(made.helper) != os.SCHED_OTHER and time.monotonic() < deadline:
             with contextlib.suppress(BlockingIOError):
-                source._connection.sock.send(flood)
+                source._connection.stream.sock.send(flood)
             with contextlib.suppress(BlockingIOError):
-                source._connection.sock.recv(1 << 18)
+                source._connection.stream.sock.recv(1 << 18)
         assert policy(made.helper) == os.SCHED_OTHER
         source.close()
         assert made.execprobe.programs == ["true"]

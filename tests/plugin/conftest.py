@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeSource
 
 import pytest_execprobe.armed
-from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_execprobe import client, launch, originals
+from pytest_execprobe import connect, launch, originals
 from pytest_execprobe.errors import ProbeUnavailable
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_a_helper_is_started_in_the_environment_of_the_start(tmp_path: Path, mon
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "PATH is $PATH"\nexit 1\n')
     python.chmod(0o755)
-    monkeypatch.setattr(client, "privilege_route", lambda *_, **__: [])
-    settings = client.HelperSettings(python=str(python), environment={"PATH": "/of/the/start"})
+    monkeypatch.setattr(connect, "privilege_route", lambda *_, **__: [])
+    settings = connect.HelperSettings(python=str(python), environment={"PATH": "/of/the/start"})
     with pytest.raises(ProbeUnavailable, match=r"the helper did not start \(PATH is /of/the/start\)"):
-        client.start_helper(settings)
+        connect.start_helper(settings)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from fakes import FakeSource, evidence, record, tick
 
-from pytest_execprobe import cli, client
+from pytest_execprobe import cli, connect
 from pytest_execprobe.attribution import Evidence
 from pytest_execprobe.cli import main
 from pytest_execprobe.cli import run as module
@@ -23,7 +23,7 @@ from pytest_execprobe.cli.child import Child
 from pytest_execprobe.cli.following import Reader, follow
 from pytest_execprobe.cli.recording import Limits, Recording, Seen
 from pytest_execprobe.cli.terminal import CommandError
-from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.events import Branch, Ended, Exec, Running
 from pytest_execprobe.patterns import compile_pattern
@@ -405,7 +405,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
         recording.look(1)  # what is played is to come before the command's end, which may be there at once
         end(recording, timeout)
 
-    monkeypatch.setattr(client, "start_helper", stage.start)
+    monkeypatch.setattr(connect, "start_helper", stage.start)
     monkeypatch.setattr(Recording, "end", look_and_end)
     monkeypatch.setattr(Recording, "seconds", 1.25)
     return stage

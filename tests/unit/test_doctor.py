@@ -36,7 +36,7 @@ from pytest_execprobe.cli.checks.privilege import Route, lockdown, route
 from pytest_execprobe.cli.checks.proof import Proof, prove
 from pytest_execprobe.cli.checks.surroundings import container, limits, namespaces, processes
 from pytest_execprobe.cli.terminal import Terminal
-from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.errors import ProbeUnavailable
 
 ALL = (1 << 41) - 1

@@ -21,7 +21,7 @@ import pytest
 from fakes import FakeProbe, FakeRun, FakeSource, kernel_record
 from test_server import Helper
 
-from pytest_execprobe import ExecRecord, IncompleteLogError, attribution, client, connection, log, recorder
+from pytest_execprobe import ExecRecord, IncompleteLogError, attribution, client, log, recorder, transport
 from pytest_execprobe.cli import recording
 from pytest_execprobe.client import HelperSource
 from pytest_execprobe.errors import SourceLost
@@ -29,9 +29,10 @@ from pytest_execprobe.helper import wire
 from pytest_execprobe.log import ExecLog, ExecProbe
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
+from pytest_execprobe.transport import Connection
 
 #: Where something is kept. What only computes may as well have raised where it was called.
-STATEFUL = {module.__file__ for module in (attribution, client, connection, log, recorder, recording)}
+STATEFUL = {module.__file__ for module in (attribution, client, log, recorder, recording, transport)}
 
 
 class Broken(BaseException):
@@ -146,7 +147,7 @@ def test_a_read_that_is_broken_into_loses_nothing(
     played: Played, read: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However the answer is cut on the way."""
-    monkeypatch.setattr(connection, "_CHUNK", chunk)
+    monkeypatch.setattr(transport, "_CHUNK", chunk)
     assert every_step(lambda: READS[read](played), played.check, played.execs) > 500
     played.news()
 
@@ -165,7 +166,7 @@ class Trickling:
 
 
 def test_a_request_that_was_sent_in_part_is_completed(played: Played) -> None:
-    played.source._connection.sock = Trickling(played.source._connection.sock)  # type: ignore[assignment]
+    played.source._connection.stream.sock = Trickling(played.source._connection.stream.sock)  # type: ignore[assignment]
     steps = every_step(played.recorder.sync, played.check, lambda: played.execs(1, 0))
     assert steps > 500
 
@@ -175,12 +176,12 @@ def test_answers_that_nobody_reads_keep_no_request_from_being_sent(
 ) -> None:
     """A helper whose answers are not read reads no requests, and hundreds of those fill the buffers, too."""
 
-    def breaks(self: HelperSource, deadline: float) -> None:  # noqa: ARG001
+    def breaks(self: object, deadline: float) -> None:  # noqa: ARG001
         raise Broken
 
     played.execs(0, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(HelperSource, "_take_in", breaks)
+        patch.setattr(Connection, "_take_in", breaks)
         for _ in range(1500):
             window, begun = played.window, played.begun
             played.execs()
@@ -372,7 +373,7 @@ def test_a_read_by_what_breaks_into_a_read_is_refused(played: Played) -> None:
         return None
 
     def in_the_middle() -> CodeType:
-        return HelperSource._take_in.__code__
+        return Connection._take_in.__code__
 
     played.execs(2, 0)
     sys.settrace(handler)
@@ -388,4 +389,4 @@ def test_a_read_by_what_breaks_into_a_read_is_refused(played: Played) -> None:
 def test_a_helper_that_does_not_answer_is_still_lost(played: Played) -> None:
     """And what comes after the patience is over is not waited for again."""
     with pytest.raises(SourceLost, match="did not answer in time"):
-        played.source._ask(wire.WAIT, {"timeout": 600}, time.monotonic() + 0.1)
+        played.source._connection.ask(wire.WAIT, {"timeout": 600}, time.monotonic() + 0.1)

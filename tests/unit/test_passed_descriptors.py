@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe import client, meeting
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe import connect, meeting
+from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.helper import serve, wire
 
@@ -97,7 +97,7 @@ def test_none_can_be_sent_to_who_looks_for_a_helper(monkeypatch: pytest.MonkeyPa
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0" + meeting.new_name())
         listener.listen()
-        client._connection(os.fsdecode(listener.getsockname()), 10).close()
+        meeting.connect(os.fsdecode(listener.getsockname()), 10).close()
     (error,) = sent
     assert error is not None
     assert error.errno == errno.EPERM
@@ -118,7 +118,7 @@ sys.exit("one was taken")
 
 @pytest.mark.exec_budget(1)
 def test_none_can_be_sent_to_who_starts_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "privilege_route", lambda *_, **__: [])
+    monkeypatch.setattr(connect, "privilege_route", lambda *_, **__: [])
     program = tmp_path / "python"
     program.write_text(SENDS.format(python=sys.executable))
     program.chmod(0o755)

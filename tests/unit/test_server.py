@@ -25,10 +25,11 @@ import pytest
 from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe import client as client_module
+from pytest_execprobe import connect as connect_module
 from pytest_execprobe import meeting
 from pytest_execprobe.attribution import Timeline
-from pytest_execprobe.client import HelperSettings, HelperSource, hold_helper, start_helper
+from pytest_execprobe.client import HelperSource
+from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
@@ -1014,7 +1015,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[HelperSettings]:
         listener.close()
         raise ProbeUnavailable("none is started here")
 
-    monkeypatch.setattr(client_module, "_start", start)
+    monkeypatch.setattr(connect_module, "_start", start)
     return settings
 
 
@@ -1080,7 +1081,7 @@ def test_helper_that_is_just_ending_is_succeeded_by_another(started: list[Helper
 def test_name_that_somebody_has_taken_is_left_to_him(
     started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
-    monkeypatch.setattr(client_module, "_ROOM_TIMEOUT", 0.05)
+    monkeypatch.setattr(connect_module, "_ROOM_TIMEOUT", 0.05)
     settings = HelperSettings(shared=meeting.new_secret())
     place = first_place(settings)
     with socket.socket(socket.AF_UNIX) as taken, socket.socket(socket.AF_UNIX) as waits:
@@ -1095,7 +1096,7 @@ def test_name_that_somebody_has_taken_is_left_to_him(
 
 def test_helper_that_cannot_be_had_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever keeps it away: it is no reason to skip a test."""
-    monkeypatch.setattr(client_module, "_PAUSE", 0)
+    monkeypatch.setattr(connect_module, "_PAUSE", 0)
     tries: list[str] = []
     monkeypatch.setattr(meeting, "listen", lambda name: tries.append(name))
     with pytest.raises(ProbeObstructed, match=r"neither be reached nor started at any of 50 addresses"):
@@ -1142,9 +1143,9 @@ def test_who_waits_for_a_helper_hears_from_its_starter_that_there_is_none(
         real(sock, place, timeout)
         waiting.set()
 
-    real = client_module._connect_whole
-    monkeypatch.setattr(client_module, "privilege_route", refuse)
-    monkeypatch.setattr(client_module, "_connect_whole", connect)
+    real = meeting._connect_whole
+    monkeypatch.setattr(connect_module, "privilege_route", refuse)
+    monkeypatch.setattr(meeting, "_connect_whole", connect)
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(hold_helper, settings) for _ in range(2)]
         errors = [call.exception(PATIENCE) for call in calls]
@@ -1181,7 +1182,7 @@ def test_what_is_no_helper_is_refused_in_words(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_module, "_WELCOME_TIMEOUT", 0.3)
+    monkeypatch.setattr(connect_module, "_WELCOME_TIMEOUT", 0.3)
     address = str(tmp_path / "socket")
     with listening(address, serve), pytest.raises(ProbeUnavailable) as refusal:
         begin(HelperSettings(address=address))
@@ -1214,7 +1215,7 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
     source.register(fresh=True, timeout=PATIENCE)
     # The clients' call alone: the helper goes by the module's, of its own.
     fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
-    monkeypatch.setattr(client_module, "wire", fake)
+    monkeypatch.setattr(meeting, "wire", fake)
     for begin in (start_helper, hold_helper):
         with pytest.raises(ProbeObstructed, match=f"who listens there is user {uid}, and only root or this user"):
             begin(HelperSettings(address="@" + helper.address[1:]))
@@ -1246,7 +1247,7 @@ def test_caller_for_whom_there_is_no_room_to_wait_is_let_in_when_there_is(
 def test_signals_do_not_pass_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python takes a connect() that a signal broke off for one that goes on by itself, as with TCP."""
     settings = HelperSettings(address="@" + meeting.new_name())
-    monkeypatch.setattr(client_module, "_WELCOME_TIMEOUT", 0.5)
+    monkeypatch.setattr(connect_module, "_WELCOME_TIMEOUT", 0.5)
     signals = []
     before = signal.signal(signal.SIGALRM, lambda *_: signals.append(1))
     with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as waits:

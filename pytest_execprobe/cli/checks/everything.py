@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ... import __version__
-from ...client import HelperSettings
+from ...connect import HelperSettings
 from .bcc import bcc, search
 from .finding import Examination, Finding
 from .installation import EXTRAS, installation, version_of

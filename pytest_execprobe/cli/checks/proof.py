@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import clock, summary
-from ...client import HelperSettings, start_helper
+from ...connect import HelperSettings, start_helper
 from ...errors import ProbeUnavailable, SourceLost
 from ...events import Batch, Exec, Source
 from .finding import Finding, bad, ok

@@ -11,7 +11,7 @@ import pytest
 from programs import Programs
 from recording import recording
 
-from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.report import codec
 
 pytestmark = pytest.mark.usefixtures("kernel")

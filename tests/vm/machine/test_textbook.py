@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe.client import HelperSettings
+from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.report import codec
 
 pytestmark = pytest.mark.usefixtures("kernel")
