@@ -6,8 +6,8 @@ them, which its source or a conftest.py shows. Where that guess is wrong, readin
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -44,4 +44,4 @@ def _to_be_collected(config: pytest.Config) -> Iterator[Path]:
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

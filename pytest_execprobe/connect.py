@@ -228,8 +228,9 @@ def _start_with(
             wire.take_no_descriptors(listener)
             listener.bind("\0" + name)
             listener.listen(1)
-            proof = handshake.as_standard_input(tokens)
+            proof = originals.memfd_create("execprobe-tokens")
             try:
+                handshake.put_down(tokens, proof)
                 process = Launched(command, helper_environment(settings.environment), proof, words)
             finally:
                 originals.close(proof)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import _socket
 import _thread
+import errno
 import fcntl as _fcntl
 import functools
 import importlib.util
@@ -24,13 +25,22 @@ import sys
 import time as _time
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _bound(function: _F) -> _F:
     return cast(_F, functools.partial(function))
+
+
+def _if_built(name: str) -> Any:
+    """What is missing where Python was built for an older libc: whoever asks for it is told, and not who imports."""
+
+    def missing(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSYS, f"this Python was built without os.{name}")
+
+    return _bound(getattr(posix, name, missing))
 
 
 def _copy(name: str) -> Any:
@@ -69,7 +79,7 @@ waitpid = _bound(posix.waitpid)
 wait4 = _bound(posix.wait4)
 waitid = _bound(posix.waitid)
 kill = _bound(posix.kill)
-pidfd_open = _bound(posix.pidfd_open)
+pidfd_open = _if_built("pidfd_open")
 socket = _socket.socket
 #: Of a copy: gevent and eventlet leave none in ``select``. (select() takes no descriptor beyond 1023.)
 poll = _bound(_copy("select").poll)
@@ -98,7 +108,7 @@ fstat = _bound(posix.fstat)
 fsync = _bound(posix.fsync)
 listdir = _bound(posix.listdir)
 lseek = _bound(posix.lseek)
-memfd_create = _bound(posix.memfd_create)
+memfd_create = _if_built("memfd_create")
 open_file = _bound(posix.open)
 readlink = _bound(posix.readlink)
 pread = _bound(posix.pread)

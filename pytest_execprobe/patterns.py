@@ -7,13 +7,13 @@ argv, a field that could not be read, a lost ancestor.
 from __future__ import annotations
 
 import enum
-import fnmatch
 import functools
 import itertools
 import re
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fnmatch import translate
 from typing import Any, Final
 
 from . import originals
@@ -198,7 +198,7 @@ def _several(text: str) -> str:
 def _refuse_several(path: str) -> None:
     """Paths may have spaces in them, but not these."""
     first = path.split()[0]
-    if path != path.strip() or re.search(r"[,:;\s]/", path) or (first != path and os.path.isfile(first)):
+    if path != path.strip() or re.search(r"[,:;\s]/", path) or (first != path and originals.is_file(first)):
         raise ValueError(_several(path))
 
 
@@ -221,7 +221,7 @@ def _name(glob: str) -> Pattern:
 
 
 def _path(glob: str) -> Pattern:
-    if glob.endswith("/") or os.path.isdir(glob):
+    if glob.endswith("/") or originals.is_folder(glob):
         folder = glob.rstrip("/") + "/*"
         raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
     is_relative = glob[0] not in "/*?["
@@ -242,7 +242,7 @@ def _path(glob: str) -> Pattern:
         below = f"{record.cwd.rstrip('/')}/"
         if path.startswith(below):
             return from_cwd.match(path[len(below) :]) is not None
-        return goes_up and from_cwd.match(posixpath.relpath(path, record.cwd)) is not None
+        return goes_up and from_cwd.match(originals.relpath(path, record.cwd)) is not None
 
     def as_executed(path: str | None, record: ExecRecord) -> Match:
         if path is None or regex.match(path):
@@ -297,7 +297,7 @@ def _glob(text: str) -> re.Pattern[str]:
     parts = re.split(r"(?:/\*\*)+/", text, maxsplit=_STARS)
     ways = itertools.product(("/*/", "/"), repeat=len(parts) - 1)
     globs = ["".join(itertools.chain(*zip(parts, (*way, ""), strict=True))) for way in ways]
-    return re.compile("|".join([re.escape(text) + r"\Z", *map(fnmatch.translate, globs)]))
+    return re.compile("|".join([re.escape(text) + r"\Z", *map(translate, globs)]))
 
 
 def _resolved(glob: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -336,7 +336,7 @@ def _has_words(file: Path, names: str) -> bool:
 
 def _may_have_tests(file: Path, python_files: Sequence[str]) -> bool:
     """Whether it is called as test files are, or has examples that a run with other options takes for tests."""
-    if any(fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in python_files):
+    if any(fnmatchcase(file.name, pattern.rpartition("/")[2]) for pattern in python_files):
         return True
     try:
         return originals.is_file(file) and b">>>" in originals.read_bytes(file)

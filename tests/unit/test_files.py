@@ -177,6 +177,8 @@ def writes(call: ast.Call) -> bool:
     if isinstance(function, ast.Attribute) and function.attr == "open_file":
         path, flags = map(ast.unparse, call.args[:2])
         return not flags.startswith("posix.O_RDONLY") and path != "'/proc/thread-self/comm'"
+    if isinstance(function, ast.Name) and function.id == "_mkdir":
+        return True  # bound when helper/walk.py is imported
     if isinstance(function, ast.Name) and function.id == "open" and len(call.args) > 1:
         mode, path = ast.literal_eval(call.args[1]), ast.unparse(call.args[0])
         return bool(set(mode) & set("wax+")) and path != "os.devnull"

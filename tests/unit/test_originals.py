@@ -22,14 +22,16 @@ PACKAGE = Path(pytest_execprobe.__file__).parent
 
 #: Modules whose functions tests replace. Numbers of theirs, and types, may be imported by name.
 REPLACED = {
-    *("asyncio", "builtins", "datetime", "fcntl", "getpass", "glob", "importlib", "io", "linecache", "os", "os.path"),
-    *("multiprocessing", "pathlib", "posixpath", "pwd", "random", "resource", "secrets", "select", "selectors"),
-    *("shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "uuid"),
+    *("asyncio", "builtins", "datetime", "fcntl", "fnmatch", "getpass", "glob", "importlib", "io", "linecache", "os"),
+    *("os.path", "multiprocessing", "pathlib", "posixpath", "pwd", "random", "resource", "secrets", "select"),
+    *("selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "uuid"),
 }
+#: What is no function, save argv, which is read at the start.
+OF_SYS = {"version_info", "implementation", "maxsize", "modules", "argv"}
 SHORT = {"os", "secrets", "select", "socket", "time"}  # what handshake imports
 ALLOWED = {
     *("pathlib.Path", "pathlib.PurePath", "pathlib.PurePosixPath", "os.PathLike", "os.stat_result", "os.defpath"),
-    *("os.waitstatus_to_exitcode", "resource.struct_rusage"),
+    *("os.waitstatus_to_exitcode", "resource.struct_rusage", "fnmatch.fnmatchcase", "fnmatch.translate"),
     *("signal.Signals", "importlib.import_module", "importlib.util.find_spec"),
 }
 #: Calls of these by whatever name ask the system, too.
@@ -40,10 +42,11 @@ METHODS = {
 }
 #: The process of the command line is no test's; and what serves it.
 ELSEWHERE = ("cli/", "counting.py")
-#: Of the helper's side this alone runs in a test's process. There is no ``originals``, and posix stands for it.
+#: Of the helper's side this alone runs in a test's process. What it asks for is bound there.
 OF_THE_HELPER = ("helper/wire.py", "helper/walk.py", "helper/handshake.py")
-#: Of that module, these functions.
-OF_THE_STARTER = {"new_tokens", "read_refusal", "as_standard_input", "admit"}
+#: Of that module, these functions; and of wire not the one that the helper alone asks.
+OF_THE_STARTER = {"new_tokens", "read_refusal", "put_down", "admit"}
+OF_THE_SERVER = "peer_pidfd"
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -56,6 +59,8 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
             if name == "helper/handshake.py":
                 tree.body = [node for node in tree.body if getattr(node, "name", "") in OF_THE_STARTER]
                 assert len(tree.body) == len(OF_THE_STARTER)
+            if name == "helper/wire.py":
+                tree.body = [node for node in tree.body if getattr(node, "name", "") != OF_THE_SERVER]
             yield name, tree
 
 
@@ -76,21 +81,26 @@ def faults(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in SHORT:
             yield f"line {node.lineno}: {node.value.id}.{node.attr}"
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
-            if node.attr not in (
-                "version_info",
-                "implementation",
-                "maxsize",
-                "modules",
-                "argv",
-            ):  # it is read at the start
+            if node.attr not in OF_SYS:
                 yield f"line {node.lineno}: sys.{node.attr}"
+        elif isinstance(node, ast.FunctionDef):
+            yield from late(node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "__import__"):
             yield f"line {node.lineno}: {node.func.id}()"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
             of = node.func.value
             of = of.value if isinstance(of, ast.Attribute) else of
-            if not (isinstance(of, ast.Name) and of.id in ("originals", "posix")) and not is_own(node.func):
+            if not (isinstance(of, ast.Name) and of.id == "originals") and not is_own(node.func):
                 yield f"line {node.lineno}: .{node.func.attr}()"
+
+
+def late(function: ast.FunctionDef) -> Iterator[str]:
+    """What is taken from a C module only when it is called."""
+    for node in (node for statement in function.body for node in ast.walk(statement)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("posix", "_socket"):
+            name = ast.unparse(node)
+            if not is_constant(*name.split(".")):
+                yield f"line {node.lineno}: {name}, in a function"
 
 
 def is_own(function: ast.Attribute) -> bool:
@@ -119,6 +129,8 @@ def test_what_runs_beside_tests_goes_by_no_name_that_they_replace() -> None:
         "Path('x').exists()",
         "sys.platform",
         "def f():\n    import subprocess",
+        "def f():\n    return posix.stat('x')",
+        "from fnmatch import fnmatch",
     ],
 )
 def test_the_rule_sees(source: str) -> None:
@@ -135,6 +147,22 @@ def test_all_of_a_run_is_looked_at() -> None:
 def test_it_is_there_before_any_test() -> None:
     code = "import pytest_execprobe.plugin, sys; print('pytest_execprobe.originals' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True\n"
+
+
+@pytest.mark.exec_budget(1)
+def test_a_python_that_was_built_without_some_of_it_says_so_when_that_is_asked_for() -> None:
+    code = """
+import posix
+del posix.memfd_create, posix.pidfd_open
+from pytest_execprobe import originals, plugin
+for ask in (originals.memfd_create, originals.pidfd_open):
+    try:
+        ask("x")
+    except OSError as error:
+        print(error.strerror)
+"""
+    said = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
+    assert said == [f"this Python was built without os.{name}" for name in ("memfd_create", "pidfd_open")]
 
 
 # ---- what is written anew there does as the standard library's does ----
