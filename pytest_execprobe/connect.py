@@ -16,7 +16,7 @@ from .errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from .helper import handshake, wire
 from .launch import (
     PYTHON_VARIABLE,
-    Launched,
+    Launcher,
     bpf_folder,
     helper_command,
     helper_environment,
@@ -222,6 +222,7 @@ def _start_with(
             command += [option, str(value)]
     tokens = handshake.new_tokens()
     words = originals.memfd_create("execprobe-stderr")
+    process = Launcher()
     try:
         listener = originals.socket(AF_UNIX, SOCK_STREAM)
         try:
@@ -231,7 +232,7 @@ def _start_with(
             proof = originals.memfd_create("execprobe-tokens")
             try:
                 handshake.put_down(tokens, proof)
-                process = Launched(command, helper_environment(settings.environment), proof, words)
+                process.start(command, helper_environment(settings.environment), proof, words)
             finally:
                 originals.close(proof)
             sock = _await_call(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
@@ -240,6 +241,9 @@ def _start_with(
         if sock is None:
             said = originals.pread(words, 2000, 0).decode("utf-8", "replace").strip()
             raise _not_started(process, prefix, said)
+    except BaseException:
+        process.give_up()  # or a test that waits for any child would meet it
+        raise
     finally:
         originals.close(words)
     source = HelperSource(sock, originals.getpid())
@@ -254,7 +258,7 @@ def _start_with(
     return source
 
 
-def _await_call(process: Launched, listener: socket, admit: Callable[[socket], bool]) -> socket | None:
+def _await_call(process: Launcher, listener: socket, admit: Callable[[socket], bool]) -> socket | None:
     """The helper's connection; None if its launcher failed, or the helper has not called.
 
     The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
@@ -289,7 +293,7 @@ def _await_call(process: Launched, listener: socket, admit: Callable[[socket], b
     return None
 
 
-def _give_up_waiting(process: Launched, strangers: int) -> None:
+def _give_up_waiting(process: Launcher, strangers: int) -> None:
     running = process.give_up()
     if running or strangers:
         why = "is still on its way" if running else "has not called back"
@@ -297,7 +301,7 @@ def _give_up_waiting(process: Launched, strangers: int) -> None:
         raise ProbeObstructed(f"execprobe: the probe helper was started and {why}{others}. Start pytest again")
 
 
-def _not_started(process: Launched, prefix: list[str], said: str) -> Exception:
+def _not_started(process: Launcher, prefix: list[str], said: str) -> Exception:
     refusal = handshake.read_refusal(process.reap(), said)
     if refusal is not None:
         return refused(refusal)

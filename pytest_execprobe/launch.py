@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from fcntl import F_DUPFD_CLOEXEC
-from os import POSIX_SPAWN_DUP2, WNOHANG, X_OK, defpath
+from os import P_PID, POSIX_SPAWN_DUP2, WEXITED, WNOHANG, WNOWAIT, X_OK, defpath
 from pathlib import Path
 from signal import SIGKILL, SIGPIPE, SIGXFSZ
 
@@ -117,25 +118,32 @@ def _variable(environment: Mapping[str, str] | None, name: str) -> str | None:
     return (originals.environ if environment is None else environment).get(name)
 
 
-class Launched:
-    """A helper's launcher, with what it is to read, and a file for all that it writes.
+class Launcher:
+    """What starts a helper, with what it is to read, and a file for all that it writes.
 
     Not by :mod:`subprocess`: what is in it, and what it calls, a test may have replaced.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], given: int, output: int) -> None:
+    def __init__(self) -> None:
         #: Its exit status, once it is known; 0 if another thread has taken it.
         self.status: int | None = None
+        #: Stored by the call itself, for an exception that breaks in would lose what that returns (see ``transport``).
+        self._pids: list[int] = []
+
+    @property
+    def pid(self) -> int:
+        return self._pids[0]
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str], given: int, output: int) -> None:
         # Copies, which are none of the first three: a test may have closed those.
         copies = [originals.fcntl(fd, F_DUPFD_CLOEXEC, 3) for fd in (given, output)]
+        spawn = functools.partial(
+            originals.posix_spawn,
+            file_actions=[(POSIX_SPAWN_DUP2, copies[fd > 0], fd) for fd in range(3)],
+            setsigdef=(SIGPIPE, SIGXFSZ),  # which Python ignores
+        )
         try:
-            self.pid = originals.posix_spawn(
-                command[0],
-                [*command],
-                environment,
-                file_actions=[(POSIX_SPAWN_DUP2, copies[fd > 0], fd) for fd in range(3)],
-                setsigdef=(SIGPIPE, SIGXFSZ),  # which Python ignores
-            )
+            self._pids.extend(map(spawn, (command[0],), ([*command],), (environment,)))
         finally:
             for fd in copies:
                 originals.close(fd)
@@ -148,10 +156,13 @@ class Launched:
 
     def give_up(self) -> bool:
         """Ends it, if it runs still and is not root's, as sudo is. Whether it ran."""
-        running = self.status is None
-        with contextlib.suppress(ChildProcessError, PermissionError):
-            running = running and originals.waitpid(self.pid, WNOHANG)[0] == 0
-            if running:
+        running = False
+        if self._pids and self.status is None:
+            with contextlib.suppress(ChildProcessError, PermissionError):
+                running = originals.waitid(P_PID, self.pid, WEXITED | WNOHANG | WNOWAIT) is None
+                if not running:
+                    self.reap()
+                    return False
                 originals.kill(self.pid, SIGKILL)
                 # Its usage is not known, so that what others have left can't be told from then on.
                 originals.waitpid(self.pid, 0)

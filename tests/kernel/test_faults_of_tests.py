@@ -23,7 +23,7 @@ from recording import recording
 from users import needs_root
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.connect import HelperSettings, start_helper
 
 CROWD = 10_000
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(CROWD + 100)]
@@ -128,6 +128,35 @@ def test_alarms_that_break_into_hundreds_of_reads(programs: Programs, read: str)
         assert made.execprobe.programs == ["minimal"] * times
         assert {record.exit_code for record in made.execprobe.records} == {0}
         assert len(made.recorder.take_news()) == times
+
+
+def test_a_start_that_alarms_break_into_leaves_no_child() -> None:
+    """A test that waits for any child would meet the launcher."""
+
+    def children() -> str:
+        return Path("/proc/thread-self/children").read_text()
+
+    def strike(*_: object) -> None:
+        raise Alarm
+
+    before, handler = children(), signal.signal(signal.SIGALRM, strike)
+    broken = 0
+    try:
+        for milliseconds in (*range(1, 20), 30, 50, 100, 200, 300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+                start_helper(HelperSettings()).close()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Alarm:
+                broken += 1
+            assert children() == before
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert broken > 10
+    with recording() as made:
+        subprocess.run(["true"], check=True)
+        assert made.execprobe.programs == ["true"]
 
 
 # ---- forked children that hold its descriptors ----
