@@ -94,7 +94,10 @@ class Stream:
         """Until it is ready for one of these, and for which. Raises SourceLost."""
         poll = originals.poll()
         poll.register(self.sock.fileno(), events)
-        ready = poll.poll(1000 * max(0.001, deadline - clock.monotonic()))
+        try:
+            ready = poll.poll(1000 * max(0.001, deadline - clock.monotonic()))
+        except OSError as error:  # where a process may open no file at all
+            raise SourceLost(f"it can't be waited for ({error.strerror})") from error
         if not ready:
             raise SourceLost(too_late)
         return int(ready[0][1])

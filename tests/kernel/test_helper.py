@@ -381,7 +381,7 @@ class Starting:
         assert served is not None
         proof = os.memfd_create("tokens")
         handshake.put_down(tokens, proof)
-        with served, socket.socket(socket.AF_UNIX) as listener:
+        with contextlib.closing(served), socket.socket(socket.AF_UNIX) as listener:
             listener.bind("\0" + address)
             listener.listen()
             listener.settimeout(30)

@@ -162,7 +162,7 @@ def test_a_user_who_can_not_reach_the_package_any_more(installed: Environment, t
 
 def test_another_system(suite: Suite) -> None:
     conftest = suite.file.with_name("conftest.py")
-    conftest.write_text("import sys\nsys.platform = 'darwin'\n")
+    conftest.write_text("from pytest_execprobe import originals\noriginals.platform = 'darwin'\n")
     try:
         reason = suite.skip_reason()
     finally:
