@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 
 from . import originals
@@ -60,7 +59,7 @@ def _program(pattern: Pattern) -> str | None:
     """The name of the one program that a pattern asks for, None if it is no such pattern."""
     text = pattern.text
     if text.startswith("argv:"):
-        text = next(iter(shlex.split(text.removeprefix("argv:"))), "")
+        text = next(iter(originals.split(text.removeprefix("argv:"))), "")
     elif pattern.name is None and not text.startswith("/"):
         return None
     return _base(pattern.name or text)

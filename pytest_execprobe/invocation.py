@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from . import originals
 from .record import printable
 
 
@@ -42,7 +42,7 @@ class Invocation:
         words = [*self.arguments] if test is None else [*self._without_places()]
         end = words.index("--") if "--" in words else len(words)
         words[end:end] = [option]
-        return printable(shlex.join([*self.program, *([] if test is None else [test]), *words]))
+        return printable(originals.join_words([*self.program, *([] if test is None else [test]), *words]))
 
     def _without_places(self) -> tuple[str, ...]:
         # A word that is there twice can be the value of an option, too: then all tests are better than another command.

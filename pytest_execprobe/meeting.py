@@ -7,8 +7,6 @@ takes one that has become free meets none of the run's processes there: they go 
 from __future__ import annotations
 
 import errno
-import hashlib
-import hmac
 import itertools
 import struct
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from _socket import socket
 
 PREFIX = "pytest-execprobe-"
+_TIMEVAL = struct.Struct("@ll")
 
 
 class Stranger(SourceLost):
@@ -38,7 +37,7 @@ def new_secret() -> str:
 def names(secret: str) -> Iterator[str]:
     """Without end, and the same for all who have the secret."""
     for number in itertools.count():
-        yield PREFIX + hmac.new(secret.encode(), b"%d" % number, hashlib.sha256).hexdigest()[:32]
+        yield PREFIX + originals.hmac_digest(secret.encode(), b"%d" % number, "sha256").hex()[:32]
 
 
 def new_name() -> str:
@@ -111,7 +110,7 @@ def _connect_whole(sock: socket, place: str, timeout: float) -> None:
 
 def _timeval(seconds: float) -> bytes:
     """As setsockopt() takes it; all zeros are for ever."""
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+    return _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6))
 
 
 def is_trusted(uid: int) -> bool:

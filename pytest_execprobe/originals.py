@@ -15,17 +15,23 @@ import _thread
 import errno
 import fcntl as _fcntl
 import functools
+import hashlib
+import hmac
 import importlib.util
+import json
 import os
 import posix
 import posixpath
 import resource as _resource
+import shlex
 import stat as _stat
 import sys
 import time as _time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
+
+from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -177,6 +183,18 @@ def which(name: str, path: str | None = None) -> str | None:
     folders = [""] if "/" in name else path.split(":")
     found = (join(folder, name) for folder in folders)
     return next((path for path in found if is_file(path) and access(path, posix.X_OK)), None)
+
+
+# ---- what the code under test calls, too ----
+
+json_dumps, json_loads = _bound(json.dumps), _bound(json.loads)
+quote, split = _bound(shlex.quote), _bound(shlex.split)
+sha256, hmac_digest = _bound(hashlib.sha256), _bound(hmac.digest)
+
+
+def join_words(words: Iterable[str]) -> str:
+    """As a shell takes them."""
+    return " ".join(map(quote, words))
 
 
 # ---- paths ----

@@ -10,7 +10,6 @@ import enum
 import functools
 import itertools
 import re
-import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import translate
@@ -147,7 +146,7 @@ def _from_string(text: str) -> Pattern:
         if kind == "subtree":
             return _subtree(compile_pattern(rest))
         try:
-            words = shlex.split(rest)
+            words = originals.split(rest)
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
         _refuse_unexpanded(words[0], rest)
@@ -335,12 +334,12 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
     looks_ahead = _LOOKS_AHEAD.search(regex.pattern) is not None
 
     def search(arguments: tuple[str, ...] | None, is_cut: bool) -> Callable[[str | None], Match]:
-        quoted = None if arguments is None else [shlex.quote(word) for word in arguments]
+        quoted = None if arguments is None else [originals.quote(word) for word in arguments]
 
         def behind(name: str | None) -> Match:
             if name is None or quoted is None:
                 return None
-            words = [shlex.quote(name), *quoted]
+            words = [originals.quote(name), *quoted]
             if not is_cut:
                 return regex.search(" ".join(words)) is not None
             # The last argument that is there may be cut, and its quoting with it.
@@ -378,7 +377,7 @@ def _with_bases(paths: list[str | None]) -> list[str | None]:
 
 
 def _argv_text(pattern: Iterable[object]) -> str:
-    words = ("*" if word is ANY else shlex.quote(word) if isinstance(word, str) else "?" for word in pattern)
+    words = ("*" if word is ANY else originals.quote(word) if isinstance(word, str) else "?" for word in pattern)
     return "argv:" + " ".join(words)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -144,7 +143,7 @@ def described(record: ExecRecord) -> str:
     text = record.command_line
     argv0 = _argv0(record) if _has_argv0(record) else None
     if argv0 is not None and record.argv and record.path is not None and base(argv0) != base(record.path):
-        text += f"  (argv[0]: {shlex.quote(argv0)})"
+        text += f"  (argv[0]: {originals.quote(argv0)})"
     return text
 
 

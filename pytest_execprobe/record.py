@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Literal
+
+from . import originals
 
 Phase = Literal["setup", "call", "teardown"]
 
@@ -104,8 +105,8 @@ class ExecRecord:
     @property
     def command_line(self) -> str:
         """Path and arguments, shell-quoted; what is not known is an ellipsis."""
-        words = ["?" if self.path is None else shlex.quote(self.path)]
-        words += [shlex.quote(arg) for arg in self.arguments or ()]
+        words = ["?" if self.path is None else originals.quote(self.path)]
+        words += [originals.quote(arg) for arg in self.arguments or ()]
         if self.arguments is None or self.argv_truncated:
             words.append("…")
         return " ".join(words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from .. import originals
 from ..attribution import Evidence
 from ..checks import execs, times_word
 from ..patterns import Match, Pattern, Side, any_match, compile_pattern
@@ -245,7 +245,7 @@ def row_key(name: str) -> str:
     except ValueError:
         pass
     escaped = re.sub(r"([*?[])", r"[\1]", name)
-    return f"argv:{shlex.quote(escaped)}"
+    return f"argv:{originals.quote(escaped)}"
 
 
 def is_pattern(key: str) -> bool:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import _socket
 import functools
-import hmac
-import json
 import os
 import posix
 import select
 import socket
 import struct
 import time
+from hmac import compare_digest
+from json import dumps, loads
 from socket import SCM_RIGHTS, SOL_SOCKET
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
@@ -30,6 +30,7 @@ REFUSED = 75  # exit status of a helper that does not call its starter: it has w
 _SIZE = 32  # characters of a token: 128 bits
 _PATIENCE = 30.0  # seconds that the helper waits for what the starter has to say
 
+_DESCRIPTOR = struct.Struct("i")
 _lseek, _write = functools.partial(posix.lseek), functools.partial(posix.write)
 _urandom = functools.partial(posix.urandom)
 
@@ -49,7 +50,7 @@ def new_tokens() -> Tokens:
 
 def refusal(code: str, reason: str, remedy: str) -> bytes:
     """What such a helper writes on standard error."""
-    return json.dumps({"code": code, "reason": reason, "remedy": remedy}).encode() + b"\n"
+    return dumps({"code": code, "reason": reason, "remedy": remedy}).encode() + b"\n"
 
 
 # ---- the starter, beside tests: they may replace what is in os and socket, and what a name here holds ----
@@ -58,7 +59,7 @@ def refusal(code: str, reason: str, remedy: str) -> bytes:
 def read_refusal(status: int, said: str) -> Optional[Dict[str, Any]]:
     """Of a launcher that has ended with this status: code, reason and remedy, or None if it is no refusal."""
     try:
-        fields = json.loads(said.splitlines()[-1]) if status == REFUSED and said else None
+        fields = loads(said.splitlines()[-1]) if status == REFUSED and said else None
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
@@ -74,9 +75,9 @@ def admit(sock: _socket.socket, tokens: Tokens, listener: _socket.socket, timeou
     """Whether it is the helper that has called: so many seconds it has to show it. Then it has the listening socket."""
     try:
         sock.settimeout(timeout)
-        if not hmac.compare_digest(sock.recv(_SIZE), tokens.of_helper):  # so little is sent, and comes, as a whole
+        if not compare_digest(sock.recv(_SIZE), tokens.of_helper):  # so little is sent, and comes, as a whole
             return False
-        sock.sendmsg([tokens.of_starter], [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", listener.fileno()))])
+        sock.sendmsg([tokens.of_starter], [(SOL_SOCKET, SCM_RIGHTS, _DESCRIPTOR.pack(listener.fileno()))])
     except OSError:
         return False
     return True
@@ -105,7 +106,7 @@ def call(name: str, tokens: Tokens) -> "Tuple[socket.socket, socket.socket]":
     first.sendall(tokens.of_helper)
     token, descriptors, _, _ = socket.recv_fds(first, _SIZE, 1)
     try:
-        if not hmac.compare_digest(token, tokens.of_starter) or len(descriptors) != 1:
+        if not compare_digest(token, tokens.of_starter) or len(descriptors) != 1:
             raise HandshakeError("who waits there is not the starter")
         listener = socket.socket(fileno=descriptors[0])
     except (HandshakeError, OSError):

@@ -10,9 +10,9 @@ import _socket
 import contextlib
 import errno
 import functools
-import json
 import posix
 import struct
+from json import dumps, loads
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -67,6 +67,7 @@ SLOTS_AT = struct.calcsize("<IIQQQQIIIIIiiI16s")
 
 # Held by no name that a test could replace.
 _new_socket = functools.partial(_socket.socket)
+_CREDENTIALS = struct.Struct("iII")
 
 # asm-generic/socket.h, since Linux 6.5 and 6.16.
 _SO_PEERPIDFD, _SO_PASSRIGHTS = 77, 83
@@ -106,7 +107,7 @@ class Frame(NamedTuple):
     def json(self) -> Dict[str, Any]:
         """The payload of a control frame. Raises WireError if it is not a JSON object."""
         try:
-            value = json.loads(self.payload.decode("utf-8"))
+            value = loads(self.payload.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise WireError("a frame's payload is not JSON") from error
         if not isinstance(value, dict):
@@ -115,7 +116,7 @@ class Frame(NamedTuple):
 
 
 def frame(type: int, request: int, payload: Optional[Dict[str, Any]] = None) -> bytes:
-    return raw_frame(type, request, json.dumps(payload or {}).encode("utf-8"))
+    return raw_frame(type, request, dumps(payload or {}).encode("utf-8"))
 
 
 def raw_frame(type: int, request: int, payload: bytes) -> bytes:
@@ -227,8 +228,7 @@ def peer_pidfd(sock: _socket.socket) -> Tuple[int, bool]:
 
 def credentials(sock: _socket.socket) -> Tuple[int, int, int]:
     """(pid, uid, gid) of the process at the other end of a unix socket, by the kernel's word."""
-    size = struct.calcsize("iII")
-    pid, uid, gid = struct.unpack("iII", sock.getsockopt(SOL_SOCKET, SO_PEERCRED, size))
+    pid, uid, gid = _CREDENTIALS.unpack(sock.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
     return pid, uid, gid
 
 

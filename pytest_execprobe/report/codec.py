@@ -6,7 +6,6 @@ which are unique within a run.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -37,7 +36,7 @@ class DocumentError(Exception):
 
 def dump(document: Document) -> str:
     """JSON. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it."""
-    return json.dumps(to_data(document), separators=(",", ":")) + "\n"
+    return originals.json_dumps(to_data(document), separators=(",", ":")) + "\n"
 
 
 def to_data(document: Document) -> dict[str, Any]:
@@ -174,7 +173,7 @@ def read(path: Path) -> Document:
 def load(text: str) -> Document:
     """Raises DocumentError."""
     try:
-        data = json.loads(text)
+        data = originals.json_loads(text)
     except (ValueError, RecursionError) as error:
         raise DocumentError(f"is no JSON, or was cut off ({error})") from None
     return from_data(data)

@@ -5,7 +5,6 @@ Pure. All texts that come from a run leave here printable.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 from signal import Signals
 
+from .. import originals
 from ..checks import between, execs
 from ..record import ExecRecord, printable
 from .document import Breach, Document, Kind, Process, Run, Unit
@@ -172,7 +172,7 @@ def most(counter: Counter[str]) -> list[tuple[str, int]]:
 
 def started_by(run: Run) -> str:
     """How a run was started, as a shell would take it."""
-    return shown(shlex.join(run.command)) or ("pytest" if run.kind == "pytest" else "a command")
+    return shown(originals.join_words(run.command)) or ("pytest" if run.kind == "pytest" else "a command")
 
 
 def title(run: Run) -> str:
@@ -181,7 +181,7 @@ def title(run: Run) -> str:
         return started_by(run)
     path = PurePosixPath(run.command[0])
     name = path.parent.name if path.name == "__main__.py" else path.name
-    return shown(shlex.join([name or run.command[0], *run.command[1:]]))
+    return shown(originals.join_words([name or run.command[0], *run.command[1:]]))
 
 
 def ended(run: Run) -> str:

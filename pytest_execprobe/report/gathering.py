@@ -6,7 +6,6 @@ What is exported is plain data, as xdist and forked tests need it. Nothing of py
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -94,7 +93,7 @@ class Gatherer:
             else:
                 self._running.append(entry)
         news, self._news = self._news, {}
-        return json.dumps(news) if news else ""
+        return originals.json_dumps(news) if news else ""
 
 
 @dataclass
@@ -198,7 +197,7 @@ class Assembly:
 
     def take(self, worker: str | None, exported: str) -> None:
         """What a worker's gatherer has exported."""
-        news = json.loads(exported)
+        news = originals.json_loads(exported)
         for serial, kind, name, file, line in news.get("units", ()):
             self._units[worker, serial] = _Unit(worker, kind, name, file, line)
         for data in news.get("above", ()):

@@ -9,8 +9,6 @@ the page as text alone.
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -127,12 +125,12 @@ def _policy(style: str, script: str) -> str:
 
 
 def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return "sha256-" + base64.b64encode(originals.sha256(text.encode()).digest()).decode()
 
 
 def _embedded(value: object) -> str:
     """JSON that nothing in a page takes for a tag, nor a script for the end of a line: all of it is ASCII."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    text = originals.json_dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

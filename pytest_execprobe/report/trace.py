@@ -8,12 +8,12 @@ beginning of the run, rounded down, so that rounding brings nothing out of order
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import originals
 from ..program import described
 from ..record import ExecRecord
 from .digest import KIND_NAMES, ancestors, cut, end_of, running, shown, span, successors, title
@@ -34,7 +34,7 @@ _GROUPS: dict[Kind, str] = {
 
 
 def render(document: Document) -> str:
-    return json.dumps(trace(document), separators=(",", ":")) + "\n"
+    return originals.json_dumps(trace(document), separators=(",", ":")) + "\n"
 
 
 def trace(document: Document) -> dict[str, Any]:
