@@ -149,7 +149,8 @@ def _from_string(text: str) -> Pattern:
             words = originals.split(rest)
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
-        _refuse_unexpanded(words[0], rest)
+        if rest.lstrip()[0] in "~$":  # a quoted one means itself
+            _refuse_unexpanded(words[0], rest)
         return _argv([words[0], *(ANY if word == "*" else word for word in words[1:])], text)
     # Slips that would match nothing, for ever. Who means such a name writes it as a list.
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":

@@ -887,3 +887,8 @@ def test_interpreter_of_a_script_is_found_by_the_path_that_the_script_names() ->
 
 def test_long_pattern_is_cut_in_messages() -> None:
     assert len(str(compile_pattern("x" * 1000))) == 160
+
+
+@pytest.mark.parametrize("program", ["~", "~/x", "$HOME/x", "$x"])
+def test_quoted_program_of_a_command_line_means_itself(program: str) -> None:
+    assert compile_pattern(f"argv:'{program}' y").match(record(path=program, argv=(program, "y"))) is True
