@@ -184,6 +184,13 @@ struct root {
     u32 found;
 };
 
+/* The helper, in its PID namespace. */
+struct asker {
+    u64 device; /* the namespace's */
+    u64 inode;
+    u32 pid;
+};
+
 /* What a process is to the kernel that the helper knows by its number in a PID namespace. */
 struct answer {
     u32 given;
@@ -198,12 +205,13 @@ BPF_HASH(taken, u32, u8, CPUS_MAX * SCRATCHES); /* which of them are, by CPU */
 #endif
 BPF_PERCPU_ARRAY(counts, struct counters, 1);
 BPF_ARRAY(wanted, u64, WANTS); /* by enum want: what the helper waits for, 0 if it does not */
-BPF_HASH(procs, u32, struct proc, PROCS_MAX);
-BPF_HASH(entering, u64, struct entry, ENTERING_MAX);
+BPF_HASH(procs, u32, struct proc, 32768); /* the helper may have it made larger or smaller */
+BPF_HASH(entering, u64, struct entry, 8192);
 BPF_HASH(claims, struct claim, u64, 256);
 BPF_HASH(roots, u64, struct root, 1024);
 BPF_ARRAY(answers, struct answer, 1);
-BPF_QUEUE(dropped, struct head, DROPPED_MAX);
+BPF_ARRAY(asker, struct asker, 1);
+BPF_QUEUE(dropped, struct head, 4096);
 
 static __always_inline u64 read64(u64 at)
 {
@@ -411,7 +419,7 @@ static __always_inline void find_reapers(struct root *root, u64 task)
 
 /* A process becomes a root by taking, for a moment, a name that only it was told. So it is the kernel that
  * says which process that is, and pid namespaces do not matter. */
-int on_rename(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int claim_root(struct bpf_raw_tracepoint_args *ctx)
 {
     struct claim claim = {};
     struct root root = {}, *kept;
@@ -510,12 +518,7 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-int on_newtask(struct bpf_raw_tracepoint_args *ctx)
-{
-    return follow(ctx);
-}
-
-int on_newtask_again(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int follow_again(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     u32 child_tgid = read32(ctx->args[0] + OFF_TASK_TGID);
@@ -534,16 +537,18 @@ int on_newtask_again(struct bpf_raw_tracepoint_args *ctx)
 
 /* The helper knows processes by their numbers in its own PID namespace, and the kernel's are nowhere to be read there.
  * So it waits for a process that is no child of its. Nothing comes of it, but the kernel has looked the process up. */
-int on_wait(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int answer_helper(struct bpf_raw_tracepoint_args *ctx)
 {
     struct bpf_pidns_info self = {};
     struct answer answer = {.given = 1};
     int zero = 0;
+    struct asker *helper = asker.lookup(&zero);
     u64 pid = ctx->args[0];
 
     if (!is_wanted(WANT_NUMBER)) /* every wait() of the machine comes here */
         return 0;
-    if (bpf_get_ns_current_pid_tgid(HELPER_NS_DEV, HELPER_NS_INO, &self, sizeof(self)) != 0 || self.tgid != HELPER_PID)
+    if (!helper || bpf_get_ns_current_pid_tgid(helper->device, helper->inode, &self, sizeof(self)) != 0 ||
+        self.tgid != helper->pid)
         return 0;
     if (pid)
         answer.pid = number(pid, 0);
@@ -611,12 +616,7 @@ static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-int on_exit(struct bpf_raw_tracepoint_args *ctx)
-{
-    return ended(ctx);
-}
-
-int on_exit_again(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int ended_again(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 task = ctx->args[0];
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -633,16 +633,6 @@ static __always_inline int ring_now(void *ctx)
         ring_bell(ctx, 0);
     }
     return 0;
-}
-
-int on_exit_bell(struct bpf_raw_tracepoint_args *ctx)
-{
-    return ring_now(ctx);
-}
-
-int on_exec_bell(struct bpf_raw_tracepoint_args *ctx)
-{
-    return ring_now(ctx);
 }
 
 /* ---- an exec is under way ---- */
@@ -690,19 +680,6 @@ static __always_inline void prepare(void *ctx, u64 bprm)
     known->works = read64(task + OFF_TASK_WORKS);
     known->executable = read64(bprm + OFF_BPRM_EXECUTABLE);
     known->prepared = OFF_TASK_IO_URING == 0 || read64(task + OFF_TASK_IO_URING) == 0; /* or it does works early */
-}
-
-int on_prepare(struct bpf_raw_tracepoint_args *ctx)
-{
-    prepare(ctx, ctx->args[1]);
-    return 0;
-}
-
-/* Where that tracepoint is missing. */
-int kprobe_prepare(struct pt_regs *ctx)
-{
-    prepare(ctx, PT_REGS_PARM1(ctx));
-    return 0;
 }
 
 /* ---- an exec has succeeded, or failed ---- */
@@ -942,12 +919,7 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-int on_exec(struct bpf_raw_tracepoint_args *ctx)
-{
-    return executed(ctx);
-}
-
-int on_exec_again(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int executed_again(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     struct proc *proc = procs.lookup(&tgid);
@@ -1031,7 +1003,34 @@ static __always_inline void failed(void *ctx, s64 result)
     leave(ctx, task, 0);
 }
 
-/* By kprobe: costs execs alone. */
+/* ---- where it begins: one part is compiled at a time ---- */
+
+#ifdef TRACE
+#define AT(name, call)                             \
+    int name(struct bpf_raw_tracepoint_args *ctx) \
+    {                                              \
+        call;                                      \
+        return 0;                                  \
+    }
+
+AT(on_rename, claim_root(ctx))
+AT(on_newtask, follow(ctx))
+AT(on_prepare, prepare(ctx, ctx->args[1]))
+AT(on_exec, executed(ctx))
+AT(on_exit, ended(ctx))
+#ifdef OWN_NUMBERS
+AT(on_wait, answer_helper(ctx))
+#endif
+#ifdef PREEMPTED
+AT(on_newtask_again, follow_again(ctx))
+AT(on_exec_again, executed_again(ctx))
+AT(on_exit_again, ended_again(ctx))
+AT(on_exec_bell, ring_now(ctx))
+AT(on_exit_bell, ring_now(ctx))
+#endif
+#endif
+
+#ifdef KPROBES /* they cost execs alone */
 
 /* Where the kernel wraps its system calls, their arguments are in a second pt_regs. */
 #ifdef SYSCALL_WRAPPER
@@ -1059,11 +1058,20 @@ int kprobe_enter_execveat(struct pt_regs *ctx)
     return 0;
 }
 
+#ifdef COMPAT
 /* 32-bit callers: their pointers are laid out otherwise, so that the exec is marked and no more. */
 int kprobe_enter_compat(struct pt_regs *ctx)
 {
     struct entry entry = {};
     enter(ctx, &entry, 1);
+    return 0;
+}
+#endif
+
+/* Where there is no tracepoint for it. */
+int kprobe_prepare(struct pt_regs *ctx)
+{
+    prepare(ctx, PT_REGS_PARM1(ctx));
     return 0;
 }
 
@@ -1072,7 +1080,9 @@ int kprobe_leave(struct pt_regs *ctx)
     failed(ctx, (s32)PT_REGS_RC(ctx));
     return 0;
 }
+#endif
 
+#ifdef SYSCALLS
 /* By system-call tracepoint: their attachment slows every system call of the machine a little.
  * These return 1: a 0 would take the samples of this tracepoint from everyone else's perf. */
 
@@ -1112,3 +1122,4 @@ int tracepoint_leave(struct sys_exit_args *ctx)
     failed(ctx, ctx->ret);
     return 1;
 }
+#endif

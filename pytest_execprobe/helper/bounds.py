@@ -16,7 +16,7 @@ import struct
 import time
 from typing import Callable, NamedTuple, Optional
 
-from .probe import ProbeError
+from .errors import ProbeError
 
 #: Of a helper that was started through sudo.
 PAGES, PROCS = 2048, 32768

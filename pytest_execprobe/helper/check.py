@@ -31,11 +31,11 @@ def describe() -> Dict[str, Any]:
     runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))["_import_siblings"]()
     from importlib import import_module
 
-    probe, btf = import_module("execprobe_helper.probe"), import_module("execprobe_helper.btf")
+    build, btf = import_module("execprobe_helper.bpf.build"), import_module("execprobe_helper.btf")
     try:
-        probe.look_for_bcc()
-        bcc = probe.import_bcc()
-    except probe.ProbeError as error:
+        build.look_for_bcc()
+        bcc = build.import_bcc()
+    except build.ProbeError as error:
         found.update(code=error.code, reason=error.reason)
         return found
     found.update(bcc=str(getattr(bcc, "__version__", "?")), folder=os.path.dirname(str(bcc.__file__)))

@@ -9,8 +9,11 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import privilege, probe
+from . import privilege
+from .bpf import library
+from .bpf.attach import check_privilege, kernel_version
 from .btf import Btf, BtfError
+from .errors import ProbeError
 from .places import Unattached, find
 from .target import EXEC, Target
 
@@ -37,7 +40,7 @@ class Counter:
         self._bcc = bcc
         self._target = target
         self._by_user = by == "user"
-        probe.check_privilege(bcc)
+        check_privilege(bcc.lib)
         self._places = find(
             bcc, target, roots_alone=caller != 0
         )  # before it is compiled: whoever has mistyped a name is told at once
@@ -54,8 +57,8 @@ class Counter:
                 btf.close()
         except BtfError as error:
             remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distro kernels since 5.8 are"
-            raise probe.ProbeError("no-btf", str(error), remedy) from error
-        major, minor = probe.kernel_version()
+            raise ProbeError("no-btf", str(error), remedy) from error
+        major, minor = kernel_version()
         defines.update(EXECPROBE_KERNEL_VERSION=(major << 16) + (minor << 8), NAMES_MAX=max_names)
         flags = ["-D%s=%d" % item for item in sorted(defines.items())]
         flags += ["-DEXECS"] if self._target.kind == EXEC else []
@@ -66,7 +69,7 @@ class Counter:
             return self._bcc.BPF(src_file=os.path.join(folder, "top.c"), cflags=flags)
         except Exception as error:
             remedy = "please report this with the kernel's version and BCC's; if memory is short, lower --max-names"
-            raise probe.ProbeError("no-compile", "BCC could not compile the probe: %s" % error, remedy) from error
+            raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, remedy) from error
 
     def _attach(self) -> int:
         """Returns the program's descriptor."""
@@ -141,9 +144,9 @@ class Counter:
         return sum(int(value) for value in table[table.Key(0)])
 
     def _missed(self) -> Optional[int]:
-        if self._target.kind != EXEC and probe.kernel_version() < _MISSES_COUNTED:
+        if self._target.kind != EXEC and kernel_version() < _MISSES_COUNTED:
             return None
-        return probe.misses(self._bcc, self._program)
+        return library.misses(self._bcc.lib, self._program)
 
 
 def _bpf_folder() -> str:
@@ -153,4 +156,4 @@ def _bpf_folder() -> str:
     for folder in (os.path.join(package, "bpf"), os.path.join(os.path.dirname(package), "bpf")):
         if os.path.isfile(os.path.join(folder, "top.c")):
             return folder
-    raise probe.ProbeError("no-source", "its BPF source, bpf/top.c, is missing", "reinstall pytest-execprobe")
+    raise ProbeError("no-source", "its BPF source, bpf/top.c, is missing", "reinstall pytest-execprobe")

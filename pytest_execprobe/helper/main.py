@@ -12,6 +12,9 @@ import traceback
 from typing import List, Optional, Tuple
 
 from . import bounds, handshake, privilege, probe, wire
+from .bpf.attach import ROUTES, kernel_version
+from .bpf.build import look_for_bcc
+from .errors import ProbeError
 from .precedence import Precedence
 from .server import Server
 
@@ -34,9 +37,9 @@ def main(argv: Optional[List[str]] = None) -> None:
         os._exit(1)  # nobody is there to be told
     output = _capture_output()
     try:
-        probe.look_for_bcc()
+        look_for_bcc()
         server = _make_server(options, user, place, first, listener)
-    except probe.ProbeError as error:
+    except ProbeError as error:
         _fail(first, listener, error.code, error.reason + _last_words(output), error.remedy)
     except Exception as error:
         _fail(first, listener, "helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(output), "")
@@ -51,7 +54,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="execprobe-helper", description=__doc__)
     parser.add_argument("--connect", required=True, help="abstract socket on which the client waits")
     parser.add_argument("--bpf", required=True, help="folder of execprobe.c")
-    parser.add_argument("--attempts", choices=probe.ROUTES, default="auto")
+    parser.add_argument("--attempts", choices=ROUTES, default="auto")
     parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
     parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=probe.Settings().procs)
     return parser.parse_args(argv)
@@ -62,7 +65,7 @@ def _take_place() -> "Tuple[Optional[int], int]":
     user = bounds.sudo_user()
     try:
         return user, 0 if user is None else bounds.take_place(user)
-    except probe.ProbeError as error:
+    except ProbeError as error:
         bounds.tell(2, handshake.refusal(error.code, error.reason, error.remedy))
         sys.exit(handshake.REFUSED)
 
@@ -72,13 +75,12 @@ def _make_server(
 ) -> Server:
     if user is not None:
         bounds.check(user, options.pages, options.procs)
-    bcc = probe.import_bcc()
-    made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
+    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
     precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence(), returns=user is None)
     _, uid, gid = wire.credentials(first)
     privilege.ensure_visible_processes()
     route = privilege.route()
-    left = privilege.give_up(uid, gid, probe.kernel_version())
+    left = privilege.give_up(uid, gid, kernel_version())
     welcome = dict(
         made.describe(),
         route=route,

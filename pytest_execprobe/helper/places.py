@@ -9,8 +9,8 @@ from typing import Any, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from . import privilege
 from .elf import Elf, ElfError
+from .errors import ProbeError
 from .opened import Foreign, NotTaken, open_regular
-from .probe import ProbeError
 from .target import EXEC, Target, near
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")

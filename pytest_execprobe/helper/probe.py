@@ -1,34 +1,25 @@
-"""The BPF program, loaded and attached through BCC, and its maps.
+"""The attached programs, read: their records, their counters and their maps.
 
 It needs privilege to be made and none to be used. Nothing here knows of clients.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import errno
-import importlib
-import importlib.util
 import os
 import platform
-import re
 import struct
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import privilege, wire
-from .btf import BtfError, kernel_offsets
-
-#: How to see failed attempts. auto: where that costs only execs (kprobe); always: by tracepoint too, which slows every
-#: system call of the machine a little.
-ROUTES = ("auto", "always", "kprobe", "tracepoint", "off")
+from . import wire
+from .bpf import library
+from .bpf.attach import AGAIN, Attached, Wanted, bcc_version, is_paranoid, refused
+from .bpf.load import cpus
+from .bpf.ring import Ring, records
+from .errors import ProbeError
 
 _PROCS_MAX = 32768
-_ENTERING_MAX = 8192
-_DROPPED_MAX = 4096
-_MAP_TYPE_ARRAY = 2
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _NEVER = 1 << 30
 _LOOKS = 10  # at the map of processes, while it changes
 
@@ -38,24 +29,14 @@ _PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
 _ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
 _ANSWER = struct.Struct("<II")  # struct answer
 _CLAIM = struct.Struct("<16s")
-#: Programs, by the tracepoint that they are at, of which each has another behind it where it can be passed over.
-_AGAIN = {"on_newtask": "task_newtask", "on_exec": "sched_process_exec", "on_exit": "sched_process_exit"}
-_PREEMPTED = (6, 19)  # 6.18 runs tracing programs with preemption off, 7.3 does not
-_MISSES_AT, _PROGRAM_INFO = 208, 256  # struct bpf_prog_info's recursion_misses, and bytes that it may have
+_ASKER = struct.Struct("<QQI4x")  # struct asker
+_ENTRY = struct.Struct("<Q16xI")  # of struct entry, when it was entered and by whom
+_PID = struct.Struct("<I")
+_ZERO = struct.pack("<I", 0)
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
 _WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
 
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, in every kernel
-
-
-class ProbeError(Exception):
-    """No probe can be had. ``code`` is for programs, the reason and the remedy are for people."""
-
-    def __init__(self, code: str, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-        self.remedy = remedy
 
 
 class Settings(NamedTuple):
@@ -76,54 +57,6 @@ class Counts(NamedTuple):
     bell: int
     unread: int
     blind: int
-
-
-def look_for_bcc() -> None:
-    """Raises ProbeError where there is no bcc at all, and loads nothing."""
-    if importlib.util.find_spec("bcc") is None:
-        raise _no_bcc("No module named 'bcc'")
-
-
-def import_bcc() -> Any:
-    """The real bcc. PyPI has an unrelated package of this name, which is recognised."""
-    try:
-        bcc = importlib.import_module("bcc")
-    except ImportError as error:
-        raise _no_bcc(str(error)) from error
-    if not hasattr(bcc, "BPF"):
-        raise ProbeError(
-            "wrong-bcc",
-            "the bcc in %s is PyPI's unrelated package, not the BPF Compiler Collection"
-            % os.path.dirname(getattr(bcc, "__file__", None) or "?"),
-            "uninstall it there, and install the distro's BCC: python3-bpfcc or python3-bcc",
-        )
-    if not hasattr(bcc.BPF, "perf_buffer_consume"):
-        raise ProbeError(
-            "old-bcc",
-            "BCC %s is too old" % getattr(bcc, "__version__", "?"),
-            "use BCC 0.24 or later, as in Debian 12, Ubuntu 24.04 and Fedora",
-        )
-    return bcc
-
-
-def _no_bcc(why: str) -> ProbeError:
-    return ProbeError(
-        "no-bcc",
-        "this Python has no usable module bcc (%s)" % why,
-        "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL",
-    )
-
-
-def check_privilege(bcc: Any) -> None:
-    """The least that BPF is needed for, so that a refusal is told from a failure."""
-    fd = bcc.lib.bcc_create_map(_MAP_TYPE_ARRAY, b"execprobe", 4, 8, 1, 0)
-    if fd >= 0:
-        os.close(fd)
-        return
-    error = ctypes.get_errno()
-    if error == errno.ENOSYS:
-        raise ProbeError("no-bpf", "this kernel has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL=y")
-    raise refused("a BPF map", os.strerror(error))
 
 
 class Missed(NamedTuple):
@@ -162,223 +95,83 @@ class Probe:
     ``drain()`` moves what the perf buffer holds to ``take()``; the counters tell whether that is all.
     """
 
-    def __init__(self, bcc: Any, bpf_dir: str, settings: Settings) -> None:
-        self._bcc = bcc
+    def __init__(self, bpf_dir: str, settings: Settings) -> None:
+        self._version = bcc_version()
+        self._lib = library.open_library()
         self._records: List[bytes] = []
         self._delivered = 0
         self._claims: Set[bytes] = set()
-        self.attempts: Optional[str] = None
-        self.attempts_refused: Optional[str] = None
-        self.entry: List[str] = []
         self._looks: Dict[str, List[List[int]]] = {}  # by program: what was found at the last looks, the oldest first
-        self._twice = False  # whether what one program is passed over for another one does
         self._pid_namespace = _pid_namespace()
-        machine = platform.machine()
-        check_privilege(bcc)
-        try:
-            offsets = kernel_offsets(machine)
-        except BtfError as error:
-            raise ProbeError(
-                "no-btf", str(error), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distro kernels since 5.8 are"
-            ) from error
-        wrapper = settings.route != "tracepoint" and _has_kprobes() and self._syscalls_are_wrapped()
-        self._bpf = self._compile(bpf_dir, offsets, settings, wrapper)
-        self._attach(settings)
+        wanted = Wanted(settings.route, settings.pages, {"procs": settings.procs}, not self._pid_namespace.is_first)
+        self._attached = Attached(self._lib, bpf_dir, wanted)
+        self._tables = self._attached.loaded.tables
+        self._tables["asker"].set(_ZERO, _ASKER.pack(*self._pid_namespace))
         self._open_buffers(settings.pages)
         self._wanted: Dict[int, bool] = {}
 
-    # ---- loading ----
-
-    def _compile(self, bpf_dir: str, offsets: Dict[str, int], settings: Settings, wrapper: bool) -> Any:
-        major, minor = kernel_version()
-        defines = dict(offsets)
-        for name in ("OFF_REGS_ARG1", "OFF_REGS_ARG2", "OFF_REGS_ARG3"):
-            defines.setdefault(name, 0)  # a machine whose registers are not known: no kprobes there
-        defines.update(self._pid_namespace._asdict())
-        defines.update(
-            EXECPROBE_KERNEL_VERSION=(major << 16) + (minor << 8),
-            PROCS_MAX=settings.procs,
-            CPUS_MAX=_possible_cpus(),
-            ENTERING_MAX=_ENTERING_MAX,
-            DROPPED_MAX=_DROPPED_MAX,
-            WATERMARK=settings.pages * _PAGE // 4,
-        )
-        flags = ["-D%s=%d" % item for item in sorted(defines.items())]
-        if settings.route != "off":
-            flags.append("-DATTEMPTS")
-        if kernel_version() >= _PREEMPTED:
-            flags.append("-DPREEMPTED")
-        if wrapper:
-            flags.append("-DSYSCALL_WRAPPER")
-        os.environ["BCC_KERNEL_SOURCE"] = bpf_dir
-        try:
-            return self._bcc.BPF(src_file=os.path.join(bpf_dir, "execprobe.c"), cflags=flags)
-        except Exception as error:
-            raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, _REPORT) from error
-
-    def _syscalls_are_wrapped(self) -> bool:
-        prefixes = (b"__x64_sys_bpf", b"__arm64_sys_bpf")
-        return any(self._bcc.BPF.ksymname(prefix) != -1 for prefix in prefixes)
-
-    def _attach(self, settings: Settings) -> None:
-        needed = [
-            ("sched_process_exit", "on_exit"),
-            ("sched_process_exec", "on_exec"),
-            ("task_newtask", "on_newtask"),
-            ("task_rename", "on_rename"),
-        ]
-        if not self._pid_namespace.is_first:
-            needed.append(("sched_process_wait", "on_wait"))
-        for tracepoint, function in needed:
-            try:
-                self._attach_raw(tracepoint, function)
-            except Exception as error:
-                raise refused("a probe at %s" % tracepoint, str(error)) from error
-        try:
-            self._attach_raw("sched_prepare_exec", "on_prepare")
-            self.entry.append("sched_prepare_exec")
-        except Exception:  # older kernels have none: one of the routes below must do
-            self._attach_prepare()
-        if kernel_version() >= _PREEMPTED:
-            behind = [(function + "_again", tracepoint) for function, tracepoint in _AGAIN.items()]
-            behind += [(function + "_bell", _AGAIN[function]) for function in ("on_exec", "on_exit")]
-            for function, tracepoint in behind:
-                # After the others, for they run in this order. BCC's own function takes one for each tracepoint.
-                program = self._bpf.load_func(function.encode(), self._bcc.BPF.RAW_TRACEPOINT)
-                if self._bcc.lib.bpf_attach_raw_tracepoint(program.fd, tracepoint.encode()) < 0:
-                    raise refused("another probe at %s" % tracepoint, os.strerror(ctypes.get_errno()))
-            self._twice = True
-        routes: Tuple[str, ...]
-        if settings.route in ("kprobe", "tracepoint"):
-            routes = (settings.route,)
-        elif settings.route == "always" or not self.entry:
-            routes = ("kprobe", "tracepoint")
-        else:
-            routes = ("kprobe",) if settings.route == "auto" else ()
-        refusals = []
-        for route in routes:
-            try:
-                if route == "kprobe":
-                    self._attach_kprobes()
-                else:
-                    self._attach_syscall_tracepoints()
-            except Exception as error:
-                refusals.append("%s: %s" % (route, error))
-                continue
-            self.entry.insert(0, route)
-            if settings.route != "off":
-                self.attempts = route
-            else:
-                self.attempts_refused = _why_not(settings.route, [])
-            return
-        self.attempts_refused = _why_not(settings.route, refusals)
-        if settings.route in ("kprobe", "tracepoint") or not self.entry:
-            raise ProbeError(
-                "no-entry",
-                "the kernel lets no probe see an execve begin (%s)" % "; ".join(refusals),
-                "choose another --execprobe-attempts, or a kernel with kprobes or tracefs",
-            )
-
-    def _attach_raw(self, tracepoint: str, function: str) -> None:
-        self._bpf.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=function.encode())
-
-    def _attach_prepare(self) -> None:
-        """Without it, which file a script was stays unknown."""
-        with contextlib.suppress(Exception):  # a kernel without kprobes
-            self._bpf.attach_kprobe(event=b"begin_new_exec", fn_name=b"kprobe_prepare")
-
-    def _attach_kprobes(self) -> None:
-        if not _has_kprobes():
-            raise OSError("this kernel has no kprobes")
-        for call in (b"execve", b"execveat"):
-            event = self._bpf.get_syscall_fnname(call)
-            # The end first: a beginning whose end is not seen would keep every synchronisation waiting.
-            self._bpf.attach_kretprobe(event=event, fn_name=b"kprobe_leave")
-            self._bpf.attach_kprobe(event=event, fn_name=b"kprobe_enter_" + call)
-            compat = b"__ia32_compat_sys_" + call
-            if self._bcc.BPF.ksymname(compat) != -1:
-                self._bpf.attach_kretprobe(event=compat, fn_name=b"kprobe_leave")
-                self._bpf.attach_kprobe(event=compat, fn_name=b"kprobe_enter_compat")
-
-    def _attach_syscall_tracepoints(self) -> None:
-        privilege.ensure_tracefs()
-        for call in (b"execve", b"execveat"):
-            self._bpf.attach_tracepoint(tp=b"syscalls:sys_exit_" + call, fn_name=b"tracepoint_leave")
-            self._bpf.attach_tracepoint(tp=b"syscalls:sys_enter_" + call, fn_name=b"tracepoint_enter_" + call)
-
     def _open_buffers(self, pages: int) -> None:
-        records, string_at = self._records, ctypes.string_at
-
-        def on_event(_cpu: int, data: int, size: int) -> None:
-            # BCC swallows exceptions here. A record that is not appended is missed by reconcile().
-            records.append(string_at(data, size))
-
-        def ignore(*_: Any) -> None:
-            pass  # lost_cb hears of some losses, and late; the kernel side counts them all
-
         # Records wake nobody: the bell does, when it is time.
         try:
-            self._bpf["events"].open_perf_buffer(on_event, page_cnt=pages, lost_cb=ignore, wakeup_events=_NEVER)
-            self._bpf["bell"].open_perf_buffer(ignore, page_cnt=1, lost_cb=ignore, wakeup_events=1)
-        except Exception as error:
-            if os.geteuid() and _is_paranoid():
-                raise refused("a perf buffer", str(error)) from error
+            self._rings = self._open_rings("events", pages, _NEVER)
+            self._bells = self._open_rings("bell", 1, 1)
+        except OSError as error:
+            if os.geteuid() and is_paranoid():
+                raise refused("a perf buffer", str(error.strerror)) from error
             raise ProbeError(
                 "no-buffer",
-                "a perf buffer of %d pages per CPU could not be had (%s)" % (pages, error),
+                "a perf buffer of %d pages per CPU could not be had (%s)" % (pages, error.strerror),
                 "lower --execprobe-buffer-pages (a power of two), raise ulimit -l or"
                 " /proc/sys/kernel/perf_event_mlock_kb, or add CAP_IPC_LOCK",
             ) from error
+
+    def _open_rings(self, table: str, pages: int, wakeup_events: int) -> List[Ring]:
+        rings = []
+        for cpu in cpus("online"):
+            ring = Ring(library.open_perf_buffer(self._lib, cpu, pages, wakeup_events), pages)
+            if not self._tables[table].set(struct.pack("=I", cpu), struct.pack("=I", ring.fd)):
+                raise library.last_error()
+            rings.append(ring)
+        return rings
 
     # ---- what it is ----
 
     def describe(self) -> Dict[str, Any]:
         return {
-            "bcc": str(getattr(self._bcc, "__version__", "?")),
+            "bcc": self._version,
             "kernel": platform.release(),
-            "entry": self.entry,
-            "attempts": self.attempts,
-            "attempts_refused": self.attempts_refused,
+            "entry": self._attached.entry,
+            "attempts": self._attached.attempts,
+            "attempts_refused": self._attached.attempts_refused,
         }
 
     # ---- reading ----
 
     def fds(self) -> List[int]:
         """Become readable when there is something to drain."""
-        bell = id(self._bpf["bell"])
-        readers = [reader for (table, _), reader in self._bpf.perf_buffers.items() if table == bell]
-        return [self._bcc.lib.perf_reader_fd(reader) for reader in readers]
+        return [bell.fd for bell in self._bells]
 
     def drain(self) -> None:
-        self._bpf.perf_buffer_consume()
+        for ring in self._rings:
+            self._records += records(ring.take())
+        for bell in self._bells:
+            bell.take()
 
     def take(self) -> List[bytes]:
         """The records that were drained since the last call."""
-        records = self._records[:]
-        del self._records[: len(records)]
-        self._delivered += len(records)
-        return records
+        taken, self._records = self._records, []
+        self._delivered += len(taken)
+        return taken
 
     def take_dropped(self) -> List[bytes]:
         """The heads of records that found no room."""
-        queue, heads = self._bpf["dropped"], []
-        while True:
-            try:
-                heads.append(bytes(queue.pop()))
-            except KeyError:
-                break
-        return heads
+        return list(iter(self._tables["dropped"].pop, None))
 
     def counts(self) -> Counts:
-        table = self._bpf["counts"]
-        values = (ctypes.c_ubyte * (_COUNTERS.size * self._cpus))()
-        if not _lookup(self._bcc, table, ctypes.c_int(0), values):
+        values = self._tables["counts"].get(_ZERO)
+        if values is None:
             raise OSError(ctypes.get_errno(), "the probe's counters can't be read")
-        return Counts(*map(sum, zip(*_COUNTERS.iter_unpack(bytes(values)))))
-
-    @property
-    def _cpus(self) -> int:
-        return int(self._bpf["counts"].total_cpu)
+        return Counts(*map(sum, zip(*_COUNTERS.iter_unpack(values))))
 
     def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
         """How many execs, at most, are neither done nor failed, of those entered up to ``before`` (ns) by processes
@@ -392,13 +185,17 @@ class Probe:
                 return 0
             # Listed by task, for the list begins anew where what was read last has ended meanwhile.
             listed, waiting = set(), set()
-            for task, entry in self._bpf["entering"].items():
-                if entry.at <= until:  # a later one need not be counted, and must not stand for one that is not listed
-                    listed.add(task.value)
-                if entry.at <= before:
-                    proc = self._proc(entry.tgid)
+            for task in self._tables["entering"]:
+                entry = self._tables["entering"].get(task)
+                if entry is None:
+                    continue
+                at, tgid = _ENTRY.unpack_from(entry)
+                if at <= until:  # a later one need not be counted, and must not stand for one that is not listed
+                    listed.add(task)
+                if at <= before:
+                    proc = self._proc(tgid)
                     if proc is not None and concerns(proc):
-                        waiting.add(task.value)
+                        waiting.add(task)
             # Counted, and in no list that was read: entered just now, or just ended, or the list had no room.
             unlisted = max(0, entered - ended - len(listed))
             if waiting:
@@ -413,7 +210,7 @@ class Probe:
 
     def _want(self, what: int, wanted: bool) -> None:
         if self._wanted.get(what, False) != wanted:
-            self._bpf["wanted"][ctypes.c_int(what)] = ctypes.c_uint64(wanted)
+            self._tables["wanted"].set(struct.pack("=I", what), struct.pack("=Q", wanted))
             self._wanted[what] = wanted
 
     def reconcile(self) -> Optional[Counts]:
@@ -429,12 +226,12 @@ class Probe:
 
     def missed(self) -> Missed:
         """What the kernel did not run the probe for since the last look, or not more than that."""
-        return Missed(*map(self._missed_by, _AGAIN))
+        return Missed(*map(self._missed_by, AGAIN))
 
     def _missed_by(self, function: str) -> int:
-        names = [function, function + "_again"] if self._twice else [function]
-        found = [misses(self._bcc, self._bpf.funcs[name.encode()].fd) for name in names]
-        if self._twice and None in found:
+        names = [function, function + "_again"] if self._attached.twice else [function]
+        found = [library.misses(self._lib, self._attached.loaded.programs[name]) for name in names]
+        if self._attached.twice and None in found:
             raise OSError("the kernel does not tell what it passed the probe over for")
         now = [number or 0 for number in found]
         before = self._looks.setdefault(function, [now] * len(names))
@@ -450,12 +247,12 @@ class Probe:
         """Lets whoever takes this name become a root; False if there are too many such names."""
         self._claims.add(name)
         self._want(_WANT_CLAIMS, True)
-        return _update(self._bcc, self._bpf["claims"], _CLAIM.pack(name), struct.pack("<Q", root))
+        return self._tables["claims"].set(_CLAIM.pack(name), struct.pack("<Q", root))
 
     def withdraw(self, name: bytes) -> None:
         """Ends a claim, taken or not. A name that is taken at this very moment can still become a root."""
         self._claims.discard(name)
-        _delete(self._bcc, self._bpf["claims"], _CLAIM.pack(name))
+        self._tables["claims"].delete(_CLAIM.pack(name))
         self._want(_WANT_CLAIMS, bool(self._claims))
 
     def claimed(self, root: int) -> Optional[Claimed]:
@@ -467,9 +264,8 @@ class Probe:
         return Claimed(armed_at, tgid, bool(refused), set(reapers) - {0} if all_reapers else None)
 
     def _root_fields(self, root: int) -> Optional[Tuple[int, ...]]:
-        raw = (ctypes.c_ubyte * _ROOT.size)()
-        found = _lookup(self._bcc, self._bpf["roots"], ctypes.c_uint64(root), raw)
-        return _ROOT.unpack(bytes(raw)) if found else None
+        found = self._tables["roots"].get(struct.pack("<Q", root))
+        return None if found is None else _ROOT.unpack(found)
 
     def running(self, root: int, since: int) -> Optional[List[Process]]:
         """The processes of a root's tree that have not ended, of the branches that left it from ``since`` (ns) on. None
@@ -500,18 +296,15 @@ class Probe:
         """The map of processes. Where the one that was read last has ended the kernel begins anew: None if it has done
         that too often."""
         found: Dict[int, bytes] = {}
-        table, lib = self._bpf["procs"], self._bcc.lib
-        key = ctypes.c_uint32()
-        left = lib.bpf_get_first_key(table.map_fd, ctypes.byref(key), ctypes.sizeof(key))
         twice = 0
-        while left == 0:
-            twice += key.value in found
+        for key in self._tables["procs"]:
+            (pid,) = _PID.unpack(key)
+            twice += pid in found
             if twice > _PROCS_MAX:
                 return None
-            value = self._proc(key.value)
+            value = self._proc(pid)
             if value is not None:
-                found[key.value] = value
-            left = lib.bpf_get_next_key(table.map_fd, ctypes.byref(key), ctypes.byref(key))
+                found[pid] = value
         return found
 
     def _has_ended(self, pid: int) -> bool:
@@ -532,15 +325,15 @@ class Probe:
         return proc is not None and root in roots_of(proc)
 
     def forget_root(self, root: int) -> None:
-        _delete(self._bcc, self._bpf["roots"], struct.pack("<Q", root))
+        self._tables["roots"].delete(struct.pack("<Q", root))
 
     def kernel_pid(self, pid: int) -> Optional[int]:
         """The kernel's own number of a process that has this number here; 0 if there is none, None if that can't be
         told."""
         if self._pid_namespace.is_first:
             return pid
-        answers, zero = self._bpf["answers"], struct.pack("<I", 0)
-        _update(self._bcc, answers, zero, _ANSWER.pack(0, 0))
+        answers = self._tables["answers"]
+        answers.set(_ZERO, _ANSWER.pack(0, 0))
         self._want(_WANT_NUMBER, True)
         try:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -548,10 +341,10 @@ class Probe:
             pass  # it is no child, of course
         finally:
             self._want(_WANT_NUMBER, False)
-        raw = (ctypes.c_ubyte * _ANSWER.size)()
-        if not _lookup(self._bcc, answers, ctypes.c_uint32(0), raw):
+        answer = answers.get(_ZERO)
+        if answer is None:
             return None
-        given, number = _ANSWER.unpack(bytes(raw))
+        given, number = _ANSWER.unpack(answer)
         return number if given else None
 
     def adopt(self, pid: int, root: int, top: int) -> bool:
@@ -570,13 +363,12 @@ class Probe:
             fields[free[0] : free[0] + 4] = [root, 0, top, 0]
             # Not over what the kernel side has just put there, nor for what has just ended.
             flags = _BPF_NOEXIST if proc is None else _BPF_EXIST
-            if _update(self._bcc, self._bpf["procs"], struct.pack("<I", pid), _PROC.pack(*fields), flags):
+            if self._tables["procs"].set(_PID.pack(pid), _PROC.pack(*fields), flags):
                 return True
         return False
 
     def _proc(self, pid: int) -> Optional[bytes]:
-        raw = (ctypes.c_ubyte * _PROC.size)()
-        return bytes(raw) if _lookup(self._bcc, self._bpf["procs"], ctypes.c_uint32(pid), raw) else None
+        return self._tables["procs"].get(_PID.pack(pid))
 
 
 def _in_tree(pid: int, proc: bytes, root: int, level: int) -> Optional[Process]:
@@ -595,16 +387,16 @@ def _in_tree(pid: int, proc: bytes, root: int, level: int) -> Optional[Process]:
 
 
 class _PidNamespace(NamedTuple):
-    """That of this process, as bpf/execprobe.c is told of it."""
+    """That of this process: struct asker of bpf/execprobe.c."""
 
-    HELPER_NS_DEV: int
-    HELPER_NS_INO: int
-    HELPER_PID: int
+    device: int
+    inode: int
+    pid: int
 
     @property
     def is_first(self) -> bool:
         """Whether numbers of processes are the kernel's own here."""
-        return self.HELPER_NS_INO == _FIRST_PID_NAMESPACE
+        return self.inode == _FIRST_PID_NAMESPACE
 
 
 def _pid_namespace() -> _PidNamespace:
@@ -621,80 +413,3 @@ def _pid_namespace() -> _PidNamespace:
 def roots_of(proc: bytes) -> List[int]:
     """The ids of the roots in a ``struct proc``."""
     return [root for root in _PROC.unpack(proc)[_PROC_SLOTS][::4] if root]
-
-
-def _why_not(route: str, refusals: List[str]) -> str:
-    """Why failed attempts are not recorded, and what to change."""
-    if route == "off":
-        return "failed attempts are left out, by --execprobe-attempts=off"
-    if route == "auto":
-        return (
-            "failed attempts are not recorded, because without kprobes that slows every system call of the machine a"
-            " little. Ask for them with --execprobe-attempts=tracepoint"
-        )
-    return "failed attempts can't be recorded here (%s)" % "; ".join(refusals)
-
-
-def kernel_version() -> Tuple[int, int]:
-    major, minor = platform.release().split("-")[0].split(".")[:2]
-    return int(major), int(minor)
-
-
-def _has_kprobes() -> bool:
-    return os.path.exists("/sys/bus/event_source/devices/kprobe/type")
-
-
-def refused(what: str, why: str) -> ProbeError:
-    if not os.geteuid():
-        remedy = "in a container, allow bpf(2) (docker run --privileged); kernel lockdown allows no probe"
-    elif _is_paranoid():
-        remedy = (
-            "run as root, or with CAP_SYS_ADMIN: kernel.perf_event_paranoid is above 2, where that alone opens perf"
-            " events; at 2, CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH are enough"
-        )
-    else:
-        remedy = "run as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
-    return ProbeError("no-privilege", "the kernel refused %s: %s" % (what, why), remedy)
-
-
-def _is_paranoid() -> bool:
-    """Debian and Ubuntu have a level of perf_event_paranoid that the kernel's own documentation does not know."""
-    try:
-        with open("/proc/sys/kernel/perf_event_paranoid") as file:
-            return int(file.read()) > 2
-    except (OSError, ValueError):
-        return False
-
-
-# bcc's own tables convert by the types that it derived from the C source. These go by bytes, at a tenth of the time.
-
-
-def misses(bcc: Any, program: int) -> Optional[int]:
-    """How often the kernel has passed over a program because one was running on the CPU already; None where it does not
-    tell. It counts that for raw tracepoints since 5.12."""
-    info = ctypes.create_string_buffer(_PROGRAM_INFO)
-    size = ctypes.c_uint32(_PROGRAM_INFO)
-    result = bcc.lib.bpf_obj_get_info(program, info, ctypes.byref(size))
-    if result != 0 or size.value < _MISSES_AT + 8:
-        return None
-    return int(struct.unpack_from("=Q", info, _MISSES_AT)[0])
-
-
-def _possible_cpus() -> int:
-    with open("/sys/devices/system/cpu/possible") as file:
-        return int(re.split("[-,]", file.read())[-1]) + 1
-
-
-def _lookup(bcc: Any, table: Any, key: Any, value: Any) -> bool:
-    return bool(bcc.lib.bpf_lookup_elem(table.map_fd, ctypes.byref(key), ctypes.byref(value)) == 0)
-
-
-def _update(bcc: Any, table: Any, key: bytes, value: bytes, flags: int = 0) -> bool:
-    return bool(bcc.lib.bpf_update_elem(table.map_fd, key, value, flags) == 0)
-
-
-def _delete(bcc: Any, table: Any, key: bytes) -> None:
-    bcc.lib.bpf_delete_elem(table.map_fd, key)
-
-
-_REPORT = "please report this with the kernel's version and BCC's"

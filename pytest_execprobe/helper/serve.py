@@ -24,6 +24,9 @@ import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from . import bounds, handshake, privilege, probe, wire
+from .bpf.attach import ROUTES, kernel_version
+from .bpf.build import look_for_bcc
+from .errors import ProbeError
 from .precedence import Precedence
 from .serve_limits import Limits
 from .server import Server
@@ -45,11 +48,11 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
     with _captured() as words:
         try:
             _check_surroundings()
-            probe.look_for_bcc()
+            look_for_bcc()
             listener, janitor, where = _listener(options)
             service = _make_service(options, listener, wakeup)
             refusal = None
-        except probe.ProbeError as error:
+        except ProbeError as error:
             refusal = (error.code, error.reason + _last_words(words), error.remedy)
         except Exception as error:
             refusal = ("helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(words), "")
@@ -90,7 +93,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--group", metavar="NAME", help="of the socket")
     parser.add_argument("--user", default="nobody", metavar="NAME", help="whom root becomes once it probes")
     parser.add_argument("--bpf", default=_bpf_folder(), metavar="FOLDER", help="folder of execprobe.c")
-    parser.add_argument("--attempts", choices=probe.ROUTES, default="auto")
+    parser.add_argument("--attempts", choices=ROUTES, default="auto")
     parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
     parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=probe.Settings().procs)
     parser.add_argument("--max-clients", type=bounds.number(1, _CLIENTS_MAX), default=512)
@@ -126,7 +129,7 @@ def _listener(options: argparse.Namespace) -> "Tuple[socket.socket, Optional[_Ja
     passed = _passed_socket()
     if passed is not None:
         if options.mode is not None or options.group is not None:
-            raise probe.ProbeError(
+            raise ProbeError(
                 "bad-socket",
                 "the socket was handed over by systemd, and its mode and group are those of its unit",
                 "leave --mode and --group out, and set SocketMode= and SocketGroup= there",
@@ -144,15 +147,15 @@ def _passed_socket() -> Optional[socket.socket]:
         return None
     count = os.environ.get("LISTEN_FDS", "")
     if count != "1":
-        raise probe.ProbeError("bad-socket", "systemd handed over %s sockets" % (count or "no"), "name one in the unit")
+        raise ProbeError("bad-socket", "systemd handed over %s sockets" % (count or "no"), "name one in the unit")
     try:
         listener = socket.socket(fileno=_FIRST_PASSED)
         listens = handshake.is_listening(listener)
     except OSError as error:
-        raise probe.ProbeError("bad-socket", "what systemd handed over is no socket (%s)" % error, "") from error
+        raise ProbeError("bad-socket", "what systemd handed over is no socket (%s)" % error, "") from error
     if not listens:
         listener.detach()
-        raise probe.ProbeError(
+        raise ProbeError(
             "bad-socket", "what systemd handed over is no unix stream socket", "use ListenStream= with a path"
         )
     # listen() is not called again: clients trust root, who has called it.
@@ -168,7 +171,7 @@ def _gid(group: Optional[str]) -> int:
     try:
         return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError:
-        raise probe.ProbeError("bad-socket", "there is no group %s" % group, "make it: groupadd %s" % group) from None
+        raise ProbeError("bad-socket", "there is no group %s" % group, "make it: groupadd %s" % group) from None
 
 
 def listen_at(path: str, mode: int, gid: int) -> socket.socket:
@@ -183,7 +186,7 @@ def listen_at(path: str, mode: int, gid: int) -> socket.socket:
             _remove_stale(path)
             return _listen(path, mode, gid)
     except OSError as error:
-        raise probe.ProbeError(
+        raise ProbeError(
             "bad-socket", "no socket can be made at %s: %s" % (path, error.strerror or error), "name another: --socket"
         ) from error
 
@@ -226,7 +229,7 @@ def _make_checked(folder: str) -> None:
         if not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if status.st_uid not in (0, os.geteuid()) or open_to_all:
-            raise probe.ProbeError(
+            raise ProbeError(
                 "bad-socket",
                 "other users can write to %s, and could put a socket of their own there" % place,
                 "use a folder that only root can write to, such as /run/execprobe",
@@ -236,7 +239,7 @@ def _make_checked(folder: str) -> None:
 def _remove_stale(path: str) -> None:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise probe.ProbeError("bad-socket", "%s is there, and is no socket" % path, "remove it, or name another")
+            raise ProbeError("bad-socket", "%s is there, and is no socket" % path, "remove it, or name another")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -248,7 +251,7 @@ def _remove_stale(path: str) -> None:
             return
         except BlockingIOError:
             pass  # as many as can wait to be let in do so: somebody lives there
-        raise probe.ProbeError("address-taken", "a service is there already: %s" % path, "stop that, or name another")
+        raise ProbeError("address-taken", "a service is there already: %s" % path, "stop that, or name another")
 
 
 def _listen(path: str, mode: int, gid: int) -> socket.socket:
@@ -319,7 +322,7 @@ class _Janitor:
 
 def _check_surroundings() -> None:
     if os.stat("/proc/self/ns/pid").st_ino != _FIRST_PID_NAMESPACE:
-        raise probe.ProbeError(
+        raise ProbeError(
             "pid-namespace",
             "in a pid namespace, as in a container, it can't be told which process a user may watch",
             "run the service outside: its socket can be mounted into containers",
@@ -327,18 +330,17 @@ def _check_surroundings() -> None:
 
 
 def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
-    bcc = probe.import_bcc()
-    made = probe.Probe(bcc, options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
+    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
     precedence = Precedence(privilege.take_precedence())
     clients = _make_room(options.max_clients)
     try:
         user = pwd.getpwnam(options.user)
     except KeyError:
-        raise probe.ProbeError("bad-user", "there is no user %s" % options.user, "name another: --user") from None
+        raise ProbeError("bad-user", "there is no user %s" % options.user, "name another: --user") from None
     route = privilege.route()
-    left = privilege.give_up(user.pw_uid, user.pw_gid, probe.kernel_version())
+    left = privilege.give_up(user.pw_uid, user.pw_gid, kernel_version())
     if not os.path.exists("/proc/1/stat"):
-        raise probe.ProbeError(
+        raise ProbeError(
             "hidden-processes",
             "/proc hides other users' processes from the service (hidepid), so that it can't see what a process that"
             " registers has started before",
@@ -368,7 +370,7 @@ def _make_room(clients: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         clients = min(clients, (soft - others) // 2)
     if clients < 1:
-        raise probe.ProbeError("no-files", "%d open files are too few" % soft, "raise its limit: LimitNOFILE=")
+        raise ProbeError("no-files", "%d open files are too few" % soft, "raise its limit: LimitNOFILE=")
     return clients
 
 

@@ -21,8 +21,11 @@ import signal
 import time
 from typing import Any, List, NoReturn, Optional, Tuple
 
-from . import bounds, privilege, probe
+from . import bounds, privilege
+from .bpf.attach import kernel_version
+from .bpf.build import import_bcc
 from .counter import Counter
+from .errors import ProbeError
 from .target import EXEC, Target, parse
 
 _NAMES_MAX = 262144  # of programs or users: some 80 MB of the kernel's memory
@@ -35,9 +38,9 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
         _take_place()
         options = _parse(argv)
         uid, gid = privilege.caller()
-        counter = Counter(probe.import_bcc(), options.probe, options.by, options.max_names, uid)
-        described = dict(counter.describe(), privilege=privilege.give_up(uid, gid, probe.kernel_version()))
-    except probe.ProbeError as error:
+        counter = Counter(import_bcc(), options.probe, options.by, options.max_names, uid)
+        described = dict(counter.describe(), privilege=privilege.give_up(uid, gid, kernel_version()))
+    except ProbeError as error:
         _fail(out, error.code, error.reason + _last_words(words), error.remedy, getattr(error, "near", []))
     except Exception as error:
         _fail(out, "helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(words), "", [])
@@ -51,7 +54,7 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise probe.ProbeError("bad-argument", message, "execprobe top --help says what can be asked for")
+        raise ProbeError("bad-argument", message, "execprobe top --help says what can be asked for")
 
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:

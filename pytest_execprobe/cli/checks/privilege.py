@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import ProbeUnavailable
 from ...helper.bounds import PAGES
-from ...helper.probe import ROUTES
+from ...helper.bpf.attach import ROUTES
 from ...launch import HELPER, bpf_folder, helper_command
 from .bcc import Search
 from .finding import Finding, bad, note, ok

@@ -1,0 +1,1 @@
+"""BPF programs: compiled by BCC once, kept, and loaded through its library."""

@@ -1,0 +1,128 @@
+"""Compiles a source by BCC, in a process of its own: clang's memory ends with it, and it has nobody's environment."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import json
+import os
+import signal
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+from ..errors import REPORT, ProbeError
+from .unit import Map, Program, Unit, parse, with_maps
+
+#: A program's name and its type.
+Wanted = Tuple[str, int]
+
+_BUILT, _REFUSED = b"+", b"-"
+
+
+def look_for_bcc() -> None:
+    """Raises ProbeError where there is no bcc at all, and loads nothing."""
+    if importlib.util.find_spec("bcc") is None:
+        raise _no_bcc("No module named 'bcc'")
+
+
+def import_bcc() -> Any:
+    """The real bcc. PyPI has an unrelated package of this name, which is recognised."""
+    try:
+        bcc = importlib.import_module("bcc")
+    except ImportError as error:
+        raise _no_bcc(str(error)) from error
+    if not hasattr(bcc, "BPF"):
+        raise ProbeError(
+            "wrong-bcc",
+            "the bcc in %s is PyPI's unrelated package, not the BPF Compiler Collection"
+            % os.path.dirname(getattr(bcc, "__file__", None) or "?"),
+            "uninstall it there, and install the distro's BCC: python3-bpfcc or python3-bcc",
+        )
+    if not hasattr(bcc.BPF, "perf_buffer_consume"):
+        raise ProbeError(
+            "old-bcc",
+            "BCC %s is too old" % getattr(bcc, "__version__", "?"),
+            "use BCC 0.24 or later, as in Debian 12, Ubuntu 24.04 and Fedora",
+        )
+    return bcc
+
+
+def _no_bcc(why: str) -> ProbeError:
+    return ProbeError(
+        "no-bcc",
+        "this Python has no usable module bcc (%s)" % why,
+        "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL",
+    )
+
+
+def build(source: str, defines: Callable[[], Dict[str, int]], programs: Sequence[Wanted]) -> Unit:
+    """Compiles those of the programs that the source has, with these names defined. Raises ProbeError."""
+    answer = _in_child(lambda: _BUILT + _compile(source, defines(), programs).dump())
+    if answer[:1] == _BUILT:
+        return parse(answer[1:])
+    if answer[:1] == _REFUSED:
+        raise ProbeError(*json.loads(answer[1:].decode()))
+    raise ProbeError("no-compile", "BCC ended while it compiled the probe", REPORT)
+
+
+def _in_child(work: Callable[[], bytes]) -> bytes:
+    """What this returns there, b"" if that process has died. No thread may be running here."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.environ.clear()  # clang takes folders of headers from there, and what is kept is for others, too
+            try:
+                answer = work()
+            except ProbeError as error:
+                answer = _REFUSED + json.dumps([error.code, error.reason, error.remedy]).encode()
+            with open(writing, "wb") as pipe:
+                pipe.write(answer)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -> Unit:
+    bcc = import_bcc()
+    os.environ["BCC_KERNEL_SOURCE"] = os.path.dirname(source)
+    flags = ["-D%s=%d" % item for item in sorted(defines.items())]
+    try:
+        module = bcc.BPF(src_file=source, cflags=flags)
+    except Exception as error:
+        raise ProbeError("no-compile", "BCC could not compile the probe: %s" % error, REPORT) from error
+    maps, places = _maps(bcc.lib, ctypes.c_void_p(module.module))
+    there = {
+        bcc.lib.bpf_function_name(module.module, place) for place in range(bcc.lib.bpf_num_functions(module.module))
+    }
+    made = [
+        Program(name, kind, with_maps(module.dump_func(name.encode()), places))
+        for name, kind in programs
+        if name.encode() in there
+    ]
+    return Unit(tuple(maps), tuple(made))
+
+
+def _maps(lib: Any, module: ctypes.c_void_p) -> Tuple[List[Map], Dict[int, int]]:
+    """A module's maps, and by their descriptors, which stand in its programs, where in the list they are."""
+    numbers = [
+        getattr(lib, "bpf_table_%s_id" % name)
+        for name in ("fd", "type", "key_size", "leaf_size", "max_entries", "flags")
+    ]
+    for function in [*numbers, lib.bpf_table_name]:
+        function.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    lib.bpf_table_name.restype = ctypes.c_char_p
+    lib.bpf_num_tables.argtypes = [ctypes.c_void_p]
+    maps: List[Map] = []
+    places: Dict[int, int] = {}
+    for place in range(lib.bpf_num_tables(module)):
+        descriptor, *fields = [int(number(module, place)) for number in numbers]
+        places[descriptor] = place
+        maps.append(Map(lib.bpf_table_name(module, place).decode(), *fields))
+    return maps, places

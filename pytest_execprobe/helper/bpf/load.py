@@ -1,0 +1,112 @@
+"""Loads what was compiled: maps and programs in the kernel, read and attached by bytes and names."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Dict, Iterator, List, Optional
+
+from . import library, unit
+from .unit import Unit
+
+_ANY = 0  # uapi/linux/bpf.h, BPF_ANY
+_PER_CPU = (5, 6)  # BPF_MAP_TYPE_PERCPU_HASH and _ARRAY
+
+
+class LoadError(Exception):
+    """The kernel does not take it."""
+
+
+class Table:
+    """A map, whose keys and values are bytes."""
+
+    def __init__(self, lib: ctypes.CDLL, spec: unit.Map, descriptor: int) -> None:
+        self.fd = descriptor
+        self.max_entries = spec.max_entries
+        self._lib = lib
+        self._key_size = spec.key_size
+        self._size = spec.value_size
+        if spec.type in _PER_CPU:
+            self._size = (self._size + 7) // 8 * 8 * possible_cpus()
+
+    def get(self, key: bytes) -> Optional[bytes]:
+        """Of a map for each CPU, all their values one behind the other."""
+        value = ctypes.create_string_buffer(self._size)
+        return value.raw if self._lib.bpf_lookup_elem(self.fd, key, value) == 0 else None
+
+    def set(self, key: bytes, value: bytes, flags: int = _ANY) -> bool:
+        return bool(self._lib.bpf_update_elem(self.fd, key, value, flags) == 0)
+
+    def delete(self, key: bytes) -> None:
+        self._lib.bpf_delete_elem(self.fd, key)
+
+    def pop(self) -> Optional[bytes]:
+        """Of a queue, what came first."""
+        value = ctypes.create_string_buffer(self._size)
+        return value.raw if self._lib.bpf_lookup_and_delete(self.fd, None, value) == 0 else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Its keys. Where the one that was read last has gone meanwhile the kernel begins anew."""
+        key = ctypes.create_string_buffer(self._key_size)
+        left = self._lib.bpf_get_first_key(self.fd, key, self._key_size)
+        while left == 0:
+            yield key.raw
+            left = self._lib.bpf_get_next_key(self.fd, key, key)
+
+
+class Loaded:
+    """The maps of all units that were loaded, and their programs."""
+
+    def __init__(self, lib: ctypes.CDLL) -> None:
+        self.tables: Dict[str, Table] = {}
+        self.programs: Dict[str, int] = {}  # descriptors
+        self._lib = lib
+
+    def load(self, compiled: Unit, entries: Dict[str, int]) -> None:
+        """``entries``: of maps that are to be larger or smaller than they were compiled. Raises LoadError."""
+        numbers = {}
+        for place, spec in enumerate(compiled.maps):
+            spec = spec._replace(max_entries=entries.get(spec.name, spec.max_entries))
+            if spec.name not in self.tables:
+                sizes = (spec.key_size, spec.value_size, spec.max_entries, spec.flags)
+                descriptor = self._lib.bcc_create_map(spec.type, spec.name.encode(), *sizes)
+                if descriptor < 0:
+                    raise LoadError("a map (%s): %s" % (spec.name, library.last_error().strerror))
+                self.tables[spec.name] = Table(self._lib, spec, descriptor)
+            numbers[place] = self.tables[spec.name].fd
+        for program in compiled.programs:
+            code = unit.with_maps(program.code, numbers)
+            name = program.name.encode()
+            descriptor = self._lib.bcc_prog_load(program.type, name, code, len(code), b"GPL", 0, 0, None, 0)
+            if descriptor < 0:
+                raise LoadError("a program (%s): %s" % (program.name, library.last_error().strerror))
+            self.programs[program.name] = descriptor
+
+    # Each raises OSError.
+
+    def attach_raw(self, tracepoint: str, program: str) -> None:
+        self._check(self._lib.bpf_attach_raw_tracepoint(self.programs[program], tracepoint.encode()))
+
+    def attach_tracepoint(self, category: str, tracepoint: str, program: str) -> None:
+        self._check(self._lib.bpf_attach_tracepoint(self.programs[program], category.encode(), tracepoint.encode()))
+
+    def attach_kprobe(self, function: str, program: str, on_return: bool = False) -> None:
+        event = "%s_%s" % ("r" if on_return else "p", re.sub("[+.]", "_", function))
+        number = self.programs[program]
+        self._check(self._lib.bpf_attach_kprobe(number, on_return, event.encode(), function.encode(), 0, 0))
+
+    def _check(self, result: int) -> None:
+        if result < 0:
+            raise library.last_error()
+
+
+def possible_cpus() -> int:
+    """One more than the largest number of a CPU that this machine can have."""
+    return cpus("possible")[-1] + 1
+
+
+def cpus(which: str) -> List[int]:
+    """Numbers of those that are "possible", or "online"."""
+    with open("/sys/devices/system/cpu/%s" % which) as file:
+        ranges = [part.split("-") for part in file.read().strip().split(",")]
+    return [number for one in ranges for number in range(int(one[0]), int(one[-1]) + 1)]
