@@ -48,7 +48,7 @@
 #define NAME_CAP 256
 #define INTERP_CAP 512
 #define FILE_CAP (PATH_CAP + NAME_CAP) /* a path's components, and what ends them */
-#define STEPS_MAX 160                  /* components, mount points and entries of lists that an exec's paths may take */
+#define STEPS 16                       /* components, mount points and entries of lists that one program takes */
 #define ARGV_CAP 16384
 #define ATTEMPT_ARGS 48
 #define ATTEMPT_ARG_CAP 1024
@@ -125,20 +125,27 @@ struct head {
     u32 data_len;
 };
 
-/* Where append_files() has come to. */
+/* How far the paths of an exec's files are recorded. */
 struct walk {
-    u64 works; /* what is left of the task's list */
-    u32 file;  /* enum exec_file */
-    u32 cap;   /* how far data may be filled by then */
-    u32 is_script;
+    u64 mount;    /* where the path that is being appended has come to; no dentry: at the next file */
+    u64 above[2]; /* the mount that it is mounted in, and the dentry there */
+    u64 top;      /* its root */
+    u64 dentry;
+    u64 mm;
+    u64 works;      /* what is left of the task's list */
+    u64 executable; /* see struct entry */
+    u32 file;       /* enum exec_file */
+    u32 cap;        /* how far data may be filled by then */
+    u32 has_scripts; /* that can be found */
     u32 is_over;
+    u32 begin; /* in data */
 };
 
 struct record {
     struct head head;
     char data[DATA_CAP];
     struct walk walk;
-    u32 taken; /* its key in the map of that name */
+    u32 place; /* in its CPU's scratch memory */
 };
 
 struct entry {
@@ -203,6 +210,7 @@ BPF_PERCPU_ARRAY(scratch, struct record, SCRATCHES);
 #ifdef PREEMPTED
 BPF_HASH(taken, u32, u8, CPUS_MAX * SCRATCHES); /* which of them are, by CPU */
 #endif
+BPF_PROG_ARRAY(parts, 1); /* on_exec_paths, which goes on with itself: the kernel allows 33 of these in a row */
 BPF_PERCPU_ARRAY(counts, struct counters, 1);
 BPF_ARRAY(wanted, u64, WANTS); /* by enum want: what the helper waits for, 0 if it does not */
 BPF_HASH(procs, u32, struct proc, 32768); /* the helper may have it made larger or smaller */
@@ -232,6 +240,17 @@ static __always_inline u8 read8(u64 at)
     u8 value = 0;
     bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
     return value;
+}
+
+/* Two that mostly stand side by side: a read costs more than what is read. */
+static __always_inline void read_two(u64 at, u64 first, u64 second, u64 *values)
+{
+    if (second == first + sizeof(u64)) {
+        bpf_probe_read_kernel(values, 2 * sizeof(u64), (void *)(at + first));
+    } else {
+        values[0] = read64(at + first);
+        values[1] = read64(at + second);
+    }
 }
 
 /* A process has a number in its own PID namespace and in each of those above; 0 in one that it is outside of. */
@@ -270,7 +289,7 @@ static __always_inline struct record *take_record(void)
         if (taken.insert(&key, &one) == 0) {
             struct record *record = scratch.lookup(&i);
             if (record)
-                record->taken = key;
+                record->place = i;
             return record;
         }
     }
@@ -281,7 +300,7 @@ static __always_inline struct record *take_record(void)
 static __always_inline void give_back(struct record *record)
 {
 #ifdef PREEMPTED
-    u32 key = record->taken;
+    u32 key = bpf_get_smp_processor_id() * SCRATCHES + record->place;
     taken.delete(&key);
 #endif
 }
@@ -472,7 +491,7 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
     u32 child_tgid;
     int followed = 0;
     struct proc *parent, fresh = {};
-    struct root *root;
+    struct root *root, *living[SLOTS] = {};
 
     if (ctx->args[1] & CLONE_THREAD)
         return 0;
@@ -497,6 +516,7 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
             slot.thread = self;
             slot.born = fresh.forked;
         }
+        living[i] = root;
         fresh.slots[i] = slot;
         fresh.pids[i] = root->level ? number(pid_of(child), root->level) : child_tgid;
         followed = 1;
@@ -510,11 +530,9 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     }
 #pragma unroll
-    for (int i = 0; i < SLOTS; i++) {
-        root = fresh.slots[i].root ? roots.lookup(&fresh.slots[i].root) : 0;
-        if (root)
-            __sync_fetch_and_add(&root->forks, 1);
-    }
+    for (int i = 0; i < SLOTS; i++)
+        if (living[i])
+            __sync_fetch_and_add(&living[i]->forks, 1);
     return 0;
 }
 
@@ -591,10 +609,12 @@ static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
     struct proc *proc;
 
     proc = procs.lookup(&tgid);
-    entry = proc ? entering.lookup(&task) : 0;
-    if (entry)
-        lose_attempt(proc, tgid, entry->at); /* killed inside execve, or it has failed and that went unseen */
-    leave(ctx, task, 1); /* whoever of its process was the last to go */
+    entry = entering.lookup(&task);
+    if (entry) { /* also of one that is not the last of its process to go, and comes here after the last */
+        if (proc)
+            lose_attempt(proc, tgid, entry->at); /* killed inside execve, or it has failed and that went unseen */
+        leave(ctx, task, 1);
+    }
     if (!proc)
         return 0;
     /* signal->live was counted down before: 0 when this was the process's last thread. */
@@ -650,13 +670,17 @@ static __always_inline void enter(void *ctx, struct entry *entry, int replace)
     proc->recorded = 0;
     entry->tgid = tgid;
     known = entering.lookup(&task);
-    if (known) {
+    if (known && replace) { /* the end of the last one, which failed, went unseen: kretprobes can be missed */
+        u64 entered = known->at;
         entry->at = bpf_ktime_get_ns();
-        if (replace) { /* the end of the last one, which failed, went unseen: kretprobes can be missed */
-            u64 entered = known->at;
-            *known = *entry;
-            lose_attempt(proc, tgid, entered);
-        }
+        *known = *entry;
+        lose_attempt(proc, tgid, entered);
+        return;
+    }
+    if (known) {
+        known->works = entry->works;
+        known->executable = entry->executable;
+        known->prepared = entry->prepared;
         return;
     }
     add(&count->entered); /* before the clock is read: whoever looks after that moment must find something */
@@ -671,15 +695,15 @@ static __always_inline void enter(void *ctx, struct entry *entry, int replace)
 static __always_inline void prepare(void *ctx, u64 bprm)
 {
     u64 task = bpf_get_current_task();
-    struct entry entry = {}, *known;
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct entry entry = {};
 
-    enter(ctx, &entry, 0);
-    known = entering.lookup(&task);
-    if (!known)
+    if (!procs.lookup(&tgid)) /* every exec of the machine comes here */
         return;
-    known->works = read64(task + OFF_TASK_WORKS);
-    known->executable = read64(bprm + OFF_BPRM_EXECUTABLE);
-    known->prepared = OFF_TASK_IO_URING == 0 || read64(task + OFF_TASK_IO_URING) == 0; /* or it does works early */
+    entry.works = read64(task + OFF_TASK_WORKS);
+    entry.executable = read64(bprm + OFF_BPRM_EXECUTABLE);
+    entry.prepared = OFF_TASK_IO_URING == 0 || read64(task + OFF_TASK_IO_URING) == 0; /* or it does works early */
+    enter(ctx, &entry, 0);
 }
 
 /* ---- an exec has succeeded, or failed ---- */
@@ -740,8 +764,8 @@ static __always_inline int is_opened_to_execute(u64 file)
     return inode && dentry && read64(dentry + OFF_DENTRY_INODE) == inode && read32(file + OFF_FILE_FLAGS) & FMODE_EXEC;
 }
 
-/* Which file's path is appended next, by the record's walk; 0: none at this step, and none any more once it is over. */
-static __always_inline u64 next_file(struct record *record, u64 task, struct entry *entry)
+/* The struct path of the file that comes next; 0: none at this step, and none any more once the walk is over. */
+static __always_inline u64 next_file(struct record *record, u64 task)
 {
     struct walk *walk = &record->walk;
     u32 file = *(volatile u32 *)&walk->file;
@@ -749,27 +773,27 @@ static __always_inline u64 next_file(struct record *record, u64 task, struct ent
     *(volatile u32 *)&walk->file = file + 1;
     if (file == FILE_EXECUTABLE) {
         walk->cap = PATH_CAP + INTERP_CAP + FILE_CAP;
-        return read64(read64(task + OFF_TASK_MM) + OFF_MM_EXE_FILE) + OFF_FILE_PATH;
+        return read64(walk->mm + OFF_MM_EXE_FILE) + OFF_FILE_PATH;
     }
     if (file == FILE_CWD) {
         walk->cap += FILE_CAP;
         return read64(task + OFF_TASK_FS) + OFF_FS_PWD;
     }
     walk->cap = PATH_CAP + INTERP_CAP + FILES_CAP;
-    if (!walk->is_script || !entry || !entry->prepared) {
+    if (!walk->has_scripts) {
         walk->is_over = 1;
         return 0;
     }
-    if (file == FILE_SCRIPTS && entry->executable)
-        return entry->executable + OFF_FILE_PATH;
+    if (file == FILE_SCRIPTS && walk->executable)
+        return walk->executable + OFF_FILE_PATH;
 
-    u64 work = *(volatile u64 *)&walk->works;
+    u64 work = walk->works;
     if (!work) {
         record->head.flags |= FLAG_SCRIPTS_ALL;
         walk->is_over = 1;
         return 0;
     }
-    *(volatile u64 *)&walk->works = read64(work + OFF_WORK_NEXT);
+    walk->works = read64(work + OFF_WORK_NEXT);
     return is_opened_to_execute(work - OFF_FILE_WORK) ? work - OFF_FILE_WORK + OFF_FILE_PATH : 0;
 }
 
@@ -783,64 +807,121 @@ static __always_inline void end_path(struct record *record, u32 end)
     *(volatile u32 *)&record->head.data_len = used + (end > 0xff ? 3 : 2);
 }
 
-/* Whether a file system ends here, though the mount's root has not been met: the folder was moved away from under a bind
- * mount, or the file was opened by a handle. Memfds end themselves, too, but have names. */
-static __always_inline int is_above_mount(u64 dentry)
+static __always_inline void enter_mount(struct walk *walk, u64 mount, u64 dentry)
 {
-    return read64(dentry + OFF_DENTRY_PARENT) == dentry && read8(read64(dentry + OFF_DENTRY_NAME)) == '/';
+    walk->mount = mount;
+    walk->dentry = dentry;
+    read_two(mount, OFF_MOUNT_PARENT, OFF_MOUNT_MOUNTPOINT, walk->above);
+    walk->top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
 }
 
-/* Paths, a component at a time from their ends, across mount points, as d_path() would; but what has no place in the
- * tree of mounts any more (umount -l) has no path. It is one loop over all of them, whose state is in memory as far as it
- * can be counted: so the verifier sees one case at each turn. */
-static __always_inline void append_files(struct record *record, u64 task, struct entry *entry, int is_script)
+struct entry_of_folder {
+    u64 parent;
+    u64 hash;
+    u64 name;
+};
+
+static __always_inline void read_dentry(u64 dentry, struct entry_of_folder *found)
+{
+    if (OFF_DENTRY_NAME == OFF_DENTRY_PARENT + __builtin_offsetof(struct entry_of_folder, name)) {
+        bpf_probe_read_kernel(found, sizeof(*found), (void *)(dentry + OFF_DENTRY_PARENT));
+    } else {
+        found->parent = read64(dentry + OFF_DENTRY_PARENT);
+        found->name = read64(dentry + OFF_DENTRY_NAME);
+    }
+}
+
+/* One component of a path, or one mount point, or the next path. Components come from the end, as d_path() takes them;
+ * but what has no place in the tree of mounts any more (umount -l) has no path. */
+static __always_inline void step(struct record *record, u64 task)
 {
     struct walk *walk = &record->walk;
-    u32 before = *(volatile u32 *)&record->head.data_len;
-    u64 mount = 0, dentry = 0, top = 0;
+    struct entry_of_folder found = {};
+    u64 dentry = walk->dentry, path, start[2] = {};
+    u32 end = END_UNKNOWN;
 
-    *(volatile u32 *)&walk->file = FILE_EXECUTABLE;
-    *(volatile u64 *)&walk->works = entry ? entry->works : 0;
-    walk->is_script = is_script;
-    walk->is_over = 0;
-#pragma nounroll
-    for (int i = 0; i < STEPS_MAX; i++) {
-        u32 end = END_UNKNOWN;
-        if (!dentry) {
-            u64 path = next_file(record, task, entry);
-            if (*(volatile u32 *)&walk->is_over)
-                break;
-            if (path) {
-                mount = read64(path + OFF_PATH_MNT) - OFF_MOUNT_MNT;
-                top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
-                dentry = read64(path + OFF_PATH_DENTRY);
-            }
-            continue;
+    if (!dentry) {
+        path = next_file(record, task);
+        if (path) {
+            read_two(path, OFF_PATH_MNT, OFF_PATH_DENTRY, start);
+            enter_mount(walk, start[0] - OFF_MOUNT_MNT, start[1]);
         }
-        if (dentry == top) {
-            u64 above = read64(mount + OFF_MOUNT_PARENT);
-            if (above != mount) {
-                dentry = read64(mount + OFF_MOUNT_MOUNTPOINT);
-                mount = above;
-                top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
-                continue;
-            }
-            if (read64(mount + OFF_MOUNT_NS))
-                end = END_ROOT;
-        } else if (!is_above_mount(dentry) &&
-                   *(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
-                   append(record, NAME_CAP, read64(dentry + OFF_DENTRY_NAME), 0) != 0) {
-            u64 parent = read64(dentry + OFF_DENTRY_PARENT);
-            if (parent != dentry) {
-                dentry = parent;
-                continue;
-            }
+        return;
+    }
+    if (dentry == walk->top) {
+        if (walk->above[0] != walk->mount) {
+            enter_mount(walk, walk->above[0], walk->above[1]);
+            return;
+        }
+        if (read64(walk->mount + OFF_MOUNT_NS))
+            end = END_ROOT;
+    } else {
+        read_dentry(dentry, &found);
+        /* A file system that ends here, though the mount's root has not been met: the folder was moved away from under a
+         * bind mount, or the file was opened by a handle. Memfds end themselves, too, but have names. */
+        if ((found.parent != dentry || read8(found.name) != '/') &&
+            *(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
+            append(record, NAME_CAP, found.name, 0) != 0) {
+            walk->dentry = found.parent;
+            if (found.parent != dentry)
+                return;
             end = END_NOWHERE;
         }
-        end_path(record, end);
-        dentry = 0;
     }
-    record->head.files_len = *(volatile u32 *)&record->head.data_len - before;
+    end_path(record, end);
+    walk->dentry = 0;
+}
+
+/* What is left of an exec's record, once it has all paths that it can have. */
+static __always_inline void finish(struct bpf_raw_tracepoint_args *ctx, struct record *record)
+{
+    u64 task = ctx->args[0];
+    u32 used = *(volatile u32 *)&record->head.data_len;
+    u64 range[2] = {};
+    u64 length;
+
+    record->head.files_len = used - record->walk.begin;
+    read_two(record->walk.mm, OFF_MM_ARG_START, OFF_MM_ARG_END, range);
+    length = range[1] - range[0];
+    if (length > ARGV_CAP) {
+        length = ARGV_CAP;
+        record->head.flags |= FLAG_ARGV_CUT;
+    }
+    if (used > DATA_CAP - ARGV_CAP || bpf_probe_read_user(&record->data[used], length, (void *)range[0]) != 0) {
+        record->head.flags |= FLAG_ARGV_UNREAD;
+        length = 0;
+    }
+    record->head.argv_len = length;
+    record->head.data_len += length;
+    deliver_record(ctx, record, 1);
+    give_back(record);
+    leave(ctx, task, 1);
+}
+
+/* Goes on with an exec's record. One program for all paths would keep the verifier busy for a fifth of a second. */
+static __always_inline void record_paths(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct record *record;
+    int place = 0;
+
+#ifdef PREEMPTED
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct proc *proc = procs.lookup(&tgid);
+    if (!proc)
+        return;
+    place = proc->recorded - 1;
+#endif
+    record = scratch.lookup(&place);
+    if (!record)
+        return;
+#pragma nounroll
+    for (int i = 0; i < STEPS && !*(volatile u32 *)&record->walk.is_over; i++)
+        step(record, ctx->args[0]);
+    if (!*(volatile u32 *)&record->walk.is_over) {
+        parts.call(ctx, 0);
+        end_path(record, END_UNKNOWN); /* it was the last one */
+    }
+    finish(ctx, record);
 }
 
 static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
@@ -848,11 +929,11 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     u64 task = ctx->args[0];
     u64 bprm = ctx->args[2];
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    u32 used;
-    u64 mm, filename, interp, arg_start, arg_len;
+    u64 names[2] = {}; /* the file's and the interpreter's, in kernel memory */
     struct proc *proc = procs.lookup(&tgid);
     struct record *record;
     struct entry *entry;
+    struct walk *walk;
 
     if (!proc)
         return 0;
@@ -867,13 +948,18 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
         leave(ctx, task, 1);
         return 0;
     }
+    walk = &record->walk;
     fill_head(record, KIND_EXEC, proc, tgid, task);
     entry = entering.lookup(&task);
     if (entry) {
         record->head.entered = entry->at;
+        walk->works = entry->works;
+        walk->executable = entry->executable;
+        walk->has_scripts = entry->prepared;
     } else {
         record->head.entered = record->head.at;
         record->head.flags |= FLAG_ENTRY_UNSEEN;
+        walk->has_scripts = 0;
     }
     /* A root that replaces itself begins a branch of its own. */
 #pragma unroll
@@ -888,34 +974,26 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     proc->image_at = record->head.at;
     proc->image_pid = tgid;
     proc->own_exec = 1;
-    proc->recorded = 1;
+#ifdef PREEMPTED
+    proc->recorded = record->place + 1;
+#endif
 
-    filename = read64(bprm + OFF_BPRM_FILENAME);
-    interp = read64(bprm + OFF_BPRM_INTERP);
-    record->head.path_len = append(record, PATH_CAP, filename, 0);
-    if (interp != filename)
-        record->head.interp_len = append(record, INTERP_CAP, interp, 0);
+    read_two(bprm, OFF_BPRM_FILENAME, OFF_BPRM_INTERP, names);
+    record->head.path_len = append(record, PATH_CAP, names[0], 0);
+    if (names[1] != names[0])
+        record->head.interp_len = append(record, INTERP_CAP, names[1], 0);
+    else
+        walk->has_scripts = 0;
     if (read32(bprm + OFF_BPRM_INTERP_FLAGS) & PRESERVE_ARGV0)
         record->head.flags |= FLAG_ARGV0_KEPT;
-    append_files(record, task, entry, interp != filename);
 
-    mm = read64(task + OFF_TASK_MM);
-    arg_start = read64(mm + OFF_MM_ARG_START);
-    arg_len = read64(mm + OFF_MM_ARG_END) - arg_start;
-    if (arg_len > ARGV_CAP) {
-        arg_len = ARGV_CAP;
-        record->head.flags |= FLAG_ARGV_CUT;
-    }
-    used = *(volatile u32 *)&record->head.data_len;
-    if (used > DATA_CAP - ARGV_CAP || bpf_probe_read_user(&record->data[used], arg_len, (void *)arg_start) != 0) {
-        record->head.flags |= FLAG_ARGV_UNREAD;
-        arg_len = 0;
-    }
-    record->head.argv_len = arg_len;
-    record->head.data_len += arg_len;
-    deliver_record(ctx, record, 1);
-    give_back(record);
-    leave(ctx, task, 1);
+    walk->dentry = 0;
+    walk->mm = read64(task + OFF_TASK_MM);
+    walk->file = FILE_EXECUTABLE;
+    walk->is_over = 0;
+    walk->begin = *(volatile u32 *)&record->head.data_len;
+    parts.call(ctx, 0);
+    finish(ctx, record); /* not reached */
     return 0;
 }
 
@@ -1017,6 +1095,7 @@ AT(on_rename, claim_root(ctx))
 AT(on_newtask, follow(ctx))
 AT(on_prepare, prepare(ctx, ctx->args[1]))
 AT(on_exec, executed(ctx))
+AT(on_exec_paths, record_paths(ctx))
 AT(on_exit, ended(ctx))
 #ifdef OWN_NUMBERS
 AT(on_wait, answer_helper(ctx))

@@ -31,7 +31,7 @@ _PREEMPTED = (6, 19)  # 6.18 runs tracing programs with preemption off, 7.3 does
 _WRAPPERS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}  # of system calls, since Linux 4.17 and 4.19
 _COMPAT = "__ia32_compat_sys_"
 
-_RAW = ("on_exit", "on_exec", "on_newtask", "on_rename", "on_prepare", "on_wait")
+_RAW = ("on_exit", "on_exec", "on_exec_paths", "on_newtask", "on_rename", "on_prepare", "on_wait")
 _BEHIND = ("on_newtask_again", "on_exec_again", "on_exit_again", "on_exec_bell", "on_exit_bell")
 #: Parts of the source, each compiled by itself and only where it is needed, and their programs.
 _UNITS = {
@@ -70,6 +70,7 @@ class Attached:
         self._kept = Kept()
         check_privilege(lib)
         self._load("TRACE")
+        self.loaded.let_call("parts", "on_exec_paths")
         self._attach_trace()
         self._attach_routes()
 

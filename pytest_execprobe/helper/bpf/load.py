@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import struct
 from typing import Dict, Iterator, List, Optional
 
 from . import library, unit
@@ -83,6 +84,11 @@ class Loaded:
             self.programs[program.name] = descriptor
 
     # Each raises OSError.
+
+    def let_call(self, table: str, program: str) -> None:
+        """Puts the program into a map of programs, as its first."""
+        if not self.tables[table].set(struct.pack("=I", 0), struct.pack("=I", self.programs[program])):
+            raise library.last_error()
 
     def attach_raw(self, tracepoint: str, program: str) -> None:
         self._check(self._lib.bpf_attach_raw_tracepoint(self.programs[program], tracepoint.encode()))
