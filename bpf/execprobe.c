@@ -99,7 +99,7 @@ struct proc {
 
 struct head {
     u32 kind;
-    u32 flags;
+    s32 error; /* an attempt's errno; of an exit the status, as wait() has it */
     u64 at;
     u64 entered; /* when execve was entered; at, where that was not seen */
     u64 parent_at;
@@ -109,14 +109,15 @@ struct head {
     u32 ppid;
     u32 uid;
     u32 gid;
-    s32 error; /* an attempt's errno; of an exit the status, as wait() has it */
-    s32 dirfd; /* an attempt's execveat argument */
-    u32 files_len;
-    char comm[16];
+    u32 unused;
     struct slot slots[SLOTS];
     /* pid and ppid in the PID namespace of each slot's root, as users see them; 0 where the parent is outside of it. */
     u32 pids[SLOTS];
     u32 ppids[SLOTS];
+    /* From here on, with what follows the head, all bytes are the same for execs of one command. */
+    u32 flags;
+    s32 dirfd; /* an attempt's execveat argument */
+    char comm[16];
     /* What follows the head: the path, the interpreter, the paths of files, argv. Each length counts the NULs of its
      * strings. A file's path is its components, the last first, and an enum path_end. */
     u32 path_len;
@@ -138,7 +139,6 @@ struct walk {
     u32 cap;        /* how far data may be filled by then */
     u32 has_scripts; /* that can be found */
     u32 is_over;
-    u32 begin; /* in data */
 };
 
 struct record {
@@ -880,7 +880,6 @@ static __always_inline void finish(struct bpf_raw_tracepoint_args *ctx, struct r
     u64 range[2] = {};
     u64 length;
 
-    record->head.files_len = used - record->walk.begin;
     read_two(record->walk.mm, OFF_MM_ARG_START, OFF_MM_ARG_END, range);
     length = range[1] - range[0];
     if (length > ARGV_CAP) {
@@ -991,7 +990,6 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     walk->mm = read64(task + OFF_TASK_MM);
     walk->file = FILE_EXECUTABLE;
     walk->is_over = 0;
-    walk->begin = *(volatile u32 *)&record->head.data_len;
     parts.call(ctx, 0);
     finish(ctx, record); /* not reached */
     return 0;

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple
 
+from .command import Command
 from .events import Batch, Blind, Branch, Ended, Exec, Image
-from .program import program_name
 from .record import ExecRecord, Phase
 
 _DOUBTFUL = (
@@ -177,26 +177,84 @@ def _may_have_lost(known: Known, start: int, end: int) -> bool:
     return any(gap.overlaps(start, end + 1) for gap in known.unplaced)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Entry:
     """An exec, and whom it was found to belong to."""
 
     event: Exec
-    record: ExecRecord | None  # None if it was lost
     owner: Owner | None
     stray_of: Owner | None
+    span: Span | None  # in which it was entered
     begun_in: Span | None  # where its branch left the test's process
+    above: Entry | None  # what the process ran that forked this one
+    previous: Entry | None  # what this process ran before
+    #: Whether it is hidden, by what it is itself or by what is above it.
+    hidden: bool
+    #: Whether what would be ``above`` is lost, or what would be ``previous``.
+    above_lost: bool
+    previous_lost: bool
+    #: How its process ended, if it ran this then.
+    end: Ended | None = None
+    _record: ExecRecord | None = None
+
+    @property
+    def record(self) -> ExecRecord | None:
+        """As it is known now; None if it was lost. It is made when it is first looked at: most never are."""
+        todo = [self]
+        while todo and self.event.command is not None:
+            entry = todo[-1]
+            others = [one for one in (entry.above, entry.previous) if one is not None and one._record is None]
+            todo += [one for one in others if one.event.command is not None]
+            if todo[-1] is entry:
+                todo.pop()._make()
+        return self._record
+
+    def over(self, end: Ended) -> None:
+        self.end, self._record = end, None
+
+    def _make(self) -> None:
+        event, above, previous = self.event, self.above, self.previous
+        if self._record is not None or event.command is None:
+            return
+        parent = None if above is None else above._record
+        depth: int | None = None  # not known below a record that was lost
+        if not self.above_lost:
+            depth = 1 if parent is None else parent.depth and parent.depth + 1
+        begun_in = self.begun_in
+        exit_code, signal, duration = _fate(event, self.end)
+        self._record = ExecRecord(
+            event.command,
+            pid=event.pid if event.seen_pid is None else event.seen_pid,
+            ppid=event.ppid,
+            parent=parent,
+            depth=depth,
+            uid=event.uid,
+            gid=event.gid,
+            timestamp_ns=event.entered,
+            phase=self.span.phase if self.span else None,
+            begun_by=begun_in.owner.name if begun_in else None,
+            error=event.error,
+            exit_code=exit_code,
+            signal=signal,
+            duration_ns=duration,
+            call_site=None,
+            _previous=None if previous is None else previous._record,
+            _direct=event.branch.top == event.pid,
+            _shared=begun_in is not None and begun_in.owner is not self.owner,
+            _begun_in=begun_in.phase if begun_in else None,
+            _lineage_lost=self.above_lost or self.previous_lost,
+            _identity=(event.pid, event.at),
+        )
 
 
-def _over(record: ExecRecord, end: Ended) -> ExecRecord:
-    """The record of an image whose process has ended, as it is known from then on."""
-    status = end.status
-    return replace(
-        record,
-        exit_code=None if status is None or status & 0x7F else status >> 8 & 0xFF,
-        signal=None if status is None or not status & 0x7F else status & 0x7F,
-        duration_ns=end.at - record.timestamp_ns,
-    )
+def _fate(event: Exec, end: Ended | None) -> tuple[int | None, int | None, int | None]:
+    """Exit code, signal and duration, as far as the end of an exec's process is known."""
+    if end is None:
+        return None, None, None
+    if end.status is None:
+        return None, None, end.at - event.entered
+    code, signal = end.status >> 8 & 0xFF, end.status & 0x7F
+    return None if signal else code, signal or None, end.at - event.entered
 
 
 class Known(NamedTuple):
@@ -214,6 +272,7 @@ class Known(NamedTuple):
 
 
 # Of C, so that bisect and insort are one call of the interpreter's: an exception comes before or after it.
+_AT = attrgetter("at")
 _BEGIN = attrgetter("start")
 _ENTERED = attrgetter("event.entered")
 
@@ -231,6 +290,8 @@ class Timeline:
     known: Known = field(default_factory=Known)
     #: Since when there is no source, and why.
     blind: Gap | None = None
+    #: What is in no window, with all that is below it.
+    hides: Callable[[Command], bool] = lambda _: False
     _spans: list[Span] = field(default_factory=list)  # by their start
     _current: Span | None = None
     _entries: list[Entry] = field(default_factory=list)  # by the time of entry
@@ -339,7 +400,7 @@ class Timeline:
         # batch vouches for, all are there.
         ready = [event for event in known.held if until is None or event.entered <= until]
         gaps = []
-        for event in sorted(ready, key=lambda event: event.at):
+        for event in sorted(ready, key=_AT):
             if event.entry_unseen:
                 gaps.append(Gap(promised, event.at, "the kernel did not tell when an exec began"))
             elif event.entered <= promised:  # no window of that time may have been called complete
@@ -366,7 +427,7 @@ class Timeline:
         """From then on that is known."""
         awaited = self._awaited
         ready = [event for event in known.settled if awaited is None or event.entered < awaited]
-        for event in sorted(ready, key=lambda event: event.at):
+        for event in sorted(ready, key=_AT):
             self._add(event, known)
         left = tuple(event for event in known.settled if awaited is not None and event.entered >= awaited)
         self.known = known._replace(settled=left, placed=len(self._log))
@@ -375,10 +436,13 @@ class Timeline:
     def _add(self, event: Exec, known: Known) -> None:
         begun_in = self.span_at(event.branch.born) if event.branch.born else None
         owner, stray_of, span = self._assign(event, begun_in, known)
-        record = None
-        if not event.lost:
-            record = self._record(event, span, owner, begun_in)
-        entry = Entry(event, record, owner, stray_of, begun_in)
+        above, above_lost = self._image(event.parent)
+        # What an adopted process ran before the probe was there, nobody knows.
+        above_lost = above_lost or (event.parent is None and event.branch.born == 0)
+        previous, previous_lost = self._image(event.previous)
+        nearest = previous or above
+        hidden = (nearest is not None and nearest.hidden) or (event.command is not None and self.hides(event.command))
+        entry = Entry(event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost)
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[event.pid, event.at] = entry
@@ -417,73 +481,31 @@ class Timeline:
             return running, None, span
         return None, beginner, span
 
-    def _record(self, event: Exec, span: Span | None, owner: Owner | None, begun_in: Span | None) -> ExecRecord:
-        parent, parent_lost = self._image(event.parent)
-        # What an adopted process ran before the probe was there, nobody knows.
-        parent_lost = parent_lost or (event.parent is None and event.branch.born == 0)
-        previous, previous_lost = self._image(event.previous)
-        depth: int | None = None  # not known below a record that was lost
-        if not parent_lost:
-            depth = 1 if parent is None else parent.depth and parent.depth + 1
-        return ExecRecord(
-            program=program_name(event.path, event.executable, event.cwd),
-            path=event.path,
-            executable=event.executable,
-            argv=event.argv,
-            argv_truncated=event.argv_truncated,
-            pid=event.pid if event.seen_pid is None else event.seen_pid,
-            ppid=event.ppid,
-            parent=parent,
-            comm=event.comm,
-            depth=depth,
-            uid=event.uid,
-            gid=event.gid,
-            cwd=event.cwd,
-            interpreter=event.interpreter,
-            script=event.script,
-            timestamp_ns=event.entered,
-            phase=span.phase if span else None,
-            begun_by=begun_in.owner.name if begun_in else None,
-            error=event.error,
-            exit_code=None,
-            signal=None,
-            duration_ns=None,
-            call_site=None,
-            _previous=previous,
-            _direct=event.branch.top == event.pid,
-            _begun_in=begun_in.phase if begun_in else None,
-            _shared=begun_in is not None and begun_in.owner is not owner,
-            _lineage_lost=parent_lost or previous_lost,
-            _nested=event.nested,
-            _arguments_at=event.arguments_at,
-            _identity=(event.pid, event.at),
-        )
-
-    def _image(self, image: Image | None) -> tuple[ExecRecord | None, bool]:
-        """The record of an image, and whether it is lost. What ran before the root was watched is above the tree."""
+    def _image(self, image: Image | None) -> tuple[Entry | None, bool]:
+        """The entry of an image, and whether it is lost. What ran before the root was watched is above the tree."""
         if image is None or image[1] < self.armed_at:
             return None, False
         entry = self._images.get(image)
-        record = entry.record if entry else None
-        return record, record is None
+        if entry is None or entry.event.command is None:
+            return None, True
+        return entry, False
 
     def remember(self, older: Timeline, images: Iterable[Image]) -> None:
         """Takes over from another timeline what these images are; what is above them is not known any more."""
         for image in images:
             entry = older._images.get(image)
-            if entry is not None and entry.record is not None:
-                record = replace(entry.record, parent=None, depth=None, _previous=None, _lineage_lost=True)
-                self._images[image] = replace(entry, record=record)
+            if entry is not None and entry.event.command is not None:
+                self._images[image] = replace(entry, above=None, previous=None, above_lost=True, _record=None)
 
-    def record_of(self, image: Image | None) -> ExecRecord | None:
-        """The record of an image, None if there is none."""
+    def entry_of(self, image: Image | None) -> Entry | None:
+        """That of an image, None if there is none, or it was lost."""
         return self._image(image)[0]
 
     def _end(self, image: Image) -> None:
         """Lets the record of an exec know how its process ended, once both are here."""
         entry, end = self._images.get(image), self._exits.get(image)
-        if entry is not None and end is not None and entry.record is not None:
-            entry.record = _over(entry.record, end)
+        if entry is not None and end is not None:
+            entry.over(end)
 
     def _tidy(self, images: Iterable[Image | None]) -> None:
         """Forgets the ends that records know of: only when what is known says so, for it may have to be done again."""
@@ -498,13 +520,10 @@ class Timeline:
         start: int,
         end: int,
         owner: Owner | None,
-        hidden: Callable[[ExecRecord], bool] = lambda _: False,
         ignored: Callable[[ExecRecord], bool] | None = None,
     ) -> Evidence:
-        """What is known of an owner's execs entered from ``start`` to before ``end``.
-
-        Those that are ``hidden`` are left out, and those that are ``ignored`` are counted besides.
-        """
+        """What is known of an owner's execs entered from ``start`` to before ``end``. Those that are ``ignored`` are
+        counted besides."""
         ignored_ones = 0
         self._take_back()
         if self._awaited is None or end > self._awaited:  # somebody looks in between
@@ -516,9 +535,9 @@ class Timeline:
         lost_attempts = lost_strays = 0
         low, high = (bisect_right(self._entries, time - 1, key=_ENTERED) for time in (start, end))
         for entry in self._entries[low:high]:
-            event, record = entry.event, entry.record
-            if record is not None and hidden(record):
+            if entry.hidden:
                 continue
+            event, record = entry.event, entry.record
             if record is not None and ignored is not None and ignored(record):
                 ignored_ones += entry.owner is owner and event.error is None
                 continue

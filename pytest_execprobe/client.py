@@ -6,7 +6,7 @@ from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import children, clock, meeting, originals
-from .decode import decode, running
+from .decode import Commands, decode, running
 from .errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from .events import LAST, Batch, Blind, Event, Orphan, Orphans, Running
 from .helper import wire
@@ -48,6 +48,7 @@ class HelperSource:
         self._place = place
         self.pid = pid
         self._lock = originals.RLock()
+        self._commands = Commands()
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
@@ -196,7 +197,9 @@ class HelperSource:
     def _told_by(self, frame: wire.Frame) -> list[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""
         if frame.type == wire.EVENTS:
-            decoded = [decode(record, self.root, lost) for record, lost in wire.split_events(frame.payload)]
+            decoded = [
+                decode(record, self.root, lost, self._commands) for record, lost in wire.split_events(frame.payload)
+            ]
             told: list[Event | _Loss] = [event for event in decoded if event is not None]
         else:
             told = [*_losses(frame)] if frame.type == wire.SYNCED and self.root else []

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
+from .command import Command
 from .events import Blind, Branch, Ended, Event, Exec, Process, Running
 from .helper import wire
 
 _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
+_NUMBER = struct.Struct("<I")
+_SLOT = struct.Struct("<QQII")
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
-def decode(record: bytes, root: int, lost: bool) -> Event | None:
+class Commands:
+    """The commands that were met last: most execs are of one of these, and need no more than a look."""
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self._known: tuple[dict[bytes, Command], ...] = ({}, {})  # of execs, and of attempts
+
+    def of(self, data: bytes, is_attempt: bool) -> Command:
+        """``data`` is what a record has of its command."""
+        known = self._known[is_attempt]
+        found = known.get(data)
+        if found is None:
+            if len(known) >= self.MOST:
+                known.clear()
+            found = known[data] = Command.deferred(data, _read_attempt if is_attempt else _read)
+        return found
+
+
+def decode(record: bytes, root: int, lost: bool, commands: Commands) -> Event | None:
     """The event that a record tells of, as seen from ``root``; None if it is not in that root's tree.
 
     Raises wire.WireError for what the kernel side can't have written.
@@ -24,50 +46,64 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     if len(record) < wire.HEAD.size:
         raise wire.WireError("a record is shorter than its head")
     (
-        kind, flags, at, entered, parent_at, previous_at, parent_pid, pid, _, uid, gid, error, dirfd, files_len, comm,
-        *rest,
-    ) = wire.HEAD.unpack_from(record)  # fmt: skip
-    slots, numbers, lengths = rest[: 4 * wire.SLOTS], rest[4 * wire.SLOTS : -4], rest[-4:]
-    branch = seen_pid = seen_ppid = None
-    for slot in range(wire.SLOTS):
-        its_root, born, top, thread = slots[4 * slot : 4 * slot + 4]
-        if its_root == root:
-            branch = Branch(born=born, top=top, thread=thread)
-            seen_pid, seen_ppid = numbers[slot], numbers[wire.SLOTS + slot]
-    if branch is None:
-        return None
+        kind, error, at, entered, parent_at, previous_at, parent_pid, pid, _, uid, gid, its_root, born, top, thread,
+    ) = wire.FIRST.unpack_from(record)  # fmt: skip
+    slot = 0
+    while its_root != root:
+        slot += 1
+        if slot == wire.SLOTS:
+            return None
+        its_root, born, top, thread = _SLOT.unpack_from(record, wire.SLOTS_AT + slot * _SLOT.size)
+    branch = Branch(born, top, thread)
     if kind == wire.KIND_EXIT:
-        image = (pid, previous_at) if previous_at else None
-        return Ended(at=at, pid=pid, branch=branch, image=image, status=error)
+        return Ended(at, pid, branch, (pid, previous_at) if previous_at else None, error)
     if kind == wire.KIND_UNFOLLOWED:
         why = "the map of watched processes was full, and a new one not followed: run fewer at once"
         return Blind(at=at, moment=False, why=why)
     if kind == wire.KIND_UNMARKED:
         why = "the map of execs under way was full, and an exec not waited for: run fewer at once"
         return Blind(at=at, moment=True, why=why)
-    if kind not in (wire.KIND_EXEC, wire.KIND_ATTEMPT):
+    is_attempt = kind == wire.KIND_ATTEMPT
+    if kind != wire.KIND_EXEC and not is_attempt:
         raise wire.WireError(f"a record of unknown kind {kind}")
-    known = Exec(
-        at=at,
-        entered=entered,
-        pid=pid,
-        branch=branch,
-        parent=(parent_pid, parent_at) if parent_at else None,
-        previous=(pid, previous_at) if previous_at else None,
-        error=_error_name(error) if kind == wire.KIND_ATTEMPT else None,
-        lost=lost,
-        entry_unseen=bool(flags & wire.FLAG_ENTRY_UNSEEN),
+    flags, _, _, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(record, wire.COMMAND_AT)
+    command = seen_pid = seen_ppid = None
+    if not lost:
+        if len(record) < wire.HEAD.size + data_len or path_len + interp_len + argv_len > data_len:
+            raise wire.WireError("a record is shorter than it says")
+        (seen_pid,) = _NUMBER.unpack_from(record, wire.PIDS_AT + 4 * slot)
+        (seen_ppid,) = _NUMBER.unpack_from(record, wire.PPIDS_AT + 4 * slot)
+        if seen_pid in (0, wire.NOT_KNOWN):
+            raise wire.WireError("a record of a process that has no number where its root is")
+        command = commands.of(record[wire.COMMAND_AT : wire.HEAD.size + data_len], is_attempt)
+    return Exec(
+        at,
+        entered,
+        pid,
+        branch,
+        (parent_pid, parent_at) if parent_at else None,
+        (pid, previous_at) if previous_at else None,
+        None if seen_pid == pid else seen_pid,
+        None if seen_ppid == wire.NOT_KNOWN else seen_ppid,
+        uid if command else 0,
+        gid if command else 0,
+        _error_name(error) if is_attempt else None,
+        flags & wire.FLAG_ENTRY_UNSEEN != 0,
+        command,
     )
-    if lost:
-        return known
-    if seen_pid == pid:
-        seen_pid = None
-    elif seen_pid in (0, wire.NOT_KNOWN):
-        raise wire.WireError("a record of a process that has no number where its root is")
-    path_len, interp_len, argv_len, data_len = lengths
-    data = record[wire.HEAD.size : wire.HEAD.size + data_len]
-    if len(data) < data_len or path_len + interp_len + files_len + argv_len != data_len:
-        raise wire.WireError("a record is shorter than it says")
+
+
+def _read_attempt(command: Command, data: bytes) -> None:
+    _read(command, data)
+    _, dirfd, *_ = wire.COMMAND.unpack_from(data)
+    if command.path is not None and not command.path.startswith("/") and dirfd != _AT_FDCWD:
+        # As the kernel names what execveat is given.
+        command.path = f"/dev/fd/{dirfd}/{command.path}" if command.path else f"/dev/fd/{dirfd}"
+
+
+def _read(command: Command, data: bytes) -> None:
+    flags, _, comm, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(data)
+    data = data[wire.COMMAND.size :]
     path = _text(data[:path_len]) if path_len else None
     if path_len >= _PATH_MAX and data.startswith(b"/dev/fd/"):
         path = None  # its end, and so the name, may be missing
@@ -76,32 +112,18 @@ def decode(record: bytes, root: int, lost: bool) -> Event | None:
     # The last of them is the script itself; the others are what stood in #! lines, and were scripts, too.
     *nested, script = scripts[:-2] or [None]
     all_scripts = script is not None and bool(flags & wire.FLAG_SCRIPTS_ALL)
-    if kind == wire.KIND_ATTEMPT and path is not None:
-        path = _attempted_path(path, dirfd)
-    truncated = bool(flags & wire.FLAG_ARGV_CUT)
-    argv = None
-    if not flags & wire.FLAG_ARGV_UNREAD:
-        argv = _argv(data[data_len - argv_len :])
-        if interp_len >= _INTERPRETER_MAX and argv:
-            interpreter = argv[0]
-    return replace(
-        known,
-        seen_pid=seen_pid,
-        ppid=None if seen_ppid == wire.NOT_KNOWN else seen_ppid,
-        uid=uid,
-        gid=gid,
-        comm=_text(comm),
-        path=path,
-        executable=executable,
-        cwd=cwd,
-        interpreter=interpreter,
-        script=script if all_scripts and interpreter is not None else None,
-        nested=() if interpreter is None else tuple(nested) if all_scripts else None,
-        argv=argv,
-        argv_truncated=truncated,
-        arguments_at=1
+    argv = None if flags & wire.FLAG_ARGV_UNREAD else _argv(data[data_len - argv_len :])
+    if interp_len >= _INTERPRETER_MAX and argv:
+        interpreter = argv[0]
+    command.path, command.executable, command.cwd, command.interpreter = path, executable, cwd, interpreter
+    command.comm = _text(comm)
+    command.script = script if all_scripts and interpreter is not None else None
+    command.nested = () if interpreter is None else tuple(nested) if all_scripts else None
+    command.argv, command.argv_truncated = argv, bool(flags & wire.FLAG_ARGV_CUT)
+    command.arguments_at = (
+        1
         if interpreter is None
-        else arguments_at(argv, path, len(nested) + 1 if all_scripts else None, bool(flags & wire.FLAG_ARGV0_KEPT)),
+        else arguments_at(argv, path, len(nested) + 1 if all_scripts else None, bool(flags & wire.FLAG_ARGV0_KEPT))
     )
 
 
@@ -177,13 +199,6 @@ def _files(data: bytes) -> list[str | None]:
             continue
         names = []
     return paths
-
-
-def _attempted_path(path: str, dirfd: int) -> str:
-    """As the kernel names what execveat is given."""
-    if path.startswith("/") or dirfd == _AT_FDCWD:
-        return path
-    return f"/dev/fd/{dirfd}/{path}" if path else f"/dev/fd/{dirfd}"
 
 
 #: include/linux/errno.h. They reach no program, and so have no name in errno: to the caller an execve that was to be

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from .command import Command
 
 #: Names an image: the process, and the time of its exec.
 Image = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """A child of the root and all below it. ``born`` is 0 where it was there before the root was watched."""
 
     born: int
@@ -18,9 +19,12 @@ class Branch:
     thread: int
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, nor is Ended: there are very many, and that would double the time to make one.
+
+
+@dataclass(slots=True)
 class Exec:
-    """A successful exec, or with ``error`` a failed one. ``lost``: that it took place is all that is known.
+    """A successful exec, or with ``error`` a failed one. Without a ``command`` nothing else is known: it was lost.
 
     Numbers of processes are the kernel's, save ``ppid`` and ``seen_pid``: those are what the root sees.
     """
@@ -35,22 +39,16 @@ class Exec:
     ppid: int | None = None
     uid: int = 0
     gid: int = 0
-    comm: str = ""
-    path: str | None = None
-    executable: str | None = None
-    cwd: str | None = None
-    interpreter: str | None = None
-    script: str | None = None
-    nested: tuple[str | None, ...] | None = ()
-    argv: tuple[str, ...] | None = None
-    argv_truncated: bool = False
-    arguments_at: int | None = 1
     error: str | None = None
-    lost: bool = False
     entry_unseen: bool = False  # then ``entered`` is ``at``
+    command: Command | None = None
+
+    @property
+    def lost(self) -> bool:
+        return self.command is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """A process has ended. ``image`` is what it ran, if it had exec'd, and ``status`` is as wait() has it."""
 

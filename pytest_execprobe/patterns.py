@@ -11,11 +11,12 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any, Final
 
 from . import originals
+from .command import Command
 from .program import absolute, as_interpreter, base, called, files, interpreters, leads_through_descriptor
 from .record import ExecRecord
 
@@ -24,6 +25,7 @@ Match = bool | None
 
 _TEXT = 160  # characters of a pattern that a message shows
 _STARS = 4  # places of /**/ in a pattern that are tried without a folder, too
+_KNOWN = 4096  # answers that a pattern keeps
 
 
 class _Any(enum.Enum):
@@ -53,9 +55,23 @@ class Pattern:
     _test: Callable[[ExecRecord, Side], Match]
     #: The one program name that it stands for, if it is no more than that.
     name: str | None = None
+    #: Whether what is above an exec in the tree decides, too.
+    looks_up: bool = False
+    _known: dict[tuple[int, bool | None, Side], tuple[Command, Match]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def match(self, record: ExecRecord, side: Side = Side.FIND) -> Match:
-        return self._test(record, side)
+        if self.looks_up:
+            return self._test(record, side)
+        key = (id(record._command), record._itself, side)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            # With the command, for its number is another's when it has gone.
+            found = self._known[key] = (record._command, self._test(record, side))
+        return found[1]
 
     def __str__(self) -> str:
         return self.text if len(self.text) <= _TEXT else self.text[: _TEXT - 1] + "…"
@@ -443,4 +459,4 @@ def _subtree(pattern: Pattern) -> Pattern:
             todo += [above for above in (current.parent, current._previous) if above is not None]
         return either(*seen)
 
-    return Pattern(f"subtree:{pattern.text}", test)
+    return Pattern(f"subtree:{pattern.text}", test, looks_up=True)

@@ -76,7 +76,7 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
     certain = [record.script] if by_descriptor and record.interpreter is not None else []
     if not _has_argv0(record):
         return certain, []
-    itself = True if by_descriptor else _executes_itself(record)
+    itself = True if by_descriptor else record._itself
     argv0 = _argv0(record)
     if argv0 is None:
         return [*certain, None] if itself else certain, []
@@ -103,7 +103,7 @@ def _argv0(record: ExecRecord) -> str | None:
     return record.argv[at] if len(record.argv) > at else ""
 
 
-def _executes_itself(record: ExecRecord) -> bool | None:
+def executes_itself(record: ExecRecord) -> bool | None:
     """Whether it is the file that its process, or the one above, was running; None where that is not known."""
     others = [other for other in (record.parent, record._previous) if other is not None]
     if record.interpreter is None:

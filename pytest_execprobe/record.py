@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from . import originals
+from .command import Command
+from .program import executes_itself
 
 Phase = Literal["setup", "call", "teardown"]
 
@@ -18,16 +20,7 @@ class ExecRecord:
     Two records are equal when they are the same exec, whenever they were read.
     """
 
-    #: Last component of ``path``; of the executable where the path names a descriptor; ``memfd:NAME`` for a memfd.
-    program: str | None
-    #: As it was executed, so possibly relative; of a script the script.
-    path: str | None
-    #: Resolved path of the program that was loaded (of a script its interpreter), as ``/proc/PID/exe`` would say.
-    executable: str | None
-    #: Decoded as UTF-8 with surrogateescape, whatever the locale.
-    argv: tuple[str, ...] | None
-    #: Whether argv was longer than what is kept, at least 16 KiB.
-    argv_truncated: bool
+    _command: Command
     #: Process id, of the thread group, in the PID namespace of the test.
     pid: int
     #: Process id of the parent at the moment of the exec, likewise: 1 or a subreaper's for an orphan, 0 for one outside
@@ -35,20 +28,11 @@ class ExecRecord:
     ppid: int | None
     #: What the process that forked this one was running, or None for the test's own process.
     parent: ExecRecord | None
-    #: The name that the kernel gave the process, at most 15 bytes of the program's.
-    comm: str
     #: 1 for what the test's own process spawned, one more for each exec'd ancestor; None if a record above was lost.
     depth: int | None
     #: Real user and group, in the initial user namespace.
     uid: int
     gid: int
-    #: Working directory, as ``/proc/PID/cwd`` would say.
-    cwd: str | None
-    #: Of a script the interpreter, as its ``#!`` line (or binfmt_misc) has it, else None. Where that is a script, too,
-    #: the last one, which the kernel has loaded.
-    interpreter: str | None
-    #: Of a script its own file, resolved, as the kernel has opened it; None for other programs.
-    script: str | None
     #: When execve was entered: nanoseconds of CLOCK_MONOTONIC, as ``time.monotonic_ns()``.
     timestamp_ns: int
     #: The phase of the running test, or fixture of wider scope, in which execve was entered; None outside of both.
@@ -75,11 +59,67 @@ class ExecRecord:
     _begun_in: Phase | None = field(default=None)
     #: Whether a lost record hides what is above this one.
     _lineage_lost: bool = field(default=False)
-    #: Of a script the resolved files of scripts that stand between it and its interpreter; None where unknown.
-    _nested: tuple[str | None, ...] | None = field(default=())
-    #: Where in argv the program's own arguments begin; None where unknown.
-    _arguments_at: int | None = field(default=1)
     _identity: tuple[int, int] = field(default=(0, 0))
+    #: Whether it is the file that its process, or the one above, was running; None where that is not known.
+    _itself: bool | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_itself", executes_itself(self))
+
+    @property
+    def program(self) -> str | None:
+        """Last component of ``path``; of the executable where the path names a descriptor; ``memfd:NAME`` for a
+        memfd."""
+        return self._command.program
+
+    @property
+    def path(self) -> str | None:
+        """As it was executed, so possibly relative; of a script the script."""
+        return self._command.path
+
+    @property
+    def executable(self) -> str | None:
+        """Resolved path of the program that was loaded, as ``/proc/PID/exe`` would say; of a script its interpreter."""
+        return self._command.executable
+
+    @property
+    def argv(self) -> tuple[str, ...] | None:
+        """Decoded as UTF-8 with surrogateescape, whatever the locale."""
+        return self._command.argv
+
+    @property
+    def argv_truncated(self) -> bool:
+        """Whether argv was longer than what is kept, at least 16 KiB."""
+        return self._command.argv_truncated
+
+    @property
+    def comm(self) -> str:
+        """The name that the kernel gave the process, at most 15 bytes of the program's."""
+        return self._command.comm
+
+    @property
+    def cwd(self) -> str | None:
+        """Working directory, as ``/proc/PID/cwd`` would say."""
+        return self._command.cwd
+
+    @property
+    def interpreter(self) -> str | None:
+        """Of a script the interpreter, as its ``#!`` line (or binfmt_misc) has it, else None. Where that is a script,
+        too, the last one, which the kernel has loaded."""
+        return self._command.interpreter
+
+    @property
+    def script(self) -> str | None:
+        """Of a script its own file, resolved, as the kernel has opened it; None for other programs."""
+        return self._command.script
+
+    @property
+    def _nested(self) -> tuple[str | None, ...] | None:
+        return self._command.nested
+
+    @property
+    def _arguments_at(self) -> int | None:
+        return self._command.arguments_at
 
     def __eq__(self, other: object) -> bool:
         return self._identity == other._identity if isinstance(other, ExecRecord) else NotImplemented
@@ -98,9 +138,7 @@ class ExecRecord:
         None where argv could not be read, or where that part ends can't be told: the script's own path stands there
         twice, as it does if that is its first argument.
         """
-        if self.argv is None or self._arguments_at is None:
-            return None
-        return self.argv[self._arguments_at :]
+        return self._command.arguments
 
     @property
     def command_line(self) -> str:

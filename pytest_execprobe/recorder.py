@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from . import clock, originals
 from .attribution import Entry, Evidence, Gap, Owner, Span, Timeline
+from .command import Command
 from .doubts import doubts
 from .errors import IncompleteLogError, ProbeObstructed, SourceLost
 from .events import Batch, Process, Source
@@ -62,7 +63,7 @@ class Recorder:
         #: From when on everything is recorded, ns; 0 before there was a source.
         self.since = 0
         self._source: ProcessSource | None = None
-        self._timeline = Timeline()
+        self._timeline = Timeline(hides=_is_helpers)
         self._timeline.blind = Gap(0, None, _ARMED_LATER)
         self._obstructed = False
         self._lock = originals.RLock()
@@ -304,7 +305,7 @@ class Recorder:
         """The execs that have been found to belong to somebody since this was last asked, ignored ones too."""
         with self._lock:
             self._refuse_nested()
-            return [entry for entry in self._timeline.take_news() if entry.record is None or not _hidden(entry.record)]
+            return [entry for entry in self._timeline.take_news() if not entry.hidden]
 
     def losses(self) -> Evidence:
         """Why there may have been execs, since the probe was there, of which nothing is known; nothing else."""
@@ -324,9 +325,10 @@ class Recorder:
             except SourceLost as error:
                 self._lose(str(error))
                 return [], 0
-            listed = [(process, self._timeline.record_of(process.image)) for process in running.listed]
-            shown = [(process, record) for process, record in listed if record is None or not _hidden(record)]
-            return shown, running.count - len(listed)
+            listed = [(process, self._timeline.entry_of(process.image)) for process in running.listed]
+            shown = [(process, entry) for process, entry in listed if entry is None or not entry.hidden]
+            records = [(process, None if entry is None else entry.record) for process, entry in shown]
+            return records, running.count - len(listed)
 
     def is_ignored(self, record: ExecRecord) -> bool:
         return any_match(self._ignore, record, Side.ALLOW) is True
@@ -344,7 +346,7 @@ class Recorder:
         with self._lock:
             self._refuse_nested()
             ignored = self.is_ignored if self._ignore else None
-            return self._timeline.evidence(window.start, end, window.owner, _hidden, ignored)
+            return self._timeline.evidence(window.start, end, window.owner, ignored)
 
     def knows(self, until: int) -> bool:
         """Whether everything up to a moment is here, so that there is no need to ask."""
@@ -389,14 +391,9 @@ class RecordedWindow:
         return self._recorder.wait(timeout)
 
 
-def _hidden(record: ExecRecord) -> bool:
+def _is_helpers(command: Command) -> bool:
     """Helpers of other runs, such as that of a pytest which a test starts: how they work is no one's business."""
-    above: ExecRecord | None = record
-    while above is not None:
-        if is_helper(above.argv):
-            return True
-        above = above._previous or above.parent
-    return False
+    return command.may_contain("/pytest_execprobe/helper") and is_helper(command.argv)
 
 
 _READS = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.attribution import Evidence, Lost
+from pytest_execprobe.command import Command
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.helper import probe as helper_probe
@@ -50,22 +52,27 @@ def record(
     serial = next(_serial)
     if path == "":
         path = None if program is None else f"/usr/bin/{program}"
-    return ExecRecord(
-        program=program,
+    command = Command(
         path=path,
         executable=path if executable == "" else executable,
         argv=(program or "?", *args) if argv == () else argv,
         argv_truncated=truncated,
-        pid=40000 + serial if pid is None else pid,
-        ppid=None,
-        parent=parent,
         comm=(program or "")[:15],
-        depth=1 if parent is None else parent.depth + 1,
-        uid=1000,
-        gid=1000,
         cwd=cwd,
         interpreter=interpreter,
         script=script,
+        nested=nested,
+        arguments_at=arguments_at,
+    )
+    command.program = program
+    return ExecRecord(
+        command,
+        pid=40000 + serial if pid is None else pid,
+        ppid=None,
+        parent=parent,
+        depth=1 if parent is None else parent.depth + 1,
+        uid=1000,
+        gid=1000,
         timestamp_ns=serial * 1000 if at is None else at,
         phase="call",
         begun_by=None,
@@ -77,10 +84,18 @@ def record(
         _previous=previous,
         _direct=parent is None if direct is None else direct,
         _lineage_lost=lineage_lost,
-        _nested=nested,
-        _arguments_at=arguments_at,
         _identity=(serial, serial),
     )
+
+
+def altered(record: ExecRecord, **fields: object) -> ExecRecord:
+    """The same record with other values, those of its command among them."""
+    names = {field.name for field in dataclasses.fields(Command) if field.init}
+    of_command = {name.lstrip("_"): value for name, value in fields.items() if name.lstrip("_") in names}
+    command = dataclasses.replace(record._command, **of_command)  # type: ignore[arg-type]
+    command.program = fields.get("program", record.program)  # type: ignore[assignment]
+    others = {name: value for name, value in fields.items() if name.lstrip("_") not in {*names, "program"}}
+    return dataclasses.replace(record, _command=command, **others)  # type: ignore[arg-type]
 
 
 def script(
@@ -212,6 +227,8 @@ class FakeSource:
         at = tick()
         pid = next(_serial)
         branch = by.branch if by is not None and same_branch else Branch(born=at, top=pid, thread=1)
+        path = f"/usr/bin/{program}"
+        command = Command(path, path, (program, *args), argv_truncated=cut, comm=program)
         event = Exec(
             at=at,
             entered=at,
@@ -219,13 +236,8 @@ class FakeSource:
             branch=branch,
             parent=None if by is None else (by.pid, by.at),
             ppid=1,
-            comm=program,
-            path=None if lost else f"/usr/bin/{program}",
-            executable=None if lost else f"/usr/bin/{program}",
-            argv=None if lost else (program, *args),
-            argv_truncated=cut,
             error=error,
-            lost=lost,
+            command=None if lost else command,
         )
         self._new.append(event)
         return event
@@ -240,7 +252,7 @@ class FakeSource:
             pid=next(_serial) if run is None else run.pid,
             kernel_pid=next(_serial) if run is None else run.pid,
             image=image and (image.pid, image.at),
-            comm=comm or (image.comm if image else "")[:15],
+            comm=comm or (image.command.comm if image and image.command else "")[:15],
             own_exec=run is not None,
             since=tick() if run is None else run.at,
         )
@@ -368,9 +380,9 @@ def kernel_record(
     files = components + cwd + scripts
     data = path + interpreter + files + argv
     head = wire.HEAD.pack(
-        kind, flags, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, error, dirfd,
-        len(files), comm, *itertools.chain(*filled), *(own for own, _ in numbers), *(parent for _, parent in numbers),
-        len(path), len(interpreter), len(argv), len(data),
+        kind, error, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid,
+        *itertools.chain(*filled), *(own for own, _ in numbers), *(parent for _, parent in numbers),
+        flags, dirfd, comm, len(path), len(interpreter), len(argv), len(data),
     )  # fmt: skip
     return head + data
 

@@ -18,7 +18,6 @@ from ..errors import SourceLost
 from ..events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..launch import is_helper
 from ..patterns import Pattern, Side, any_match
-from ..program import program_name
 from ..record import ExecRecord, printable
 from ..report import document
 from .terminal import as_ours
@@ -264,7 +263,11 @@ class Recording:
 def _is_helpers(event: Exec, helpers: Container[Image | None]) -> bool:
     """Whether it is of another run's probe helper, such as that of a pytest below: as in a test, that is no one's
     business. ``helpers`` are those that are known of it."""
-    return event.parent in helpers or event.previous in helpers or is_helper(event.argv)
+    return (
+        event.parent in helpers
+        or event.previous in helpers
+        or (event.command is not None and is_helper(event.command.argv))
+    )
 
 
 class _Processes:
@@ -294,7 +297,7 @@ class _Processes:
                 # CPUs are read in turn: that it has ended may have been told before.
                 and self._over.get(event.pid, (0, None))[0] < event.at
             ):
-                name = program_name(event.path, event.executable, event.cwd) or "?"
+                name = "?" if event.command is None else event.command.program or "?"
                 programs[event.pid] = (event.at, printable(name))
         return _Processes(programs, over)
 

@@ -16,7 +16,7 @@ from json import dumps, loads
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-VERSION = 4
+VERSION = 5
 MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
@@ -61,9 +61,18 @@ EVENT = struct.Struct("<IB")
 
 # bpf/execprobe.c, struct head.
 SLOTS = 6
-HEAD = struct.Struct("<IIQQQQIIIIIiiI16s" + "QQII" * SLOTS + "I" * SLOTS * 2 + "IIII")
+_PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIII4x", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
+HEAD = struct.Struct("<" + _PROCESS + _SLOTS + _NUMBERS + _COMMAND)
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
-SLOTS_AT = struct.calcsize("<IIQQQQIIIIIiiI16s")
+SLOTS_AT = struct.calcsize("<" + _PROCESS)
+#: Where an exec's pid and its parent's are, as each slot's root sees them.
+PIDS_AT = SLOTS_AT + struct.calcsize("<" + _SLOTS)
+PPIDS_AT = PIDS_AT + 4 * SLOTS
+#: What is the same for execs of one command, and goes on behind the head.
+COMMAND = struct.Struct("<" + _COMMAND)
+COMMAND_AT = HEAD.size - COMMAND.size
+#: The head's beginning, with the first slot.
+FIRST = struct.Struct("<" + _PROCESS + "QQII")
 
 # Held by no name that a test could replace.
 _new_socket = functools.partial(_socket.socket)
@@ -88,9 +97,8 @@ FLAG_ARGV0_KEPT = 16
 FLAG_BORROWED = 32
 
 
-_KIND_FLAGS = struct.Struct("<II")  # where the head begins
-_UID = struct.Struct("<I")
-_UID_AT = struct.calcsize("<IIQQQQIII")
+_NUMBER = struct.Struct("<I")
+_UID_AT = struct.calcsize("<IiQQQQIII")
 _ARGV_LENGTHS = struct.Struct("<II")  # argv_len and data_len, where it ends
 _ARGV_LENGTHS_AT = HEAD.size - _ARGV_LENGTHS.size
 
@@ -179,14 +187,15 @@ def event_frames(request: int, events: List[Tuple[bytes, bool]]) -> Iterator[byt
 def shown_to(uid: int, record: bytes) -> bytes:
     """A record as this user may see it: of an exec that failed without its arguments, where the process was another
     user's or had another's rights. /proc shows arguments of programs that run, and those to nobody."""
-    kind, flags = _KIND_FLAGS.unpack_from(record)
+    (kind,) = _NUMBER.unpack_from(record)
     if kind != KIND_ATTEMPT or uid == 0 or len(record) <= HEAD.size:
         return record
-    if not flags & FLAG_BORROWED and _UID.unpack_from(record, _UID_AT)[0] == uid:
+    (flags,) = _NUMBER.unpack_from(record, COMMAND_AT)
+    if not flags & FLAG_BORROWED and _NUMBER.unpack_from(record, _UID_AT)[0] == uid:
         return record
     argv_len, data_len = _ARGV_LENGTHS.unpack_from(record, _ARGV_LENGTHS_AT)
     shown = bytearray(record[: HEAD.size + data_len - argv_len])
-    _KIND_FLAGS.pack_into(shown, 0, kind, flags | FLAG_ARGV_UNREAD)
+    _NUMBER.pack_into(shown, COMMAND_AT, flags | FLAG_ARGV_UNREAD)
     _ARGV_LENGTHS.pack_into(shown, _ARGV_LENGTHS_AT, 0, data_len - argv_len)
     return bytes(shown)
 

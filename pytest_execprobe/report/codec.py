@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .. import originals
+from ..command import Command
 from ..record import ExecRecord, Phase
 from .document import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit
 
@@ -339,22 +340,27 @@ def _record(fields: _Fields, made: Mapping[str, ExecRecord]) -> ExecRecord:
         isinstance(site, list) and list(map(type, site)) == [str, int, str]  # file, line, function
     ):
         raise DocumentError(f"{fields.where}.call_site: is not a file, a line and a function")
-    record = ExecRecord(
-        program=fields.maybe(fields.text, "program"),
+    command = Command(
         path=fields.maybe(fields.text, "path"),
         executable=fields.maybe(fields.text, "executable"),
         argv=None if argv is None else tuple(argv),
         argv_truncated=fields.flag("argv_truncated"),
-        pid=fields.whole("pid"),
-        ppid=fields.maybe(fields.whole, "ppid"),
-        parent=None,
         comm=fields.text("comm"),
-        depth=fields.maybe(fields.whole, "depth"),
-        uid=fields.whole("uid"),
-        gid=fields.whole("gid"),
         cwd=fields.maybe(fields.text, "cwd"),
         interpreter=fields.maybe(fields.text, "interpreter"),
         script=fields.maybe(fields.text, "script"),
+        nested=None if nested is None else tuple(nested),
+        arguments_at=fields.maybe(fields.whole, "arguments_at"),
+    )
+    command.program = fields.maybe(fields.text, "program")
+    record = ExecRecord(
+        command,
+        pid=fields.whole("pid"),
+        ppid=fields.maybe(fields.whole, "ppid"),
+        parent=None,
+        depth=fields.maybe(fields.whole, "depth"),
+        uid=fields.whole("uid"),
+        gid=fields.whole("gid"),
         timestamp_ns=fields.whole("timestamp_ns"),
         phase=fields.maybe(lambda name: fields.choice(name, _PHASES), "phase"),
         begun_by=fields.maybe(fields.text, "begun_by"),
@@ -367,8 +373,6 @@ def _record(fields: _Fields, made: Mapping[str, ExecRecord]) -> ExecRecord:
         _shared=fields.flag("shared"),
         _begun_in=fields.maybe(lambda name: fields.choice(name, _PHASES), "begun_in"),
         _lineage_lost=fields.flag("lineage_lost"),
-        _nested=None if nested is None else tuple(nested),
-        _arguments_at=fields.maybe(fields.whole, "arguments_at"),
         _identity=(int(identity[1]), int(identity[2])),
     )
     references = [fields.maybe(fields.text, name) for name in ("parent", "previous")]

@@ -11,14 +11,13 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import record, script
+from fakes import altered, record, script
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -148,7 +147,7 @@ def hide(draw: st.DrawFn, whole: ExecRecord) -> ExecRecord:
         known |= {"parent": None, "_lineage_lost": True}
     if "previous" in what:
         known |= {"_previous": None, "_lineage_lost": True}
-    return replace(whole, **known)
+    return altered(whole, **known)
 
 
 @st.composite
@@ -171,7 +170,7 @@ def partly_known(draw: st.DrawFn) -> tuple[ExecRecord, ExecRecord]:
     whole = draw(whole_records())
     known = hide(draw, whole)
     if whole.parent is not None and known.parent is not None and draw(st.booleans()):
-        known = replace(known, parent=hide(draw, whole.parent))
+        known = altered(known, parent=hide(draw, whole.parent))
     return known, whole
 
 
@@ -206,18 +205,18 @@ def completions(known: ExecRecord) -> Iterator[ExecRecord]:
     """Some of what a record can be that lacks just one thing: enough to show that it could be told, were it said."""
     if known.program is None:
         for program in PROGRAMS:
-            yield replace(known, program=program, path=f"/usr/bin/{program}")
+            yield altered(known, program=program, path=f"/usr/bin/{program}")
     elif known.argv is None:
         for rest in ((), *((word,) for word in WORDS), ("push", "-f")):
-            yield replace(known, argv=(known.program, *rest))
+            yield altered(known, argv=(known.program, *rest))
     elif known.argv_truncated:
         for end in ("", "h", "x"):
             for rest in ((), *((word,) for word in WORDS)):
                 last = (known.argv[-1] + end,) if known.argv else ()
-                yield replace(known, argv=(*known.argv[:-1], *last, *rest), argv_truncated=False)
+                yield altered(known, argv=(*known.argv[:-1], *last, *rest), argv_truncated=False)
     elif known._lineage_lost:
         for above in (None, *(record(program) for program in PROGRAMS)):
-            yield replace(known, parent=above, _lineage_lost=False)
+            yield altered(known, parent=above, _lineage_lost=False)
 
 
 # "*" is every name there is, and yet not said of an unread one: that is more cautious than it would have to be.
@@ -235,7 +234,7 @@ def test_what_is_not_said_could_be_either(whole: ExecRecord, missing: str, writt
         "argv": {"argv": None},
         "lineage": {"parent": None, "_lineage_lost": True},
     }
-    known = replace(whole, **hidden[missing])
+    known = altered(whole, **hidden[missing])
     pattern = compile_pattern(written)
     if pattern.match(known) is None:
         assert {pattern.match(whole) for whole in completions(known)} >= {True, False} or isinstance(written, list)
@@ -340,7 +339,7 @@ def above(subject: ExecRecord) -> Iterator[ExecRecord]:
 def test_subtree_is_a_match_of_the_record_or_of_one_above_it(
     whole: ExecRecord, written: Any, side: Side, lost: bool
 ) -> None:
-    subject = replace(whole, _lineage_lost=lost)
+    subject = altered(whole, _lineage_lost=lost)
     inner = compile_pattern(written)
     expected = either(*(inner.match(one, side) for one in above(subject)), *([None] if lost else []))
     assert compile_pattern(subtree(written)).match(subject, side) is expected
@@ -376,7 +375,7 @@ def test_script_of_an_unknown_folder_may_be_what_a_link_leads_to(tmp_path: Path)
 
 def test_arguments_of_a_script_whose_path_was_not_read_are_not_known() -> None:
     known = script("v1")
-    unread = replace(known, path=None, program=None, _arguments_at=None)
+    unread = altered(known, path=None, program=None, _arguments_at=None)
     assert compile_pattern([ANY, "v1"]).match(known) is True
     assert compile_pattern([ANY, "v1"]).match(unread) is None
     assert compile_pattern([ANY, "-e"]).match(unread) is None

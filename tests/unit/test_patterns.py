@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import record, script
+from fakes import altered, record, script
 
 from pytest_execprobe import ANY, ExecRecord, subtree
 from pytest_execprobe.patterns import Side, any_match, compile_all, compile_pattern, either
@@ -148,7 +147,7 @@ def test_script_by_a_descriptor_whose_file_is_not_known_may_be_any(pattern: obje
         record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=None),
         record("busybox", argv=None, parent=BUSYBOX),
         record("busybox", argv=("sleep",), parent=BUSYBOX, executable=None),
-        record("busybox", argv=("sleep",), parent=replace(BUSYBOX, executable=None)),
+        record("busybox", argv=("sleep",), parent=altered(BUSYBOX, executable=None)),
         record("busybox", argv=("sleep",), lineage_lost=True),
     ],
 )
@@ -226,7 +225,7 @@ def test_what_must_not_run_is_found_in_what_an_interpreter_is_given(arguments_at
 
 @pytest.mark.parametrize("missing", [{"script": None}, {"_nested": None}, {"executable": None}])
 def test_what_may_have_another_name_is_undecided_to_forbid(missing: dict[str, None]) -> None:
-    run = replace(script(file="/opt/real.sh"), **missing)  # type: ignore[arg-type]
+    run = altered(script(file="/opt/real.sh"), **missing)  # type: ignore[arg-type]
     assert match("curl", run, Side.FORBID) is None
     assert match("curl", run) is False
     assert match("release.sh", run, Side.FORBID) is True
@@ -796,7 +795,7 @@ def test_path_as_executed_and_file_that_was_loaded(
     is_script: bool, path: str, pattern: str, found: bool | None, allowed: bool | None
 ) -> None:
     if is_script:
-        run = replace(script(path=path, cwd="/srv", file="/opt/tool", shebang=("/bin/sh",)), executable="/bin/dash")
+        run = altered(script(path=path, cwd="/srv", file="/opt/tool", shebang=("/bin/sh",)), executable="/bin/dash")
     else:
         run = record("tool", path=path, cwd="/srv", executable="/opt/tool")
     assert match(pattern, run) is found
@@ -880,7 +879,7 @@ def test_folder_that_a_link_leads_to_is_no_glob(tmp_path: Path) -> None:
 
 
 def test_interpreter_of_a_script_is_found_by_the_path_that_the_script_names() -> None:
-    ran = replace(script(path="/opt/tool", shebang=("/usr/bin/python3",)), executable="/usr/bin/python3.11")
+    ran = altered(script(path="/opt/tool", shebang=("/usr/bin/python3",)), executable="/usr/bin/python3.11")
     assert compile_pattern("/usr/bin/python3").match(ran) is True
     assert compile_pattern("/usr/bin/python3").match(ran, Side.ALLOW) is False
 

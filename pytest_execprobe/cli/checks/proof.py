@@ -76,7 +76,7 @@ def _wrong(batch: Batch, program: str) -> str | None:
     execs = [event for event in batch.events if isinstance(event, Exec) and event.error is None]
     if batch.under_way or batch.unplaced or not batch.complete_to or any(event.lost for event in execs):
         return f"it lost what it saw while {program} ran"
-    paths = [str(event.path) for event in execs]
+    paths = [str(event.command and event.command.path) for event in execs]
     if paths != [program]:
         return f"of {program} it saw {'nothing' if not paths else ', then '.join(paths)}"
     return None
