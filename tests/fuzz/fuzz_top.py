@@ -6,7 +6,7 @@ import fuzzing
 
 with fuzzing.instrumented():
     from pytest_execprobe.helper import target, top
-    from pytest_execprobe.helper.probe import ProbeError
+    from pytest_execprobe.helper.errors import ProbeError
 
 SEEDS = [
     b"--probe=kprobe:do_sys_open",

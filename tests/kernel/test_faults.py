@@ -24,7 +24,8 @@ from pytest_execprobe import client as client_module
 from pytest_execprobe.client import HelperSource
 from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.helper import probe, wire
+from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.bpf import attach
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10000)]
 
@@ -208,19 +209,17 @@ def test_out_of_memory(limit: str, programs: Programs, tmp_path: Path, monkeypat
         made.recorder.close()
 
 
-def test_a_record_that_its_callback_did_not_take_is_missed(
+def test_a_record_that_is_not_taken_from_its_buffer_is_missed(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BCC prints what is raised there, and goes on."""
-    raises = "records.append(string_at(data, size)) if next(number) != 2 else 1 / 0"
     change_helper(
         tmp_path,
         monkeypatch,
         {
             "probe.py": {
-                "records, string_at = self._records, ctypes.string_at\n": "import itertools\n"
-                "        records, string_at, number = self._records, ctypes.string_at, itertools.count()\n",
-                "records.append(string_at(data, size))\n": raises + "\n",
+                "_PROCS_MAX = 32768\n": "import itertools\n_PROCS_MAX, _number = 32768, itertools.count()\n",
+                "self._records += records(ring.take())\n": "self._records += ["
+                "one for one in records(ring.take()) if next(_number) != 2]\n",
             }
         },
     )
@@ -245,16 +244,16 @@ def test_what_a_program_is_passed_over_for_the_one_behind_it_does(
     bpf = tmp_path / "bpf"
     shutil.copytree(connect.bpf_folder(), bpf)
     source = (bpf / "execprobe.c").read_text()
-    first = f"(struct bpf_raw_tracepoint_args *ctx)\n{{\n    return {passed_over}(ctx);"
+    first = f", {passed_over}(ctx))\n"
     assert source.count(first) == 1
-    (bpf / "execprobe.c").write_text(source.replace(first, first.replace(f"{passed_over}(ctx)", "0")))
+    (bpf / "execprobe.c").write_text(source.replace(first, ", 0)\n"))
     monkeypatch.setattr(connect, "bpf_folder", lambda: bpf)
     with recording() as made, made.execprobe.watch() as blind:
         spawn(programs.minimal)
-        if probe.kernel_version() < probe._PREEMPTED:
+        if attach.kernel_version() < attach._PREEMPTED:
             seen = [(record.program, record.exit_code) for record in blind.records]
             assert seen == ([("minimal", None)] if passed_over == "ended" else [])
-    change_helper(tmp_path, monkeypatch, {"probe.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
+    change_helper(tmp_path, monkeypatch, {"bpf/attach.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
     with recording() as made, made.execprobe.watch() as log:
         spawn(programs.minimal)
         assert [(record.program, record.exit_code) for record in log.records] == [("minimal", 0)]
@@ -591,7 +590,7 @@ def test_an_exec_that_takes_longer_than_the_timeout(programs: Programs, tmp_path
 def test_more_execs_under_way_than_can_be_noted(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_helper(tmp_path, monkeypatch, {"probe.py": {"_ENTERING_MAX = 8192\n": "_ENTERING_MAX = 1\n"}})
+    change_helper(tmp_path, monkeypatch, {"probe.py": {'{"procs": settings.procs}': '{"entering": 1}'}})
     slow = tmp_path / "slow"
     shutil.copy(programs.minimal, slow)
     with recording(BY_TRACEPOINT, timeout=0.2) as made:

@@ -397,7 +397,8 @@ import importlib.util, json, sys
 helper = sys.argv[1]
 spec = importlib.util.spec_from_file_location("h", helper + "/__init__.py", submodule_search_locations=[helper])
 sys.modules["h"] = importlib.util.module_from_spec(spec)
-from h import counter, probe, target
+from h import counter, target
+from h.bpf import build
 
 class Pausing(counter.Counter):
     def _compile(self, max_names):
@@ -406,7 +407,7 @@ class Pausing(counter.Counter):
         sys.stdin.readline()
         return made
 
-made = Pausing(probe.import_bcc(), target.parse(sys.argv[2]), "program", 1000, 0)
+made = Pausing(build.import_bcc(), target.parse(sys.argv[2]), "program", 1000, 0)
 print("attached", flush=True)
 sys.stdin.readline()
 print(json.dumps(made.counts()), flush=True)

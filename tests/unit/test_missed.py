@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from pytest_execprobe.helper import probe
+from pytest_execprobe.helper.bpf import library
+from pytest_execprobe.helper.bpf.attach import AGAIN
 
-
-class Function:
-    def __init__(self, fd: str) -> None:
-        self.fd = fd
+PROGRAMS = [name + end for name in AGAIN for end in ("", "_again")]
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
     """By program."""
-    numbers: dict[str, int | None] = {name + end: 0 for name in probe._AGAIN for end in ("", "_again")}
-    monkeypatch.setattr(probe, "misses", lambda _, name: numbers[name])
+    numbers: dict[str, int | None] = dict.fromkeys(PROGRAMS, 0)
+    monkeypatch.setattr(library, "misses", lambda _, name: numbers[name])
     return numbers
 
 
 def loaded(*, twice: bool) -> probe.Probe:
     made = object.__new__(probe.Probe)
-    made._bcc = None
+    made._lib = SimpleNamespace()  # type: ignore[assignment]
     made._looks = {}
-    made._twice = twice
-    functions = {(name + end).encode(): Function(name + end) for name in probe._AGAIN for end in ("", "_again")}
-    made._bpf = type("Bpf", (), {"funcs": functions})()
+    programs = {name: name for name in PROGRAMS}
+    made._attached = SimpleNamespace(twice=twice, loaded=SimpleNamespace(programs=programs))  # type: ignore[assignment]
     made.missed()
     return made
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakes import kernel_proc
 
 from pytest_execprobe.helper import probe, wire
+from pytest_execprobe.helper.bpf.load import Table
+from pytest_execprobe.helper.bpf.unit import Map
 from pytest_execprobe.helper.probe import Counts
 
 PID, ROOT, TOP = 7, 3, 7
@@ -19,28 +21,36 @@ PID, ROOT, TOP = 7, 3, 7
 
 def bare(**maps: Any) -> probe.Probe:
     made = object.__new__(probe.Probe)
-    made._bcc = None
-    made._bpf = maps
+    made._tables = maps
     return made
 
 
-def test_counters_that_can_not_be_read_are_no_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_lookup", lambda *_: False)
+def test_counters_that_can_not_be_read_are_no_zeros() -> None:
     with pytest.raises(OSError, match="counters can't be read"):
-        bare(counts=type("Table", (), {"total_cpu": 2})()).counts()
+        bare(counts=SimpleNamespace(get=lambda _: None)).counts()
 
 
-class Entry:
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.tgid = PID
+class Entering:
+    """The map of execs under way: its list is read anew each time, and some that it has are gone when they are read."""
+
+    def __init__(self, listed: Callable[[], list[tuple[int, int | None]]]) -> None:
+        self._listed = listed
+        self._entries: dict[bytes, int | None] = {}
+
+    def __iter__(self) -> Iterator[bytes]:
+        for task, at in self._listed():
+            key = struct.pack("<Q", task)
+            self._entries[key] = at
+            yield key
+
+    def get(self, key: bytes) -> bytes | None:
+        at = self._entries[key]
+        return None if at is None else probe._ENTRY.pack(at, PID)
 
 
-def under_way(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int]]]) -> int:
+def under_way(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int | None]]]) -> int:
     """So many have been entered and have not ended; there is a list of (task, time) that is read anew each time."""
-    made = bare(
-        entering=type("Table", (), {"items": lambda _: [(ctypes.c_uint64(task), Entry(at)) for task, at in listed()]})()
-    )
+    made = bare(entering=Entering(listed))
     nothing = Counts(*[0] * len(Counts._fields))
     monkeypatch.setattr(made, "counts", lambda: nothing._replace(entered=entered))
     monkeypatch.setattr(made, "_proc", lambda _: b"")
@@ -51,23 +61,29 @@ def test_an_exec_that_is_counted_and_not_listed_yet_is_under_way(monkeypatch: py
     assert under_way(monkeypatch, 1, lambda: [(1, 0)]) == 0  # somebody else's
     assert under_way(monkeypatch, 1, list) == 1
     assert under_way(monkeypatch, 2, lambda: [(1, 0), (1, 0)]) == 1  # the list began anew while it was read
+    assert under_way(monkeypatch, 1, lambda: [(1, None)]) == 1  # it has ended since the list was read, or so it seems
     later = time.monotonic_ns() + 10**12
     assert under_way(monkeypatch, 1, lambda: [(2, later)]) == 1  # that one was entered after the count
 
 
 @pytest.fixture
-def procs(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, bytes]:
-    """The map of processes, with the rules of its updates."""
-    entries: dict[bytes, bytes] = {}
+def procs() -> dict[bytes, bytes]:
+    """What is in the map of processes."""
+    return {}
 
-    def update(_bcc: object, _table: object, key: bytes, value: bytes, flags: int = 0) -> bool:
-        if (flags == probe._BPF_NOEXIST and key in entries) or (flags == probe._BPF_EXIST and key not in entries):
+
+class Updated:
+    """That map, with the rules of its updates."""
+
+    def __init__(self, entries: dict[bytes, bytes]) -> None:
+        self._entries = entries
+
+    def set(self, key: bytes, value: bytes, flags: int = 0) -> bool:
+        there = key in self._entries
+        if (flags == probe._BPF_NOEXIST and there) or (flags == probe._BPF_EXIST and not there):
             return False
-        entries[key] = value
+        self._entries[key] = value
         return True
-
-    monkeypatch.setattr(probe, "_update", update)
-    return entries
 
 
 def of_roots(*roots: int) -> bytes:
@@ -75,7 +91,7 @@ def of_roots(*roots: int) -> bytes:
 
 
 def adopting(procs: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch, gone: tuple[int, ...] = ()) -> probe.Probe:
-    made = bare(procs=None)
+    made = bare(procs=Updated(procs))
     monkeypatch.setattr(made, "_proc", lambda pid: procs.get(struct.pack("<I", pid)))
     monkeypatch.setattr(made, "claimed", lambda root: None if root in gone else "a root")
     return made
@@ -120,9 +136,8 @@ def test_a_root_that_has_gone_leaves_its_place(procs: dict[bytes, bytes], monkey
 
 
 class Procs:
-    """The map of processes, which a test changes at a step of its reading; keys come in the order of the list."""
-
-    map_fd = 5
+    """BCC's library, with the map of processes in it, which a test changes at a step of its reading; keys come in the
+    order of the list."""
 
     def __init__(self, *pids: int) -> None:
         self.entries = {pid: kernel_proc([(ROOT, 100, pid, 1)], forked=pid) for pid in pids}
@@ -147,19 +162,22 @@ class Procs:
         self.steps += 1
         self.at.pop(self.steps, lambda: None)()
         # As the kernel does: from the beginning, where it has gone meanwhile.
-        last = key._obj.value
+        (last,) = struct.unpack("<I", key.raw)
         return self._give(after, self.order.index(last) + 1 if last in self.order else 0)
 
     def _give(self, key: Any, place: int) -> int:
         if place >= len(self.order):
             return -1
-        key._obj.value = self.order[place]
+        key.raw = struct.pack("<I", self.order[place])
         return 0
 
 
+def read_from(table: Procs) -> Any:
+    return Table(table, Map("procs", 1, 4, 0, 0, 0), 5)  # type: ignore[arg-type]
+
+
 def living(monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, ...] = (), level: int = 0) -> list[int]:
-    made = bare(procs=table)
-    made._bcc = type("Bcc", (), {"lib": table})()
+    made = bare(procs=read_from(table))
     made._pid_namespace = probe._PidNamespace(0, probe._FIRST_PID_NAMESPACE, 1)
     monkeypatch.setattr(made, "_proc", table.entries.get)
     monkeypatch.setattr(made, "_forks", lambda _: (table.forks, level))
@@ -209,8 +227,7 @@ def test_nothing_lives_when_the_last_has_ended(monkeypatch: pytest.MonkeyPatch) 
 def test_what_forks_on_and_on_is_there_and_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Procs(20)
     table.entries[20] = kernel_proc([(9, 100, 20, 1)])
-    made = bare(procs=table)
-    made._bcc = type("Bcc", (), {"lib": table})()
+    made = bare(procs=read_from(table))
     forks = iter(range(1000))
     monkeypatch.setattr(made, "_proc", table.entries.get)
     monkeypatch.setattr(made, "_forks", lambda _: (next(forks), 0))

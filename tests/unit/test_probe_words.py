@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_execprobe.helper import probe
+from pytest_execprobe.helper.bpf.attach import refused
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_what_would_be_enough(monkeypatch: pytest.MonkeyPatch, uid: int, level: 
 
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setattr("builtins.open", opened)
-    error = probe.refused("a perf buffer", "Permission denied")
+    error = refused("a perf buffer", "Permission denied")
     monkeypatch.undo()
     assert error.reason == "the kernel refused a perf buffer: Permission denied"
     assert mend in error.remedy

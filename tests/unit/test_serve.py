@@ -20,8 +20,8 @@ from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
 from pytest_execprobe.helper import adoption, handshake, identity, privilege, serve, serve_limits, server, wire
+from pytest_execprobe.helper.errors import ProbeError
 from pytest_execprobe.helper.precedence import Precedence
-from pytest_execprobe.helper.probe import ProbeError
 
 WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
 LIMITS = serve_limits.Limits(

@@ -21,8 +21,9 @@ from pytest_execprobe.cli.terminal import CommandError, Terminal
 from pytest_execprobe.cli.top import Asked, as_data, table
 from pytest_execprobe.counting import Attached, Counts, Failed, parse_line
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper import elf, places, probe, target
+from pytest_execprobe.helper import elf, places, target
 from pytest_execprobe.helper import top as helper
+from pytest_execprobe.helper.errors import ProbeError
 from pytest_execprobe.helper.target import Target, near, parse
 
 # ---- where a probe is to be put ----
@@ -83,7 +84,7 @@ def test_what_can_be_no_target_is_refused_by_both_sides(text: str) -> None:
         parse(text)
     with pytest.raises(argparse.ArgumentTypeError):
         top._target(text)
-    with pytest.raises(probe.ProbeError) as raised:
+    with pytest.raises(ProbeError) as raised:
         helper._parse(["--probe=" + text])
     assert raised.value.code == "bad-argument"
 
@@ -110,7 +111,7 @@ def test_what_can_be_no_target_is_refused_by_both_sides(text: str) -> None:
     ],
 )
 def test_the_helper_refuses_what_it_does_not_know(arguments: list[str]) -> None:
-    with pytest.raises(probe.ProbeError) as raised:
+    with pytest.raises(ProbeError) as raised:
         helper._parse(arguments)
     assert raised.value.code == "bad-argument"
 
