@@ -166,7 +166,8 @@ WRITES = {
     "rename",
 }
 WRITES |= {"replace", "symlink", "symlink_to", "chmod", "chown", "copy", "copyfile", "move"}
-OWN = {"files.py", "helper/walk.py", "helper/serve.py"}  # the last of a socket alone
+OWN = {"files.py", "helper/walk.py"}
+OWN |= {"helper/serve.py", "helper/bpf/kept.py"}  # a socket, and what was compiled, in folders that were walked
 
 
 def writes(call: ast.Call) -> bool:

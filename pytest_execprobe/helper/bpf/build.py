@@ -78,7 +78,7 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
                 answer = work()
             except ProbeError as error:
                 answer = _REFUSED + json.dumps([error.code, error.reason, error.remedy]).encode()
-            with open(writing, "wb") as pipe:
+            with os.fdopen(writing, "wb") as pipe:
                 pipe.write(answer)
         finally:
             os._exit(0)
