@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import struct
 from typing import Dict, Iterator, List, Optional
@@ -65,23 +66,38 @@ class Loaded:
 
     def load(self, compiled: Unit, entries: Dict[str, int]) -> None:
         """``entries``: of maps that are to be larger or smaller than they were compiled. Raises LoadError."""
-        numbers = {}
-        for place, spec in enumerate(compiled.maps):
-            spec = spec._replace(max_entries=entries.get(spec.name, spec.max_entries))
-            if spec.name not in self.tables:
-                sizes = (spec.key_size, spec.value_size, spec.max_entries, spec.flags)
-                descriptor = self._lib.bcc_create_map(spec.type, spec.name.encode(), *sizes)
-                if descriptor < 0:
-                    raise LoadError("a map (%s): %s" % (spec.name, library.last_error().strerror))
-                self.tables[spec.name] = Table(self._lib, spec, descriptor)
-            numbers[place] = self.tables[spec.name].fd
-        for program in compiled.programs:
-            code = unit.with_maps(program.code, numbers)
-            name = program.name.encode()
-            descriptor = self._lib.bcc_prog_load(program.type, name, code, len(code), b"GPL", 0, 0, None, 0)
-            if descriptor < 0:
-                raise LoadError("a program (%s): %s" % (program.name, library.last_error().strerror))
-            self.programs[program.name] = descriptor
+        made: Dict[str, Table] = {}
+        programs: Dict[str, int] = {}
+        try:
+            numbers = {}
+            for place, spec in enumerate(compiled.maps):
+                spec = spec._replace(max_entries=entries.get(spec.name, spec.max_entries))
+                if spec.name not in self.tables and spec.name not in made:
+                    made[spec.name] = Table(self._lib, spec, self._create(spec))
+                numbers[place] = (self.tables.get(spec.name) or made[spec.name]).fd
+            for program in compiled.programs:
+                programs[program.name] = self._load(program, numbers)
+        except LoadError:
+            # Nothing of it stays: what is compiled instead has maps of these names, too.
+            for descriptor in [*programs.values(), *(table.fd for table in made.values())]:
+                os.close(descriptor)
+            raise
+        self.tables.update(made)
+        self.programs.update(programs)
+
+    def _create(self, spec: unit.Map) -> int:
+        sizes = (spec.key_size, spec.value_size, spec.max_entries, spec.flags)
+        descriptor = int(self._lib.bcc_create_map(spec.type, spec.name.encode(), *sizes))
+        if descriptor < 0:
+            raise LoadError("a map (%s): %s" % (spec.name, library.last_error().strerror))
+        return descriptor
+
+    def _load(self, program: unit.Program, numbers: Dict[int, int]) -> int:
+        code, name = unit.with_maps(program.code, numbers), program.name.encode()
+        descriptor = int(self._lib.bcc_prog_load(program.type, name, code, len(code), b"GPL", 0, 0, None, 0))
+        if descriptor < 0:
+            raise LoadError("a program (%s): %s" % (program.name, library.last_error().strerror))
+        return descriptor
 
     # Each raises OSError.
 
