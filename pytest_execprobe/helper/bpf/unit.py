@@ -52,7 +52,7 @@ def parse(data: bytes) -> Unit:
         )
     except (TypeError, AttributeError, binascii.Error, RecursionError) as error:
         raise ValueError("it is not what was kept") from error
-    if not all(map(_is_sound, [*unit.maps, *unit.programs])) or any(len(one.code) % 8 for one in unit.programs):
+    if not all(map(_is_sound, [*unit.maps, *unit.programs])) or unit.dump() != data:
         raise ValueError("it is not what was kept")
     for program in unit.programs:
         with_maps(program.code, dict.fromkeys(range(len(unit.maps)), 0))
@@ -60,8 +60,9 @@ def parse(data: bytes) -> Unit:
 
 
 def _is_sound(item: Tuple[object, ...]) -> bool:
-    return isinstance(item[0], str) and all(
-        isinstance(one, bytes) or (type(one) is int and 0 <= one < 1 << 31) for one in item[1:]
+    name, *rest = item
+    return (isinstance(name, str) and name.isascii() and name.isidentifier()) and all(
+        len(one) % 8 == 0 if isinstance(one, bytes) else type(one) is int and 0 <= one < 1 << 31 for one in rest
     )
 
 
