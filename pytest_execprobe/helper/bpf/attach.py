@@ -89,7 +89,7 @@ class Attached:
             self.loaded.load(made, entries)
         except LoadError as error:
             raise refused("the probe", str(error)) from error
-        if name:
+        if name and name == self._key(unit):  # nothing was exchanged while it was compiled
             self._kept.put(name, made)
 
     def _key(self, unit: str) -> Optional[str]:
