@@ -67,6 +67,7 @@ def build(source: str, defines: Callable[[], Dict[str, int]], programs: Sequence
 
 def _in_child(work: Callable[[], bytes]) -> bytes:
     """What this returns there, b"" if that process has died. No thread may be running here."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or there is nobody to wait for, where a shell has it ignored
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -78,6 +79,9 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
                 answer = work()
             except ProbeError as error:
                 answer = _REFUSED + json.dumps([error.code, error.reason, error.remedy]).encode()
+            except Exception as error:
+                reason = "BCC could not compile the probe: %s: %s" % (type(error).__name__, error)
+                answer = _REFUSED + json.dumps(["no-compile", reason, REPORT]).encode()
             with os.fdopen(writing, "wb") as pipe:
                 pipe.write(answer)
         finally:
@@ -85,8 +89,8 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
     os.close(writing)
     with open(reading, "rb") as pipe:
         answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
+    _, status = os.waitpid(child, 0)
+    return answer if status == 0 else b""
 
 
 def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -> Unit:
