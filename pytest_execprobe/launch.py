@@ -111,7 +111,9 @@ def is_helper(argv: tuple[str, ...] | None) -> bool:
 
 
 def helper_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    return {"PATH": _variable(environment, "PATH") or defpath, "LANG": "C.UTF-8"}
+    cache = _variable(environment, "XDG_CACHE_HOME")  # sudo does not pass it on, and root has a folder of its own
+    passed = {"PATH": _variable(environment, "PATH") or defpath, "LANG": "C.UTF-8"}
+    return {**passed, "XDG_CACHE_HOME": cache} if cache else passed
 
 
 def _variable(environment: Mapping[str, str] | None, name: str) -> str | None:

@@ -48,7 +48,7 @@ class Kept:
 
     def put(self, name: str, unit: Unit) -> None:
         """Does nothing where it can't be kept: it will be compiled again."""
-        umask = os.umask(0o077)
+        umask = os.umask(0o077 if os.geteuid() else 0o022)  # /var/cache itself is everybody's to read
         try:
             with walk(self._path(name), _judge, make_folders=True) as step:
                 _write(step.folder, step.name, unit.dump())
