@@ -43,6 +43,7 @@ class Settings(NamedTuple):
     route: str = "auto"
     pages: int = 512
     procs: int = _PROCS_MAX
+    keeps: bool = True
 
 
 class Counts(NamedTuple):
@@ -103,7 +104,8 @@ class Probe:
         self._claims: Set[bytes] = set()
         self._looks: Dict[str, List[List[int]]] = {}  # by program: what was found at the last looks, the oldest first
         self._pid_namespace = _pid_namespace()
-        wanted = Wanted(settings.route, settings.pages, {"procs": settings.procs}, not self._pid_namespace.is_first)
+        own_numbers = not self._pid_namespace.is_first
+        wanted = Wanted(settings.route, settings.pages, {"procs": settings.procs}, own_numbers, settings.keeps)
         self._attached = Attached(self._lib, bpf_dir, wanted)
         self._tables = self._attached.loaded.tables
         self._tables["asker"].set(_ZERO, _ASKER.pack(*self._pid_namespace))

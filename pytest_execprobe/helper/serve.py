@@ -330,7 +330,9 @@ def _check_surroundings() -> None:
 
 
 def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
-    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
+    # Who is not root stays the same user, and must not have in its hands what the next one loads with privilege.
+    keeps = os.geteuid() == 0
+    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs, keeps))
     precedence = Precedence(privilege.take_precedence())
     clients = _make_room(options.max_clients)
     try:

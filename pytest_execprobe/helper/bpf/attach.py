@@ -16,7 +16,7 @@ from .. import privilege
 from ..btf import BtfError, kernel_offsets
 from ..errors import ProbeError
 from . import build, library
-from .kept import Kept, key
+from .kept import Kept, default_folder, key
 from .load import Loaded, LoadError, possible_cpus
 from .unit import KPROBE, RAW_TRACEPOINT, TRACEPOINT
 
@@ -53,6 +53,7 @@ class Wanted(NamedTuple):
     pages: int  # of a perf buffer
     entries: Dict[str, int]  # of maps, by name
     own_numbers: bool  # whether processes have other numbers here than the kernel's
+    keeps: bool  # what was compiled, for the next time
 
 
 class Attached:
@@ -67,7 +68,7 @@ class Attached:
         self.twice = kernel_version() >= _PREEMPTED
         self._folder = folder
         self._wanted = wanted
-        self._kept = Kept()
+        self._kept = Kept(default_folder() if wanted.keeps else None)
         check_privilege(lib)
         self._load("TRACE")
         self.loaded.let_call("parts", "on_exec_paths")

@@ -36,21 +36,26 @@ def key(parts: Iterable[bytes]) -> str:
 
 
 class Kept:
-    def __init__(self, folder: Optional[str] = None) -> None:
-        self._folder = folder or _default_folder()
+    def __init__(self, folder: Optional[str]) -> None:
+        """``folder``: where, None: nowhere."""
+        self._folder = folder
 
     def get(self, name: str) -> Optional[Unit]:
+        if self._folder is None:
+            return None
         try:
-            with walk(self._path(name), _judge) as step:
+            with walk(os.path.join(self._folder, name + _ENDING), _judge) as step:
                 return parse(_read(step.folder, step.name))
         except (OSError, ValueError, _NotOurs):
             return None
 
     def put(self, name: str, unit: Unit) -> None:
         """Does nothing where it can't be kept: it will be compiled again."""
+        if self._folder is None:
+            return
         umask = os.umask(0o077 if os.geteuid() else 0o022)  # /var/cache itself is everybody's to read
         try:
-            with walk(self._path(name), _judge, make_folders=True) as step:
+            with walk(os.path.join(self._folder, name + _ENDING), _judge, make_folders=True) as step:
                 _write(step.folder, step.name, unit.dump())
                 _forget_the_oldest(step.folder)
         except (OSError, _NotOurs):
@@ -58,11 +63,8 @@ class Kept:
         finally:
             os.umask(umask)
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._folder, name + _ENDING)
 
-
-def _default_folder() -> str:
+def default_folder() -> str:
     if os.geteuid() == 0:
         return _FOR_ROOT
     base = os.environ.get("XDG_CACHE_HOME", "")
