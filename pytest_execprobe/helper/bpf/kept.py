@@ -99,7 +99,7 @@ def _read(folder: int, name: str) -> bytes:
 
 def _write(folder: int, name: str, data: bytes) -> None:
     """Whole, or not at all."""
-    new = ".%s" % secrets.token_hex(8)
+    new = ".%s%s" % (secrets.token_hex(8), _ENDING)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         with open(descriptor, "wb") as file:
@@ -114,7 +114,9 @@ def _write(folder: int, name: str, data: bytes) -> None:
 def _forget_the_oldest(place: int) -> None:
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
     try:
-        found = [(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime, name) for name in os.listdir(folder)]
+        # A link may have led to a folder with more in it.
+        names = [name for name in os.listdir(folder) if name.endswith(_ENDING)]
+        found = [(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime, name) for name in names]
         for _, name in sorted(found)[:-_MOST]:
             os.unlink(name, dir_fd=folder)
     finally:
