@@ -38,7 +38,7 @@ class Commands:
         return found
 
 
-def decode(record: bytes, root: int, lost: bool, commands: Commands) -> Event | None:
+def decode(record: bytes, root: int, lost: bool, commands: Commands | None = None) -> Event | None:
     """The event that a record tells of, as seen from ``root``; None if it is not in that root's tree.
 
     Raises wire.WireError for what the kernel side can't have written.
@@ -73,9 +73,9 @@ def decode(record: bytes, root: int, lost: bool, commands: Commands) -> Event | 
             raise wire.WireError("a record is shorter than it says")
         (seen_pid,) = _NUMBER.unpack_from(record, wire.PIDS_AT + 4 * slot)
         (seen_ppid,) = _NUMBER.unpack_from(record, wire.PPIDS_AT + 4 * slot)
-        if seen_pid in (0, wire.NOT_KNOWN):
+        if seen_pid != pid and seen_pid in (0, wire.NOT_KNOWN):
             raise wire.WireError("a record of a process that has no number where its root is")
-        command = commands.of(record[wire.COMMAND_AT : wire.HEAD.size + data_len], is_attempt)
+        command = (commands or Commands()).of(record[wire.COMMAND_AT : wire.HEAD.size + data_len], is_attempt)
     return Exec(
         at,
         entered,

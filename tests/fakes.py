@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.attribution import Evidence, Lost
@@ -90,7 +91,7 @@ def record(
 
 def altered(record: ExecRecord, **fields: object) -> ExecRecord:
     """The same record with other values, those of its command among them."""
-    names = {field.name for field in dataclasses.fields(Command) if field.init}
+    names = _OF_COMMAND
     of_command = {name.lstrip("_"): value for name, value in fields.items() if name.lstrip("_") in names}
     command = dataclasses.replace(record._command, **of_command)  # type: ignore[arg-type]
     command.program = fields.get("program", record.program)  # type: ignore[assignment]
@@ -176,6 +177,16 @@ def tick() -> int:
         pass
     _last_tick = now
     return now
+
+
+_OF_COMMAND = {field.name for field in dataclasses.fields(Command) if field.init}
+
+
+def exec_event(at: int, entered: int, pid: int, branch: Branch, *, lost: bool = False, **fields: Any) -> Exec:
+    """An exec, with the fields of its command among the others."""
+    command = Command(**{name: value for name, value in fields.items() if name in _OF_COMMAND})
+    others = {name: value for name, value in fields.items() if name not in _OF_COMMAND}
+    return Exec(at, entered, pid, branch, command=None if lost else command, **others)
 
 
 class FakeSource:

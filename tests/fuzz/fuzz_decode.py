@@ -10,9 +10,9 @@ with fuzzing.instrumented():
     from pytest_execprobe.decode import decode
     from pytest_execprobe.events import Blind, Ended, Exec
     from pytest_execprobe.helper import wire
-    from pytest_execprobe.program import program_name
-
 from fakes import kernel_record
+
+from pytest_execprobe.command import Command
 
 SEEDS = [
     b"\0" + kernel_record(),
@@ -36,10 +36,10 @@ def check(data: bytes) -> None:
         assert event is None or isinstance(event, (Exec, Ended, Blind))
         if isinstance(event, Exec):
             assert event.lost is lost
-            assert event.argv is None or all(isinstance(word, str) for word in event.argv)
-            assert sum(map(len, event.argv or ())) <= len(record)
-            name = program_name(event.path, event.executable, event.cwd)
-            assert name is None or isinstance(name, str)
+            command = event.command or Command()
+            assert command.argv is None or all(isinstance(word, str) for word in command.argv)
+            assert sum(map(len, command.argv or ())) <= len(record)
+            assert command.program is None or isinstance(command.program, str)
 
 
 if __name__ == "__main__":

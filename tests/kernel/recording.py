@@ -123,7 +123,7 @@ for line in sys.stdin:
     elif order == "seen":
         batch = source.sync(30)
         execs = sorted((event for event in batch.events if isinstance(event, Exec)), key=lambda event: event.at)
-        print(*[event.argv[0] for event in execs], batch.unplaced, flush=True)
+        print(*[event.command.argv[0] for event in execs], batch.unplaced, flush=True)
 """
 
 

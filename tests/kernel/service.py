@@ -144,7 +144,7 @@ for line in sys.stdin:
             batch = source.sync(30)
             execs = sorted((event for event in batch.events if isinstance(event, Exec)), key=lambda event: event.at)
             lost = sum(event.lost for event in execs) + batch.unplaced + batch.under_way
-            print(*[event.argv[0] for event in execs if event.argv], lost, flush=True)
+            print(*[event.command.argv[0] for event in execs if event.command.argv], lost, flush=True)
     except (ProbeUnavailable, SourceLost) as error:
         print(f"{type(error).__name__}: {error}", flush=True)
 """
@@ -165,7 +165,7 @@ RUNS = (
             events = [event for event in source.sync(30).events if isinstance(event, Exec) and event.error]
             events.sort(key=lambda event: event.at)  # they come by CPU
             events.sort(key=lambda event: event.at)  # each CPU's are for themselves
-            print(json.dumps([[event.path, event.argv] for event in events]), flush=True)
+            print(json.dumps([[event.command.path, event.command.argv] for event in events]), flush=True)
         elif order == "run":""",
     )
 )

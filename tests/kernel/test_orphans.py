@@ -168,7 +168,7 @@ os.close(go)
 os.close(done)
 while os.read(ends, 1):
     pass
-seen = sum(isinstance(event, Exec) and event.argv == ("left",) for event in source.sync(30).events)
+seen = sum(isinstance(event, Exec) and event.command.argv == ("left",) for event in source.sync(30).events)
 print(daemons, seen, source.orphans.count, source.unadopted)
 """
 

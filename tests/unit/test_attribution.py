@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fakes import evidence, record
+from fakes import evidence, exec_event, record
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.attribution import Evidence, Known, Lost, Owner, Span, Timeline
@@ -83,13 +83,14 @@ def ran(
     by: Exec | None = None,
     previous: Exec | None = None,
     top: bool = False,
+    lost: bool = False,
     **more: object,
 ) -> Exec:
     """An exec of a branch: of one that begins with it, unless said."""
     if of is None:
         of, top = (branch(entered), True) if by is None else (by.branch, False)
     pid = previous.pid if previous else of.top if top else next(_pids)
-    event = Exec(
+    event = exec_event(
         at=entered if at is None else at,
         entered=entered,
         pid=pid,
@@ -100,7 +101,7 @@ def ran(
         executable=f"/usr/bin/{program}",
         argv=(program,),
     )
-    return replace(event, **more)  # type: ignore[arg-type]
+    return replace(event, **more, **({"command": None} if lost else {}))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -255,7 +256,7 @@ def test_what_another_test_began_in_its_call_is_not_left_running_by_this_ones(st
     story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     pool, own = ran("pool", 150), ran("own", 250)
-    more = [replace(ran(name, 295, by=by), lost=lost) for name, by in (("worker", pool), ("child", own))]
+    more = [ran(name, 295, by=by, lost=lost) for name, by in (("worker", pool), ("child", own))]
     story.happens(pool, own, *more)
     left = story.evidence(290, 300, "test_b").begun_in("call")
     assert (len(left.records), len(left.lost)) == ((0, 1) if lost else (1, 0))
@@ -476,9 +477,12 @@ def test_failed_attempt_is_nobodys_parent(story: Story) -> None:
 
 def test_hidden_records_are_in_no_list(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
+    story.timeline.hides = lambda command: command.program == "helper"
     launcher = ran("helper", 50)
-    story.happens(ran("helper", 120), ran("git", 130), ran("helper", 140, error="ENOENT"), launcher)
-    found = story.timeline.evidence(0, 999, story.owners["test_a"], lambda found: found.program == "helper")
+    above = ran("helper", 120)
+    story.happens(above, ran("git", 130), ran("helper", 140, error="ENOENT"), launcher, ran("python3", 150, by=above))
+    story.happens(ran("python3", 160, previous=above))
+    found = story.timeline.evidence(0, 999, story.owners["test_a"])
     assert [success.program for success in found.records] == ["git"]
     assert found.attempts == ()
 
@@ -735,7 +739,7 @@ def test_exec_whose_beginning_was_not_seen_poisons_all_that_it_can_have_begun_in
 
 def test_what_an_adopted_process_ran_before_is_not_known(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
-    story.happens(Exec(at=130, entered=130, pid=7, branch=Branch(born=0, top=7, thread=0), path="/bin/ls"))
+    story.happens(exec_event(at=130, entered=130, pid=7, branch=Branch(born=0, top=7, thread=0), path="/bin/ls"))
     found = story.only(100, 200, "test_a")
     assert found._lineage_lost
     assert found.depth is None
@@ -771,8 +775,9 @@ def test_ignored_strays_are_left_out_too(story: Story) -> None:
 
 def test_hidden_ones_are_not_even_counted(story: Story) -> None:
     owner = story.test("test_a", 100, 110, 190, 200)
+    story.timeline.hides = lambda command: command.program == "git"
     story.happens(ran("git", 120))
-    found = story.timeline.evidence(100, 200, owner, hidden=by_name("git"), ignored=by_name("git"))
+    found = story.timeline.evidence(100, 200, owner, ignored=by_name("git"))
     assert (found.records, found.ignored) == ((), 0)
 
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from fakes import exec_event
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.attribution import Owner, Span, Timeline
-from pytest_execprobe.events import Batch, Branch, Ended, Event, Exec, Image
+from pytest_execprobe.events import Batch, Branch, Ended, Event, Image
 from pytest_execprobe.record import Phase
 
 CPUS = 3
@@ -241,7 +242,7 @@ class World:
         if not error:
             process.image = ran
         known = None if ran.lost else f"/bin/{ran.program}"
-        event = Exec(
+        event = exec_event(
             at=ran.at,
             entered=ran.entered,
             pid=process.pid,

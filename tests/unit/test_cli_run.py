@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import FakeSource, evidence, record, tick
+from fakes import FakeSource, evidence, exec_event, record, tick
 
 from pytest_execprobe import cli, connect
 from pytest_execprobe.attribution import Evidence
@@ -81,7 +81,7 @@ def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: 
     for _ in range(3):
         recording.look(1)
     source.happens(
-        Exec(
+        exec_event(
             at=(at := tick()), entered=at, pid=busybox.pid + 1 if forks else busybox.pid, branch=busybox.branch,
             parent=(busybox.pid, busybox.at) if forks else None,
             previous=None if forks else (busybox.pid, busybox.at),
@@ -99,7 +99,7 @@ def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: 
 def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
     source = FakeSource(unadopted=3)
     before = source.runs("before")
-    adopted = Exec(at=tick(), entered=tick(), pid=7, branch=Branch(born=0, top=7, thread=1), path="/bin/adopted")
+    adopted = exec_event(at=tick(), entered=tick(), pid=7, branch=Branch(born=0, top=7, thread=1), path="/bin/adopted")
     recording = recording_of(source, whole=whole)
     source.runs("below", by=before)
     source.happens(adopted)
@@ -167,7 +167,9 @@ def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
     recording.look(1)
     source.under_way = 0
     at = tick()
-    source.happens(Exec(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",)))
+    source.happens(
+        exec_event(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",))
+    )
     recording.end(1)
     recording.finish(1)
     assert recording.programs == Counter({"slow": 1})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import kernel_record
+from fakes import exec_event, kernel_record
 
 from pytest_execprobe.decode import arguments_at, decode, running
 from pytest_execprobe.events import Blind, Branch, Ended, Exec, Process, Running
@@ -26,7 +26,7 @@ def decoded(**fields: object) -> Exec:
 
 
 def test_exec() -> None:
-    assert decoded(parent=(70, 500), previous_at=600) == Exec(
+    assert decoded(parent=(70, 500), previous_at=600) == exec_event(
         at=2000,
         entered=1000,
         pid=77,
@@ -61,9 +61,13 @@ def test_script() -> None:
         argv=b"/bin/sh\0-e\0./release.sh\0v1.2\0",
         flags=ALL,
     )
-    assert (event.path, event.interpreter, event.executable) == ("./release.sh", "/bin/sh", "/usr/bin/dash")
-    assert (event.script, event.nested, event.arguments_at) == ("/opt/release-1.sh", (), 3)
-    assert event.argv == ("/bin/sh", "-e", "./release.sh", "v1.2")
+    assert (event.command.path, event.command.interpreter, event.command.executable) == (
+        "./release.sh",
+        "/bin/sh",
+        "/usr/bin/dash",
+    )
+    assert (event.command.script, event.command.nested, event.command.arguments_at) == ("/opt/release-1.sh", (), 3)
+    assert event.command.argv == ("/bin/sh", "-e", "./release.sh", "v1.2")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_script() -> None:
     ],
 )
 def test_executable_is_its_components_reversed_or_none(components: bytes, executable: str | None) -> None:
-    assert decoded(components=components).executable == executable
+    assert decoded(components=components).command.executable == executable
 
 
 @pytest.mark.parametrize(
@@ -100,12 +104,12 @@ def test_files_of_a_script_and_of_its_interpreters(
     scripts: bytes, flags: int, script: str | None, nested: tuple[str | None, ...] | None
 ) -> None:
     event = decoded(interpreter=b"/bin/sh\0", scripts=scripts, flags=flags)
-    assert (event.script, event.nested) == (script, nested)
+    assert (event.command.script, event.command.nested) == (script, nested)
 
 
 def test_what_is_no_script_has_no_file_of_one() -> None:
     event = decoded(scripts=b"x.sh\0/\0", flags=ALL)
-    assert (event.script, event.nested, event.arguments_at) == (None, (), 1)
+    assert (event.command.script, event.command.nested, event.command.arguments_at) == (None, (), 1)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +162,8 @@ def test_where_the_arguments_of_a_script_begin(
 )
 def test_argv(argv: bytes, arguments: tuple[str, ...]) -> None:
     event = decoded(argv=argv)
-    assert event.argv == arguments
-    assert event.argv_truncated is False
+    assert event.command.argv == arguments
+    assert event.command.argv_truncated is False
 
 
 @pytest.mark.parametrize(
@@ -168,29 +172,33 @@ def test_argv(argv: bytes, arguments: tuple[str, ...]) -> None:
 )
 def test_cut_argv(argv: bytes, arguments: tuple[str, ...]) -> None:
     event = decoded(argv=argv, flags=CUT)
-    assert event.argv == arguments
-    assert event.argv_truncated is True
+    assert event.command.argv == arguments
+    assert event.command.argv_truncated is True
 
 
 def test_unread_argv_is_none_and_not_empty() -> None:
-    assert decoded(argv=b"", flags=UNREAD).argv is None
-    assert decoded(argv=b"half", flags=UNREAD | CUT).argv is None
+    assert decoded(argv=b"", flags=UNREAD).command.argv is None
+    assert decoded(argv=b"half", flags=UNREAD | CUT).command.argv is None
 
 
 def test_unread_path_is_none_and_not_empty() -> None:
-    assert decoded(path=b"").path is None
+    assert decoded(path=b"").command.path is None
 
 
 def test_bytes_that_are_no_utf_8_survive() -> None:
     event = decoded(path=b"/opt/\xff\0", comm=b"\xffgit", interpreter=b"/\xfe\0")
-    assert (event.path, event.comm, event.interpreter) == ("/opt/\udcff", "\udcffgit", "/\udcfe")
-    assert event.path is not None
-    assert event.path.encode("utf-8", "surrogateescape") == b"/opt/\xff"
+    assert (event.command.path, event.command.comm, event.command.interpreter) == (
+        "/opt/\udcff",
+        "\udcffgit",
+        "/\udcfe",
+    )
+    assert event.command.path is not None
+    assert event.command.path.encode("utf-8", "surrogateescape") == b"/opt/\xff"
 
 
 def test_comm_ends_at_its_nul() -> None:
-    assert decoded(comm=b"git\0rubbish").comm == "git"
-    assert decoded(comm=b"exactly-fifteen").comm == "exactly-fifteen"
+    assert decoded(comm=b"git\0rubbish").command.comm == "git"
+    assert decoded(comm=b"exactly-fifteen").command.comm == "exactly-fifteen"
 
 
 # ---- failed attempts ----
@@ -211,7 +219,7 @@ def test_comm_ends_at_its_nul() -> None:
 )
 def test_path_of_a_failed_execveat(path: bytes, dirfd: int, attempted: str | None) -> None:
     event = decoded(kind=wire.KIND_ATTEMPT, error=2, path=path, dirfd=dirfd, components=b"", flags=0)
-    assert event.path == attempted
+    assert event.command.path == attempted
 
 
 @pytest.mark.parametrize(
@@ -235,8 +243,8 @@ def test_path_of_a_failed_execveat(path: bytes, dirfd: int, attempted: str | Non
 def test_error_of_an_attempt(number: int, name: str) -> None:
     event = decoded(kind=wire.KIND_ATTEMPT, error=number, components=b"", flags=0)
     assert event.error == name
-    assert event.executable is None
-    assert event.argv == ("git", "fetch")
+    assert event.command.executable is None
+    assert event.command.argv == ("git", "fetch")
 
 
 def test_success_has_no_error_whatever_the_field_holds() -> None:
@@ -244,7 +252,7 @@ def test_success_has_no_error_whatever_the_field_holds() -> None:
 
 
 def test_successful_execveat_keeps_the_kernels_own_path() -> None:
-    assert decoded(path=b"/dev/fd/5\0", dirfd=9).path == "/dev/fd/5"
+    assert decoded(path=b"/dev/fd/5\0", dirfd=9).command.path == "/dev/fd/5"
 
 
 # ---- whose tree ----
@@ -329,7 +337,11 @@ def test_end_of_another_process_of_a_branch() -> None:
 )
 def test_working_directory(cwd: bytes, expected: str | None) -> None:
     event = decoded(cwd=cwd)
-    assert (event.cwd, event.executable, event.argv) == (expected, "/usr/bin/git", ("git", "fetch"))
+    assert (event.command.cwd, event.command.executable, event.command.argv) == (
+        expected,
+        "/usr/bin/git",
+        ("git", "fetch"),
+    )
 
 
 def test_end_of_a_branch_survives_the_loss_of_its_record() -> None:
@@ -356,7 +368,7 @@ def test_lost_record_tells_only_that_it_took_place(kind: int, error: str | None)
     assert isinstance(event, Exec)
     assert (event.lost, event.entered, event.pid, event.error) == (True, 1000, 77, error)
     assert event.branch == Branch(900, 77, 5)
-    assert (event.path, event.executable, event.argv) == (None, None, None)
+    assert event.command is None
 
 
 # ---- what the kernel side can't have written ----

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from fakes import FakeRun, FakeSource
 
@@ -91,7 +89,8 @@ def test_what_may_be_one_to_ignore_is_not_ignored() -> None:
     recorder = recorder_of(source, "argv:git fetch")
     recorder.begin_test("test_a")
     recorder.begin_phase("call")
-    source.happens(replace(source.runs("git"), argv_truncated=True, pid=7))
+    source.runs("git", cut=True)
+    source.runs("git")
     assert [each.program for each in recorder.windows["call"].evidence().records] == ["git", "git"]
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from documents import HOSTILE, hostile, left, many, phases, ran, rich, run
-from fakes import record
+from fakes import altered, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from pytest_execprobe import ExecRecord
+from pytest_execprobe.command import Command
 from pytest_execprobe.report import codec
 from pytest_execprobe.report.codec import DocumentError
 from pytest_execprobe.report.document import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit, merged
@@ -43,8 +44,9 @@ def test_what_is_written_is_read(document: Document) -> None:
 
 def test_every_field_of_a_record_is_written() -> None:
     written = {name.lstrip("_") for name in codec.record_data(record())}
-    known = {field.name.lstrip("_") for field in fields(ExecRecord)}
-    assert written == known - {"error", "identity"} | {"id"}  # only execs that succeeded are in reports
+    known = {field.name.lstrip("_") for kind in (ExecRecord, Command) for field in fields(kind)}
+    known -= {"error", "itself", "command", "raw", "read"}  # only execs that succeeded are in reports
+    assert written == known - {"identity"} | {"id"}
 
 
 def test_every_field_of_units_and_runs_is_written() -> None:
@@ -150,7 +152,7 @@ def documents(draw: st.DrawFn) -> Document:
             before = draw(st.none() | st.sampled_from(made)) if made else None
             base = record(draw(st.none() | texts), *draw(st.lists(texts, max_size=2)), parent=None, previous=before)
             made.append(
-                replace(
+                altered(
                     base,
                     parent=above,
                     argv=draw(st.none() | st.just(base.argv)),

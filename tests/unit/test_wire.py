@@ -225,8 +225,9 @@ def test_events_that_are_cut_short(payload: bytes) -> None:
 
 def test_record_head_and_slots_have_the_kernel_sides_layout() -> None:
     assert wire.HEADER.size == 12
-    assert wire.SLOTS_AT == 88
-    assert wire.HEAD.size == wire.SLOTS_AT + (24 + 8) * wire.SLOTS + 16
+    assert wire.SLOTS_AT == 64
+    assert wire.HEAD.size == wire.SLOTS_AT + (24 + 8) * wire.SLOTS + 40
+    assert (wire.PIDS_AT, wire.PPIDS_AT, wire.COMMAND_AT) == (64 + 144, 64 + 168, 64 + 192)
     slots = [(root, 2, 3, 4) for root in range(11, 11 + wire.SLOTS)]
     assert wire.SLOT_ROOTS.unpack_from(kernel_record(slots=slots), wire.SLOTS_AT) == tuple(root for root, *_ in slots)
 
@@ -269,4 +270,4 @@ def test_arguments_of_what_failed_are_shown_to_their_user(record: bytes, uid: in
         assert b"secret" not in shown
         event = decode(shown, 1, lost=False)
         assert isinstance(event, Exec)
-        assert (event.path, event.error, event.argv, event.uid) == ("/no", "ENOENT", None, 1000)
+        assert (event.command.path, event.error, event.command.argv, event.uid) == ("/no", "ENOENT", None, 1000)

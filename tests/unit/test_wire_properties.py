@@ -9,7 +9,7 @@ import sys
 import tracemalloc
 
 import pytest
-from fakes import kernel_record
+from fakes import exec_event, kernel_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -275,7 +275,7 @@ def test_every_field_of_an_exec_comes_out_as_it_went_in(data: st.DataObject) -> 
         scripts=b"".join(packed(file, b"/") for file in scripts),
         argv=b"".join(word + b"\0" for word in argv),
     )
-    expected = Exec(
+    expected = exec_event(
         at=at,
         entered=entered,
         pid=pid,
@@ -304,8 +304,8 @@ def test_every_field_of_an_exec_comes_out_as_it_went_in(data: st.DataObject) -> 
     )
     assert decode(raw, ROOT, lost=False) == expected
     # Cut to its head, and told to be lost, it is the same exec, of which only that is known.
-    known = Exec(
-        at, entered, pid, expected.branch, expected.parent, expected.previous, lost=True,
+    known = exec_event(
+        at, entered, pid, expected.branch, parent=expected.parent, previous=expected.previous, lost=True,
         entry_unseen=expected.entry_unseen,
     )  # fmt: skip
     assert decode(raw[: wire.HEAD.size], ROOT, lost=True) == known
@@ -334,11 +334,11 @@ def test_failed_attempt_comes_out_as_it_went_in(
     assert isinstance(event, Exec)
     assert event.error is not None
     assert event.error[0] == "E"
-    assert event.argv is not None
-    assert "\0".join(event.argv) == text(words[:-1] if words.endswith(b"\0") else words)
+    assert event.command.argv is not None
+    assert "\0".join(event.command.argv) == text(words[:-1] if words.endswith(b"\0") else words)
     relative = not path.startswith(b"/") and dirfd != -100
-    assert event.path == (f"/dev/fd/{dirfd}" + (f"/{text(path)}" if path else "") if relative else text(path))
-    assert event.argv_truncated is bool(cut)
+    assert event.command.path == (f"/dev/fd/{dirfd}" + (f"/{text(path)}" if path else "") if relative else text(path))
+    assert event.command.argv_truncated is bool(cut)
 
 
 @fast
