@@ -41,18 +41,23 @@ UNPRIVILEGED = 64321
 # ---- the second start ----
 
 #: Starts two helpers one after the other, and of each prints the libraries that it has mapped, what it has seen of its
-#: starter, its memory, and the kept files with their inodes. Arguments: what to run before the second; the files.
+#: starter, its memory, and the kept files with their inodes. Arguments: what to run before the second; the files; and
+#: whether it is to ignore the end of its children, as all that it starts does then.
 STARTS = """
-import glob, json, os, subprocess, sys
+import contextlib, glob, json, os, signal, subprocess, sys
 from pytest_execprobe.client import HelperSettings, start_helper
 from pytest_execprobe.events import Exec
 
-before, kept = sys.argv[1:]
+before, kept, ignored = sys.argv[1:]
+if ignored:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for number in range(2):
     if number:
         subprocess.run(["sh", "-c", before], check=True)
     source = start_helper(HelperSettings())
-    os.waitpid(os.posix_spawn("/bin/true", ["seen"], {}), 0)
+    child = os.posix_spawn("/bin/true", ["seen"], {})
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)
     seen = [event.argv for event in source.sync(30).events if isinstance(event, Exec)]
     process = "/proc/%d/" % source.description["pid"]
     libraries = sorted({line.split()[-1] for line in open(process + "maps") if ".so" in line})
@@ -71,9 +76,9 @@ class Start:
     files: dict[str, int]
 
 
-def starts(mounts: str, before: str = ":", *, kept: str = "/var/cache/pytest-execprobe/*") -> list[Start]:
+def starts(mounts: str, before: str = ":", *, ignored: str = "") -> list[Start]:
     """Two starts in a mount namespace of their own, after these commands there; ``before`` comes before the second."""
-    inner = [sys.executable, "-c", STARTS, before, kept]
+    inner = [sys.executable, "-c", STARTS, before, "/var/cache/pytest-execprobe/*", ignored]
     return run_starts(["unshare", "--mount", "sh", "-c", mounts + '\nexec "$@"', "sh", *inner])
 
 
@@ -136,7 +141,7 @@ def test_where_nothing_can_be_kept_it_is_compiled_each_time(mounts: str) -> None
 
 
 def test_it_is_compiled_where_whoever_has_started_pytest_ignores_the_end_of_children() -> None:
-    first, _ = starts(EMPTY + "\ntrap '' CHLD")
+    first, _ = starts(EMPTY, ignored="yes")
     assert first.files
 
 
@@ -145,7 +150,7 @@ def test_a_user_with_capabilities_keeps_it_in_a_cache_of_his_own(installed: Envi
     folder.mkdir(mode=0o700)
     os.chown(folder, UNPRIVILEGED, UNPRIVILEGED)
     prefix = with_capabilities(UNPRIVILEGED, "bpf", "perfmon", "dac_read_search")
-    command = [*prefix, str(installed.python), "-c", STARTS, ":", f"{folder}/pytest-execprobe/*"]
+    command = [*prefix, str(installed.python), "-c", STARTS, ":", f"{folder}/pytest-execprobe/*", ""]
     environment = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(folder)}
     first, second = run_starts(command, environment)
     assert first.files

@@ -462,7 +462,7 @@ _MEMORY = "a perf buffer of 512 pages per CPU could not be had"
         (("bpf", "perfmon"), (), "without real-time priority"),
         (("bpf", "perfmon", "sys_nice"), (), "no capabilities)"),
         (("perfmon",), (), "the kernel refused a BPF map: Operation not permitted"),
-        (("bpf",), (), "the kernel refused a probe at sched_process_exit"),
+        (("bpf",), (), "the kernel refused the probe: a program (on_exit): Operation not permitted"),
         ((), (), "the kernel refused a BPF map"),
         (("sys_admin",), (), "execprobe: serving at "),
         (("bpf", "perfmon"), ("--pages=8192",), "a perf buffer of 8192 pages per CPU could not be had"),
