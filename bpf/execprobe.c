@@ -55,6 +55,8 @@
 #define FILES_CAP (2 * FILE_CAP + 2048) /* a record has to fit into 32 KiB, the limit of a map for each CPU */
 #define DATA_CAP (PATH_CAP + INTERP_CAP + FILES_CAP + ARGV_CAP)
 
+#define BPF_F_MMAPABLE (1U << 10) /* uapi/linux/bpf.h */
+
 enum kind { KIND_EXEC = 1, KIND_ATTEMPT = 2, KIND_EXIT = 3, KIND_UNFOLLOWED = 4, KIND_UNMARKED = 5 };
 
 enum flag {
@@ -160,7 +162,7 @@ struct entry {
     u64 prepared;   /* these two are known, and the list stays as it is till the exec is over */
 };
 
-/* Per CPU, so that they cost nothing. seen == submitted + dropped once all is quiet; and seen comes after these two,
+/* One for each CPU, so that they cost nothing, and a page that is shared with who waits for them to change. seen == submitted + dropped once all is quiet; and seen comes after these two,
  * because the helper gets them in this order, and must not find them equal while something is in the making. */
 struct counters {
     u64 submitted;
@@ -172,6 +174,7 @@ struct counters {
     u64 bell;   /* is to be rung, by the program for that */
     u64 unread; /* bytes submitted since the reader was last woken for them */
     u64 blind;  /* of the unlisted: each stands for any number of execs. Counted first, and read last */
+    u64 apart[7]; /* no two CPUs have the same cache line */
 };
 
 enum want { WANT_BELL, WANT_CLAIMS, WANT_NUMBER, WANTS };
@@ -211,7 +214,7 @@ BPF_PERCPU_ARRAY(scratch, struct record, SCRATCHES);
 BPF_HASH(taken, u32, u8, CPUS_MAX * SCRATCHES); /* which of them are, by CPU */
 #endif
 BPF_PROG_ARRAY(parts, 1); /* on_exec_paths, which goes on with itself: the kernel allows 33 of these in a row */
-BPF_PERCPU_ARRAY(counts, struct counters, 1);
+BPF_F_TABLE("array", u32, struct counters, counts, CPUS_MAX, BPF_F_MMAPABLE);
 BPF_ARRAY(wanted, u64, WANTS); /* by enum want: what the helper waits for, 0 if it does not */
 BPF_HASH(procs, u32, struct proc, 32768); /* the helper may have it made larger or smaller */
 BPF_HASH(entering, u64, struct entry, 8192);
@@ -270,8 +273,8 @@ static __always_inline u64 pid_of(u64 task)
 
 static __always_inline struct counters *counters(void)
 {
-    int zero = 0;
-    return counts.lookup(&zero);
+    u32 cpu = bpf_get_smp_processor_id();
+    return counts.lookup(&cpu);
 }
 
 /* To be given back. 0 where all are taken. */

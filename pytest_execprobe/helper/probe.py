@@ -5,7 +5,6 @@ It needs privilege to be made and none to be used. Nothing here knows of clients
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import struct
@@ -23,7 +22,6 @@ _PROCS_MAX = 32768
 _NEVER = 1 << 30
 _LOOKS = 10  # at the map of processes, while it changes
 
-_COUNTERS = struct.Struct("<9Q")  # struct counters
 _PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "Q16s" + "I" * wire.SLOTS)  # struct proc
 _PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
 _ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
@@ -110,6 +108,8 @@ class Probe:
         self._tables = self._attached.loaded.tables
         self._tables["asker"].set(_ZERO, _ASKER.pack(*self._pid_namespace))
         self._open_buffers(settings.pages)
+        #: The counters of all CPUs, as the kernel side has them.
+        self.page = self._tables["counts"].map_memory()
         self._wanted: Dict[int, bool] = {}
 
     def _open_buffers(self, pages: int) -> None:
@@ -147,6 +147,11 @@ class Probe:
             "attempts_refused": self._attached.attempts_refused,
         }
 
+    @property
+    def page_fd(self) -> Optional[int]:
+        """The memory of the counters, for others to read. None where something can happen that they do not show."""
+        return None if self._attached.twice else self._tables["counts"].fd
+
     # ---- reading ----
 
     def fds(self) -> List[int]:
@@ -170,10 +175,9 @@ class Probe:
         return list(iter(self._tables["dropped"].pop, None))
 
     def counts(self) -> Counts:
-        values = self._tables["counts"].get(_ZERO)
-        if values is None:
-            raise OSError(ctypes.get_errno(), "the probe's counters can't be read")
-        return Counts(*map(sum, zip(*_COUNTERS.iter_unpack(values))))
+        # Read twice, for a copy need not be made in order: what is counted last is not to be older than the rest.
+        first, then = (Counts(*map(sum, zip(*wire.COUNTERS.iter_unpack(self.page[:])))) for _ in range(2))
+        return first._replace(seen=then.seen, entered=then.entered, blind=then.blind)
 
     def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
         """How many execs, at most, are neither done nor failed, of those entered up to ``before`` (ns) by processes

@@ -20,6 +20,8 @@ from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTup
 
 from . import handshake, identity, wire
 from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
+from .bpf.load import possible_cpus
+from .life import Life
 from .precedence import Precedence
 from .probe import Claimed, Probe, roots_of
 from .serve_limits import RUN_LIMITS, Bucket, Limits, User
@@ -112,6 +114,7 @@ class Server:
         self._brought: Counter[User] = collections.Counter()  # records, since their users were last charged
         self._charged = 0.0  # seconds, to users for their records
         self._left: Deque[Tuple[float, int]] = deque()  # roots that were forgotten, and when
+        self._life: Optional[Life] = None
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -259,6 +262,7 @@ class Server:
             if client.queue or client.unplaced or expired:
                 self._finish(client, pending.request, at=0, under_way=0)
             return
+        before = self._probe.counts()
         root = client.root
         under_way = self._probe.under_way(pending.before, lambda proc: root in roots_of(proc))
         if under_way and not expired:
@@ -276,9 +280,12 @@ class Server:
             client.unplaced += 1
             client.unbounded = True
         self._look_for_missed()
-        self._finish(client, pending.request, at=pending.before, under_way=under_way)
+        # Nothing was under way when this was read, and all that has ended until then is here.
+        is_quiet = counts is not None and before.entered == before.ended
+        now = (counts.seen, before.entered) if counts is not None and is_quiet else (-1, -1)
+        self._finish(client, pending.request, at=pending.before, under_way=under_way, now=now)
 
-    def _finish(self, client: Client, request: int, at: int, under_way: int) -> None:
+    def _finish(self, client: Client, request: int, at: int, under_way: int, now: Tuple[int, int] = (-1, -1)) -> None:
         for frame in wire.event_frames(request, client.queue):
             client.out += frame
         done = {
@@ -289,6 +296,8 @@ class Server:
             "unbounded": client.unbounded,
             # They were entered after this: all before is settled. When, nobody knows.
             "unplaced_from": client.settled if client.unplaced else 0,
+            "seen": now[0],
+            "entered": now[1],
         }
         if at and not under_way:
             client.settled = at
@@ -400,6 +409,8 @@ class Server:
             self._arm(client, frame.request, fresh=fields.get("fresh") is True, known=_known(fields))
         elif not client.armed:
             self._send(client, wire.frame(wire.ERROR, frame.request, {"reason": "there is no root yet"}))
+        elif frame.type == wire.PAGES:
+            self._give_pages(client, frame.request)
         elif frame.type == wire.RUNNING:
             self._list_running(client, frame.request, int(wire.number(fields, "since", 0, 1 << 63)))
         else:
@@ -411,6 +422,21 @@ class Server:
                 news=frame.type == wire.WAIT,
             )
             self._answer(client)  # most have nothing to wait for, and need no bell
+
+    def _give_pages(self, client: Client, request: int) -> None:
+        """Not where several users share the helper: the counters tell of all."""
+        data = wire.frame(wire.PAGES_GIVEN, request, {"cpus": possible_cpus()})
+        page = self._probe.page_fd
+        if page is None or self._limits.share is not None or client.out:
+            self._send(client, data)
+            return
+        self._life = self._life or Life()
+        try:
+            client.out += data[socket.send_fds(client.sock, [data], [page, self._life.fd]) :]
+        except OSError:
+            self._drop(client)
+            return
+        self._flush(client)
 
     def _list_running(self, client: Client, request: int, since: int) -> None:
         """A client can ask for its own tree alone."""

@@ -32,6 +32,7 @@ ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, seco
 #          had begun before ``since`` only those in ``left`` are its, a list of [the kernel's pid, when it had begun]
 SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
 WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
+PAGES = 6  # {}                            -> PAGES_GIVEN: memory that tells whether there is something new
 RUNNING = 5  # {"since": ns}               -> PROCESSES: of its tree, in branches that were begun from then on
 
 # From helper to client.
@@ -43,18 +44,28 @@ ARMED = 19  # {"root", "armed_at", "pid", "unadopted", "orphans", "listed", "chi
 #             client sees it or null, its age in seconds, its command line or null]; whether no descendant was
 #             there; and whether processes are hidden from the helper
 EVENTS = 20  # records
-SYNCED = 21  # {"at", "under_way", "unplaced", "unplaced_from", "passed_over", "unbounded"}
+SYNCED = (
+    21  # {"at", "under_way", "unplaced", "unplaced_from", "passed_over", "unbounded", "seen", "entered"}: the last two
+)
+#              are the sums of those counters as long as nothing happens that is not in the answer, or -1
 ERROR = 22  # {"reason"}
 PROCESSES = 23  # {"count", "listed"}: how many have not ended, and the first LISTED of them. Each is a list: its pid as
 #                 the client sees it (0: not known), the kernel's, when it was forked (0: before the client registered),
 #                 pid and time of the image that it runs, whether it has executed that itself, and its name
 
-REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING))
-REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES))
+PAGES_GIVEN = 24  # {"cpus"}, and two descriptors: the counters of that many CPUs, and helper.life. No descriptors where
+#                   the client has to ask each time
+
+REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING, PAGES))
+REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN))
 
 LISTED = 256
 ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
+
+#: struct counters of one CPU, and which of them tell that something has happened: seen and entered.
+COUNTERS = struct.Struct("<9Q56x")
+SEEN, ENTERED = 3, 4
 
 # One event in an EVENTS payload: its length, and whether all but its head was lost.
 EVENT = struct.Struct("<IB")

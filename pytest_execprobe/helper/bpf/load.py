@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import re
 import struct
@@ -46,6 +47,13 @@ class Table:
         """Of a queue, what came first."""
         value = ctypes.create_string_buffer(self._size)
         return value.raw if self._lib.bpf_lookup_and_delete(self.fd, None, value) == 0 else None
+
+    def map_memory(self) -> mmap.mmap:
+        """Of an array that can be mapped, all its values, to be read; from here on only the kernel's programs can write to
+        it. Raises OSError."""
+        if self._lib.bpf_map_freeze(self.fd) < 0:
+            raise library.last_error()
+        return mmap.mmap(self.fd, self._size * self.max_entries, prot=mmap.PROT_READ)
 
     def __iter__(self) -> Iterator[bytes]:
         """Its keys. Where the one that was read last has gone meanwhile the kernel begins anew."""
