@@ -210,26 +210,37 @@ class Server:
         self._dropped, self._unlisted, self._blind = counts.dropped, counts.unlisted, counts.blind
 
     def _deliver(self, record: bytes, lost: bool) -> None:
-        for root in wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT):
+        first, second = wire.TWO_ROOTS.unpack_from(record, wire.SLOTS_AT)
+        # Most are in one tree. This is what takes the helper's time.
+        roots = wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT) if second else (first,)
+        for root in roots:
             client = self._by_root.get(root)
-            if client is None:
-                continue
-            self._brought[client.user] += 1
-            kept, cut = wire.shown_to(client.user.uid, record), lost
-            # As much as is left, and for heads twice that. So one alone has half of all, many share, and whoever never
-            # asks leaves room for the others.
-            left = _QUEUE_BYTES - self._kept
-            if self._limits.room_per_user:
-                left -= client.user.kept
-            if client.kept + len(kept) > left:
-                kept, cut = kept[: wire.HEAD.size], True
-                if client.kept + len(kept) > 2 * left:
-                    client.unplaced += 1
-                    client.unbounded |= _KIND.unpack_from(record)[0] in _BLIND
-                    continue
-            client.queue.append((kept, cut))
-            client.queued += len(kept)
-            self._account(client)
+            if client is not None:
+                self._keep(client, record, lost)
+
+    def _keep(self, client: Client, record: bytes, lost: bool) -> None:
+        user = client.user
+        if self._limits.share is not None:
+            self._brought[user] += 1
+        record = wire.shown_to(user.uid, record)
+        # As much as is left, and for heads twice that. So one alone has half of all, many share, and whoever never asks
+        # leaves room for the others.
+        left = _QUEUE_BYTES - self._kept
+        if self._limits.room_per_user:
+            left -= user.kept
+        size = len(record)
+        if client.kept + size > left:
+            record, lost = record[: wire.HEAD.size], True
+            size = len(record)
+            if client.kept + size > 2 * left:
+                client.unplaced += 1
+                client.unbounded |= _KIND.unpack_from(record)[0] in _BLIND
+                return
+        client.queue.append((record, lost))
+        client.queued += size
+        client.kept += size
+        user.kept += size
+        self._kept += size
 
     def _account(self, client: Client) -> None:
         """After every change of what is kept for it."""

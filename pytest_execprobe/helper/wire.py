@@ -75,6 +75,7 @@ SLOTS = 6
 _PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIII4x", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
 HEAD = struct.Struct("<" + _PROCESS + _SLOTS + _NUMBERS + _COMMAND)
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
+TWO_ROOTS = struct.Struct("<Q16xQ")  # the first two of them
 SLOTS_AT = struct.calcsize("<" + _PROCESS)
 #: Where an exec's pid and its parent's are, as each slot's root sees them.
 PIDS_AT = SLOTS_AT + struct.calcsize("<" + _SLOTS)
@@ -198,8 +199,7 @@ def event_frames(request: int, events: List[Tuple[bytes, bool]]) -> Iterator[byt
 def shown_to(uid: int, record: bytes) -> bytes:
     """A record as this user may see it: of an exec that failed without its arguments, where the process was another
     user's or had another's rights. /proc shows arguments of programs that run, and those to nobody."""
-    (kind,) = _NUMBER.unpack_from(record)
-    if kind != KIND_ATTEMPT or uid == 0 or len(record) <= HEAD.size:
+    if uid == 0 or _NUMBER.unpack_from(record)[0] != KIND_ATTEMPT or len(record) <= HEAD.size:
         return record
     (flags,) = _NUMBER.unpack_from(record, COMMAND_AT)
     if not flags & FLAG_BORROWED and _NUMBER.unpack_from(record, _UID_AT)[0] == uid:
