@@ -332,7 +332,7 @@ def test_wait_whose_time_is_up_is_answered_without_events(helper: Helper) -> Non
     client = helper.first.arm()
     client.send(wire.WAIT, {"timeout": 0})
     nothing = {"at": 0, "under_way": 0, "unplaced": 0, "passed_over": 0, "unplaced_from": 0, "unbounded": False}
-    assert client.answer() == ([], {"request": 3, **nothing})
+    assert client.answer() == ([], {"request": 3, **nothing, "seen": -1, "entered": -1})
 
 
 def test_two_requests_in_one_packet(helper: Helper, probe: FakeProbe) -> None:

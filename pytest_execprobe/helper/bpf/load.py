@@ -49,8 +49,8 @@ class Table:
         return value.raw if self._lib.bpf_lookup_and_delete(self.fd, None, value) == 0 else None
 
     def map_memory(self) -> mmap.mmap:
-        """Of an array that can be mapped, all its values, to be read; from here on only the kernel's programs can write to
-        it. Raises OSError."""
+        """Of an array that can be mapped, all its values, to be read. From here on only the kernel's programs can write
+        to it. Raises OSError."""
         if self._lib.bpf_map_freeze(self.fd) < 0:
             raise library.last_error()
         return mmap.mmap(self.fd, self._size * self.max_entries, prot=mmap.PROT_READ)
