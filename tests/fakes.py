@@ -424,6 +424,8 @@ class FakeProbe:
     claimant: int = field(default_factory=os.getpid)
     #: What the kernel has passed the probe over for since the last look.
     passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
+    #: The memory of its counters.
+    page_fd: int | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import os
 import re
 import signal
@@ -32,9 +33,10 @@ from pytest_execprobe.client import HelperSource
 from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
-from pytest_execprobe.helper import server, wire
+from pytest_execprobe.helper import life, server, wire
 from pytest_execprobe.helper.precedence import Precedence
 from pytest_execprobe.helper.probe import Missed, Process
+from pytest_execprobe.helper.serve_limits import RUN_LIMITS, Limits
 
 WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
 
@@ -94,7 +96,9 @@ def of(*roots: int, pid: int = 1, size: int = 0) -> bytes:
 class Helper:
     """A server in a thread, and the first client."""
 
-    def __init__(self, probe: FakeProbe, address: str | None = None, backlog: int = 64) -> None:
+    def __init__(
+        self, probe: FakeProbe, address: str | None = None, backlog: int = 64, limits: Limits = RUN_LIMITS
+    ) -> None:
         self.probe = probe
         here, there = socket.socketpair()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -103,7 +107,8 @@ class Helper:
         self._listener.bind(self.address)
         self._listener.listen(backlog)
         self._listener.setblocking(False)
-        self.server = server.Server(probe, there, self._listener, WELCOME, Precedence(False))  # type: ignore[arg-type]
+        precedence = Precedence(False)
+        self.server = server.Server(probe, there, self._listener, WELCOME, precedence, limits)  # type: ignore[arg-type]
         self.first = Client(here)
         self.clients = [self.first]
         self.error: BaseException | None = None
@@ -326,6 +331,43 @@ def test_wait_is_answered_at_once_by_what_is_there(helper: Helper, probe: FakePr
     assert b.pids() == [7]
     a.send(wire.WAIT, {"timeout": 600})
     assert len(a.answer()[0]) == 1
+
+
+def pages(client: Client) -> list[int]:
+    """What a client is given that asks for the counters' memory."""
+    client.send(wire.PAGES)
+    data, given, _, _ = socket.recv_fds(client.sock, 4096, 2)
+    (frame,) = wire.Reader(wire.REPLIES, 4096).feed(data)
+    assert (frame.type, frame.json()) == (wire.PAGES_GIVEN, {"cpus": server.possible_cpus()})
+    return list(given)
+
+
+def test_a_client_is_given_the_counters_and_what_tells_that_they_count(helper: Helper, probe: FakeProbe) -> None:
+    assert pages(helper.first.arm()) == []  # of a probe that has none
+    probe.page_fd = os.memfd_create("counters")
+    counters, alive = pages(helper.first)
+    assert os.path.samestat(os.fstat(counters), os.fstat(probe.page_fd))
+    with mmap.mmap(alive, mmap.PAGESIZE, prot=mmap.PROT_READ) as memory:
+        assert any(memory[: life.SIZE])
+    for descriptor in (counters, alive, probe.page_fd):
+        os.close(descriptor)
+
+
+def test_users_who_share_a_helper_do_not_see_what_the_others_do(probe: FakeProbe) -> None:
+    probe.page_fd = os.memfd_create("counters")
+    helper = Helper(probe, limits=Limits(share=0.5))
+    assert pages(helper.first.arm()) == []
+    helper.stop()
+    os.close(probe.page_fd)
+
+
+def test_an_answer_says_what_the_counters_are_while_nothing_more_happens(helper: Helper, probe: FakeProbe) -> None:
+    client = helper.first.arm()
+    _, done = client.sync()
+    assert (done["seen"], done["entered"]) == (0, 0)
+    probe.entering.append((time.monotonic_ns(), (99,)))  # of another tree, and still under way
+    _, done = client.sync()
+    assert (done["seen"], done["entered"]) == (-1, -1)
 
 
 def test_wait_whose_time_is_up_is_answered_without_events(helper: Helper) -> None:
