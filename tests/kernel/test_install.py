@@ -65,6 +65,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
         (entry_points,) = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     sources = {path.relative_to(_PROJECT).as_posix() for path in (_PROJECT / "bpf").rglob("*.[ch]")}
     assert {f"pytest_execprobe/{name}" for name in sources} <= names
+    assert {path.relative_to(_PROJECT).as_posix() for path in (_PROJECT / "pytest_execprobe").rglob("*.py")} <= names
     assert "pytest_execprobe/py.typed" in names
     assert "pytest_execprobe/helper/__main__.py" in names
     assert "Classifier: Framework :: Pytest" in metadata
