@@ -132,10 +132,10 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
 def as_interpreter(record: ExecRecord) -> ExecRecord:
     """The exec of a script as that of its interpreter, which the kernel has made of it: with an option, the script and
     its arguments."""
-    return replace(
-        record, path=record.interpreter, program=base(record.interpreter or ""), interpreter=None, script=None,
-        _nested=(), _arguments_at=1,
-    )  # fmt: skip
+    path = record.interpreter
+    command = replace(record._command, path=path, interpreter=None, script=None, nested=(), arguments_at=1)
+    command.program = base(path or "")
+    return replace(record, _command=command)
 
 
 def described(record: ExecRecord) -> str:

@@ -7,6 +7,7 @@ pattern that says yes or no of a part must say the same of the whole, and so of 
 from __future__ import annotations
 
 import itertools
+import posixpath
 import re
 import shlex
 import sys
@@ -275,7 +276,11 @@ def is_glob_of(name: str, glob: str) -> bool:
 def test_path_is_a_glob_over_path_or_executable(whole: ExecRecord, glob: str) -> None:
     assume(whole.interpreter is None and whole.path is not None and whole.executable is not None)
     by_executable = is_glob_of(whole.executable, glob)
-    by_path = any(is_glob_of(path, glob) for path in (whole.path, re.sub(r"^\.", "/opt", whole.path)))
+    globs = (
+        [glob] if glob[0] in "/*" else [glob, posixpath.normpath(f"{whole.cwd}/{glob}")]
+    )  # from where the process is
+    paths = (whole.path, re.sub(r"^\.", "/opt", whole.path))
+    by_path = any(is_glob_of(path, one) for path in paths for one in globs)
     assert compile_pattern(glob).match(whole) is (by_path or by_executable)
     assert compile_pattern(glob).match(whole, Side.ALLOW) is by_executable
 

@@ -87,20 +87,20 @@ def test_argv_zero_that_binfmt_misc_keeps_tells_it_as_well(by: str, nested: tupl
         "multi", path="./multi", executable="/usr/bin/qemu", interpreter="/usr/bin/qemu", script="/srv/multi",
         argv=("/usr/bin/qemu", "./multi", "./multi", "sh"), arguments_at=3,
     )  # fmt: skip
-    applet = replace(multi, path=by, parent=multi, argv=("/usr/bin/qemu", by, "sleep", "0"))
+    applet = altered(multi, path=by, parent=multi, argv=("/usr/bin/qemu", by, "sleep", "0"))
     for pattern in ("sleep", ["sleep", "0"], "re:^sleep 0$"):
         assert match(pattern, applet) is match(pattern, applet, Side.FORBID) is True
         assert match(pattern, applet, Side.ALLOW) is False
         # Of another program it tells nothing; and what is no argv[0] is the option of a #! line.
-        other = replace(applet, path="./multi", parent=replace(multi, script="/srv/other"))
+        other = altered(applet, path="./multi", parent=altered(multi, script="/srv/other"))
         assert match(pattern, other, Side.FORBID) is False
-        option = replace(applet, path="sleep", argv=("/usr/bin/qemu", by, "sleep", "0"))
-        assert match("sleep", replace(option, path="./x", script="/srv/x"), Side.FORBID) is False
-    unread = replace(applet, argv=applet.argv[:3], argv_truncated=True)
+        option = altered(applet, path="sleep", argv=("/usr/bin/qemu", by, "sleep", "0"))
+        assert match("sleep", altered(option, path="./x", script="/srv/x"), Side.FORBID) is False
+    unread = altered(applet, argv=applet.argv[:3], argv_truncated=True)
     assert match("curl", unread, Side.FORBID) is None
     assert match("curl", applet, Side.FORBID) is False
     if nested is None:
-        assert match("sleep", replace(applet, script=None, _nested=None, _arguments_at=None), Side.FORBID) is None
+        assert match("sleep", altered(applet, script=None, _nested=None, _arguments_at=None), Side.FORBID) is None
 
 
 def test_argv_zero_of_a_login_shell() -> None:
@@ -112,7 +112,7 @@ def test_argv_zero_of_a_login_shell() -> None:
 def test_argv_zero_that_was_cut_may_end_in_any_name() -> None:
     shell = record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("/x/y",), truncated=True)
     assert match("curl", shell, Side.FORBID) is None
-    assert match("curl", replace(shell, argv=("/x/y", "z")), Side.FORBID) is False
+    assert match("curl", altered(shell, argv=("/x/y", "z")), Side.FORBID) is False
 
 
 @pytest.mark.parametrize("path", ["proc/self/fd/5", "proc/self/exe", "dev/stdin"])
@@ -220,7 +220,7 @@ def test_what_must_not_run_is_found_in_what_an_interpreter_is_given(arguments_at
         assert match(pattern, rules) is not True
     assert match(["make", "-C"], rules, Side.FORBID) is (None if arguments_at is None else False)
     assert match(["make", "clean"], rules, Side.FORBID) is (None if arguments_at is None else True)
-    assert match(["make", "-f"], replace(rules, argv=None), Side.FORBID) is None
+    assert match(["make", "-f"], altered(rules, argv=None), Side.FORBID) is None
 
 
 @pytest.mark.parametrize("missing", [{"script": None}, {"_nested": None}, {"executable": None}])
@@ -280,7 +280,7 @@ def test_relative_path_is_taken_from_where_the_process_is(pattern: str, path: st
         assert match(pattern, record("tool", path=path, executable="/srv/bin/tool", cwd="/srv"), side) is True
         elsewhere = record("tool", path="/opt/bin/tool", cwd="/srv")
         assert match(pattern, elsewhere, side) is False
-        assert match(pattern, replace(elsewhere, cwd=None), side) is None
+        assert match(pattern, altered(elsewhere, cwd=None), side) is None
     linked = record("tool", path=path, executable="/opt/real", cwd="/srv")
     assert (match(pattern, linked), match(pattern, linked, Side.ALLOW)) == (True, False)
 
@@ -305,10 +305,10 @@ def test_link_in_a_linked_folder_lies_in_the_folder_that_this_leads_to(tmp_path:
         assert match(pattern, run, Side.FORBID) is match(pattern, by, Side.FORBID) is True
         assert match(pattern, run, Side.ALLOW) is False
         # What is there now, or here, is not what was executed.
-        assert match(pattern, replace(run, executable="/opt/other"), Side.FORBID) is None
+        assert match(pattern, altered(run, executable="/opt/other"), Side.FORBID) is None
         # The kernel says that the folder is none.
-        assert match(pattern, replace(run, executable=f"{tmp_path}/bin/real"), Side.FORBID) is False
-        assert match(pattern, replace(run, cwd=f"{tmp_path}/bin"), Side.FORBID) is False
+        assert match(pattern, altered(run, executable=f"{tmp_path}/bin/real"), Side.FORBID) is False
+        assert match(pattern, altered(run, cwd=f"{tmp_path}/bin"), Side.FORBID) is False
     assert match(f"{tmp_path}/usr/bin/x*", run, Side.FORBID) is False
 
 
