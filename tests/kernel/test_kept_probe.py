@@ -45,7 +45,7 @@ UNPRIVILEGED = 64321
 #: whether it is to ignore the end of its children, as all that it starts does then.
 STARTS = """
 import contextlib, glob, json, os, signal, subprocess, sys
-from pytest_execprobe.client import HelperSettings, start_helper
+from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.events import Exec
 
 before, kept, ignored = sys.argv[1:]
