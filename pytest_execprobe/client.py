@@ -5,11 +5,12 @@ from __future__ import annotations
 from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import children, clock, meeting, originals
+from . import children, clock, meeting, originals, pages
 from .decode import Commands, decode, running
 from .errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from .events import LAST, Batch, Blind, Event, Orphan, Orphans, Running
 from .helper import wire
+from .pages import Pages
 from .transport import Connection, fields
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class HelperSource:
         self.pid = pid
         self._lock = originals.RLock()
         self._commands = Commands()
+        self._pages: Pages | None = None
+        #: What the pages say while nothing has happened since the last synchronisation.
+        self._sums: tuple[int, int] | None = None
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
@@ -102,6 +106,8 @@ class HelperSource:
             self.hidden = armed.get("hidden") is True
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
+        said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
+        self._pages = pages.given(descriptors, int(wire.number(said, "cpus", 1, 1 << 16)))
         # Asked only now: a child that /proc did not show has ended before, and so is counted.
         if armed.get("childless") is True and not child and children.has_left_none():
             self.orphans = Orphans()
@@ -167,11 +173,14 @@ class HelperSource:
         with self._lock:
             self._connection.forget(taken)
             asked = clock.monotonic_ns()
+            if type == wire.SYNC and self._sees_nothing_new():
+                return Batch((), asked, mark=taken)
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE
             done = self._connection.ask(type, {"timeout": timeout}, deadline)
             try:
                 complete_to = int(wire.number(done, "at", 0, 1 << 63))
                 under_way = int(wire.number(done, "under_way", 0, 1 << 32))
+                sums = tuple(int(wire.number(done, name, -1, 1 << 63)) for name in ("seen", "entered"))
             except wire.WireError as error:
                 raise SourceLost(str(error)) from error
             answered = clock.monotonic_ns()
@@ -180,6 +189,8 @@ class HelperSource:
                     "its CLOCK_MONOTONIC is not this process's, as where it was started in a time namespace: what it"
                     " calls complete need not be"
                 )
+            if type == wire.SYNC:
+                self._sums = None if -1 in sums else (sums[0], sums[1])
             told, mark = self._connection.told()
             losses = [one for one in told if isinstance(one, _Loss)]
             return Batch(
@@ -193,6 +204,12 @@ class HelperSource:
                 unbounded=any(loss.unbounded for loss in losses),
                 mark=mark,
             )
+
+    def _sees_nothing_new(self) -> bool:
+        """Whether all that has happened in this process's tree is here, as its memory shows."""
+        if self._pages is None or self._sums is None or not self._connection.is_quiet:
+            return False
+        return self._pages.sums() == self._sums
 
     def _told_by(self, frame: wire.Frame) -> list[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""

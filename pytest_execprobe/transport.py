@@ -5,6 +5,7 @@ An exception can break in anywhere, as that of a signal's handler does: nothing 
 
 from __future__ import annotations
 
+from _socket import CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _CHUNK = 1 << 18
 _MAX_FRAME = wire.MAX_REPLY + (64 << 10)
+_PEEK = MSG_PEEK | MSG_DONTWAIT
+_TWO_DESCRIPTORS = CMSG_SPACE(8)
 _LAST_WORDS = 0.5  # seconds to read what a helper has said before it hung up; it is there already
 
 
@@ -50,6 +53,8 @@ class Stream:
         self.sock = sock
         self._file = _identity(sock.fileno())
         self._outgoing = _Outgoing(b"")
+        #: Descriptors that have come, where they are expected: then no exception may break in.
+        self.given: list[int] | None = None
         sock.settimeout(0)
 
     def send(self, data: bytes, into: list[bytes], deadline: float) -> None:
@@ -84,7 +89,13 @@ class Stream:
 
     def _receive(self, into: list[bytes]) -> None:
         try:
-            into.extend(map(self.sock.recv, (_CHUNK,)))
+            if self.given is None:
+                into.extend(map(self.sock.recv, (_CHUNK,)))
+            else:
+                data, ancillary, *_ = self.sock.recvmsg(_CHUNK, _TWO_DESCRIPTORS)
+                into.append(data)
+                for _, _, numbers in ancillary:
+                    self.given += memoryview(numbers).cast("i")
         except OSError as error:
             raise Gone(f"it died ({error.strerror})") from error
         if not into[-1]:
@@ -104,19 +115,19 @@ class Stream:
 
     def _check(self) -> None:
         # A test may have closed every descriptor and opened files in their place: never write into one of those.
-        if not self._is_ours():
+        if not self.is_ours():
             raise SourceLost("its connection was closed by the program under test")
 
     def close(self) -> None:
         try:
-            if self._is_ours():
+            if self.is_ours():
                 self.sock.close()
             else:
                 self.sock.detach()  # the number is another file's by now
         except OSError:
             pass
 
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
         return _identity(self.sock.fileno()) == self._file
 
 
@@ -189,6 +200,36 @@ class Connection(Generic[_T]):
         if answer.type == wire.ERROR:
             raise SourceLost(f"it refused: {said.get('reason')}")
         return said
+
+    def ask_for_descriptors(self, type: int, deadline: float) -> tuple[dict[str, Any], list[int]]:
+        """The same, with the descriptors that come with the answer. If an exception breaks in, the connection can't be
+        used any more. Raises SourceLost."""
+        given = self.stream.given = []
+        try:
+            wire.take_descriptors(self.stream.sock)
+            said = self.ask(type, {}, deadline)
+            wire.take_no_descriptors(self.stream.sock)
+        except BaseException:
+            for descriptor in given:
+                originals.close(descriptor)
+            raise
+        finally:
+            self.stream.given = None
+        return said, given
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come that was not taken in, and both ends are open: the helper still has this client."""
+        inbox = self._inbox
+        if inbox.received or inbox.rest or inbox.journal or inbox.failure is not None or not self.stream.is_ours():
+            return False
+        try:
+            self.stream.sock.recv(1, _PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def told(self) -> tuple[list[_T], object]:
         """What has been told and was not forgotten, and a mark to forget it by."""

@@ -12,15 +12,13 @@ import fcntl
 import mmap
 import os
 
-#: Bytes at the beginning that stay as they are while this process lives.
-SIZE = 40  # of a pthread_mutex_t, or more of its page
-
 _PROCESS_SHARED, _ROBUST = 1, 1  # PTHREAD_PROCESS_SHARED, PTHREAD_MUTEX_ROBUST
 _F_SEAL_FUTURE_WRITE = 0x10  # uapi/linux/fcntl.h, since Linux 5.1
 
 
 class Life:
-    """Raises OSError. ``fd`` is to be given to others, who can read it and no more."""
+    """Raises OSError. ``fd`` is to be given to others, who can read it and no more: its first wire.LIFE bytes stay as
+    they are while this process lives."""
 
     def __init__(self) -> None:
         self.fd = os.memfd_create("execprobe-life", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -63,9 +63,8 @@ LISTED = 256
 ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 
-#: struct counters of one CPU, and which of them tell that something has happened: seen and entered.
-COUNTERS = struct.Struct("<9Q56x")
-SEEN, ENTERED = 3, 4
+COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one CPU
+LIFE = 40  # bytes, of a pthread_mutex_t
 
 # One event in an EVENTS payload: its length, and whether all but its head was lost.
 EVENT = struct.Struct("<IB")
@@ -223,6 +222,12 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
             raise WireError("an event is cut short")
         yield payload[at : at + length], bool(lost)
         at += length
+
+
+def take_descriptors(sock: _socket.socket) -> None:
+    """The opposite, of a helper that is known."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, 1)
 
 
 def take_no_descriptors(sock: _socket.socket) -> None:

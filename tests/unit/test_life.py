@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_execprobe.helper import life
+from pytest_execprobe.helper import life, wire
 
 
 class Living:
@@ -35,7 +35,7 @@ class Living:
         here.close()
         there.close()
         self.memory = mmap.mmap(self.fd, mmap.PAGESIZE, prot=mmap.PROT_READ)
-        self.word = self.memory[: life.SIZE]
+        self.word = self.memory[: wire.LIFE]
 
     def end(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -53,7 +53,7 @@ def living() -> Iterator[Living]:
 
 def test_it_can_be_read_and_not_written(living: Living) -> None:
     assert any(living.word)
-    assert living.memory[: life.SIZE] == living.word
+    assert living.memory[: wire.LIFE] == living.word
     with pytest.raises(OSError, match="not permitted"):
         mmap.mmap(living.fd, mmap.PAGESIZE)
     with pytest.raises(OSError, match="not permitted"):
@@ -69,5 +69,5 @@ def test_it_changes_before_any_file_is_closed(number: int) -> None:
         made = Living()
         os.kill(made.pid, number)
         assert os.read(made.pipe, 1) == b""  # closed
-        assert made.memory[: life.SIZE] != made.word
+        assert made.memory[: wire.LIFE] != made.word
         made.end(number)

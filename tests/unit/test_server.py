@@ -33,7 +33,7 @@ from pytest_execprobe.client import HelperSource
 from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.events import Exec
-from pytest_execprobe.helper import life, server, wire
+from pytest_execprobe.helper import server, wire
 from pytest_execprobe.helper.precedence import Precedence
 from pytest_execprobe.helper.probe import Missed, Process
 from pytest_execprobe.helper.serve_limits import RUN_LIMITS, Limits
@@ -348,7 +348,7 @@ def test_a_client_is_given_the_counters_and_what_tells_that_they_count(helper: H
     counters, alive = pages(helper.first)
     assert os.path.samestat(os.fstat(counters), os.fstat(probe.page_fd))
     with mmap.mmap(alive, mmap.PAGESIZE, prot=mmap.PROT_READ) as memory:
-        assert any(memory[: life.SIZE])
+        assert any(memory[: wire.LIFE])
     for descriptor in (counters, alive, probe.page_fd):
         os.close(descriptor)
 
