@@ -441,7 +441,11 @@ class Server:
         if page is None or self._limits.share is not None or client.out:
             self._send(client, data)
             return
-        self._life = self._life or Life()
+        try:
+            self._life = self._life or Life()
+        except OSError:  # there is no memory for it
+            self._send(client, data)
+            return
         try:
             client.out += data[socket.send_fds(client.sock, [data], [page, self._life.fd]) :]
         except OSError:

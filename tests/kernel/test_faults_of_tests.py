@@ -333,7 +333,9 @@ def limited():
 
 def test_none_at_all(execprobe, limited):
     limit(0)
-    execprobe.assert_nothing_ran()
+    execprobe.assert_nothing_ran()  # that shows in memory
+    run()
+    execprobe.assert_ran("minimal")
 
 def test_no_limit(execprobe):
     run()

@@ -25,7 +25,7 @@ from programs import Programs
 from recording import recording
 from service import service, with_capabilities
 
-from pytest_execprobe import client, launch
+from pytest_execprobe import connect, launch
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.helper.bpf.unit import Unit, parse
 
@@ -58,7 +58,7 @@ for number in range(2):
     child = os.posix_spawn("/bin/true", ["seen"], {})
     with contextlib.suppress(ChildProcessError):
         os.waitpid(child, 0)
-    seen = [event.argv for event in source.sync(30).events if isinstance(event, Exec)]
+    seen = [event.command.argv for event in source.sync(30).events if isinstance(event, Exec)]
     process = "/proc/%d/" % source.description["pid"]
     libraries = sorted({line.split()[-1] for line in open(process + "maps") if ".so" in line})
     (memory,) = [line.split(":")[1].strip() for line in open(process + "status") if line.startswith("VmRSS")]
@@ -336,10 +336,10 @@ def test_what_another_user_can_have_put_there_is_not_loaded(
 def source(folder: Path, patch: pytest.MonkeyPatch, first: str) -> Iterator[Path]:
     """The probe's source, with a line before its first."""
     bpf = folder / "changed" / "bpf"
-    shutil.copytree(client.bpf_folder(), bpf)
+    shutil.copytree(connect.bpf_folder(), bpf)
     file = bpf / "execprobe.c"
     file.write_text(first + "\n" + file.read_text())
-    patch.setattr(client, "bpf_folder", lambda: bpf)
+    patch.setattr(connect, "bpf_folder", lambda: bpf)
     yield bpf
 
 

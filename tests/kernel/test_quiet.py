@@ -1,0 +1,130 @@
+"""Reads of a log where nothing has happened: they ask nobody, and are as true as those that ask."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from programs import Programs
+from recording import Recording, recording
+
+from pytest_execprobe import IncompleteLogError
+from pytest_execprobe.helper import wire
+
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(1000)]
+
+
+@pytest.fixture
+def made() -> Iterator[Recording]:
+    with recording(timeout=1) as made:
+        made.execprobe.count()
+        yield made
+
+
+@pytest.fixture
+def asked(made: Recording, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The requests that are sent; not those of the run that this test is in."""
+    sent: list[int] = []
+    connection = made.source._connection
+    ask = connection.ask
+
+    def counted(type: int, *rest: object) -> object:
+        sent.append(type)
+        return ask(type, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connection, "ask", counted)
+    return sent
+
+
+def test_nothing_is_asked_where_nothing_has_happened(made: Recording, asked: list[int]) -> None:
+    for _ in range(100):
+        before = time.monotonic_ns()
+        made.execprobe.assert_nothing_ran()
+        assert made.recorder.knows(before)
+    assert asked == []
+
+
+def test_what_has_happened_is_asked_for_once(made: Recording, asked: list[int], programs: Programs) -> None:
+    for number in range(1, 21):
+        spawn(programs.minimal)
+        assert made.execprobe.count() == number
+        assert [record.exit_code for record in made.execprobe.records] == [0] * number
+    assert 20 <= len(asked) <= 40  # the end of a process may have come just after an answer
+    asked.clear()
+    assert made.execprobe.count() == 20
+    assert asked in ([], [wire.SYNC])
+    asked.clear()
+    assert made.execprobe.count() == 20
+    assert asked == []
+
+
+def test_an_end_alone_is_asked_for(made: Recording) -> None:
+    reading, writing = os.pipe()
+    child = os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)])
+    assert made.execprobe.records[0].exit_code is None
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert made.execprobe.records[0].signal == signal.SIGKILL
+    os.close(reading)
+    os.close(writing)
+
+
+def test_what_is_executed_in_another_tree_makes_it_ask(made: Recording, asked: list[int], programs: Programs) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            spawn(programs.minimal)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert made.execprobe.programs == ["minimal"]
+    assert asked
+
+
+def test_a_forked_child_has_a_log_of_its_own(made: Recording, programs: Programs) -> None:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            made.execprobe.assert_nothing_ran()
+            made.execprobe.assert_nothing_ran()
+            spawn(programs.minimal)
+            if made.execprobe.programs == ["minimal"]:
+                status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert made.execprobe.programs == ["minimal"]
+
+
+def test_a_helper_that_was_killed_vouches_for_nothing(made: Recording) -> None:
+    made.kill_helper()
+    with pytest.raises(IncompleteLogError, match="helper was lost"):
+        made.execprobe.assert_nothing_ran()
+
+
+def test_a_helper_that_is_stopped_is_not_needed_to_know_that_nothing_ran(made: Recording, programs: Programs) -> None:
+    """Its probe goes on counting."""
+    with made.helper_stopped():
+        made.execprobe.assert_nothing_ran()
+        spawn(programs.minimal)
+        with pytest.raises(IncompleteLogError):
+            made.execprobe.assert_nothing_ran()
+
+
+def test_a_connection_that_the_test_has_closed_vouches_for_nothing(made: Recording) -> None:
+    """For the helper, who sees it closed, has ended the watch."""
+    os.close(made.source._connection.stream.sock.fileno())
+    with pytest.raises(IncompleteLogError, match="closed by the program under test"):
+        made.execprobe.assert_nothing_ran()
+
+
+def test_a_client_that_the_helper_has_let_go_knows_nothing(made: Recording) -> None:
+    stream = made.source._connection.stream
+    stream.sock.send(b"this is no frame")  # for which it hangs up
+    with pytest.raises(IncompleteLogError, match="helper was lost"):  # noqa: PT012
+        for _ in range(10**6):  # until that is so
+            made.execprobe.assert_nothing_ran()
