@@ -71,6 +71,11 @@ def result_of(
 # ---- exceptions that break into reads ----
 
 
+#: What is removed by the interpreter in passing: a socket that was made just then, with a warning, or an entry of a
+#: WeakSet, where an exception is told and goes no further.
+AN_ALARM_CAN_STRIKE_THERE = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 class Alarm(BaseException):
     pass
 
@@ -103,6 +108,7 @@ def hit_by_alarms(read: Callable[[], object], before: Callable[[], object], hits
     raise AssertionError
 
 
+@AN_ALARM_CAN_STRIKE_THERE
 @pytest.mark.parametrize("read", ["records", "wait_for"])
 def test_alarms_that_break_into_hundreds_of_reads(programs: Programs, read: str) -> None:
     """Wherever they do, what ran is in the log, whole and once, and the helper is the same."""
@@ -130,8 +136,7 @@ def test_alarms_that_break_into_hundreds_of_reads(programs: Programs, read: str)
         assert len(made.recorder.take_news()) == times
 
 
-# A socket that was made just then is closed when nobody holds it any more, with a warning.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@AN_ALARM_CAN_STRIKE_THERE
 def test_a_start_that_alarms_break_into_leaves_no_child() -> None:
     """A test that waits for any child would meet the launcher."""
 
