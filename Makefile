@@ -7,7 +7,7 @@ REPORT := build/tests.xml
 # supported, and the newest.
 PYTEST := pytest==8.0.* pytest
 
-.PHONY: help demo test test-compat lint benchmark test-kernels fuzz clean
+.PHONY: help demo test test-compat lint bench test-kernels fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -51,9 +51,10 @@ lint: ## check the code's style and types
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-benchmark: ## measure what the probe costs
+# On a quiet machine, as root: about ten minutes, with AGAINST twice as much, and an hour with LONG.
+bench: ## measure what the probe costs, and write docs/performance.md (AGAINST=COMMIT, LONG=1)
 	@scripts/setup test
-	$(PYTHON) benchmarks/run.py
+	$(PYTHON) benchmarks/run.py --page docs/performance.md $(if $(AGAINST),--against $(AGAINST)) $(if $(LONG),--long)
 
 test-kernels: ## run the kernel tests on other kernels, in virtual machines (see CONTRIBUTING.md)
 	@scripts/setup test

@@ -1,177 +1,139 @@
-"""What the probe costs, as ratios of interleaved pairs: ``make benchmark``.
+"""What the probe costs: ``make bench``.
 
-Machines are shared and noisy, so each measurement is taken in pairs, bare and probed in turn, and the median of the
-ratios counts. The bare runs are made with no probe attached to the kernel.
+Runs the rows that are named, or all but the long ones, and prints their figures; with ``--page`` it writes the page of
+them, too. This checkout is installed as a user would have it, in an environment of its own, and with ``--against``
+another commit beside it, which is run in turn with it.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import os
 import platform
-import statistics
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_execprobe.connect import HelperSettings, start_helper
-from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.recorder import Recorder
-from pytest_execprobe.render import Style
+from page import Page, peers_table, table
+from pairs import Line, Trouble
+from rows import LONG, OURS, ROWS, Bench
+from sides import CHECKOUT, execute, helpers, install, install_commit
 
-HERE = Path(__file__).resolve().parent
-SPAWNS = 5000
-SYSTEM_CALLS = 2_000_000
-WINDOWS = 2000
-EMPTY_TESTS = 2000
-ROUTES = ("auto", "off", "always")
+_QUIET = 0.5  # of the load average of the last minute
 
 
-@contextlib.contextmanager
-def watching(attempts: str = "auto") -> Iterator[Recorder]:
-    """This process's tree is watched, as in a test's call; afterwards the probe is gone from the kernel."""
-    recorder = Recorder(lambda: start_helper(HelperSettings(attempts=attempts)), style=Style(), timeout=10)
-    recorder.ensure()
-    source = recorder._source
-    assert source is not None
-    helper = source.description["pid"]  # type: ignore[attr-defined]
-    recorder.begin_test("benchmark")
-    recorder.begin_phase("setup")
-    recorder.in_use = True
+def machine(pairs: int, against: str | None) -> list[str]:
+    """Where and under what conditions this is measured. To be asked before anything is run."""
+    load = os.getloadavg()
+    others = len(list(helpers()))
+    quiet = load[0] < _QUIET and not others
+    averages = ", ".join(f"{one:.2f}" for one in load)
+    conditions = f"load average {averages} before it, {others} probes of others attached"
+    model = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    cpus = f"{len(os.sched_getaffinity(0))} CPUs" + (f" ({model[0]})" if model else "")
+    return [
+        f"{datetime.now(timezone.utc):%Y-%m-%d}, commit {_commit()}" + (f", against {against}" if against else ""),
+        ("The machine was quiet: " if quiet else "**The machine was NOT quiet**: ") + conditions,
+        f"Linux {platform.release()}, {platform.machine()}, {cpus}, Python {platform.python_version()}, BCC {_bcc()}",
+        f"{pairs} interleaved pairs of each, but for what is told of once",
+    ]
+
+
+def _commit() -> str:
     try:
-        yield recorder
-    finally:
-        recorder.close()
-        while Path(f"/proc/{helper}").exists():  # it detaches the probe by ending
-            time.sleep(0.01)
+        changed = execute(["git", "-C", CHECKOUT, "status", "--porcelain"]).strip()
+        commit = execute(["git", "-C", CHECKOUT, "rev-parse", "--short", "HEAD"]).strip()
+    except Trouble:
+        return "unknown"
+    return commit + (" with changes" if changed else "")
 
 
-def printed_ns(*command: str | Path | int) -> int:
-    return int(subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE).stdout)
+def _bcc() -> str:
+    python = os.environ.get("EXECPROBE_PYTHON", "/usr/bin/python3")
+    try:
+        return execute([python, "-I", "-c", "import bcc; print(bcc.__version__)"]).strip()
+    except Trouble:
+        return "unknown"
 
 
-def ratios(pairs: int, bare: Callable[[], float], probed: Callable[[], float]) -> tuple[float, float, list[float]]:
-    """(median bare, median probed, the ratios); the two take turns in going first."""
-    bares, probeds = [], []
-    for pair in range(pairs):
-        for which in "bp" if pair % 2 == 0 else "pb":
-            (bares if which == "b" else probeds).append((bare if which == "b" else probed)())
-    return (
-        statistics.median(bares),
-        statistics.median(probeds),
-        [after / before for before, after in zip(bares, probeds, strict=True)],
-    )
+def measure(bench: Bench, names: Sequence[str], machine: Sequence[str], against: str | None) -> Page:
+    """Runs the rows, and prints each as soon as it is there."""
+    rows: dict[str, tuple[str, Sequence[Line]]] = {}
+    for name in names:
+        begin = time.monotonic()
+        try:
+            lines = ROWS[name](bench)
+        except Trouble as trouble:
+            bench.not_run[name] = str(trouble)
+            print(f"{name}: not run: {trouble}", flush=True)
+            continue
+        rows[name] = (ROWS[name].__doc__ or "", lines)
+        shown = peers_table(lines) if name == "run" else table(lines, OURS, against)
+        print(f"\n{name} ({time.monotonic() - begin:.0f} s)\n" + "\n".join(shown), flush=True)
+    return Page(OURS, against, machine, rows, dict(bench.not_run))
 
 
-def report(name: str, result: tuple[float, float, list[float]], unit: str, goal: float | None) -> bool:
-    bare, probed, every = result
-    median = statistics.median(every)
-    reached = goal is None or median <= goal
-    print(
-        f"{name}\n  bare {bare:.1f} {unit}, probed {probed:.1f} {unit}: ratio {median:.4f}"
-        f" (of {len(every)} pairs, {min(every):.4f} to {max(every):.4f})"
-        + ("" if goal is None else f"; goal {goal}: {'reached' if reached else 'MISSED'}"),
-        flush=True,
-    )
-    return reached
-
-
-def spawns(folder: Path, pairs: int, attempts: str) -> bool:
-    """5,000 spawns of a minimal static program, one after the other."""
-
-    def bare() -> float:
-        return printed_ns(folder / "spawn", folder / "nothing", SPAWNS) / SPAWNS / 1000
-
-    def probed() -> float:
-        with watching(attempts) as recorder:
-            window = recorder.open_window("the benchmark")
-            took = bare()
-            evidence = window.evidence()
-            assert evidence.missing == 0
-            assert len(evidence.records) == SPAWNS + 1, len(evidence.records)
-            return took
-
-    name = f"{SPAWNS} posix_spawns of a minimal static program (attempts: {attempts})"
-    # Where there are no kprobes, seeing failed attempts costs each of the some 70 system calls of a spawn.
-    return report(name, ratios(pairs, bare, probed), "us each", 1.05 if attempts != "always" else None)
-
-
-def system_calls(folder: Path, pairs: int, attempts: str) -> None:
-    """What an attached probe costs a program that nobody watches, per system call."""
-
-    def bare() -> float:
-        return printed_ns(folder / "syscalls", SYSTEM_CALLS) / SYSTEM_CALLS
-
-    def probed() -> float:
-        with watching(attempts):
-            return bare()
-
-    name = f"getppid(), any process of the machine (attempts: {attempts})"
-    report(name, ratios(pairs, bare, probed), "ns each", None)
-
-
-def windows() -> bool:
-    """Opening and closing a window around nothing."""
-    with watching() as recorder:
-        took = []
-        for _ in range(WINDOWS):
-            begin = time.perf_counter_ns()
-            recorder.close_window(recorder.open_window("nothing"))
-            took.append((time.perf_counter_ns() - begin) / 1000)
-    took.sort()
-    median, late = statistics.median(took), took[len(took) * 99 // 100]
-    reached = median < 250
-    print(
-        f"a window around nothing, opened and closed\n  median {median:.0f} us, 99th percentile {late:.0f} us"
-        f" (of {WINDOWS}); goal 250 us: {'reached' if reached else 'MISSED'}",
-        flush=True,
-    )
-    return reached
-
-
-def unused(folder: Path, pairs: int) -> bool:
-    """A suite that does not use the plugin."""
-    suite = folder / "test_empty.py"
-    suite.write_text(f"import pytest\n@pytest.mark.parametrize('n', range({EMPTY_TESTS}))\ndef test(n): pass\n")
-
-    def run(*options: str) -> float:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(suite)]
-        begin = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        return time.perf_counter() - begin
-
-    result = ratios(pairs, lambda: run("-p", "no:execprobe"), run)
-    return report(f"{EMPTY_TESTS} empty tests, the plugin installed and unused", result, "s", 1.01)
+def write(page: Page, path: Path) -> None:
+    for end, svg in page.plots().items():
+        path.with_name(f"{path.stem}{end}.svg").write_text(svg)
+    path.write_text(page.markdown(path.stem))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=15, help="pairs of each measurement")
-    parser.add_argument("--only", choices=("spawns", "windows", "unused", "syscalls"), help="one measurement alone")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="what to run (--list)")
+    parser.add_argument("--list", action="store_true", help="list the rows")
+    parser.add_argument("--pairs", type=int, default=11, help="how often each is run (default 11)")
+    parser.add_argument(
+        "--against", metavar="COMMIT", help="another commit of this repository, run in turn with this one"
+    )
+    parser.add_argument("--long", action="store_true", help="run the rows that take long, too")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="a part of the sizes alone, to try the rows themselves"
+    )
+    parser.add_argument("--page", type=Path, metavar="PATH", help="write a page (Markdown), and its plots beside it")
     options = parser.parse_args()
-    print(f"Linux {platform.release()}, {platform.machine()}, Python {platform.python_version()}", flush=True)
-    reached = []
-    with tempfile.TemporaryDirectory(prefix="execprobe-benchmark-") as name:
-        folder = Path(name)
-        for program, flags in (("spawn", ["-O2"]), ("syscalls", ["-O2"]), ("nothing", ["-Os", "-static", "-nostdlib"])):
-            subprocess.run(["gcc", *flags, "-o", folder / program, HERE / f"{program}.c"], check=True)
+    if options.list:
+        for name, row in ROWS.items():
+            print(f"{name}{' (--long)' if name in LONG else ''}: {' '.join((row.__doc__ or '').split())}")
+        return 0
+    if unknown := set(options.rows) - set(ROWS):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}; --list has them")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that what runs ends, too, and the folder goes
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    if options.pairs < 1:
+        parser.error("--pairs is 1 at least")
+    names = options.rows or [name for name in ROWS if options.long or name not in LONG]
+    conditions = machine(options.pairs, options.against)
+    print("\n".join(conditions), flush=True)
+    with tempfile.TemporaryDirectory(prefix="execprobe-bench-") as temporary:
+        folder = Path(temporary)
         try:
-            if options.only in (None, "spawns"):
-                reached += [spawns(folder, options.pairs, attempts) for attempts in ROUTES]
-            if options.only in (None, "windows"):
-                reached.append(windows())
-            if options.only in (None, "unused"):
-                reached.append(unused(folder, options.pairs))
-            if options.only in (None, "syscalls"):
-                for attempts in ROUTES:
-                    system_calls(folder, options.pairs, attempts)
-        except ProbeUnavailable as error:
-            print(error)
+            sides = {OURS: install(OURS, CHECKOUT, folder / OURS)}
+        except Trouble as trouble:
+            print(trouble)
             return 2
-    return 0 if all(reached) else 1
+        not_run = {}
+        if options.against:
+            try:
+                sides[options.against] = install_commit(options.against, folder / "against")
+            except Trouble as trouble:
+                not_run[options.against] = str(trouble)
+        bench = Bench(sides, folder, options.pairs, options.scale, not_run)
+        page = measure(bench, names, conditions, options.against)
+    for what, why in page.not_run.items():
+        print(f"not run: {what}: {why}")
+    if options.page:
+        write(page, options.page)
+    return 0 if set(page.rows) == set(names) else 1
 
 
 if __name__ == "__main__":
