@@ -16,6 +16,7 @@ from .baseline.collected import Collected, fixture_id, fixture_label
 from .baseline.limits import Section
 from .connect import HelperSettings, start_helper
 from .errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndecided
+from .kinds import Kinds
 from .ledger import COLLECTION
 from .log import ExecLog, ExecProbe
 from .markers import Markers
@@ -421,7 +422,7 @@ class Armed:
                 printable(record.program or "?")
                 for finding in found
                 if finding.rules[0].kind != "budget"
-                for record in finding.marked
+                for record in Kinds(finding.marked, in_tree=False).first
             )
         )
         return Problem.of(found, evidence, start, where, self._recorder.style)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from .command import Command
 from .events import Batch, Blind, Branch, Ended, Exec, Image
+from .kinds import Kinds
 from .record import ExecRecord, Phase
 
 _DOUBTFUL = (
@@ -100,6 +101,13 @@ class Evidence:
     ignored: int = 0
     #: Whether execs are left out by what they are, so that a lost one may be one of those.
     filtered: bool = False
+    _kinds: dict[bool, Kinds] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def kinds(self, *, in_tree: bool = False) -> Kinds:
+        """The records by their kind."""
+        if in_tree not in self._kinds:
+            self._kinds[in_tree] = Kinds(self.records, in_tree=in_tree)
+        return self._kinds[in_tree]
 
     @property
     def missing(self) -> int | None:

@@ -7,12 +7,12 @@ names are not.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .attribution import Evidence
-from .patterns import Pattern, Side, any_match
+from .kinds import Answers
+from .patterns import Match, Pattern, Side, any_match
 from .record import ExecRecord
 
 
@@ -33,7 +33,7 @@ class Verdict:
 
 def nothing_ran(evidence: Evidence) -> Verdict:
     least, most, _ = _bounds(evidence, None)
-    ran = names(evidence.records) if not evidence.lost else execs(least)
+    ran = names(evidence.kinds().first) if not evidence.lost else execs(least)
     return Verdict(
         holds=_at_most(0, least, most),
         headline=f"nothing must run, but {ran} ran",
@@ -64,9 +64,9 @@ def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
 
 
 def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
-    matches = [(record, any_match(patterns, record, Side.ALLOW)) for record in evidence.records]
-    others = tuple(record for record, match in matches if match is False)
-    undecided = evidence.missing != 0 or any(match is None for _, match in matches)
+    matches = answers(evidence, patterns, Side.ALLOW)
+    others = matches.those(False)
+    undecided = evidence.missing != 0 or None in matches
     allowed = ", ".join(map(str, patterns))
     return Verdict(
         holds=False if others else None if undecided else True,
@@ -129,24 +129,28 @@ def per_program(evidence: Evidence, limits: Mapping[Pattern, int]) -> list[Verdi
 
 def order(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
     """Some match of the first, later some match of the second, and so on."""
-    found: list[ExecRecord] = []
-    rest = iter(evidence.records)
-    for pattern in patterns:
-        match = next((record for record in rest if pattern.match(record) is True), None)
-        if match is None:
+    found: list[int] = []
+    matching = [answers(evidence, [pattern]) for pattern in patterns]
+    every = [matches.every for matches in matching]
+    for matches in every:
+        try:
+            found.append(matches.index(True, found[-1] + 1 if found else 0))
+        except ValueError:
             break
-        found.append(match)
     wanted = ", then ".join(map(str, patterns))
     holds: bool | None = len(found) == len(patterns)
     headline, missed = "", None
     if not holds:
-        absent = len(patterns) - _longest(evidence.records, patterns)
-        if absent == 0 or evidence.missing is None or absent <= evidence.missing:
-            holds = None
+        if evidence.missing != 0 or any(None in matches for matches in matching):
+            absent = len(patterns) - _longest(every)
+            if absent == 0 or evidence.missing is None or absent <= evidence.missing:
+                holds = None
         missed = patterns[len(found)]
-        after = f" after #{evidence.records.index(found[-1]) + 1}" if found else ""
+        after = f" after #{found[-1] + 1}" if found else ""
         headline = f"{wanted} must run in this order, but {missed} did not run{after}"
-    return Verdict(holds, headline, f"whether {wanted} ran in this order", tuple(found), missed)
+    return Verdict(
+        holds, headline, f"whether {wanted} ran in this order", tuple(evidence.records[at] for at in found), missed
+    )
 
 
 def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:
@@ -211,7 +215,8 @@ def lost(evidence: Evidence) -> str:
 
 def names(records: Iterable[ExecRecord]) -> str:
     """The programs of some records, each once, at most three by name."""
-    unique = list(Counter(record.program or "?" for record in records))
+    commands = {id(record._command): record for record in records}.values()
+    unique = list(dict.fromkeys(record.program or "?" for record in commands))
     if len(unique) > 3:
         return f"{', '.join(unique[:3])} and {len(unique) - 3} more"
     return ", ".join(unique) or "others"
@@ -227,10 +232,15 @@ def _bounds(
     if pattern is None:
         known = len(evidence.records)
         return known + evidence.surely_lost, None if missing is None else known + missing, evidence.records
-    matches = [(record, pattern.match(record, side)) for record in evidence.records]
-    matching = tuple(record for record, match in matches if match is True)
-    maybe = sum(match is None for _, match in matches)
-    return len(matching), None if missing is None else len(matching) + maybe + missing, matching
+    matches = answers(evidence, [pattern], side)
+    matching = matches.those(True)
+    return len(matching), None if missing is None else len(matching) + matches.count(None) + missing, matching
+
+
+def answers(evidence: Evidence, patterns: Sequence[Pattern], side: Side = Side.FIND) -> Answers[Match]:
+    """Which records match one of some patterns."""
+    kinds = evidence.kinds(in_tree=any(pattern.looks_up for pattern in patterns))
+    return kinds.ask(lambda record: any_match(patterns, record, side))
 
 
 def _at_most(n: int, low: int, high: int | None) -> bool | None:
@@ -251,13 +261,14 @@ def _both(*holds: bool | None) -> bool | None:
     return None if None in holds else True
 
 
-def _longest(records: Sequence[ExecRecord], patterns: Sequence[Pattern]) -> int:
-    """How many of the patterns, at most, the records can be a match of in order (a longest common subsequence)."""
-    best = [0] * (len(patterns) + 1)
-    for record in records:
+def _longest(every: Sequence[Sequence[Match]]) -> int:
+    """How many of some patterns, at most, the records can be a match of in order (a longest common subsequence).
+    ``every`` has their answers, each for all records."""
+    best = [0] * (len(every) + 1)
+    for matches in zip(*every, strict=True):
         before = best[:]
-        for index, pattern in enumerate(patterns):
-            step = before[index] + (pattern.match(record) is not False)
+        for index, match in enumerate(matches):
+            step = before[index] + (match is not False)
             best[index + 1] = max(before[index + 1], best[index], step)
     return best[-1]
 

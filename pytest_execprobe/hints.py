@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from . import originals
 from .attribution import Evidence
 from .baseline.limits import PYTHONS_OWN, Baseline, Section
 from .checks import execs
+from .kinds import Kinds
 from .patterns import Pattern, Side, any_match
 from .record import ExecRecord, printable
 
@@ -38,7 +39,7 @@ _FEW = 3
 def did_not_run(pattern: Pattern, evidence: Evidence) -> Iterator[str]:
     """Why nothing, or too little, that matches has run."""
     name = _program(pattern)
-    if name in _PROGRAMS | _BUILTINS and any(map(_is_shell, evidence.records)):
+    if name in _PROGRAMS | _BUILTINS and any(map(_is_shell, evidence.kinds().first)):
         way_out = f": call it by its path, or as env {name}" if name in _PROGRAMS else ""
         yield f"a shell runs {name} itself, as a builtin, which is no exec{way_out}"
     tried = next(
@@ -49,7 +50,9 @@ def did_not_run(pattern: Pattern, evidence: Evidence) -> Iterator[str]:
             f"{printable(tried.path or '?')} was tried and is no program (ENOEXEC), as a text without #!: bash reads it"
             " itself, which is no exec; dash, env, execvp, find and xargs execute /bin/sh instead: give it a #! line"
         )
-    read = next((argv for argv in map(_script_of_sh, evidence.records) if argv and name in (argv, _base(argv))), None)
+    read = next(
+        (argv for argv in map(_script_of_sh, evidence.kinds().first) if argv and name in (argv, _base(argv))), None
+    )
     if tried is None and read is not None:
         said = f"/bin/sh was executed to read {printable(read)}, which is no exec of that"
         yield f"{said}: give it a #! line, and execute it"
@@ -81,18 +84,18 @@ def _is_shell(record: ExecRecord) -> bool:
     return any(_base(name) in _SHELLS for name in names if name)
 
 
-def once_a_process(marked: Collection[ExecRecord], where: str, accept: str) -> str:
+def once_a_process(marked: Sequence[ExecRecord], where: str, accept: str) -> str:
     """What to do about programs that a baseline does not have, if they are right. An update would move what runs once a
     process to the test that was first this time. ``where`` is the baseline, ``accept`` updates it."""
-    own = [record for record in marked if any_match(PYTHONS_OWN, record, Side.ALLOW) is True]
-    if not own:
+    found = Kinds(marked, in_tree=False).ask(lambda record: any_match(PYTHONS_OWN, record, Side.ALLOW))
+    if True not in found:
         return accept
     listed = ", ".join(f'"{pattern.text}"' for pattern in PYTHONS_OWN)
     advice = (
         f"write everywhere = [{listed}] {where}, for platform.processor() asks it once a process, in whichever test is"
         " first"
     )
-    return advice if len(own) == len(marked) else f"{advice}; then {accept}"
+    return advice if found.count(True) == len(marked) else f"{advice}; then {accept}"
 
 
 def moved(

@@ -106,10 +106,10 @@ class ExecLog:
         evidence = self._complete("how many execs there were")
         if compiled is None:
             return len(evidence.records)
-        matches = [compiled.match(record) for record in evidence.records]
+        matches = checks.answers(evidence, [compiled])
         if None in matches:
             self._undecided(f"how often {compiled} ran", evidence)
-        return sum(map(bool, matches))
+        return matches.count(True)
 
     @property
     def direct(self) -> ExecLog:
@@ -165,7 +165,7 @@ class ExecLog:
         over = False
         while True:
             evidence = self._evidence()
-            matching = [record for record in evidence.records if compiled.match(record) is True]
+            matching = checks.answers(evidence, [compiled]).those(True)
             if len(matching) >= times:
                 return matching[times - 1]
             if over:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, compress, islice
 
 from . import hints, originals
 from .attribution import Evidence
@@ -36,31 +37,32 @@ class Style:
 FULL = Style(verbosity=2)
 
 
-def table(evidence: Evidence, start: int, marked: Collection[ExecRecord], style: Style) -> list[str]:
+def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: Style) -> list[str]:
     """The execs of a window, a row each. Parents are named by their row, the test's own process as pytest."""
     records = evidence.records
     if not records or style.rows == 0:
         return []
-    numbers = {record: index for index, record in enumerate(records, 1)}
     shown = _selection(records, marked, style.rows)
-    pid_width = max(5, *(len(str(record.pid)) for record in records))
+    wanted = {one._identity for _, record in shown for one in (record, record.parent) if one is not None}
+    numbers = {record: number for number, record in enumerate(records, 1) if record._identity in wanted}
+    pid_width = max(5, *(len(str(record.pid)) for _, record in shown))
     number_width = len(str(len(records)))
-    time_width = max(5, *(len(_milliseconds(record, start)) for record in records))
-    parents = {record: _parent(record, numbers) for record in records}
-    parent_width = max(6, *(len(parents[record]) for record in shown))
+    time_width = max(5, *(len(_milliseconds(record, start)) for _, record in shown))
+    parents = [_parent(record, numbers) for _, record in shown]
+    parent_width = max(6, *map(len, parents))
     lines = [
         f"  {'#':<{number_width}}  {'+ms':>{time_width}}  {'pid':>{pid_width}}  {'parent':<{parent_width}}  argv",
     ]
     previous = 0
-    for record in shown:
+    for (is_marked, record), parent in zip(shown, parents, strict=True):
         number = numbers[record]
         if number != previous + 1:
             lines.append(_hidden(number - previous - 1))
         previous = number
         lines.append(
-            f"{'>' if record in marked else ' '} {number:<{number_width}}"
+            f"{'>' if is_marked else ' '} {number:<{number_width}}"
             f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
-            f"  {parents[record]:<{parent_width}}  {_command(record, style.width)}"
+            f"  {parent:<{parent_width}}  {_command(record, style.width)}"
         )
     if previous != len(records):
         lines.append(_hidden(len(records) - previous))
@@ -85,7 +87,7 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
     headline = printable(verdict.headline)
     if style.rows == 0:
         return headline
-    rows = table(evidence, start, set(verdict.marked), style)
+    rows = table(evidence, start, verdict.marked, style)
     return "\n".join([headline, *hints_of(verdict, evidence), *rows, footer(evidence, where)])
 
 
@@ -103,22 +105,20 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         headline = f"cannot tell {question}: {_missing(evidence)} missing from the log"
     else:
         headline = f"cannot tell {question}: what would tell was not recorded"
-        cut = [number for number, record in enumerate(evidence.records, 1) if record.argv_truncated]
-        unread = [number for number, record in enumerate(evidence.records, 1) if record.argv is None]
+        cut = _numbered(evidence, lambda record: record.argv_truncated)
+        unread = _numbered(evidence, lambda record: record.argv is None)
         if cut:
             reasons.append(f"argv of {_numbers(cut)} is longer than what is kept (16 KiB): match on the program's name")
-        unresolved = [number for number, record in enumerate(evidence.records, 1) if None in files(record)]
+        unresolved = _numbered(evidence, lambda record: None in files(record))
         if unresolved:
             reasons.append(
                 f"the file of {_numbers(unresolved)} could not be resolved (it lies too deep, or in no mount any more;"
                 " or it is a script, and the process that executed it uses io_uring, or the kernel shows no exec being"
                 " prepared): allow it by the program's name"
             )
-        through = [
-            number
-            for number, record in enumerate(evidence.records, 1)
-            if record.path is not None and leads_through_descriptor(record.path, record.cwd)
-        ]
+        through = _numbered(
+            evidence, lambda record: record.path is not None and leads_through_descriptor(record.path, record.cwd)
+        )
         if through:
             reasons.append(
                 f"the folder of {_numbers(through)} is named by a descriptor, and not known: match on the program's"
@@ -185,25 +185,36 @@ def section(
         evidence, where = whole.evidence, _place(whole, where)
         start = min([start, *(record.timestamp_ns for record in evidence.records)])
     ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
-    marked = {record for finding in found for record in finding.marked}
+    marked = chain.from_iterable(finding.marked for finding in found)
     advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
     lines = table(evidence, start, marked, style) or ["  nothing"]
     lines += (f"  if this is right: {printable(text)}" for text in advice)
     return f"execs: {where} ({len(evidence.records)}, {lost(evidence)} lost{ignored})", "\n".join(lines)
 
 
+def _numbered(evidence: Evidence, is_meant: Callable[[ExecRecord], bool]) -> list[int]:
+    """The rows of records, where that is the same for all of a command."""
+    every = evidence.kinds().ask(is_meant).every
+    return [number for number, meant in enumerate(every, 1) if meant]
+
+
 def _numbers(numbers: Sequence[int]) -> str:
     return ", ".join(f"#{number}" for number in numbers[:3]) + (", …" if len(numbers) > 3 else "")
 
 
-def _selection(records: Sequence[ExecRecord], marked: Collection[ExecRecord], rows: int | None) -> list[ExecRecord]:
-    """The rows to show: the marked ones first, the rest from the beginning, in order."""
-    if rows is None or len(records) <= rows:
-        return list(records)
-    important = [record for record in records if record in marked][:rows]
-    others = [record for record in records if record not in marked][: rows - len(important)]
-    chosen = {*important, *others}
-    return [record for record in records if record in chosen]
+def _selection(
+    records: Sequence[ExecRecord], marked: Iterable[ExecRecord], rows: int | None
+) -> list[tuple[bool, ExecRecord]]:
+    """The rows to show, and whether they are marked: those first, the rest from the beginning, in order."""
+    identities = {record._identity for record in marked}
+    every = range(len(records))
+    is_marked = [record._identity in identities for record in records]
+    shown: Iterable[int] = every
+    if rows is not None and len(records) > rows:
+        important = [*islice(compress(every, is_marked), rows)]
+        others = islice((at for at in every if not is_marked[at]), rows - len(important))
+        shown = sorted([*important, *others])
+    return [(is_marked[at], records[at]) for at in shown]
 
 
 def _hidden(count: int) -> str:

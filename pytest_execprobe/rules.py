@@ -21,7 +21,7 @@ from .arguments import natural, numbers_by_pattern
 from .attribution import Evidence
 from .baseline.limits import BEYOND, WITHIN, Baseline, Excess, Section, table_name
 from .checks import execs, names, times_word
-from .patterns import Pattern, PatternLike, Side, any_match, compile_pattern
+from .patterns import Match, Pattern, PatternLike, Side, any_match, compile_pattern
 from .record import ExecRecord, Phase
 from .settings import MARKERS
 
@@ -56,9 +56,6 @@ class Rule:
     def of(self, evidence: Evidence) -> Evidence:
         """The part of it that this rule speaks of."""
         return evidence.only_direct() if self.direct else evidence
-
-    def speaks_of(self, record: ExecRecord, phase: Phase) -> bool:
-        return phase in self.phases and (record._direct or not self.direct)
 
 
 # ---- from markers ----
@@ -417,15 +414,15 @@ def _budget(rule: Rule, evidence: Evidence) -> list[Finding]:
 
 
 def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Finding]:
-    unexpected: list[ExecRecord] = []
-    undecided = False
-    for record in evidence.records:
-        speaking = [rule for rule in rules if rule.speaks_of(record, phase)]
-        match = any_match((p for rule in speaking for p in rule.patterns), record, Side.ALLOW) if speaking else True
-        if match is False:
-            unexpected.append(record)
-        undecided |= match is None
     in_phase = tuple(rule for rule in rules if phase in rule.phases)
+
+    def is_allowed(record: ExecRecord) -> Match:
+        speaking = [rule for rule in in_phase if record._direct or not rule.direct]
+        return any_match((p for rule in speaking for p in rule.patterns), record, Side.ALLOW) if speaking else True
+
+    looks_up = any(pattern.looks_up for rule in in_phase for pattern in rule.patterns)
+    matches = evidence.kinds(in_tree=looks_up).ask(is_allowed)
+    unexpected = matches.those(False)
     heard = evidence if any(not rule.direct for rule in in_phase) else evidence.only_direct()
     patterns = [pattern for rule in in_phase for pattern in rule.patterns]
     allowed = ", ".join(map(str, patterns))
@@ -434,7 +431,8 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Fi
     if unexpected or lost:
         ran = names(unexpected) if unexpected else execs(lost)
         # A name with a space is a pattern in a list alone.
-        programs = dict.fromkeys(record.program for record in unexpected if record.program)
+        commands = {id(record._command): record for record in unexpected}.values()
+        programs = dict.fromkeys(record.program for record in commands if record.program)
         more = [program if [program] == program.split() else [program] for program in programs]
         return [
             Finding(
@@ -444,11 +442,11 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Fi
                 else f"nothing may run, but {ran} ran",
                 question,
                 in_phase,
-                tuple(unexpected),
+                unexpected,
                 _advised("exec_allow", [*(pattern.text for pattern in patterns), *more], in_phase[0]) if more else "",
             )
         ]
-    if undecided or heard.missing != 0:
+    if None in matches or heard.missing != 0:
         return [Finding(None, "", question, in_phase)]
     return []
 

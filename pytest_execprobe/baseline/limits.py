@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Literal
 from .. import originals
 from ..attribution import Evidence
 from ..checks import execs, times_word
+from ..kinds import Answers
 from ..patterns import Match, Pattern, Side, any_match, compile_pattern
 from ..record import ExecRecord, printable
 
@@ -129,13 +131,14 @@ class Baseline:
 
     def usage(self, evidence: Evidence, rows: Rows) -> Usage:
         """How often each row was used, of ``rows`` or of those that an update would add to them."""
-        usage = Usage(Counter(), {}, Counter())
-        for record in evidence.records:
-            key, doubtful = self._row_of(record, rows)
+        patterns = [pattern for _, pattern in (*rows.patterns, *self.patterns)] + [*self.everywhere, *rows.free]
+        kinds = evidence.kinds(in_tree=any(pattern.looks_up for pattern in patterns) or _look_up(rows))
+        found = kinds.ask(lambda record: self._row_of(record, rows))
+        usage = Usage(Counter(), Counter(), found)
+        for (key, doubtful), number in zip(found.of_kinds, kinds.counts, strict=True):
             if key is not None:
-                usage.counts[key] += 1
-                usage.marked.setdefault(key, []).append(record)
-            usage.unsure.update(doubtful)
+                usage.counts[key] += number
+            usage.unsure.update(dict.fromkeys(doubtful, number))
         return usage
 
     def _row_of(self, record: ExecRecord, rows: Rows) -> tuple[str | None, set[str]]:
@@ -176,9 +179,7 @@ class Baseline:
             limit = rows.limits.get(key)
             most = 0 if limit is None else limit.most
             if most is not None and count > most:
-                found.append(
-                    Excess(key, count, None if limit is None else most, False, tuple(usage.marked[key][most:]))
-                )
+                found.append(Excess(key, count, None if limit is None else most, False, usage.marked(key)[most:]))
         certain = {excess.key for excess in found}
         for key, count in sorted(usage.unsure.items()):
             limit = rows.limits.get(key)
@@ -200,13 +201,13 @@ class Baseline:
             if limit.most is None:
                 continue
             # Each by itself, whatever else may run anywhere or has rows of its own: here they forbid.
-            matches = [(record, self._counts_for(key, record)) for record in evidence.records]
-            ran = [record for record, match in matches if match is True]
-            unsure = sum(match is None for _, match in matches)
-            if len(ran) > limit.most:
-                found.append(Excess(key, len(ran), limit.most, False, tuple(ran[limit.most :])))
-            elif evidence.missing is None or len(ran) + unsure + evidence.missing > limit.most:
-                found.append(Excess(key, len(ran), limit.most, None))
+            in_tree = key != NAMELESS and compile_pattern(key).looks_up
+            matches = evidence.kinds(in_tree=in_tree).ask(functools.partial(self._counts_for, key))
+            ran = matches.count(True)
+            if ran > limit.most:
+                found.append(Excess(key, ran, limit.most, False, matches.those(True)[limit.most :]))
+            elif evidence.missing is None or ran + matches.count(None) + evidence.missing > limit.most:
+                found.append(Excess(key, ran, limit.most, None))
         high = None if evidence.missing is None else len(evidence.records) + evidence.missing
         if most is not None and low <= most and (high is None or high > most):
             found.append(Excess(None, low, most, None))
@@ -225,11 +226,22 @@ class Baseline:
 
 @dataclass
 class Usage:
-    """How often each row was used: for certain, by which records, and how often besides that may have been."""
+    """How often each row was used for certain, and how often besides that may have been."""
 
     counts: Counter[str]
-    marked: dict[str, list[ExecRecord]]
     unsure: Counter[str]
+    _rows: Answers[tuple[str | None, set[str]]]
+
+    def marked(self, key: str) -> tuple[ExecRecord, ...]:
+        """The records that have used a row for certain."""
+        return Answers(self._rows.kinds, [row for row, _ in self._rows.of_kinds]).those(key)
+
+
+def _look_up(rows: Rows) -> bool:
+    """Whether a row that forbids asks what is above an exec."""
+    return any(
+        limit.most == 0 and is_pattern(key) and compile_pattern(key).looks_up for key, limit in rows.limits.items()
+    )
 
 
 _NOTHING = Rows({})

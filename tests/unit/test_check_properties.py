@@ -455,7 +455,7 @@ def test_every_exec_is_counted_or_stands_below_one_that_is(tree: list[tuple[str,
         records.append(record(program, parent=parent, executable=real))
     baseline = parse_baseline('version = 1\npatterns = ["subtree:/usr/bin/git"]\n[tests.t]\n', Path("execs.toml"))
     usage = baseline.usage(Evidence(tuple(records)), Rows({}))
-    counted = {one for marked in usage.marked.values() for one in marked}
+    counted = {one for key in usage.counts for one in usage.marked(key)}
     git = compile_pattern("/usr/bin/git")
     for one in records:
         above_it = one.parent
