@@ -20,7 +20,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from .command import Command
-from .events import Batch, Blind, Branch, Ended, Exec, Image
+from .events import Batch, Blind, Branch, Ended, Exec, Image, Running
 from .kinds import Kinds
 from .record import ExecRecord, Phase
 
@@ -201,9 +201,14 @@ class Entry:
     #: Whether what would be ``above`` is lost, or what would be ``previous``.
     above_lost: bool
     previous_lost: bool
-    #: How its process ended, if it ran this then.
-    end: Ended | None = None
+    #: When its process ended, if it ran this then, and with what status.
+    ended_at: int | None = None
+    status: int | None = None
     _record: ExecRecord | None = None
+
+    @property
+    def image(self) -> Image:
+        return self.event.pid, self.event.at
 
     @property
     def record(self) -> ExecRecord | None:
@@ -218,7 +223,7 @@ class Entry:
         return self._record
 
     def over(self, end: Ended) -> None:
-        self.end, self._record = end, None
+        self.ended_at, self.status, self._record = end.at, end.status, None
 
     def _make(self) -> None:
         event, above, previous = self.event, self.above, self.previous
@@ -229,7 +234,7 @@ class Entry:
         if not self.above_lost:
             depth = 1 if parent is None else parent.depth and parent.depth + 1
         begun_in = self.begun_in
-        exit_code, signal, duration = _fate(event, self.end)
+        exit_code, signal, duration = self._fate()
         self._record = ExecRecord(
             event.command,
             pid=event.pid if event.seen_pid is None else event.seen_pid,
@@ -251,18 +256,18 @@ class Entry:
             _shared=begun_in is not None and begun_in.owner is not self.owner,
             _begun_in=begun_in.phase if begun_in else None,
             _lineage_lost=self.above_lost or self.previous_lost,
-            _identity=(event.pid, event.at),
+            _identity=self.image,
         )
 
-
-def _fate(event: Exec, end: Ended | None) -> tuple[int | None, int | None, int | None]:
-    """Exit code, signal and duration, as far as the end of an exec's process is known."""
-    if end is None:
-        return None, None, None
-    if end.status is None:
-        return None, None, end.at - event.entered
-    code, signal = end.status >> 8 & 0xFF, end.status & 0x7F
-    return None if signal else code, signal or None, end.at - event.entered
+    def _fate(self) -> tuple[int | None, int | None, int | None]:
+        """Exit code, signal and duration, as far as the end of its process is known."""
+        if self.ended_at is None:
+            return None, None, None
+        duration = self.ended_at - self.event.entered
+        if self.status is None:
+            return None, None, duration
+        code, signal = self.status >> 8 & 0xFF, self.status & 0x7F
+        return None if signal else code, signal or None, duration
 
 
 class Known(NamedTuple):
@@ -585,6 +590,55 @@ class Timeline:
         if bisect_left(self._doubtful, start) < bisect_left(self._doubtful, end):
             why.append(_DOUBTFUL)
         return Evidence(unknown=tuple(dict.fromkeys(why)), gaps=tuple(gap for gap in gaps if gap.most is not None))
+
+    @property
+    def size(self) -> int:
+        """How much it keeps, in pieces of some hundred bytes each."""
+        return len(self._entries) + len(self._images) + len(self._ended) + len(self._spans)
+
+    def lighter(self, since: int, running: Running, listed_at: int) -> Timeline:
+        """Another that knows all of this which can still be asked for, to be used from now on in its stead.
+
+        ``since`` is where the first window begins that is not final. ``running`` are the processes of the tree that had
+        not ended at ``listed_at``: what comes is the work of those, or of what they or the root fork from then on.
+        """
+        self._take_back()
+        known = self.known
+        if known.held or known.settled or known.late or self.blind:
+            return self  # what comes may be of others
+        if known.complete_to < listed_at or not running.are_all:
+            return self
+        images = {process.image for process in running.listed}
+        # Of a process whose own record has vanished it is not known what has forked it.
+        vanished = any(one.own_exec and one.image not in self._images for one in running.listed)
+        own = [e for image, e in self._images.items() if vanished or image in images or e.event.at >= listed_at]
+        # What the next exec of a process names: what it ran before, and what has forked it.
+        kept = [entry for one in own for entry in (one, one.above) if entry is not None]
+        branches = {entry.event.branch for entry in kept}
+        # Of a process that runs what is not known here, only this is known of its branch: it was there by then.
+        moment = max((one.since or 0 for one in running.listed if one.image not in self._images), default=-1)
+        starts = {bisect_right(self._spans, branch.born, key=_BEGIN) - 1 for branch in branches}
+        first = bisect_right(self._spans, min(since, listed_at), key=_BEGIN) - 1
+        news = self._log[self._told : known.placed]
+        return replace(
+            self,
+            known=known._replace(placed=len(news)),
+            _spans=[
+                span
+                for index, span in enumerate(self._spans)
+                if index >= first or index in starts or span.start <= moment or span.end is None
+            ],
+            _entries=self._entries[bisect_left(self._entries, since, key=_ENTERED) :],
+            _log=news,
+            _told=0,
+            _images={entry.image: entry for entry in kept},
+            _ended={
+                branch: at
+                for branch, at in self._ended.items()
+                if branch in branches or branch.born <= moment or at >= listed_at
+            },
+            _exits={},  # their execs were lost
+        )
 
     def forget(self) -> None:
         """Starts anew in a forked child: what the parent's tree ran is not the child's."""

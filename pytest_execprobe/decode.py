@@ -133,7 +133,7 @@ def running(fields: Mapping[str, Any]) -> Running:
     listed = fields.get("listed")
     if not isinstance(listed, list) or not len(listed) <= min(count, wire.LISTED):
         raise wire.WireError("the field 'listed' must be a list of at most as many processes as there are")
-    return Running(count, tuple(map(_process, listed)))
+    return Running(count, tuple(map(_process, listed)), fields.get("all") is True and count == len(listed))
 
 
 def _process(item: object) -> Process:

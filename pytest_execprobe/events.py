@@ -118,6 +118,8 @@ class Running:
 
     count: int
     listed: tuple[Process, ...] = ()
+    #: Whether it is certain that there were no others than those listed.
+    are_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from .render import Style
 _ARMED_LATER = "the probe was armed only after that: name execprobe in the test's or the fixture's parameters"
 _SLICE = 0.05  # seconds that a wait keeps other threads from reading
 _GREEN_SLICE = 0.01  # seconds that a wait leaves to green threads
+_MUCH = 10_000  # pieces of what is known, some hundred bytes each
 
 
 class ProcessSource(Source, Protocol):
@@ -75,6 +76,8 @@ class Recorder:
         self._description: Mapping[str, Any] = {}
         #: Whether the running test uses its log, so that its forked children will too.
         self.in_use = False
+        self._windows: weakref.WeakSet[RecordedWindow] = weakref.WeakSet()  # that may not be final
+        self._heavy = _MUCH  # how much the timeline may keep before it is made lighter
         _recorders.add(self)
 
     def reset(self, style: Style, timeout: float, ignore: Sequence[Pattern]) -> None:
@@ -222,6 +225,7 @@ class Recorder:
         self._end_what_goes_on()
         self.windows = {}
         self.in_use = False
+        self._lighten()
         began = self._timeline.armed_at - 1 if under_way else clock.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
@@ -299,6 +303,33 @@ class Recorder:
         window.end = now
         return window
 
+    def _lighten(self) -> None:
+        """Between two tests: forgets what nobody can ask for any more, so that a long run takes no more than a short
+        one."""
+        with self._lock:
+            source = self._source
+            if self._timeline.size < self._heavy or source is None or source.pid != originals.getpid():
+                return
+            listed_at = clock.monotonic_ns()
+            try:
+                running = source.running(0, self._timeout)
+            except SourceLost as error:
+                self._lose(str(error))
+                return
+            self.sync()
+            windows = list(self._windows)
+            for window in windows:
+                if window.closed:
+                    window.evidence()
+            since = min((window.start for window in windows if not window.closed), default=listed_at)
+            self._timeline = self._timeline.lighter(since, running, listed_at)
+            self._windows = weakref.WeakSet(window for window in windows if not window.closed)
+            self._heavy = self._timeline.size + max(_MUCH, self._timeline.size // 2)
+
+    def watch_over(self, window: RecordedWindow) -> None:
+        """What a window holds is kept until it is final."""
+        self._windows.add(window)
+
     # ---- the whole run ----
 
     def take_news(self) -> list[Entry]:
@@ -363,6 +394,7 @@ class RecordedWindow:
         self.label = label
         self.end: int | None = None
         self._final: Evidence | None = None
+        recorder.watch_over(self)
 
     @property
     def style(self) -> Style:

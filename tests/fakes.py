@@ -295,7 +295,7 @@ class FakeSource:
         if self.broken is not None:
             raise SourceLost(self.broken)
         self.asked_since = since
-        return Running(len(self.running_now) + self.unlisted, tuple(self.running_now))
+        return Running(len(self.running_now) + self.unlisted, tuple(self.running_now), are_all=not self.unlisted)
 
     def close(self) -> None:
         self.closed = True
@@ -519,9 +519,11 @@ class FakeProbe:
     def holds(self, pid: int, root: int) -> bool:
         return pid == self.claimant and root in self.claims and not self.overwritten
 
-    def running(self, root: int, since: int) -> list[helper_probe.Process] | None:
+    def running(self, root: int, since: int) -> helper_probe.Running | None:
         living = self.living.get(root, [])
-        return living if living is None else [process for process in living if process.born >= since]
+        if living is None:
+            return None
+        return helper_probe.Running([process for process in living if process.born >= since], are_all=True)
 
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)

@@ -88,6 +88,13 @@ class Process(NamedTuple):
     comm: bytes  # of what it runs, as its exec has named it
 
 
+class Running(NamedTuple):
+    """Such processes, and whether it is certain that there were no others."""
+
+    listed: List[Process]
+    are_all: bool
+
+
 class Probe:
     """The attached program.
 
@@ -273,12 +280,12 @@ class Probe:
         found = self._tables["roots"].get(struct.pack("<Q", root))
         return None if found is None else _ROOT.unpack(found)
 
-    def running(self, root: int, since: int) -> Optional[List[Process]]:
+    def running(self, root: int, since: int) -> Optional[Running]:
         """The processes of a root's tree that have not ended, of the branches that left it from ``since`` (ns) on. None
         if there are some that can't be listed: they fork and end faster than that.
 
-        An empty list is certain. A child can be put where the list has been read already, and its parent end before it
-        is read: so what was forked meanwhile is counted.
+        An empty list is certain, and so is another if nothing was forked while it was read. A child can be put where
+        the list has been read already, and its parent end before it is read: so forks are counted.
         """
         for _ in range(_LOOKS):
             before, level = self._forks(root)
@@ -287,8 +294,9 @@ class Probe:
                 continue
             found = [_in_tree(pid, value, root, level) for pid, value in processes.items()]
             living = [one for one in found if one and one.born >= since and not self._has_ended(one.pid)]
-            if living or self._forks(root)[0] == before:
-                return living
+            are_all = self._forks(root)[0] == before
+            if living or are_all:
+                return Running(living, are_all)
         return None
 
     def _forks(self, root: int) -> Tuple[int, int]:

@@ -456,9 +456,11 @@ class Server:
     def _list_running(self, client: Client, request: int, since: int) -> None:
         """A client can ask for its own tree alone."""
         running = self._probe.running(client.root, since)
-        listed = sorted(running or [], key=lambda process: (process.forked, process.pid))[: wire.LISTED]
+        living = [] if running is None else running.listed
+        listed = sorted(living, key=lambda process: (process.forked, process.pid))[: wire.LISTED]
         done = {
-            "count": 1 if running is None else len(running),
+            "count": 1 if running is None else len(living),
+            "all": running is not None and running.are_all,
             "listed": [
                 [*process[:2], *process[3:7], process.comm.decode("utf-8", "surrogateescape")] for process in listed
             ],

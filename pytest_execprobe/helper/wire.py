@@ -49,9 +49,10 @@ SYNCED = (
 )
 #              are the sums of those counters as long as nothing happens that is not in the answer, or -1
 ERROR = 22  # {"reason"}
-PROCESSES = 23  # {"count", "listed"}: how many have not ended, and the first LISTED of them. Each is a list: its pid as
-#                 the client sees it (0: not known), the kernel's, when it was forked (0: before the client registered),
-#                 pid and time of the image that it runs, whether it has executed that itself, and its name
+PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first LISTED of them, and whether it is
+#                 certain that there were no more. Each is a list: its pid as the client sees it (0: not known), the
+#                 kernel's, when it was forked (0: before the client registered), pid and time of the image that it
+#                 runs, whether it has executed that itself, and its name
 
 PAGES_GIVEN = 24  # {"cpus"}, and two descriptors: the counters of that many CPUs, and helper.life. No descriptors where
 #                   the client has to ask each time

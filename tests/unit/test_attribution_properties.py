@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,8 +17,8 @@ from fakes import exec_event
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_execprobe import ExecRecord
-from pytest_execprobe.attribution import Owner, Span, Timeline
+from pytest_execprobe import ExecRecord, events
+from pytest_execprobe.attribution import Entry, Owner, Span, Timeline
 from pytest_execprobe.events import Batch, Branch, Ended, Event, Image
 from pytest_execprobe.record import Phase
 
@@ -66,6 +66,7 @@ class Process:
     under_way: Ran | None = None
     ended: int | None = None
     end_gone: bool = False
+    forked: int = 0
 
     def top_ended(self) -> int | None:
         return (self.top or self).ended
@@ -113,6 +114,8 @@ class World:
     #: (when it happened, from when to when it was missing) of records of which nothing is left.
     losses: list[tuple[int, int, int]] = field(default_factory=list)
     lost_now: list[int] = field(default_factory=list)
+    told: list[Entry] = field(default_factory=list)
+    final: int = 0  # how many windows were closed when something was forgotten last
 
     def __post_init__(self) -> None:
         self.timeline.armed_at = 500
@@ -209,11 +212,12 @@ class World:
         born, pid = self.tick(), next(self.pids)
         creator = self.alive(choice - 1) if choice else None
         if creator is None:
-            self.processes.append(Process(pid, Branch(born, pid, 1), None, self.running(), adopted=False))
+            made = Process(pid, Branch(born, pid, 1), None, self.running(), adopted=False, forked=born)
         else:
             parent = creator.image or creator.parent
             top = creator.top or creator
-            self.processes.append(Process(pid, creator.branch, top, creator.begun, creator.adopted, parent))
+            made = Process(pid, creator.branch, top, creator.begun, creator.adopted, parent, forked=born)
+        self.processes.append(made)
 
     def orphan(self, *, gone: bool = False) -> None:
         """A child of the root leaves a child behind."""
@@ -288,17 +292,17 @@ class World:
                 process.under_way is not None and process.under_way.entered <= until for process in self.processes
             )
             self.vouched = until
-        events = []
+        given: list[Event] = []
         for cpu, queue in enumerate(self.queues):
             needed = max((place + 1 for place, told in enumerate(queue) if told.due <= until), default=0)
             taken = needed + (choice + cpu) % (len(queue) - needed + 1)
-            events += [told.event for told in queue[:taken]]
+            given += [told.event for told in queue[:taken]]
             del queue[:taken]
         at = self.tick()
         loss = (self.unplaced, self.settled, at) if self.unplaced else (0, 0, 0)
         self.losses += [(due, self.settled, at) for due in self.lost_now]
         self.unplaced, self.lost_now = 0, []
-        self.timeline.add(Batch(tuple(events), until, under_way, *loss))
+        self.timeline.add(Batch(tuple(given), until, under_way, *loss))
         if vouch and not under_way:
             self.settled = until
 
@@ -309,6 +313,38 @@ class World:
         self.tick()
         for _ in range(2):  # the first may leave something for later
             self.deliver(0, vouch=True)
+
+    def forget(self, choice: int, *, really: bool) -> None:
+        """As between two tests: what nobody can ask for any more. What runs is listed before all is taken in, and goes
+        on in between: by ``choice`` the youngest executes, or leaves a child behind, or
+        one of the root's does."""
+        listed_at = self.tick()
+        listed = tuple(
+            events.Process(
+                process.pid,
+                process.pid,
+                image=image_of(process.image or process.parent),
+                comm="",
+                own_exec=process.image is not None,
+                since=(process.image.at if process.image else process.forked) or None,
+            )
+            for process in self.processes
+            if process.ended is None
+        )
+        if choice % 2:
+            self.enter(0)
+            self.finish(0, error=False, lost=False)
+        if choice % 3 == 1:
+            self.fork(1)
+            self.end(1)
+        if choice % 5 == 2:
+            self.orphan()
+        self.deliver(0, vouch=True, patient=False)
+        self.told += self.timeline.take_news()
+        since = min((one.span.start for one in self.stack if one.span is not None), default=self.now)
+        if really:
+            self.timeline = self.timeline.lighter(since, events.Running(len(listed), listed, are_all=True), listed_at)
+        self.final = len(self.windows)
 
     # ---- the rules ----
 
@@ -366,7 +402,7 @@ vanishing_steps = steps_of("loss", "gone", "silent", "quiet", "quiet")
 Steps = Sequence[tuple[str, int]]
 
 
-def played(given_steps: Steps, *, deliveries: bool = True) -> World:
+def played(given_steps: Steps, *, deliveries: bool = True, forgets: bool = True) -> World:
     world = World()
     for kind, choice in given_steps:
         if kind == "fork":
@@ -392,6 +428,8 @@ def played(given_steps: Steps, *, deliveries: bool = True) -> World:
             world.fixture_begins()
         elif kind == "over":
             world.fixture_ends()
+        elif kind == "forget":
+            world.forget(choice, really=forgets)
         elif kind == "idle":
             world.tick()
         elif deliveries:
@@ -559,6 +597,10 @@ def test_how_events_are_cut_into_batches_makes_no_difference(given_steps: Steps)
 
 
 def told_by_order(world: World) -> list[tuple[object, ...]]:
+    return described(world.timeline._entries)
+
+
+def described(entries: Iterable[Entry]) -> list[tuple[object, ...]]:
     return [
         (
             record.program,
@@ -577,9 +619,73 @@ def told_by_order(world: World) -> list[tuple[object, ...]]:
             name_of(entry.owner),
             name_of(entry.stray_of),
         )
-        for entry in world.timeline._entries
+        for entry in entries
         if (record := entry.record) is not None
     ]
+
+
+#: Of what lives on when its test is forgotten: shared, strays, below what has ended, and below what has vanished.
+FORGOTTEN = (
+    "test1 root run next1 forget0 run next1 forget0 run",
+    "test1 root run fork1 end1 next1 forget0 fork1 run next1 forget0 run",
+    "root run fork1 run end1 forget0 run fork1 run",
+    "root run forget3 run",
+    "test1 forget2 next1 run",
+    "root run forget1 run run",
+    "test1 root fork1 next1 forget1 next1 run run",
+    "test1 root fork1 end1 next1 forget0 next1 forget0 run fork1 run",
+    "fixture root run fork1 over test1 forget0 run next1 forget0 run run",
+    "root run fork1 gone end1 next1 forget0 run run",
+)
+
+
+def with_forgotten(test: Callable[[Steps], None]) -> Callable[[Steps], None]:
+    for story in FORGOTTEN:
+        test = example(steps_in(story))(test)
+    return test
+
+
+@settings(thorough, max_examples=200)
+@with_forgotten
+@given(st.one_of(steps_of("forget", "forget"), steps_of("forget", "loss", "gone", "silent", "quiet")))
+def test_what_is_forgotten_makes_no_difference(given_steps: Steps) -> None:
+    """To the last field of what comes after it, and of what was there."""
+    forgetful, other = played(given_steps), played(given_steps, forgets=False)
+    assert all_told(forgetful) == all_told(other)
+    for window, same in zip(forgetful.windows[forgetful.final :], other.windows[other.final :], strict=True):
+        assert seen_in(forgetful, window) == seen_in(other, same)
+
+
+@thorough
+@given(st.one_of(steps_of("forget", "forget"), steps_of("forget", "loss")))
+def test_what_comes_after_something_was_forgotten_is_whose_the_rules_say(given_steps: Steps) -> None:
+    world = played(given_steps)
+    truth = truth_of(world)
+    for window in world.windows[world.final :]:
+        check_window(world, window, truth)
+
+
+def all_told(world: World) -> list[tuple[object, ...]]:
+    world.told += world.timeline.take_news()
+    return described(world.told)
+
+
+def seen_in(world: World, window: Window) -> tuple[object, ...]:
+    evidence = world.timeline.evidence(window.start, window.end, window.owner)
+    seen = (evidence.records, evidence.attempts, evidence.strays, evidence.why)
+    return (*seen, len(evidence.lost), evidence.lost_attempts, evidence.lost_strays)
+
+
+def test_a_long_run_keeps_no_more_than_a_short_one() -> None:
+    sizes = []
+    for tests in (20, 200):
+        world = played([step for _ in range(tests) for step in steps_in("next1 root run end0 root run fork1 run end0")])
+        assert world.timeline.size > tests
+        for process in [*world.processes]:
+            process.ended = process.ended or world.tick()
+        world.forget(0, really=True)
+        sizes.append(world.timeline.size)
+    assert sizes[0] == sizes[1] < 10
 
 
 @thorough

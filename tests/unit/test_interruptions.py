@@ -236,8 +236,12 @@ STAGES: list[Callable[[Recorder], object]] = [
 ]
 
 
+@pytest.mark.parametrize("much", [recorder._MUCH, 0], ids=["", "forgetting"])
 @pytest.mark.parametrize("stage", range(len(STAGES)))
-def test_a_test_that_is_broken_into_takes_nothing_from_the_next(stage: int) -> None:
+def test_a_test_that_is_broken_into_takes_nothing_from_the_next(
+    stage: int, much: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", much)
     run = FakeRun()
     names = map("program{}".format, itertools.count())
     ran: list[str] = []

@@ -192,6 +192,15 @@ def read_from(table: Procs) -> Any:
 
 
 def living(monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, ...] = (), level: int = 0) -> list[int]:
+    found = running(monkeypatch, table, ended=ended, level=level)
+    assert found is not None
+    assert found.are_all  # nothing was forked meanwhile, at last
+    return [process.pid for process in found.listed]
+
+
+def running(
+    monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, ...] = (), level: int = 0
+) -> probe.Running | None:
     made = bare(procs=read_from(table))
     made._pid_namespace = probe._PidNamespace(0, probe._FIRST_PID_NAMESPACE, 1)
     monkeypatch.setattr(made, "_proc", table.entries.get)
@@ -203,9 +212,7 @@ def living(monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, .
         raise PermissionError  # the helper is another user by now
 
     monkeypatch.setattr(probe.os, "kill", kill)
-    found = made.running(ROOT, 50)
-    assert found is not None
-    return [process.pid for process in found]
+    return made.running(ROOT, 50)
 
 
 def test_the_processes_of_a_tree_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +236,20 @@ def test_a_child_that_is_put_where_the_list_was_read_already_is_not_missed(monke
 
     table.at[1] = fork_and_end
     assert living(monkeypatch, table) == [19]
+
+
+def test_a_list_that_is_not_empty_may_lack_what_was_forked_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Procs(20, 21)
+
+    def fork_and_end() -> None:
+        table.fork(19, place=0)
+        table.end(21)
+
+    table.at[1] = fork_and_end
+    found = running(monkeypatch, table)
+    assert found is not None
+    assert [process.pid for process in found.listed] == [20]
+    assert not found.are_all
 
 
 def test_nothing_lives_when_the_last_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import FakeRun, FakeSource
 
+from pytest_execprobe import recorder
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.patterns import compile_pattern
 from pytest_execprobe.recorder import Recorder
@@ -13,9 +14,9 @@ from pytest_execprobe.render import Style
 
 def recorder_of(source: FakeSource, *ignore: str) -> Recorder:
     patterns = [compile_pattern(text) for text in ignore]
-    recorder = Recorder(lambda: source, style=Style(), timeout=1.0, ignore=patterns)
-    recorder.ensure()
-    return recorder
+    made = Recorder(lambda: source, style=Style(), timeout=1.0, ignore=patterns)
+    made.ensure()
+    return made
 
 
 def news(run: FakeRun) -> list[tuple[str | None, str | None]]:
@@ -205,3 +206,64 @@ def test_a_helper_that_is_lost_when_it_is_asked_what_has_not_ended() -> None:
     assert run.recorder.running() == ([], 0)
     assert "it died" in run.recorder.losses().why[0]
     assert run.recorder.running() == ([], 0)
+
+
+def test_a_long_run_forgets_what_nobody_can_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", 50)
+    run = FakeRun()
+    run.begin("first")
+    server = run.source.runs("server")
+    run.source.leaves(server)
+    kept = run.recorder.windows["call"]
+    sizes = []
+    for number in range(40):
+        run.end()
+        assert run.recorder.take_news()
+        run.begin(f"test_{number}")
+        sizes.append(run.recorder._timeline.size)
+        for program in ("make", "cc", "ld"):
+            run.source.ends(run.source.runs(program))
+        child = run.source.runs("git", by=server)
+    assert max(sizes) < 100
+    assert [record.program for record in kept.evidence().records] == ["server"]  # which is read only now
+    (record,) = [one for one in run.recorder.windows["call"].evidence().records if one.pid == child.pid]
+    assert record.parent is not None
+    assert (record.parent.program, record.begun_by, record._lineage_lost) == ("server", "first", False)
+    assert run.recorder.losses().why == ()
+
+
+def test_what_an_open_window_holds_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", 10)
+    run = FakeRun()
+    run.begin()
+    window = run.recorder.open_window("the block")
+    for _ in range(20):
+        run.source.ends(run.source.runs("git"))
+    run.end()
+    run.recorder.take_news()
+    run.begin("test_b")
+    assert len(window.evidence().records) == 20
+
+
+def test_what_was_not_added_up_yet_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", 10)
+    run = FakeRun()
+    for number in range(20):
+        run.begin(f"test_{number}")
+        run.source.ends(run.source.runs("git"))
+        run.end()
+    assert [entry.owner and entry.owner.name for entry in run.recorder.take_news()] == [f"test_{n}" for n in range(20)]
+
+
+def test_nothing_is_forgotten_where_more_may_be_running_than_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", 10)
+    run = FakeRun()
+    run.source.unlisted = 1
+    run.begin()
+    shell = run.source.runs("sh")
+    for number in range(20):
+        run.end()
+        run.begin(f"test_{number}")
+    run.source.runs("git", by=shell)
+    (record,) = run.recorder.windows["call"].evidence().records
+    assert record.parent is not None
