@@ -6,6 +6,7 @@ runs around them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,6 +66,14 @@ class Problem:
 
 def _joined(text: str, sections: tuple[tuple[str, str], ...]) -> str:
     return "\n".join([text, *(part for section in sections for part in section)])
+
+
+def _program(entry: Entry) -> str:
+    """Its record is not made for that: few are ever looked at."""
+    return _printable((entry.event.command and entry.event.command.program) or "?")
+
+
+_printable = functools.lru_cache(maxsize=1024)(printable)
 
 
 def attempt_of(owner: Owner) -> str:
@@ -185,8 +194,8 @@ class Accounts:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
         for entry in self._recorder.take_news():
-            if entry.record is not None and self._recorder.is_ignored(entry.record):
-                self.ledger.ignored[printable(entry.record.program or "?")] += 1
+            if self._settings.ignore and entry.record is not None and self._recorder.is_ignored(entry.record):
+                self.ledger.ignored[_program(entry)] += 1
                 continue
             if self._settings.accounts:
                 self._add(entry)
@@ -246,10 +255,10 @@ class Accounts:
         self.gatherer.unit(owner, "test", file, None if line is None else line + 1)
 
     def _add(self, entry: Entry) -> None:
-        if entry.record is None:
+        if entry.event.command is None:
             self.ledger.lost += 1
             return
-        program = printable(entry.record.program or "?")
+        program = _program(entry)
         owner = entry.owner
         if entry.stray_of is not None:
             Ledger.count(self.ledger.strays, entry.stray_of.name, program)

@@ -485,7 +485,7 @@ class Armed:
         assert window.end is not None
         self._accounts.gatherer.span(owner, phase, window.start, window.end)
         if self._recorder.was_armed:  # else it is not checked, which is all that is known
-            self._accounts.gatherer.losses(owner, window.evidence())
+            self._accounts.gatherer.losses(owner, window.tally()[1])
 
     # ---- what is told of a test ----
 
@@ -504,10 +504,10 @@ class Armed:
                 self._gather_window(window.owner, phase, window)
         if not self._recorder.was_armed or not (self._settings.whole_run or self._recorder.in_use or test.judge.is_any):
             return
-        evidence = Evidence.merged(window.evidence() for window in self._recorder.windows.values())
+        tallies = [window.tally() for window in self._recorder.windows.values()]
         properties = [pair for pair in test.item.user_properties if not str(pair[0]).startswith("execprobe_")]
-        properties.append(("execprobe_execs", len(evidence.records)))
-        properties.append(("execprobe_lost", _number_of_lost(evidence)))
+        properties.append(("execprobe_execs", sum(number for number, _ in tallies)))
+        properties.append(("execprobe_lost", _number_of_lost(Evidence.merged(losses for _, losses in tallies))))
         if test.unexpected:
             properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
         test.item.user_properties[:] = properties  # those of an earlier try are gone

@@ -222,6 +222,13 @@ class Entry:
                 todo.pop()._make()
         return self._record
 
+    @property
+    def lost(self) -> Lost:
+        """What is known of it where its record was lost."""
+        own = self.begun_in is not None and self.begun_in.owner is self.owner
+        begun_in = self.begun_in.phase if self.begun_in and own else None
+        return Lost(self.event.entered, self.event.branch.top == self.event.pid, begun_in)
+
     def over(self, end: Ended) -> None:
         self.ended_at, self.status, self._record = end.at, end.status, None
 
@@ -460,7 +467,10 @@ class Timeline:
         if event.error is None:
             self._images[event.pid, event.at] = entry
             self._end((event.pid, event.at))
-        insort(self._entries, entry, key=_ENTERED)
+        if self._entries and self._entries[-1].event.entered > event.entered:
+            insort(self._entries, entry, key=_ENTERED)
+        else:
+            self._entries.append(entry)
 
     def take_news(self) -> list[Entry]:
         """The execs that have found their place since this was last asked."""
@@ -538,16 +548,12 @@ class Timeline:
         """What is known of an owner's execs entered from ``start`` to before ``end``. Those that are ``ignored`` are
         counted besides."""
         ignored_ones = 0
-        self._take_back()
-        if self._awaited is None or end > self._awaited:  # somebody looks in between
-            self.stop_waiting()
         records: list[ExecRecord] = []
         attempts: list[ExecRecord] = []
         strays: list[ExecRecord] = []
         lost: list[Lost] = []
         lost_attempts = lost_strays = 0
-        low, high = (bisect_right(self._entries, time - 1, key=_ENTERED) for time in (start, end))
-        for entry in self._entries[low:high]:
+        for entry in self._entries_of(start, end):
             if entry.hidden:
                 continue
             event, record = entry.event, entry.record
@@ -563,9 +569,7 @@ class Timeline:
                 continue
             elif record is None:
                 if event.error is None:
-                    own = entry.begun_in is not None and entry.begun_in.owner is owner
-                    begun_in = entry.begun_in.phase if entry.begun_in and own else None
-                    lost.append(Lost(event.entered, event.branch.top == event.pid, begun_in))
+                    lost.append(entry.lost)
                 else:
                     lost_attempts += 1
             else:
@@ -581,6 +585,24 @@ class Timeline:
             ignored=ignored_ones,
             filtered=ignored is not None,
         )
+
+    def tally(self, start: int, end: int, owner: Owner | None) -> tuple[int, Evidence]:
+        """How many records of them :meth:`evidence` would have, and what is missing; no attempt, and no stray."""
+        own = [
+            entry
+            for entry in self._entries_of(start, end)
+            if entry.owner is owner and entry.stray_of is None and entry.event.error is None and not entry.hidden
+        ]
+        lost = tuple(entry.lost for entry in own if entry.event.command is None)
+        return len(own) - len(lost), replace(self.losses(start, end), lost=lost)
+
+    def _entries_of(self, start: int, end: int) -> list[Entry]:
+        """All that was entered from ``start`` to before ``end``."""
+        self._take_back()
+        if self._awaited is None or end > self._awaited:  # somebody looks in between
+            self.stop_waiting()
+        low, high = (bisect_right(self._entries, time - 1, key=_ENTERED) for time in (start, end))
+        return self._entries[low:high]
 
     def losses(self, start: int, end: int) -> Evidence:
         """Why events of a stretch of time may be missing, and it is not known whose; nothing else."""

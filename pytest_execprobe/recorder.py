@@ -379,6 +379,16 @@ class Recorder:
             ignored = self.is_ignored if self._ignore else None
             return self._timeline.evidence(window.start, end, window.owner, ignored)
 
+    def tally(self, window: RecordedWindow, end: int) -> tuple[int, Evidence]:
+        with self._lock:
+            self._refuse_nested()
+            return self._timeline.tally(window.start, end, window.owner)
+
+    @property
+    def ignores(self) -> bool:
+        """Whether anything is in no window because of its name."""
+        return bool(self._ignore)
+
     def knows(self, until: int) -> bool:
         """Whether everything up to a moment is here, so that there is no need to ask."""
         return self._timeline.complete_to >= until and not self._timeline.is_waiting
@@ -419,6 +429,16 @@ class RecordedWindow:
             self._final = evidence
         return evidence
 
+    def tally(self) -> tuple[int, Evidence]:
+        """How many records a closed window has, and what is missing from it. It makes no record for that."""
+        assert self.end is not None
+        if self._final is not None or self._recorder.ignores:
+            evidence = self.evidence()
+            return len(evidence.records), evidence
+        if not self._recorder.knows(self.end):
+            self._recorder.sync()
+        return self._recorder.tally(self, self.end)
+
     def wait(self, timeout: float) -> bool:
         return self._recorder.wait(timeout)
 
@@ -437,6 +457,7 @@ _READS = frozenset(
         Recorder.losses,
         Recorder.running,
         Recorder.evidence,
+        Recorder.tally,
     )
 )
 

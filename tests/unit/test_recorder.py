@@ -255,6 +255,28 @@ def test_what_was_not_added_up_yet_is_not_forgotten(monkeypatch: pytest.MonkeyPa
     assert [entry.owner and entry.owner.name for entry in run.recorder.take_news()] == [f"test_{n}" for n in range(20)]
 
 
+def test_a_tally_says_what_the_evidence_says() -> None:
+    run = FakeRun()
+    run.begin()
+    shell = run.source.runs("sh")
+    run.source.runs("git", by=shell, lost=True)
+    run.source.runs("curl", error="ENOENT")
+    late = run.source.runs("daemon", by=shell)
+    run.source.ends(shell)
+    call = run.recorder.windows["call"]
+    run.end()
+    run.begin("test_b")
+    run.source.runs("rm", by=late)
+    following = run.recorder.windows["call"]
+    run.end()
+    for window, number in ((call, 2), (following, 0)):
+        tallied, losses = window.tally()
+        evidence = window.evidence()
+        assert tallied == len(evidence.records) == number
+        assert (losses.lost, losses.missing) == (evidence.lost, evidence.missing)
+        assert window.tally()[0] == number
+
+
 def test_nothing_is_forgotten_where_more_may_be_running_than_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "_MUCH", 10)
     run = FakeRun()
