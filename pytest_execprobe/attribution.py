@@ -185,6 +185,24 @@ def _may_have_lost(known: Known, start: int, end: int) -> bool:
     return any(gap.overlaps(start, end + 1) for gap in known.unplaced)
 
 
+class Facts(NamedTuple):
+    """See :class:`pytest_execprobe.ExecRecord`."""
+
+    lineage_lost: bool
+    depth: int | None
+    direct: bool
+    uid: int
+    gid: int
+    timestamp_ns: int
+    phase: Phase | None
+    begun_by: str | None
+    begun_in: Phase | None
+    shared: bool
+    exit_code: int | None
+    signal: int | None
+    duration_ns: int | None
+
+
 @dataclass(eq=False, slots=True)
 class Entry:
     """An exec, and whom it was found to belong to."""
@@ -201,6 +219,10 @@ class Entry:
     #: Whether what would be ``above`` is lost, or what would be ``previous``.
     above_lost: bool
     previous_lost: bool
+    #: None below a record that was lost.
+    depth: int | None
+    #: Whether a report has been told of it.
+    reported: bool = False
     #: When its process ended, if it ran this then, and with what status.
     ended_at: int | None = None
     status: int | None = None
@@ -236,34 +258,46 @@ class Entry:
         event, above, previous = self.event, self.above, self.previous
         if self._record is not None or event.command is None:
             return
-        parent = None if above is None else above._record
-        depth: int | None = None  # not known below a record that was lost
-        if not self.above_lost:
-            depth = 1 if parent is None else parent.depth and parent.depth + 1
-        begun_in = self.begun_in
-        exit_code, signal, duration = self._fate()
+        lost, depth, direct, uid, gid, entered, phase, begun_by, begun_in, shared, code, signal, lasted = self.facts()
         self._record = ExecRecord(
             event.command,
             pid=event.pid if event.seen_pid is None else event.seen_pid,
             ppid=event.ppid,
-            parent=parent,
+            parent=None if above is None else above._record,
             depth=depth,
-            uid=event.uid,
-            gid=event.gid,
-            timestamp_ns=event.entered,
-            phase=self.span.phase if self.span else None,
-            begun_by=begun_in.owner.name if begun_in else None,
+            uid=uid,
+            gid=gid,
+            timestamp_ns=entered,
+            phase=phase,
+            begun_by=begun_by,
             error=event.error,
-            exit_code=exit_code,
+            exit_code=code,
             signal=signal,
-            duration_ns=duration,
+            duration_ns=lasted,
             call_site=None,
             _previous=None if previous is None else previous._record,
-            _direct=event.branch.top == event.pid,
-            _shared=begun_in is not None and begun_in.owner is not self.owner,
-            _begun_in=begun_in.phase if begun_in else None,
-            _lineage_lost=self.above_lost or self.previous_lost,
+            _direct=direct,
+            _shared=shared,
+            _begun_in=begun_in,
+            _lineage_lost=lost,
             _identity=self.image,
+        )
+
+    def facts(self) -> Facts:
+        """What a record has of it, besides its command, its numbers and those above it."""
+        event, begun_in = self.event, self.begun_in
+        return Facts(
+            self.above_lost or self.previous_lost,
+            self.depth,
+            event.branch.top == event.pid,
+            event.uid,
+            event.gid,
+            event.entered,
+            self.span.phase if self.span else None,
+            begun_in.owner.name if begun_in else None,
+            begun_in.phase if begun_in else None,
+            begun_in is not None and begun_in.owner is not self.owner,
+            *self._fate(),
         )
 
     def _fate(self) -> tuple[int | None, int | None, int | None]:
@@ -462,7 +496,8 @@ class Timeline:
         previous, previous_lost = self._image(event.previous)
         nearest = previous or above
         hidden = (nearest is not None and nearest.hidden) or (event.command is not None and self.hides(event.command))
-        entry = Entry(event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost)
+        depth = None if above_lost else 1 if above is None else above.depth and above.depth + 1
+        entry = Entry(event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost, depth)
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[event.pid, event.at] = entry
@@ -518,7 +553,9 @@ class Timeline:
         for image in images:
             entry = older._images.get(image)
             if entry is not None and entry.event.command is not None:
-                self._images[image] = replace(entry, above=None, previous=None, above_lost=True, _record=None)
+                self._images[image] = replace(
+                    entry, above=None, previous=None, above_lost=True, depth=None, _record=None
+                )
 
     def entry_of(self, image: Image | None) -> Entry | None:
         """That of an image, None if there is none, or it was lost."""

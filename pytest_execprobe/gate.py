@@ -26,6 +26,7 @@ from .baseline.limits import (
     table_name,
 )
 from .checks import times_word
+from .kinds import Kinds
 from .names import has_no_place
 from .record import ExecRecord, printable
 from .report.digest import Found, found, may_follow
@@ -276,8 +277,9 @@ def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
         units = [unit for unit in document.units if not sums.name or _is_in(unit, sums.name)]
         evidence = evidence_of(document, units, of_all=not sums.name)
         for excess in baseline.beyond_sums(sums, evidence):
-            marked = set(excess.marked)
-            names = dict.fromkeys(unit.name for unit in units if not marked.isdisjoint(unit.all_records))
+            # Record by record, for the same one is in the evidence and in its unit.
+            marked = set(map(id, excess.marked))
+            names = dict.fromkeys(unit.name for unit in units if not marked.isdisjoint(map(id, unit.all_records)))
             yield Finding(sums.name or TOTAL, excess, None, tuple(names))
 
 
@@ -307,7 +309,9 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
         unknown += [why for run in document.runs for why in run.unknown]
         unknown += [may_follow(document.still_running)] if document.still_running else []
     return Evidence(
-        records=tuple(record for unit in units for record in unit.all_records if record not in uncounted),
+        records=tuple(
+            record for unit in units for record in unit.all_records if not uncounted or record not in uncounted
+        ),
         lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
         unknown=tuple(dict.fromkeys(unknown)),
         gaps=tuple(Gap(0, None, why, most) for why, most in gaps.items()),
@@ -348,20 +352,22 @@ def incompleteness(document: Document) -> Iterator[str]:
 def new_since(document: Document, old: Document | Baseline, baseline: Baseline) -> list[New]:
     """The programs that ``old`` does not have, the most executed first. ``baseline`` has the aliases."""
     is_known = _known_to_baseline(old) if isinstance(old, Baseline) else _known_to_report(old, baseline)
+    in_tree = isinstance(old, Baseline)  # a row's pattern may ask what is above an exec
     counts: Counter[str] = Counter()
     names: dict[str, dict[str, None]] = {}
     for unit in document.units:
-        for record in unit.all_records:
+        kinds = Kinds(unit.all_records, in_tree=in_tree)
+        for record, number in zip(kinds.first, kinds.counts, strict=True):
             if not is_known(record):
                 program = baseline.alias(record.program or NAMELESS)
-                counts[program] += 1
+                counts[program] += number
                 names.setdefault(program, {})[unit.name] = None
     most = sorted(counts, key=lambda program: (-counts[program], program))
     return [New(program, counts[program], tuple(names[program])[:3]) for program in most]
 
 
 def _known_to_report(old: Document, baseline: Baseline) -> Callable[[ExecRecord], bool]:
-    programs = {baseline.alias(record.program or NAMELESS) for unit in old.units for record in unit.all_records}
+    programs = {baseline.alias(program) for program in old.programs}
     return lambda record: baseline.alias(record.program or NAMELESS) in programs
 
 

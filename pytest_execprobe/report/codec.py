@@ -1,27 +1,32 @@
 """A report as JSON, and back. The form is published as ``schema.json`` beside this file.
 
 Reading checks every field, because a report comes from another machine. Records refer to each other by their ids,
-which are unique within a run.
+which are unique within a run, and to what they executed by its place in a list of the run's commands: a suite executes
+few commands, and those often.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from .. import originals
 from ..command import Command
+from ..events import Image
 from ..record import ExecRecord, Phase
 from .document import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit
 
 FORMAT = "pytest-execprobe report"
-VERSION = 1
+VERSION = 2
 
 _ID = re.compile(r"([0-9]{1,10})\.([0-9]{1,20})")
 _PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
+_MAYBE_PHASES = (None, *_PHASES)
+_AT_ONCE = 1000  # records that are written at once
 _RUNS: tuple[Literal["pytest", "command"], ...] = ("pytest", "command")
 
 T = TypeVar("T")
@@ -37,34 +42,80 @@ class DocumentError(Exception):
 
 def dump(document: Document) -> str:
     """JSON. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it."""
-    return originals.json_dumps(to_data(document), separators=(",", ":")) + "\n"
+    return "".join(_pieces(document)) + "\n"
 
 
-def to_data(document: Document) -> dict[str, Any]:
-    runs = []
-    for index, run in enumerate(document.runs):
-        units = [unit for unit in document.units if unit.run == index]
-        listed = {record for unit in units for record in unit.all_records}
-        runs.append(_run_data(run, above(listed)))
-    units_data = [_unit_data(unit) for unit in document.units]
-    return {"format": FORMAT, "version": VERSION, "runs": runs, "units": units_data}
+def _pieces(document: Document) -> Iterator[str]:
+    """Of very many records, there is never the plain data of all at once."""
+    commands = [Commands() for _ in document.runs]
+    head = {"format": FORMAT, "version": VERSION}
+    yield _json(head)[:-1] + ',"units":['
+    for index, unit in enumerate(document.units):
+        yield "," if index else ""
+        yield from _object(_unit_data(unit), commands[unit.run], {"records": unit.records, "strays": unit.strays})
+    yield '],"runs":['
+    for index, (run, its) in enumerate(zip(document.runs, commands, strict=True)):
+        yield "," if index else ""
+        listed = [record for unit in document.units if unit.run == index for record in unit.all_records]
+        ancestors = above(listed)
+        for record in ancestors:
+            its.number(record._command)
+        yield from _object({**_run_data(run), "commands": its.listed}, its, {"above": ancestors})
+    yield "]}"
+
+
+def _object(data: dict[str, Any], commands: Commands, lists: Mapping[str, Sequence[ExecRecord]]) -> Iterator[str]:
+    """Some data, and lists of records."""
+    yield _json(data)[:-1]
+    for name, records in lists.items():
+        yield f',"{name}":['
+        for start in range(0, len(records), _AT_ONCE):
+            part = [record_data(record, commands) for record in records[start : start + _AT_ONCE]]
+            yield ("," if start else "") + _json(part)[1:-1]
+        yield "]"
+    yield "}"
+
+
+def _json(data: object) -> str:
+    return originals.json_dumps(data, separators=(",", ":"))
+
+
+class Commands:
+    """The commands of some records, each once."""
+
+    def __init__(self) -> None:
+        #: As plain data.
+        self.listed: list[dict[str, Any]] = []
+        self._numbers: dict[int, tuple[int, Command]] = {}  # with the command, for its id is another's when it has gone
+        self._same: dict[str, int] = {}
+
+    def number(self, command: Command) -> int:
+        """Where in the list a command is."""
+        found = self._numbers.get(id(command))
+        if found is None:
+            data = command_data(command)
+            number = self._same.setdefault(_json(data), len(self.listed))
+            if number == len(self.listed):
+                self.listed.append(data)
+            found = self._numbers[id(command)] = number, command
+        return found[0]
 
 
 def above(records: Iterable[ExecRecord]) -> list[ExecRecord]:
     """The ancestors of some records that are not themselves among them: those that ``--execprobe-ignore`` names."""
-    known = set(records)
-    todo, found = list(known), []
+    todo, found = list(records), []
+    known = {record._identity for record in todo}
     while todo:
         record = todo.pop()
         for ancestor in (record.parent, record._previous):
-            if ancestor is not None and ancestor not in known:
-                known.add(ancestor)
+            if ancestor is not None and ancestor._identity not in known:
+                known.add(ancestor._identity)
                 found.append(ancestor)
                 todo.append(ancestor)
     return found
 
 
-def _run_data(run: Run, ancestors: Iterable[ExecRecord]) -> dict[str, Any]:
+def _run_data(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         "kind": run.kind,
@@ -83,7 +134,6 @@ def _run_data(run: Run, ancestors: Iterable[ExecRecord]) -> dict[str, Any]:
         "collection": run.collection and {name: list(found) for name, found in asdict(run.collection).items()},
         "platform": run.platform,
         "variant": run.variant,
-        "above": [record_data(record) for record in ancestors],
         "running": [asdict(process) for process in run.running],
         "more_running": run.more_running,
     }
@@ -104,8 +154,6 @@ def _unit_data(unit: Unit) -> dict[str, Any]:
         "gaps": dict(unit.gaps),
         "not_checked": unit.not_checked,
         "breaches": [_breach_data(breach) for breach in unit.breaches],
-        "records": [record_data(record) for record in unit.records],
-        "strays": [record_data(record) for record in unit.strays],
         "uncounted": [_id(record) for record in unit.uncounted],
     }
 
@@ -114,15 +162,28 @@ def _breach_data(breach: Breach) -> dict[str, Any]:
     return {"headline": breach.headline, "text": breach.text, "undecided": breach.undecided, "late": breach.late}
 
 
-def record_data(record: ExecRecord) -> dict[str, Any]:
+def command_data(command: Command) -> dict[str, Any]:
+    """As plain data."""
+    return {
+        "program": command.program,
+        "path": command.path,
+        "executable": command.executable,
+        "argv": None if command.argv is None else list(command.argv),
+        "argv_truncated": command.argv_truncated,
+        "comm": command.comm,
+        "cwd": command.cwd,
+        "interpreter": command.interpreter,
+        "script": command.script,
+        "nested": None if command.nested is None else list(command.nested),
+        "arguments_at": command.arguments_at,
+    }
+
+
+def record_data(record: ExecRecord, commands: Commands) -> dict[str, Any]:
     """A record as plain data; those that it refers to by their ids alone."""
     return {
         "id": _id(record),
-        "program": record.program,
-        "path": record.path,
-        "executable": record.executable,
-        "argv": None if record.argv is None else list(record.argv),
-        "argv_truncated": record.argv_truncated,
+        "command": commands.number(record._command),
         "pid": record.pid,
         "ppid": record.ppid,
         "parent": _id(record.parent),
@@ -130,14 +191,8 @@ def record_data(record: ExecRecord) -> dict[str, Any]:
         "lineage_lost": record._lineage_lost,
         "depth": record.depth,
         "direct": record._direct,
-        "comm": record.comm,
         "uid": record.uid,
         "gid": record.gid,
-        "cwd": record.cwd,
-        "interpreter": record.interpreter,
-        "script": record.script,
-        "nested": None if record._nested is None else list(record._nested),
-        "arguments_at": record._arguments_at,
         "timestamp_ns": record.timestamp_ns,
         "phase": record.phase,
         "begun_by": record.begun_by,
@@ -151,7 +206,12 @@ def record_data(record: ExecRecord) -> dict[str, Any]:
 
 
 def _id(record: ExecRecord | None) -> str | None:
-    return None if record is None else "{}.{}".format(*record._identity)
+    return None if record is None else id_of(record._identity)
+
+
+def id_of(image: Image) -> str:
+    """By which records refer to an exec."""
+    return f"{image[0]}.{image[1]}"
 
 
 # ---- reading ----
@@ -193,27 +253,20 @@ def from_data(data: object) -> Document:
         raise DocumentError(f"has no version that is known: {version!r}")
     top = _Fields(data, "")
     runs_data, units_data = top.objects("runs"), top.objects("units")
-    records: list[dict[str, _Fields]] = [{} for _ in runs_data]
-    for run, fields in enumerate(runs_data):
-        _list_records(fields.objects("above"), records[run])
+    read = [Records(list(map(_command, fields.objects("commands")))) for fields in runs_data]
+    for fields, records in zip(runs_data, read, strict=True):
+        records.take(fields, "above")
     for fields in units_data:
         run = fields.whole("run")
         if run >= len(runs_data):
             raise DocumentError(f"{fields.where}.run: there is no run {run}")
-        _list_records([*fields.objects("records"), *fields.objects("strays")], records[run])
-    made = [_records(listed) for listed in records]
+        read[run].take(fields, "records")
+        read[run].take(fields, "strays")
+    made = [records.make() for records in read]
     runs = tuple(_run(fields) for fields in runs_data)
     if len({run.id for run in runs}) < len(runs):
         raise DocumentError("runs: two have one id")
     return Document(runs, tuple(_unit(fields, made[fields.whole("run")]) for fields in units_data))
-
-
-def _list_records(listed: Iterable[_Fields], into: dict[str, _Fields]) -> None:
-    for fields in listed:
-        id = fields.text("id")
-        if id in into:
-            raise DocumentError(f"{fields.where}.id: another record of its run has it, too")
-        into[id] = fields
 
 
 def _run(fields: _Fields) -> Run:
@@ -267,7 +320,7 @@ def _unit(fields: _Fields, made: Mapping[str, ExecRecord]) -> Unit:
         if phase not in _PHASES or not are_times or times[0] > times[1]:
             raise DocumentError(f"{fields.where}.phases: {phase!r} is no phase with its beginning and end")
         phases[phase] = (times[0], times[1])
-    listed = [record.text("id") for record in (*fields.objects("records"), *fields.objects("strays"))]
+    records, strays = (tuple(made[data["id"]] for data in fields.get(name)) for name in ("records", "strays"))
     uncounted = set(fields.texts("uncounted"))
     return Unit(
         kind=fields.choice("kind", KINDS),
@@ -278,9 +331,9 @@ def _unit(fields: _Fields, made: Mapping[str, ExecRecord]) -> Unit:
         file=fields.maybe(fields.text, "file"),
         line=fields.maybe(fields.whole, "line"),
         phases=phases,
-        records=tuple(made[record.text("id")] for record in fields.objects("records")),
-        strays=tuple(made[record.text("id")] for record in fields.objects("strays")),
-        uncounted=tuple(made[id] for id in listed if id in uncounted),
+        records=records,
+        strays=strays,
+        uncounted=tuple(one for one in (*records, *strays) if _id(one) in uncounted) if uncounted else (),
         lost=fields.whole("lost"),
         unknown=tuple(fields.texts("unknown")),
         gaps=fields.counts("gaps"),
@@ -296,50 +349,144 @@ def _breaches(fields: _Fields) -> tuple[Breach, ...]:
     )
 
 
-def records_of(data: Iterable[object], known: Mapping[str, ExecRecord]) -> dict[str, ExecRecord]:
-    """Records, by their ids, that may refer to each other and to those ``known``. Raises DocumentError."""
-    listed: dict[str, _Fields] = {}
-    _list_records([_Fields(record, "records") for record in data], listed)
-    return _records(listed, known)
+class Records:
+    """The records of a run, while they are read. ``commands`` may still grow."""
+
+    def __init__(self, commands: list[Command]) -> None:
+        self._commands = commands
+        self._listed: dict[str, Sequence[Any]] = {}  # by id, the values of the fields
+        self._made: dict[str, ExecRecord] = {}
+
+    def take(self, fields: _Fields, name: str) -> None:
+        """Takes in a list of them. Raises DocumentError."""
+        for index, data in enumerate(fields.items(name)):
+            values = _values(data) or _checked(_Fields(data, fields.place(name, index)))
+            id = values[0]
+            if id in self._listed:
+                raise DocumentError(f"{fields.place(name, index)}.id: another record of its run has it, too")
+            if values[1] >= len(self._commands):
+                raise DocumentError(f"{fields.place(name, index)}.command: there is no command {values[1]}")
+            self._listed[id] = values
+
+    def make(self) -> dict[str, ExecRecord]:
+        """All of them, by their ids. Frozen records are made after those that they refer to. Raises DocumentError."""
+        made, listed = self._made, self._listed
+        for first in listed:
+            todo, begun = [first], set()
+            while todo:
+                id = todo[-1]
+                if id in made:
+                    todo.pop()
+                    continue
+                wanted = [other for other in listed[id][4:6] if other in listed and other not in made]
+                if wanted and id in begun:
+                    raise DocumentError(f"the record {id} is its own ancestor")
+                begun.add(id)
+                todo += wanted
+                if not wanted:
+                    self.add(listed[id])
+        return made
+
+    def add(self, values: Sequence[Any]) -> ExecRecord:
+        """Makes a record of the values of its fields, if there is none of its id. Those that it refers to are there, or
+        lost."""
+        (
+            id, command, pid, ppid, parent, previous, lost, depth, direct, uid, gid, timestamp, phase, begun_by,
+            begun_in, shared, exit_code, signal, duration, site,
+        ) = values  # fmt: skip
+        known = self._made.get(id)
+        if known is not None:
+            return known
+        kernel_pid, _, at = id.partition(".")
+        above, before = self._made.get(parent), self._made.get(previous)
+        lost = lost or (above is None) is not (parent is None) or (before is None) is not (previous is None)
+        record = self._made[id] = ExecRecord(
+            self._commands[command],
+            pid,
+            ppid,
+            above,
+            depth,
+            uid,
+            gid,
+            timestamp,
+            phase,
+            begun_by,
+            None,
+            exit_code,
+            signal,
+            duration,
+            None if site is None else tuple(site),
+            _previous=before,
+            _direct=direct,
+            _shared=shared,
+            _begun_in=begun_in,
+            _lineage_lost=lost,
+            _identity=(int(kernel_pid), int(at)),
+        )
+        return record
+
+    def end(self, id: str, exit_code: int | None, signal: int | None, duration_ns: int | None) -> None:
+        """How the process of a record that was added has ended."""
+        for name, value in (("exit_code", exit_code), ("signal", signal), ("duration_ns", duration_ns)):
+            object.__setattr__(self._made[id], name, value)  # nobody has been given it yet
 
 
-def _records(listed: Mapping[str, _Fields], known: Mapping[str, ExecRecord] | None = None) -> dict[str, ExecRecord]:
-    """Frozen records are made after those that they refer to."""
-    made = dict(known or {})
-    for first in listed:
-        todo, begun = [first], set()
-        while todo:
-            id = todo[-1]
-            if id in made:
-                todo.pop()
-                continue
-            wanted = [other for other in _references(listed[id]) if other in listed and other not in made]
-            if wanted and id in begun:
-                raise DocumentError(f"{listed[id].where}: the record {id} is its own ancestor")
-            begun.add(id)
-            todo += wanted
-            if not wanted:
-                made[id] = _record(listed[id], made)
-    return made
+_FIELDS = (
+    *("id", "command", "pid", "ppid", "parent", "previous", "lineage_lost", "depth", "direct", "uid", "gid"),
+    *("timestamp_ns", "phase", "begun_by", "begun_in", "shared", "exit_code", "signal", "duration_ns", "call_site"),
+)
+_VALUES = itemgetter(*_FIELDS)
+#: The types of records that were right, and what has their numbers: most records have those of one before.
+_known_types: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[int, ...]]] = {}
 
 
-def _references(fields: _Fields) -> Iterator[str]:
-    for name in ("parent", "previous"):
-        id = fields.maybe(fields.text, name)
-        if id is not None:
-            yield id
+def _values(data: Any) -> tuple[Any, ...] | None:
+    """The values of a record's fields, None where it is not certain that they are right."""
+    try:
+        values: tuple[Any, ...] = _VALUES(data)
+    except (KeyError, TypeError):
+        return None
+    numbers = _known_types.get(tuple(map(type, values)))
+    if numbers is None or values[12] not in _MAYBE_PHASES or values[14] not in _MAYBE_PHASES:
+        return None
+    given = numbers(values)
+    right = min(given) >= 0 and max(given) < 1 << 63 and _ID.fullmatch(values[0])
+    return values if right else None
 
 
-def _record(fields: _Fields, made: Mapping[str, ExecRecord]) -> ExecRecord:
-    identity = _ID.fullmatch(fields.text("id"))
-    if identity is None:
+def _checked(fields: _Fields) -> tuple[Any, ...]:
+    """The same, with each of them looked at. Raises DocumentError."""
+    if _ID.fullmatch(fields.text("id")) is None:
         raise DocumentError(f"{fields.where}.id: is not made of a pid and a time")
-    argv, site = fields.maybe(fields.texts, "argv"), fields.get("call_site")
-    nested = fields.maybe(fields.maybe_texts, "nested")
+    for name in ("command", "pid", "uid", "gid", "timestamp_ns"):
+        fields.whole(name)
+    for name in ("ppid", "depth", "exit_code", "signal", "duration_ns"):
+        fields.maybe(fields.whole, name)
+    for name in ("parent", "previous", "begun_by"):
+        fields.maybe(fields.text, name)
+    for name in ("lineage_lost", "direct", "shared"):
+        fields.flag(name)
+    for name in ("phase", "begun_in"):
+        fields.maybe(lambda name: fields.choice(name, _PHASES), name)
+    site = fields.get("call_site")
     if site is not None and not (
         isinstance(site, list) and list(map(type, site)) == [str, int, str]  # file, line, function
     ):
         raise DocumentError(f"{fields.where}.call_site: is not a file, a line and a function")
+    values: tuple[Any, ...] = tuple(map(fields.get, _FIELDS))
+    types = tuple(map(type, values))
+    if site is None:
+        _known_types[types] = itemgetter(*(place for place, its in enumerate(types) if its is int))
+    return values
+
+
+def read_command(data: object) -> Command:
+    """A command of plain data. Raises DocumentError."""
+    return _command(_Fields(data, "commands"))
+
+
+def _command(fields: _Fields) -> Command:
+    argv, nested = fields.maybe(fields.texts, "argv"), fields.maybe(fields.maybe_texts, "nested")
     command = Command(
         path=fields.maybe(fields.text, "path"),
         executable=fields.maybe(fields.text, "executable"),
@@ -353,32 +500,7 @@ def _record(fields: _Fields, made: Mapping[str, ExecRecord]) -> ExecRecord:
         arguments_at=fields.maybe(fields.whole, "arguments_at"),
     )
     command.program = fields.maybe(fields.text, "program")
-    record = ExecRecord(
-        command,
-        pid=fields.whole("pid"),
-        ppid=fields.maybe(fields.whole, "ppid"),
-        parent=None,
-        depth=fields.maybe(fields.whole, "depth"),
-        uid=fields.whole("uid"),
-        gid=fields.whole("gid"),
-        timestamp_ns=fields.whole("timestamp_ns"),
-        phase=fields.maybe(lambda name: fields.choice(name, _PHASES), "phase"),
-        begun_by=fields.maybe(fields.text, "begun_by"),
-        error=None,
-        exit_code=fields.maybe(fields.whole, "exit_code"),
-        signal=fields.maybe(fields.whole, "signal"),
-        duration_ns=fields.maybe(fields.whole, "duration_ns"),
-        call_site=None if site is None else (site[0], site[1], site[2]),
-        _direct=fields.flag("direct"),
-        _shared=fields.flag("shared"),
-        _begun_in=fields.maybe(lambda name: fields.choice(name, _PHASES), "begun_in"),
-        _lineage_lost=fields.flag("lineage_lost"),
-        _identity=(int(identity[1]), int(identity[2])),
-    )
-    references = [fields.maybe(fields.text, name) for name in ("parent", "previous")]
-    found = [None if id is None else made.get(id) for id in references]
-    lost = any(id is not None and other is None for id, other in zip(references, found, strict=True))
-    return replace(record, parent=found[0], _previous=found[1], _lineage_lost=record._lineage_lost or lost)
+    return command
 
 
 # ---- fields ----
@@ -458,10 +580,14 @@ class _Fields:
     def _prefix(self) -> str:
         return "" if self.where == "the report" else f"{self.where}."
 
+    def items(self, name: str) -> list[Any]:
+        return cast("list[Any]", self._checked(name, "list", lambda value: isinstance(value, list)))
+
+    def place(self, name: str, index: int) -> str:
+        return f"{self._prefix}{name}[{index}]"
+
     def objects(self, name: str) -> list[_Fields]:
-        values = self._checked(name, "list", lambda value: isinstance(value, list))
-        prefix = self._prefix
-        return [_Fields(value, f"{prefix}{name}[{index}]") for index, value in enumerate(values)]
+        return [_Fields(value, self.place(name, index)) for index, value in enumerate(self.items(name))]
 
     def maybe(self, read: Callable[[str], T], name: str) -> T | None:
         return None if self.get(name) is None else read(name)

@@ -14,9 +14,10 @@ from typing import Any
 
 from .. import clock, originals
 from ..attribution import Entry, Evidence, Gap, Owner
+from ..command import Command
 from ..names import Folders
 from ..record import ExecRecord
-from .codec import above, record_data, records_of
+from .codec import Commands, Records, id_of, read_command
 from .document import Breach, Collection, Document, Kind, Process, Run, Unit
 
 
@@ -26,9 +27,10 @@ class Gatherer:
     def __init__(self) -> None:
         self._serials: dict[Owner, int] = {}
         self._last = 0
-        self._exported: set[ExecRecord] = set()
+        self._commands = Commands()
+        self._told = 0  # how many of them
         self._gaps: set[tuple[int, Gap]] = set()
-        self._running: list[Entry] = []  # told of, but not how they ended
+        self._running: dict[int, Entry] = {}  # told of, but not how they ended
         self._news: dict[str, Any] = {}
 
     def unit(self, owner: Owner, kind: Kind, file: str | None = None, line: int | None = None) -> None:
@@ -43,17 +45,38 @@ class Gatherer:
 
     def exec(self, entry: Entry, owner: Owner, *, stray: bool) -> None:
         serial = self._serials[owner]
-        if entry.record is None:
+        if entry.event.command is None:
             self._list("lost").append(serial)
             return
-        for record in above([entry.record]):
-            if record not in self._exported:
-                self._exported.add(record)
-                self._list("above").append(record_data(record))
-        self._exported.add(entry.record)
-        self._list("execs").append([serial, stray, record_data(entry.record)])
-        if entry.record.duration_ns is None:
-            self._running.append(entry)
+        todo = [entry]
+        while todo:
+            others = [one for one in (todo[-1].above, todo[-1].previous) if one is not None and not one.reported]
+            if others:
+                todo += others
+                continue
+            one = todo.pop()
+            if one is entry or not one.reported:
+                self._list("execs").append([serial if one is entry else 0, stray, *self._values(one)])
+                one.reported = True
+        if entry.ended_at is None:
+            self._running[id(entry)] = entry
+        if entry.previous is not None:  # which has not ended, and never will
+            self._running.pop(id(entry.previous), None)
+
+    def _values(self, entry: Entry) -> list[Any]:
+        """Those of a record's fields, as :class:`.codec.Records` takes them."""
+        event, above, previous = entry.event, entry.above, entry.previous
+        assert event.command is not None
+        return [
+            id_of(entry.image),
+            self._commands.number(event.command),
+            event.pid if event.seen_pid is None else event.seen_pid,
+            event.ppid,
+            above and id_of(above.image),
+            previous and id_of(previous.image),
+            *entry.facts(),
+            None,
+        ]
 
     def span(self, owner: Owner, phase: str, start: int, end: int) -> None:
         self._list("spans").append([self._serials[owner], phase, start, end])
@@ -70,7 +93,7 @@ class Gatherer:
 
     def uncounted(self, record: ExecRecord) -> None:
         """No rule counts it."""
-        self._list("uncounted").append(record_data(record)["id"])
+        self._list("uncounted").append(id_of(record._identity))
 
     def breach(self, name: str, headline: str, text: str, *, undecided: bool) -> None:
         """Of the test with this node id."""
@@ -84,14 +107,13 @@ class Gatherer:
 
         JSON in ASCII, because an argv can hold what execnet takes for no text.
         """
-        running, self._running = self._running, []
-        for entry in running:
-            record = entry.record
-            if record is not None and record.duration_ns is not None:
-                data = record_data(record)
-                self._list("ends").append([data[key] for key in ("id", "exit_code", "signal", "duration_ns")])
-            else:
-                self._running.append(entry)
+        for entry in [one for one in self._running.values() if one.ended_at is not None]:
+            facts = entry.facts()
+            self._list("ends").append([id_of(entry.image), facts.exit_code, facts.signal, facts.duration_ns])
+            del self._running[id(entry)]
+        if self._told < len(self._commands.listed):
+            self._list("commands").extend(self._commands.listed[self._told :])
+            self._told = len(self._commands.listed)
         news, self._news = self._news, {}
         return originals.json_dumps(news) if news else ""
 
@@ -124,8 +146,8 @@ class _Unit:
     file: str | None
     line: int | None
     phases: dict[Any, tuple[int, int]] = field(default_factory=dict)
-    records: list[str] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
+    records: list[ExecRecord] = field(default_factory=list)
+    strays: list[ExecRecord] = field(default_factory=list)
     lost: int = 0
     unknown: dict[str, None] = field(default_factory=dict)
     gaps: Counter[str] = field(default_factory=Counter)
@@ -145,7 +167,8 @@ class Assembly:
         self._start = start_ns
         self._units: dict[tuple[str | None, int], _Unit] = {}
         self._tries: dict[tuple[str | None, str], list[_Try]] = {}
-        self._records: dict[str, dict[str, Any]] = {}
+        self._commands: dict[str | None, list[Command]] = {}  # by worker
+        self._records: dict[str | None, Records] = {}
         self._breaches: dict[str, list[Breach]] = {}
         self._uncounted: set[str] = set()
 
@@ -200,14 +223,16 @@ class Assembly:
         news = originals.json_loads(exported)
         for serial, kind, name, file, line in news.get("units", ()):
             self._units[worker, serial] = _Unit(worker, kind, name, file, line)
-        for data in news.get("above", ()):
-            self._records[data["id"]] = data
-        for serial, stray, data in news.get("execs", ()):
-            unit = self._units[worker, serial]
-            (unit.strays if stray else unit.records).append(data["id"])
-            self._records[data["id"]] = data
+        commands = self._commands.setdefault(worker, [])
+        commands += map(read_command, news.get("commands", ()))
+        records = self._records.setdefault(worker, Records(commands))
+        for serial, stray, *values in news.get("execs", ()):
+            record = records.add(values)
+            if serial:  # else it is only above others
+                unit = self._units[worker, serial]
+                (unit.strays if stray else unit.records).append(record)
         for id, *end in news.get("ends", ()):
-            self._records[id].update(zip(("exit_code", "signal", "duration_ns"), end, strict=True))
+            records.end(id, *end)
         self._uncounted.update(news.get("uncounted", ()))
         for serial in news.get("lost", ()):
             self._units[worker, serial].lost += 1
@@ -240,7 +265,6 @@ class Assembly:
         """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
         collected and are not to run, ``collection`` what was collected; ``names`` are the units by the names that
         breaches have for them."""
-        records = records_of(self._records.values(), {})
         tries = {key: list(those) for key, those in self._tries.items()}
         breaches = {name: tuple(those) for name, those in self._breaches.items()}
         units: list[Unit] = []
@@ -256,9 +280,9 @@ class Assembly:
                     file=unit.file,
                     line=unit.line,
                     phases=unit.phases,
-                    records=tuple(records[id] for id in unit.records),
-                    strays=tuple(records[id] for id in unit.strays),
-                    uncounted=tuple(records[id] for id in (*unit.records, *unit.strays) if id in self._uncounted),
+                    records=tuple(unit.records),
+                    strays=tuple(unit.strays),
+                    uncounted=self._uncounted_of((*unit.records, *unit.strays)),
                     lost=unit.lost,
                     unknown=tuple(unit.unknown),
                     gaps=dict(unit.gaps),
@@ -295,6 +319,11 @@ class Assembly:
             variant=variant,
         )
         return Document((run,), tuple(sorted(units, key=_begin)))
+
+    def _uncounted_of(self, records: Iterable[ExecRecord]) -> tuple[ExecRecord, ...]:
+        if not self._uncounted:
+            return ()
+        return tuple(record for record in records if id_of(record._identity) in self._uncounted)
 
 
 def _any(is_meant: Callable[[Breach], bool], tries: Iterable[_Try]) -> bool:

@@ -30,6 +30,10 @@ def again(document: Document) -> Document:
     return codec.load(codec.dump(document))
 
 
+def data_of(document: Document) -> Any:
+    return json.loads(codec.dump(document))
+
+
 def one(*records: ExecRecord, **more: Any) -> Document:
     return Document((run(),), (Unit("test", "test_a", records=records, **more),))
 
@@ -39,22 +43,24 @@ def one(*records: ExecRecord, **more: Any) -> Document:
 
 @pytest.mark.parametrize("document", [rich(), hostile(), left(more_running=7), many(3, 20, deep=True), Document()])
 def test_what_is_written_is_read(document: Document) -> None:
-    assert codec.to_data(again(document)) == codec.to_data(document)
+    assert data_of(again(document)) == data_of(document)
 
 
 def test_every_field_of_a_record_is_written() -> None:
-    written = {name.lstrip("_") for name in codec.record_data(record())}
+    data = codec.record_data(record(), codec.Commands())
+    written = {name.lstrip("_") for name in [*data, *codec.command_data(record()._command)]} - {"command"}
     known = {field.name.lstrip("_") for kind in (ExecRecord, Command) for field in fields(kind)}
     known -= {"error", "itself", "command", "raw", "read"}  # only execs that succeeded are in reports
     assert written == known - {"identity"} | {"id"}
+    assert list(data) == list(codec._FIELDS)
 
 
 def test_every_field_of_units_and_runs_is_written() -> None:
-    data = codec.to_data(rich())
+    data = data_of(rich())
     assert {field.name for field in fields(Unit)} == set(data["units"][0])
-    assert {field.name for field in fields(Run)} | {"above"} == set(data["runs"][0])
+    assert {field.name for field in fields(Run)} | {"above", "commands"} == set(data["runs"][0])
     assert {field.name for field in fields(Breach)} == set(data["units"][1]["breaches"][0])
-    assert {field.name for field in fields(Process)} == set(codec.to_data(left())["runs"][0]["running"][0])
+    assert {field.name for field in fields(Process)} == set(data_of(left())["runs"][0]["running"][0])
 
 
 def test_processes_that_had_not_ended() -> None:
@@ -75,6 +81,24 @@ def test_every_hostile_argument() -> None:
     assert read.argv == ("sh", *HOSTILE)
 
 
+def test_a_command_is_written_once() -> None:
+    """However often it was read from the kernel."""
+    first, second = ran("git", "fetch", at=1), ran("git", "fetch", at=2)
+    assert first._command is not second._command
+    data = data_of(one(first, second, ran("git", "push", at=3), replace(first, _identity=(1, 9))))
+    assert [command["argv"] for command in data["runs"][0]["commands"]] == [["git", "fetch"], ["git", "push"]]
+    assert [record["command"] for record in data["units"][0]["records"]] == [0, 0, 1, 0]
+    read = codec.from_data(data).units[0].records
+    assert read[0]._command is read[3]._command
+
+
+def test_very_many_records() -> None:
+    """They are written some at a time."""
+    records = tuple(ran("git", str(at % 7), at=at) for at in range(2 * codec._AT_ONCE + 1))
+    document = Document((run(),), (Unit("test", "test_a", records=records), Unit("test", "test_b", strays=records[:0])))
+    assert [record.argv for record in again(document).units[0].records] == [record.argv for record in records]
+
+
 def test_a_parent_in_another_unit() -> None:
     server = ran("server", at=1)
     client = ran("client", at=2, parent=server)
@@ -89,8 +113,9 @@ def test_ancestors_that_no_unit_has() -> None:
     middle = ran("run", at=2, parent=top)
     before = ran("env", at=3, parent=middle)
     last = ran("git", at=4, parent=middle, previous=before)
-    data = codec.to_data(one(last))
-    assert {above["program"] for above in data["runs"][0]["above"]} == {"coverage", "run", "env"}
+    data = data_of(one(last))
+    commands = data["runs"][0]["commands"]
+    assert {commands[above["command"]]["program"] for above in data["runs"][0]["above"]} == {"coverage", "run", "env"}
     (read,) = codec.from_data(data).units[0].records
     assert (read._previous or read).program == "env"
     assert read.parent is not None
@@ -99,7 +124,7 @@ def test_ancestors_that_no_unit_has() -> None:
 
 
 def test_a_record_that_refers_to_none_that_is_there() -> None:
-    data = codec.to_data(one(ran("git", at=2, parent=ran("sh", at=1))))
+    data = data_of(one(ran("git", at=2, parent=ran("sh", at=1))))
     data["runs"][0]["above"] = []
     (read,) = codec.from_data(data).units[0].records
     assert read.parent is None
@@ -130,8 +155,8 @@ def test_merged_runs_keep_their_units_and_are_taken_once() -> None:
     first, second = one(ran("git", at=1)), Document((run(id="cafe"),), (Unit("test", "test_b"), Unit("test", "test_c")))
     both = merged([first, second])
     assert [both.runs[unit.run].id for unit in both.units] == ["f00d", "cafe", "cafe"]
-    assert codec.to_data(again(both)) == codec.to_data(both)
-    assert codec.to_data(merged([both, again(both), second])) == codec.to_data(both)
+    assert data_of(again(both)) == data_of(both)
+    assert data_of(merged([both, again(both), second])) == data_of(both)
 
 
 texts = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("\udc80\udcff\0\n\u202e<|"), max_size=8)
@@ -212,9 +237,9 @@ def _run(id: str, probe: str, command: list[str]) -> Run:
 @settings(max_examples=60, deadline=None)
 @given(documents())
 def test_any_document(document: Document) -> None:
-    data = codec.to_data(document)
-    assert codec.to_data(again(document)) == data
-    VALIDATOR.validate(json.loads(json.dumps(data)))
+    data = data_of(document)
+    assert data_of(again(document)) == data
+    VALIDATOR.validate(data)
 
 
 # ---- damage ----
@@ -231,18 +256,18 @@ def test_what_is_no_json(text: str) -> None:
     assert "is no JSON" in refused(text)
 
 
-@pytest.mark.parametrize("text", ["[]", "1", "null", "{}", '{"format": "other", "version": 1}'])
+@pytest.mark.parametrize("text", ["[]", "1", "null", "{}", '{"format": "other", "version": 2}'])
 def test_what_is_no_report(text: str) -> None:
     assert "is no report" in refused(text)
 
 
 def test_a_newer_version_says_so_whatever_else_it_has() -> None:
-    assert "is a report of version 2, and this pytest-execprobe reads up to 1" in refused(
-        json.dumps({"format": codec.FORMAT, "version": 2, "runs": "of another kind"})
+    assert "is a report of version 3, and this pytest-execprobe reads up to 2" in refused(
+        json.dumps({"format": codec.FORMAT, "version": 3, "runs": "of another kind"})
     )
 
 
-@pytest.mark.parametrize("version", [0, -1, True, "1", None, 1.5])
+@pytest.mark.parametrize("version", [0, 1, -1, True, "2", None, 1.5])
 def test_a_version_that_never_was(version: object) -> None:
     assert "has no version that is known" in refused(json.dumps({"format": codec.FORMAT, "version": version}))
 
@@ -250,7 +275,7 @@ def test_a_version_that_never_was(version: object) -> None:
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("reference", ["parent", "previous"])
 def test_a_record_that_is_its_own_ancestor(length: int, reference: str) -> None:
-    data = codec.to_data(one(*(ran("sh", at=at) for at in range(length))))
+    data = data_of(one(*(ran("sh", at=at) for at in range(length))))
     records = data["units"][0]["records"]
     for index, item in enumerate(records):
         item[reference] = records[(index + 1) % length]["id"]
@@ -258,8 +283,24 @@ def test_a_record_that_is_its_own_ancestor(length: int, reference: str) -> None:
         codec.from_data(data)
 
 
+def test_a_record_of_no_command() -> None:
+    data = data_of(one(ran("git", at=1)))
+    data["units"][0]["records"][0]["command"] = 1
+    with pytest.raises(DocumentError, match=r"units\[0\].records\[0\].command: there is no command 1"):
+        codec.from_data(data)
+
+
+def test_a_wrong_record_among_right_ones() -> None:
+    """Most are as one before them, and not looked at field by field."""
+    for name, value in (("pid", -1), ("timestamp_ns", 1 << 63), ("phase", "now"), ("id", "7"), ("shared", None)):
+        data = data_of(one(*(ran("git", at=at) for at in range(20))))
+        data["units"][0]["records"][15][name] = value
+        with pytest.raises(DocumentError, match=rf"units\[0\].records\[15\].{name}: is "):
+            codec.from_data(data)
+
+
 def test_two_records_with_one_id() -> None:
-    data = codec.to_data(one(ran("git", at=1)))
+    data = data_of(one(ran("git", at=1)))
     data["units"][0]["strays"] = data["units"][0]["records"]
     with pytest.raises(DocumentError, match=r"units\[0\].strays\[0\].id: another record of its run has it, too"):
         codec.from_data(data)
@@ -267,14 +308,14 @@ def test_two_records_with_one_id() -> None:
 
 @pytest.mark.parametrize("times", [[2, 1], [0, 1 << 63], [-1, 1]])
 def test_times_that_cannot_be(times: list[int]) -> None:
-    data = codec.to_data(one(ran("git", at=1)))
+    data = data_of(one(ran("git", at=1)))
     data["units"][0]["phases"] = {"call": times}
     with pytest.raises(DocumentError, match=r"units\[0\].phases: 'call' is no phase"):
         codec.from_data(data)
 
 
 def test_a_unit_of_no_run() -> None:
-    data = codec.to_data(one())
+    data = data_of(one())
     data["units"][0]["run"] = 1
     with pytest.raises(DocumentError, match=r"units\[0\]\.run: there is no run 1"):
         codec.from_data(data)
@@ -288,7 +329,7 @@ def test_a_file_names_itself(tmp_path: Path) -> None:
             codec.read(path)
     document = rich()
     path.write_text(codec.dump(document))
-    assert codec.to_data(codec.read(path)) == codec.to_data(document)
+    assert data_of(codec.read(path)) == data_of(document)
 
 
 # ---- the schema ----
@@ -306,7 +347,7 @@ def test_real_output_is_as_the_schema_says(document: Document) -> None:
 
 
 def test_the_schema_describes_every_field() -> None:
-    for name in ("run", "unit", "breach", "record"):
+    for name in ("run", "unit", "breach", "command", "record"):
         described = SCHEMA["$defs"][name]
         assert set(described["required"]) == set(described["properties"])
         assert all(field.get("description") for field in described["properties"].values()), name
@@ -334,9 +375,7 @@ def _full() -> dict[str, Any]:
         (breach,),
         {"full": 2},
     )
-    return codec.to_data(
-        Document((run(breaches=(breach,), ignored={"x": 1}, unknown=("why",), gaps={"full": 3}),), (unit,))
-    )
+    return data_of(Document((run(breaches=(breach,), ignored={"x": 1}, unknown=("why",), gaps={"full": 3}),), (unit,)))
 
 
 _FULL = _full()
@@ -403,7 +442,7 @@ def test_a_missing_field_is_refused_by_the_schema_and_by_the_reader(place: tuple
 def test_the_schema_and_the_reader_agree_on_every_value_of_every_field(place: tuple[Any, ...]) -> None:
     wrong = 0
     for what, data in mutations(place):
-        if what in ("run=1", "runs=[]"):  # whether there is such a one no schema can say
+        if what in ("run=1", "runs=[]", "commands=[]"):  # whether there is such a one no schema can say
             continue
         assert (what, VALIDATOR.is_valid(data)) == (what, reads(data))
         wrong += not reads(data)
@@ -415,4 +454,4 @@ def test_fields_that_are_not_known_are_ignored(place: tuple[Any, ...]) -> None:
     data = full()
     at(data, place)["later"] = {"any": "thing"}
     VALIDATOR.validate(data)
-    assert codec.to_data(codec.from_data(data)) == full()
+    assert data_of(codec.from_data(data)) == full()

@@ -52,7 +52,7 @@ def test_every_form_is_written_and_made_anew(tmp_path: Path, ending: str, docume
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     document = rich()
     write(document, tmp_path / "a.json")
-    assert codec.to_data(codec.read(tmp_path / "a.json")) == codec.to_data(document)
+    assert codec.dump(codec.read(tmp_path / "a.json")) == codec.dump(document)
 
 
 def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pytest_execprobe.attribution import Evidence, Gap, Owner
+from fakes import FakeRun
+
+from pytest_execprobe.attribution import Entry, Evidence, Gap, Owner
+from pytest_execprobe.events import Ended
 from pytest_execprobe.names import Folders
+from pytest_execprobe.record import ExecRecord
 from pytest_execprobe.report.document import Breach, Document
 from pytest_execprobe.report.gathering import Assembly, Gatherer
 
@@ -43,3 +47,76 @@ def test_a_gap_that_several_phases_overlap_is_one() -> None:
         ("a", {"it was full": 5}, ()),
         ("b", {"it was full": 2}, ("it died",)),
     ]
+
+
+def tell(run: FakeRun, gatherer: Gatherer, assembly: Assembly, *ignored: str) -> list[Entry]:
+    """All that is new."""
+    run.recorder.sync()
+    told = run.recorder.take_news()
+    for entry in told:
+        owner = entry.stray_of or entry.owner
+        assert owner is not None
+        gatherer.unit(owner, "test")
+        if entry.event.command is None or entry.event.command.program not in ignored:
+            gatherer.exec(entry, owner, stray=entry.stray_of is not None)
+    assembly.take("gw0", gatherer.export())
+    return told
+
+
+def test_a_report_says_what_a_log_says() -> None:
+    run, gatherer, assembly = FakeRun(), Gatherer(), Assembly()
+    run.begin()
+    shell = run.source.runs("sh", "-c", "x")
+    run.source.ends(run.source.runs("git", "fetch", by=shell))
+    below = run.source.runs("server", by=shell)
+    run.source.runs("gone", by=shell, lost=True)
+    told = tell(run, gatherer, assembly, "sh")
+    run.source.ends(shell)
+    run.end()
+    run.begin("test_b")
+    run.source.runs("curl", by=below)
+    run.source.runs("git", "fetch")
+    told += tell(run, gatherer, assembly)
+    first, second = document_of(assembly).units
+    assert [record.program for record in first.records] == ["git", "server"]
+    assert (first.lost, [record.program for record in first.strays]) == (1, ["curl"])
+    own = [entry.record for entry in told if entry.record is not None]
+    stored = (*first.records, *first.strays, *second.records)
+    assert [record.program for record in own] == ["sh", *(record.program for record in stored)]
+    for record, other in zip(own[1:], stored, strict=True):
+        for name in set(ExecRecord.__slots__) - {"_command"}:
+            assert getattr(other, name) == getattr(record, name), name
+        assert other._command == record._command
+    (curl,) = first.strays
+    assert curl.parent is first.records[1]
+    assert curl.parent.parent is not None
+    assert (curl.parent.parent.program, curl.depth) == ("sh", 3)  # which is ignored, and above
+
+
+def test_what_was_told_of_as_above_others_and_counts_itself() -> None:
+    run, gatherer, assembly = FakeRun(), Gatherer(), Assembly()
+    run.begin()
+    shell = run.source.runs("sh")
+    run.source.runs("git", by=shell)
+    run.recorder.sync()
+    above, below = run.recorder.take_news()
+    assert above.owner is not None
+    gatherer.unit(above.owner, "test")
+    for entry in (below, above):
+        gatherer.exec(entry, above.owner, stray=False)
+    assembly.take(None, gatherer.export())
+    (unit,) = document_of(assembly).units
+    assert [record.program for record in unit.records] == ["git", "sh"]
+    assert unit.records[0].parent is unit.records[1]
+
+
+def test_how_it_ended_is_told_when_it_has() -> None:
+    run, gatherer, assembly = FakeRun(), Gatherer(), Assembly()
+    run.begin()
+    env = run.source.runs("env")
+    tell(run, gatherer, assembly)
+    run.source.happens(Ended(env.at + 5, env.pid, env.branch, (env.pid, env.at), 3 << 8))
+    tell(run, gatherer, assembly)
+    (record,) = document_of(assembly).units[0].records
+    assert (record.exit_code, record.duration_ns) == (3, 5)
+    assert gatherer.export() == ""
