@@ -356,6 +356,7 @@ class Timeline:
     _exits: dict[Image, Ended] = field(default_factory=dict)  # of execs that have no place yet
     #: When execs were entered that are shared or strays: what would tell of the end of their branch's top may be lost.
     _doubtful: list[int] = field(default_factory=list)
+    _changes: int = 0  # in what was known of an entry already
     _awaited: int | None = None  # when the span begins that what has settled waits for
 
     @property
@@ -565,6 +566,7 @@ class Timeline:
         """Lets the record of an exec know how its process ended, once both are here."""
         entry, end = self._images.get(image), self._exits.get(image)
         if entry is not None and end is not None:
+            self._changes += 1  # first: then nobody takes what was seen before for what is known now
             entry.over(end)
 
     def _tidy(self, images: Iterable[Image | None]) -> None:
@@ -633,11 +635,21 @@ class Timeline:
         lost = tuple(entry.lost for entry in own if entry.event.command is None)
         return len(own) - len(lost), replace(self.losses(start, end), lost=lost)
 
-    def _entries_of(self, start: int, end: int) -> list[Entry]:
-        """All that was entered from ``start`` to before ``end``."""
+    def state(self, end: int) -> object:
+        """Equal to what it was if nothing has changed that was entered before ``end``, and nothing was entered since:
+        then evidence of a window up to now, losses apart, is what it was."""
+        self._stop_waiting_for_what_is_looked_at(end)
+        last = self._entries[-1].event.entered if self._entries else 0
+        return None if last >= end else (self.known.placed, self._changes)
+
+    def _stop_waiting_for_what_is_looked_at(self, end: int) -> None:
         self._take_back()
         if self._awaited is None or end > self._awaited:  # somebody looks in between
             self.stop_waiting()
+
+    def _entries_of(self, start: int, end: int) -> list[Entry]:
+        """All that was entered from ``start`` to before ``end``."""
+        self._stop_waiting_for_what_is_looked_at(end)
         low, high = (bisect_right(self._entries, time - 1, key=_ENTERED) for time in (start, end))
         return self._entries[low:high]
 
@@ -701,6 +713,7 @@ class Timeline:
 
     def forget(self) -> None:
         """Starts anew in a forked child: what the parent's tree ran is not the child's."""
+        self._changes += 1
         self._entries.clear()
         self._log.clear()
         self._told = 0

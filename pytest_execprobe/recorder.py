@@ -319,6 +319,7 @@ class Recorder:
             self.sync()
             windows = list(self._windows)
             for window in windows:
+                window.last = None  # it keeps the heavy one
                 if window.closed:
                     window.evidence()
             since = min((window.start for window in windows if not window.closed), default=listed_at)
@@ -376,8 +377,16 @@ class Recorder:
     def evidence(self, window: RecordedWindow, end: int) -> Evidence:
         with self._lock:
             self._refuse_nested()
+            timeline = self._timeline
+            state = timeline.state(end)
+            if window.last is not None and state is not None and window.last[:2] == (timeline, state):
+                last, losses = window.last[2], timeline.losses(window.start, end)
+                if (last.unknown, last.gaps) == (losses.unknown, losses.gaps):
+                    return last
             ignored = self.is_ignored if self._ignore else None
-            return self._timeline.evidence(window.start, end, window.owner, ignored)
+            evidence = timeline.evidence(window.start, end, window.owner, ignored)
+            window.last = timeline, state, evidence
+            return evidence
 
     def tally(self, window: RecordedWindow, end: int) -> tuple[int, Evidence]:
         with self._lock:
@@ -403,6 +412,8 @@ class RecordedWindow:
         self.start = start
         self.label = label
         self.end: int | None = None
+        #: What was seen in it last, while it is open, and by what state of which timeline.
+        self.last: tuple[Timeline, object, Evidence] | None = None
         self._final: Evidence | None = None
         recorder.watch_over(self)
 
@@ -426,7 +437,7 @@ class RecordedWindow:
             self._recorder.sync()
         evidence = self._recorder.evidence(self, end)
         if self.end is not None:
-            self._final = evidence
+            self._final, self.last = evidence, None
         return evidence
 
     def tally(self) -> tuple[int, Evidence]:

@@ -356,6 +356,7 @@ class Records:
         self._commands = commands
         self._listed: dict[str, Sequence[Any]] = {}  # by id, the values of the fields
         self._made: dict[str, ExecRecord] = {}
+        self._same: dict[Any, Any] = {}  # what many of them have, once
 
     def take(self, fields: _Fields, name: str) -> None:
         """Takes in a list of them. Raises DocumentError."""
@@ -397,20 +398,21 @@ class Records:
         known = self._made.get(id)
         if known is not None:
             return known
+        once = self._same.setdefault
         kernel_pid, _, at = id.partition(".")
         above, before = self._made.get(parent), self._made.get(previous)
         lost = lost or (above is None) is not (parent is None) or (before is None) is not (previous is None)
         record = self._made[id] = ExecRecord(
             self._commands[command],
             pid,
-            ppid,
+            once(ppid, ppid),
             above,
             depth,
-            uid,
-            gid,
+            once(uid, uid),
+            once(gid, gid),
             timestamp,
-            phase,
-            begun_by,
+            once(phase, phase),
+            once(begun_by, begun_by),
             None,
             exit_code,
             signal,
@@ -419,7 +421,7 @@ class Records:
             _previous=before,
             _direct=direct,
             _shared=shared,
-            _begun_in=begun_in,
+            _begun_in=once(begun_in, begun_in),
             _lineage_lost=lost,
             _identity=(int(kernel_pid), int(at)),
         )

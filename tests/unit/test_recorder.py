@@ -7,6 +7,7 @@ from fakes import FakeRun, FakeSource
 
 from pytest_execprobe import recorder
 from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.events import Ended
 from pytest_execprobe.patterns import compile_pattern
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
@@ -275,6 +276,37 @@ def test_a_tally_says_what_the_evidence_says() -> None:
         assert tallied == len(evidence.records) == number
         assert (losses.lost, losses.missing) == (evidence.lost, evidence.missing)
         assert window.tally()[0] == number
+
+
+def test_what_is_read_again_is_what_it_was_until_something_happens() -> None:
+    run = FakeRun()
+    run.begin()
+    window = run.recorder.windows["call"]
+    shell = run.source.runs("sh")
+    first = window.evidence()
+    assert window.evidence() is first
+    run.source.runs("git")
+    second = window.evidence()
+    assert [record.program for record in second.records] == ["sh", "git"]
+    run.source.happens(Ended(shell.at + 7, shell.pid, shell.branch, (shell.pid, shell.at), 0))
+    third = window.evidence()
+    assert [record.duration_ns for record in third.records] == [7, None]
+    assert window.evidence() is third
+    run.source.unplaced = 1
+    assert window.evidence().missing == 1
+    assert window.evidence().records == third.records
+    run.source.broken = "it died"
+    assert any("it died" in why for why in window.evidence().why)
+
+
+def test_what_was_entered_after_a_read_is_in_the_next() -> None:
+    """Although the read's synchronisation has brought it already."""
+    run = FakeRun()
+    run.begin()
+    window = run.recorder.windows["call"]
+    run.source.meanwhile = lambda: run.source.runs("git")
+    assert window.evidence().records == ()
+    assert [record.program for record in window.evidence().records] == ["git"]
 
 
 def test_nothing_is_forgotten_where_more_may_be_running_than_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
