@@ -221,16 +221,13 @@ class Entry:
     previous_lost: bool
     #: None below a record that was lost.
     depth: int | None
+    image: Image
     #: Whether a report has been told of it.
     reported: bool = False
     #: When its process ended, if it ran this then, and with what status.
     ended_at: int | None = None
     status: int | None = None
     _record: ExecRecord | None = None
-
-    @property
-    def image(self) -> Image:
-        return self.event.pid, self.event.at
 
     @property
     def record(self) -> ExecRecord | None:
@@ -400,9 +397,11 @@ class Timeline:
         self._take_back()
         known = self.known
         ended = [event for event in batch.events if isinstance(event, Ended)]
+        # One branch for all that are equal takes less room.
+        branches = {event.branch: event.branch for event in batch.events if isinstance(event, Exec)}
         for event in ended:
             if event.branch.top == event.pid:
-                self._ended[event.branch] = event.at
+                self._ended[branches.get(event.branch, event.branch)] = event.at
             if event.image is not None:
                 self._exits[event.image] = event
                 self._end(event.image)
@@ -443,9 +442,8 @@ class Timeline:
         if len(self._log) != self.known.placed:
             stale = self._log[self.known.placed :]
             for entry in stale:
-                image = (entry.event.pid, entry.event.at)
-                if self._images.get(image) is entry:
-                    del self._images[image]
+                if self._images.get(entry.image) is entry:
+                    del self._images[entry.image]
             ids = set(map(id, stale))
             self._entries[:] = [entry for entry in self._entries if id(entry) not in ids]
             del self._log[self.known.placed :]
@@ -498,11 +496,13 @@ class Timeline:
         nearest = previous or above
         hidden = (nearest is not None and nearest.hidden) or (event.command is not None and self.hides(event.command))
         depth = None if above_lost else 1 if above is None else above.depth and above.depth + 1
-        entry = Entry(event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost, depth)
+        lost = (above_lost, previous_lost)
+        image = (event.pid, event.at)
+        entry = Entry(event, owner, stray_of, span, begun_in, above, previous, hidden, *lost, depth, image)
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
-            self._images[event.pid, event.at] = entry
-            self._end((event.pid, event.at))
+            self._images[image] = entry
+            self._end(image)
         if self._entries and self._entries[-1].event.entered > event.entered:
             insort(self._entries, entry, key=_ENTERED)
         else:
@@ -554,7 +554,7 @@ class Timeline:
         for image in images:
             entry = older._images.get(image)
             if entry is not None and entry.event.command is not None:
-                self._images[image] = replace(
+                self._images[entry.image] = replace(
                     entry, above=None, previous=None, above_lost=True, depth=None, _record=None
                 )
 

@@ -54,7 +54,7 @@ def decode(record: bytes, root: int, lost: bool, commands: Commands | None = Non
         if slot == wire.SLOTS:
             return None
         its_root, born, top, thread = _SLOT.unpack_from(record, wire.SLOTS_AT + slot * _SLOT.size)
-    branch = Branch(born, top, thread)
+    branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room than two
     if kind == wire.KIND_EXIT:
         return Ended(at, pid, branch, (pid, previous_at) if previous_at else None, error)
     if kind == wire.KIND_UNFOLLOWED:
