@@ -275,10 +275,9 @@ def is_glob_of(name: str, glob: str) -> bool:
 @given(whole_records(), path_globs)
 def test_path_is_a_glob_over_path_or_executable(whole: ExecRecord, glob: str) -> None:
     assume(whole.interpreter is None and whole.path is not None and whole.executable is not None)
-    by_executable = is_glob_of(whole.executable, glob)
-    globs = (
-        [glob] if glob[0] in "/*" else [glob, posixpath.normpath(f"{whole.cwd}/{glob}")]
-    )  # from where the process is
+    # From where the process is, too.
+    globs = [glob] if glob[0] in "/*" else [glob, posixpath.normpath(f"{whole.cwd}/{glob}")]
+    by_executable = any(is_glob_of(whole.executable, one) for one in globs)
     paths = (whole.path, re.sub(r"^\.", "/opt", whole.path))
     by_path = any(is_glob_of(path, one) for path in paths for one in globs)
     assert compile_pattern(glob).match(whole) is (by_path or by_executable)
