@@ -57,14 +57,15 @@ def rewrite(
 ) -> Changes:
     """Updates the file itself, atomically. ``baseline`` is what it said when the run began: what has been done to it
     since is kept, or if it can't be, the file is. Raises OSError or BaselineError."""
-    old = originals.read_bytes(baseline.path).decode() if originals.exists(baseline.path) else None
+    raw = originals.read_bytes(baseline.path).decode() if originals.exists(baseline.path) else None
+    old = None if raw is None else raw.replace("\r\n", "\n")
     if originals.is_file(baseline.path):
         baseline = parse_baseline(old or "", baseline.path)
     elif baseline != Baseline(baseline.path):
         raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote into it")
     text, changes = updated(old, baseline, seen, obsolete, renamed=renamed, only_add=only_add)
     if text != old:
-        write_atomically(baseline.path, text)
+        write_atomically(baseline.path, text if raw == old else text.replace("\n", "\r\n"))
     return changes
 
 
@@ -182,7 +183,10 @@ def _parsed(text: str | None) -> tuple[str, _Tables, list[str]]:
                 if isinstance(table, AbstractTable) and inner is not None:
                     made, after = _table(table)
                     made.comments, pending = [*pending, *above.get(repr([name, inner]), "").splitlines()], after
-                    tables[name][inner] = made
+                    known = tables[name].setdefault(inner, made)
+                    if known is not made:  # with dotted keys, each row is a table of its own
+                        made.rows[0].comments[:0] = made.comments
+                        known.rows += made.rows
                 elif isinstance(table, Comment):
                     pending.append(table.trivia.comment)
     for section in SECTIONS:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_execprobe import originals
 from pytest_execprobe.baseline.changes import Changes, Seen
 from pytest_execprobe.baseline.limits import Baseline, row_key
-from pytest_execprobe.baseline.reading import parse_baseline
+from pytest_execprobe.baseline.reading import parse_baseline, read_baseline
 from pytest_execprobe.baseline.update import rewrite, updated
 
 PATH = Path("execs.toml")
@@ -253,9 +253,40 @@ def test_tables_in_any_order_are_read() -> None:
     )
 
 
-def test_tables_written_in_other_ways_are_read() -> None:
-    text, _ = update('[tests]\n"test_it.py::test_a" = { git = 2 }\n', {A: {"git": 3}})
-    assert text == '[tests."test_it.py::test_a"]\ngit = 3'
+@pytest.mark.parametrize(
+    "old",
+    [
+        '[tests]\n"test_it.py::test_a" = { git = 2, sh = 1 }\n',
+        '[tests]\n"test_it.py::test_a".git = 2\n"test_it.py::test_a".sh = 1\n',
+        'tests."test_it.py::test_a".git = 2\ntests."test_it.py::test_a".sh = 1\n',
+        'tests = { "test_it.py::test_a" = { git = 2, sh = 1 } }\n',
+        'tests = { "test_it.py::test_a".git = 2, "test_it.py::test_a".sh = 1 }\n',
+    ],
+)
+def test_tables_written_in_other_ways_are_read(old: str) -> None:
+    assert update(old, {})[0] == '[tests."test_it.py::test_a"]\ngit = 2\nsh = 1'
+    assert update(old, {A: {"git": 3, "sh": 1}})[0] == '[tests."test_it.py::test_a"]\ngit = 3\nsh = 1'
+
+
+def test_rows_of_a_table_that_is_not_written_in_one_piece_keep_their_comments() -> None:
+    old = '[tests]\n# First.\n"%s".git = 2  # one\n"%s".ls = 1\n# Second.\n"%s".sh = 1  # two\n' % (A, B, A)
+    text, _ = update(old, {A: {"git": 2, "sh": 1}})
+    assert "git = 2  # one\n" in text
+    assert "sh = 1  # two" in text
+    assert "# First." in text
+    assert "# Second." in text
+
+
+def test_lines_end_as_they_did(tmp_path: Path) -> None:
+    path = tmp_path / "execs.toml"
+    path.write_bytes(f'# Ours.\r\nversion = 1\r\n# Above.\r\n[tests."{A}"]  # behind\r\ngit = 1\r\n'.encode())
+    rewrite(read_baseline(path), {"tests": {A: Seen({"git": 2})}}, {})
+    text = path.read_bytes().decode()
+    assert text.count("\r\n") == text.count("\n")
+    assert text.startswith(f'# Ours.\r\nversion = 1\r\n\r\n# Above.\r\n[tests."{A}"]  # behind\r\ngit = 2\r\n')
+    before = path.read_bytes()
+    assert not rewrite(read_baseline(path), {"tests": {A: Seen({"git": 2})}}, {})
+    assert path.read_bytes() == before
 
 
 # ---- the file ----
