@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import stat
-from contextlib import suppress
-from os import O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_WRONLY, stat_result
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB
+from os import O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_RDONLY, O_WRONLY, stat_result
 from pathlib import Path
 
 from . import originals
 from .helper.walk import Step, walk
+
+_LOCK_SECONDS = 10  # after which a lock is nobody's who will be done soon
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -42,6 +46,37 @@ def remove_file(path: Path) -> None:
     with walk(str(path), _judge) as step:
         if step.number is None and step.entry is not None and stat.S_ISREG(originals.fstat(step.entry).st_mode):
             originals.unlink(step.name, dir_fd=step.folder)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds off who does the same, for as long as a file is read, changed and replaced.
+
+    What is locked is its folder, for the file is another one afterwards. Whoever can read that can hold the lock, so
+    that it is waited for a while and not for ever; and not all file systems have one.
+    """
+    folder = None
+    with suppress(OSError):
+        folder = originals.open_file(originals.dirname(originals.realpath(path)), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    try:
+        if folder is not None:
+            _lock(folder)
+        yield
+    finally:
+        if folder is not None:
+            originals.close(folder)
+
+
+def _lock(folder: int) -> None:
+    for _ in range(_LOCK_SECONDS * 50):
+        try:
+            originals.flock(folder, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            originals.poll().poll(20)
+        except OSError:
+            return
+        else:
+            return
 
 
 def _put(step: Step, data: bytes, mode: int | None) -> None:

@@ -14,7 +14,7 @@ import tomlkit
 from tomlkit.items import AbstractTable, Comment
 
 from .. import originals
-from ..files import write_atomically
+from ..files import locked, write_atomically
 from ..ledger import OUTSIDE
 from .changes import Changes, Seen, renames
 from .limits import SECTIONS, Baseline, Limit, Section, covers, is_pattern, is_wildcard
@@ -57,15 +57,16 @@ def rewrite(
 ) -> Changes:
     """Updates the file itself, atomically. ``baseline`` is what it said when the run began: what has been done to it
     since is kept, or if it can't be, the file is. Raises OSError or BaselineError."""
-    raw = originals.read_bytes(baseline.path).decode() if originals.exists(baseline.path) else None
-    old = None if raw is None else raw.replace("\r\n", "\n")
-    if originals.is_file(baseline.path):
-        baseline = parse_baseline(old or "", baseline.path)
-    elif baseline != Baseline(baseline.path):
-        raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote into it")
-    text, changes = updated(old, baseline, seen, obsolete, renamed=renamed, only_add=only_add)
-    if text != old:
-        write_atomically(baseline.path, text if raw == old else text.replace("\n", "\r\n"))
+    with locked(baseline.path):  # another run may be at it
+        raw = originals.read_bytes(baseline.path).decode() if originals.exists(baseline.path) else None
+        old = None if raw is None else raw.replace("\r\n", "\n")
+        if originals.is_file(baseline.path):
+            baseline = parse_baseline(old or "", baseline.path)
+        elif baseline != Baseline(baseline.path):
+            raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote into it")
+        text, changes = updated(old, baseline, seen, obsolete, renamed=renamed, only_add=only_add)
+        if text != old:
+            write_atomically(baseline.path, text if raw == old else text.replace("\n", "\r\n"))
     return changes
 
 

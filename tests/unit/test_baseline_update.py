@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import threading
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from fakes import evidence, record
@@ -16,6 +20,7 @@ from pytest_execprobe.baseline.changes import Changes, Seen
 from pytest_execprobe.baseline.limits import Baseline, row_key
 from pytest_execprobe.baseline.reading import parse_baseline, read_baseline
 from pytest_execprobe.baseline.update import rewrite, updated
+from pytest_execprobe.files import write_atomically
 
 PATH = Path("execs.toml")
 A, B = "test_it.py::test_a", "test_it.py::test_b"
@@ -269,7 +274,7 @@ def test_tables_written_in_other_ways_are_read(old: str) -> None:
 
 
 def test_rows_of_a_table_that_is_not_written_in_one_piece_keep_their_comments() -> None:
-    old = '[tests]\n# First.\n"%s".git = 2  # one\n"%s".ls = 1\n# Second.\n"%s".sh = 1  # two\n' % (A, B, A)
+    old = f'[tests]\n# First.\n"{A}".git = 2  # one\n"{B}".ls = 1\n# Second.\n"{A}".sh = 1  # two\n'
     text, _ = update(old, {A: {"git": 2, "sh": 1}})
     assert "git = 2  # one\n" in text
     assert "sh = 1  # two" in text
@@ -330,6 +335,48 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.undo()
     assert path.read_text() == "version = 1\n"
     assert os.listdir(tmp_path) == ["execs.toml"]
+
+
+def test_two_updates_at_a_time_keep_the_rows_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second begins when the first has read the file, and gets as far as it can before the first writes it."""
+    path = tmp_path / "execs.toml"
+    path.write_text("version = 1\n")
+    second = threading.Thread(target=lambda: rewrite(read_baseline(path), {"tests": {B: Seen({"ls": 1})}}, {}))
+    at_rest = threading.Event()  # it waits for the first, or is done
+
+    def lock(*args: Any) -> None:
+        if threading.current_thread() is second:
+            at_rest.set()
+        fcntl.flock(*args)
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not second:
+            second.start()
+            assert at_rest.wait(60)
+        return updated(*args, **kwargs)
+
+    def write(*args: Any) -> None:
+        write_atomically(*args)
+        at_rest.set()
+
+    monkeypatch.setattr(originals, "flock", lock, raising=False)
+    monkeypatch.setattr("pytest_execprobe.baseline.update.updated", meanwhile)
+    monkeypatch.setattr("pytest_execprobe.baseline.update.write_atomically", write)
+    rewrite(read_baseline(path), {"tests": {A: Seen({"git": 1})}}, {})
+    second.join(60)
+    assert {A, B} <= set(read_baseline(path).sections["tests"])
+    assert os.listdir(tmp_path) == ["execs.toml"]
+
+
+def test_a_folder_that_cannot_be_locked_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on file systems that have no locks."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(originals, "flock", fail)
+    rewrite(Baseline(tmp_path / "execs.toml"), {"tests": {A: Seen({"git": 1})}}, {})
+    assert A in read_baseline(tmp_path / "execs.toml").sections["tests"]
 
 
 # ---- whatever ran, what is written allows it ----
