@@ -376,7 +376,7 @@ def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
     tables = [rows for section in SECTIONS for rows in old.sections.get(section, {}).values()]
     tables += [sums.programs for sums in old.sums]
     keys = {key for rows in tables for key in rows.limits}
-    together = Rows({}, tuple(dict.fromkeys(pattern for rows in tables for pattern in rows.patterns)))
+    together = Rows({}, patterns=tuple(dict.fromkeys(pattern for rows in tables for pattern in rows.patterns)))
     return lambda record: set(old.usage(Evidence((record,)), together).counts) <= keys
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from . import originals
 from .command import Command
+from .originals import Path
 from .program import absolute, as_interpreter, base, called, files, interpreters, leads_through_descriptor
 from .record import ExecRecord
 
@@ -98,8 +99,9 @@ def subtree(pattern: PatternLike) -> Subtree:
     return Subtree(compile_pattern(pattern))
 
 
-def compile_pattern(pattern: PatternLike) -> Pattern:
-    """The pattern that a user wrote, ready to match.
+def compile_pattern(pattern: PatternLike, start: Path = "") -> Pattern:
+    """The pattern that a user wrote, ready to match. ``start`` is the folder in which it was written, from which a
+    relative path is taken: by default the working directory.
 
     Raises ValueError for an empty or malformed pattern and TypeError for what can't be one.
     """
@@ -114,9 +116,9 @@ def compile_pattern(pattern: PatternLike) -> Pattern:
             raise ValueError("an empty pattern matches everything")
         return _regex(pattern, f"re:{pattern.pattern}")
     if isinstance(pattern, (list, tuple)):
-        return _argv(list(pattern), _argv_text(pattern))
+        return _argv(list(pattern), _argv_text(pattern), start)
     if isinstance(pattern, str):
-        return _from_string(pattern)
+        return _from_string(pattern, start)
     raise TypeError(
         f"a pattern is a str, re.Pattern, list, tuple or subtree(), not {type(pattern).__name__}: {pattern!r}"
     )
@@ -147,7 +149,7 @@ def _both(*matches: Match) -> Match:
     return None if any(match is None for match in matches) else True
 
 
-def _from_string(text: str) -> Pattern:
+def _from_string(text: str, start: Path) -> Pattern:
     if not text.strip():
         raise ValueError("an empty pattern matches nothing")
     kind, colon, rest = text.partition(":")
@@ -160,14 +162,14 @@ def _from_string(text: str) -> Pattern:
             except re.error as error:
                 raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
         if kind == "subtree":
-            return _subtree(compile_pattern(rest))
+            return _subtree(compile_pattern(rest, start))
         try:
             words = originals.split(rest)
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
         if rest.lstrip()[0] in "~$":  # a quoted one means itself
             _refuse_unexpanded(words[0], rest)
-        return _argv([words[0], *(ANY if word == "*" else word for word in words[1:])], text)
+        return _argv([words[0], *(ANY if word == "*" else word for word in words[1:])], text, start)
     # Slips that would match nothing, for ever. Who means such a name writes it as a list.
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         raise ValueError(
@@ -182,8 +184,8 @@ def _from_string(text: str) -> Pattern:
             f" {[text]!r}"
         )
     if "/" in text:
-        _refuse_several(text)
-        return _path(text)
+        _refuse_several(text, start)
+        return _path(text, start)
     if "," in text:
         raise ValueError(
             f"{text!r} has a comma: write each pattern by itself, or {[text]!r} for a program of that name"
@@ -211,10 +213,11 @@ def _several(text: str) -> str:
     )
 
 
-def _refuse_several(path: str) -> None:
+def _refuse_several(path: str, start: Path) -> None:
     """Paths may have spaces in them, but not these."""
     first = path.split()[0]
-    if path != path.strip() or re.search(r"[,:;\s]/", path) or (first != path and originals.is_file(first)):
+    is_of_a_file = first != path and originals.is_file(originals.join(start, first))
+    if path != path.strip() or re.search(r"[,:;\s]/", path) or is_of_a_file:
         raise ValueError(_several(path))
 
 
@@ -236,12 +239,12 @@ def _name(glob: str) -> Pattern:
     return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
 
 
-def _path(glob: str) -> Pattern:
-    if glob.endswith("/") or originals.is_folder(glob):
+def _path(glob: str, start: Path) -> Pattern:
+    if glob.endswith("/") or originals.is_folder(originals.join(start, glob)):
         folder = glob.rstrip("/") + "/*"
         raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
     is_relative = glob[0] not in "/*?["
-    regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob), originals.normpath(glob)))
+    regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob, start), originals.normpath(glob)))
     goes_up = originals.normpath(glob).startswith("..")
     last = glob.rpartition("/")[2]
 
@@ -316,12 +319,12 @@ def _glob(text: str) -> re.Pattern[str]:
     return re.compile("|".join([re.escape(text) + r"\Z", *map(translate, globs)]))
 
 
-def _resolved(glob: str) -> str:
+def _resolved(glob: str, start: Path) -> str:
     """A pattern as the kernel tells of files: without links in its folders, and where it is no glob in its name."""
     if glob[0] in "*?[":
         return glob
     try:
-        glob = originals.join(originals.getcwd(), glob)
+        glob = originals.join(originals.getcwd(), start, glob)
     except FileNotFoundError:
         return glob
     if not re.search(r"[*?[]", glob) or originals.lexists(glob):
@@ -398,7 +401,7 @@ def _argv_text(pattern: Iterable[object]) -> str:
     return "argv:" + " ".join(words)
 
 
-def _argv(words: list[object], text: str) -> Pattern:
+def _argv(words: list[object], text: str, start: Path) -> Pattern:
     if not words:
         raise ValueError("an empty pattern matches nothing")
     for word in words[1:]:
@@ -407,7 +410,7 @@ def _argv(words: list[object], text: str) -> Pattern:
     first = words[0]
     if not isinstance(first, str) and first is not ANY:
         raise TypeError(f"a list pattern begins with a program's name or path, not {type(first).__name__}: {first!r}")
-    program = None if first is ANY else _path(first) if "/" in str(first) else _name(str(first))
+    program = None if first is ANY else _path(first, start) if "/" in str(first) else _name(str(first))
     if first == "":
         raise ValueError("an empty pattern matches nothing")
 

@@ -269,7 +269,7 @@ def read_settings(config: pytest.Config) -> Settings:
     ignore = tuple(
         (pattern, f"{_spelt(config, 'ignore', from_ini)}={pattern}")
         for from_ini in (False, True)
-        for pattern in _patterns(_given(config, "ignore", from_ini) or (), _blamed(config, "ignore", from_ini))
+        for pattern in _patterns(config, "ignore", _given(config, "ignore", from_ini) or (), from_ini)
     )
     _refuse_ignored((*command_line, *ini), ignore)
     session_budget = _number(config, "session-budget")
@@ -317,7 +317,8 @@ def _suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
             marker, values, kwargs = "exec_none", [""], {"phases": ("call",)}
         else:
             _refuse_empty(name, values, blamed)
-            args = [_whole(config, name, values[-1], from_ini)] if name == "budget" else [*_patterns(values, blamed)]
+            number = _whole(config, name, values[-1], from_ini) if name == "budget" else None
+            args = [*_patterns(config, name, values, from_ini)] if number is None else [number]
         try:
             rule = make_rule(marker, args, kwargs, "")
         except RuleError as error:  # pragma: no cover - its parts were checked
@@ -358,7 +359,8 @@ def _where(config: pytest.Config, from_ini: bool) -> str:
     return f"in {config.inipath.name if config.inipath else 'the ini file'}" if from_ini else "on the command line"
 
 
-def _patterns(values: Iterable[str], blamed: str) -> Iterable[Pattern]:
+def _patterns(config: pytest.Config, name: str, values: Iterable[str], from_ini: bool) -> Iterable[Pattern]:
+    blamed, start = _blamed(config, name, from_ini), _start(config, from_ini)
     for value in values:
         from .patterns import compile_pattern
 
@@ -368,7 +370,7 @@ def _patterns(values: Iterable[str], blamed: str) -> Iterable[Pattern]:
                 " option, of its own"
             )
         try:
-            yield compile_pattern(value)
+            yield compile_pattern(value, start)
         except ValueError as error:
             raise pytest.UsageError(f"{blamed}: {error}") from None
 
@@ -493,8 +495,12 @@ def _python(config: pytest.Config) -> str | None:
 
 def _absolute(config: pytest.Config, path: str, *, from_ini: bool) -> Path:
     """A path as it was meant where it was written: tests may change the folder before it is used."""
-    start = config.inipath.parent if from_ini and config.inipath is not None else config.invocation_params.dir
-    return start / path
+    return _start(config, from_ini) / path
+
+
+def _start(config: pytest.Config, from_ini: bool) -> Path:
+    """The folder from which relative paths are taken."""
+    return config.inipath.parent if from_ini and config.inipath is not None else config.invocation_params.dir
 
 
 # ---- baseline and reports ----

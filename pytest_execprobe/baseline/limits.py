@@ -45,6 +45,8 @@ class Rows:
     """What a test may run, by program name or pattern, in the order of the file."""
 
     limits: Mapping[str, Limit]
+    #: What each key stands for by itself.
+    alone: Mapping[str, Pattern] = field(default_factory=dict)
     #: Those whose key is more than a name.
     patterns: tuple[tuple[str, Pattern], ...] = ()
     #: What needs no row here.
@@ -144,7 +146,7 @@ class Baseline:
     def _row_of(self, record: ExecRecord, rows: Rows) -> tuple[str | None, set[str]]:
         """The row that an exec counts for, if it is certain that there is one, and those for which it may count."""
         # Rows of zero forbid, whatever else may run, has a row or another name: they come first.
-        against = {key: self._counts_for(key, record) for key, limit in rows.limits.items() if limit.most == 0}
+        against = {key: self._counts_for(key, rows, record) for key, limit in rows.limits.items() if limit.most == 0}
         broken = next((key for key, match in against.items() if match is True), None)
         doubtful = {key for key, match in against.items() if match is None}
         free = any_match((*self.everywhere, *rows.free), record, Side.ALLOW)
@@ -201,8 +203,8 @@ class Baseline:
             if limit.most is None:
                 continue
             # Each by itself, whatever else may run anywhere or has rows of its own: here they forbid.
-            in_tree = key != NAMELESS and compile_pattern(key).looks_up
-            matches = evidence.kinds(in_tree=in_tree).ask(functools.partial(self._counts_for, key))
+            in_tree = key != NAMELESS and sums.programs.alone[key].looks_up
+            matches = evidence.kinds(in_tree=in_tree).ask(functools.partial(self._counts_for, key, sums.programs))
             ran = matches.count(True)
             if ran > limit.most:
                 found.append(Excess(key, ran, limit.most, False, matches.those(True)[limit.most :]))
@@ -213,13 +215,13 @@ class Baseline:
             found.append(Excess(None, low, most, None))
         return sorted(found, key=lambda excess: excess.holds is None)
 
-    def _counts_for(self, key: str, record: ExecRecord) -> Match:
+    def _counts_for(self, key: str, rows: Rows, record: ExecRecord) -> Match:
         """Whether an exec counts for a row by itself, as one of a sum or one that forbids."""
         if key == NAMELESS:
             return record.program is None
         if record.program is not None and key in (record.program, row_key(printable(self.alias(record.program)))):
             return True
-        pattern = compile_pattern(key)
+        pattern = rows.alone[key]
         match, top = pattern.match(record), _is_top(record, pattern, Side.FIND)
         return False if match is False or top is False else None if match is None or top is None else True
 
@@ -262,7 +264,7 @@ def row_key(name: str) -> str:
 
 def is_pattern(key: str) -> bool:
     """Whether a row's key is more than a name."""
-    return key != NAMELESS and compile_pattern(key).name != key
+    return key != NAMELESS and ("/" in key or compile_pattern(key).name != key)
 
 
 def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:

@@ -56,6 +56,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._folder = originals.dirname(originals.abspath(path))
 
     def _wrong(self, where: str, what: str) -> BaselineError:
         return BaselineError(f"{self._path}: {where} {what}")
@@ -143,7 +144,7 @@ class _Reader:
 
     def _pattern(self, text: str, where: str) -> Pattern:
         try:
-            return compile_pattern(text)
+            return compile_pattern(text, self._folder)
         except ValueError as error:
             raise self._wrong(where, f"has a wrong pattern: {error}") from None
 
@@ -151,8 +152,8 @@ class _Reader:
         if not isinstance(rows, dict):
             raise self._wrong(where, f"must be a table of programs and numbers, and is {rows!r}")
         limits = {key: self._limit(value, f"{where}.{key}") for key, value in rows.items()}
-        compiled = [(key, self._pattern(key, where)) for key in limits if key != NAMELESS]
-        return Rows(limits, tuple((key, pattern) for key, pattern in compiled if is_pattern(key)))
+        alone = {key: self._pattern(key, where) for key in limits if key != NAMELESS}
+        return Rows(limits, alone, tuple((key, pattern) for key, pattern in alone.items() if is_pattern(key)))
 
     def _limit(self, value: Any, where: str) -> Limit:
         if value == ANY_NUMBER:

@@ -75,6 +75,21 @@ def test_zero() -> None:
     assert beyond(f'[tests."{TEST}"]\ncurl = 0\n', evidence(record("curl"))) == [("curl", 1, 0, False)]
 
 
+@pytest.mark.parametrize("text", [f'[tests."{TEST}"]\n"bin/tool" = 0\n', '[total]\nprograms = {"bin/tool" = 0}\n'])
+def test_a_relative_path_is_taken_from_where_the_file_is(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not from where a test has gone, where the same path can even be a folder."""
+    (tmp_path / "elsewhere" / "bin" / "tool").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    read = parse_baseline(f"version = 1\n{text}", Path("execs.toml"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ran = evidence(record("tool", path=f"{tmp_path}/bin/tool", cwd="/srv"))
+    limits = [*(read.beyond(read.rows("tests", TEST), ran) if read.has("tests") else ())]
+    limits += [excess for sums in read.sums for excess in read.beyond_sums(sums, ran)]
+    assert [told(excess) for excess in limits] == [("bin/tool", 1, 0, False)]
+
+
 def test_any_number() -> None:
     assert beyond(f'[tests."{TEST}"]\ngit = "any"\n', evidence(*(record("git") for _ in range(9)))) == []
 

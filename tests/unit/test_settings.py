@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import record
 
+from pytest_execprobe.patterns import Side
 from pytest_execprobe.rules import PHASES, Rule
 from pytest_execprobe.settings import MARKERS, Settings, read_settings
 
@@ -252,6 +254,22 @@ def test_wrong_value_is_a_usage_error_that_says_what_is_right(
 def test_an_empty_allow_stands_alone(read: Read) -> None:
     with pytest.raises(pytest.UsageError, match="--execprobe-allow: an empty pattern allows nothing, and so stands"):
         read("--execprobe-allow=", "--execprobe-allow=git")
+
+
+def test_relative_paths_of_patterns_are_taken_from_where_they_stand(
+    read: Read, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all paths are: a suite is forbidden the same, wherever in it pytest is started."""
+    folder = pytester.mkdir("below")
+    (folder / "bin" / "tool").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    ini = "execprobe_deny =\n  bin/tool\n  argv:bin/tool x\n  subtree:bin/tool"
+    settings = read("--execprobe-deny=bin/other", "--rootdir=..", "-c", "../tox.ini", ini=ini)
+    (of_file,), (of_line,) = settings.ini, settings.command_line
+    tool = record("tool", "x", path=f"{pytester.path}/bin/tool", cwd="/srv")
+    other = record("other", path=f"{folder}/bin/other", cwd="/srv")
+    assert [pattern.match(tool, Side.FORBID) for pattern in of_file.patterns] == 3 * [True]
+    assert [pattern.match(other, Side.FORBID) for pattern in of_line.patterns] == [True]
 
 
 @pytest.mark.parametrize(
