@@ -17,7 +17,7 @@ from .baseline.limits import Section
 from .connect import HelperSettings, start_helper
 from .errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndecided
 from .kinds import Kinds
-from .ledger import COLLECTION
+from .ledger import COLLECTION, Breach
 from .log import ExecLog, ExecProbe
 from .markers import Markers
 from .record import Phase, printable
@@ -28,6 +28,9 @@ from .rules import PHASES, Finding, Judge, RuleError, deciders
 from .settings import MARKERS, Settings
 
 _MANY = (list, tuple)
+#: The attribute of a report, until it is logged, whose test has been recorded.
+_RECORDED = "execprobe_recorded"
+_BY_ANOTHER = "another plugin ran it, and reported it, without the hooks of a test's phases"
 
 
 @dataclass(eq=False)
@@ -132,6 +135,7 @@ class Armed:
             config.pluginmanager.register(self._collected, "execprobe-collected")
         self._test: _Test | None = None  # that is running
         self._last: _Test | None = None  # that has run, or is running
+        self._reported_calls: dict[str, bool] = {}  # by node id, and whether one of them has been recorded
         self._thread: int | None = None  # in which a test is under way
         self._collection = None if early is None else early.collection
         self._introduced = False
@@ -517,6 +521,8 @@ class Armed:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = self._reported(item, call, (yield))
+        if self._last is not None and self._last.item is item:
+            report.__dict__[_RECORDED] = True
         if self._recorder.forked and call.when == "teardown":
             self._bring(report)
         return report
@@ -561,6 +567,9 @@ class Armed:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        recorded = report.__dict__.pop(_RECORDED, False)
+        if recorded or (report.when == "call" and not report.failed):
+            self._reported_calls[report.nodeid] = recorded or self._reported_calls.get(report.nodeid, False)
         if str(report.outcome) == "rerun" and self._last is not None:
             self._accounts.supersede(self._last.item.nodeid, self._last.attempt)
             self._tell_of_fixtures(self._last.item)  # the next try finds them as they are
@@ -586,6 +595,7 @@ class Armed:
             self._recorder.sync()
             if self._settings.accounts or self._settings.gathers:
                 self._accounts.look_for_running()
+            self._tell_of_unrecorded(session)
             self._accounts.finish()
             if self._collected is not None:
                 self._accounts.ledger.collected = self._collected.export(session)
@@ -599,6 +609,21 @@ class Armed:
         if error is not None:
             raise error
         return result
+
+    def _tell_of_unrecorded(self, session: pytest.Session) -> None:
+        """Tests that are said to have run, and that nothing has been recorded of."""
+        for item in getattr(session, "items", ()):
+            if self._reported_calls.get(item.nodeid, True):
+                continue
+            judge = self._judge_test(item)
+            if self._settings.whole_run or judge.is_any:
+                why = self._accounts.ledger.not_checked.setdefault(item.nodeid, self._refusal or _BY_ANOTHER)
+                if judge.is_any and self._recorder.was_armed:
+                    headline = "cannot tell whether its rules are kept: it was not recorded"
+                    text = f"{headline}\n  why   {why}"
+                    self._accounts.ledger.breaches.append(
+                        Breach(item.nodeid, item.location, headline, text, undecided=True)
+                    )
 
     def _end_fixtures(self, session: pytest.Session) -> BaseException | None:
         """A run that was broken off has left fixtures of wider scope: pytest would end them when the probe is gone."""

@@ -70,6 +70,40 @@ def test_within(gated: Gated) -> None:
     assert gated(GOOD, status=0)[0] == WITHIN
 
 
+#: As plugins do that run tests at once, or elsewhere.
+TAKEN_OVER = """
+    import pytest
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(item):
+        for when in ("setup", "call", "teardown"):
+            if when == "call":
+                item.runtest()
+            report = pytest.TestReport(item.nodeid, item.location, {}, "passed", None, when)
+            item.ihook.pytest_runtest_logreport(report=report)
+        return True
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "option", "status", "told"),
+    [
+        (GOOD, "-q", 0, ""),
+        (f"import pytest\n{GOOD}test_a = pytest.mark.exec_none(test_a)\n", "-q", 1, "cannot tell whether its rules"),
+        (GOOD, "--execprobe-deny=git", 1, "cannot tell whether its rules are kept: it was not recorded"),
+        (GOOD, "--execprobe-baseline=execs.toml", 1, "cannot tell whether its rules are kept: it was not recorded"),
+    ],
+    ids=["no rule", "marker", "deny", "baseline"],
+)
+def test_a_test_that_another_plugin_has_run_is_not_recorded(
+    gated: Gated, source: str, option: str, status: int, told: str
+) -> None:
+    found, said = gated(source, option, status=status, conftest=TAKEN_OVER)
+    assert found == INCOMPLETE
+    assert "missing  test_it.py::test_a: not checked: another plugin ran it" in said
+    assert told in said
+    assert gated(source, option, status=status, gate=("--budget-only",), conftest=TAKEN_OVER)[0] == INCOMPLETE
+
+
 # ---- rules of its own ----
 
 
