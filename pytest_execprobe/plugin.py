@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import children, newhooks, originals
-from .settings import MARKERS, SETTINGS, Early, Settings, add_options, forget_reports, read_settings, runs_none
+from .settings import (
+    MARKERS,
+    SETTINGS,
+    Early,
+    Settings,
+    add_options,
+    denied,
+    forget_reports,
+    ignored_in_vain,
+    read_settings,
+    runs_none,
+)
 
 if TYPE_CHECKING:
     from .armed import Armed, ArmedEarly
@@ -266,11 +277,15 @@ def _wrong_markers(collector: pytest.Collector, result: list[pytest.Item | pytes
     if marked:
         from .rules import RuleError
 
+        settings = collector.config.stash[SETTINGS]
+        ignore = [*zip(settings.ignore, settings.ignore_spelt, strict=True)]
         for node in marked:
             try:
-                _markers(collector.config).levels(node)
+                levels = _markers(collector.config).levels(node)
             except RuleError as error:
                 yield str(error)
+            else:
+                yield from ignored_in_vain(denied(rule for rules in levels for rule in rules), ignore)
 
 
 # ---- the header ----

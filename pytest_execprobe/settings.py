@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -168,6 +168,8 @@ class Settings:
     #: What has signs in the names that baselines and reports have for tests; None if there is neither.
     folders: Folders | None = None
     ignore: tuple[Pattern, ...] = ()
+    #: Each of them as the user has set it.
+    ignore_spelt: tuple[str, ...] = ()
     helper: str | None = None
     python: str | None = None
     attempts: str = "auto"
@@ -271,10 +273,12 @@ def read_settings(config: pytest.Config) -> Settings:
         for from_ini in (False, True)
         for pattern in _patterns(config, "ignore", _given(config, "ignore", from_ini) or (), from_ini)
     )
-    _refuse_ignored((*command_line, *ini), ignore)
     session_budget = _number(config, "session-budget")
     update = _update(config)
     baseline = _baseline(config, update)
+    forbidden = [*denied((*command_line, *ini)), *(_denied_by(baseline) if baseline is not None else ())]
+    for why in ignored_in_vain(forbidden, ignore):
+        raise pytest.UsageError(why)
     reports = _reports(config)
     if mode is None:
         required = command_line or ini or session_budget is not None or baseline is not None
@@ -291,6 +295,7 @@ def read_settings(config: pytest.Config) -> Settings:
         variant=_single(config, "variant") or "",
         folders=_folders(config) if reports or baseline is not None else None,
         ignore=tuple(pattern for pattern, _ in ignore),
+        ignore_spelt=tuple(spelt for _, spelt in ignore),
         helper=_address(config),
         python=_python(config),
         attempts=_choice(config, "attempts", _ROUTES) or "auto",
@@ -334,19 +339,32 @@ def _refuse_empty(name: str, values: list[str], blamed: str) -> None:
         raise pytest.UsageError(f"{blamed}: an empty pattern allows nothing, and so stands alone: leave out the others")
 
 
-def _refuse_ignored(rules: Iterable[Rule], ignore: Iterable[tuple[Pattern, str]]) -> None:
-    """What is ignored is in no log, so that no rule can forbid it. Told of names, which can be compared."""
+def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[tuple[Pattern, str]]) -> Iterator[str]:
+    """What is ignored is in no log, so that no rule can forbid it. Told of names, which can be compared. With each
+    pattern where it is forbidden, or how it is spelt."""
     from fnmatch import fnmatchcase
 
-    for rule in rules:
-        for pattern in rule.patterns if rule.kind == "deny" else ():
-            for other, spelt in ignore:
-                covered = pattern.name is not None and fnmatchcase(pattern.name, other.text.removeprefix("subtree:"))
-                if covered or pattern.text == other.text:
-                    raise pytest.UsageError(
-                        f"{pattern} is forbidden {rule.where}, and {spelt} has it ignored, so that nothing forbids it:"
-                        " take one of them out"
-                    )
+    for pattern, where in forbidden:
+        for other, spelt in ignore:
+            covered = pattern.name is not None and fnmatchcase(pattern.name, other.text.removeprefix("subtree:"))
+            if covered or pattern.text == other.text:
+                yield (
+                    f"{pattern} is forbidden {where}, and {spelt} has it ignored, so that nothing forbids it: take one"
+                    " of them out"
+                )
+
+
+def denied(rules: Iterable[Rule]) -> Iterator[tuple[Pattern, str]]:
+    """What rules forbid by name or pattern, and where they stand."""
+    return ((pattern, rule.where) for rule in rules if rule.kind == "deny" for pattern in rule.patterns)
+
+
+def _denied_by(baseline: Baseline) -> Iterator[tuple[Pattern, str]]:
+    tables = [rows for section in baseline.sections.values() for rows in section.values()]
+    for rows in (*tables, *(sums.programs for sums in baseline.sums)):
+        for key, pattern in rows.alone.items():
+            if rows.limits[key].most == 0:
+                yield pattern, f"in {baseline.path.name}"
 
 
 def _renamed(rule: Rule, text: str, where: str) -> Rule:

@@ -1445,6 +1445,13 @@ def test_ignored_ones_are_in_no_log_and_break_no_rule(run: Run) -> None:
     assert ran.has("== execprobe ==\nignored         coverage 4\n")
 
 
+def test_a_marker_that_forbids_what_is_ignored_is_an_error_of_the_collection(run: Run) -> None:
+    source = "@pytest.mark.exec_deny('git', 'curl')\ndef test_it(): runs('curl')"
+    ran = run(source, ini="execprobe_ignore = c*l", errors=1)
+    assert "curl is forbidden on test_it, test_it.py:3, and execprobe_ignore=c*l has it ignored, so that" in ran.text
+    run(source, ini="execprobe_ignore = wget", failed=1)
+
+
 def test_ignored_ones_are_counted_where_a_rule_is_broken(run: Run) -> None:
     source = "@pytest.mark.exec_none\ndef test_it():\n    runs('git')\n    runs('sh')"
     ran = run(source, ini="execprobe_ignore = sh", failed=1)

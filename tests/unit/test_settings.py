@@ -290,6 +290,25 @@ def test_what_is_forbidden_is_not_ignored(read: Read, deny: str, ignore: str, re
         read(f"--execprobe-deny={deny}", ini=f"execprobe_ignore = {ignore}")
 
 
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        ("[tests.a]\ncurl = 0\n", True),
+        ("[fixtures.a]\n'subtree:curl' = 0\n", True),
+        ("[total]\nprograms = {curl = 0}\n", True),
+        ("[packages.a]\nprograms = {curl = 0, git = 1}\n", True),
+        ("[tests.a]\ncurl = 1\ngit = 0\n", False),
+    ],
+)
+def test_what_a_baseline_forbids_is_not_ignored(
+    read: Read, pytester: pytest.Pytester, rows: str, refused: bool
+) -> None:
+    (pytester.path / "execs.toml").write_text(f"version = 1\n{rows}")
+    wrong = pytest.raises(pytest.UsageError, match=r"curl is forbidden in execs\.toml, and --execprobe-ignore=")
+    with wrong if refused else contextlib.nullcontext():
+        read("--execprobe-baseline=execs.toml", "--execprobe-ignore=subtree:curl")
+
+
 def test_an_empty_baseline_on_the_command_line_takes_back_that_of_the_file(read: Read) -> None:
     assert read("--execprobe-baseline=", ini="execprobe_baseline = execs.toml").baseline is None
 
