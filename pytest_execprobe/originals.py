@@ -19,7 +19,6 @@ import hashlib
 import hmac
 import importlib.util
 import json
-import mmap as _mmap
 import os
 import posix
 import posixpath
@@ -117,7 +116,6 @@ fstat = _bound(posix.fstat)
 fsync = _bound(posix.fsync)
 listdir = _bound(posix.listdir)
 lseek = _bound(posix.lseek)
-mmap = _bound(_mmap.mmap)
 memfd_create = _if_built("memfd_create")
 open_file = _bound(posix.open)
 readlink = _bound(posix.readlink)

@@ -5,7 +5,7 @@ An exception can break in anywhere, as that of a signal's handler does: nothing 
 
 from __future__ import annotations
 
-from _socket import CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_PEEK
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -92,7 +92,7 @@ class Stream:
             if self.given is None:
                 into.extend(map(self.sock.recv, (_CHUNK,)))
             else:
-                data, ancillary, *_ = self.sock.recvmsg(_CHUNK, _TWO_DESCRIPTORS)
+                data, ancillary, *_ = self.sock.recvmsg(_CHUNK, _TWO_DESCRIPTORS, MSG_CMSG_CLOEXEC)
                 into.append(data)
                 for _, _, numbers in ancillary:
                     self.given += memoryview(numbers).cast("i")

@@ -1,0 +1,70 @@
+"""What a process maps of its helper, and what it leaves alone."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from pytest_execprobe import clock, pages
+from pytest_execprobe.helper import wire
+from pytest_execprobe.transport import Connection
+
+CPUS = 3
+
+
+def descriptors(seen: int = 0, entered: int = 0) -> list[int]:
+    """Of counters, the same on each CPU, and of what stands for a life."""
+    counters = os.memfd_create("counters")
+    os.write(counters, wire.COUNTERS.pack(9, 9, 9, seen, entered, 9, 9, 9, 9) * CPUS)
+    life = os.memfd_create("life")
+    os.truncate(life, mmap.PAGESIZE)
+    return [counters, life]
+
+
+def test_the_sums_are_those_of_all_cpus() -> None:
+    made = pages.given(descriptors(seen=5, entered=7), CPUS)
+    assert made is not None
+    assert made.sums() == (15, 21)
+
+
+def test_no_descriptor_is_kept() -> None:
+    """A test may close all of them and open its files there: none of those is to be closed in the end."""
+    before = len(os.listdir("/proc/self/fd"))
+    made = pages.given(descriptors(), CPUS)
+    assert made is not None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_does_not_come_whole_is_not_used(number: int) -> None:
+    whole = descriptors()
+    assert pages.given(whole[:number], CPUS) is None
+    for descriptor in whole[number:]:
+        os.close(descriptor)
+
+
+def test_what_can_not_be_mapped_is_not_used(tmp_path: Path) -> None:
+    counters, life = descriptors()
+    os.close(counters)
+    assert pages.given([os.open(tmp_path, os.O_RDONLY), life], CPUS) is None
+
+
+def test_a_python_without_ctypes_asks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_mmap", None)
+    assert pages.given(descriptors(), CPUS) is None
+
+
+def test_what_is_executed_meanwhile_inherits_none_of_them() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        connection = Connection(here, lambda _: [])  # type: ignore[var-annotated]
+        sent = descriptors()
+        socket.send_fds(there, [wire.frame(wire.PAGES_GIVEN, 1, {"cpus": CPUS})], sent)
+        _, got = connection.ask_for_descriptors(wire.PAGES, clock.monotonic() + 30)
+    assert [os.get_inheritable(descriptor) for descriptor in got] == [False, False]
+    for descriptor in (*sent, *got):
+        os.close(descriptor)
