@@ -94,19 +94,18 @@ def decode(record: bytes, root: int, lost: bool, commands: Commands | None = Non
 
 
 def _read_attempt(command: Command, data: bytes) -> None:
-    _read(command, data)
-    _, dirfd, *_ = wire.COMMAND.unpack_from(data)
-    if command.path is not None and not command.path.startswith("/") and dirfd != _AT_FDCWD:
-        # As the kernel names what execveat is given.
-        command.path = f"/dev/fd/{dirfd}/{command.path}" if command.path else f"/dev/fd/{dirfd}"
+    _read(command, data, is_attempt=True)
 
 
-def _read(command: Command, data: bytes) -> None:
-    flags, _, comm, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(data)
+def _read(command: Command, data: bytes, is_attempt: bool = False) -> None:
+    """A field that is set is never read again, so each is set once: an exception, or a thread, may come between."""
+    flags, dirfd, comm, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(data)
     data = data[wire.COMMAND.size :]
     path = _text(data[:path_len]) if path_len else None
     if path_len >= _PATH_MAX and data.startswith(b"/dev/fd/"):
         path = None  # its end, and so the name, may be missing
+    if is_attempt and path is not None and not path.startswith("/") and dirfd != _AT_FDCWD:
+        path = f"/dev/fd/{dirfd}/{path}" if path else f"/dev/fd/{dirfd}"  # as the kernel names what execveat is given
     interpreter = _text(data[path_len : path_len + interp_len]) if interp_len else None
     executable, cwd, *scripts = *_files(data[path_len + interp_len : data_len - argv_len]), None, None
     # The last of them is the script itself; the others are what stood in #! lines, and were scripts, too.

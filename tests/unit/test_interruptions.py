@@ -21,10 +21,12 @@ import pytest
 from fakes import FakeProbe, FakeRun, FakeSource, kernel_record
 from test_server import Helper
 
-from pytest_execprobe import ExecRecord, IncompleteLogError, attribution, client, log, recorder, transport
+from pytest_execprobe import ExecRecord, IncompleteLogError, attribution, client, decode, log, recorder, transport
 from pytest_execprobe.cli import recording
 from pytest_execprobe.client import HelperSource
+from pytest_execprobe.command import Command
 from pytest_execprobe.errors import SourceLost
+from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
 from pytest_execprobe.log import ExecLog, ExecProbe
 from pytest_execprobe.recorder import Recorder
@@ -32,7 +34,7 @@ from pytest_execprobe.render import Style
 from pytest_execprobe.transport import Connection
 
 #: Where something is kept. What only computes may as well have raised where it was called.
-STATEFUL = {module.__file__ for module in (attribution, client, log, recorder, recording, transport)}
+STATEFUL = {module.__file__ for module in (attribution, client, decode, log, recorder, recording, transport)}
 
 
 class Broken(BaseException):
@@ -220,6 +222,25 @@ def test_news_are_given_once(played: Played) -> None:
         played.check()
         take()
     assert sorted(given) == played.told
+
+
+def test_a_command_whose_reading_is_broken_into_is_read_whole() -> None:
+    record = kernel_record(
+        wire.KIND_ATTEMPT, error=2, dirfd=5, path=b"git\0", components=b"", cwd=b"", slots=[(1, 9, 9, 9)]
+    )
+    command = Command()
+
+    def prepare() -> None:
+        nonlocal command
+        event = decode.decode(record, 1, False)
+        assert isinstance(event, Exec)
+        assert event.command is not None
+        command = event.command
+
+    def check() -> None:
+        assert (command.path, command.program, command.argv) == ("/dev/fd/5/git", "git", ("git", "fetch"))
+
+    assert every_step(lambda: command.argv, check, prepare) > 50
 
 
 # ---- the phases of a test ----
