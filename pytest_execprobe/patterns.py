@@ -58,7 +58,9 @@ class Pattern:
     name: str | None = None
     #: Whether what is above an exec in the tree decides, too.
     looks_up: bool = False
-    _known: dict[tuple[int, bool | None, Side], tuple[Command, Match]] = field(
+    #: Whether links decide about an exec, too, as they are at that moment.
+    by_links: Callable[[ExecRecord], bool] = field(default=lambda _: False, repr=False, compare=False)
+    _known: dict[tuple[int, bool | None, Side], tuple[Command, Match, bool]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -70,9 +72,11 @@ class Pattern:
         if found is None:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
+            lasts = side is Side.ALLOW or not self.by_links(record)
             # With the command, for its number is another's when it has gone.
-            found = self._known[key] = (record._command, self._test(record, side))
-        return found[1]
+            found = self._known[key] = (record._command, self._test(record, side), lasts)
+            return found[1]
+        return found[1] if found[2] else self._test(record, side)
 
     def __str__(self) -> str:
         return self.text if len(self.text) <= _TEXT else self.text[: _TEXT - 1] + "…"
@@ -275,11 +279,16 @@ def _path(glob: str, start: Path) -> Pattern:
             return may_be(path)
         return either(match(plain, record), in_linked_folder(plain, record))
 
+    def may_be_linked(plain: str, record: ExecRecord) -> bool:
+        """Whether its folder may be behind a link: the kernel names none by one."""
+        folder = f"{originals.dirname(plain).rstrip('/')}/"
+        return not any(f"{known}/".startswith(folder) for known in (record.cwd, *files(record)) if known)
+
     def in_linked_folder(plain: str, record: ExecRecord) -> Match:
         """Of a link in a folder that is behind a link (/bin/sh), no file's path names the folder that it lies in."""
+        if not may_be_linked(plain, record):
+            return False
         folder, name = originals.dirname(plain), originals.basename(plain)
-        if any(f"{known}/".startswith(f"{folder.rstrip('/')}/") for known in (record.cwd, *files(record)) if known):
-            return False  # the kernel names no folder by a link
         if not match(originals.join(_behind_links(folder), name), record):
             return False
         # Links are as they are now, and here: in a chroot, say, they can be others.
@@ -294,7 +303,12 @@ def _path(glob: str, start: Path) -> Pattern:
             *(match(file, record) for file in files(record)),
         )
 
-    return Pattern(glob, test)
+    def by_links(record: ExecRecord) -> bool:
+        certain, possible = interpreters(record)
+        paths = [absolute(path, record.cwd) for path in (record.path, *certain, *possible) if path is not None]
+        return any(path is not None and may_be_linked(originals.normpath(path), record) for path in paths)
+
+    return Pattern(glob, test, by_links=by_links)
 
 
 def _behind_links(folder: str) -> str:
@@ -438,7 +452,7 @@ def _argv(words: list[object], text: str, start: Path) -> Pattern:
             matching = _both(matching, program.match(as_interpreter(record), side))
         return either(found, matching)
 
-    return Pattern(text, test)
+    return Pattern(text, test, by_links=program.by_links if program else lambda _: False)
 
 
 def _without_half(word: str) -> str:

@@ -312,6 +312,22 @@ def test_link_in_a_linked_folder_lies_in_the_folder_that_this_leads_to(tmp_path:
     assert match(f"{tmp_path}/usr/bin/x*", run, Side.FORBID) is False
 
 
+def test_links_are_as_they_are_when_an_exec_is_judged(tmp_path: Path) -> None:
+    """One of a command that is the same, but was executed through a link that led elsewhere, says nothing."""
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tool").symlink_to("/opt/real")
+    link = tmp_path / "bin"
+    run = record("tool", path=f"{link}/tool", executable="/opt/real")
+    texts = (f"{tmp_path}/other/*", f"{tmp_path}/other/t*", f"argv:{tmp_path}/other/t*")
+    patterns = [compile_pattern(text) for text in texts]
+    for folder in ("one", "other", "one"):
+        link.symlink_to(folder)
+        found = [pattern.match(run, side) for pattern in patterns for side in (Side.FIND, Side.FORBID)]
+        assert found == 6 * [folder == "other"]
+        link.unlink()
+
+
 LINK = ("python", "/venv/bin/python", "/usr/bin/python3.11")
 
 
