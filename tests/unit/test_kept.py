@@ -355,6 +355,20 @@ def test_the_name_goes_by_every_file_that_is_compiled_or_compiles(files: Path, f
     assert name_of(files) not in (before, None)
 
 
+def test_the_name_goes_by_where_files_are(files: Path) -> None:
+    before = name_of(files)
+    (files / "bpf" / "include" / "linux").rename(files / "bpf" / "include" / "uapi")
+    assert name_of(files) not in (before, None)
+
+
+def test_the_name_goes_by_files_in_a_folder_that_is_a_link(files: Path) -> None:
+    (files / "bpf" / "include").rename(files / "elsewhere")
+    (files / "bpf" / "include").symlink_to(files / "elsewhere")
+    before = name_of(files)
+    (files / "elsewhere" / "linux" / "version.h").write_text("int y;")
+    assert name_of(files) not in (before, None)
+
+
 def test_the_name_goes_by_what_is_set(files: Path) -> None:
     names = [
         name_of(files),

@@ -96,14 +96,16 @@ class Attached:
     def _key(self, unit: str) -> Optional[str]:
         """All that a unit is made from. None where that can't be told."""
         try:
-            sources = [os.path.join(place, name) for place, _, names in os.walk(self._folder) for name in names]
+            folders = os.walk(self._folder, followlinks=True)
+            sources = [os.path.join(place, name) for place, _, names in folders for name in names]
             here = os.path.dirname(os.path.abspath(__file__))
             makers = [os.path.join(here, name) for name in ("attach.py", "build.py", "unit.py", "../btf.py")]
-            files = [*sorted(sources), *makers, "/sys/kernel/notes", *_bcc_files()]
+            files = [(os.path.relpath(file, self._folder), file) for file in sorted(sources)]
+            files += [(os.path.basename(file), file) for file in (*makers, "/sys/kernel/notes", *_bcc_files())]
             parts = [repr((os.uname()[2:], sorted(self._defines(unit).items()))).encode()]
-            for file in files:
+            for name, file in files:
                 with open(file, "rb") as opened:
-                    parts += [os.path.basename(file).encode(), opened.read()]
+                    parts += [name.encode(), opened.read()]
         except OSError:
             return None
         return key(parts)
