@@ -141,6 +141,7 @@ struct walk {
     u32 cap;        /* how far data may be filled by then */
     u32 has_scripts; /* that can be found */
     u32 is_over;
+    u32 again; /* by executed_again() */
 };
 
 struct record {
@@ -909,13 +910,19 @@ static __always_inline void record_paths(struct bpf_raw_tracepoint_args *ctx)
 #ifdef PREEMPTED
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     struct proc *proc = procs.lookup(&tgid);
-    if (!proc)
-        return;
-    place = proc->recorded - 1;
+    place = proc ? proc->recorded - 1 : SCRATCHES;
 #endif
     record = scratch.lookup(&place);
+#ifdef PREEMPTED
+    if (!proc || !record || record->head.pid != tgid) { /* the helper has written over its place meanwhile */
+        lose();
+        leave(ctx, ctx->args[0], 1);
+        return;
+    }
+#else
     if (!record)
         return;
+#endif
 #pragma nounroll
     for (int i = 0; i < STEPS && !*(volatile u32 *)&record->walk.is_over; i++)
         step(record, ctx->args[0]);
@@ -923,10 +930,14 @@ static __always_inline void record_paths(struct bpf_raw_tracepoint_args *ctx)
         parts.call(ctx, 0);
         end_path(record, END_UNKNOWN); /* it was the last one */
     }
+#ifdef PREEMPTED
+    if (record->walk.again) /* nothing returns to executed_again() */
+        proc->recorded = 0;
+#endif
     finish(ctx, record);
 }
 
-static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx, int again)
 {
     u64 task = ctx->args[0];
     u64 bprm = ctx->args[2];
@@ -989,6 +1000,7 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx)
     if (read32(bprm + OFF_BPRM_INTERP_FLAGS) & PRESERVE_ARGV0)
         record->head.flags |= FLAG_ARGV0_KEPT;
 
+    walk->again = again;
     walk->dentry = 0;
     walk->mm = read64(task + OFF_TASK_MM);
     walk->file = FILE_EXECUTABLE;
@@ -1005,7 +1017,7 @@ static __always_inline int executed_again(struct bpf_raw_tracepoint_args *ctx)
     if (!proc)
         return 0;
     if (!proc->recorded)
-        executed(ctx);
+        executed(ctx, 1);
     proc->recorded = 0;
     return 0;
 }
@@ -1095,7 +1107,7 @@ static __always_inline void failed(void *ctx, s64 result)
 AT(on_rename, claim_root(ctx))
 AT(on_newtask, follow(ctx))
 AT(on_prepare, prepare(ctx, ctx->args[1]))
-AT(on_exec, executed(ctx))
+AT(on_exec, executed(ctx, 0))
 AT(on_exec_paths, record_paths(ctx))
 AT(on_exit, ended(ctx))
 #ifdef OWN_NUMBERS

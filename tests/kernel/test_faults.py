@@ -236,24 +236,60 @@ def test_a_record_that_is_not_taken_from_its_buffer_is_missed(
                 check()
 
 
-@pytest.mark.parametrize("passed_over", ["executed", "follow", "ended"])
+def change_source(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, str]) -> None:
+    """The kernel side with some of its text, each there once, replaced."""
+    bpf = folder / "bpf"
+    shutil.copytree(connect.bpf_folder(), bpf)
+    source = (bpf / "execprobe.c").read_text()
+    for old, new in changes.items():
+        assert source.count(old) == 1, f"execprobe.c has changed, and this test must: {old!r}"
+        source = source.replace(old, new)
+    (bpf / "execprobe.c").write_text(source)
+    patch.setattr(connect, "bpf_folder", lambda: bpf)
+
+
+def put_programs_aside(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Has the helper do what it does on kernels where that happens."""
+    change_helper(folder, patch, {"bpf/attach.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
+
+
+@pytest.mark.parametrize("place", ["7", "proc->recorded"], ids=["none", "another's"])
+def test_an_exec_whose_record_is_not_found_again_is_lost(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The helper may write over the process's entry, in which its place is, while it adopts it."""
+    change_source(tmp_path, monkeypatch, {"place = proc ? proc->recorded - 1": f"place = proc ? {place}"})
+    put_programs_aside(tmp_path, monkeypatch)
+    with recording() as made, made.execprobe.watch() as log:
+        spawn(programs.minimal)
+        with pytest.raises(IncompleteLogError, match="can be told apart"):
+            log.assert_nothing_ran()
+
+
+def test_what_the_one_behind_has_done_does_not_stand_for_the_next_exec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same process, where the kernel has passed over the program that sees it begin, too."""
+    unseen = {", executed(ctx, 0))\n": ", 0)\n", "    proc->recorded = 0;\n    entry->tgid": "    entry->tgid"}
+    change_source(tmp_path, monkeypatch, unseen)
+    put_programs_aside(tmp_path, monkeypatch)
+    with recording() as made, made.execprobe.watch() as log:
+        subprocess.run(["env", "env", "true"], check=True)
+        assert log.programs == ["env", "env", "true"]
+
+
+@pytest.mark.parametrize("passed_over", ["executed(ctx, 0)", "follow(ctx)", "ended(ctx)"])
 def test_what_a_program_is_passed_over_for_the_one_behind_it_does(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed_over: str
 ) -> None:
     """As it happens on kernels that can put programs aside: here the first of the two never does anything."""
-    bpf = tmp_path / "bpf"
-    shutil.copytree(connect.bpf_folder(), bpf)
-    source = (bpf / "execprobe.c").read_text()
-    first = f", {passed_over}(ctx))\n"
-    assert source.count(first) == 1
-    (bpf / "execprobe.c").write_text(source.replace(first, ", 0)\n"))
-    monkeypatch.setattr(connect, "bpf_folder", lambda: bpf)
+    change_source(tmp_path, monkeypatch, {f", {passed_over})\n": ", 0)\n"})
     with recording() as made, made.execprobe.watch() as blind:
         spawn(programs.minimal)
         if attach.kernel_version() < attach._PREEMPTED:
             seen = [(record.program, record.exit_code) for record in blind.records]
-            assert seen == ([("minimal", None)] if passed_over == "ended" else [])
-    change_helper(tmp_path, monkeypatch, {"bpf/attach.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
+            assert seen == ([("minimal", None)] if passed_over == "ended(ctx)" else [])
+    put_programs_aside(tmp_path, monkeypatch)
     with recording() as made, made.execprobe.watch() as log:
         spawn(programs.minimal)
         assert [(record.program, record.exit_code) for record in log.records] == [("minimal", 0)]
