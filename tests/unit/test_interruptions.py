@@ -21,20 +21,32 @@ import pytest
 from fakes import FakeProbe, FakeRun, FakeSource, kernel_record
 from test_server import Helper
 
-from pytest_execprobe import ExecRecord, IncompleteLogError, attribution, client, decode, log, recorder, transport
+from pytest_execprobe import (
+    ExecRecord,
+    IncompleteLogError,
+    attribution,
+    client,
+    decode,
+    log,
+    pages,
+    recorder,
+    transport,
+)
 from pytest_execprobe.cli import recording
 from pytest_execprobe.client import HelperSource
 from pytest_execprobe.command import Command
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.bpf.load import possible_cpus
+from pytest_execprobe.helper.probe import Counts
 from pytest_execprobe.log import ExecLog, ExecProbe
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
 from pytest_execprobe.transport import Connection
 
 #: Where something is kept. What only computes may as well have raised where it was called.
-STATEFUL = {module.__file__ for module in (attribution, client, decode, log, recorder, recording, transport)}
+STATEFUL = {module.__file__ for module in (attribution, client, decode, log, pages, recorder, recording, transport)}
 
 
 class Broken(BaseException):
@@ -75,11 +87,40 @@ def every_step(do: Callable[[], object], check: Callable[[], object], prepare: C
     raise AssertionError
 
 
+class CountingProbe(FakeProbe):
+    """It shares the memory of its counters."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.page_fd = os.memfd_create("counters")
+        self._count(0)
+
+    def _count(self, more: int) -> None:
+        self._seen = getattr(self, "_seen", 0) + more
+        data = wire.COUNTERS.pack(0, 0, 0, self._seen, 0, 0, 0, 0, 0).ljust(possible_cpus() * wire.COUNTERS.size, b"\0")
+        os.pwrite(self.page_fd or 0, data, 0)
+
+    def submit(self, *records: bytes) -> None:
+        self._count(len(records))
+        super().submit(*records)
+
+    def drop(self, *heads: bytes, unlisted: int = 0, blind: int = 0) -> None:
+        self._count(len(heads) + unlisted)
+        super().drop(*heads, unlisted=unlisted, blind=blind)
+
+    def counts(self) -> Counts:
+        return super().counts()._replace(seen=self._seen)
+
+    def close(self) -> None:
+        os.close(self.page_fd or 0)
+        super().close()
+
+
 class Played:
     """A recorder over a helper whose kernel the test plays."""
 
     def __init__(self) -> None:
-        self.probe = FakeProbe()
+        self.probe = CountingProbe()
         self.helper = Helper(self.probe)
         self.source = HelperSource(self.helper.connect().sock, os.getpid())
         self.source.register(fresh=True, timeout=30)
@@ -151,6 +192,29 @@ def test_a_read_that_is_broken_into_loses_nothing(
     """However the answer is cut on the way."""
     monkeypatch.setattr(transport, "_CHUNK", chunk)
     assert every_step(lambda: READS[read](played), played.check, played.execs) > 500
+    played.news()
+
+
+def test_a_read_that_asks_nobody_and_is_broken_into_overlooks_nothing(played: Played) -> None:
+    asked: list[int] = []
+    ask = played.source._connection.ask
+    played.source._connection.ask = lambda type, *rest: asked.append(type) or ask(type, *rest)  # type: ignore
+
+    def check() -> None:
+        played.check()
+        played.execs()
+        played.check()
+
+    def prepare() -> None:
+        played.check()
+        played.execs(0, 0)
+        asked.clear()
+
+    def read() -> None:
+        print(ExecLog(played.window).partial)
+        assert asked == []
+
+    assert every_step(read, check, prepare) > 200
     played.news()
 
 
