@@ -79,7 +79,7 @@ enum path_end { END_ROOT = '/', END_NOWHERE = '.', END_UNKNOWN = '.' | '.' << 8 
 
 /* Where a process stands below one root: which branch of the root it belongs to. */
 struct slot {
-    u64 root;   /* the root's id, 0: no more slots */
+    u64 root;   /* the root's id, 0: none, or one that had gone; others may follow */
     u64 born;   /* when the branch left the root, 0: before the root was watched, or the root itself */
     u32 top;    /* the process that the root forked, 0: this is the root itself */
     u32 thread; /* the thread of the root that forked it, 0: not known */

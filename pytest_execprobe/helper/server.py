@@ -210,10 +210,9 @@ class Server:
         self._dropped, self._unlisted, self._blind = counts.dropped, counts.unlisted, counts.blind
 
     def _deliver(self, record: bytes, lost: bool) -> None:
-        first, second = wire.TWO_ROOTS.unpack_from(record, wire.SLOTS_AT)
         # Most are in one tree. This is what takes the helper's time.
-        roots = wire.SLOT_ROOTS.unpack_from(record, wire.SLOTS_AT) if second else (first,)
-        for root in roots:
+        is_in_one = record[wire.OTHER_SLOTS] == wire.NO_OTHERS
+        for root in (wire.FIRST_ROOT if is_in_one else wire.SLOT_ROOTS).unpack_from(record, wire.SLOTS_AT):
             client = self._by_root.get(root)
             if client is not None:
                 self._keep(client, record, lost)

@@ -75,11 +75,15 @@ SLOTS = 6
 _PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIII4x", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
 HEAD = struct.Struct("<" + _PROCESS + _SLOTS + _NUMBERS + _COMMAND)
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
-TWO_ROOTS = struct.Struct("<Q16xQ")  # the first two of them
+FIRST_ROOT = struct.Struct("<Q")
 SLOTS_AT = struct.calcsize("<" + _PROCESS)
 #: Where an exec's pid and its parent's are, as each slot's root sees them.
 PIDS_AT = SLOTS_AT + struct.calcsize("<" + _SLOTS)
 PPIDS_AT = PIDS_AT + 4 * SLOTS
+#: The slots behind the first, and what they are where there is none. A root that has gone leaves an empty one before
+#: others.
+OTHER_SLOTS = slice(SLOTS_AT + struct.calcsize("<QQII"), PIDS_AT)
+NO_OTHERS = bytes(OTHER_SLOTS.stop - OTHER_SLOTS.start)
 #: What is the same for execs of one command, and goes on behind the head.
 COMMAND = struct.Struct("<" + _COMMAND)
 COMMAND_AT = HEAD.size - COMMAND.size

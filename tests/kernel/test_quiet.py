@@ -104,6 +104,32 @@ def test_a_forked_child_has_a_log_of_its_own(made: Recording, programs: Programs
     assert made.execprobe.programs == ["minimal"]
 
 
+def test_a_root_that_has_gone_hides_none_of_those_inside_it(made: Recording, programs: Programs) -> None:
+    """A child with a log of its own forks another, and gives its own up."""
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            made.execprobe.assert_nothing_ran()
+            (registered, here), (gone, there) = os.pipe(), os.pipe()
+            if (grandchild := os.fork()) == 0:
+                made.execprobe.assert_nothing_ran()
+                os.write(here, b"!")
+                os.read(gone, 1)
+                for _ in range(2):  # it may see in one look that the other has hung up and that it is asked this
+                    made.source.running(0, 30)
+                spawn(programs.minimal)
+                status = made.execprobe.programs != ["minimal"]
+            else:
+                os.read(registered, 1)
+                made.source.close()
+                os.write(there, b"!")
+                status = os.waitpid(grandchild, 0)[1]
+        finally:
+            os._exit(bool(status))
+    assert os.waitpid(child, 0)[1] == 0
+    assert made.execprobe.programs == ["minimal"]
+
+
 def test_a_helper_that_was_killed_vouches_for_nothing(made: Recording) -> None:
     made.kill_helper()
     with pytest.raises(IncompleteLogError, match="helper was lost"):

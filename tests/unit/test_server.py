@@ -333,6 +333,14 @@ def test_wait_is_answered_at_once_by_what_is_there(helper: Helper, probe: FakePr
     assert len(a.answer()[0]) == 1
 
 
+@pytest.mark.parametrize("gone", [[0], [1], [0, 1], [1, 2, 3, 4], [0, 1, 2, 3, 4]])
+def test_roots_that_have_gone_hide_none_behind_them(helper: Helper, probe: FakeProbe, gone: list[int]) -> None:
+    """What is forked from then on has nothing in their slots."""
+    clients = [helper.first.arm(), *(helper.connect().arm() for _ in range(wire.SLOTS - 1))]
+    probe.submit(of(*(0 if place in gone else client.root for place, client in enumerate(clients)), pid=7))
+    assert [client.pids() for client in clients] == [[] if place in gone else [7] for place in range(wire.SLOTS)]
+
+
 def pages(client: Client) -> list[int]:
     """What a client is given that asks for the counters' memory."""
     client.send(wire.PAGES)
