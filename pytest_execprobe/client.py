@@ -53,6 +53,8 @@ class HelperSource:
         self._pages: Pages | None = None
         #: What the pages say while nothing has happened since the last synchronisation.
         self._sums: tuple[int, int] | None = None
+        #: Up to when they have said so: nothing was lost before, which the helper can't know.
+        self._settled = 0
         self.root = 0
         self.armed_at = 0
         self.unadopted = 0
@@ -174,6 +176,7 @@ class HelperSource:
             self._connection.forget(taken)
             asked = clock.monotonic_ns()
             if type == wire.SYNC and self._sees_nothing_new():
+                self._settled = asked
                 return Batch((), asked, mark=taken)
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE
             done = self._connection.ask(type, {"timeout": timeout}, deadline)
@@ -198,7 +201,7 @@ class HelperSource:
                 complete_to,
                 under_way,
                 unplaced=sum(loss.number for loss in losses),
-                unplaced_from=min((loss.since for loss in losses), default=0),
+                unplaced_from=max(self._settled, min(loss.since for loss in losses)) if losses else 0,
                 unplaced_to=max((loss.until for loss in losses), default=0),
                 passed_over=sum(loss.passed_over for loss in losses),
                 unbounded=any(loss.unbounded for loss in losses),

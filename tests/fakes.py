@@ -19,6 +19,7 @@ from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.helper import probe as helper_probe
 from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.bpf.load import possible_cpus
 from pytest_execprobe.helper.probe import Claimed, Counts, Missed
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
@@ -533,6 +534,35 @@ class FakeProbe:
 
     def adopt(self, pid: int, root: int, top: int) -> bool:  # noqa: ARG002
         return True
+
+
+class CountingProbe(FakeProbe):
+    """It shares the memory of its counters."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.page_fd = os.memfd_create("counters")
+        self._count(0)
+
+    def _count(self, more: int) -> None:
+        self._seen = getattr(self, "_seen", 0) + more
+        data = wire.COUNTERS.pack(0, 0, 0, self._seen, 0, 0, 0, 0, 0).ljust(possible_cpus() * wire.COUNTERS.size, b"\0")
+        os.pwrite(self.page_fd or 0, data, 0)
+
+    def submit(self, *records: bytes) -> None:
+        self._count(len(records))
+        super().submit(*records)
+
+    def drop(self, *heads: bytes, unlisted: int = 0, blind: int = 0) -> None:
+        self._count(len(heads) + unlisted)
+        super().drop(*heads, unlisted=unlisted, blind=blind)
+
+    def counts(self) -> Counts:
+        return super().counts()._replace(seen=self._seen)
+
+    def close(self) -> None:
+        os.close(self.page_fd or 0)
+        super().close()
 
 
 def _proc(roots: tuple[int, ...]) -> bytes:

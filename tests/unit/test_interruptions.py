@@ -18,7 +18,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from fakes import FakeProbe, FakeRun, FakeSource, kernel_record
+from fakes import CountingProbe, FakeRun, FakeSource, kernel_record
 from test_server import Helper
 
 from pytest_execprobe import (
@@ -38,8 +38,6 @@ from pytest_execprobe.command import Command
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.bpf.load import possible_cpus
-from pytest_execprobe.helper.probe import Counts
 from pytest_execprobe.log import ExecLog, ExecProbe
 from pytest_execprobe.recorder import Recorder
 from pytest_execprobe.render import Style
@@ -85,35 +83,6 @@ def every_step(do: Callable[[], object], check: Callable[[], object], prepare: C
         if not broken:
             return step
     raise AssertionError
-
-
-class CountingProbe(FakeProbe):
-    """It shares the memory of its counters."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.page_fd = os.memfd_create("counters")
-        self._count(0)
-
-    def _count(self, more: int) -> None:
-        self._seen = getattr(self, "_seen", 0) + more
-        data = wire.COUNTERS.pack(0, 0, 0, self._seen, 0, 0, 0, 0, 0).ljust(possible_cpus() * wire.COUNTERS.size, b"\0")
-        os.pwrite(self.page_fd or 0, data, 0)
-
-    def submit(self, *records: bytes) -> None:
-        self._count(len(records))
-        super().submit(*records)
-
-    def drop(self, *heads: bytes, unlisted: int = 0, blind: int = 0) -> None:
-        self._count(len(heads) + unlisted)
-        super().drop(*heads, unlisted=unlisted, blind=blind)
-
-    def counts(self) -> Counts:
-        return super().counts()._replace(seen=self._seen)
-
-    def close(self) -> None:
-        os.close(self.page_fd or 0)
-        super().close()
 
 
 class Played:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeProbe, kernel_record
+from fakes import CountingProbe, FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
 from pytest_execprobe import connect as connect_module
@@ -367,6 +367,21 @@ def test_users_who_share_a_helper_do_not_see_what_the_others_do(probe: FakeProbe
     assert pages(helper.first.arm()) == []
     helper.stop()
     os.close(probe.page_fd)
+
+
+def test_what_is_lost_later_is_not_laid_to_what_was_read_without_asking() -> None:
+    """Nothing was missing then."""
+    probe = CountingProbe()
+    helper = Helper(probe)
+    source = HelperSource(helper.connect().sock, os.getpid())
+    source.register(fresh=True, timeout=PATIENCE)
+    source.sync(PATIENCE)
+    read = source.sync(PATIENCE).complete_to
+    probe.drop(unlisted=3)
+    lost = source.sync(PATIENCE)
+    assert (lost.unplaced, lost.unplaced_from >= read) == (3, True)
+    helper.stop()
+    probe.close()
 
 
 def test_an_answer_says_what_the_counters_are_while_nothing_more_happens(helper: Helper, probe: FakeProbe) -> None:
