@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from mmap import MAP_SHARED, PAGESIZE, PROT_READ
+from sys import maxsize
+from typing import Any
 
 from . import originals
 from .helper import wire
 
+# The C module that ctypes is made of: importing that itself would ask functions that a test may have replaced by then.
 try:
-    import ctypes
+    import _ctypes
 except ImportError:  # this Python was built without it
-    _mmap = None
+    _mmap: Any = None
 else:
-    _mmap = ctypes.CDLL(None, use_errno=True).mmap
-    _mmap.restype = ctypes.c_void_p
-    _mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    _Char: Any = type("_Char", (_ctypes._SimpleCData,), {"_type_": "c"})
+    _Long: Any = type("_Long", (_ctypes._SimpleCData,), {"_type_": "L"})
+    _Address: Any = type("_Address", (_ctypes._SimpleCData,), {"_type_": "P"})
+    _Function: Any = type("_Function", (_ctypes.CFuncPtr,), {"_flags_": _ctypes.FUNCFLAG_CDECL, "_restype_": _Address})
+    _own: Any = None  # this process, libc in it
+    _mmap = _Function(_ctypes.dlsym(_ctypes.dlopen(_own, 0), "mmap"))
+    _mmap.argtypes = [_Address, *[_Long] * 5]
 
-#: struct counters of one CPU: how many records there were, and how many execs have been entered.
-_COUNTERS = struct.Struct("<24xQQ88x")
-_FAILED = (1 << 8 * struct.calcsize("P")) - 1  # MAP_FAILED
+_FAILED = 2 * maxsize + 1  # MAP_FAILED
 
 
 class Pages:
@@ -31,7 +35,7 @@ class Pages:
     """
 
     def __init__(self, counters: int, life: int, cpus: int) -> None:
-        self._counters = _mapped(counters, cpus * _COUNTERS.size)
+        self._counters = _mapped(counters, cpus * wire.SEEN_AND_ENTERED.size)
         self._life = _mapped(life, PAGESIZE)
         self._alive = self._life[: wire.LIFE]
 
@@ -41,7 +45,7 @@ class Pages:
         It dies before its probe goes: while it lives after the counters were read, they counted.
         """
         seen = entered = 0
-        for records, execs in _COUNTERS.iter_unpack(self._counters.raw):
+        for records, execs in wire.SEEN_AND_ENTERED.iter_unpack(self._counters.raw):
             seen += records
             entered += execs
         return (seen, entered) if self._life[: wire.LIFE] == self._alive else None
@@ -58,9 +62,9 @@ def given(descriptors: Sequence[int], cpus: int) -> Pages | None:
             originals.close(descriptor)
 
 
-def _mapped(descriptor: int, size: int) -> ctypes.Array[ctypes.c_char]:
-    """To be read. Raises OSError."""
+def _mapped(descriptor: int, size: int) -> Any:
+    """An array of characters, to be read. Raises OSError."""
     at = _mmap(None, size, PROT_READ, MAP_SHARED, descriptor, 0) if _mmap else _FAILED
     if at == _FAILED:
         raise OSError("it can't be mapped")
-    return (ctypes.c_char * size).from_address(at)
+    return (_Char * size).from_address(at)

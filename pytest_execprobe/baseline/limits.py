@@ -241,9 +241,7 @@ class Usage:
 
 def _look_up(rows: Rows) -> bool:
     """Whether a row that forbids asks what is above an exec."""
-    return any(
-        limit.most == 0 and is_pattern(key) and compile_pattern(key).looks_up for key, limit in rows.limits.items()
-    )
+    return any(limit.most == 0 and key != NAMELESS and rows.alone[key].looks_up for key, limit in rows.limits.items())
 
 
 _NOTHING = Rows({})

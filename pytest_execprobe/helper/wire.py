@@ -65,6 +65,7 @@ ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 
 COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one CPU
+SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same, these two
 LIFE = 40  # bytes, of a pthread_mutex_t
 
 # One event in an EVENTS payload: its length, and whether all but its head was lost.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inner import Inner, needs
@@ -121,9 +122,20 @@ def test_the_report_is_the_same(inner: Inner, options: tuple[str, ...], plugins:
     assert first["fixture", "test_it.py::repository (session)"] == (None, ["sh", "env", "true", "ls"], 0)
 
 
+def units_of(path: Path) -> list[dict[str, Any]]:
+    """Of a report, with the names of what ran in each."""
+    data = json.loads(path.read_text())
+    for unit in data["units"]:
+        commands = data["runs"][unit["run"]]["commands"]
+        for record in unit["records"]:
+            record.update(commands[record["command"]])
+    units: list[dict[str, Any]] = data["units"]
+    return units
+
+
 def told(path: Path) -> dict[tuple[str, str], tuple[str | None, list[str], int]]:
     """How each unit came out, what it ran and what is missing."""
-    units = json.loads(path.read_text())["units"]
+    units = units_of(path)
     return {
         (unit["kind"], unit["name"]): (
             unit["outcome"],
@@ -182,7 +194,7 @@ def test_tries_are_apart(inner: Inner) -> None:
         """
     )
     inner.run("--execprobe-report=a.json", "--reruns=1", plugins=("pytest_rerunfailures",))
-    units = json.loads((inner.path / "a.json").read_text())["units"]
+    units = units_of(inner.path / "a.json")
     tries = [(u["outcome"], [r["program"] for r in u["records"]]) for u in units if u["kind"] == "test"]
     assert tries == [("rerun", ["true", "ls"]), ("passed", ["true"])]
 
@@ -202,7 +214,7 @@ def test_how_programs_ended_is_in_the_report(inner: Inner) -> None:
         """
     )
     inner.run("--execprobe-report=a.json")
-    units = json.loads((inner.path / "a.json").read_text())["units"]
+    units = units_of(inner.path / "a.json")
     ends = {
         unit["name"].partition("::")[2]: [(r["exit_code"], r["signal"]) for r in unit["records"]]
         for unit in units
@@ -225,7 +237,7 @@ def test_what_is_no_text_travels_too(inner: Inner) -> None:
     how = (*OPTIONS, "--execprobe-report=a.json", "-n2")
     assert inner.run(*how, UPDATE, plugins=("xdist.plugin",)).ret == 0
     assert "no test is beyond it" in inner.run(*how, plugins=("xdist.plugin",)).summary()
-    units = json.loads((inner.path / "a.json").read_text())["units"]
+    units = units_of(inner.path / "a.json")
     (record,) = [record for unit in units if unit["kind"] == "test" for record in unit["records"]]
     assert record["program"] == "caf\udce9\n"
     assert record["argv"][1:] == ["\udcff\x1b", "caf\u00e9"]

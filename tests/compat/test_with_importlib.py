@@ -61,7 +61,9 @@ def files(inner: Inner) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_outcomes_stay(inner: Inner) -> None:
-    run = inner.as_without("--import-mode=importlib", "--execprobe-audit", "--execprobe-ignore=uname", "two", "one")
+    run = inner.as_without(
+        "--import-mode=importlib", "--execprobe-audit", "--execprobe-ignore=/usr/bin/uname", "two", "one"
+    )
     assert run.ret == 0
 
 

@@ -51,6 +51,12 @@ class Broken(BaseException):
     pass
 
 
+def apart(do: Callable[[], object]) -> Iterator[object]:
+    """Does it where what is being handled ends with it. It is broken into, too, where no signal's exception comes: while
+    a handler is left. Then the interpreter would go on to handle it for ever, and each later traceback show it."""
+    yield do()
+
+
 def breaks_at(step: int, do: Callable[[], object]) -> bool:
     """Whether it was broken into, at that step: before a function, or before an instruction."""
     steps = itertools.count(1)
@@ -66,7 +72,7 @@ def breaks_at(step: int, do: Callable[[], object]) -> bool:
     before = sys.gettrace()
     sys.settrace(traced)
     try:
-        do()
+        next(apart(do))
     except Broken:
         return True
     finally:
