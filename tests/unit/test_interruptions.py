@@ -52,8 +52,11 @@ class Broken(BaseException):
 
 
 def apart(do: Callable[[], object]) -> Iterator[object]:
-    """Does it where what is being handled ends with it. It is broken into, too, where no signal's exception comes: while
-    a handler is left. Then the interpreter would go on to handle it for ever, and each later traceback show it."""
+    """Does it where what is being handled ends with it.
+
+    It is broken into while a handler is left, too, where no signal's exception comes. Then the interpreter would go on
+    to handle it for ever, and each later traceback show it.
+    """
     yield do()
 
 
