@@ -10,6 +10,7 @@ import enum
 import functools
 import itertools
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
@@ -162,8 +163,10 @@ def _from_string(text: str, start: Path) -> Pattern:
             raise ValueError(f"an empty pattern matches nothing: {text!r}")
         if kind == "re":
             try:
-                return _regex(re.compile(rest, re.DOTALL), text)  # arguments may have several lines
-            except re.error as error:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", FutureWarning)  # of [[ and the like, which may mean a set one day
+                    return _regex(re.compile(rest, re.DOTALL), text)  # arguments may have several lines
+            except (re.error, FutureWarning) as error:
                 raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
         if kind == "subtree":
             return _subtree(compile_pattern(rest, start))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -908,3 +909,13 @@ def test_long_pattern_is_cut_in_messages() -> None:
 def test_quoted_program_of_a_command_line_means_itself(program: str) -> None:
     ran = record(program.rpartition("/")[2], path=program, argv=(program, "y"))
     assert compile_pattern(f"argv:'{program}' y").match(ran) is True
+
+
+@pytest.mark.parametrize("text", ["re:[[", "re:[[:alpha:]]", "re:[a--b]"])
+def test_expression_that_python_warns_of_is_refused_whatever_becomes_of_warnings(text: str) -> None:
+    """It is another program's, or may be read otherwise one day."""
+    for action in ("ignore", "error"):
+        with warnings.catch_warnings():
+            warnings.simplefilter(action)  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match="not a regular expression"):
+                compile_pattern(text)
