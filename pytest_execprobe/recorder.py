@@ -131,8 +131,8 @@ class Recorder:
 
     def sync(self) -> None:
         """Takes in everything up to now. What goes wrong becomes a gap, never an exception."""
+        self._refuse_nested()
         with self._lock:
-            self._refuse_nested()
             if self._source is not None and self._source.pid != originals.getpid():
                 self._adopt_child()
             if self._source is None:
@@ -142,8 +142,8 @@ class Recorder:
     def wait(self, timeout: float) -> bool:
         """Until something new is there, or for a moment: other threads want to read, too. False if nothing can come."""
         sleep = _green_sleep()
+        self._refuse_nested()
         with self._lock:
-            self._refuse_nested()
             patience = 0.0 if sleep is not None else min(timeout, _SLICE)
             can_come = self._source is not None and self._take(self._source.wait, patience)
         if can_come and sleep is not None:
@@ -161,6 +161,8 @@ class Recorder:
 
     def _refuse_nested(self) -> None:
         """A handler of a signal may read a log, but not in the middle of a read: that could not go on."""
+        if not self._lock._is_owned():  # type: ignore[attr-defined]
+            return  # no read is in the middle, and to look for one takes as long as all else
         frame = originals.frame(1).f_back  # of who calls the read which is to begin
         while frame is not None:
             if frame.f_code in _READS and frame.f_locals.get("self") is self:
@@ -335,21 +337,21 @@ class Recorder:
 
     def take_news(self) -> list[Entry]:
         """The execs that have been found to belong to somebody since this was last asked, ignored ones too."""
+        self._refuse_nested()
         with self._lock:
-            self._refuse_nested()
             return [entry for entry in self._timeline.take_news() if not entry.hidden]
 
     def losses(self) -> Evidence:
         """Why there may have been execs, since the probe was there, of which nothing is known; nothing else."""
+        self._refuse_nested()
         with self._lock:
-            self._refuse_nested()
             return self._timeline.losses(self.since, clock.monotonic_ns())
 
     def running(self) -> tuple[list[tuple[Process, ExecRecord | None]], int]:
         """The processes that were begun since the probe was there and have not ended, with the records of what they
         run, and how many more there are. To be asked after :meth:`sync`."""
+        self._refuse_nested()
         with self._lock:
-            self._refuse_nested()
             if self._source is None:
                 return [], 0
             try:
@@ -375,8 +377,8 @@ class Recorder:
         window.evidence()
 
     def evidence(self, window: RecordedWindow, end: int) -> Evidence:
+        self._refuse_nested()
         with self._lock:
-            self._refuse_nested()
             timeline = self._timeline
             state = timeline.state(end)
             if window.last is not None and state is not None and window.last[:2] == (timeline, state):
@@ -389,8 +391,8 @@ class Recorder:
             return evidence
 
     def tally(self, window: RecordedWindow, end: int) -> tuple[int, Evidence]:
+        self._refuse_nested()
         with self._lock:
-            self._refuse_nested()
             return self._timeline.tally(window.start, end, window.owner)
 
     @property
