@@ -68,3 +68,31 @@ def test_what_is_executed_meanwhile_inherits_none_of_them() -> None:
     assert [os.get_inheritable(descriptor) for descriptor in got] == [False, False]
     for descriptor in (*sent, *got):
         os.close(descriptor)
+
+
+def test_the_sums_of_a_helper_that_has_died_say_nothing() -> None:
+    given = descriptors(seen=5, entered=7)
+    life = os.dup(given[1])
+    made = pages.given(given, CPUS)
+    assert made is not None
+    os.pwrite(life, b"\1", 0)  # as the kernel does
+    os.close(life)
+    assert made.sums() is None
+
+
+def test_a_connection_is_quiet_while_both_ends_are_open() -> None:
+    here, there = socket.socketpair()
+    connection: Connection[object] = Connection(here, lambda _: [])
+    with here:
+        assert connection.is_quiet
+        there.close()
+        assert not connection.is_quiet
+
+
+def test_what_a_test_has_put_in_the_place_of_a_connection_is_not_quiet() -> None:
+    here, there = socket.socketpair()
+    others = socket.socketpair()
+    connection: Connection[object] = Connection(here, lambda _: [])
+    with here, there, others[0], others[1]:
+        os.dup2(others[0].fileno(), here.fileno())
+        assert not connection.is_quiet

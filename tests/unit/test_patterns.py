@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -919,3 +920,12 @@ def test_expression_that_python_warns_of_is_refused_whatever_becomes_of_warnings
             warnings.simplefilter(action)  # type: ignore[arg-type]
             with pytest.raises(ValueError, match="not a regular expression"):
                 compile_pattern(text)
+
+
+def test_one_command_is_another_program_where_it_was_executed_by_itself() -> None:
+    """Execs share it, and the answers of a pattern."""
+    busybox = record("busybox")
+    alone = record("busybox", argv=("sleep", "0"))
+    applet = replace(alone, parent=busybox)
+    pattern = compile_pattern("sleep")
+    assert [pattern.match(run, Side.FORBID) for run in (alone, applet, alone)] == [False, True, False]

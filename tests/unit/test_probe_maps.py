@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -284,3 +285,11 @@ def test_a_process_is_numbered_as_the_root_sees_it() -> None:
     adopted = kernel_proc([(ROOT, 0, 21, 0)])
     assert [made and made.seen for made in (probe._in_tree(20, adopted, ROOT, level) for level in (0, 1))] == [20, 0]
     assert probe._in_tree(20, value, 4, 1) is None
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_counters_are_not_given_where_the_kernel_can_pass_over_the_probe(twice: bool) -> None:
+    """For they do not show it."""
+    made = bare(counts=SimpleNamespace(fd=5))
+    made._attached = SimpleNamespace(twice=twice)  # type: ignore[assignment]
+    assert made.page_fd == (None if twice else 5)
