@@ -13,5 +13,7 @@ class ProbeError(Exception):
         self.remedy = remedy
 
 
-#: A remedy, where none is known.
+INSTALL_BCC = "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL"
+NEWER_BCC = "use BCC 0.24 or later, as in Debian 12, Ubuntu 24.04 and Fedora"
+#: Where no remedy is known.
 REPORT = "please report this with the kernel's version and BCC's"

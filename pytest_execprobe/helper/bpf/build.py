@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from ..errors import REPORT, ProbeError
+from ..errors import INSTALL_BCC, NEWER_BCC, REPORT, ProbeError
 from .unit import Map, Program, Unit, parse, with_maps
 
 #: A program's name and its type.
@@ -42,7 +42,7 @@ def import_bcc() -> Any:
         raise ProbeError(
             "old-bcc",
             "BCC %s is too old" % getattr(bcc, "__version__", "?"),
-            "use BCC 0.24 or later, as in Debian 12, Ubuntu 24.04 and Fedora",
+            NEWER_BCC,
         )
     return bcc
 
@@ -51,7 +51,7 @@ def _no_bcc(why: str) -> ProbeError:
     return ProbeError(
         "no-bcc",
         "this Python has no usable module bcc (%s)" % why,
-        "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL",
+        INSTALL_BCC,
     )
 
 

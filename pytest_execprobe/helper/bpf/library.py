@@ -11,7 +11,7 @@ import os
 import struct
 from typing import Optional
 
-from ..errors import ProbeError
+from ..errors import INSTALL_BCC, NEWER_BCC, ProbeError
 
 _NAMES = ("libbcc_bpf.so.0", "libbcc.so.0")
 _MAP_TYPE_ARRAY = 2
@@ -32,9 +32,7 @@ def open_library() -> ctypes.CDLL:
         except OSError:
             continue
         if not hasattr(library, "bpf_open_perf_buffer_opts"):
-            raise ProbeError(
-                "old-bcc", "%s is too old" % name, "use BCC 0.24 or later, as in Debian 12, Ubuntu 24.04 and Fedora"
-            )
+            raise ProbeError("old-bcc", "%s is too old" % name, NEWER_BCC)
         c = ctypes
         library.bcc_create_map.argtypes = [c.c_int, c.c_char_p, c.c_int, c.c_int, c.c_int, c.c_int]
         library.bcc_prog_load.argtypes = [
@@ -58,7 +56,7 @@ def open_library() -> ctypes.CDLL:
     raise ProbeError(
         "no-bcc",
         "BCC's library, %s, is not there" % _NAMES[-1],
-        "install the distro's BCC: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora and RHEL",
+        INSTALL_BCC,
     )
 
 
