@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .errors import IncompleteLogError
-    from .log import ExecLog, ExecProbe
-    from .patterns import ANY, subtree
-    from .record import ExecRecord
+    from .log.log import ExecLog, ExecProbe
+    from .log.patterns import ANY, subtree
+    from .timeline.record import ExecRecord
 
 __version__ = "0.1.0"
 
 __all__ = ["ANY", "ExecLog", "ExecProbe", "ExecRecord", "IncompleteLogError", "subtree"]
 
 _HOMES = {
-    "ANY": "patterns",
-    "ExecLog": "log",
-    "ExecProbe": "log",
-    "ExecRecord": "record",
+    "ANY": "log.patterns",
+    "ExecLog": "log.log",
+    "ExecProbe": "log.log",
+    "ExecRecord": "timeline.record",
     "IncompleteLogError": "errors",
-    "subtree": "patterns",
+    "subtree": "log.patterns",
 }
 
 

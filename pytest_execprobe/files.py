@@ -10,7 +10,7 @@ from fcntl import LOCK_EX, LOCK_NB
 from os import O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_RDONLY, O_WRONLY, stat_result
 from pathlib import Path
 
-from . import originals
+from ._util import originals
 from .helper.walk import Step, walk
 
 _LOCK_SECONDS = 10  # after which a lock is nobody's who will be done soon

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .attribution import Evidence, Gap, Lost
-from .baseline.limits import (
+from ._util.names import has_no_place
+from .baseline.model import (
     BEYOND,
     NAMELESS,
     SECTIONS,
@@ -25,12 +25,12 @@ from .baseline.limits import (
     is_within,
     table_name,
 )
-from .checks import times_word
-from .kinds import Kinds
-from .names import has_no_place
-from .record import ExecRecord, printable
+from .log.checks import times_word
 from .report.digest import Found, found, may_follow
-from .report.document import Document, Kind, Run, Unit
+from .report.model import Document, Kind, Run, Unit
+from .timeline.kinds import Kinds
+from .timeline.record import ExecRecord, printable
+from .timeline.timeline import Evidence, Gap, Lost
 
 _SECTION_OF: Mapping[Kind, Section] = {
     "test": "tests",

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import children, newhooks, originals
-from .settings import (
+from . import hookspecs
+from ._util import originals
+from .session.settings import (
     MARKERS,
     SETTINGS,
     Early,
@@ -26,13 +27,14 @@ from .settings import (
     read_settings,
     runs_none,
 )
+from .source import children
 
 if TYPE_CHECKING:
-    from .armed import Armed, ArmedEarly
-    from .connect import HelperSettings
-    from .log import ExecProbe
-    from .markers import Markers
-    from .reporting import Reporting
+    from .log.log import ExecProbe
+    from .session.marks import Markers
+    from .session.phases import Armed, ArmedEarly
+    from .session.reporting import Reporting
+    from .source.connect import HelperSettings
 
 children.look()  # before conftests and other plugins can start anything
 
@@ -47,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    pluginmanager.add_hookspecs(newhooks)
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,8 +75,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     settings = read_settings(early.as_config())
     if not _probes_all(settings):
         return
-    from .armed import ArmedEarly
-    from .attempts import route
+    from .session.attempts import route
+    from .session.phases import ArmedEarly
 
     attempts = route(early.as_config(), settings.attempts, None)
     armed = ArmedEarly(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
@@ -119,7 +121,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if _runs_no_test(config) or _is_controller(config):
         return
     if "pyfakefs" in sys.modules:  # what is first imported while a test has its file system, it removes when that ends
-        from . import armed  # noqa: F401
+        from .session import phases  # noqa: F401
     settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
     if settings.whole_run or any(map(_uses_probe, session.items)) or _any_marked(session.items):
@@ -137,7 +139,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         why = "they were marked while tests ran, in a run without a probe: --execprobe-audit brings one"
         not_checked = dict.fromkeys(marked, why)
         if hasattr(config, "workeroutput"):
-            from .reporting import NEWS
+            from .session.reporting import NEWS
 
             config.workeroutput[NEWS] = {"not_checked": not_checked}
         else:
@@ -154,7 +156,7 @@ def execprobe(request: pytest.FixtureRequest) -> ExecProbe:
 
 
 def _armed(session: pytest.Session) -> Armed:
-    from .armed import Armed
+    from .session.phases import Armed
 
     config = session.config
     plugin = config.pluginmanager.get_plugin("execprobe-armed")
@@ -169,7 +171,7 @@ def _armed(session: pytest.Session) -> Armed:
 
 
 def _reporting(config: pytest.Config) -> Reporting:
-    from .reporting import Reporting
+    from .session.reporting import Reporting
 
     plugin = config.pluginmanager.get_plugin("execprobe-reporting")
     if plugin is None:
@@ -180,7 +182,7 @@ def _reporting(config: pytest.Config) -> Reporting:
 
 
 def _markers(config: pytest.Config) -> Markers:
-    from .markers import Markers
+    from .session.marks import Markers
 
     if _MARKERS not in config.stash:
         config.stash[_MARKERS] = Markers(config.invocation_params.dir)
@@ -195,7 +197,7 @@ def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
 
 
 def _helper_of(settings: Settings, attempts: str, shared: str | None) -> HelperSettings:
-    from .connect import HelperSettings
+    from .source.connect import HelperSettings
 
     return HelperSettings(
         python=settings.python,
@@ -208,7 +210,7 @@ def _helper_of(settings: Settings, attempts: str, shared: str | None) -> HelperS
 
 
 def _shared_secret(config: pytest.Config) -> str:
-    from .meeting import new_secret
+    from .source.meeting import new_secret
 
     if _SHARED not in config.stash:
         config.stash[_SHARED] = new_secret()
@@ -248,7 +250,7 @@ def _any_marked(items: list[pytest.Item]) -> bool:
 
 
 def _attempts(session: pytest.Session) -> str:
-    from .attempts import route
+    from .session.attempts import route
 
     collected = getattr(session, "items", None)  # None, or none, before the collection
     using = [item for item in collected if _uses_probe(item)] if collected else None
@@ -275,7 +277,7 @@ def pytest_make_collect_report(
 def _wrong_markers(collector: pytest.Collector, result: list[pytest.Item | pytest.Collector]) -> Iterator[str]:
     marked = [node for node in (collector, *result) if any(mark.name in MARKERS for mark in node.own_markers)]
     if marked:
-        from .rules import RuleError
+        from .rules.rule import RuleError
 
         settings = collector.config.stash[SETTINGS]
         ignore = [*zip(settings.ignore, settings.ignore_spelt, strict=True)]

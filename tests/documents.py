@@ -9,7 +9,7 @@ from typing import Any
 from fakes import record
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.report.document import Breach, Collection, Document, Process, Run, Unit
+from pytest_execprobe.report.model import Breach, Collection, Document, Process, Run, Unit
 
 MS = 1_000_000
 START = 5_000_000_000_000

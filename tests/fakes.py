@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
-from pytest_execprobe.attribution import Evidence, Lost
-from pytest_execprobe.command import Command
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
-from pytest_execprobe.helper import probe as helper_probe
 from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.bpf import probe as helper_probe
 from pytest_execprobe.helper.bpf.load import possible_cpus
-from pytest_execprobe.helper.probe import Claimed, Counts, Missed
-from pytest_execprobe.recorder import Recorder
-from pytest_execprobe.render import Style
+from pytest_execprobe.helper.bpf.probe import Claimed, Counts, Missed
+from pytest_execprobe.log.text import Style
+from pytest_execprobe.source.command import Command
+from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
+from pytest_execprobe.timeline.recorder import Recorder
+from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 _serial = itertools.count(1)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .limits import Baseline, Limit, Section
+from .model import Baseline, Limit, Section
 
 #: Section, name, row: how often a run has used it.
 Uses = Mapping[str, Mapping[str, Mapping[str, int]]]

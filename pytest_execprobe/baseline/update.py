@@ -13,12 +13,12 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AbstractTable, Comment
 
-from .. import originals
+from .._util import originals
 from ..files import locked, write_atomically
-from ..ledger import OUTSIDE
+from ..session.totals import OUTSIDE
 from .changes import Changes, Seen, renames
-from .limits import SECTIONS, Baseline, Limit, Section, covers, is_pattern, is_wildcard
-from .reading import ANY_NUMBER, VERSION, BaselineError, parse_baseline
+from .model import SECTIONS, Baseline, Limit, Section, covers, is_pattern, is_wildcard
+from .read import ANY_NUMBER, VERSION, BaselineError, parse_baseline
 
 _HEADER = f"""\
 # Which programs each test may run, and how often at most.

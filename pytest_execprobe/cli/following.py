@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from .. import clock
+from .._util import clock
 from .child import Child
 from .recording import Recording, Seen
 from .terminal import Terminal

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import gate
-from ..baseline.limits import Baseline
-from ..baseline.reading import BaselineError, read_baseline
+from .._util.names import has_no_place
+from ..baseline.model import Baseline
+from ..baseline.read import BaselineError, read_baseline
 from ..files import write_atomically
-from ..names import has_no_place
-from ..record import printable
 from ..report.digest import Found
-from ..report.document import Document
+from ..report.model import Document
+from ..timeline.record import printable
 from .inputs import merge, read_all
 from .terminal import CommandError, Line, Terminal
 

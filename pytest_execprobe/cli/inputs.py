@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ..record import printable
-from ..report.document import Document, RunsDiffer, merged
+from ..report.model import Document, RunsDiffer, merged
+from ..timeline.record import printable
 from .terminal import CommandError
 
 
 def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None) -> list[Document]:
     """The reports of files and folders; a file that is named twice, or reached by links, is taken once. Raises
     CommandError."""
-    from ..report import codec
+    from ..report import json as codec
 
     files: dict[str, Path] = {}
     for file in (file for given in paths for file in _files(Path(given))):

@@ -11,15 +11,16 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from .. import checks, clock
-from ..attribution import Entry, Evidence, Gap, Known, Lost, Owner, Timeline
-from ..checks import Verdict, execs
+from .._util import clock
 from ..errors import SourceLost
-from ..events import Batch, Ended, Event, Exec, Image, Process, Running, Source
-from ..launch import is_helper
-from ..patterns import Pattern, Side, any_match
-from ..record import ExecRecord, printable
-from ..report import document
+from ..log import checks
+from ..log.checks import Verdict, execs
+from ..log.patterns import Pattern, Side, any_match
+from ..report import model as document
+from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
+from ..source.launch import is_helper
+from ..timeline.record import ExecRecord, printable
+from ..timeline.timeline import Entry, Evidence, Gap, Known, Lost, Owner, Timeline
 from .terminal import as_ours
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .terminal import CommandError, Line, Terminal
 
 if TYPE_CHECKING:
-    from ..report.document import Document, Unit
+    from ..report.model import Document, Unit
 
 SUMMARY = "show stored reports, or write them in other forms"
 

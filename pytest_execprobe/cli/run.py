@@ -23,12 +23,12 @@ from ..files import remove_file
 from .terminal import CommandError, Line, Terminal, as_ours
 
 if TYPE_CHECKING:
-    from ..attribution import Evidence
-    from ..baseline.limits import Baseline
-    from ..client import HelperSource
-    from ..patterns import Pattern
-    from ..record import ExecRecord
-    from ..report.document import Breach, Document
+    from ..baseline.model import Baseline
+    from ..log.patterns import Pattern
+    from ..report.model import Breach, Document
+    from ..source.client import HelperSource
+    from ..timeline.record import ExecRecord
+    from ..timeline.timeline import Evidence
     from .following import Show
     from .recording import Limits, Recording, Seen
 
@@ -138,7 +138,7 @@ def _budget(text: str) -> int | str:
 
 
 def _pattern(text: str) -> Pattern:
-    from ..patterns import compile_pattern
+    from ..log.patterns import compile_pattern
 
     try:
         return compile_pattern(text)
@@ -253,8 +253,8 @@ def _forget_reports(paths: Iterable[str]) -> None:
 
 def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSource | None, str | None]:
     """A source of events, or with --optional why there is none."""
-    from ..connect import HelperSettings, start_helper
     from ..errors import ProbeUnavailable
+    from ..source.connect import HelperSettings, start_helper
 
     settings = HelperSettings(
         python=arguments.python,
@@ -291,8 +291,8 @@ def _display(terminal: Terminal, began: int) -> Show:
 
 def _line(seen: Seen, began: int, width: int) -> Line:
     """When, which process, begun by which program, and the command line."""
-    from ..program import described
-    from ..record import printable
+    from ..timeline.program import described
+    from ..timeline.record import printable
 
     since = (seen.record.timestamp_ns - began) / 1e6
     head = f"+{since:9.1f} ms {seen.record.pid:>7} {_cut(printable(seen.parent or ''), 12):<12} "
@@ -309,7 +309,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _totals(recording: Recording, evidence: Evidence, cut_off: str | None) -> Iterator[Line]:
-    from .. import checks
+    from ..log import checks
     from .totals import number, row, table
 
     lost = checks.lost(evidence)
@@ -364,7 +364,7 @@ def _breaches(limits: Limits, recording: Recording, evidence: Evidence) -> Itera
 
 def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> Breach:
     """What is certain, and the execs that made it so."""
-    from ..program import described
+    from ..timeline.program import described
 
     lines = [_cut(described(record), _WIDTH) for record in marked[:_MARKED]]
     if len(marked) > _MARKED:
@@ -377,8 +377,8 @@ def _undecided(question: str, why: Iterable[str]) -> Breach:
 
 
 def _breach(headline: str, lines: Iterable[str], *, undecided: bool) -> Breach:
-    from ..record import printable
-    from ..report.document import Breach
+    from ..report.model import Breach
+    from ..timeline.record import printable
 
     headline = printable(headline)
     return Breach(headline, "\n".join([headline, *(f"  {printable(line)}" for line in lines)]), undecided=undecided)
@@ -411,8 +411,8 @@ def _document(
     refusal: str | None,
     variant: str,
 ) -> Document:
-    from .. import summary
-    from ..report.document import Document, Run, Unit
+    from ..report.model import Document, Run, Unit
+    from ..session import summary
 
     assert recording.ended is not None
     running, more = recording.still_running()
@@ -463,7 +463,7 @@ def _write(document: Document, path: str, terminal: Terminal) -> bool:
 
 def _read_budget(path: str) -> Baseline:
     """What a budget file says, before the command runs."""
-    from ..baseline.reading import BaselineError, read_baseline
+    from ..baseline.read import BaselineError, read_baseline
 
     try:
         budget = read_baseline(Path(path))

@@ -16,7 +16,7 @@ import sys
 from typing import Any, NoReturn
 
 from ..errors import ProbeUnavailable
-from ..launch import (
+from ..source.launch import (
     HELPER,
     PYTHON_VARIABLE,
     bpf_folder,
@@ -26,7 +26,7 @@ from ..launch import (
     no_interpreter,
     privilege_route,
 )
-from ..record import printable
+from ..timeline.record import printable
 from .terminal import CommandError, Terminal, as_ours
 from .values import whole
 

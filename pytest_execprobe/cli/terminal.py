@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from .. import clock
+from .._util import clock
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -30,7 +30,8 @@ if __name__ == "__main__":
     _import_siblings()
     from importlib import import_module
 
-    if sys.argv[1:2] in (["top"], ["serve"]):
-        import_module("execprobe_helper." + sys.argv[1]).main(sys.argv[2:])
+    others = {"top": "top.main", "serve": "serve"}
+    if sys.argv[1:2] and sys.argv[1] in others:
+        import_module("execprobe_helper." + others[sys.argv[1]]).main(sys.argv[2:])
     else:
         import_module("execprobe_helper.main").main(sys.argv[1:])

@@ -31,7 +31,7 @@ def describe() -> Dict[str, Any]:
     runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))["_import_siblings"]()
     from importlib import import_module
 
-    build, btf = import_module("execprobe_helper.bpf.build"), import_module("execprobe_helper.btf")
+    build, btf = import_module("execprobe_helper.bpf.build"), import_module("execprobe_helper.bpf.btf")
     try:
         build.look_for_bcc()
         bcc = build.import_bcc()

@@ -11,11 +11,12 @@ import sys
 import traceback
 from typing import List, Optional, Tuple
 
-from . import bounds, handshake, privilege, probe, wire
+from . import bounds, handshake, privilege, wire
+from .bpf import probe
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
 from .errors import ProbeError
-from .precedence import Precedence
+from .priority import Precedence
 from .server import Server
 
 #: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.

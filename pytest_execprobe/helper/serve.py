@@ -23,12 +23,13 @@ import time
 import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-from . import bounds, handshake, privilege, probe, wire
+from . import bounds, handshake, privilege, wire
+from .bpf import probe
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
 from .errors import ProbeError
-from .precedence import Precedence
-from .serve_limits import Limits
+from .priority import Precedence
+from .quotas import Limits
 from .server import Server
 
 DEFAULT_SOCKET = "/run/execprobe/execprobe.sock"

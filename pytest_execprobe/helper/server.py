@@ -21,10 +21,10 @@ from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTup
 from . import handshake, identity, wire
 from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
 from .bpf.load import possible_cpus
+from .bpf.probe import Claimed, Probe, roots_of
 from .life import Life
-from .precedence import Precedence
-from .probe import Claimed, Probe, roots_of
-from .serve_limits import RUN_LIMITS, Bucket, Limits, User
+from .priority import Precedence
+from .quotas import RUN_LIMITS, Bucket, Limits, User
 
 _QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
 _MAX_TIMEOUT = 3600.0

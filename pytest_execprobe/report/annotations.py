@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .digest import Found, cut, found, missing, shown_lines
-from .document import Document
+from .model import Document
 
 _SHOWN = 10  # of a kind and step
 _TITLE = 200

@@ -12,10 +12,10 @@ from enum import Enum
 from pathlib import PurePosixPath
 from signal import Signals
 
-from .. import originals
-from ..checks import between, execs
-from ..record import ExecRecord, printable
-from .document import Breach, Document, Kind, Process, Run, Unit
+from .._util import originals
+from ..log.checks import between, execs
+from ..timeline.record import ExecRecord, printable
+from .model import Breach, Document, Kind, Process, Run, Unit
 
 KIND_NAMES: dict[Kind, str] = {
     "test": "test",

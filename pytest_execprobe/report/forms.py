@@ -9,8 +9,8 @@ from os import PathLike
 from pathlib import Path
 
 from ..files import write_atomically
-from . import codec
-from .document import Document
+from . import json as codec
+from .model import Document
 
 
 class FormUnavailable(Exception):

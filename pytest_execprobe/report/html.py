@@ -15,9 +15,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from .. import __version__, originals
-from ..program import described
-from ..record import ExecRecord
+from .. import __version__
+from .._util import originals
+from ..timeline.program import described
+from ..timeline.record import ExecRecord
 from .digest import (
     KIND_NAMES,
     Found,
@@ -39,7 +40,7 @@ from .digest import (
     totals,
     verdict,
 )
-from .document import Breach, Document, Run, Unit
+from .model import Breach, Document, Run, Unit
 
 #: Characters of the arguments of an exec that are kept: a page with all of them may be too much for a browser.
 _ARGUMENTS = 4096

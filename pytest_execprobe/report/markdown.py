@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..record import ExecRecord
+from ..timeline.record import ExecRecord
 from .digest import (
     KIND_NAMES,
     Found,
@@ -31,7 +31,7 @@ from .digest import (
     totals,
     verdict,
 )
-from .document import Document, Run, Unit
+from .model import Document, Run, Unit
 
 #: In bytes. GitHub's own limit is 1 MiB for a step, which may have more to say than this.
 LIMIT = 500_000

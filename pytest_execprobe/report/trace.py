@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import originals
-from ..program import described
-from ..record import ExecRecord
+from .._util import originals
+from ..timeline.program import described
+from ..timeline.record import ExecRecord
 from .digest import KIND_NAMES, ancestors, cut, end_of, running, shown, span, successors, title
-from .document import Document, Kind, Run, Unit
+from .model import Document, Kind, Run, Unit
 
 _ARGUMENTS = 2000  # characters of a command line: what more there is stands in the other forms
 

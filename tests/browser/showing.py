@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pytest_execprobe.report.document import Document
 from pytest_execprobe.report.forms import write
+from pytest_execprobe.report.model import Document
 
 TIMEOUT = 30  # seconds that nothing takes unless it hangs
 

@@ -12,7 +12,7 @@ from documents import HOSTILE, good, hostile, many, ran, rich, run
 from showing import Shown
 
 from pytest_execprobe.report.digest import shown as printed
-from pytest_execprobe.report.document import Breach, Document, Unit, merged
+from pytest_execprobe.report.model import Breach, Document, Unit, merged
 
 # What the browser starts while a test uses it; that it starts at all counts for its fixture.
 pytestmark = pytest.mark.exec_budget(40)

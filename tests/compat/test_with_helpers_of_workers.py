@@ -13,7 +13,7 @@ PLUGINS = ("xdist.plugin",)
 
 SUITE = """
 import itertools, pytest
-from pytest_execprobe import meeting
+from pytest_execprobe.source import meeting
 
 def served(names):
     '''Those of the run's names at which a helper listens.'''

@@ -8,8 +8,8 @@ from pathlib import Path
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.baseline.limits import Limit
-    from pytest_execprobe.baseline.reading import BaselineError, parse_baseline
+    from pytest_execprobe.baseline.model import Limit
+    from pytest_execprobe.baseline.read import BaselineError, parse_baseline
 
 from fakes import evidence, record
 

@@ -7,12 +7,12 @@ import contextlib
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.decode import decode
-    from pytest_execprobe.events import Blind, Ended, Exec
     from pytest_execprobe.helper import wire
+    from pytest_execprobe.source.decode import decode
+    from pytest_execprobe.source.events import Blind, Ended, Exec
 from fakes import kernel_record
 
-from pytest_execprobe.command import Command
+from pytest_execprobe.source.command import Command
 
 SEEDS = [
     b"\0" + kernel_record(),

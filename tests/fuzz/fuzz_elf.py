@@ -8,7 +8,7 @@ import struct
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.helper.elf import Elf, ElfError, Functions
+    from pytest_execprobe.helper.top.elf import Elf, ElfError, Functions
 
 _NOTE = struct.pack("<III", 8, 31, 3) + b"stapsdt\0" + struct.pack("<QQQ", 0x100, 0, 0) + b"prov\0go\0\0"
 _BUILD_ID = struct.pack("<III", 4, 20, 3) + b"GNU\0" + bytes(range(20))
@@ -16,7 +16,7 @@ _BUILD_ID = struct.pack("<III", 4, 20, 3) + b"GNU\0" + bytes(range(20))
 
 def _file() -> bytes:
     """A small one with a function, an import, an indirect function and a USDT probe."""
-    names = b"\0.stapsdt.base\0.note.stapsdt\0f\0g@@V1\0h\0.note.gnu.build-id\0"
+    names = b"\0.stapsdt.base\0.note.stapsdt\0f\0gV1\0h\0.note.gnu.build-id\0"
     symbols = bytes(24)
     for at, info, section in ((29, 2, 1), (31, 2, 0), (37, 10, 1)):
         symbols += struct.pack("<IBBHQQ", at, info, 0, section, 0x100, 8)

@@ -7,8 +7,8 @@ import contextlib
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.decode import decode
     from pytest_execprobe.helper import wire
+    from pytest_execprobe.source.decode import decode
 
 from fakes import kernel_record
 

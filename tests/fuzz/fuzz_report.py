@@ -5,7 +5,7 @@ from __future__ import annotations
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.report import codec
+    from pytest_execprobe.report import json as codec
 
 from documents import good, hostile, rich
 

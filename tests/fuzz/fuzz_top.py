@@ -5,8 +5,9 @@ from __future__ import annotations
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.helper import target, top
     from pytest_execprobe.helper.errors import ProbeError
+    from pytest_execprobe.helper.top import main as top
+    from pytest_execprobe.helper.top import target
 
 SEEDS = [
     b"--probe=kprobe:do_sys_open",

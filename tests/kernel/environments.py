@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from users import enterable_python
 
-from pytest_execprobe.cli.checks.machine import _open_to_others, _way_to
+from pytest_execprobe.cli.doctor.machine import _open_to_others, _way_to
 
 _PROJECT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe import launch, meeting
-from pytest_execprobe.connect import HelperSettings, hold_helper
 from pytest_execprobe.helper import wire
+from pytest_execprobe.source import launch, meeting
+from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
 
 def change_helper(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, dict[str, str]]) -> None:

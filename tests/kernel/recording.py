@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.connect import HelperSettings, start_helper
-from pytest_execprobe.log import ExecProbe
-from pytest_execprobe.recorder import Recorder
-from pytest_execprobe.render import Style
+from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.log.text import Style
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+from pytest_execprobe.timeline.recorder import Recorder
 
 
 class Recording:
@@ -96,9 +96,9 @@ def open_for_reader(fifo: Path, ends: int) -> int:
 
 _WORKER = """
 import os, sys
-from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.events import Exec
+from pytest_execprobe.source.events import Exec
 
 source = None
 for line in sys.stdin:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from users import as_user
 
-from pytest_execprobe.launch import HELPER
+from pytest_execprobe.source.launch import HELPER
 
 PYTHON = "/usr/bin/python3"
 CAPABILITIES = ("bpf", "perfmon")
@@ -122,9 +122,9 @@ def person(python: Path, user: str, program: str, *arguments: str) -> Iterator[P
 #: Records itself, and runs and reads as it is told.
 RECORDS = """
 import os, sys
-from pytest_execprobe.connect import HelperSettings, start_helper
+from pytest_execprobe.source.connect import HelperSettings, start_helper
 from pytest_execprobe.errors import ProbeUnavailable, SourceLost
-from pytest_execprobe.events import Exec
+from pytest_execprobe.source.events import Exec
 
 source = None
 for line in sys.stdin:
@@ -173,9 +173,9 @@ RUNS = (
 #: What all who misuse it have in common.
 _MISUSE = """
 import itertools, os, socket, sys, threading, time
-from pytest_execprobe.client import HelperSource, _take_name_for_a_moment
-from pytest_execprobe.connect import HelperSettings, start_helper
-from pytest_execprobe.events import Exec
+from pytest_execprobe.source.client import HelperSource, _take_name_for_a_moment
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+from pytest_execprobe.source.events import Exec
 from pytest_execprobe.helper import wire
 
 path = sys.argv[1].replace("@", "\\0", 1)

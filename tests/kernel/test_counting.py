@@ -22,10 +22,10 @@ import pytest
 from programs import Programs
 from recording import watched_to_its_end
 
-from pytest_execprobe.counting import Counting, Counts, start_counting
+from pytest_execprobe.cli.counting import Counting, Counts, start_counting
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper.elf import Elf, ElfError
-from pytest_execprobe.launch import helper_command, helper_environment, interpreters, privilege_route
+from pytest_execprobe.helper.top.elf import Elf, ElfError
+from pytest_execprobe.source.launch import helper_command, helper_environment, interpreters, privilege_route
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(2400)]
 

@@ -19,13 +19,15 @@ from leases import begin_exec, kept_from_opening
 from programs import Programs
 from recording import Recording, recording, watched_to_its_end
 
-from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, clock, connect
-from pytest_execprobe import client as client_module
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError
+from pytest_execprobe._util import clock
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import attach
+from pytest_execprobe.source import client as client_module
+from pytest_execprobe.source import connect
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10000)]
 
@@ -581,7 +583,7 @@ def test_a_process_that_finds_no_room_is_told_and_not_watched(programs: Programs
 
 
 def test_a_client_that_finds_no_room_is_refused() -> None:
-    code = "import sys; from pytest_execprobe.connect import *; start_helper(HelperSettings(address=sys.argv[1]))"
+    code = "import sys; from pytest_execprobe.source.connect import *;start_helper(HelperSettings(address=sys.argv[1]))"
     with recording(HelperSettings(procs=1)) as made:
         address = "@" + made.source.description["address"]
         refused = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=False)

@@ -23,7 +23,7 @@ from recording import recording
 from users import needs_root
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.connect import HelperSettings, start_helper
+from pytest_execprobe.source.connect import HelperSettings, start_helper
 
 CROWD = 10_000
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(CROWD + 100)]
@@ -441,7 +441,7 @@ def test_all_of_pytest_in_a_time_namespace(inner: pytest.Pytester) -> None:
 def test_a_helper_in_a_time_namespace_that_its_client_is_not_in(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_execprobe import connect
+    from pytest_execprobe.source import connect
 
     command, before = connect.helper_command, unshare("--time", "--monotonic", "-50", "--")
     monkeypatch.setattr(connect, "helper_command", lambda *arguments: [*before, *command(*arguments)])

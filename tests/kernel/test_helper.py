@@ -18,15 +18,15 @@ from programs import Programs
 from recording import Recording, listener_of_another_user, open_for_reader, recording, watched_to_its_end, workers
 
 from pytest_execprobe import ExecLog, IncompleteLogError
-from pytest_execprobe.cli.checks.privilege import OPTIONS
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.cli.doctor.privilege import OPTIONS
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import handshake, wire
-from pytest_execprobe.launch import bpf_folder, is_helper
-from pytest_execprobe.meeting import listen, names, new_name, new_secret
-from pytest_execprobe.recorder import Recorder
-from pytest_execprobe.render import Style
+from pytest_execprobe.log.text import Style
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.source.launch import bpf_folder, is_helper
+from pytest_execprobe.source.meeting import listen, names, new_name, new_secret
+from pytest_execprobe.timeline.recorder import Recorder
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
 
@@ -97,7 +97,7 @@ def test_it_ends_with_its_client_however_that_ends(holder: bool) -> None:
     """The client is a process of its own, is killed, and may leave a child that has all its descriptors."""
     program = f"""
 import os, signal, sys
-from pytest_execprobe.connect import HelperSettings, start_helper
+from pytest_execprobe.source.connect import HelperSettings, start_helper
 source = start_helper(HelperSettings())
 child = 0
 if {holder}:
@@ -329,7 +329,7 @@ def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
 def test_a_forked_child_does_not_keep_it() -> None:
     program = """
 import os, signal, sys
-from pytest_execprobe.connect import HelperSettings, start_helper
+from pytest_execprobe.source.connect import HelperSettings, start_helper
 source = start_helper(HelperSettings(shared=sys.argv[1]))
 if os.fork() == 0:
     child = source.in_child(fresh=True, timeout=30)

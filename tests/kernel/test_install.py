@@ -37,7 +37,7 @@ def check(environment: Environment, folder: Path) -> str:
     command = [environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert "1 passed" in result.stdout, result.stdout + result.stderr
-    where = "from pytest_execprobe.launch import bpf_folder; print(bpf_folder())"
+    where = "from pytest_execprobe.source.launch import bpf_folder; print(bpf_folder())"
     return subprocess.run(
         [environment.python, "-c", where], cwd=folder, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -25,9 +25,9 @@ from programs import Programs
 from recording import recording
 from service import service, with_capabilities
 
-from pytest_execprobe import connect, launch
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.helper.bpf.unit import Unit, parse
+from pytest_execprobe.source import connect, launch
 
 pytestmark = [
     pytest.mark.usefixtures("kernel"),
@@ -45,8 +45,8 @@ UNPRIVILEGED = 64321
 #: whether it is to ignore the end of its children, as all that it starts does then.
 STARTS = """
 import contextlib, glob, json, os, signal, subprocess, sys
-from pytest_execprobe.connect import HelperSettings, start_helper
-from pytest_execprobe.events import Exec
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+from pytest_execprobe.source.events import Exec
 
 before, kept, ignored = sys.argv[1:]
 if ignored:

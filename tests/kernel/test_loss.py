@@ -12,8 +12,8 @@ from programs import Programs
 from recording import recording
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
-from pytest_execprobe.attribution import Evidence
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.source.connect import HelperSettings
+from pytest_execprobe.timeline.timeline import Evidence
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100)]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_execprobe.connect import HelperSettings, hold_helper
+from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(200)]
 
@@ -53,7 +53,7 @@ import os, subprocess, sys, threading, time
 print(flush=True)
 sys.stdin.readline()
 {before}
-from pytest_execprobe.connect import HelperSettings, start_helper
+from pytest_execprobe.source.connect import HelperSettings, start_helper
 source = start_helper(HelperSettings({"address=sys.argv[1]" if address else ""}))
 numbers = [orphan.pid for orphan in source.orphans.listed]
 print(source.orphans.count, source.unadopted, *numbers, flush=True)
@@ -129,8 +129,8 @@ def stranger_after_start(address: str) -> Iterator[Staged]:
 #: Leaves daemons behind on and on, while it begins to record. Each executes something when it is told.
 FORKS = """
 import os, sys, threading, time
-from pytest_execprobe.connect import HelperSettings, start_helper
-from pytest_execprobe.events import Exec
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+from pytest_execprobe.source.events import Exec
 
 waits, go = os.pipe()
 ends, done = os.pipe()

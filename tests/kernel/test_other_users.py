@@ -21,11 +21,11 @@ from programs import Programs
 from service import PYTHON
 from users import as_user, being, needs_root, ordinary_user
 
-from pytest_execprobe import originals
+from pytest_execprobe._util import originals
 from pytest_execprobe.files import write_atomically
 from pytest_execprobe.helper import serve
-from pytest_execprobe.helper.opened import Foreign, NotTaken, open_regular
-from pytest_execprobe.launch import HELPER, helper_command, helper_environment
+from pytest_execprobe.helper.top.opened import Foreign, NotTaken, open_regular
+from pytest_execprobe.source.launch import HELPER, helper_command, helper_environment
 
 pytestmark = [needs_root, pytest.mark.exec_budget(400)]
 

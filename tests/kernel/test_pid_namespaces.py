@@ -19,9 +19,9 @@ from programs import Programs
 from recording import recording
 
 from pytest_execprobe import ExecProbe
-from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.launch import bpf_folder
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+from pytest_execprobe.source.launch import bpf_folder
 
 pytestmark = [
     pytest.mark.usefixtures("kernel"),
@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 # Runs a command with the address of a helper that runs here, and so sees what the command sees only from outside.
 HOLD = """
 import subprocess, sys
-from pytest_execprobe.connect import HelperSettings, hold_helper
+from pytest_execprobe.source.connect import HelperSettings, hold_helper
 source = hold_helper(HelperSettings(attempts="always"))
 address = "@" + source.description["address"]
 sys.exit(subprocess.call([*sys.argv[1:], "--execprobe-helper=" + address]))
@@ -253,7 +253,7 @@ def test_logs_tell_the_numbers_that_the_test_sees(suite: pytest.Pytester, place:
 ASK = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from pytest_execprobe.helper import probe
+from pytest_execprobe.helper.bpf import probe
 
 asked = probe.Probe(sys.argv[2], probe.Settings("off", 8))
 children = []

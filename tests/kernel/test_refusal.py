@@ -139,7 +139,7 @@ def test_an_interpreter_whose_own_interpreter_can_not_be_run(suite: Suite, tmp_p
 BECOMES_ANOTHER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from pytest_execprobe.connect import HelperSettings, start_helper
+from pytest_execprobe.source.connect import HelperSettings, start_helper
 os.setresuid(61001, 61001, 61001)
 try:
     start_helper(HelperSettings())
@@ -162,7 +162,7 @@ def test_a_user_who_can_not_reach_the_package_any_more(installed: Environment, t
 
 def test_another_system(suite: Suite) -> None:
     conftest = suite.file.with_name("conftest.py")
-    conftest.write_text("from pytest_execprobe import originals\noriginals.platform = 'darwin'\n")
+    conftest.write_text("from pytest_execprobe._util import originals\noriginals.platform = 'darwin'\n")
     try:
         reason = suite.skip_reason()
     finally:

@@ -21,9 +21,9 @@ from programs import Programs
 from recording import watched_to_its_end
 from users import as_user, needs_root, user
 
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.connect import HelperSettings, hold_helper
-from pytest_execprobe.report import codec
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
 __all__ = ["user"]
 
@@ -636,7 +636,7 @@ def test_without_privilege(installed: Environment, user: str) -> None:
 def test_a_probe_below_is_no_ones_business(tmp_path: Path) -> None:
     """It has a helper of its own, which is not the command's work."""
     program = (
-        "import subprocess; from pytest_execprobe.connect import HelperSettings, start_helper;"
+        "import subprocess; from pytest_execprobe.source.connect import HelperSettings, start_helper;"
         "source = start_helper(HelperSettings()); subprocess.run(['true']); source.close()"
     )
     report = tmp_path / "a.json"

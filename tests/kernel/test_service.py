@@ -20,7 +20,7 @@ from town import Town, clean, folder, town
 from users import needs_root
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.launch import HELPER
+from pytest_execprobe.source.launch import HELPER
 
 __all__ = ["folder", "town"]
 

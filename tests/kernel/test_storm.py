@@ -23,12 +23,12 @@ from programs import Programs
 from recording import Recording, recording
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.connect import HelperSettings, hold_helper
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.events import Batch
 from pytest_execprobe.helper import wire
-from pytest_execprobe.launch import HELPER
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.connect import HelperSettings, hold_helper
+from pytest_execprobe.source.events import Batch
+from pytest_execprobe.source.launch import HELPER
 
 SECONDS = int(os.environ.get("EXECPROBE_STORM", "5"))
 _MANY = 1_000_000_000  # more than any machine starts in that time

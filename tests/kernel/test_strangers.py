@@ -23,8 +23,8 @@ from town import Town, clean, folder, sudoer, town
 from users import as_user, being, needs_root
 
 from pytest_execprobe.helper import bounds, handshake, wire
-from pytest_execprobe.launch import bpf_folder, helper_command, helper_environment
-from pytest_execprobe.meeting import new_secret
+from pytest_execprobe.source.launch import bpf_folder, helper_command, helper_environment
+from pytest_execprobe.source.meeting import new_secret
 
 __all__ = ["folder", "town"]
 

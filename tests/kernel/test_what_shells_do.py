@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from recording import recording
 
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(4)]
 

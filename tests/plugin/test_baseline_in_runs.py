@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_execprobe.report import codec
+from pytest_execprobe.report import json as codec
 
 if TYPE_CHECKING:
     from conftest import Played
@@ -837,7 +837,7 @@ def stored(pytester: pytest.Pytester) -> dict[str, dict[str, object]]:
 
 
 def test_a_report_has_everything(run: Run, pytester: pytest.Pytester) -> None:
-    from pytest_execprobe.report.codec import read
+    from pytest_execprobe.report.json import read
 
     source = SUITE + "@pytest.mark.xfail\ndef test_x():\n    assert 0\n@pytest.mark.skip\ndef test_s(): pass\n"
     run("--execprobe-report=a.json", source=source, baseline=BASELINE.replace("git = 2", "git = 1"))
@@ -903,8 +903,8 @@ def test_names_in_reports_hold_no_folder_of_this_machine(run: Run, pytester: pyt
 def test_a_report_judged_elsewhere(run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where home and temporary folders are others."""
     from pytest_execprobe import gate
-    from pytest_execprobe.baseline.reading import read_baseline
-    from pytest_execprobe.report.codec import read
+    from pytest_execprobe.baseline.read import read_baseline
+    from pytest_execprobe.report.json import read
 
     run(UPDATE, "--execprobe-report=a.json", source=PLACES)
     monkeypatch.setattr(tempfile, "tempdir", "/elsewhere/tmp")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_execprobe.accounts import Accounts
-from pytest_execprobe.settings import MARKERS
+from pytest_execprobe.session.settings import MARKERS
+from pytest_execprobe.session.strays import Accounts
 
 if TYPE_CHECKING:
     from conftest import Played

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_execprobe import connect, launch, originals
+from pytest_execprobe._util import originals
 from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.source import connect, launch
 
 if TYPE_CHECKING:
     from conftest import Played

@@ -12,9 +12,9 @@ import pytest
 from fakes import evidence, exec_event, record
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.attribution import Evidence, Known, Lost, Owner, Span, Timeline
-from pytest_execprobe.events import Batch, Blind, Branch, Ended, Event, Exec
-from pytest_execprobe.record import Phase
+from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Event, Exec
+from pytest_execprobe.timeline.record import Phase
+from pytest_execprobe.timeline.timeline import Evidence, Known, Lost, Owner, Span, Timeline
 
 _pids = itertools.count(100)
 

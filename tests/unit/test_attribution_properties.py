@@ -17,10 +17,11 @@ from fakes import exec_event
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_execprobe import ExecRecord, events
-from pytest_execprobe.attribution import Entry, Owner, Span, Timeline
-from pytest_execprobe.events import Batch, Branch, Ended, Event, Image
-from pytest_execprobe.record import Phase
+from pytest_execprobe import ExecRecord
+from pytest_execprobe.source import events
+from pytest_execprobe.source.events import Batch, Branch, Ended, Event, Image
+from pytest_execprobe.timeline.record import Phase
+from pytest_execprobe.timeline.timeline import Entry, Owner, Span, Timeline
 
 CPUS = 3
 PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")

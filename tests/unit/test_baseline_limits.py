@@ -10,9 +10,9 @@ from fakes import evidence, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe.attribution import Evidence
-from pytest_execprobe.baseline.limits import Baseline, Excess, Rows, covers, row_key, table_name
-from pytest_execprobe.baseline.reading import parse_baseline
+from pytest_execprobe.baseline.model import Baseline, Excess, Rows, covers, row_key, table_name
+from pytest_execprobe.baseline.read import parse_baseline
+from pytest_execprobe.timeline.timeline import Evidence
 
 TEST = "tests/test_it.py::test_a"
 

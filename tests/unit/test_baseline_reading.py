@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe.baseline.reading import BaselineError, parse_baseline, read_baseline
+from pytest_execprobe.baseline.read import BaselineError, parse_baseline, read_baseline
 
 PATH = Path("execs.toml")
 

@@ -15,10 +15,10 @@ from fakes import evidence, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe import originals
+from pytest_execprobe._util import originals
 from pytest_execprobe.baseline.changes import Changes, Seen
-from pytest_execprobe.baseline.limits import Baseline, row_key
-from pytest_execprobe.baseline.reading import parse_baseline, read_baseline
+from pytest_execprobe.baseline.model import Baseline, row_key
+from pytest_execprobe.baseline.read import parse_baseline, read_baseline
 from pytest_execprobe.baseline.update import rewrite, updated
 from pytest_execprobe.files import write_atomically
 

@@ -19,20 +19,20 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.attribution import Evidence, Lost
-from pytest_execprobe.baseline import closing
-from pytest_execprobe.baseline.collected import Former
-from pytest_execprobe.baseline.limits import Baseline, Rows, Section
-from pytest_execprobe.baseline.reading import read_baseline
+from pytest_execprobe.baseline.model import Baseline, Rows, Section
+from pytest_execprobe.baseline.read import read_baseline
 from pytest_execprobe.gate import Status
 from pytest_execprobe.gate import judge as gate
-from pytest_execprobe.invocation import Invocation
-from pytest_execprobe.ledger import COLLECTION, MISSING, Ledger
-from pytest_execprobe.record import Phase
-from pytest_execprobe.report.document import Breach, Document, Run, Unit
-from pytest_execprobe.report.gathering import Assembly
-from pytest_execprobe.rules import Judge, baseline_rule, deciders
-from pytest_execprobe.settings import Settings
+from pytest_execprobe.report.collect import Assembly
+from pytest_execprobe.report.model import Breach, Document, Run, Unit
+from pytest_execprobe.rules.rule import Judge, baseline_rule, deciders
+from pytest_execprobe.session import baseline as closing
+from pytest_execprobe.session.collected import Former
+from pytest_execprobe.session.invocation import Invocation
+from pytest_execprobe.session.settings import Settings
+from pytest_execprobe.session.totals import COLLECTION, MISSING, Ledger
+from pytest_execprobe.timeline.record import Phase
+from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 Ran = dict[Phase, dict[str, int]]
 

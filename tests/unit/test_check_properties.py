@@ -22,10 +22,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.attribution import Evidence, Gap, Lost
-from pytest_execprobe.baseline.limits import Baseline, Rows, Sums
-from pytest_execprobe.baseline.reading import parse_baseline
-from pytest_execprobe.checks import (
+from pytest_execprobe.baseline.model import Baseline, Rows, Sums
+from pytest_execprobe.baseline.read import parse_baseline
+from pytest_execprobe.gate import Status, judge
+from pytest_execprobe.log.checks import (
     Verdict,
     at_least,
     at_most,
@@ -37,11 +37,11 @@ from pytest_execprobe.checks import (
     ran,
     sequence,
 )
-from pytest_execprobe.gate import Status, judge
-from pytest_execprobe.patterns import Side, compile_pattern
-from pytest_execprobe.record import Phase
-from pytest_execprobe.report.document import Document, Run, Unit, merged
-from pytest_execprobe.rules import PHASES, Judge, Rule, deciders, make_rule
+from pytest_execprobe.log.patterns import Side, compile_pattern
+from pytest_execprobe.report.model import Document, Run, Unit, merged
+from pytest_execprobe.rules.rule import PHASES, Judge, Rule, deciders, make_rule
+from pytest_execprobe.timeline.record import Phase
+from pytest_execprobe.timeline.timeline import Evidence, Gap, Lost
 
 WHY = "the helper was lost"
 fast = settings(deadline=None, max_examples=100)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_execprobe import children
+from pytest_execprobe.source import children
 
 
 @pytest.fixture

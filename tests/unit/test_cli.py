@@ -312,8 +312,8 @@ def test_help_imports_nothing_that_takes_long(argv: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.splitlines())
     assert "pytest_execprobe.cli.terminal" in loaded
-    assert not {"rich", "jinja2", "pytest", "pytest_execprobe.client", "pytest_execprobe.connect"} & loaded
-    assert argv == ["--help"] or "pytest_execprobe.report.codec" not in loaded
+    assert not {"rich", "jinja2", "pytest", "pytest_execprobe.source.client"} & loaded
+    assert argv == ["--help"] or "pytest_execprobe.report.json" not in loaded
 
 
 # ---- streams that fail ----

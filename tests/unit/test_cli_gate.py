@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from pytest_execprobe.cli import main
 from pytest_execprobe.report import forms
-from pytest_execprobe.report.document import Breach, Document, Run, Unit
+from pytest_execprobe.report.model import Breach, Document, Run, Unit
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,8 +10,9 @@ import pytest
 from documents import good, many, rich
 
 from pytest_execprobe.cli import main
-from pytest_execprobe.report import codec, forms
-from pytest_execprobe.report.document import Document, merged
+from pytest_execprobe.report import forms
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.report.model import Document, merged
 
 Capture = pytest.CaptureFixture[str]
 

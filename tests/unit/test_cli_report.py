@@ -12,8 +12,9 @@ import pytest
 from documents import good, hostile, ran, rich, run
 
 from pytest_execprobe.cli import main
-from pytest_execprobe.report import codec, forms
-from pytest_execprobe.report.document import Document, Unit
+from pytest_execprobe.report import forms
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.report.model import Document, Unit
 
 Capture = pytest.CaptureFixture[str]
 

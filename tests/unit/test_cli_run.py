@@ -15,20 +15,21 @@ from types import SimpleNamespace
 import pytest
 from fakes import FakeSource, evidence, exec_event, record, tick
 
-from pytest_execprobe import cli, connect
-from pytest_execprobe.attribution import Evidence
+from pytest_execprobe import cli
 from pytest_execprobe.cli import main
 from pytest_execprobe.cli import run as module
 from pytest_execprobe.cli.child import Child
 from pytest_execprobe.cli.following import Reader, follow
 from pytest_execprobe.cli.recording import Limits, Recording, Seen
 from pytest_execprobe.cli.terminal import CommandError
-from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.events import Branch, Ended, Exec, Running
-from pytest_execprobe.patterns import compile_pattern
-from pytest_execprobe.report import codec
-from pytest_execprobe.report.document import Process
+from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.report.model import Process
+from pytest_execprobe.source import connect
+from pytest_execprobe.source.connect import HelperSettings
+from pytest_execprobe.source.events import Branch, Ended, Exec, Running
+from pytest_execprobe.timeline.timeline import Evidence
 
 pytestmark = pytest.mark.exec_budget(6)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.cli import main, serve
-from pytest_execprobe.launch import HELPER, bpf_folder
+from pytest_execprobe.source.launch import HELPER, bpf_folder
 
 Capture = pytest.CaptureFixture[str]
 

@@ -15,13 +15,13 @@ import pytest
 from fakes import FakeSource
 
 from pytest_execprobe.cli import doctor
-from pytest_execprobe.cli.checks import everything, installation
-from pytest_execprobe.cli.checks import machine as machine_module
-from pytest_execprobe.cli.checks.bcc import bcc, search
-from pytest_execprobe.cli.checks.everything import examine
-from pytest_execprobe.cli.checks.finding import Examination, Finding, bad, note, ok
-from pytest_execprobe.cli.checks.kernel import AttachPoints, attach_points, bpf, btf, kernel
-from pytest_execprobe.cli.checks.machine import (
+from pytest_execprobe.cli.doctor import everything, installation
+from pytest_execprobe.cli.doctor import machine as machine_module
+from pytest_execprobe.cli.doctor.bcc import bcc, search
+from pytest_execprobe.cli.doctor.everything import examine
+from pytest_execprobe.cli.doctor.finding import Examination, Finding, bad, note, ok
+from pytest_execprobe.cli.doctor.kernel import AttachPoints, attach_points, bpf, btf, kernel
+from pytest_execprobe.cli.doctor.machine import (
     BPF,
     DAC_READ_SEARCH,
     IPC_LOCK,
@@ -32,12 +32,12 @@ from pytest_execprobe.cli.checks.machine import (
     Answer,
     Machine,
 )
-from pytest_execprobe.cli.checks.privilege import Route, lockdown, route
-from pytest_execprobe.cli.checks.proof import Proof, prove
-from pytest_execprobe.cli.checks.surroundings import container, limits, namespaces, processes
+from pytest_execprobe.cli.doctor.privilege import Route, lockdown, route
+from pytest_execprobe.cli.doctor.proof import Proof, prove
+from pytest_execprobe.cli.doctor.surroundings import container, limits, namespaces, processes
 from pytest_execprobe.cli.terminal import Terminal
-from pytest_execprobe.connect import HelperSettings
 from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.source.connect import HelperSettings
 
 ALL = (1 << 41) - 1
 WITH_BCC = {

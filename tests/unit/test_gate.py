@@ -9,10 +9,10 @@ import pytest
 from documents import EVERYTHING, left
 from fakes import record
 
-from pytest_execprobe.baseline.limits import Baseline
-from pytest_execprobe.baseline.reading import parse_baseline
+from pytest_execprobe.baseline.model import Baseline
+from pytest_execprobe.baseline.read import parse_baseline
 from pytest_execprobe.gate import TOTAL, Status, judge, new_since, unseen
-from pytest_execprobe.report.document import Breach, Collection, Document, Run, RunsDiffer, Unit, merged
+from pytest_execprobe.report.model import Breach, Collection, Document, Run, RunsDiffer, Unit, merged
 
 A, B = "tests/a/test_a.py::test_a", "tests/b/test_b.py::test_b"
 

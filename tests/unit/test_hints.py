@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from fakes import FixedWindow, evidence, log_of, record, script
 
-from pytest_execprobe import ExecLog, ExecRecord, hints
-from pytest_execprobe.attribution import Evidence
-from pytest_execprobe.baseline.limits import Baseline
-from pytest_execprobe.baseline.reading import parse_baseline
-from pytest_execprobe.patterns import PatternLike, compile_pattern
-from pytest_execprobe.rules import Judge, baseline_rule, deciders
+from pytest_execprobe import ExecLog, ExecRecord
+from pytest_execprobe.baseline.model import Baseline
+from pytest_execprobe.baseline.read import parse_baseline
+from pytest_execprobe.log.patterns import PatternLike, compile_pattern
+from pytest_execprobe.rules import hints
+from pytest_execprobe.rules.rule import Judge, baseline_rule, deciders
+from pytest_execprobe.timeline.timeline import Evidence
 
 
 def hinted(pattern: PatternLike, *ran: ExecRecord, attempts: tuple[ExecRecord, ...] = ()) -> list[str]:

@@ -21,30 +21,23 @@ import pytest
 from fakes import CountingProbe, FakeRun, FakeSource, kernel_record
 from test_server import Helper
 
-from pytest_execprobe import (
-    ExecRecord,
-    IncompleteLogError,
-    attribution,
-    client,
-    decode,
-    log,
-    pages,
-    recorder,
-    transport,
-)
+from pytest_execprobe import ExecRecord, IncompleteLogError
 from pytest_execprobe.cli import recording
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.command import Command
 from pytest_execprobe.errors import SourceLost
-from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
-from pytest_execprobe.log import ExecLog, ExecProbe
-from pytest_execprobe.recorder import Recorder
-from pytest_execprobe.render import Style
-from pytest_execprobe.transport import Connection
+from pytest_execprobe.log import log
+from pytest_execprobe.log.log import ExecLog, ExecProbe
+from pytest_execprobe.log.text import Style
+from pytest_execprobe.source import client, decode, pages, transport
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.command import Command
+from pytest_execprobe.source.events import Exec
+from pytest_execprobe.source.transport import Connection
+from pytest_execprobe.timeline import recorder, timeline
+from pytest_execprobe.timeline.recorder import Recorder
 
 #: Where something is kept. What only computes may as well have raised where it was called.
-STATEFUL = {module.__file__ for module in (attribution, client, decode, log, pages, recorder, recording, transport)}
+STATEFUL = {module.__file__ for module in (timeline, client, decode, log, pages, recorder, recording, transport)}
 
 
 class Broken(BaseException):

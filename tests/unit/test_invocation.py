@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_execprobe.invocation import Invocation
+from pytest_execprobe.session.invocation import Invocation
 
 UPDATE = "--execprobe-update"
 

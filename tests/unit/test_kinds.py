@@ -8,8 +8,8 @@ import pytest
 from fakes import evidence, log_of, record
 
 from pytest_execprobe import ExecRecord, subtree
-from pytest_execprobe.checks import answers
-from pytest_execprobe.patterns import PatternLike, Side, compile_pattern
+from pytest_execprobe.log.checks import answers
+from pytest_execprobe.log.patterns import PatternLike, Side, compile_pattern
 
 
 def again(first: ExecRecord, **fields: object) -> ExecRecord:

@@ -6,7 +6,7 @@ import json
 import marshal
 from collections import Counter
 
-from pytest_execprobe.ledger import Breach, Ledger
+from pytest_execprobe.session.totals import Breach, Ledger
 
 
 def full() -> Ledger:

@@ -12,8 +12,8 @@ import pytest
 from fakes import FakeRun, FakeSource, FixedWindow, evidence, log_of, record
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError
-from pytest_execprobe.attribution import Evidence
-from pytest_execprobe.events import Batch
+from pytest_execprobe.source.events import Batch
+from pytest_execprobe.timeline.timeline import Evidence
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_execprobe.markers import Markers
-from pytest_execprobe.rules import RuleError
+from pytest_execprobe.rules.rule import RuleError
+from pytest_execprobe.session.marks import Markers
 
 Levels = list[list[str]]
 

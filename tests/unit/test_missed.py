@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_execprobe.helper import probe
-from pytest_execprobe.helper.bpf import library
+from pytest_execprobe.helper.bpf import library, probe
 from pytest_execprobe.helper.bpf.attach import AGAIN
 
 PROGRAMS = [name + end for name in AGAIN for end in ("", "_again")]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe.names import Folders, has_no_place, renamed
+from pytest_execprobe._util.names import Folders, has_no_place, renamed
 
 FOLDERS = Folders(home="/root", temporary="/tmp")
 A, B = Folders(home="/app", temporary="/tmp"), Folders(home="/home/me", temporary="/var/tmp")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import pytest_execprobe
-from pytest_execprobe import originals
+from pytest_execprobe._util import originals
 
 PACKAGE = Path(pytest_execprobe.__file__).parent
 
@@ -43,7 +43,7 @@ METHODS = {
     "write_text",
 }
 #: The process of the command line is no test's; and what serves it.
-ELSEWHERE = ("cli/", "counting.py")
+ELSEWHERE = ("cli/",)
 #: Of the helper's side this alone runs in a test's process. What it asks for is bound there.
 OF_THE_HELPER = ("helper/wire.py", "helper/walk.py", "helper/handshake.py")
 #: Of that module, these functions; and of wire not the one that the helper alone asks.
@@ -54,7 +54,7 @@ OF_THE_SERVER = "peer_pidfd"
 def modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE))
-        if name == "originals.py" or name.startswith(ELSEWHERE):
+        if name == "_util/originals.py" or name.startswith(ELSEWHERE):
             continue
         if not name.startswith("helper/") or name in OF_THE_HELPER:
             tree = ast.parse(path.read_text())
@@ -145,14 +145,13 @@ def test_the_rule_sees(source: str) -> None:
 
 
 def test_all_of_a_run_is_looked_at() -> None:
-    assert {"client.py", "recorder.py", "report/html.py", "baseline/update.py", "helper/walk.py"} <= dict(
-        modules()
-    ).keys()
+    some = {"source/client.py", "timeline/recorder.py", "report/html.py", "baseline/update.py", "helper/walk.py"}
+    assert some <= dict(modules()).keys()
 
 
 @pytest.mark.exec_budget(1)
 def test_it_is_there_before_any_test() -> None:
-    code = "import pytest_execprobe.plugin, sys; print('pytest_execprobe.originals' in sys.modules)"
+    code = "import pytest_execprobe.plugin, sys; print('pytest_execprobe._util.originals' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True\n"
 
 
@@ -161,7 +160,8 @@ def test_a_python_that_was_built_without_some_of_it_says_so_when_that_is_asked_f
     code = """
 import posix
 del posix.memfd_create, posix.pidfd_open
-from pytest_execprobe import originals, plugin
+from pytest_execprobe import plugin
+from pytest_execprobe._util import originals
 for ask in (originals.memfd_create, originals.pidfd_open):
     try:
         ask("x")

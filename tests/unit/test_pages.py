@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe import clock, pages
+from pytest_execprobe._util import clock
 from pytest_execprobe.helper import wire
-from pytest_execprobe.transport import Connection
+from pytest_execprobe.source import pages
+from pytest_execprobe.source.transport import Connection
 
 CPUS = 3
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe import connect, meeting
-from pytest_execprobe.connect import HelperSettings, start_helper
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.helper import serve, wire
+from pytest_execprobe.source import connect, meeting
+from pytest_execprobe.source.connect import HelperSettings, start_helper
 
 KERNEL = tuple(int(number) for number in platform.release().split("-")[0].split(".")[:2])
 

@@ -23,7 +23,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pytest_execprobe import ANY, ExecRecord, subtree
-from pytest_execprobe.patterns import Pattern, Side, compile_pattern, either
+from pytest_execprobe.log.patterns import Pattern, Side, compile_pattern, either
 
 fast = settings(deadline=None, max_examples=100)
 SIDES = tuple(Side)

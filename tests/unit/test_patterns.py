@@ -11,7 +11,7 @@ import pytest
 from fakes import altered, record, script
 
 from pytest_execprobe import ANY, ExecRecord, subtree
-from pytest_execprobe.patterns import Side, any_match, compile_all, compile_pattern, either
+from pytest_execprobe.log.patterns import Side, any_match, compile_all, compile_pattern, either
 
 
 def match(pattern: object, subject: ExecRecord, side: Side = Side.FIND) -> bool | None:

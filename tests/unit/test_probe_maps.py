@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from fakes import kernel_proc
 
-from pytest_execprobe.helper import probe, wire
+from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.bpf import probe
 from pytest_execprobe.helper.bpf.load import Table
+from pytest_execprobe.helper.bpf.probe import Counts
 from pytest_execprobe.helper.bpf.unit import Map
-from pytest_execprobe.helper.probe import Counts
 
 PID, ROOT, TOP = 7, 3, 7
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from fakes import FakeRun, FakeSource
 
-from pytest_execprobe import recorder
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.events import Ended
-from pytest_execprobe.patterns import compile_pattern
-from pytest_execprobe.recorder import Recorder
-from pytest_execprobe.render import Style
+from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.log.text import Style
+from pytest_execprobe.source.events import Ended
+from pytest_execprobe.timeline import recorder
+from pytest_execprobe.timeline.recorder import Recorder
 
 
 def recorder_of(source: FakeSource, *ignore: str) -> Recorder:

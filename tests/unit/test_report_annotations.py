@@ -8,7 +8,7 @@ import pytest
 from documents import good, hostile, rich, run
 
 from pytest_execprobe.report.annotations import annotations
-from pytest_execprobe.report.document import Breach, Document, Unit
+from pytest_execprobe.report.model import Breach, Document, Unit
 
 COMMAND = re.compile(r"::(error|warning) ((?:[a-z]+=[^:,\r\n]*)(?:,[a-z]+=[^:,\r\n]*)*)::([^\r\n]*)")
 

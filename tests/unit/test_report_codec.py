@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.command import Command
-from pytest_execprobe.report import codec
-from pytest_execprobe.report.codec import DocumentError
-from pytest_execprobe.report.document import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit, merged
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.report.json import DocumentError
+from pytest_execprobe.report.model import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit, merged
+from pytest_execprobe.source.command import Command
 
 SCHEMA = json.loads(Path(codec.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from documents import good, hostile, rich
 
-from pytest_execprobe import originals
-from pytest_execprobe.report import codec, forms
-from pytest_execprobe.report.document import Document
+from pytest_execprobe._util import originals
+from pytest_execprobe.report import forms
+from pytest_execprobe.report import json as codec
 from pytest_execprobe.report.forms import FORMS, FormUnavailable, ReportNotWritten, check_available, form_of, write
+from pytest_execprobe.report.model import Document
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fakes import FakeRun
 
-from pytest_execprobe.attribution import Entry, Evidence, Gap, Owner
-from pytest_execprobe.events import Ended
-from pytest_execprobe.names import Folders
-from pytest_execprobe.record import ExecRecord
-from pytest_execprobe.report.document import Breach, Document
-from pytest_execprobe.report.gathering import Assembly, Gatherer
+from pytest_execprobe._util.names import Folders
+from pytest_execprobe.report.collect import Assembly, Gatherer
+from pytest_execprobe.report.model import Breach, Document
+from pytest_execprobe.source.events import Ended
+from pytest_execprobe.timeline.record import ExecRecord
+from pytest_execprobe.timeline.timeline import Entry, Evidence, Gap, Owner
 
 
 def document_of(assembly: Assembly, **more: object) -> Document:

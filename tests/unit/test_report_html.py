@@ -15,7 +15,7 @@ from documents import HOSTILE, good, hostile, many, ran, rich, run
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.report import html
-from pytest_execprobe.report.document import Document, Unit, merged
+from pytest_execprobe.report.model import Document, Unit, merged
 
 VOID = {"meta", "link", "input", "br", "img"}
 

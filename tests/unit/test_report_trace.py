@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from documents import MS, START, good, hostile, many, phases, ran, rich, run
 
-from pytest_execprobe.report import codec, trace
-from pytest_execprobe.report.document import Document, Unit, merged
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import trace
+from pytest_execprobe.report.model import Document, Unit, merged
 
 FIELDS: dict[str, dict[str, type]] = {
     "X": {"name": str, "cat": str, "ts": int, "dur": int, "pid": int, "tid": int, "args": dict},

@@ -13,11 +13,11 @@ import pytest
 from fakes import evidence, record
 
 from pytest_execprobe import ANY, ExecRecord, subtree
-from pytest_execprobe.attribution import Evidence, Lost
-from pytest_execprobe.patterns import compile_pattern
-from pytest_execprobe.record import Phase
-from pytest_execprobe.rules import PHASES, Finding, Judge, Rule, RuleError, deciders, make_rule
-from pytest_execprobe.settings import MARKERS
+from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.rules.rule import PHASES, Finding, Judge, Rule, RuleError, deciders, make_rule
+from pytest_execprobe.session.settings import MARKERS
+from pytest_execprobe.timeline.record import Phase
+from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 
 def _marker(name: str) -> Callable[..., Rule]:

@@ -19,9 +19,10 @@ import pytest
 from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe.helper import adoption, handshake, identity, privilege, serve, serve_limits, server, wire
+from pytest_execprobe.helper import adoption, handshake, identity, privilege, serve, server, wire
+from pytest_execprobe.helper import quotas as serve_limits
 from pytest_execprobe.helper.errors import ProbeError
-from pytest_execprobe.helper.precedence import Precedence
+from pytest_execprobe.helper.priority import Precedence
 
 WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
 LIMITS = serve_limits.Limits(

@@ -26,17 +26,17 @@ import pytest
 from fakes import CountingProbe, FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe import connect as connect_module
-from pytest_execprobe import meeting
-from pytest_execprobe.attribution import Timeline
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import server, wire
-from pytest_execprobe.helper.precedence import Precedence
-from pytest_execprobe.helper.probe import Missed, Process
-from pytest_execprobe.helper.serve_limits import RUN_LIMITS, Limits
+from pytest_execprobe.helper.bpf.probe import Missed, Process
+from pytest_execprobe.helper.priority import Precedence
+from pytest_execprobe.helper.quotas import RUN_LIMITS, Limits
+from pytest_execprobe.source import connect as connect_module
+from pytest_execprobe.source import meeting
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.source.events import Exec
+from pytest_execprobe.timeline.timeline import Timeline
 
 WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
 

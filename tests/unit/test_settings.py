@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from fakes import record
 
-from pytest_execprobe.patterns import Side
-from pytest_execprobe.rules import PHASES, Rule
-from pytest_execprobe.settings import MARKERS, Settings, read_settings
+from pytest_execprobe.log.patterns import Side
+from pytest_execprobe.rules.rule import PHASES, Rule
+from pytest_execprobe.session.settings import MARKERS, Settings, read_settings
 
 Read = Callable[..., Settings]
 NATIVE_TOML = pytest.mark.skipif(

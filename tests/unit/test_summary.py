@@ -7,9 +7,9 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_execprobe import summary
-from pytest_execprobe.ledger import Ledger
-from pytest_execprobe.settings import Settings
+from pytest_execprobe.session import summary
+from pytest_execprobe.session.settings import Settings
+from pytest_execprobe.session.totals import Ledger
 
 
 def said(ledger: Ledger, verbosity: int = 0, **settings: object) -> str:

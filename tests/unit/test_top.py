@@ -15,16 +15,17 @@ from typing import Any
 
 import pytest
 
-from pytest_execprobe import launch, originals
+from pytest_execprobe._util import originals
 from pytest_execprobe.cli import top
+from pytest_execprobe.cli.counting import Attached, Counts, Failed, parse_line
 from pytest_execprobe.cli.terminal import CommandError, Terminal
 from pytest_execprobe.cli.top import Asked, as_data, table
-from pytest_execprobe.counting import Attached, Counts, Failed, parse_line
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper import elf, places, target
-from pytest_execprobe.helper import top as helper
 from pytest_execprobe.helper.errors import ProbeError
-from pytest_execprobe.helper.target import Target, near, parse
+from pytest_execprobe.helper.top import elf, places, target
+from pytest_execprobe.helper.top import main as helper
+from pytest_execprobe.helper.top.target import Target, near, parse
+from pytest_execprobe.source import launch
 
 # ---- where a probe is to be put ----
 

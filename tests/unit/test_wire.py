@@ -10,9 +10,9 @@ import socket
 import pytest
 from fakes import kernel_record
 
-from pytest_execprobe.decode import decode
-from pytest_execprobe.events import Exec
 from pytest_execprobe.helper import wire
+from pytest_execprobe.source.decode import decode
+from pytest_execprobe.source.events import Exec
 
 ALLOWED = frozenset((wire.SYNC, wire.WAIT))
 

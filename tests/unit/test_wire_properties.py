@@ -13,9 +13,9 @@ from fakes import exec_event, kernel_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_execprobe.decode import arguments_at, decode
-from pytest_execprobe.events import Blind, Branch, Ended, Event, Exec
 from pytest_execprobe.helper import wire
+from pytest_execprobe.source.decode import arguments_at, decode
+from pytest_execprobe.source.events import Blind, Branch, Ended, Event, Exec
 
 fast = settings(deadline=None, max_examples=150)
 

@@ -13,9 +13,9 @@ import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import privilege
-from ..btf import BtfError, kernel_offsets
 from ..errors import ProbeError
 from . import build, library
+from .btf import BtfError, kernel_offsets
 from .kept import Kept, default_folder, key
 from .load import Loaded, LoadError, possible_cpus
 from .unit import KPROBE, RAW_TRACEPOINT, TRACEPOINT
@@ -99,7 +99,7 @@ class Attached:
             folders = os.walk(self._folder, followlinks=True)
             sources = [os.path.join(place, name) for place, _, names in folders for name in names]
             here = os.path.dirname(os.path.abspath(__file__))
-            makers = [os.path.join(here, name) for name in ("attach.py", "build.py", "unit.py", "../btf.py")]
+            makers = [os.path.join(here, name) for name in ("attach.py", "build.py", "unit.py", "btf.py")]
             files = [(os.path.relpath(file, self._folder), file) for file in sorted(sources)]
             files += [(os.path.basename(file), file) for file in (*makers, "/sys/kernel/notes", *_bcc_files())]
             parts = [repr((os.uname()[2:], sorted(self._defines(unit).items()))).encode()]

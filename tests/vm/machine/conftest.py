@@ -13,8 +13,8 @@ from environments import open_folder
 from programs import programs
 
 from pytest_execprobe import ExecProbe
-from pytest_execprobe.client import HelperSource
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.source.client import HelperSource
+from pytest_execprobe.source.connect import HelperSettings
 
 __all__ = ["open_folder", "programs"]
 

@@ -12,7 +12,7 @@ import pytest
 from recording import recording
 
 from pytest_execprobe import ExecLog
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
 

@@ -11,8 +11,8 @@ import pytest
 from programs import Programs
 from recording import recording
 
-from pytest_execprobe.connect import HelperSettings
-from pytest_execprobe.report import codec
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
 

@@ -15,7 +15,7 @@ from programs import Programs
 from recording import recording
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
 

@@ -12,7 +12,7 @@ from leases import begin_exec, kept_from_opening
 from programs import Programs
 from recording import workers
 
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
 

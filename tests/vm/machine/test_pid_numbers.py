@@ -10,7 +10,7 @@ import pytest
 from programs import Programs
 from recording import recording, workers
 
-from pytest_execprobe.connect import HelperSettings
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
 

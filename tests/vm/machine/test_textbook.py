@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe.connect import HelperSettings
-from pytest_execprobe.report import codec
+from pytest_execprobe.report import json as codec
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
 

@@ -1,0 +1,429 @@
+"""The attached programs, read: their records, their counters and their maps.
+
+It needs privilege to be made and none to be used. Nothing here knows of clients.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from .. import wire
+from ..errors import ProbeError
+from . import library
+from .attach import AGAIN, Attached, Wanted, bcc_version, is_paranoid, refused
+from .load import cpus
+from .ring import Ring, records
+
+_PROCS_MAX = 32768
+_NEVER = 1 << 30
+_LOOKS = 10  # at the map of processes, while it changes
+
+_PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "Q16s" + "I" * wire.SLOTS)  # struct proc
+_PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
+_ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
+_ANSWER = struct.Struct("<II")  # struct answer
+_CLAIM = struct.Struct("<16s")
+_ASKER = struct.Struct("<QQI4x")  # struct asker
+_ENTRY = struct.Struct("<Q16xI")  # of struct entry, when it was entered and by whom
+_PID = struct.Struct("<I")
+_ZERO = struct.pack("<I", 0)
+_BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
+_WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
+
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, in every kernel
+
+
+class Settings(NamedTuple):
+    route: str = "auto"
+    pages: int = 512
+    procs: int = _PROCS_MAX
+    keeps: bool = True
+
+
+class Counts(NamedTuple):
+    """Sums over all CPUs of what the kernel side counted."""
+
+    submitted: int
+    dropped: int
+    unlisted: int
+    seen: int
+    entered: int
+    ended: int
+    bell: int
+    unread: int
+    blind: int
+
+
+class Missed(NamedTuple):
+    """How often the kernel has passed over the probe, as it does where it has put one of its programs aside."""
+
+    forks: int
+    execs: int
+    exits: int
+
+
+class Claimed(NamedTuple):
+    """A process that has taken on a name that was claimed."""
+
+    armed_at: int  # monotonic ns
+    pid: int  # the kernel's number
+    refused: bool
+    reapers: Optional[Set[int]]  # its ancestors that take in orphans, as the kernel numbers them; None: any may
+
+
+class Process(NamedTuple):
+    """A process of a root's tree that has not ended."""
+
+    seen: int  # its pid as the root sees it; 0: not known
+    pid: int  # the kernel's number
+    born: int  # when its branch left the root, monotonic ns; 0: before the root was watched
+    forked: int  # when it was forked itself, likewise
+    image_pid: int  # what it runs
+    image_at: int  # 0: what was there before the root was watched
+    own_exec: bool  # whether it has executed that itself, and does not only run what it was forked from
+    comm: bytes  # of what it runs, as its exec has named it
+
+
+class Running(NamedTuple):
+    """Such processes, and whether it is certain that there were no others."""
+
+    listed: List[Process]
+    are_all: bool
+
+
+class Probe:
+    """The attached program.
+
+    ``drain()`` moves what the perf buffer holds to ``take()``; the counters tell whether that is all.
+    """
+
+    def __init__(self, bpf_dir: str, settings: Settings) -> None:
+        self._version = bcc_version()
+        self._lib = library.open_library()
+        self._records: List[bytes] = []
+        self._delivered = 0
+        self._claims: Set[bytes] = set()
+        self._looks: Dict[str, List[List[int]]] = {}  # by program: what was found at the last looks, the oldest first
+        self._pid_namespace = _pid_namespace()
+        own_numbers = not self._pid_namespace.is_first
+        wanted = Wanted(settings.route, settings.pages, {"procs": settings.procs}, own_numbers, settings.keeps)
+        self._attached = Attached(self._lib, bpf_dir, wanted)
+        self._tables = self._attached.loaded.tables
+        self._tables["asker"].set(_ZERO, _ASKER.pack(*self._pid_namespace))
+        self._open_buffers(settings.pages)
+        #: The counters of all CPUs, as the kernel side has them.
+        self.page = self._tables["counts"].map_memory()
+        self._wanted: Dict[int, bool] = {}
+
+    def _open_buffers(self, pages: int) -> None:
+        # Records wake nobody: the bell does, when it is time.
+        try:
+            self._rings = self._open_rings("events", pages, _NEVER)
+            self._bells = self._open_rings("bell", 1, 1)
+        except OSError as error:
+            if os.geteuid() and is_paranoid():
+                raise refused("a perf buffer", str(error.strerror)) from error
+            raise ProbeError(
+                "no-buffer",
+                "a perf buffer of %d pages per CPU could not be had (%s)" % (pages, error.strerror),
+                "lower --execprobe-buffer-pages (a power of two), raise ulimit -l or"
+                " /proc/sys/kernel/perf_event_mlock_kb, or add CAP_IPC_LOCK",
+            ) from error
+
+    def _open_rings(self, table: str, pages: int, wakeup_events: int) -> List[Ring]:
+        rings = []
+        for cpu in cpus("online"):
+            ring = Ring(library.open_perf_buffer(self._lib, cpu, pages, wakeup_events), pages)
+            if not self._tables[table].set(struct.pack("=I", cpu), struct.pack("=I", ring.fd)):
+                raise library.last_error()
+            rings.append(ring)
+        return rings
+
+    # ---- what it is ----
+
+    def describe(self) -> Dict[str, Any]:
+        return {
+            "bcc": self._version,
+            "kernel": platform.release(),
+            "entry": self._attached.entry,
+            "attempts": self._attached.attempts,
+            "attempts_refused": self._attached.attempts_refused,
+        }
+
+    @property
+    def page_fd(self) -> Optional[int]:
+        """The memory of the counters, for others to read. None where something can happen that they do not show."""
+        return None if self._attached.twice else self._tables["counts"].fd
+
+    # ---- reading ----
+
+    def fds(self) -> List[int]:
+        """Become readable when there is something to drain."""
+        return [bell.fd for bell in self._bells]
+
+    def drain(self) -> None:
+        for ring in self._rings:
+            self._records += records(ring.take())
+        for bell in self._bells:
+            bell.take()
+
+    def take(self) -> List[bytes]:
+        """The records that were drained since the last call."""
+        taken, self._records = self._records, []
+        self._delivered += len(taken)
+        return taken
+
+    def take_dropped(self) -> List[bytes]:
+        """The heads of records that found no room."""
+        return list(iter(self._tables["dropped"].pop, None))
+
+    def counts(self) -> Counts:
+        # Read twice, for a copy need not be made in order: what is counted last is not to be older than the rest.
+        first, then = (Counts(*map(sum, zip(*wire.COUNTERS.iter_unpack(self.page[:])))) for _ in range(2))
+        return first._replace(seen=then.seen, entered=then.entered, blind=then.blind)
+
+    def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
+        """How many execs, at most, are neither done nor failed, of those entered up to ``before`` (ns) by processes
+        whose ``struct proc`` concerns the caller. 0 is certain, and so is that there are some."""
+        for _ in range(3):
+            # What has ended is read first: an exec that ends in between then counts as under way, never the reverse.
+            ended = self.counts().ended
+            until = time.monotonic_ns()
+            entered = self.counts().entered
+            if entered == ended:
+                return 0
+            # Listed by task, for the list begins anew where what was read last has ended meanwhile.
+            listed, waiting = set(), set()
+            for task in self._tables["entering"]:
+                entry = self._tables["entering"].get(task)
+                if entry is None:
+                    continue
+                at, tgid = _ENTRY.unpack_from(entry)
+                if at <= until:  # a later one need not be counted, and must not stand for one that is not listed
+                    listed.add(task)
+                if at <= before:
+                    proc = self._proc(tgid)
+                    if proc is not None and concerns(proc):
+                        waiting.add(task)
+            # Counted, and in no list that was read: entered just now, or just ended, or the list had no room.
+            unlisted = max(0, entered - ended - len(listed))
+            if waiting:
+                return len(waiting) + unlisted
+            if not unlisted:
+                return 0
+        return unlisted
+
+    def want_bell(self, wanted: bool) -> None:
+        """Whether the end of every exec is to make :meth:`fds` readable."""
+        self._want(_WANT_BELL, wanted)
+
+    def _want(self, what: int, wanted: bool) -> None:
+        if self._wanted.get(what, False) != wanted:
+            self._tables["wanted"].set(struct.pack("=I", what), struct.pack("=Q", wanted))
+            self._wanted[what] = wanted
+
+    def reconcile(self) -> Optional[Counts]:
+        """Drains until all that the kernel side had submitted is here; the counts it was reconciled with, or None if
+        that can't be reached."""
+        for _ in range(50):
+            counts = self.counts()
+            self.drain()
+            here = self._delivered + len(self._records)
+            if here >= counts.submitted and counts.submitted + counts.dropped >= counts.seen:
+                return counts
+        return None
+
+    def missed(self) -> Missed:
+        """What the kernel did not run the probe for since the last look, or not more than that."""
+        return Missed(*map(self._missed_by, AGAIN))
+
+    def _missed_by(self, function: str) -> int:
+        names = [function, function + "_again"] if self._attached.twice else [function]
+        found = [library.misses(self._lib, self._attached.loaded.programs[name]) for name in names]
+        if self._attached.twice and None in found:
+            raise OSError("the kernel does not tell what it passed the probe over for")
+        now = [number or 0 for number in found]
+        before = self._looks.setdefault(function, [now] * len(names))
+        # What both were passed over for has grown both numbers: since the last look, or since the one before that if it
+        # happened between the readings of the two.
+        new = min(number - old for number, old in zip(now, before[0]))
+        self._looks[function] = [*before[1:], now]
+        return new
+
+    # ---- roots and lineage ----
+
+    def claim(self, name: bytes, root: int) -> bool:
+        """Lets whoever takes this name become a root; False if there are too many such names."""
+        self._claims.add(name)
+        self._want(_WANT_CLAIMS, True)
+        return self._tables["claims"].set(_CLAIM.pack(name), struct.pack("<Q", root))
+
+    def withdraw(self, name: bytes) -> None:
+        """Ends a claim, taken or not. A name that is taken at this very moment can still become a root."""
+        self._claims.discard(name)
+        self._tables["claims"].delete(_CLAIM.pack(name))
+        self._want(_WANT_CLAIMS, bool(self._claims))
+
+    def claimed(self, root: int) -> Optional[Claimed]:
+        """Who has become this root, None before it took its name."""
+        found = self._root_fields(root)
+        if found is None:
+            return None
+        armed_at, _, tgid, refused, _, *reapers, all_reapers = found
+        return Claimed(armed_at, tgid, bool(refused), set(reapers) - {0} if all_reapers else None)
+
+    def _root_fields(self, root: int) -> Optional[Tuple[int, ...]]:
+        found = self._tables["roots"].get(struct.pack("<Q", root))
+        return None if found is None else _ROOT.unpack(found)
+
+    def running(self, root: int, since: int) -> Optional[Running]:
+        """The processes of a root's tree that have not ended, of the branches that left it from ``since`` (ns) on. None
+        if there are some that can't be listed: they fork and end faster than that.
+
+        An empty list is certain, and so is another if nothing was forked while it was read. A child can be put where
+        the list has been read already, and its parent end before it is read: so forks are counted.
+        """
+        for _ in range(_LOOKS):
+            before, level = self._forks(root)
+            processes = self._processes()
+            if processes is None:
+                continue
+            found = [_in_tree(pid, value, root, level) for pid, value in processes.items()]
+            living = [one for one in found if one and one.born >= since and not self._has_ended(one.pid)]
+            are_all = self._forks(root)[0] == before
+            if living or are_all:
+                return Running(living, are_all)
+        return None
+
+    def _forks(self, root: int) -> Tuple[int, int]:
+        """How many there were in a root's tree, and how many PID namespaces that is below the first."""
+        found = self._root_fields(root)
+        if found is None:
+            raise OSError("the root %d has gone" % root)
+        return found[1], found[4]
+
+    def _processes(self) -> Optional[Dict[int, bytes]]:
+        """The map of processes. Where the one that was read last has ended the kernel begins anew: None if it has done
+        that too often."""
+        found: Dict[int, bytes] = {}
+        twice = 0
+        for key in self._tables["procs"]:
+            (pid,) = _PID.unpack(key)
+            twice += pid in found
+            if twice > _PROCS_MAX:
+                return None
+            value = self._proc(pid)
+            if value is not None:
+                found[pid] = value
+        return found
+
+    def _has_ended(self, pid: int) -> bool:
+        """Whether the kernel has passed over the probe when a process ended, as far as that can be told here."""
+        if not self._pid_namespace.is_first:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it is another user's
+        return False
+
+    def holds(self, pid: int, root: int) -> bool:
+        """Whether a process, by the kernel's number, is in a root's tree."""
+        proc = self._proc(pid)
+        return proc is not None and root in roots_of(proc)
+
+    def forget_root(self, root: int) -> None:
+        self._tables["roots"].delete(struct.pack("<Q", root))
+
+    def kernel_pid(self, pid: int) -> Optional[int]:
+        """The kernel's own number of a process that has this number here; 0 if there is none, None if that can't be
+        told."""
+        if self._pid_namespace.is_first:
+            return pid
+        answers = self._tables["answers"]
+        answers.set(_ZERO, _ANSWER.pack(0, 0))
+        self._want(_WANT_NUMBER, True)
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except OSError:
+            pass  # it is no child, of course
+        finally:
+            self._want(_WANT_NUMBER, False)
+        answer = answers.get(_ZERO)
+        if answer is None:
+            return None
+        given, number = _ANSWER.unpack(answer)
+        return number if given else None
+
+    def adopt(self, pid: int, root: int, top: int) -> bool:
+        """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be.
+        The numbers are the kernel's."""
+        for _ in range(2):
+            proc = self._proc(pid)
+            fields = list(_PROC.unpack(bytes(_PROC.size) if proc is None else proc))
+            slots = range(_PROC_SLOTS.start, _PROC_SLOTS.stop, 4)
+            if any(fields[at] == root for at in slots):
+                return True  # it has been forked since the root is watched: twice in the tree, it would count twice
+            # A root that has gone leaves its slot to the next.
+            free = [at for at in slots if fields[at] == 0 or self.claimed(fields[at]) is None]
+            if not free:
+                return False
+            fields[free[0] : free[0] + 4] = [root, 0, top, 0]
+            # Not over what the kernel side has just put there, nor for what has just ended.
+            flags = _BPF_NOEXIST if proc is None else _BPF_EXIST
+            if self._tables["procs"].set(_PID.pack(pid), _PROC.pack(*fields), flags):
+                return True
+        return False
+
+    def _proc(self, pid: int) -> Optional[bytes]:
+        return self._tables["procs"].get(_PID.pack(pid))
+
+
+def _in_tree(pid: int, proc: bytes, root: int, level: int) -> Optional[Process]:
+    """What a ``struct proc`` says of a process below a root, None if it is none."""
+    fields = _PROC.unpack(proc)
+    image_at, _, image_pid, _, own_exec, _, *slots = fields[: _PROC_SLOTS.stop]
+    forked, comm, *seen = fields[_PROC_SLOTS.stop :]
+    for at in range(wire.SLOTS):
+        its_root, born, top, _ = slots[4 * at : 4 * at + 4]
+        if its_root == root and top != 0:
+            name = comm.partition(b"\0")[0]
+            return Process(
+                seen[at] or (0 if level else pid), pid, born, forked, image_pid, image_at, bool(own_exec), name
+            )
+    return None
+
+
+class _PidNamespace(NamedTuple):
+    """That of this process: struct asker of bpf/execprobe.c."""
+
+    device: int
+    inode: int
+    pid: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether numbers of processes are the kernel's own here."""
+        return self.inode == _FIRST_PID_NAMESPACE
+
+
+def _pid_namespace() -> _PidNamespace:
+    try:
+        found = os.stat("/proc/self/ns/pid")
+    except OSError:
+        if os.path.exists("/proc/self"):  # a kernel without PID namespaces
+            return _PidNamespace(0, _FIRST_PID_NAMESPACE, os.getpid())
+        return _PidNamespace(0, 0, os.getpid())  # here is another namespace's /proc: nothing in it is to be believed
+    device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # as the kernel has it
+    return _PidNamespace(device, found.st_ino, os.getpid())
+
+
+def roots_of(proc: bytes) -> List[int]:
+    """The ids of the roots in a ``struct proc``."""
+    return [root for root in _PROC.unpack(proc)[_PROC_SLOTS][::4] if root]

@@ -1,0 +1,1 @@
+"""What a user asks of a log: patterns, checks, assertions and their texts."""

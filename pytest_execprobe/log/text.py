@@ -1,0 +1,246 @@
+"""Every text about a log that a user sees. Pure functions over evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, compress, islice
+
+from .._util import originals
+from ..rules import hints
+from ..rules.rule import Finding
+from ..timeline.program import described, files, leads_through_descriptor
+from ..timeline.record import ExecRecord, printable
+from ..timeline.timeline import Evidence
+from .checks import Verdict, execs, lost
+
+_ROWS = 10
+_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Style:
+    """How much to say: pytest's ``-q`` is -1, ``-vv`` is 2."""
+
+    verbosity: int = 0
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows a table has at most, None for all."""
+        return None if self.verbosity >= 2 else 0 if self.verbosity < 0 else _ROWS
+
+    @property
+    def width(self) -> int | None:
+        """How many characters of a command line are shown, None for all."""
+        return None if self.verbosity >= 2 else _WIDTH
+
+
+FULL = Style(verbosity=2)
+
+
+def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: Style) -> list[str]:
+    """The execs of a window, a row each. Parents are named by their row, the test's own process as pytest."""
+    records = evidence.records
+    if not records or style.rows == 0:
+        return []
+    shown = _selection(records, marked, style.rows)
+    wanted = {one._identity for _, record in shown for one in (record, record.parent) if one is not None}
+    numbers = {record: number for number, record in enumerate(records, 1) if record._identity in wanted}
+    pid_width = max(5, *(len(str(record.pid)) for _, record in shown))
+    number_width = len(str(len(records)))
+    time_width = max(5, *(len(_milliseconds(record, start)) for _, record in shown))
+    parents = [_parent(record, numbers) for _, record in shown]
+    parent_width = max(6, *map(len, parents))
+    lines = [
+        f"  {'#':<{number_width}}  {'+ms':>{time_width}}  {'pid':>{pid_width}}  {'parent':<{parent_width}}  argv",
+    ]
+    previous = 0
+    for (is_marked, record), parent in zip(shown, parents, strict=True):
+        number = numbers[record]
+        if number != previous + 1:
+            lines.append(_hidden(number - previous - 1))
+        previous = number
+        lines.append(
+            f"{'>' if is_marked else ' '} {number:<{number_width}}"
+            f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
+            f"  {parent:<{parent_width}}  {_command(record, style.width)}"
+        )
+    if previous != len(records):
+        lines.append(_hidden(len(records) - previous))
+    return lines
+
+
+def footer(evidence: Evidence, where: str) -> str:
+    """How many execs a window holds, and how many are missing."""
+    ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
+    return f"  {execs(len(evidence.records))} in {where}, {lost(evidence)} lost{ignored}"
+
+
+def _missing(evidence: Evidence) -> str:
+    number = lost(evidence)
+    if number == "an unknown number":
+        return f"{number} of execs is"
+    return f"{number} exec" if number.split()[-1] == "1" else f"{number} execs"
+
+
+def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style: Style) -> str:
+    """The message of an assertion that certainly does not hold."""
+    headline = printable(verdict.headline)
+    if style.rows == 0:
+        return headline
+    rows = table(evidence, start, verdict.marked, style)
+    return "\n".join([headline, *hints_of(verdict, evidence), *rows, footer(evidence, where)])
+
+
+def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
+    """A line for each known reason why something did not run that had to."""
+    found = [] if verdict.wanted is None else hints.did_not_run(verdict.wanted, evidence)
+    return [f"  hint  {hint}" for hint in found]
+
+
+def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:
+    """The message of a check that can't be decided: what is missing, why, and what to change."""
+    question = printable(question)
+    reasons: list[str] = [*evidence.why]
+    if evidence.missing != 0:
+        headline = f"cannot tell {question}: {_missing(evidence)} missing from the log"
+    else:
+        headline = f"cannot tell {question}: what would tell was not recorded"
+        cut = _numbered(evidence, lambda record: record.argv_truncated)
+        unread = _numbered(evidence, lambda record: record.argv is None)
+        if cut:
+            reasons.append(f"argv of {_numbers(cut)} is longer than what is kept (16 KiB): match on the program's name")
+        unresolved = _numbered(evidence, lambda record: None in files(record))
+        if unresolved:
+            reasons.append(
+                f"the file of {_numbers(unresolved)} could not be resolved (it lies too deep, or in no mount any more;"
+                " or it is a script, and the process that executed it uses io_uring, or the kernel shows no exec being"
+                " prepared): allow it by the program's name"
+            )
+        through = _numbered(
+            evidence, lambda record: record.path is not None and leads_through_descriptor(record.path, record.cwd)
+        )
+        if through:
+            reasons.append(
+                f"the folder of {_numbers(through)} is named by a descriptor, and not known: match on the program's"
+                " name"
+            )
+        if unread:
+            reasons.append(f"argv of {_numbers(unread)} could not be read: match on the program's name")
+    orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage_lost]
+    if orphans:
+        reasons.append(
+            f"a record above {_numbers(orphans)} in the tree was lost: raise --execprobe-buffer-pages, or match without"
+            " subtree()"
+        )
+    if evidence.lost:
+        reasons.append(
+            f"{execs(len(evidence.lost))} found the perf buffer full:"
+            " raise --execprobe-buffer-pages, or give the helper a CPU"
+        )
+    lines = [headline, *(f"  why   {reason}" for reason in reasons)]
+    if style.rows == 0:
+        return headline
+    return "\n".join([*lines, *table(evidence, start, (), style), footer(evidence, where)])
+
+
+def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style) -> str:
+    """What is wrong with a phase: each broken rule and where it stands, else each that can't be decided."""
+    lines: list[str] = []
+    certain = [finding for finding in found if finding.holds is False]
+    for finding in certain:
+        lines.append(f"{printable(finding.headline)} ({_place(finding, where)})")
+        lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
+    if certain:
+        return "\n".join(lines)
+    finding = found[0]
+    place = _place(finding, where)
+    named = f"what was {place}" if place.startswith("left ") else _NAMED.get(place, f"the {place}")
+    said = undecided(finding.question, finding.evidence or evidence, start, named, style).split("\n")
+    rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
+    return "\n".join([said[0], *rules, *said[1:]])
+
+
+# Places that are not simply "the" something.
+_NAMED = {"outside of tests": "what ran outside of tests"}
+
+
+def _place(finding: Finding, where: str) -> str:
+    """Where it was found: ``where``, or all that it is about."""
+    if not finding.phases:
+        return where
+    phases = f"{' and '.join(finding.phases)} phase{'s' if len(finding.phases) > 1 else ''}"
+    if where.startswith("left "):
+        return f"{phases}, and {where}"
+    return phases if where.endswith(" phase") else f"set-up and end of {where.partition(' of ')[2]}"
+
+
+def section(
+    found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style
+) -> tuple[str, str] | None:
+    """The title and the text of a failing test's section about what ran; None with ``-q``."""
+    if style.rows == 0:
+        return None
+    whole = next((finding for finding in found if finding.evidence is not None), None)
+    if whole is not None and whole.evidence is not None:
+        evidence, where = whole.evidence, _place(whole, where)
+        start = min([start, *(record.timestamp_ns for record in evidence.records)])
+    ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
+    marked = chain.from_iterable(finding.marked for finding in found)
+    advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
+    lines = table(evidence, start, marked, style) or ["  nothing"]
+    lines += (f"  if this is right: {printable(text)}" for text in advice)
+    return f"execs: {where} ({len(evidence.records)}, {lost(evidence)} lost{ignored})", "\n".join(lines)
+
+
+def _numbered(evidence: Evidence, is_meant: Callable[[ExecRecord], bool]) -> list[int]:
+    """The rows of records, where that is the same for all of a command."""
+    every = evidence.kinds().ask(is_meant).every
+    return [number for number, meant in enumerate(every, 1) if meant]
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(f"#{number}" for number in numbers[:3]) + (", …" if len(numbers) > 3 else "")
+
+
+def _selection(
+    records: Sequence[ExecRecord], marked: Iterable[ExecRecord], rows: int | None
+) -> list[tuple[bool, ExecRecord]]:
+    """The rows to show, and whether they are marked: those first, the rest from the beginning, in order."""
+    identities = {record._identity for record in marked}
+    every = range(len(records))
+    is_marked = [record._identity in identities for record in records]
+    shown: Iterable[int] = every
+    if rows is not None and len(records) > rows:
+        important = [*islice(compress(every, is_marked), rows)]
+        others = islice((at for at in every if not is_marked[at]), rows - len(important))
+        shown = sorted([*important, *others])
+    return [(is_marked[at], records[at]) for at in shown]
+
+
+def _hidden(count: int) -> str:
+    return f"  … {count} more (all with -vv)"
+
+
+def _milliseconds(record: ExecRecord, start: int) -> str:
+    return f"{(record.timestamp_ns - start) / 1e6:.1f}"
+
+
+def _parent(record: ExecRecord, numbers: dict[ExecRecord, int]) -> str:
+    above = record.parent
+    if above is None:
+        return "?" if record._lineage_lost else "pytest"
+    if above in numbers:
+        return f"#{numbers[above]}"
+    return printable(above.program or "?")
+
+
+def _command(record: ExecRecord, width: int | None) -> str:
+    text = printable(described(record))
+    if record._previous is not None and record._previous.program:
+        text += f"  (was {printable(originals.basename(record._previous.program))})"
+    if width is not None and len(text) > width:
+        text = text[: width - 1] + "…"
+    if record._shared:
+        text += f"  (begun by {printable(record.begun_by or '?')})"
+    return text

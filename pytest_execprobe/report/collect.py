@@ -1,0 +1,360 @@
+"""Gathers what a pytest run records into a report: where tests run, in parts that travel with their reports, and where
+the run is reported, in one document.
+
+What is exported is plain data, as xdist and forked tests need it. Nothing of pytest is known here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._util import clock, originals
+from .._util.names import Folders
+from ..source.command import Command
+from ..timeline.record import ExecRecord
+from ..timeline.timeline import Entry, Evidence, Gap, Owner
+from .json import Commands, Records, id_of, read_command
+from .model import Breach, Collection, Document, Kind, Process, Run, Unit
+
+
+class Gatherer:
+    """Where tests run. Each owner of execs is a unit of the report."""
+
+    def __init__(self) -> None:
+        self._serials: dict[Owner, int] = {}
+        self._last = 0
+        self._commands = Commands()
+        self._told = 0  # how many of them
+        self._gaps: set[tuple[int, Gap]] = set()
+        self._running: dict[int, Entry] = {}  # told of, but not how they ended
+        self._news: dict[str, Any] = {}
+
+    def unit(self, owner: Owner, kind: Kind, file: str | None = None, line: int | None = None) -> None:
+        """From now on an owner's execs are a unit's."""
+        if owner not in self._serials:
+            self._serials[owner] = self._last = self._last + 1
+            self._list("units").append([self._serials[owner], kind, owner.id, file, line])
+
+    def join(self, owner: Owner, other: Owner) -> None:
+        """The execs of an owner are those of another's unit: of a fixture, its end and its set-up."""
+        self._serials[owner] = self._serials[other]
+
+    def exec(self, entry: Entry, owner: Owner, *, stray: bool) -> None:
+        serial = self._serials[owner]
+        if entry.event.command is None:
+            self._list("lost").append(serial)
+            return
+        todo = [entry]
+        while todo:
+            others = [one for one in (todo[-1].above, todo[-1].previous) if one is not None and not one.reported]
+            if others:
+                todo += others
+                continue
+            one = todo.pop()
+            if one is entry or not one.reported:
+                self._list("execs").append([serial if one is entry else 0, stray, *self._values(one)])
+                one.reported = True
+        if entry.ended_at is None:
+            self._running[id(entry)] = entry
+        if entry.previous is not None:  # which has not ended, and never will
+            self._running.pop(id(entry.previous), None)
+
+    def _values(self, entry: Entry) -> list[Any]:
+        """Those of a record's fields, as :class:`.codec.Records` takes them."""
+        event, above, previous = entry.event, entry.above, entry.previous
+        assert event.command is not None
+        return [
+            id_of(entry.image),
+            self._commands.number(event.command),
+            event.pid if event.seen_pid is None else event.seen_pid,
+            event.ppid,
+            above and id_of(above.image),
+            previous and id_of(previous.image),
+            *entry.facts(),
+            None,
+        ]
+
+    def span(self, owner: Owner, phase: str, start: int, end: int) -> None:
+        self._list("spans").append([self._serials[owner], phase, start, end])
+
+    def losses(self, owner: Owner, evidence: Evidence) -> None:
+        """Why more may be missing from a unit than was told of; a gap that several windows overlap is one."""
+        serial = self._serials[owner]
+        for reason in evidence.unknown:
+            self._list("unknown").append([serial, reason])
+        for gap in evidence.gaps:
+            if (serial, gap) not in self._gaps:
+                self._gaps.add((serial, gap))
+                self._list("gaps").append([serial, gap.why, gap.most])
+
+    def uncounted(self, record: ExecRecord) -> None:
+        """No rule counts it."""
+        self._list("uncounted").append(id_of(record._identity))
+
+    def breach(self, name: str, headline: str, text: str, *, undecided: bool) -> None:
+        """Of the test with this node id."""
+        self._list("breaches").append([name, headline, text, undecided])
+
+    def _list(self, name: str) -> list[Any]:
+        return self._news.setdefault(name, [])  # type: ignore[no-any-return]
+
+    def export(self) -> str:
+        """What is new, "" for nothing; from then on it is no longer new.
+
+        JSON in ASCII, because an argv can hold what execnet takes for no text.
+        """
+        for entry in [one for one in self._running.values() if one.ended_at is not None]:
+            facts = entry.facts()
+            self._list("ends").append([id_of(entry.image), facts.exit_code, facts.signal, facts.duration_ns])
+            del self._running[id(entry)]
+        if self._told < len(self._commands.listed):
+            self._list("commands").extend(self._commands.listed[self._told :])
+            self._told = len(self._commands.listed)
+        news, self._news = self._news, {}
+        return originals.json_dumps(news) if news else ""
+
+
+@dataclass
+class _Try:
+    """One try of a test, as pytest's reports tell of it."""
+
+    file: str | None
+    line: int | None
+    outcomes: list[str] = field(default_factory=list)
+    called: bool = False
+    over: bool = False
+    breaches: list[Breach] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str | None:
+        """What its phases make together: a failed call counts more than its passed teardown. None if it was set up and
+        not called, as with --setup-only."""
+        ends = ("failed", "error", "rerun", *(("xfailed", "xpassed", "skipped", "passed") if self.over else ()))
+        found = next((outcome for outcome in ends if outcome in self.outcomes), "error")
+        return None if found == "passed" and not self.called else found
+
+
+@dataclass
+class _Unit:
+    worker: str | None
+    kind: Kind
+    name: str
+    file: str | None
+    line: int | None
+    phases: dict[Any, tuple[int, int]] = field(default_factory=dict)
+    records: list[ExecRecord] = field(default_factory=list)
+    strays: list[ExecRecord] = field(default_factory=list)
+    lost: int = 0
+    unknown: dict[str, None] = field(default_factory=dict)
+    gaps: Counter[str] = field(default_factory=Counter)
+
+
+class Assembly:
+    """Where the run is reported. ``command`` is how it was started, ``started`` and ``start_ns`` when. ``folders`` have
+    signs in the names of tests."""
+
+    def __init__(
+        self, command: Sequence[str] = (), started: str = "", start_ns: int = 0, folders: Folders | None = None
+    ) -> None:
+        self._portable = (folders or Folders()).portable
+        self._id = originals.random_hex(8)
+        self._command = tuple(command)
+        self._started = started
+        self._start = start_ns
+        self._units: dict[tuple[str | None, int], _Unit] = {}
+        self._tries: dict[tuple[str | None, str], list[_Try]] = {}
+        self._commands: dict[str | None, list[Command]] = {}  # by worker
+        self._records: dict[str | None, Records] = {}
+        self._breaches: dict[str, list[Breach]] = {}
+        self._uncounted: set[str] = set()
+
+    def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
+        self._tries.setdefault((worker, name), []).append(_Try(file, line))
+
+    def outcome(self, worker: str | None, name: str, when: str, outcome: str) -> None:
+        """How a phase of a test's last try came out. One without its teardown was broken off."""
+        tries = self._tries.setdefault((worker, name), [])
+        if not tries:
+            tries.append(_Try(None, None))
+        tries[-1].outcomes.append(outcome)
+        tries[-1].called |= when == "call"
+        tries[-1].over |= when == "teardown"
+
+    def outcomes(self) -> dict[str, str | None]:
+        """How each test came out at last, by its portable name: the worst, where several workers had it."""
+        return {
+            self._portable(name): min((one.outcome for one in tries), key=_WORST.index)
+            for name, tries in self._last_tries().items()
+        }
+
+    def _last_tries(self) -> dict[str, list[_Try]]:
+        """Of each test, by node id: several, where several workers had it."""
+        every: dict[str, list[_Try]] = {}
+        for (_, name), tries in self._tries.items():
+            every.setdefault(name, []).extend(tries)
+        return {name: [one for one in tries if one.outcome != "rerun"] or tries for name, tries in every.items()}
+
+    @property
+    def finished(self) -> int:
+        """How many tests are over, and were called if they could be."""
+        done = {name for (_, name), tries in self._tries.items() if tries[-1].over and tries[-1].outcome is not None}
+        return len(done)
+
+    def breach(self, name: str, breach: Breach, worker: str | None = None) -> None:
+        """One of a test is its last try's, in whose report it came, unless it is a late one."""
+        tries = self._tries.get((worker, name))
+        those = tries[-1].breaches if tries and not breach.late else self._breaches.setdefault(name, [])
+        those.append(breach)
+
+    def found(self, is_meant: Callable[[Breach], bool]) -> tuple[list[str], list[str]]:
+        """The names that have such a breach, and those that have it only in tries that another one has followed."""
+        late = [name for name, those in self._breaches.items() if any(map(is_meant, those))]
+        last = [name for name, tries in self._last_tries().items() if _any(is_meant, tries)]
+        every = [name for (_, name), tries in self._tries.items() if _any(is_meant, tries)]
+        names = dict.fromkeys([*late, *last])
+        return list(names), list(dict.fromkeys(name for name in every if name not in names))
+
+    def take(self, worker: str | None, exported: str) -> None:
+        """What a worker's gatherer has exported."""
+        news = originals.json_loads(exported)
+        for serial, kind, name, file, line in news.get("units", ()):
+            self._units[worker, serial] = _Unit(worker, kind, name, file, line)
+        commands = self._commands.setdefault(worker, [])
+        commands += map(read_command, news.get("commands", ()))
+        records = self._records.setdefault(worker, Records(commands))
+        for serial, stray, *values in news.get("execs", ()):
+            record = records.add(values)
+            if serial:  # else it is only above others
+                unit = self._units[worker, serial]
+                (unit.strays if stray else unit.records).append(record)
+        for id, *end in news.get("ends", ()):
+            records.end(id, *end)
+        self._uncounted.update(news.get("uncounted", ()))
+        for serial in news.get("lost", ()):
+            self._units[worker, serial].lost += 1
+        for serial, why in news.get("unknown", ()):
+            self._units[worker, serial].unknown[why] = None
+        for serial, why, most in news.get("gaps", ()):
+            self._units[worker, serial].gaps[why] += most
+        for serial, phase, start, end in news.get("spans", ()):
+            self._units[worker, serial].phases[phase] = (start, end)
+        for name, headline, text, undecided in news.get("breaches", ()):
+            self.breach(name, Breach(headline, text, undecided), worker)
+
+    def document(
+        self,
+        *,
+        exit_status: int | None,
+        probe: str,
+        ignored: Mapping[str, int],
+        filtered: bool,
+        unknown: Iterable[str],
+        gaps: Mapping[str, int],
+        not_checked: Mapping[str, str],
+        left_out: Iterable[str],
+        collection: Collection | None = None,
+        variant: str = "",
+        names: Mapping[str, str],
+        running: Iterable[Process] = (),
+        more_running: int = 0,
+    ) -> Document:
+        """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
+        collected and are not to run, ``collection`` what was collected; ``names`` are the units by the names that
+        breaches have for them."""
+        tries = {key: list(those) for key, those in self._tries.items()}
+        breaches = {name: tuple(those) for name, those in self._breaches.items()}
+        units: list[Unit] = []
+        for unit in self._units.values():
+            of_test = tries.get((unit.worker, unit.name), []) if unit.kind == "test" else []
+            tried = of_test.pop(0) if of_test else None
+            units.append(
+                Unit(
+                    kind=unit.kind,
+                    name=self._portable(unit.name),
+                    worker=unit.worker,
+                    outcome=None if tried is None else tried.outcome,
+                    file=unit.file,
+                    line=unit.line,
+                    phases=unit.phases,
+                    records=tuple(unit.records),
+                    strays=tuple(unit.strays),
+                    uncounted=self._uncounted_of((*unit.records, *unit.strays)),
+                    lost=unit.lost,
+                    unknown=tuple(unit.unknown),
+                    gaps=dict(unit.gaps),
+                    not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
+                    breaches=() if tried is None else tuple(tried.breaches),
+                )
+            )
+        for (worker, name), left in tries.items():  # of which no record came
+            for tried in left:
+                why = not_checked.get(name)
+                unit_of = Unit("test", self._portable(name), 0, worker, tried.outcome, tried.file, tried.line)
+                units.append(replace(unit_of, not_checked=why, breaches=tuple(tried.breaches)))
+        placed = _place_breaches(units, breaches, {name: self._portable(names.get(name, name)) for name in breaches})
+        rest = [breach for name, those in breaches.items() if name not in placed for breach in those]
+        run = Run(
+            id=self._id,
+            kind="pytest",
+            command=self._command,
+            started=self._started,
+            start_ns=self._start,
+            end_ns=clock.monotonic_ns(),
+            exit_status=exit_status,
+            probe=probe,
+            ignored=dict(ignored),
+            filtered=filtered or bool(self._uncounted),
+            unknown=tuple(unknown),
+            gaps=dict(gaps),
+            breaches=tuple(rest),
+            running=tuple(running),
+            more_running=more_running,
+            left_out=tuple(map(self._portable, left_out)),
+            collection=collection,
+            platform=_platform(),
+            variant=variant,
+        )
+        return Document((run,), tuple(sorted(units, key=_begin)))
+
+    def _uncounted_of(self, records: Iterable[ExecRecord]) -> tuple[ExecRecord, ...]:
+        if not self._uncounted:
+            return ()
+        return tuple(record for record in records if id_of(record._identity) in self._uncounted)
+
+
+def _any(is_meant: Callable[[Breach], bool], tries: Iterable[_Try]) -> bool:
+    return any(is_meant(breach) for one in tries for breach in one.breaches)
+
+
+#: Outcomes of a test that several workers had, the worst first.
+_WORST = ("error", "failed", None, "rerun", "skipped", "xfailed", "xpassed", "passed")
+
+
+def _platform() -> str:
+    """Asks no program, as the module platform may do."""
+    system = originals.uname()
+    version = ".".join(map(str, sys.version_info[:3]))
+    return f"{sys.implementation.name} {version} on {system.sysname} {system.machine}"
+
+
+def _begin(unit: Unit) -> int:
+    starts = [start for start, _ in unit.phases.values()] + [record.timestamp_ns for record in unit.records[:1]]
+    return min(starts, default=sys.maxsize)
+
+
+def _place_breaches(
+    units: list[Unit], breaches: Mapping[str, tuple[Breach, ...]], names: Mapping[str, str]
+) -> set[str]:
+    """Gives each breach to the last unit of its name, and returns those that have one. ``names`` are the units'."""
+    last = {unit.name: index for index, unit in enumerate(units)}
+    placed = set()
+    for name, those in breaches.items():
+        index = last.get(names[name])
+        if index is not None:
+            units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
+            placed.add(name)
+    return placed

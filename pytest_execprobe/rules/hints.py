@@ -1,0 +1,132 @@
+"""Why something did not run, or ran elsewhere, where the reason is a known one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from .._util import originals
+from ..baseline.model import PYTHONS_OWN, Baseline, Section
+from ..log.checks import execs
+from ..log.patterns import Pattern, Side, any_match
+from ..timeline.kinds import Kinds
+from ..timeline.record import ExecRecord, printable
+from ..timeline.timeline import Evidence
+
+_SHELLS = frozenset({"sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "rbash", "yash", "zsh"})
+#: Programs that shells have as builtins, too.
+_PROGRAMS = frozenset({"[", "echo", "false", "kill", "printf", "pwd", "test", "true"})
+#: Builtins that are programs nowhere, or only in name.
+_BUILTINS = frozenset(
+    {".", ":", "alias", "bg", "cd", "command", "eval", "exec", "exit", "export", "fg", "getopts", "hash", "jobs"}
+) | {
+    "read",
+    "readonly",
+    "return",
+    "set",
+    "shift",
+    "source",
+    "times",
+    "trap",
+    "type",
+    "ulimit",
+    "umask",
+    "unset",
+    "wait",
+}
+_FEW = 3
+
+
+def did_not_run(pattern: Pattern, evidence: Evidence) -> Iterator[str]:
+    """Why nothing, or too little, that matches has run."""
+    name = _program(pattern)
+    if name in _PROGRAMS | _BUILTINS and any(map(_is_shell, evidence.kinds().first)):
+        way_out = f": call it by its path, or as env {name}" if name in _PROGRAMS else ""
+        yield f"a shell runs {name} itself, as a builtin, which is no exec{way_out}"
+    tried = next(
+        (record for record in evidence.attempts if record.error == "ENOEXEC" and pattern.match(record) is True), None
+    )
+    if tried is not None:
+        yield (
+            f"{printable(tried.path or '?')} was tried and is no program (ENOEXEC), as a text without #!: bash reads it"
+            " itself, which is no exec; dash, env, execvp, find and xargs execute /bin/sh instead: give it a #! line"
+        )
+    read = next(
+        (argv for argv in map(_script_of_sh, evidence.kinds().first) if argv and name in (argv, _base(argv))), None
+    )
+    if tried is None and read is not None:
+        said = f"/bin/sh was executed to read {printable(read)}, which is no exec of that"
+        yield f"{said}: give it a #! line, and execute it"
+
+
+def _program(pattern: Pattern) -> str | None:
+    """The name of the one program that a pattern asks for, None if it is no such pattern."""
+    text = pattern.text
+    if text.startswith("argv:"):
+        text = next(iter(originals.split(text.removeprefix("argv:"))), "")
+    elif pattern.name is None and not text.startswith("/"):
+        return None
+    return _base(pattern.name or text)
+
+
+def _base(path: str) -> str:
+    return originals.basename(path)
+
+
+def _script_of_sh(record: ExecRecord) -> str | None:
+    """What /bin/sh was given to read, as it is where a text without #! was to be executed."""
+    argv = record.argv or ()
+    is_sh = record.interpreter is None and argv[:1] == ("/bin/sh",) and len(argv) > 1
+    return argv[1] if is_sh and not argv[1].startswith("-") else None
+
+
+def _is_shell(record: ExecRecord) -> bool:
+    names = (record.program, record.executable, record.interpreter)
+    return any(_base(name) in _SHELLS for name in names if name)
+
+
+def once_a_process(marked: Sequence[ExecRecord], where: str, accept: str) -> str:
+    """What to do about programs that a baseline does not have, if they are right. An update would move what runs once a
+    process to the test that was first this time. ``where`` is the baseline, ``accept`` updates it."""
+    found = Kinds(marked, in_tree=False).ask(lambda record: any_match(PYTHONS_OWN, record, Side.ALLOW))
+    if True not in found:
+        return accept
+    listed = ", ".join(f'"{pattern.text}"' for pattern in PYTHONS_OWN)
+    advice = (
+        f"write everywhere = [{listed}] {where}, for platform.processor() asks it once a process, in whichever test is"
+        " first"
+    )
+    return advice if found.count(True) == len(marked) else f"{advice}; then {accept}"
+
+
+def moved(
+    used: Mapping[str, Mapping[str, Mapping[str, int]]], baseline: Baseline, whole: Collection[str]
+) -> Iterator[str]:
+    """Rows that some tests exceed by as much as others, which ran as a ``whole``, fall short of them."""
+    section: Section = "tests"
+    if not baseline.has(section):
+        return
+    more: dict[str, dict[str, int]] = {}
+    less: dict[str, dict[str, int]] = {}
+    for name, counts in used.get(section, {}).items():
+        rows = baseline.rows(section, name).limits
+        is_own = name in whole and baseline.table(section, name) == name  # else others may use the rest of a row
+        for key in {**rows, **counts}:
+            limit, count = rows.get(key), counts.get(key, 0)
+            most = 0 if limit is None else limit.most
+            if most is not None and count > most:
+                more.setdefault(key, {})[name] = count - most
+            elif limit and most is not None and count < most and limit.least is None and is_own:
+                less.setdefault(key, {})[name] = most - count
+    for key in sorted(more.keys() & less.keys()):
+        number = sum(more[key].values())
+        if number == sum(less[key].values()):
+            yield (
+                f"{key} ({execs(number)}) from {_few(less[key])} to {_few(more[key])}: if it runs once a process, in"
+                f' whichever test is first, write everywhere = ["{key}"] in {baseline.path.name}, for an update would'
+                " only move it"
+            )
+
+
+def _few(names: Collection[str]) -> str:
+    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(printable(name) for name in [*names][:_FEW]) + more

@@ -1,0 +1,1 @@
+"""pytest's side: its hooks, and all that needs a pytest session."""

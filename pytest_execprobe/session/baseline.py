@@ -1,0 +1,172 @@
+"""What there is to say of a baseline when a run is over, and to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import gate
+from ..baseline.changes import Seen
+from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, table_name
+from ..report import model as stored
+from ..report.model import Document
+from ..rules import hints
+from . import summary
+from .collected import Former, Idle
+from .settings import Settings
+from .totals import MISSING, Breach, Ledger
+
+#: Outcomes of tests that are as they should be, although their calls need not have run to their end.
+_EXPECTED = ("skipped", "xfailed", "xpassed")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run went, as far as its baseline is concerned."""
+
+    #: How each test came out at last, by node id.
+    outcomes: Mapping[str, str | None]
+    #: What is beyond the baseline: tests, fixtures and the like, by name.
+    beyond: Sequence[str] = ()
+    #: What was beyond it only in a try that another one has followed.
+    before: Sequence[str] = ()
+    #: What may be beyond it.
+    undecided: Sequence[str] = ()
+    #: Why such a run would write nothing with --execprobe-update, "" if it would.
+    hindrance: str = ""
+    #: Whether tests were set up and not called.
+    set_up_only: bool = False
+
+
+def is_beyond(breach: stored.Breach) -> bool:
+    """Whether a test, or the like, has run what a baseline does not allow, whatever else is wrong with it."""
+    return any(line.startswith(BEYOND) for line in (breach.headline, *breach.text.splitlines()))
+
+
+def is_undecided(breach: stored.Breach) -> bool:
+    """Whether that can't be told."""
+    said = f"cannot tell {WITHIN}"
+    return any(line.startswith(said) for line in (breach.headline, *breach.text.splitlines()))
+
+
+def beyond_sums(document: Document, baseline: Baseline) -> Iterator[Breach]:
+    """What is beyond the limits of the run as a whole, and of packages."""
+    found: dict[tuple[str, bool | None], list[gate.Finding]] = {}
+    for finding in gate.judge_sums(document, baseline):
+        found.setdefault((finding.name, finding.excess.holds), []).append(finding)
+    for (name, holds), findings in found.items():
+        if holds is False:
+            headline = f"{BEYOND}: {'; '.join(finding.excess.what for finding in findings)}"
+        else:
+            headline = "cannot tell whether it is within the baseline: records are missing"
+        text = [f"{headline} ({name})"]
+        text += [f"  {finding.excess.key or 'most'}   {finding.who}" for finding in findings if finding.names]
+        table = "total" if name == gate.TOTAL else f'packages."{name}"'
+        text += [f"  if this is right: raise it in {baseline.path.name}, at [{table}]"] if holds is False else []
+        yield Breach.around(f"baseline of {name}", headline, "\n".join(text), undecided=holds is None)
+
+
+def shared_names(baseline: Baseline, settings: Settings, collected: Mapping[str, Any]) -> Iterator[Breach]:
+    """Tests that a baseline can't tell apart, because one has in its parameters what stands for a folder of another."""
+    speaks = settings.update is not None or baseline.has("tests")
+    for name, nodeids in collected.get("shared", {}).items() if speaks else ():
+        headline = f"{baseline.path.name} has one name for several tests: {name}"
+        fix = "  Fix   give their parameters ids: pytest.param(..., id=...)"
+        text = "\n".join([headline, *(f"  test  {nodeid}" for nodeid in nodeids), fix])
+        yield Breach.around(f"baseline of {name}", headline, text, undecided=True)
+
+
+def idle(baseline: Baseline, found: Idle) -> Iterator[Breach]:
+    """Limits of packages that limit nothing."""
+    for name, why in found.wrong.items():
+        headline = f'packages."{name}" in {baseline.path.name} limits nothing: {why}'
+        fix = "  Fix   name a folder, a file or a class as node ids do (tests/release), or take the table out"
+        yield Breach.around(f"baseline of {name}", headline, f"{headline}\n{fix}", undecided=True)
+
+
+def compared(
+    baseline: Baseline,
+    settings: Settings,
+    ledger: Ledger,
+    course: Course,
+    gone: Mapping[Section, Sequence[str]],
+    former: Former,
+) -> list[str]:
+    """The summary of a run that was judged by it."""
+    assert settings.invocation is not None, "read wherever there is a baseline"
+    accept = settings.invocation.again("--execprobe-update")
+    return [
+        _verdict(baseline, ledger, course, accept),
+        *summary.tried_again(course.before),
+        *summary.moved(hints.moved(ledger.used, baseline, _passed(ledger, course))),
+        *summary.former(former, accept),
+        *summary.obsolete(gone, ledger.used, baseline),
+        *([] if course.hindrance else summary.fewer(ledger.used, baseline, _by_table(course))),
+    ]
+
+
+def _verdict(baseline: Baseline, ledger: Ledger, course: Course, accept: str) -> str:
+    said = "no test is beyond it"
+    if course.beyond:
+        hindrance = "" if course.set_up_only else course.hindrance  # the command calls the tests
+        accepts = f"; if what ran is right: {accept}"
+        advice = f", and an update would write nothing: {hindrance}" if hindrance else accepts
+        said = f"{len(course.beyond)} beyond it{advice}"
+    elif ledger.recorded == 0:
+        said = "NOT CHECKED, for no test was recorded"
+    elif course.set_up_only:
+        said = "NOT CHECKED, for no test was called"
+    elif course.undecided:
+        said = f"{len(course.undecided)} may be beyond it, and none is for certain"
+    return summary.of_baseline(baseline.path, said)
+
+
+def rewritten(
+    baseline: Baseline,
+    settings: Settings,
+    ledger: Ledger,
+    course: Course,
+    gone: Mapping[Section, Sequence[str]],
+    former: Former,
+) -> list[str]:
+    """Writes it anew, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
+    from ..baseline.update import rewrite
+
+    outcomes = _by_table(course)
+    seen = seen_in(ledger, outcomes)
+    # A part of a suite removes nothing: what it does not run may have moved.
+    gone = {} if ledger.collected.get("partial") else gone
+    changes = rewrite(baseline, seen, gone, renamed=former.names, only_add=settings.update == "add")
+    broken_off = [name for section in SECTIONS for name, what in seen[section].items() if not what.whole]
+    broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
+    expected = [name for name in broken_off if outcomes.get(name) in _EXPECTED]
+    failed = dict.fromkeys(name for name in broken_off if name not in expected)
+    kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
+    return [*summary.updated(baseline.path, changes, [*failed], [*kept]), *summary.not_renamed(former)]
+
+
+def _passed(ledger: Ledger, course: Course) -> set[str]:
+    """The tests, by their tables, that ran as a whole."""
+    used = ledger.used.get("tests", {})
+    return {
+        name for name, outcome in _by_table(course).items() if outcome == "passed" and MISSING not in used.get(name, {})
+    }
+
+
+def _by_table(course: Course) -> dict[str, str | None]:
+    """How each test came out, by the name that its own table has."""
+    return {table_name(name): outcome for name, outcome in course.outcomes.items()}
+
+
+def seen_in(ledger: Ledger, outcomes: Mapping[str, str | None]) -> dict[Section, dict[str, Seen]]:
+    """What a run has to say of each row. What ran has run, so it adds and raises rows in any case; rows are lowered and
+    removed by what ran to its end as it should have, and of which all is known. ``outcomes`` by the names of tables."""
+    seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
+    for section in SECTIONS:
+        for name, used in ledger.used.get(section, {}).items():
+            whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
+            rows = {key: count for key, count in used.items() if key != MISSING}
+            by_chance = ledger.used_by_chance.get(section, {}).get(name, {})
+            seen[section][name] = Seen(rows, by_chance, whole)
+    return seen

@@ -1,0 +1,360 @@
+"""What a run has collected, by which rows of a baseline are known to be obsolete: a row whose test was not run may be
+that of a test that was left out this time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .._util import originals
+from .._util.names import Folders, has_no_place, renamed, without_parameters
+from ..baseline.changes import Uses
+from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
+from ..report.model import Collection
+
+_XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
+
+
+def fixture_label(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, bool]:
+    """What users know a fixture by, and whether it is one to them: to pytest, setup_module() and its kin are, too."""
+    xunit = _XUNIT.fullmatch(fixturedef.argname)
+    return (f"{xunit['what']} of {xunit['where']}", False) if xunit else (fixturedef.argname, True)
+
+
+def fixture_id(fixturedef: pytest.FixtureDef[Any]) -> str:
+    """Where a fixture stands, its name and its scope; that of a plugin is nowhere."""
+    node = getattr(fixturedef, "node", None)
+    place = getattr(fixturedef, "baseid", "") if node is None else node.nodeid
+    label, is_fixture = fixture_label(fixturedef)
+    name = f"{label} ({fixturedef.scope})" if is_fixture else label
+    return name if place in ("", ".") else f"{place}::{name}"
+
+
+class Collected:
+    """Registered as a plugin where there is a baseline."""
+
+    def __init__(self, root: Path, folders: Folders) -> None:
+        self._root = root
+        self._folders = folders
+        self._ids: list[str] = []
+        self._shared: dict[str, list[str]] = {}
+        self._left_out: dict[str, None] = {}
+        self._kept: list[str] = []
+        self._failed_alone = False
+        self._files: list[str] = []
+        self._narrowed: list[str] = []
+        self._failed: list[str] = []
+        self._skipped: list[str] = []
+        self._partial = False
+        # By what a file was collected: its functions and classes, and its examples, are two collectors of one name.
+        self._python: set[str] = set()
+        self._others: set[str] = set()
+        self._children: dict[str, list[str]] = {}  # of folders
+        self._passed_over: dict[str, None] = {}
+        self._places: list[str] = []
+        self._open: dict[str, None] = {}
+        self._renames_tests = False
+
+    # ---- what was there, and not collected ----
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
+        ignored = yield
+        if ignored and collection_path.name != "__pycache__":
+            self._passed_over[self._relative(collection_path)] = None
+        return ignored
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_directory(self, path: Path) -> Generator[None, pytest.Collector | None, pytest.Collector | None]:
+        found = yield
+        if found is None:
+            self._passed_over[self._relative(path)] = None
+        return found
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_file(self, file_path: Path) -> Generator[None, list[Any], list[Any]]:
+        found = yield
+        if not found and file_path.suffix == ".py":
+            self._passed_over[self._relative(file_path)] = None
+        return found
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        if isinstance(collector, pytest.Directory):
+            if type(collector).collect in (pytest.Dir.collect, pytest.Package.collect):
+                self._children[collector.nodeid] = [node.nodeid for node in report.result or ()]
+            else:  # one of a plugin's or a conftest's, which need not ask about each file
+                self._passed_over[collector.nodeid] = None
+        elif isinstance(collector, pytest.File):
+            # doctest's collector is a Module, too, and has examples alone.
+            is_python = isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest"
+            (self._python if is_python else self._others).add(collector.nodeid)
+        return report
+
+    # ---- what was ----
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if not report.passed:
+            file, inside, _ = report.nodeid.partition("::")
+            (self._skipped if report.skipped and not inside else self._failed).append(file)
+        elif "::" not in report.nodeid:
+            self._files.append(report.nodeid)
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self._partial = True
+        self._left_out.update(dict.fromkeys(item.nodeid for item in items))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, object, object]:
+        tests: dict[str, dict[str, None]] = {}
+        for item in items:  # before -k, -m or a shard leave some out
+            tests.setdefault(table_name(self._folders.portable(item.nodeid)), {})[item.nodeid] = None
+        self._ids = list(tests)
+        self._shared = {name: list(nodeids) for name, nodeids in tests.items() if len(nodeids) > 1}
+        self._open = {
+            without_parameters(self._folders.portable(item.nodeid)): None
+            for item in items
+            if _parametrized_by_hook(item)
+        }
+        for arg in config.args:
+            file, colons, rest = str(arg).partition("::")
+            place = self._relative(config.invocation_params.dir / file)
+            self._places.append(place + colons + rest)
+            if colons:
+                self._partial = True
+                self._narrowed.append(place)
+        given = {word.partition("=")[0].strip() for word in config.getoption("override_ini", None) or ()}
+        self._renames_tests = not given.isdisjoint(("python_functions", "python_classes"))
+        if config.getoption("lf", False):  # it leaves tests out while they are collected
+            self._partial = True
+            self._narrowed += self._files
+            self._failed_alone = bool(getattr(config.pluginmanager.get_plugin("lfplugin"), "lastfailed", True))
+        before = [(item, item.nodeid) for item in items]
+        result = yield
+        there = set(map(id, items))  # xdist renames some; a plugin may leave some out, and tell nobody
+        names = {item.nodeid for item in items}
+        left_out = [name for item, name in before if id(item) not in there and name not in names]
+        self._left_out.update(dict.fromkeys(left_out))
+        self._kept = [item.nodeid for item in items]
+        return result
+
+    def _relative(self, path: Path) -> str:
+        return originals.relpath(path, self._root)
+
+    def export(self, session: pytest.Session) -> dict[str, Any]:
+        there = {item.nodeid for item in getattr(session, "items", ())}
+        self._left_out.update((name, None) for name in self._kept if name not in there)  # by a later hook
+        cut = {*self._narrowed, *self._failed, *self._skipped}
+        files = sorted(file for file in set(self._files) if file not in cut)
+        return {
+            "ids": self._ids,
+            "shared": self._shared,
+            "files": files,
+            "collection": self._collection(files),
+            "open": list(self._open),
+            "partial": self._partial or bool(self._left_out),
+            "left_out": list(self._left_out),
+            "failed_alone": self._failed_alone,
+        }
+
+    def _collection(self, files: Sequence[str]) -> dict[str, list[str]]:
+        """As the report has it."""
+        portable = self._folders.portable
+        folders = [place for place in self._files if place in self._children]
+        collected = {*self._files, *self._skipped} - {*self._narrowed, *self._failed}
+        python = {file for file in files if file in self._python}
+        known, unsure = (set[str](), python) if self._renames_tests else (python, set[str]())
+        passed_over = {place for place in (*self._passed_over, *self._narrowed, *self._failed, *unsure) if place}
+        passed_over.update(name for folder in folders for name in self._children[folder] if name not in collected)
+        found = {
+            "places": self._places,
+            "files": sorted(known),
+            "examples": [file for file in files if file in self._others],
+            "skipped": sorted({*self._skipped}),
+            "folders": sorted(folders),
+            "passed_over": sorted(passed_over),
+        }
+        if self._failed_alone:  # it leaves out what is in files and folders while they are collected
+            found = {name: found[name] if name == "places" else [] for name in found}
+        return {name: list(map(portable, listed)) for name, listed in found.items()}
+
+
+def collection_in(collected: Mapping[str, Any]) -> Collection | None:
+    """What a run has exported of it, None if nothing was told."""
+    data = collected.get("collection")
+    return None if data is None else Collection(**{name: tuple(listed) for name, listed in data.items()})
+
+
+def _parametrized_by_hook(item: pytest.Item) -> bool:
+    """Whether something may give a test parameters that do not stand at it: with other options it may have others."""
+    impls = item.ihook.pytest_generate_tests.get_hookimpls()
+    places = (getattr(item, "module", None), getattr(item, "cls", None))
+    return any(impl.plugin_name not in _PYTESTS_OWN for impl in impls) or any(
+        hasattr(place, "pytest_generate_tests") for place in places
+    )
+
+
+#: What reads marks and the parameters of fixtures.
+_PYTESTS_OWN = ("python", "funcmanage")
+
+
+def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
+    """The tables that speak of nothing any more: their file is not there, or was collected and has no such test.
+
+    What was not collected as a whole may have it still.
+    """
+    ids = collected.get("ids", ())
+    known, functions = set(ids), set(map(without_parameters, ids))
+    open_ones = set(collected.get("open", ()))
+    collection = collection_in(collected) or Collection()
+    tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
+    places = {name.partition("::")[0] for name in tables}
+    # From another root directory all files seem to be gone.
+    missing = {place for place in places if not originals.exists(root / place)}
+    missing = missing if missing != places else set()
+
+    def is_gone(name: str) -> bool:
+        """Whether the file was collected as a whole, and has no such test, whatever the circumstances."""
+        function = without_parameters(name)
+        if not collection.has_whole(name):
+            return False
+        if function in functions:
+            return function not in open_ones
+        place, _, rest = function.partition("::")
+        return "." in rest or not _has_words(root / place, rest)
+
+    def gone() -> Iterator[tuple[Section, str]]:
+        for name in baseline.sections.get("tests", {}):
+            file = name.partition("::")[0]
+            there = name in known or (is_wildcard(name) and ("*" in file or any(covers(name, id) for id in ids)))
+            if not there and not has_no_place(name) and (file in missing or is_gone(name)):
+                yield "tests", name
+        for name in baseline.sections.get("fixtures", {}):
+            place, colons, rest = name.partition("::")
+            if colons and not has_no_place(name) and (place in missing or not _may_define(root / place, rest)):
+                yield "fixtures", name
+
+    found: dict[Section, list[str]] = {}
+    for section, name in gone():
+        found.setdefault(section, []).append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class Former:
+    """The tables that earlier versions named, and what they are called now."""
+
+    names: Mapping[Section, Mapping[str, str]]
+    #: Those of which that is not known: no test, or several, of this run can be theirs.
+    left: Sequence[str]
+
+
+def former(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, folders: Folders, root: Path) -> Former:
+    """The tables of a baseline that have names of earlier versions, which replaced folders anywhere in a name."""
+    known = {"tests": list(collected.get("ids", ())), "fixtures": list(usage.get("fixtures", ()))}
+    names: dict[Section, Mapping[str, str]] = {}
+    left: list[str] = []
+    for section in SECTIONS[:2]:
+        tables = baseline.sections.get(section, {})
+        names[section] = renamed(tables, known[section], folders)
+        others = (name for name in tables if has_no_place(name) and name not in (*known[section], *names[section]))
+        left += (name for name in others if not originals.exists(root / name.partition("::")[0]))
+    return Former(names, left)
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Limits of packages of which no test was collected."""
+
+    #: Those that no run has tests for, and why.
+    wrong: Mapping[str, str]
+    #: Those of which the tests were left out this time, as far as can be told.
+    left_out: Sequence[str]
+
+
+def idle_packages(
+    baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path, python_files: Sequence[str]
+) -> Idle:
+    """Which limits of packages speak of nothing. ``python_files`` are what files of tests are called."""
+    tests, fixtures = collected.get("ids", ()), usage.get("fixtures", ())
+    wrong: dict[str, str] = {}
+    left_out: list[str] = []
+    for name in (sums.name for sums in baseline.sums if sums.name):
+        if any(is_within(id, table_name(name)) for id in (*tests, *fixtures)):
+            continue
+        why = _why_none(name, collected, root, python_files)
+        if why:
+            wrong[name] = why
+        else:
+            left_out.append(name)
+    return Idle(wrong, left_out)
+
+
+def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_files: Sequence[str]) -> str:
+    """Why no test can be in a package, "" if there may be some that this run has left out."""
+    path, colons, rest = package.partition("::")
+    place, whole = root / path, collected.get("files", ())
+    if not originals.exists(place):
+        return "there is no such folder or file"
+    if colons:
+        if originals.is_folder(place):
+            return "" if _may_define(place, rest) else "there is no such fixture"
+        return "" if path not in whole or _has_words(place, rest) else "the file has nothing of that name"
+    was_searched = any(path == known or known == "." or path.startswith(f"{known}/") for known in whole if known)
+    if not was_searched:
+        return ""
+    if originals.is_file(place):
+        return "" if path not in whole and _may_have_tests(place, python_files) else "the file has no test"
+    # Of one that a conftest.py or an option leaves out, nothing was collected either.
+    return (
+        ""
+        if any(_may_have_tests(Path(file), python_files) for file in originals.files_below(str(place)))
+        else "the folder has no test"
+    )
+
+
+def _has_words(file: Path, names: str) -> bool:
+    """Whether the classes, and the test or fixture, of a node id are in a file: it may leave them out by itself."""
+    try:
+        source = originals.read_bytes(file).decode(errors="replace")
+    except OSError:
+        return True
+    words = (re.split(r"\[| \(", name)[0] for name in names.partition("[")[0].split("::"))
+    return all(re.search(rf"\b{re.escape(word)}\b", source) for word in words)
+
+
+def _may_have_tests(file: Path, python_files: Sequence[str]) -> bool:
+    """Whether it is called as test files are, or has examples that a run with other options takes for tests."""
+    if any(fnmatchcase(file.name, pattern.rpartition("/")[2]) for pattern in python_files):
+        return True
+    try:
+        return originals.is_file(file) and b">>>" in originals.read_bytes(file)
+    except OSError:
+        return True
+
+
+def _may_define(place: Path, fixture: str) -> bool:
+    """Whether a file, or a folder's conftest.py, may define a fixture: pytest does not tell which there are.
+
+    What a class has, or pytest makes of setup_module() and its kin, may stand elsewhere.
+    """
+    name, blank, _ = fixture.partition(" (")
+    if not blank or "::" in name:
+        return True
+    try:
+        file = place / "conftest.py" if originals.is_folder(place) else place
+        source = originals.read_bytes(file).decode(errors="replace")
+    except OSError:
+        return True
+    return name in source or "import *" in source

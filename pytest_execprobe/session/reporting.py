@@ -1,0 +1,346 @@
+"""The hooks of the process that reports: pytest itself, or an xdist controller, which has no probe of its own.
+
+Reports bring what their tests have executed. At the end come the session budget, the rules that could be judged only
+then, and the summary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..baseline.model import Baseline, table_name
+from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
+from ..files import remove_file
+from ..report import model as stored
+from ..report.collect import Assembly
+from ..source.client import HelperSource
+from ..source.connect import HelperSettings, hold_helper
+from . import baseline as closing
+from . import summary
+from .collected import collection_in, former, idle_packages, obsolete
+from .settings import Settings, runs_none
+from .totals import Breach, Ledger
+
+#: The attribute of a report whose test raised IncompleteLogError.
+UNDECIDED = "execprobe_undecided"
+#: The attribute of a report that brings an exported ledger.
+NEWS = "execprobe_news"
+_LATE = "execprobe_late"  # while a report is logged that is made when all tests are over
+
+
+class Reporting:
+    """Registered where a test needs the probe, or the settings ask for one, and in every xdist controller."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self.ledger = Ledger()
+        self._held: HelperSource | None = None
+        self._introduced = False
+        self._workers: set[str] = set()  # that have not told all
+        self._judging: set[str] = set()  # workers of which tests have rules
+        start = settings.start
+        self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
+        self._document: stored.Document | None = None
+        self._collected: set[str] = set()  # by xdist's workers
+        self._not_collected: dict[str, None] = {}  # because of errors
+        self._said: list[str] = []  # of the baseline and the reports, for the summary
+        self._runs_none = runs_none(config)
+        for path in settings.reports:
+            # A run that is killed is not to leave an earlier run's report behind. Whether it can be is told later.
+            with contextlib.suppress(OSError):
+                remove_file(path)
+
+    def hold(self, helper: HelperSettings) -> None:
+        """Starts the helper for the workers, before there are any. Raises pytest.UsageError if it must be had."""
+        try:
+            self._held = hold_helper(helper)
+        except ProbeUnavailable as error:
+            if self._settings.mode == "require":
+                raise pytest.UsageError(required(error)) from None
+            self.ledger.probe = f"no probe: {str(error).removeprefix('execprobe: ')}"
+        else:
+            self.ledger.probe = summary.probe(self._held.description)
+
+    def introduce(self) -> str | None:
+        """What the probe is, for the header, if that is known and has not been said."""
+        if self._introduced or not self.ledger.probe:
+            return None
+        self._introduced = True
+        return f"execprobe: {self.ledger.probe}"
+
+    # ---- from reports ----
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        if hasattr(report, _LATE):
+            return "error", "", ""  # no letter, for all tests have theirs already
+        # Whatever an xfail made of it: what is not known never passes. It is no failure if a rerun has taken its place.
+        return ("error", "E", "ERROR") if getattr(report, UNDECIDED, False) and report.failed else None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        news = getattr(report, NEWS, None)
+        worker = report.node.gateway.id if hasattr(report, "node") else None
+        if not hasattr(report, _LATE):
+            if report.when == "setup":
+                file, line, _ = report.location
+                self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
+            self._assembly.outcome(worker, report.nodeid, str(report.when), _outcome(report))
+        if news:
+            self._take(worker, news)
+            if news.get("judged") and hasattr(report, "node"):
+                self._judging.add(report.node.gateway.id)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._not_collected[report.nodeid] = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self._collected.update(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        self._workers.add(node.gateway.id)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ARG002
+        news = (getattr(node, "workeroutput", None) or {}).get(NEWS)
+        if news is not None:
+            self._take(node.gateway.id, news)
+            self._workers.discard(node.gateway.id)
+
+    def _take(self, worker: str | None, news: dict[str, Any]) -> None:
+        self.ledger.take(news)
+        self._gather(worker)
+
+    def _gather(self, worker: str | None = None) -> None:
+        """Passes on to the report what has come for it."""
+        for part in self.ledger.gathered:
+            self._assembly.take(worker, part)
+        self.ledger.gathered.clear()
+
+    # ---- at the end ----
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._held is not None:
+            self._held.close()
+        for worker in sorted(self._workers):
+            why = f"worker {worker} ended before it had told all that it recorded"
+            if self._settings.whole_run or worker in self._judging:
+                self.ledger.unknown[why] = None
+            denying = any(rule.kind == "deny" for rule in (*self._settings.command_line, *self._settings.ini))
+            if worker in self._judging or denying:
+                self.ledger.breaches.append(Breach.of_the_rest([why]))
+        budget = self._judge_budget()
+        self._gather()
+        # Each worker has a collection of its own, which breaks the same rules.
+        around = {(breach.nodeid, breach.headline): breach for breach in self.ledger.breaches if breach.is_around}
+        superseded = self._superseded()
+        of_tests = [breach for breach in self.ledger.breaches if not breach.is_around and breach not in superseded]
+        for breach in [*of_tests, *around.values(), *([budget] if budget else [])]:
+            self._report(session, breach)
+        if self._settings.baseline is not None and self._runs_none is None:
+            self._close(session, self._settings.baseline)
+            for breach in (*self._judge_file(session, self._settings.baseline), *self._judge_sums(session)):
+                self._report(session, breach)
+        self._document = self._make_document(session, [*self.ledger.unknown, *self._not_run(session)])
+        for path in self._settings.reports:
+            self._write_report(session, path, self._document)
+
+    def _judge_budget(self) -> Breach | None:
+        limit = None if self._runs_none is not None else self._settings.session_budget
+        return summary.session_budget(self.ledger, limit, filtered=bool(self._settings.ignore))
+
+    def _superseded(self) -> list[Breach]:
+        """What was found of tries that another one has followed, when they had been reported."""
+        folders, tries = self._settings.folders, self.ledger.superseded
+        if folders is None:
+            return []
+        return [b for b in self.ledger.breaches if b.attempt in tries.get(table_name(folders.portable(b.nodeid)), ())]
+
+    # ---- the baseline ----
+
+    def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[Breach]:
+        """What a baseline says to no purpose."""
+        collected = self.ledger.collected
+        yield from closing.shared_names(baseline, self._settings, collected)
+        if not self.ledger.is_unchecked:
+            config = session.config
+            found = idle_packages(baseline, collected, self.ledger.used, config.rootpath, config.getini("python_files"))
+            yield from closing.idle(baseline, found)
+            self._said += summary.left_out(found.left_out)
+
+    def _judge_sums(self, session: pytest.Session) -> Iterator[Breach]:
+        baseline = self._settings.baseline
+        if baseline is not None and baseline.sums and not self.ledger.is_unchecked:
+            yield from closing.beyond_sums(self._make_document(session, self.ledger.unknown), baseline)
+
+    def _close(self, session: pytest.Session, baseline: Baseline) -> None:
+        """Tells what the baseline has that is not so any more, or writes it anew."""
+        root, collected = session.config.rootpath, self.ledger.collected
+        assert self._settings.folders is not None, "read wherever there is a baseline"
+        named = former(baseline, collected, self.ledger.used, self._settings.folders, root)
+        gone = {
+            section: [name for name in names if name not in named.names[section]]
+            for section, names in obsolete(baseline, collected, root).items()
+        }
+        course = self._course(session)
+        told = (baseline, self._settings, self.ledger, course, gone, named)
+        if self._settings.update is None:
+            self._said += closing.compared(*told)
+        elif course.hindrance:
+            self._said.append(f"{'baseline':<16}NOT WRITTEN: {course.hindrance}")
+        else:
+            failure = ""
+            try:
+                self._said += closing.rewritten(*told)
+            except (OSError, ValueError) as error:  # also if it was damaged meanwhile
+                reason = getattr(error, "strerror", None) or error
+                failure = f"the baseline {baseline.path} can't be written: {reason}"
+            self._fail(session, "baseline", failure)
+
+    def _course(self, session: pytest.Session) -> closing.Course:
+        """How the run went."""
+        outcomes = self._assembly.outcomes()
+        beyond, before = self._assembly.found(closing.is_beyond)
+        late = dict.fromkeys(breach.nodeid for breach in self._superseded() if not breach.undecided)
+        before += [name for name in late if name not in (*beyond, *before)]
+        undecided, _ = self._assembly.found(closing.is_undecided)
+        hindrance = ""
+        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not outcomes:
+            hindrance = "the run was broken off, or had no tests"
+        elif self.ledger.is_unchecked:
+            hindrance = "nothing was recorded"
+        elif _sets_up_only(session.config):
+            hindrance = "no test was called (--setup-only, --setup-plan)"
+        return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
+
+    # ---- reports ----
+
+    def _make_document(self, session: pytest.Session, unknown: Iterable[str]) -> stored.Document:
+        around = [breach.nodeid for breach in self.ledger.breaches if breach.is_around]
+        return self._assembly.document(
+            exit_status=int(session.exitstatus),
+            probe=self.ledger.probe,
+            ignored=self.ledger.ignored,
+            filtered=bool(self._settings.ignore or self._config.hook.pytest_execprobe_record.get_hookimpls()),
+            unknown=unknown,
+            gaps=self.ledger.gaps,
+            not_checked=self.ledger.not_checked,
+            left_out=self.ledger.collected.get("left_out", ()),
+            collection=collection_in(self.ledger.collected),
+            variant=self._settings.variant,
+            names={name: name.partition("::")[2] for name in around},
+            running=[stored.Process(*process) for process in self.ledger.running],
+            more_running=self.ledger.more_running,
+        )
+
+    def _not_run(self, session: pytest.Session) -> Iterator[str]:
+        """What the run has left out: no report is to look like a whole one then."""
+        if self._runs_none is not None:
+            yield f"{self._runs_none}: no test was run"
+            return
+        for nodeid in self._not_collected:
+            yield f"{nodeid or 'the suite'} was not collected: that ended in an error"
+        if self.ledger.collected.get("failed_alone"):
+            yield "--lf: only tests that had failed before were run"
+        wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
+        left = wanted - self._assembly.finished
+        if left <= 0:
+            return
+        if _sets_up_only(session.config):
+            yield f"--setup-only or --setup-plan: {left} of {wanted} tests were not called"
+        else:
+            yield f"the run was broken off: {left} of {wanted} tests were not run to their end"
+
+    def _write_report(self, session: pytest.Session, path: Path, document: stored.Document) -> None:
+        from ..report.forms import write
+
+        failure = ""
+        try:
+            write(document, path)
+            self._said.append(f"{'report':<16}{path}")
+        except OSError as error:  # its message has the path
+            failure = str(error)
+        self._fail(session, "report", failure)
+
+    def _fail(self, session: pytest.Session, what: str, headline: str) -> None:
+        """An error of the run, if there is one. Not called while it is handled: it would be shown with its causes."""
+        if headline:
+            self._report(session, Breach.around(what, headline, headline, undecided=False))
+
+    def _report(self, session: pytest.Session, breach: Breach) -> None:
+        """An error like that of a teardown: in the summary, in JUnit's file and in the exit status."""
+        late = not breach.is_around
+        self._assembly.breach(breach.nodeid, stored.Breach(breach.headline, breach.text, breach.undecided, late))
+        error = (RuleUndecided if breach.undecided else RuleBroken)(breach.text)
+        report = pytest.TestReport(
+            nodeid=breach.nodeid,
+            location=breach.location,
+            keywords={},
+            outcome="failed",
+            longrepr=as_text(error, breach.headline),
+            when="teardown",
+        )
+        report.__dict__[_LATE] = True
+        session.config.hook.pytest_runtest_logreport(report=report)
+        del report.__dict__[_LATE]
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        verbosity = self._config.get_verbosity()
+        lines = [] if self._runs_none is not None else summary.lines(self.ledger, self._settings, verbosity)
+        lines += self._said
+        if lines:
+            terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots
+            for line in lines:
+                terminalreporter.write_line(line)
+        if self._settings.start.environment.get("GITHUB_ACTIONS") == "true" and self._document is not None:
+            from ..report.annotations import annotations
+
+            for line in annotations(self._document):
+                terminalreporter.write_line(line)
+
+
+def _sets_up_only(config: pytest.Config) -> bool:
+    """Whether no test is called; --setup-plan sets this, too."""
+    return bool(config.getoption("setuponly", False))
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    """How a phase of a test is counted."""
+    outcome = str(report.outcome)
+    if getattr(report, UNDECIDED, False) and report.failed:
+        return "error"
+    if hasattr(report, "wasxfail"):
+        return "xpassed" if report.passed else "xfailed"
+    return "error" if report.failed and report.when != "call" else outcome
+
+
+def required(error: ProbeUnavailable) -> str:
+    """Why the run ends, and how it would go on."""
+    return (
+        f"{error}. The probe is required, by --execprobe=require or by a rule for the whole suite; with"
+        " --execprobe=auto the run would go on unchecked"
+    )
+
+
+def as_text(error: BaseException, headline: str) -> Any:
+    """What a report shows of an error whose message is all there is to say: no traceback."""
+    if error.__traceback__ is None:
+        try:
+            raise error
+        except type(error):
+            pass
+    shown = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    if shown.reprcrash is not None:
+        shown.reprcrash.message = headline
+    return shown

@@ -1,0 +1,328 @@
+"""The accounts of a run, where it is recorded: every exec is somebody's, and is added up once.
+
+What belongs to no phase of a test that is still running is judged here too: what tests left behind detached, and what
+runs around them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from .._util import originals
+from ..baseline.model import Section, table_name
+from ..errors import RuleBroken, RuleUndecided
+from ..log import text as texts
+from ..log.text import Style
+from ..report.collect import Gatherer
+from ..report.model import Kind
+from ..rules.rule import Finding, Judge, Rule, baseline_rule, deciders
+from ..timeline.record import ExecRecord, Phase, printable
+from ..timeline.recorder import Recorder
+from ..timeline.timeline import Entry, Evidence, Lost, Owner
+from .settings import Settings
+from .totals import COLLECTION, MISSING, OUTSIDE, Breach, Ledger
+
+
+@dataclass
+class Problem:
+    """What rules found, ready to be raised and shown."""
+
+    error: RuleBroken | RuleUndecided
+    headline: str
+    sections: tuple[tuple[str, str], ...]
+    #: All that there is to say, for a report: however little pytest is to write.
+    in_report: str
+
+    @property
+    def in_full(self) -> str:
+        """With what are sections where there is a report to hold some."""
+        return _joined(str(self.error), self.sections)
+
+    @classmethod
+    def of(cls, found: list[Finding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
+        """What is wrong with one window."""
+
+        def said(style: Style) -> tuple[str, tuple[tuple[str, str], ...]]:
+            section = None if found[0].holds is None else texts.section(found, evidence, start, where, style)
+            return texts.findings(found, evidence, start, where, style), (section,) if section else ()
+
+        text, sections = said(style)
+        whole, parts = said(style if style.rows != 0 else Style())
+        error = RuleUndecided(text) if found[0].holds is None else RuleBroken(text)
+        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts))
+
+    def and_also(self, other: Problem) -> Problem:
+        """Both of them, what is certain first."""
+        first, second = (other, self) if isinstance(self.error, RuleUndecided) else (self, other)
+        error = type(first.error)(f"{first.error}\n{second.error}")
+        return Problem(
+            error, first.headline, first.sections + second.sections, f"{first.in_report}\n{second.in_report}"
+        )
+
+
+def _joined(text: str, sections: tuple[tuple[str, str], ...]) -> str:
+    return "\n".join([text, *(part for section in sections for part in section)])
+
+
+def _program(entry: Entry) -> str:
+    """Its record is not made for that: few are ever looked at."""
+    return _printable((entry.event.command and entry.event.command.program) or "?")
+
+
+_printable = functools.lru_cache(maxsize=1024)(printable)
+
+
+def attempt_of(owner: Owner) -> str:
+    """Tells a try of a test from its others."""
+    return str(owner.began)
+
+
+class Accounts:
+    """``judge_of`` makes the rules of an item."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        recorder: Recorder,
+        judge_of: Callable[[pytest.Item], Judge],
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._recorder = recorder
+        self._judge_of = judge_of
+        #: What the next report will bring.
+        self.ledger = Ledger()
+        self._owners: dict[Owner, tuple[pytest.Item, Judge | None]] = {}
+        self._protocol: Owner | None = None  # of the test whose phases are to come
+        self._hooks: set[Owner] = set()  # of tests whose phases are owners of their own: what runs around those
+        self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
+        #: What goes into a report, if there is to be one.
+        self.gatherer = Gatherer()
+        self._outside = Owner(OUTSIDE, is_test=False, began=0)
+        self._broken_off = False
+
+    def _judge_around(self, name: str) -> Judge:
+        """What runs around tests has no marker: of the rules for the whole suite, those that forbid speak of it, and
+        the baseline."""
+        wide = (self._settings.command_line, self._settings.ini)
+        forbidding = [[rule for rule in level if rule.kind == "deny"] for level in wide]
+        return Judge(deciders([*forbidding, self.baseline_rules("around", name)]))
+
+    def baseline_rules(self, section: Section, name: str) -> list[Rule]:
+        """What the baseline says of a test, a fixture or the collection, if there is one."""
+        settings = self._settings
+        if settings.baseline is None:
+            return []
+        assert settings.invocation is not None
+        test = self._given(name) if section == "tests" else None
+        accept = settings.invocation.again("--execprobe-update", test)
+        update = settings.update is not None
+        return [baseline_rule(settings.baseline, section, self._portable(name), accept=accept, update=update)]
+
+    def _given(self, nodeid: str) -> str:
+        """What pytest is given to run a test, from where it was started."""
+        assert self._settings.folders is not None, "read wherever there is a baseline"
+        file, colons, names = self._settings.folders.ungrouped(nodeid).partition("::")
+        return f"{originals.relpath(self._config.rootpath / file, self._config.invocation_params.dir)}{colons}{names}"
+
+    def _portable(self, name: str) -> str:
+        """What the baseline calls a test, or the like."""
+        assert self._settings.folders is not None, "read wherever there is a baseline"
+        return self._settings.folders.portable(name)
+
+    def use(self, section: Section, name: str, judge: Judge, *, whole: bool = True, attempt: str = "") -> None:
+        """Notes for the baseline what a test, or the like, has run so far; not ``whole`` if it was broken off.
+        ``attempt`` tells the tries of a test apart."""
+        baseline = self._settings.baseline
+        if baseline is None:
+            return
+        name, evidence = self._portable(name), judge.seen
+        usage = baseline.usage(evidence, baseline.rows(section, name))
+        missing = 1 if evidence.missing is None else evidence.missing
+        missing += usage.unsure.total() + (not whole)
+        by_chance = baseline.usage(judge.seen_too_late, baseline.rows(section, name)).counts
+        used = {**usage.counts, **({MISSING: missing} if missing else {})}
+        self.ledger.use(section, table_name(name), used, by_chance, attempt=attempt)
+
+    def supersede(self, name: str, attempt: str) -> None:
+        """A test is tried again: the rows that it has used so far do not count, whatever it has left behind."""
+        if self._settings.baseline is not None:
+            self.ledger.supersede(table_name(self._portable(name)), attempt)
+
+    def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
+        """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
+        self._owners[owner] = (item, judge)
+        self.ledger.judged |= judge is not None and judge.is_any
+        if judge is None:
+            self._protocol = owner
+        elif self._protocol is not None and self._owners[self._protocol][0] is item:
+            self._hooks.add(self._protocol)
+
+    def counting(self, item: pytest.Item, evidence: Evidence) -> Evidence:
+        """What counts for the rules of a test: all that no hook objects to."""
+        if not self._config.hook.pytest_execprobe_record.get_hookimpls():
+            return evidence
+
+        def dropped(record: ExecRecord) -> bool:
+            is_dropped = item.ihook.pytest_execprobe_record(record=record, item=item) is False
+            if is_dropped and self._settings.gathers:
+                self.gatherer.uncounted(record)
+            return is_dropped
+
+        try:
+            return evidence.without(dropped)
+        except (Exception, pytest.skip.Exception, pytest.fail.Exception) as error:
+            why = f"the hook pytest_execprobe_record has failed: {type(error).__name__}: {error}"
+            return replace(evidence, unknown=(*evidence.unknown, why), filtered=True)
+
+    def take_news(self) -> None:
+        """Adds up what is new, and judges strays and what runs around tests."""
+        if self._recorder.forked:  # its parent sees it all
+            return
+        try:
+            self._take_news()
+        except BaseException:
+            self._broken_off = True  # what has been counted, and judged, by then is not known
+            raise
+
+    def _take_news(self) -> None:
+        strays: dict[tuple[Owner, Phase], list[Entry]] = {}
+        around: dict[str, list[Entry]] = {}
+        for entry in self._recorder.take_news():
+            if self._settings.ignore and entry.record is not None and self._recorder.is_ignored(entry.record):
+                self.ledger.ignored[_program(entry)] += 1
+                continue
+            if self._settings.accounts:
+                self._add(entry)
+            if self._settings.gathers:
+                self._gather(entry)
+            if entry.stray_of is not None:
+                begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
+                strays.setdefault((entry.stray_of, begun_in), []).append(entry)
+            elif entry.owner is None or entry.owner in self._hooks:
+                around.setdefault(OUTSIDE, []).append(entry)
+            elif entry.owner.name == COLLECTION:
+                around.setdefault(COLLECTION, []).append(entry)
+        for (owner, phase), entries in strays.items():
+            item, judge = self._owners[owner]
+            judge = judge or self._judge_of(item)
+            self._owners[owner] = (item, judge)
+            if judge.concerns(phase):
+                evidence = self.counting(item, self._evidence(entries))
+                found = judge.judge(phase, evidence, left_behind=True)
+                self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
+                of_rows = [one for one in found if one.rules[0].kind == "baseline"]
+                of_rules = [one for one in found if one not in of_rows]
+                for those, attempt in ((of_rules, ""), (of_rows, attempt_of(owner))):
+                    problem = self._late(those, evidence, "left behind")
+                    if problem is not None:
+                        self.late(item, problem, attempt)
+        for name, entries in around.items():
+            evidence = self._evidence(entries)
+            judge = self._around[name]
+            problem = self._late(judge.judge("call", evidence), evidence, name)
+            self.use("around", name, judge)
+            if problem is not None:
+                undecided = isinstance(problem.error, RuleUndecided)
+                self.ledger.breaches.append(Breach.around(name, problem.headline, problem.in_full, undecided=undecided))
+
+    def late(self, item: pytest.Item, problem: Problem, attempt: str = "") -> None:
+        """What is found wrong with a test that has been reported; with ``attempt`` that try of it alone."""
+        text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
+        self.ledger.breaches.append(Breach(item.nodeid, item.location, problem.headline, text, undecided, attempt))
+
+    def _gather(self, entry: Entry) -> None:
+        """Puts an exec into the unit of the report that it counts for."""
+        owner = entry.stray_of or entry.owner
+        if owner is None or owner in self._hooks:
+            owner = self._outside
+        if owner in self._owners:
+            item, _ = self._owners[owner]
+            self.gather_test(owner, item)
+        else:
+            kinds: dict[str, Kind] = {COLLECTION: "collection", OUTSIDE: "outside"}
+            self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
+        self.gatherer.exec(entry, owner, stray=entry.stray_of is not None)
+
+    def gather_test(self, owner: Owner, item: pytest.Item) -> None:
+        """Makes a test a unit of the report."""
+        file, line, _ = item.location
+        self.gatherer.unit(owner, "test", file, None if line is None else line + 1)
+
+    def _add(self, entry: Entry) -> None:
+        if entry.event.command is None:
+            self.ledger.lost += 1
+            return
+        program = _program(entry)
+        owner = entry.owner
+        if entry.stray_of is not None:
+            Ledger.count(self.ledger.strays, entry.stray_of.name, program)
+        elif owner is None or not owner.is_test:
+            Ledger.count(self.ledger.others, owner.name if owner else OUTSIDE, program)
+        else:
+            Ledger.count(self.ledger.tests, owner.name, program)
+        beginner = entry.begun_in.owner if entry.begun_in else None
+        if beginner is not None and beginner.is_test and owner is not None and owner.name != beginner.name:
+            Ledger.count(self.ledger.late, beginner.name, program)
+
+    def _evidence(self, entries: list[Entry]) -> Evidence:
+        return Evidence(
+            records=tuple(entry.record for entry in entries if entry.record is not None),
+            lost=tuple(
+                Lost(entry.event.entered, entry.event.branch.top == entry.event.pid)
+                for entry in entries
+                if entry.record is None
+            ),
+            filtered=bool(self._settings.ignore),
+        )
+
+    def _late(self, found: list[Finding], evidence: Evidence, where: str) -> Problem | None:
+        if not found:
+            return None
+        start = evidence.records[0].timestamp_ns if evidence.records else 0
+        return Problem.of(found, evidence, start, where, self._recorder.style)
+
+    def look_for_running(self) -> None:
+        """At the end of the run, after the last synchronisation."""
+        running, self.ledger.more_running = self._recorder.running()
+        for process, record in running:
+            # Without an image it was forked by the process of the tests itself.
+            known = (record and record.program) or process.comm or (None if process.image else "pytest")
+            program = None if known is None else printable(known)
+            self.ledger.running.append([process.pid, program, process.own_exec, process.since])
+
+    def finish(self) -> None:
+        """Likewise, when nothing more is to be asked for."""
+        if not self._recorder.was_armed:
+            return
+        self.take_news()
+        losses = self._recorder.losses()
+        if self._broken_off:
+            why = "an exception broke in while the execs of a test were added up"
+            losses = replace(losses, unknown=(*losses.unknown, why))
+        judges = [*self._around.values(), *(judge for _, judge in self._owners.values() if judge is not None)]
+        judged = any(judge.is_any for judge in judges)
+        if losses.why and (judged or self._settings.whole_run):
+            self.ledger.unknown.update(dict.fromkeys(losses.unknown))
+            for gap in losses.gaps:
+                self.ledger.gaps[gap.why] += gap.most or 0
+            if judged:
+                self.ledger.breaches.append(Breach.of_the_rest(losses.why))
+
+    def forget(self) -> None:
+        """In a forked child: what its parent has not told yet, its parent will."""
+        self.ledger = Ledger()
+        self.gatherer.export()
+
+    def export(self) -> dict[str, Any]:
+        """What is new, as plain data; from then on it is no longer new."""
+        gathered = self.gatherer.export()
+        self.ledger.gathered += [gathered] if gathered else []
+        news, self.ledger = self.ledger.export(), Ledger()
+        return news

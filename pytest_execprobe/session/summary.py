@@ -1,0 +1,233 @@
+"""Every text about a run as a whole. Pure functions over its ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..baseline.changes import Changes, Seen, Uses, renames
+from ..baseline.model import Baseline, Section
+from ..log.checks import between, execs
+from ..timeline.record import printable
+from .collected import Former
+from .settings import Settings
+from .totals import MISSING, Breach, Ledger
+
+_ROWS = 10
+
+
+def probe(description: Mapping[str, Any]) -> str:
+    """What a probe helper says of itself, in a line."""
+    begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"
+    failed = description.get("attempts")
+    return (
+        f"BCC {description.get('bcc')} on Linux {description.get('kernel')}; execs by sched_process_exec, their begin"
+        f" by {begun}, failed ones {f'by {failed}' if failed else 'not recorded'}; helper {description.get('route')},"
+        f" now {description.get('privilege')}"
+    )
+
+
+def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False) -> Breach | None:
+    """What is wrong with the budget of the run as a whole. ``filtered``: a lost exec may have been an ignored one."""
+    if limit is None or ledger.is_unchecked:
+        return None
+    if ledger.execs - (ledger.lost if filtered else 0) > limit:
+        headline = f"session budget exceeded: {execs(ledger.execs)}, at most {limit} allowed"
+        text = [
+            headline,
+            f"  most   {_most(ledger.programs, _ROWS)}",
+            f"  if this is right: --execprobe-session-budget={ledger.execs}",
+        ]
+        return Breach.around("session budget", headline, "\n".join(text), undecided=False)
+    why = [*ledger.unknown]
+    if ledger.execs + ledger.gaps.total() > limit:
+        why += ledger.gaps
+    if ledger.execs > limit:
+        why.append(f"{execs(ledger.lost)} lost, which may have been ignored ones: raise --execprobe-buffer-pages")
+    if ledger.not_checked:
+        why.append(f"{_tests(len(ledger.not_checked))} not recorded: {next(iter(ledger.not_checked.values()))}")
+    if not why:
+        return None
+    headline = f"cannot tell whether at most {execs(limit)} ran: what would tell was not recorded"
+    text = [headline, *(f"  why   {reason}" for reason in why)]
+    return Breach.around("session budget", headline, "\n".join(text), undecided=True)
+
+
+def lines(ledger: Ledger, settings: Settings, verbosity: int) -> list[str]:
+    """The summary at the end of a run; nothing where there is nothing to say."""
+    rows = None if verbosity >= 2 else 3 if verbosity < 0 else _ROWS
+    said: list[str] = []
+    if settings.accounts:
+        said += _accounts(ledger, settings, rows)
+    else:
+        said += [f"{'not known':<16}{why}" for why in ledger.why]
+    if ledger.ignored:
+        said.append(f"{'ignored':<16}{_most(ledger.ignored, rows)}")
+    for nodeid, headline in ledger.excused.items():
+        said.append(f"{'xfailed':<16}{printable(nodeid)}: {headline}")
+    if ledger.not_checked:
+        said += _not_checked(ledger)
+    return said
+
+
+def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]:
+    programs = ledger.programs
+    lost = between(0 if settings.ignore else ledger.lost, ledger.missing)
+    said = (
+        []
+        if ledger.is_unchecked
+        else [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
+    )
+    said += [f"{'not known':<16}{why}" for why in ledger.why]
+    if settings.session_budget is not None:
+        ran = "NOT CHECKED" if ledger.is_unchecked else execs(ledger.execs)
+        said.append(f"{'session budget':<16}{ran}, at most {settings.session_budget} allowed")
+    said += _table("most executed", [(count, program, "") for program, count in programs.items()], rows)
+    groups = {
+        "most by test": ledger.tests,
+        "besides tests": ledger.others,
+        "strays of": ledger.strays,
+        "left running by": ledger.late,
+    }
+    if ledger.running or ledger.more_running:
+        said.append(_running(ledger))
+    for title, group in groups.items():
+        said += _table(title, [(counter.total(), name, _most(counter, 5)) for name, counter in group.items()], rows)
+    return said
+
+
+def _running(ledger: Ledger) -> str:
+    """What goes on when the run is over."""
+    programs = Counter(str(program or "?") for _, program, _, _ in ledger.running)
+    count = len(ledger.running) + ledger.more_running
+    processes = "1 process" if count == 1 else f"{count} processes"
+    return f"{'still running':<16}{processes}, of which nothing more is recorded: {_most(programs, 5)}"
+
+
+def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> list[str]:
+    shown = sorted(table, key=lambda row: (-row[0], row[1]))[:rows]
+    width = max((len(str(count)) for count, _, _ in shown), default=0)
+    said = []
+    for count, name, what in shown:
+        said.append(f"{title:<16}{count:>{width}}  {printable(name)}{f': {what}' if what else ''}")
+        title = ""
+    if len(shown) < len(table):
+        said.append(f"{'':<16}… {len(table) - len(shown)} more (all with -vv)")
+    return said
+
+
+def _not_checked(ledger: Ledger) -> list[str]:
+    """Nothing that was not probed may read as checked."""
+    said = []
+    for reason, count in Counter(ledger.not_checked.values()).items():
+        said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
+    return said
+
+
+# ---- the baseline ----
+
+
+def of_baseline(path: Path, said: str) -> str:
+    """What is said of a baseline as a whole."""
+    return f"{'baseline':<16}{path.name}: {said}"
+
+
+def tried_again(before: Sequence[str]) -> list[str]:
+    """The tests that were beyond a baseline in an earlier try, and not in the last."""
+    return _listed("tried again", before, "beyond it in an earlier try; the last one counts")
+
+
+def moved(rows: Iterable[str]) -> list[str]:
+    """Rows that seem to have gone from one test to another."""
+    return [f"{'moved':<16}{row}" for row in rows]
+
+
+def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -> list[str]:
+    """The tests that ran less than the baseline allows, so that an update lowers their rows. It does not lower those of
+    fixtures and of the collection, nor ranges."""
+
+    def is_lowered(name: str, used: Mapping[str, int]) -> bool:
+        if outcomes.get(name) != "passed" or MISSING in used or baseline.table("tests", name) != name:
+            return False
+        rows = [(used.get(key, 0), limit) for key, limit in baseline.rows("tests", name).limits.items()]
+        return any(limit.most is not None and limit.least is None and count < limit.most for count, limit in rows)
+
+    found = [name for name, used in usage.get("tests", {}).items() if is_lowered(name, used)]
+    return _listed("less than it", found, "a run with --execprobe-update lowers their rows")
+
+
+def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Baseline) -> list[str]:
+    """The tables of a baseline that speak of nothing any more, and what may have become of them."""
+    found = []
+    for section, names in gone.items():
+        seen = {name: Seen(used) for name, used in usage.get(section, {}).items()}
+        moved = renames(baseline, section, names, seen)
+        found += [f"{name} (renamed to {moved[name]}?)" if name in moved else name for name in names]
+    return _listed("obsolete", found, "a run of all tests with --execprobe-update removes them")
+
+
+def former(former: Former, accept: str) -> list[str]:
+    """The tables of a baseline that have names of earlier versions, so that no test is judged by them."""
+    names = [name for renamed in former.names.values() for name in renamed]
+    remark = f"earlier versions named them so, and no test is judged by them; this renames them: {accept}"
+    return [*_listed("old names", names, remark), *not_renamed(former)]
+
+
+def not_renamed(former: Former) -> list[str]:
+    """Those of which no update knows what they are called now."""
+    remark = (
+        "earlier versions named them so, and no test of this run, or several, can be meant: update with all tests, or"
+        " rename them by hand ($TMPDIR and ~ stand for the folders themselves there)"
+    )
+    return _listed("old names", former.left, remark)
+
+
+def left_out(packages: Sequence[str]) -> list[str]:
+    """Limits of packages that this run says nothing about."""
+    return _listed("not judged", [f'packages."{name}"' for name in packages], "this run has collected no test there")
+
+
+def updated(path: Path, changes: Changes, broken_off: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """What an update has written. ``broken_off`` did not run to their end as they should have, ``kept`` did not run as
+    a whole, and that was expected."""
+    rows = [row for row in changes.gone if row[1]]
+    parts = [
+        (changes.new, "row", "new"),
+        (changes.raised, "row", "raised"),
+        (changes.lowered, "row", "lowered"),
+        (rows, "row", "removed"),
+        ([table for table in changes.gone if not table[1]], "obsolete table", "removed"),
+        (changes.renamed, "table", "renamed"),
+    ]
+    said = ", ".join(f"{len(those)} {what}{'s' * (len(those) > 1)} {how}" for those, what, how in parts if those)
+    lines = [f"{'baseline':<16}{path.name} written: {said}" if said else f"{'baseline':<16}{path.name}: no change"]
+    return [
+        *lines,
+        *_listed(
+            "not whole",
+            broken_off,
+            "failed, or not recorded as a whole: what they ran has rows, what they would run besides has none; update"
+            " again when they pass",
+        ),
+        *_listed("not lowered", kept, "skipped or expected to fail"),
+    ]
+
+
+def _listed(title: str, names: Sequence[str], remark: str) -> list[str]:
+    if not names:
+        return []
+    more = f", … {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"{title:<16}{', '.join(printable(name) for name in names[:3])}{more}: {remark}"]
+
+
+def _most(counter: Counter[str], rows: int | None) -> str:
+    most = sorted(counter.items(), key=lambda item: (-item[1], item[0]))
+    shown: Iterable[tuple[str, int]] = most if rows is None else most[:rows]
+    text = ", ".join(f"{printable(program)} {count}" for program, count in shown)
+    return text + (f", … {len(most) - rows} more" if rows is not None and len(most) > rows else "")
+
+
+def _tests(count: int) -> str:
+    return "1 test" if count == 1 else f"{count} tests"

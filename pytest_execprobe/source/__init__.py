@@ -1,0 +1,1 @@
+"""This side of the wire: finding or starting a helper, and what it sends, as events."""

@@ -1,0 +1,278 @@
+"""The plugin's end of the wire: registers this process as a root with a helper, and pulls its events."""
+
+from __future__ import annotations
+
+from os import O_CLOEXEC, O_RDWR, SEEK_SET
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._util import clock, originals
+from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
+from ..helper import wire
+from . import children, meeting, pages
+from .decode import Commands, decode, running
+from .events import LAST, Batch, Blind, Event, Orphan, Orphans, Running
+from .pages import Pages
+from .transport import Connection, fields
+
+if TYPE_CHECKING:
+    from _socket import socket
+
+_ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+#: What a helper, or who was to start it, says where that is not for good.
+_OBSTRUCTED = ("busy", "obstructed")
+
+
+class WrongInterpreter(Exception):
+    """This interpreter has no BCC; another may."""
+
+
+class _Loss(NamedTuple):
+    """Records that were lost, and it is not known whose they were."""
+
+    number: int
+    since: int
+    until: int
+    passed_over: int
+    unbounded: bool
+
+
+class HelperSource:
+    """A connection to a helper, which watches the tree of the process that made it.
+
+    ``place`` is where the helper was found; without it, it is where the helper says.
+
+    An exception can break into any of this, as that of a signal's handler does: then the connection can still be used,
+    and what comes for the request that was broken off is taken in with the next.
+    """
+
+    def __init__(self, sock: socket, pid: int, place: str | None = None) -> None:
+        self._connection = Connection(sock, self._told_by)
+        self._place = place
+        self.pid = pid
+        self._lock = originals.RLock()
+        self._commands = Commands()
+        self._pages: Pages | None = None
+        #: What the pages say while nothing has happened since the last synchronisation.
+        self._sums: tuple[int, int] | None = None
+        #: Up to when they have said so: nothing was lost before, which the helper can't know.
+        self._settled = 0
+        self.root = 0
+        self.armed_at = 0
+        self.unadopted = 0
+        self.orphans = Orphans()
+        self.hidden = False
+        self._has_lost_sight = False
+        self.attempts_refused: str | None = None
+        #: What the helper says of itself: BCC's version, attach points, remaining privilege.
+        self.description: dict[str, Any] = {}
+
+    # ---- becoming a root ----
+
+    def greet(self, timeout: float) -> None:
+        """Hears who the helper is. From then on, and until this is closed, it stays: a connection holds it.
+
+        Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
+        """
+        deadline = clock.monotonic() + timeout
+        welcome = self._connection.greeting(deadline)
+        said = fields(welcome)
+        if welcome.type == wire.FAILED:
+            raise refused(said)
+        if welcome.type != wire.WELCOME:
+            raise SourceLost("it did not say who it is")
+        self.description = said
+        why = said.get("attempts_refused")
+        self.attempts_refused = None if why is None else str(why)
+
+    def register(self, *, fresh: bool, timeout: float, child: bool = False) -> None:
+        """Makes this process a root. ``fresh``: it has just been forked and has no descendants to adopt. ``child``: it
+        was forked by a root, and is not what the helper is there for.
+
+        Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
+        """
+        deadline = clock.monotonic() + timeout
+        self.greet(timeout)
+        before = clock.monotonic_ns()
+        name = self._connection.ask(wire.CLAIM, {"child": child}, deadline).get("name")
+        if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
+            raise SourceLost("it gave no name to take on")
+        _take_name_for_a_moment(name)
+        # What is forked from here on is followed.
+        fresh = fresh or (not child and children.has_none())
+        armed = self._connection.ask(wire.ARM, {"fresh": fresh, **({} if child else children.to_be_sent())}, deadline)
+        after = clock.monotonic_ns()
+        try:
+            self.root = int(wire.number(armed, "root", 1, 1 << 63))
+            self.armed_at = int(wire.number(armed, "armed_at", 1, 1 << 63))
+            self.unadopted = int(wire.number(armed, "unadopted", 0, 1 << 32))
+            self.orphans = _orphans(armed)
+            self.hidden = armed.get("hidden") is True
+        except wire.WireError as error:
+            raise SourceLost(str(error)) from error
+        said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
+        self._pages = pages.given(descriptors, int(wire.number(said, "cpus", 1, 1 << 16)))
+        # Asked only now: a child that /proc did not show has ended before, and so is counted.
+        if armed.get("childless") is True and not child and children.has_left_none():
+            self.orphans = Orphans()
+        if not before <= self.armed_at <= after:
+            raise ProbeUnavailable(
+                "execprobe: this process's CLOCK_MONOTONIC is not the kernel's, as in a time namespace: execs could not"
+                " be told to belong to one test or another. Run pytest outside the time namespace"
+            )
+
+    def in_child(self, *, fresh: bool, timeout: float) -> HelperSource:
+        """For a forked child: a connection of its own, as a root inside the old one. ``fresh``: it has no child yet."""
+        self.close()
+        place = self._place or "\0" + str(self.description.get("address"))
+        try:
+            source = HelperSource(meeting.connect(place, timeout), originals.getpid(), place)
+            try:
+                source.register(fresh=fresh, timeout=timeout, child=True)
+            except BaseException:
+                source.close()
+                raise
+        except (OSError, ProbeUnavailable, SourceLost, WrongInterpreter) as error:
+            raise SourceLost(f"a forked child could not be registered: {error}") from error
+        return source
+
+    # ---- events ----
+
+    def sync(self, timeout: float, taken: object = LAST) -> Batch:
+        return self._pull(wire.SYNC, timeout, taken)
+
+    def wait(self, timeout: float, taken: object = LAST) -> Batch:
+        return self._pull(wire.WAIT, timeout, taken)
+
+    def running(self, since: int, timeout: float) -> Running:
+        with self._lock:
+            deadline = clock.monotonic() + timeout + _ANSWER_GRACE
+            try:
+                return running(self._connection.ask(wire.RUNNING, {"since": since}, deadline))
+            except wire.WireError as error:
+                raise SourceLost(f"it sent what can't be read: {error}") from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def part(self, timeout: float) -> None:
+        """Closes it, and remembers what of the tree goes on: the next helper of this process is told."""
+        try:
+            if self._knows_all():
+                parting = children.Parting()
+                running = self.running(0, timeout)
+                self.sync(timeout)  # it would bring what could not be followed until then
+                if self._knows_all() and running.count == len(running.listed):
+                    parting.remember([(process.pid, process.kernel_pid) for process in running.listed])
+        except SourceLost:
+            pass
+        finally:
+            self.close()
+
+    def _knows_all(self) -> bool:
+        """Whether every process that this one has started and that has not ended is followed."""
+        return not (self.unadopted or self.orphans.count or self.hidden or self._has_lost_sight)
+
+    def _pull(self, type: int, timeout: float, taken: object) -> Batch:
+        with self._lock:
+            self._connection.forget(taken)
+            asked = clock.monotonic_ns()
+            if type == wire.SYNC and self._sees_nothing_new():
+                self._settled = asked
+                return Batch((), asked, mark=taken)
+            deadline = asked / 1e9 + timeout + _ANSWER_GRACE
+            done = self._connection.ask(type, {"timeout": timeout}, deadline)
+            try:
+                complete_to = int(wire.number(done, "at", 0, 1 << 63))
+                under_way = int(wire.number(done, "under_way", 0, 1 << 32))
+                sums = tuple(int(wire.number(done, name, -1, 1 << 63)) for name in ("seen", "entered"))
+            except wire.WireError as error:
+                raise SourceLost(str(error)) from error
+            answered = clock.monotonic_ns()
+            if type == wire.SYNC and not asked <= complete_to <= answered:
+                raise SourceLost(
+                    "its CLOCK_MONOTONIC is not this process's, as where it was started in a time namespace: what it"
+                    " calls complete need not be"
+                )
+            if type == wire.SYNC:
+                self._sums = None if -1 in sums else (sums[0], sums[1])
+            told, mark = self._connection.told()
+            losses = [one for one in told if isinstance(one, _Loss)]
+            return Batch(
+                tuple(one for one in told if not isinstance(one, _Loss)),
+                complete_to,
+                under_way,
+                unplaced=sum(loss.number for loss in losses),
+                unplaced_from=max(self._settled, min(loss.since for loss in losses)) if losses else 0,
+                unplaced_to=max((loss.until for loss in losses), default=0),
+                passed_over=sum(loss.passed_over for loss in losses),
+                unbounded=any(loss.unbounded for loss in losses),
+                mark=mark,
+            )
+
+    def _sees_nothing_new(self) -> bool:
+        """Whether all that has happened in this process's tree is here, as its memory shows."""
+        if self._pages is None or self._sums is None or not self._connection.is_quiet:
+            return False
+        return self._pages.sums() == self._sums
+
+    def _told_by(self, frame: wire.Frame) -> list[Event | _Loss]:
+        """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""
+        if frame.type == wire.EVENTS:
+            decoded = [
+                decode(record, self.root, lost, self._commands) for record, lost in wire.split_events(frame.payload)
+            ]
+            told: list[Event | _Loss] = [event for event in decoded if event is not None]
+        else:
+            told = [*_losses(frame)] if frame.type == wire.SYNCED and self.root else []
+        if [one for one in told if isinstance(one, (Blind, _Loss))]:
+            self._has_lost_sight = True  # what could not be followed was not, for all that is known
+        return told
+
+
+def _losses(frame: wire.Frame) -> list[_Loss]:
+    """What the end of an answer says of lost records. Raises WireError."""
+    fields = frame.json()
+    number = int(wire.number(fields, "unplaced", 0, 1 << 63))
+    since = int(wire.number(fields, "unplaced_from", 0, 1 << 63))
+    passed_over = int(wire.number(fields, "passed_over", 0, number))
+    unbounded = fields.get("unbounded") is not False
+    return [_Loss(number, since, clock.monotonic_ns(), passed_over, unbounded)] if number else []
+
+
+def refused(fields: dict[str, Any]) -> Exception:
+    """What a helper that has no probe says."""
+    reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
+    if fields.get("code") in ("no-bcc", "wrong-bcc"):
+        return WrongInterpreter(reason)
+    kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
+    return kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+
+
+def _orphans(armed: dict[str, Any]) -> Orphans:
+    """Of an ARMED. Raises WireError."""
+    listed = armed.get("listed")
+    if not isinstance(listed, list) or len(listed) > wire.ORPHANS_LISTED:
+        raise wire.WireError("the field 'listed' must be a list of a few processes")
+    found = []
+    for one in listed:
+        if not isinstance(one, list) or len(one) != 3:
+            raise wire.WireError("an orphan is a list of three")
+        fields = dict(zip(("pid", "age", "command"), one, strict=True))
+        command = fields["command"]
+        if command is not None and (not isinstance(command, str) or len(command) > wire.COMMAND_MAX):
+            raise wire.WireError("an orphan's command line must be a short text")
+        pid = None if fields["pid"] is None else int(wire.number(fields, "pid", 1, 1 << 32))
+        found.append(Orphan(pid, wire.number(fields, "age", 0, 1 << 40), command))
+    return Orphans(int(wire.number(armed, "orphans", len(found), 1 << 32)), tuple(found))
+
+
+def _take_name_for_a_moment(name: str) -> None:
+    """Shows the kernel side which process this is: it sees the task that takes the name, whatever its pid is."""
+    file = originals.open_file("/proc/thread-self/comm", O_RDWR | O_CLOEXEC)
+    try:
+        old = originals.pread(file, 32, 0).rstrip(b"\n")
+        originals.write(file, name.encode())
+        originals.lseek(file, 0, SEEK_SET)
+        originals.write(file, old)
+    finally:
+        originals.close(file)

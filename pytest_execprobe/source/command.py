@@ -1,0 +1,60 @@
+"""What was executed, as far as that is the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..timeline.program import program_name
+
+
+@dataclass(slots=True)
+class Command:
+    """The part of an exec that others can share: a suite executes few commands, and those often.
+
+    See :class:`pytest_execprobe.ExecRecord` for what the fields mean. One that was made by :meth:`deferred` reads them
+    when the first is looked at.
+    """
+
+    path: str | None = None
+    executable: str | None = None
+    argv: tuple[str, ...] | None = None
+    argv_truncated: bool = False
+    comm: str = ""
+    cwd: str | None = None
+    interpreter: str | None = None
+    script: str | None = None
+    #: Of a script the resolved files of scripts that stand between it and its interpreter; None where unknown.
+    nested: tuple[str | None, ...] | None = ()
+    #: Where in argv the program's own arguments begin; None where unknown.
+    arguments_at: int | None = 1
+    #: What it is called.
+    program: str | None = field(init=False, compare=False, repr=False)
+    _raw: bytes | None = field(default=None, init=False, compare=False, repr=False)
+    _read: Callable[[Command, bytes], None] = field(init=False, compare=False, repr=False)
+
+    @classmethod
+    def deferred(cls, raw: bytes, read: Callable[[Command, bytes], None]) -> Command:
+        """``read`` sets the fields from ``raw``, but for the program's name."""
+        made = cls.__new__(cls)
+        made._raw, made._read = raw, read
+        return made
+
+    def may_contain(self, text: str) -> bool:
+        """Whether something in it, as the kernel had it, has this text. For a soon answer: no is certain."""
+        return self._raw is None or text.encode() in self._raw
+
+    def __getattr__(self, name: str) -> object:
+        # What has no value yet comes here, and never again.
+        if name == "program":
+            self.program = program_name(self.path, self.executable, self.cwd)
+        elif name.startswith("_") or self._raw is None:
+            raise AttributeError(name)
+        else:
+            self._read(self, self._raw)
+        return object.__getattribute__(self, name)
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """See :attr:`pytest_execprobe.ExecRecord.arguments`."""
+        return None if self.argv is None or self.arguments_at is None else self.argv[self.arguments_at :]

@@ -1,0 +1,315 @@
+"""How a process finds the helper of its run, or starts one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from select import POLLIN
+from socket import AF_UNIX, SOCK_STREAM
+from typing import TYPE_CHECKING
+
+from .._util import clock, originals
+from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
+from ..helper import handshake, wire
+from . import meeting
+from .client import HelperSource, WrongInterpreter, refused
+from .launch import (
+    PYTHON_VARIABLE,
+    Launcher,
+    bpf_folder,
+    helper_command,
+    helper_environment,
+    interpreters,
+    no_interpreter,
+    privilege_route,
+)
+from .transport import Gone
+
+if TYPE_CHECKING:
+    from _socket import socket
+
+_NAMED_BY = f"--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python"
+_START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
+_CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
+_WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, unless it is just starting
+_PROOF_TIMEOUT = 2.0  # seconds that who calls has to show that it is the helper
+_ROOM_TIMEOUT = 10.0  # seconds to wait for room in a run's helper's queue, which is empty most of the time
+_TRIES = 20  # at one name to find a run's helper, or to start it, while those of others come and go
+_NAMES = 50  # that strangers may have taken
+_PAUSE = 0.01  # seconds
+
+
+@dataclass(frozen=True)
+class HelperSettings:
+    """How to run the helper; None is its own default.
+
+    ``shared`` is a secret of the processes of a run (:func:`meeting.new_secret`): the first starts a helper, and the
+    others use that, whatever their own settings are. ``address`` is that of a helper that runs already, a path or ``@``
+    and an abstract name: then none is started. ``environment`` is what to start it with, None for this process's own as
+    it is then.
+    """
+
+    python: str | None = None
+    attempts: str | None = None
+    pages: int | None = None
+    procs: int | None = None
+    shared: str | None = None
+    address: str | None = None
+    environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
+
+
+def start_helper(settings: HelperSettings) -> HelperSource:
+    """A helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
+    return _reach(settings, lambda source, timeout: source.register(fresh=False, timeout=timeout))
+
+
+def hold_helper(settings: HelperSettings) -> HelperSource:
+    """Keeps a helper alive for others until it is closed: this process is not watched. Raises ProbeUnavailable."""
+    return _reach(settings, lambda source, timeout: source.greet(timeout))
+
+
+_Enter = Callable[["HelperSource", float], None]
+
+
+class _Nobody(Exception):
+    """No helper listens, or it was just ending."""
+
+
+# ---- a helper that runs already ----
+
+
+def _reach(settings: HelperSettings, enter: _Enter) -> HelperSource:
+    """A helper as the settings ask for, once ``enter`` was through with it."""
+    here = originals.platform
+    if here != "linux":
+        raise ProbeUnavailable(f"execprobe: needs Linux, and this is {here}: BPF is a part of the Linux kernel")
+    try:
+        return _find(settings, enter)
+    except OSError as error:  # not the helper's, but this process's own
+        raise ProbeUnavailable(f"execprobe: {_lacking(error)}") from error
+
+
+def _lacking(error: OSError) -> str:
+    if error.filename is not None and not str(error.filename).startswith("/proc/"):
+        return (
+            f"user {originals.geteuid()} can't run {error.filename}, which starts the helper: {error.strerror}. Mend"
+            f" that, or name another interpreter: {_NAMED_BY}"
+        )
+    return (
+        f"this process lacks what it takes to have a helper: {error}. It needs /proc, may have to start a program, and"
+        " opens five files: has a test, or a limit (ulimit -n), taken one of these away?"
+    )
+
+
+def _find(settings: HelperSettings, enter: _Enter) -> HelperSource:
+    if settings.address is not None:
+        return _use_running(settings.address, enter)
+    if settings.shared is None:
+        return _start(settings, _listen_anew(), enter)
+    for name in itertools.islice(meeting.names(settings.shared), _NAMES):
+        source = _find_at(name, settings, enter)
+        if source is not None:
+            return source
+    raise ProbeObstructed(
+        f"execprobe: this run's helper could neither be reached nor started at any of {_NAMES} addresses: other"
+        " processes have taken them. Run without -n, or report this"
+    )
+
+
+def _listen_anew() -> socket:
+    while True:
+        listener = meeting.listen(meeting.new_name())
+        if listener is not None:  # as always: it is random
+            return listener
+
+
+def _find_at(name: str, settings: HelperSettings, enter: _Enter) -> HelperSource | None:
+    """The run's helper, where that listens at this name or can be started there; None if the name is a stranger's."""
+    for _ in range(_TRIES):
+        try:
+            return _connect("\0" + name, enter, _START_TIMEOUT, _ROOM_TIMEOUT)
+        except _Nobody:
+            pass
+        except meeting.Stranger:
+            return None
+        except SourceLost as error:
+            raise ProbeObstructed(
+                f"execprobe: this run's helper, at @{name}, is of no use: {error}. Start pytest again: each run takes"
+                " other names"
+            ) from error
+        listener = meeting.listen(name)
+        if listener is not None:
+            return _start(settings, listener, enter)
+        originals.poll().poll(1000 * _PAUSE)  # another process has just bound it, and does not listen yet
+    return None
+
+
+def _use_running(address: str, enter: _Enter) -> HelperSource:
+    # A test may change the folder, and a child that it forks is to find the helper all the same.
+    place = "\0" + address[1:] if address.startswith("@") else originals.abspath(address)
+    try:
+        return _connect(place, enter, _WELCOME_TIMEOUT, _WELCOME_TIMEOUT)
+    except (_Nobody, SourceLost) as error:
+        kind = ProbeObstructed if isinstance(error, SourceLost) else ProbeUnavailable
+        raise kind(
+            f"execprobe: there is no helper to be used at {address} (--execprobe-helper): {error}. Name one that runs,"
+            " or leave the option out: then pytest starts one of its own"
+        ) from error
+
+
+def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> HelperSource:
+    """Raises _Nobody where another helper may be had, SourceLost where what listens is none."""
+    try:
+        sock = meeting.connect(place, room_timeout)
+    except PermissionError as error:
+        raise _Nobody(
+            "its socket does not let this user in (Permission denied): who may use it is made a member of the socket's"
+            " group, and logs in anew"
+        ) from error
+    except OSError as error:
+        raise _Nobody(f"nobody could be reached there ({error.strerror or error})") from error
+    source = HelperSource(sock, originals.getpid(), place)
+    try:
+        enter(source, timeout)
+    except Gone as error:
+        source.close()
+        raise _Nobody("who listened there hung up") from error
+    except WrongInterpreter as error:
+        source.close()
+        raise _Nobody(f"who listened there could not start ({error})") from error
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+# ---- a helper that is started ----
+
+
+def _start(settings: HelperSettings, listener: socket, enter: _Enter) -> HelperSource:
+    """A helper that serves this socket. Those who wait there meanwhile are told why if none can be had."""
+    try:
+        try:
+            bpf = bpf_folder()
+            prefix = privilege_route("pytest", environment=settings.environment)
+            tried: list[str] = []
+            for python in interpreters(settings.python, _NAMED_BY, settings.environment):
+                try:
+                    return _start_with(python, prefix, bpf, settings, listener, enter)
+                except WrongInterpreter as error:
+                    tried.append(f"{python}: {error}")
+            raise no_interpreter(tried, "--execprobe-python")
+        except ProbeUnavailable as error:
+            code = "obstructed" if isinstance(error, ProbeObstructed) else "not-started"
+            meeting.refuse(listener, originals.geteuid(), code, str(error).removeprefix("execprobe: "))
+            raise
+    finally:
+        listener.close()
+
+
+def _start_with(
+    python: str, prefix: list[str], bpf: Path, settings: HelperSettings, served: socket, enter: _Enter
+) -> HelperSource:
+    name = meeting.new_name()
+    command = helper_command(prefix, python, "--connect", name, "--bpf", str(bpf))
+    for option, value in (
+        ("--attempts", settings.attempts),
+        ("--pages", settings.pages),
+        ("--procs", settings.procs),
+    ):
+        if value is not None:
+            command += [option, str(value)]
+    tokens = handshake.new_tokens()
+    words = originals.memfd_create("execprobe-stderr")
+    process = Launcher()
+    try:
+        listener = originals.socket(AF_UNIX, SOCK_STREAM)
+        try:
+            wire.take_no_descriptors(listener)
+            listener.bind("\0" + name)
+            listener.listen(1)
+            proof = originals.memfd_create("execprobe-tokens")
+            try:
+                handshake.put_down(tokens, proof)
+                process.start(command, helper_environment(settings.environment), proof, words)
+            finally:
+                originals.close(proof)
+            sock = _await_call(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
+        finally:
+            listener.close()
+        if sock is None:
+            said = originals.pread(words, 2000, 0).decode("utf-8", "replace").strip()
+            raise _not_started(process, prefix, said)
+    except BaseException:
+        process.give_up()  # or a test that waits for any child would meet it
+        raise
+    finally:
+        originals.close(words)
+    source = HelperSource(sock, originals.getpid())
+    try:
+        enter(source, _START_TIMEOUT)
+    except SourceLost as error:
+        source.close()
+        raise ProbeObstructed(f"execprobe: the probe helper was lost while it started: {error}") from error
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _await_call(process: Launcher, listener: socket, admit: Callable[[socket], bool]) -> socket | None:
+    """The helper's connection; None if its launcher failed, or the helper has not called.
+
+    The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
+    that a test which waits for any child does not meet it. Raises ProbeObstructed if others were in its way.
+    """
+    deadline = clock.monotonic() + _START_TIMEOUT
+    strangers = 0
+    launcher = originals.pidfd_open(process.pid)
+    try:
+        watched = originals.poll()
+        watched.register(listener, POLLIN)
+        watched.register(launcher, POLLIN)
+        while (remaining := deadline - clock.monotonic()) > 0:
+            ready = [fd for fd, _ in watched.poll(remaining * 1000)]
+            if listener.fileno() in ready:
+                sock = wire.accept(listener)
+                _, uid, _ = wire.credentials(sock)
+                if meeting.is_trusted(uid) and admit(sock):
+                    process.reap()
+                    return sock
+                sock.close()
+                strangers += 1
+            elif launcher in ready:
+                if process.reap() != 0:
+                    return None
+                watched.unregister(launcher)
+                # The helper has left it and is about to call; a program that is no Python has not, and nobody will.
+                deadline = min(deadline, clock.monotonic() + _CALL_TIMEOUT)
+    finally:
+        originals.close(launcher)
+    _give_up_waiting(process, strangers)
+    return None
+
+
+def _give_up_waiting(process: Launcher, strangers: int) -> None:
+    running = process.give_up()
+    if running or strangers:
+        why = "is still on its way" if running else "has not called back"
+        others = f", while {strangers} other processes called in its place" if strangers else ""
+        raise ProbeObstructed(f"execprobe: the probe helper was started and {why}{others}. Start pytest again")
+
+
+def _not_started(process: Launcher, prefix: list[str], said: str) -> Exception:
+    refusal = handshake.read_refusal(process.reap(), said)
+    if refusal is not None:
+        return refused(refusal)
+    if prefix and "sudo:" in said:
+        return ProbeUnavailable(
+            f"execprobe: the probe needs privilege, and sudo refused it without a password ({said.splitlines()[-1]})."
+            " Run pytest as root, or allow this user to run the helper without one (docs/privilege.md has the line)"
+        )
+    last = said.splitlines()[-1] if said else f"it ended with status {process.reap()}"
+    return WrongInterpreter(f"the helper did not start ({last})")

@@ -1,0 +1,229 @@
+"""Kernel records into events: pure, and strict about every length."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from ..helper import wire
+from .command import Command
+from .events import Blind, Branch, Ended, Event, Exec, Process, Running
+
+_AT_FDCWD = -100
+_PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
+_INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
+_NUMBER = struct.Struct("<I")
+_SLOT = struct.Struct("<QQII")
+_DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
+
+
+class Commands:
+    """The commands that were met last: most execs are of one of these, and need no more than a look."""
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self._known: tuple[dict[bytes, Command], ...] = ({}, {})  # of execs, and of attempts
+
+    def of(self, data: bytes, is_attempt: bool) -> Command:
+        """``data`` is what a record has of its command."""
+        known = self._known[is_attempt]
+        found = known.get(data)
+        if found is None:
+            if len(known) >= self.MOST:
+                known.clear()
+            found = known[data] = Command.deferred(data, _read_attempt if is_attempt else _read)
+        return found
+
+
+def decode(record: bytes, root: int, lost: bool, commands: Commands | None = None) -> Event | None:
+    """The event that a record tells of, as seen from ``root``; None if it is not in that root's tree.
+
+    Raises wire.WireError for what the kernel side can't have written.
+    """
+    if len(record) < wire.HEAD.size:
+        raise wire.WireError("a record is shorter than its head")
+    (
+        kind, error, at, entered, parent_at, previous_at, parent_pid, pid, _, uid, gid, its_root, born, top, thread,
+    ) = wire.FIRST.unpack_from(record)  # fmt: skip
+    slot = 0
+    while its_root != root:
+        slot += 1
+        if slot == wire.SLOTS:
+            return None
+        its_root, born, top, thread = _SLOT.unpack_from(record, wire.SLOTS_AT + slot * _SLOT.size)
+    branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room than two
+    if kind == wire.KIND_EXIT:
+        return Ended(at, pid, branch, (pid, previous_at) if previous_at else None, error)
+    if kind == wire.KIND_UNFOLLOWED:
+        why = "the map of watched processes was full, and a new one not followed: run fewer at once"
+        return Blind(at=at, moment=False, why=why)
+    if kind == wire.KIND_UNMARKED:
+        why = "the map of execs under way was full, and an exec not waited for: run fewer at once"
+        return Blind(at=at, moment=True, why=why)
+    is_attempt = kind == wire.KIND_ATTEMPT
+    if kind != wire.KIND_EXEC and not is_attempt:
+        raise wire.WireError(f"a record of unknown kind {kind}")
+    flags, _, _, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(record, wire.COMMAND_AT)
+    command = seen_pid = seen_ppid = None
+    if not lost:
+        if len(record) < wire.HEAD.size + data_len or path_len + interp_len + argv_len > data_len:
+            raise wire.WireError("a record is shorter than it says")
+        (seen_pid,) = _NUMBER.unpack_from(record, wire.PIDS_AT + 4 * slot)
+        (seen_ppid,) = _NUMBER.unpack_from(record, wire.PPIDS_AT + 4 * slot)
+        if seen_pid != pid and seen_pid in (0, wire.NOT_KNOWN):
+            raise wire.WireError("a record of a process that has no number where its root is")
+        command = (commands or Commands()).of(record[wire.COMMAND_AT : wire.HEAD.size + data_len], is_attempt)
+    return Exec(
+        at,
+        entered,
+        pid,
+        branch,
+        (parent_pid, parent_at) if parent_at else None,
+        (pid, previous_at) if previous_at else None,
+        None if seen_pid == pid else seen_pid,
+        None if seen_ppid == wire.NOT_KNOWN else seen_ppid,
+        uid if command else 0,
+        gid if command else 0,
+        _error_name(error) if is_attempt else None,
+        flags & wire.FLAG_ENTRY_UNSEEN != 0,
+        command,
+    )
+
+
+def _read_attempt(command: Command, data: bytes) -> None:
+    _read(command, data, is_attempt=True)
+
+
+def _read(command: Command, data: bytes, is_attempt: bool = False) -> None:
+    """A field that is set is never read again, so each is set once: an exception, or a thread, may come between."""
+    flags, dirfd, comm, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(data)
+    data = data[wire.COMMAND.size :]
+    path = _text(data[:path_len]) if path_len else None
+    if path_len >= _PATH_MAX and data.startswith(b"/dev/fd/"):
+        path = None  # its end, and so the name, may be missing
+    if is_attempt and path is not None and not path.startswith("/") and dirfd != _AT_FDCWD:
+        path = f"/dev/fd/{dirfd}/{path}" if path else f"/dev/fd/{dirfd}"  # as the kernel names what execveat is given
+    interpreter = _text(data[path_len : path_len + interp_len]) if interp_len else None
+    executable, cwd, *scripts = *_files(data[path_len + interp_len : data_len - argv_len]), None, None
+    # The last of them is the script itself; the others are what stood in #! lines, and were scripts, too.
+    *nested, script = scripts[:-2] or [None]
+    all_scripts = script is not None and bool(flags & wire.FLAG_SCRIPTS_ALL)
+    argv = None if flags & wire.FLAG_ARGV_UNREAD else _argv(data[data_len - argv_len :])
+    if interp_len >= _INTERPRETER_MAX and argv:
+        interpreter = argv[0]
+    command.path, command.executable, command.cwd, command.interpreter = path, executable, cwd, interpreter
+    command.comm = _text(comm)
+    command.script = script if all_scripts and interpreter is not None else None
+    command.nested = () if interpreter is None else tuple(nested) if all_scripts else None
+    command.argv, command.argv_truncated = argv, bool(flags & wire.FLAG_ARGV_CUT)
+    command.arguments_at = (
+        1
+        if interpreter is None
+        else arguments_at(argv, path, len(nested) + 1 if all_scripts else None, bool(flags & wire.FLAG_ARGV0_KEPT))
+    )
+
+
+def running(fields: Mapping[str, Any]) -> Running:
+    """What a helper says of the processes that have not ended. Raises wire.WireError."""
+    count = int(wire.number(dict(fields), "count", 0, 1 << 32))
+    listed = fields.get("listed")
+    if not isinstance(listed, list) or not len(listed) <= min(count, wire.LISTED):
+        raise wire.WireError("the field 'listed' must be a list of at most as many processes as there are")
+    return Running(count, tuple(map(_process, listed)), fields.get("all") is True and count == len(listed))
+
+
+def _process(item: object) -> Process:
+    types = [int, int, int, int, int, bool, str]
+    if not isinstance(item, list) or list(map(type, item)) != types or not all(0 <= n < 1 << 64 for n in item[:5]):
+        raise wire.WireError("a process is not as this protocol has it")
+    seen, pid, forked, image_pid, image_at, own_exec, comm = item
+    return Process(
+        pid=seen or None,
+        kernel_pid=pid,
+        image=(image_pid, image_at) if image_at else None,
+        comm=comm,
+        own_exec=own_exec,
+        since=(image_at if own_exec else forked) or None,
+    )
+
+
+def arguments_at(argv: tuple[str, ...] | None, path: str | None, levels: int | None, argv0_kept: bool) -> int | None:
+    """Where in a script's argv its own arguments begin; None where that can't be told.
+
+    Each of the ``levels`` (the script, and scripts that are its interpreter; None: not known how many) has put the
+    interpreter's path in front, and perhaps one option. A binfmt_misc interpreter with flag P has none, and behind the
+    path the caller's argv[0]: where a script's interpreter is for another machine (qemu), its own path once more.
+    """
+    if argv is None or path is None or (argv0_kept and levels not in (1, 2)):
+        return None
+    if argv0_kept and levels == 1:
+        return 3
+    if argv0_kept and argv[1:2] != argv[2:3]:
+        return None  # it is the script's interpreter that is one
+    first, last = (3, 4) if argv0_kept else (1, 2 * _DEEPEST) if levels is None else (levels, 2 * levels)
+    # Where an option, or the first argument, is the script's path as well, there are two such places.
+    found = [at for at, word in enumerate(argv[: last + 1]) if at >= first and word == path]
+    return found[0] + 1 if len(found) == 1 else None
+
+
+def _text(data: bytes) -> str:
+    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _argv(data: bytes) -> tuple[str, ...]:
+    if not data:
+        return ()
+    if data.endswith(b"\0"):
+        data = data[:-1]
+    return tuple(arg.decode("utf-8", "surrogateescape") for arg in data.split(b"\0"))
+
+
+def _files(data: bytes) -> list[str | None]:
+    """Paths of which the last component comes first, and something that is no component after each; None for one that
+    is not whole."""
+    paths: list[str | None] = []
+    names: list[str] = []
+    for name in data.split(b"\0")[:-1]:
+        if name == b"/":
+            paths.append("/" + "/".join(reversed(names)))
+        elif name == b".":  # in no folder
+            paths.append(names[0] if len(names) == 1 else None)
+        elif name == b"..":  # there is more above
+            paths.append(None)
+        else:
+            names.append(name.decode("utf-8", "surrogateescape"))
+            continue
+        names = []
+    return paths
+
+
+#: include/linux/errno.h. They reach no program, and so have no name in errno: to the caller an execve that was to be
+#: restarted is one that goes on, or it has been killed.
+_KERNELS_OWN = {
+    512: "ERESTARTSYS",
+    513: "ERESTARTNOINTR",
+    514: "ERESTARTNOHAND",
+    515: "ENOIOCTLCMD",
+    516: "ERESTART_RESTARTBLOCK",
+    517: "EPROBE_DEFER",
+    518: "EOPENSTALE",
+    519: "ENOPARAM",
+    521: "EBADHANDLE",
+    522: "ENOTSYNC",
+    523: "EBADCOOKIE",
+    524: "ENOTSUPP",
+    525: "ETOOSMALL",
+    526: "ESERVERFAULT",
+    527: "EBADTYPE",
+    528: "EJUKEBOX",
+    529: "EIOCBQUEUED",
+    530: "ERECALLCONFLICT",
+    531: "ENOGRACE",
+}
+
+
+def _error_name(number: int) -> str:
+    return errno.errorcode.get(number, _KERNELS_OWN.get(number, f"E{number}"))

@@ -1,0 +1,117 @@
+"""Where the processes of a run meet their helper: names in the abstract namespace, that nobody can take beforehand.
+
+They are made of a secret that the processes of one run have, and stand nowhere until a socket is bound to them. Whoever
+takes one that has become free meets none of the run's processes there: they go on to the next.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import struct
+from collections.abc import Iterator
+from socket import AF_UNIX, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET
+from typing import TYPE_CHECKING
+
+from .._util import clock, originals
+from ..errors import SourceLost
+from ..helper import wire
+from ..helper.handshake import BACKLOG
+
+if TYPE_CHECKING:
+    from _socket import socket
+
+PREFIX = "pytest-execprobe-"
+_TIMEVAL = struct.Struct("@ll")
+
+
+class Stranger(SourceLost):
+    """Another user's process listens there, or nobody lets this one in: it need not be a helper."""
+
+
+def new_secret() -> str:
+    """For ``HelperSettings.shared``."""
+    return originals.random_hex(16)
+
+
+def names(secret: str) -> Iterator[str]:
+    """Without end, and the same for all who have the secret."""
+    for number in itertools.count():
+        yield PREFIX + originals.hmac_digest(secret.encode(), b"%d" % number, "sha256").hex()[:32]
+
+
+def new_name() -> str:
+    return next(names(new_secret()))
+
+
+def listen(name: str) -> socket | None:
+    """A socket that listens there; None if another process has taken the name."""
+    listener = originals.socket(AF_UNIX, SOCK_STREAM)
+    try:
+        wire.take_no_descriptors(listener)
+        listener.bind("\0" + name)
+        listener.listen(BACKLOG)
+    except BaseException as error:
+        listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return listener
+
+
+def refuse(listener: socket, uid: int, code: str, reason: str) -> None:
+    """Tells those who wait there for a helper that there will be none."""
+    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""})
+    wire.refuse_all(listener, uid, data, BACKLOG)
+
+
+def connect(place: str, timeout: float) -> socket:
+    """A connection to whoever listens there, if that is root or this user: names can be read by all, and taken.
+
+    A run's helper listens at a socket that was made by who started it, and a service at root's. Raises OSError if
+    nobody listens, SourceLost if a stranger does, or nobody has room for this one in time.
+    """
+    sock = originals.socket(AF_UNIX, SOCK_STREAM)
+    try:
+        wire.take_no_descriptors(sock)
+        _connect_whole(sock, place, timeout)
+        _, uid, _ = wire.credentials(sock)
+        if not is_trusted(uid):
+            raise Stranger(
+                f"who listens there is user {uid}, and only root or this user, {originals.geteuid()}, is taken for a"
+                " helper"
+            )
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connect_whole(sock: socket, place: str, timeout: float) -> None:
+    deadline = clock.monotonic() + timeout
+    while (remaining := deadline - clock.monotonic()) > 0:
+        # Not by settimeout(), with which this would have to ask again and again: who waits in the kernel has a place in
+        # its queue.
+        sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, _timeval(max(remaining, 0.001)))
+        try:
+            sock.connect(place)
+            sock.getpeername()
+        except BlockingIOError:
+            break
+        except OSError as error:
+            # A signal breaks into it, and Python takes that for a connection that is on its way.
+            if error.errno != errno.ENOTCONN:
+                raise
+        else:
+            sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, _timeval(0))
+            return
+    raise Stranger("as many as can wait to be let in do so, and none is")
+
+
+def _timeval(seconds: float) -> bytes:
+    """As setsockopt() takes it; all zeros are for ever."""
+    return _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6))
+
+
+def is_trusted(uid: int) -> bool:
+    return uid in (0, originals.geteuid())

@@ -1,0 +1,70 @@
+"""Memory of the kernel side and of the helper, by which a process sees that nothing has happened, and asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from mmap import MAP_SHARED, PAGESIZE, PROT_READ
+from sys import maxsize
+from typing import Any
+
+from .._util import originals
+from ..helper import wire
+
+# The C module that ctypes is made of: importing that itself would ask functions that a test may have replaced by then.
+try:
+    import _ctypes
+except ImportError:  # this Python was built without it
+    _mmap: Any = None
+else:
+    _Char: Any = type("_Char", (_ctypes._SimpleCData,), {"_type_": "c"})
+    _Long: Any = type("_Long", (_ctypes._SimpleCData,), {"_type_": "L"})
+    _Address: Any = type("_Address", (_ctypes._SimpleCData,), {"_type_": "P"})
+    _Function: Any = type("_Function", (_ctypes.CFuncPtr,), {"_flags_": _ctypes.FUNCFLAG_CDECL, "_restype_": _Address})
+    _own: Any = None  # this process, libc in it
+    _mmap = _Function(_ctypes.dlsym(_ctypes.dlopen(_own, 0), "mmap"))
+    _mmap.argtypes = [_Address, *[_Long] * 5]
+
+_FAILED = 2 * maxsize + 1  # MAP_FAILED
+
+
+class Pages:
+    """``counters`` and ``life`` are descriptors, which need not stay open. Raises OSError.
+
+    Python's own mmap keeps a descriptor and closes its number at the end, though a test may have closed all and opened
+    a file there. This has none, and what is mapped stays so: it is little.
+    """
+
+    def __init__(self, counters: int, life: int, cpus: int) -> None:
+        self._counters = _mapped(counters, cpus * wire.SEEN_AND_ENTERED.size)
+        self._life = _mapped(life, PAGESIZE)
+        self._alive = self._life[: wire.LIFE]
+
+    def sums(self) -> tuple[int, int] | None:
+        """Records and entered execs, of all CPUs. None once the helper has died, and its probe with it.
+
+        It dies before its probe goes: while it lives after the counters were read, they counted.
+        """
+        seen = entered = 0
+        for records, execs in wire.SEEN_AND_ENTERED.iter_unpack(self._counters.raw):
+            seen += records
+            entered += execs
+        return (seen, entered) if self._life[: wire.LIFE] == self._alive else None
+
+
+def given(descriptors: Sequence[int], cpus: int) -> Pages | None:
+    """What a helper has given; None where that is nothing, or can't be mapped: then it is asked each time."""
+    try:
+        return Pages(descriptors[0], descriptors[1], cpus) if len(descriptors) == 2 else None
+    except OSError:
+        return None
+    finally:
+        for descriptor in descriptors:
+            originals.close(descriptor)
+
+
+def _mapped(descriptor: int, size: int) -> Any:
+    """An array of characters, to be read. Raises OSError."""
+    at = _mmap(None, size, PROT_READ, MAP_SHARED, descriptor, 0) if _mmap else _FAILED
+    if at == _FAILED:
+        raise OSError("it can't be mapped")
+    return (_Char * size).from_address(at)

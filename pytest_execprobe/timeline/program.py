@@ -1,0 +1,154 @@
+"""Under which names an exec is known: pure functions over what was recorded of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .._util import originals
+
+if TYPE_CHECKING:
+    from .record import ExecRecord
+
+# Links of the kernel's own, whose names say nothing of the file or folder that they lead to. /proc may be mounted in
+# other places, too, and stands elsewhere for whoever has another root folder.
+_PROCESS = r".*/proc/(?:self|thread-self|\d+)(?:/task/\d+)?"
+_DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)", re.DOTALL)
+_THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+", re.DOTALL)
+
+
+def names_descriptor(path: str, cwd: str | None) -> bool:
+    """Whether a path, executed in a working directory, leads to a file by a descriptor or as ``/proc/self/exe``."""
+    plain = _plain(path, cwd)
+    return plain is not None and _DESCRIPTOR.fullmatch(plain) is not None
+
+
+def leads_through_descriptor(path: str, cwd: str | None) -> bool:
+    """Whether it names a file in a folder that is named by a descriptor, as of execveat(), or ``/proc/PID/cwd``."""
+    plain = _plain(path, cwd)
+    return plain is not None and _THROUGH.fullmatch(plain) is not None
+
+
+def _plain(path: str, cwd: str | None) -> str | None:
+    """The path without what says nothing, if it can be one of these; most are told not to be, and soon."""
+    path = absolute(path, cwd) or path
+    if not ("/proc/" in path or "/dev/" in path):
+        return None
+    path = re.sub(r"/(?:\.?/)+", "/", path)
+    return originals.normpath(path.replace("/dev/fd/../", "/proc/self/"))
+
+
+def absolute(path: str, cwd: str | None) -> str | None:
+    """A path from the root on; None where the working directory is not known."""
+    if not path.startswith("/"):
+        if cwd is None:
+            return None
+        path = f"{cwd}/{path}"
+    return "/" + path.lstrip("/")
+
+
+def program_name(path: str | None, executable: str | None, cwd: str | None) -> str | None:
+    """What a program is called: by its path, so that a link keeps its own name (busybox), except where the path says
+    nothing of the file."""
+    if path is None:
+        return None
+    if names_descriptor(path, cwd):
+        return None if executable is None else base(executable)
+    return base(path)
+
+
+def base(path: str) -> str:
+    """The last component; a memfd's name is one."""
+    return path if path.startswith("memfd:") else originals.basename(path) or path
+
+
+def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
+    """What else than by its path a program was called, where the path does not tell: names that are certain (None: one
+    that is not known), and names that it may have.
+
+    A descriptor does not tell, and neither does the path of a program that executes its own file again: busybox runs
+    its tools like that. There argv[0] does. Of a script by a descriptor its own file does.
+    """
+    if record.path is None:
+        return [], []
+    by_descriptor = names_descriptor(record.path, record.cwd)
+    certain = [record.script] if by_descriptor and record.interpreter is not None else []
+    if not _has_argv0(record):
+        return certain, []
+    itself = True if by_descriptor else record._itself
+    argv0 = _argv0(record)
+    if argv0 is None:
+        return [*certain, None] if itself else certain, []
+    # A login shell's begins with a dash, which programs of many names leave out.
+    names = [argv0, argv0[1:]] if argv0.startswith("-") else [argv0]
+    if itself:
+        return [*certain, *names], []
+    return certain, [name for name in names if itself is None and base(name) != base(record.path)]
+
+
+def _has_argv0(record: ExecRecord) -> bool:
+    """Whether the program is given its caller's argv[0]. Interpreters are not, but by binfmt_misc with flag P: then the
+    path of what they are for stands in front of it."""
+    if record.interpreter is None:
+        return True
+    return record._arguments_at == 3 and record._nested == () and (record.argv or ())[1:2] == (record.path,)
+
+
+def _argv0(record: ExecRecord) -> str | None:
+    """None where it is not known, or not all of it."""
+    at = 0 if record.interpreter is None else 2
+    if record.argv is None or (record.argv_truncated and len(record.argv) <= at + 1):
+        return None
+    return record.argv[at] if len(record.argv) > at else ""
+
+
+def executes_itself(record: ExecRecord) -> bool | None:
+    """Whether it is the file that its process, or the one above, was running; None where that is not known."""
+    others = [other for other in (record.parent, record._previous) if other is not None]
+    if record.interpreter is None:
+        file, above = record.executable, [other.executable for other in others]
+    else:
+        file, above = record.script, [other.script for other in others if other.interpreter is not None]
+    if file is not None and file in above:
+        return True
+    return None if record._lineage_lost or None in (file, *above) else False
+
+
+def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
+    """What ``#!`` lines say: what certainly stands there (None: something that is not known), and what else may."""
+    if record.interpreter is None:
+        return [], []
+    if record._nested is None or (record._nested and record.argv is None):
+        return [record.interpreter, None], []
+    # Each nested script's path stands between the interpreter and the script, perhaps with an option behind it.
+    levels, at = len(record._nested), record._arguments_at
+    between = (record.argv or ())[1 : 1 + 2 * levels if at is None else at - 1] if levels else ()
+    if at is not None and len(between) == levels:
+        return [record.interpreter, *between], []
+    return [record.interpreter], list(between)
+
+
+def as_interpreter(record: ExecRecord) -> ExecRecord:
+    """The exec of a script as that of its interpreter, which the kernel has made of it: with an option, the script and
+    its arguments."""
+    path = record.interpreter
+    command = replace(record._command, path=path, interpreter=None, script=None, nested=(), arguments_at=1)
+    command.program = base(path or "")
+    return replace(record, _command=command)
+
+
+def described(record: ExecRecord) -> str:
+    """The command line, and argv[0] where that is not what the path says."""
+    text = record.command_line
+    argv0 = _argv0(record) if _has_argv0(record) else None
+    if argv0 is not None and record.argv and record.path is not None and base(argv0) != base(record.path):
+        text += f"  (argv[0]: {originals.quote(argv0)})"
+    return text
+
+
+def files(record: ExecRecord) -> list[str | None]:
+    """What an exec has loaded or read, by resolved paths; None for each that is there and not known."""
+    if record.interpreter is None:
+        return [record.executable]
+    return [record.executable, record.script, *((None,) if record._nested is None else record._nested)]

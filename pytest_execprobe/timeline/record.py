@@ -1,0 +1,157 @@
+"""One exec, as users see it."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .._util import originals
+from ..source.command import Command
+from .program import executes_itself
+
+Phase = Literal["setup", "call", "teardown"]
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class ExecRecord:
+    """One execve or execveat. A field that could not be read is None, never a guess.
+
+    Two records are equal when they are the same exec, whenever they were read.
+    """
+
+    _command: Command
+    #: Process id, of the thread group, in the PID namespace of the test.
+    pid: int
+    #: Process id of the parent at the moment of the exec, likewise: 1 or a subreaper's for an orphan, 0 for one outside
+    #: of the namespace; None if it was just ending.
+    ppid: int | None
+    #: What the process that forked this one was running, or None for the test's own process.
+    parent: ExecRecord | None
+    #: 1 for what the test's own process spawned, one more for each exec'd ancestor; None if a record above was lost.
+    depth: int | None
+    #: Real user and group, in the initial user namespace.
+    uid: int
+    gid: int
+    #: When execve was entered: nanoseconds of CLOCK_MONOTONIC, as ``time.monotonic_ns()``.
+    timestamp_ns: int
+    #: The phase of the running test, or fixture of wider scope, in which execve was entered; None outside of both.
+    phase: Phase | None
+    #: The test (node id) or fixture in which this branch of the process tree left the test's process, or None.
+    begun_by: str | None
+    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success.
+    error: str | None
+    #: How the process ended, if the log knew that when it was read or closed, and it did not become something else by
+    #: another exec: with an exit code, or by a signal.
+    exit_code: int | None
+    signal: int | None
+    #: From the entry of execve to the end of the process, under the same conditions.
+    duration_ns: int | None
+    #: Not recorded yet: None.
+    call_site: tuple[str, int, str] | None
+    #: What this very process ran before, where it had exec'd already since it was forked (``env X``: ``env``).
+    _previous: ExecRecord | None = field(default=None)
+    #: Whether the process is a child of the test's own.
+    _direct: bool = field(default=False)
+    #: Whether it counts for another test or fixture than began its branch.
+    _shared: bool = field(default=False)
+    #: The phase in which its branch was begun.
+    _begun_in: Phase | None = field(default=None)
+    #: Whether a lost record hides what is above this one.
+    _lineage_lost: bool = field(default=False)
+    _identity: tuple[int, int] = field(default=(0, 0))
+    #: Whether it is the file that its process, or the one above, was running; None where that is not known.
+    _itself: bool | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_itself", executes_itself(self))
+
+    @property
+    def program(self) -> str | None:
+        """Last component of ``path``; of the executable where the path names a descriptor; ``memfd:NAME`` for a
+        memfd."""
+        return self._command.program
+
+    @property
+    def path(self) -> str | None:
+        """As it was executed, so possibly relative; of a script the script."""
+        return self._command.path
+
+    @property
+    def executable(self) -> str | None:
+        """Resolved path of the program that was loaded, as ``/proc/PID/exe`` would say; of a script its interpreter."""
+        return self._command.executable
+
+    @property
+    def argv(self) -> tuple[str, ...] | None:
+        """Decoded as UTF-8 with surrogateescape, whatever the locale."""
+        return self._command.argv
+
+    @property
+    def argv_truncated(self) -> bool:
+        """Whether argv was longer than what is kept, at least 16 KiB."""
+        return self._command.argv_truncated
+
+    @property
+    def comm(self) -> str:
+        """The name that the kernel gave the process, at most 15 bytes of the program's."""
+        return self._command.comm
+
+    @property
+    def cwd(self) -> str | None:
+        """Working directory, as ``/proc/PID/cwd`` would say."""
+        return self._command.cwd
+
+    @property
+    def interpreter(self) -> str | None:
+        """Of a script the interpreter, as its ``#!`` line (or binfmt_misc) has it, else None. Where that is a script,
+        too, the last one, which the kernel has loaded."""
+        return self._command.interpreter
+
+    @property
+    def script(self) -> str | None:
+        """Of a script its own file, resolved, as the kernel has opened it; None for other programs."""
+        return self._command.script
+
+    @property
+    def _nested(self) -> tuple[str | None, ...] | None:
+        return self._command.nested
+
+    @property
+    def _arguments_at(self) -> int | None:
+        return self._command.arguments_at
+
+    def __eq__(self, other: object) -> bool:
+        return self._identity == other._identity if isinstance(other, ExecRecord) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def __repr__(self) -> str:
+        error = f" {self.error}" if self.error else ""
+        return printable(f"<ExecRecord {self.pid} {self.command_line}{error}>")
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """What the program was given: argv without argv[0], and of a script without the interpreter's part.
+
+        None where argv could not be read, or where that part ends can't be told: the script's own path stands there
+        twice, as it does if that is its first argument.
+        """
+        return self._command.arguments
+
+    @property
+    def command_line(self) -> str:
+        """Path and arguments, shell-quoted; what is not known is an ellipsis."""
+        words = ["?" if self.path is None else originals.quote(self.path)]
+        words += [originals.quote(arg) for arg in self.arguments or ()]
+        if self.arguments is None or self.argv_truncated:
+            words.append("…")
+        return " ".join(words)
+
+
+def printable(text: str) -> str:
+    """No control character reaches a terminal, nor any byte that is not text."""
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char)[0] == "C" else char for char in text
+    )
