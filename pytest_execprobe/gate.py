@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from ._util.names import has_no_place
+from ._util.text import printable
 from .baseline.model import (
     BEYOND,
     NAMELESS,
@@ -29,7 +30,7 @@ from .log.checks import times_word
 from .report.digest import Found, found, may_follow
 from .report.model import Document, Kind, Run, Unit
 from .timeline.kinds import Kinds
-from .timeline.record import ExecRecord, printable
+from .timeline.record import ExecRecord
 from .timeline.timeline import Evidence, Gap, Lost
 
 _SECTION_OF: Mapping[Kind, Section] = {

@@ -15,8 +15,9 @@ import pytest
 
 from . import hookspecs
 from ._util import originals
+from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
+from .rules.markers import MARKERS
 from .session.settings import (
-    MARKERS,
     SETTINGS,
     Early,
     Settings,

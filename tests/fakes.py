@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
+from pytest_execprobe._util.text import Style
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import probe as helper_probe
 from pytest_execprobe.helper.bpf.load import possible_cpus
 from pytest_execprobe.helper.bpf.probe import Claimed, Counts, Missed
-from pytest_execprobe.log.text import Style
 from pytest_execprobe.source.command import Command
 from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.timeline.recorder import Recorder

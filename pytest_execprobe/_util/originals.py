@@ -31,8 +31,6 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
-from ..helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .._util.text import printable
+from ..log.checks import execs
 from .model import Baseline, Limit, Section
+
+_FEW = 3
 
 #: Section, name, row: how often a run has used it.
 Uses = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -61,3 +65,37 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
 
 def _beyond(limit: Limit, count: int) -> bool:
     return limit.most is None or count > limit.most
+
+
+def moved(
+    used: Mapping[str, Mapping[str, Mapping[str, int]]], baseline: Baseline, whole: Collection[str]
+) -> Iterator[str]:
+    """Rows that some tests exceed by as much as others, which ran as a ``whole``, fall short of them."""
+    section: Section = "tests"
+    if not baseline.has(section):
+        return
+    more: dict[str, dict[str, int]] = {}
+    less: dict[str, dict[str, int]] = {}
+    for name, counts in used.get(section, {}).items():
+        rows = baseline.rows(section, name).limits
+        is_own = name in whole and baseline.table(section, name) == name  # else others may use the rest of a row
+        for key in {**rows, **counts}:
+            limit, count = rows.get(key), counts.get(key, 0)
+            most = 0 if limit is None else limit.most
+            if most is not None and count > most:
+                more.setdefault(key, {})[name] = count - most
+            elif limit and most is not None and count < most and limit.least is None and is_own:
+                less.setdefault(key, {})[name] = most - count
+    for key in sorted(more.keys() & less.keys()):
+        number = sum(more[key].values())
+        if number == sum(less[key].values()):
+            yield (
+                f"{key} ({execs(number)}) from {_few(less[key])} to {_few(more[key])}: if it runs once a process, in"
+                f' whichever test is first, write everywhere = ["{key}"] in {baseline.path.name}, for an update would'
+                " only move it"
+            )
+
+
+def _few(names: Collection[str]) -> str:
+    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(printable(name) for name in [*names][:_FEW]) + more

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from .._util import originals
+from .._util.text import printable
 from ..log.checks import execs, times_word
 from ..log.patterns import Match, Pattern, Side, any_match, compile_pattern
 from ..timeline.kinds import Answers
-from ..timeline.record import ExecRecord, printable
+from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence
 
 #: What a table of rows speaks of; the first three are names of sections in the file, too.
@@ -27,6 +28,11 @@ SECTIONS: tuple[Section, ...] = ("tests", "fixtures", "around")
 BEYOND = "beyond the baseline"
 #: What can't be told where something is missing.
 WITHIN = "whether only what the baseline has ran"
+
+
+COLLECTION = "collection"
+#: Between tests: in hooks of conftest files and plugins, or by what tests left running.
+OUTSIDE = "outside of tests"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 
 from .._util import originals
 from ..log.patterns import Pattern, compile_pattern
-from ..session.totals import COLLECTION, OUTSIDE
-from .model import NAMELESS, SECTIONS, Baseline, Limit, Rows, Sums, is_pattern
+from .model import COLLECTION, NAMELESS, OUTSIDE, SECTIONS, Baseline, Limit, Rows, Sums, is_pattern
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -15,9 +15,8 @@ from tomlkit.items import AbstractTable, Comment
 
 from .._util import originals
 from ..files import locked, write_atomically
-from ..session.totals import OUTSIDE
 from .changes import Changes, Seen, renames
-from .model import SECTIONS, Baseline, Limit, Section, covers, is_pattern, is_wildcard
+from .model import OUTSIDE, SECTIONS, Baseline, Limit, Section, covers, is_pattern, is_wildcard
 from .read import ANY_NUMBER, VERSION, BaselineError, parse_baseline
 
 _HEADER = f"""\

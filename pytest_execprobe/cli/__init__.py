@@ -59,7 +59,7 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as end:  # argparse has said all
         return end.code if isinstance(end.code, int) else UNUSABLE
     except CommandError as error:
-        from ..timeline.record import printable
+        from .._util.text import printable
 
         terminal.complain(("execprobe: ", "bad"), printable(str(error)))
         return error.status
@@ -168,7 +168,7 @@ class _Parser(argparse.ArgumentParser):
             Terminal("never").complain(message.rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
-        from ..timeline.record import printable
+        from .._util.text import printable
 
         self.exit(UNUSABLE, f"execprobe: {printable(message)} ('{self.prog} --help' tells more)\n")
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator, Sequence
 
-from ..timeline.record import printable
+from .._util.text import printable
 from .terminal import CommandError
 
 #: Those that end the wait for what the command has left running.

@@ -17,12 +17,12 @@ from typing import Any
 
 from .. import gate
 from .._util.names import has_no_place
+from .._util.text import printable
 from ..baseline.model import Baseline
 from ..baseline.read import BaselineError, read_baseline
 from ..files import write_atomically
 from ..report.digest import Found
 from ..report.model import Document
-from ..timeline.record import printable
 from .inputs import merge, read_all
 from .terminal import CommandError, Line, Terminal
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from .._util.text import printable
 from ..report.model import Document, RunsDiffer, merged
-from ..timeline.record import printable
 from .terminal import CommandError
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .._util import clock
+from .._util.text import printable
 from ..errors import SourceLost
 from ..log import checks
 from ..log.checks import Verdict, execs
@@ -19,7 +20,7 @@ from ..log.patterns import Pattern, Side, any_match
 from ..report import model as document
 from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..source.launch import is_helper
-from ..timeline.record import ExecRecord, printable
+from ..timeline.record import ExecRecord
 from ..timeline.timeline import Entry, Evidence, Gap, Known, Lost, Owner, Timeline
 from .terminal import as_ours
 

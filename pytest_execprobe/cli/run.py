@@ -291,8 +291,8 @@ def _display(terminal: Terminal, began: int) -> Show:
 
 def _line(seen: Seen, began: int, width: int) -> Line:
     """When, which process, begun by which program, and the command line."""
+    from .._util.text import printable
     from ..timeline.program import described
-    from ..timeline.record import printable
 
     since = (seen.record.timestamp_ns - began) / 1e6
     head = f"+{since:9.1f} ms {seen.record.pid:>7} {_cut(printable(seen.parent or ''), 12):<12} "
@@ -377,8 +377,8 @@ def _undecided(question: str, why: Iterable[str]) -> Breach:
 
 
 def _breach(headline: str, lines: Iterable[str], *, undecided: bool) -> Breach:
+    from .._util.text import printable
     from ..report.model import Breach
-    from ..timeline.record import printable
 
     headline = printable(headline)
     return Breach(headline, "\n".join([headline, *(f"  {printable(line)}" for line in lines)]), undecided=undecided)
@@ -412,7 +412,7 @@ def _document(
     variant: str,
 ) -> Document:
     from ..report.model import Document, Run, Unit
-    from ..session import summary
+    from ..source.client import in_words
 
     assert recording.ended is not None
     running, more = recording.still_running()
@@ -427,7 +427,7 @@ def _document(
         start_ns=recording.began,
         end_ns=recording.ended,
         exit_status=status,
-        probe="none" if source is None else summary.probe(source.description),
+        probe="none" if source is None else in_words(source.description),
         running=running,
         more_running=more,
         variant=variant,

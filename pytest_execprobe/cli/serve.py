@@ -15,6 +15,7 @@ import subprocess
 import sys
 from typing import Any, NoReturn
 
+from .._util.text import printable
 from ..errors import ProbeUnavailable
 from ..source.launch import (
     HELPER,
@@ -26,7 +27,6 @@ from ..source.launch import (
     no_interpreter,
     privilege_route,
 )
-from ..timeline.record import printable
 from .terminal import CommandError, Terminal, as_ours
 from .values import whole
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from .._util.text import printable
 from ..errors import ProbeUnavailable, SourceLost
 from ..helper.top import target as targets
 from ..source.launch import PYTHON_VARIABLE, privilege_route
-from ..timeline.record import printable
 from .counting import Counting, Counts, start_counting
 from .terminal import CommandError, Line, Terminal, as_ours
 from .values import whole

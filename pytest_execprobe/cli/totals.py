@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from ..timeline.record import printable
+from .._util.text import printable
 from .terminal import Line
 
 ROWS = 10

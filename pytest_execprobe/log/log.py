@@ -10,15 +10,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from .._util import clock
+from .._util.text import FULL, Style, printable
 from ..errors import IncompleteLogError
-from ..timeline.record import ExecRecord, Phase, printable
+from ..timeline.record import ExecRecord, Phase
 from ..timeline.timeline import Evidence
-from . import checks
-from . import text as render
+from . import checks, text
 from .arguments import natural, numbers_by_pattern
 from .checks import Verdict
 from .patterns import Pattern, PatternLike, compile_all, compile_pattern
-from .text import Style
 
 if TYPE_CHECKING:
     from ..timeline.recorder import Recorder
@@ -131,8 +130,8 @@ class ExecLog:
         """All of the log as text, as a failing test prints it with ``-vv``."""
         __tracebackhide__ = True
         evidence = self._complete("what ran")
-        lines = render.table(evidence, self._window.start, (), render.FULL)
-        return "\n".join([*lines, render.footer(evidence, self._window.label)])
+        lines = text.table(evidence, self._window.start, (), FULL)
+        return "\n".join([*lines, text.footer(evidence, self._window.label)])
 
     @property
     def complete(self) -> bool:
@@ -178,7 +177,7 @@ class ExecLog:
         verdict = checks.at_least(evidence, times, compiled)
         if verdict.holds is None:
             self._undecided(verdict.question, evidence)
-        said = [f"{printable(verdict.headline)} within {timeout:g} s", *render.hints_of(verdict, evidence)]
+        said = [f"{printable(verdict.headline)} within {timeout:g} s", *text.hints_of(verdict, evidence)]
         raise TimeoutError("\n".join([*said, self._table(evidence)]))
 
     # ---- assertions ----
@@ -284,7 +283,7 @@ class ExecLog:
         for verdict in verdicts:
             if verdict.holds is False:
                 window = self._window
-                raise AssertionError(render.failure(verdict, evidence, window.start, window.label, window.style))
+                raise AssertionError(text.failure(verdict, evidence, window.start, window.label, window.style))
         for verdict in verdicts:
             if verdict.holds is None:
                 self._undecided(verdict.question, evidence)
@@ -292,13 +291,11 @@ class ExecLog:
     def _undecided(self, question: str, evidence: Evidence) -> NoReturn:
         __tracebackhide__ = True
         window = self._window
-        raise IncompleteLogError(render.undecided(question, evidence, window.start, window.label, window.style))
+        raise IncompleteLogError(text.undecided(question, evidence, window.start, window.label, window.style))
 
     def _table(self, evidence: Evidence) -> str:
         window = self._window
-        return "\n".join(
-            [*render.table(evidence, window.start, (), window.style), render.footer(evidence, window.label)]
-        )
+        return "\n".join([*text.table(evidence, window.start, (), window.style), text.footer(evidence, window.label)])
 
 
 class _NumberCheck(Protocol):

@@ -11,15 +11,16 @@ import functools
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any, Final
 
 from .._util import originals
 from .._util.originals import Path
+from .._util.paths import absolute, base, leads_through_descriptor
 from ..source.command import Command
-from ..timeline.program import absolute, as_interpreter, base, called, files, interpreters, leads_through_descriptor
+from ..timeline.program import as_interpreter, called, files, interpreters
 from ..timeline.record import ExecRecord
 
 Match = bool | None
@@ -139,6 +140,11 @@ def compile_all(patterns: Iterable[PatternLike], what: str) -> list[Pattern]:
 def any_match(patterns: Iterable[Pattern], record: ExecRecord, side: Side = Side.FIND) -> Match:
     """Whether at least one matches."""
     return either(*(pattern.match(record, side) for pattern in patterns))
+
+
+def ignoring(patterns: Sequence[Pattern]) -> Callable[[ExecRecord], bool] | None:
+    """Whether a record certainly matches one of them; None where there are none."""
+    return (lambda record: any_match(patterns, record, Side.ALLOW) is True) if patterns else None
 
 
 def either(*matches: Match) -> Match:

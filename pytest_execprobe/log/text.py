@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain, compress, islice
+from itertools import compress, islice
 
 from .._util import originals
-from ..rules import hints
-from ..rules.rule import Finding
-from ..timeline.program import described, files, leads_through_descriptor
-from ..timeline.record import ExecRecord, printable
+from .._util.paths import leads_through_descriptor
+from .._util.text import Style, printable
+from ..timeline.program import described, files
+from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence
 from .checks import Verdict, execs, lost
-
-_ROWS = 10
-_WIDTH = 160
-
-
-@dataclass(frozen=True)
-class Style:
-    """How much to say: pytest's ``-q`` is -1, ``-vv`` is 2."""
-
-    verbosity: int = 0
-
-    @property
-    def rows(self) -> int | None:
-        """How many rows a table has at most, None for all."""
-        return None if self.verbosity >= 2 else 0 if self.verbosity < 0 else _ROWS
-
-    @property
-    def width(self) -> int | None:
-        """How many characters of a command line are shown, None for all."""
-        return None if self.verbosity >= 2 else _WIDTH
-
-
-FULL = Style(verbosity=2)
+from .hints import did_not_run
 
 
 def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: Style) -> list[str]:
@@ -94,7 +71,7 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
 
 def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
     """A line for each known reason why something did not run that had to."""
-    found = [] if verdict.wanted is None else hints.did_not_run(verdict.wanted, evidence)
+    found = [] if verdict.wanted is None else did_not_run(verdict.wanted, evidence)
     return [f"  hint  {hint}" for hint in found]
 
 
@@ -142,55 +119,6 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
     if style.rows == 0:
         return headline
     return "\n".join([*lines, *table(evidence, start, (), style), footer(evidence, where)])
-
-
-def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style) -> str:
-    """What is wrong with a phase: each broken rule and where it stands, else each that can't be decided."""
-    lines: list[str] = []
-    certain = [finding for finding in found if finding.holds is False]
-    for finding in certain:
-        lines.append(f"{printable(finding.headline)} ({_place(finding, where)})")
-        lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
-    if certain:
-        return "\n".join(lines)
-    finding = found[0]
-    place = _place(finding, where)
-    named = f"what was {place}" if place.startswith("left ") else _NAMED.get(place, f"the {place}")
-    said = undecided(finding.question, finding.evidence or evidence, start, named, style).split("\n")
-    rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
-    return "\n".join([said[0], *rules, *said[1:]])
-
-
-# Places that are not simply "the" something.
-_NAMED = {"outside of tests": "what ran outside of tests"}
-
-
-def _place(finding: Finding, where: str) -> str:
-    """Where it was found: ``where``, or all that it is about."""
-    if not finding.phases:
-        return where
-    phases = f"{' and '.join(finding.phases)} phase{'s' if len(finding.phases) > 1 else ''}"
-    if where.startswith("left "):
-        return f"{phases}, and {where}"
-    return phases if where.endswith(" phase") else f"set-up and end of {where.partition(' of ')[2]}"
-
-
-def section(
-    found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style
-) -> tuple[str, str] | None:
-    """The title and the text of a failing test's section about what ran; None with ``-q``."""
-    if style.rows == 0:
-        return None
-    whole = next((finding for finding in found if finding.evidence is not None), None)
-    if whole is not None and whole.evidence is not None:
-        evidence, where = whole.evidence, _place(whole, where)
-        start = min([start, *(record.timestamp_ns for record in evidence.records)])
-    ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
-    marked = chain.from_iterable(finding.marked for finding in found)
-    advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
-    lines = table(evidence, start, marked, style) or ["  nothing"]
-    lines += (f"  if this is right: {printable(text)}" for text in advice)
-    return f"execs: {where} ({len(evidence.records)}, {lost(evidence)} lost{ignored})", "\n".join(lines)
 
 
 def _numbered(evidence: Evidence, is_meant: Callable[[ExecRecord], bool]) -> list[int]:

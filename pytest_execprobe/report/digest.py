@@ -13,8 +13,9 @@ from pathlib import PurePosixPath
 from signal import Signals
 
 from .._util import originals
+from .._util.text import printable
 from ..log.checks import between, execs
-from ..timeline.record import ExecRecord, printable
+from ..timeline.record import ExecRecord
 from .model import Breach, Document, Kind, Process, Run, Unit
 
 KIND_NAMES: dict[Kind, str] = {

@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ..baseline.model import BEYOND, WITHIN, Baseline, Excess, Section, table_name
+from ..baseline.model import BEYOND, PYTHONS_OWN, WITHIN, Baseline, Excess, Section, table_name
 from ..log import checks
 from ..log.arguments import natural, numbers_by_pattern
 from ..log.checks import execs, names, times_word
 from ..log.patterns import Match, Pattern, PatternLike, Side, any_match, compile_pattern
-from ..session.settings import MARKERS
+from ..timeline.kinds import Kinds
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.timeline import Evidence
-from . import hints
+from .markers import MARKERS
 
 PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
 
@@ -387,7 +387,7 @@ class Judge:
             if those:
                 marked = tuple(record for excess in those for record in excess.marked)
                 headline = f"{BEYOND}: {'; '.join(excess.what for excess in those)}" if holds is False else ""
-                advice = hints.once_a_process(marked, rule.where, rule.accept)
+                advice = _once_a_process(marked, rule.where, rule.accept)
                 of_all = (phases, so_far) if len(phases) > 1 else ((), None)
                 found.append(Finding(holds, headline, WITHIN, (rule,), marked, advice, *of_all))
         return found
@@ -467,3 +467,17 @@ def _advised(name: str, args: Sequence[object], rule: Rule, **kwargs: object) ->
     if rule.direct:
         kwargs["direct"] = True
     return written(name, args, kwargs)
+
+
+def _once_a_process(marked: Sequence[ExecRecord], where: str, accept: str) -> str:
+    """What to do about programs that a baseline does not have, if they are right. An update would move what runs once a
+    process to the test that was first this time. ``where`` is the baseline, ``accept`` updates it."""
+    found = Kinds(marked, in_tree=False).ask(lambda record: any_match(PYTHONS_OWN, record, Side.ALLOW))
+    if True not in found:
+        return accept
+    listed = ", ".join(f'"{pattern.text}"' for pattern in PYTHONS_OWN)
+    advice = (
+        f"write everywhere = [{listed}] {where}, for platform.processor() asks it once a process, in whichever test is"
+        " first"
+    )
+    return advice if found.count(True) == len(marked) else f"{advice}; then {accept}"

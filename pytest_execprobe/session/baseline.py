@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import gate
-from ..baseline.changes import Seen
+from ..baseline.changes import Seen, moved
 from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, table_name
 from ..report import model as stored
 from ..report.model import Document
-from ..rules import hints
 from . import summary
 from .collected import Former, Idle
 from .settings import Settings
@@ -99,7 +98,7 @@ def compared(
     return [
         _verdict(baseline, ledger, course, accept),
         *summary.tried_again(course.before),
-        *summary.moved(hints.moved(ledger.used, baseline, _passed(ledger, course))),
+        *summary.moved(moved(ledger.used, baseline, _passed(ledger, course))),
         *summary.former(former, accept),
         *summary.obsolete(gone, ledger.used, baseline),
         *([] if course.hindrance else summary.fewer(ledger.used, baseline, _by_table(course))),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .._util import originals
-from ..timeline.record import printable
+from .._util.text import printable
 
 
 @dataclass(frozen=True)

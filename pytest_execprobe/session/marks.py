@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from .._util import originals
+from ..rules.markers import MARKERS
 from ..rules.rule import Rule, RuleError, make_rule, written
 from ..timeline.record import Phase
-from .settings import MARKERS
 
 _Node = pytest.Item | pytest.Collector
 

@@ -10,24 +10,27 @@ from typing import Any
 import pytest
 
 from .._util import originals
-from ..baseline.model import Section
+from .._util.text import Style, printable
+from ..baseline.model import COLLECTION, Section
 from ..errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndecided
 from ..log import checks
 from ..log.log import ExecLog, ExecProbe
-from ..log.text import Style
+from ..log.patterns import ignoring
+from ..rules.markers import MARKERS
 from ..rules.rule import PHASES, Finding, Judge, RuleError, deciders
+from ..rules.text import Problem
+from ..source.client import in_words
 from ..source.connect import HelperSettings, start_helper
 from ..timeline.kinds import Kinds
-from ..timeline.record import Phase, printable
+from ..timeline.record import Phase
 from ..timeline.recorder import RecordedWindow, Recorder
 from ..timeline.timeline import Evidence, Owner, Span
-from . import summary
 from .collected import Collected, fixture_id, fixture_label
 from .marks import Markers
 from .reporting import NEWS, UNDECIDED, Reporting, as_text, required
-from .settings import MARKERS, Settings
-from .strays import Accounts, Problem, attempt_of
-from .totals import COLLECTION, Breach
+from .settings import Settings
+from .strays import Accounts, attempt_of
+from .totals import Breach
 
 _MANY = (list, tuple)
 #: The attribute of a report, until it is logged, whose test has been recorded.
@@ -80,7 +83,7 @@ class ArmedEarly:
         """Raises pytest.UsageError if there must be a probe and is none; in an xdist worker not yet."""
         self.settings = settings
         self.recorder = Recorder(
-            lambda: start_helper(helper), style=Style(), timeout=settings.timeout, ignore=settings.ignore
+            lambda: start_helper(helper), style=Style(), timeout=settings.timeout, ignores=ignoring(settings.ignore)
         )
         #: Why there is no probe.
         self.error: ProbeUnavailable | None = None
@@ -125,11 +128,11 @@ class Armed:
             lambda: start_helper(helper),
             style=Style(_verbosity(config)),
             timeout=settings.timeout,
-            ignore=settings.ignore,
+            ignores=ignoring(settings.ignore),
         )
         if early is not None:
             self._recorder = early.recorder
-            self._recorder.reset(Style(_verbosity(config)), settings.timeout, settings.ignore)
+            self._recorder.reset(Style(_verbosity(config)), settings.timeout, ignoring(settings.ignore))
         self._accounts = Accounts(config, settings, self._recorder, self._judge_test)
         self._collected: Collected | None = None
         if settings.folders is not None:
@@ -161,7 +164,7 @@ class Armed:
             said = (
                 f"no probe: {self._refusal.removeprefix('execprobe: ')}"
                 if self._refusal
-                else summary.probe(self._recorder.description)
+                else in_words(self._recorder.description)
             )
             self._accounts.ledger.probe = said
             if self._reporting is not None:

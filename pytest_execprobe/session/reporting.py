@@ -18,7 +18,7 @@ from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from ..files import remove_file
 from ..report import model as stored
 from ..report.collect import Assembly
-from ..source.client import HelperSource
+from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import baseline as closing
 from . import summary
@@ -65,7 +65,7 @@ class Reporting:
                 raise pytest.UsageError(required(error)) from None
             self.ledger.probe = f"no probe: {str(error).removeprefix('execprobe: ')}"
         else:
-            self.ledger.probe = summary.probe(self._held.description)
+            self.ledger.probe = in_words(self._held.description)
 
     def introduce(self) -> str | None:
         """What the probe is, for the header, if that is known and has not been said."""

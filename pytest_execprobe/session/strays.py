@@ -8,65 +8,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from .._util import originals
-from ..baseline.model import Section, table_name
-from ..errors import RuleBroken, RuleUndecided
-from ..log import text as texts
-from ..log.text import Style
+from .._util.text import printable
+from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
+from ..errors import RuleUndecided
 from ..report.collect import Gatherer
 from ..report.model import Kind
 from ..rules.rule import Finding, Judge, Rule, baseline_rule, deciders
-from ..timeline.record import ExecRecord, Phase, printable
+from ..rules.text import Problem
+from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
 from ..timeline.timeline import Entry, Evidence, Lost, Owner
 from .settings import Settings
-from .totals import COLLECTION, MISSING, OUTSIDE, Breach, Ledger
-
-
-@dataclass
-class Problem:
-    """What rules found, ready to be raised and shown."""
-
-    error: RuleBroken | RuleUndecided
-    headline: str
-    sections: tuple[tuple[str, str], ...]
-    #: All that there is to say, for a report: however little pytest is to write.
-    in_report: str
-
-    @property
-    def in_full(self) -> str:
-        """With what are sections where there is a report to hold some."""
-        return _joined(str(self.error), self.sections)
-
-    @classmethod
-    def of(cls, found: list[Finding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
-        """What is wrong with one window."""
-
-        def said(style: Style) -> tuple[str, tuple[tuple[str, str], ...]]:
-            section = None if found[0].holds is None else texts.section(found, evidence, start, where, style)
-            return texts.findings(found, evidence, start, where, style), (section,) if section else ()
-
-        text, sections = said(style)
-        whole, parts = said(style if style.rows != 0 else Style())
-        error = RuleUndecided(text) if found[0].holds is None else RuleBroken(text)
-        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts))
-
-    def and_also(self, other: Problem) -> Problem:
-        """Both of them, what is certain first."""
-        first, second = (other, self) if isinstance(self.error, RuleUndecided) else (self, other)
-        error = type(first.error)(f"{first.error}\n{second.error}")
-        return Problem(
-            error, first.headline, first.sections + second.sections, f"{first.in_report}\n{second.in_report}"
-        )
-
-
-def _joined(text: str, sections: tuple[tuple[str, str], ...]) -> str:
-    return "\n".join([text, *(part for section in sections for part in section)])
+from .totals import MISSING, Breach, Ledger
 
 
 def _program(entry: Entry) -> str:

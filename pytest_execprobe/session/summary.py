@@ -5,28 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from .._util.text import printable
 from ..baseline.changes import Changes, Seen, Uses, renames
 from ..baseline.model import Baseline, Section
 from ..log.checks import between, execs
-from ..timeline.record import printable
 from .collected import Former
 from .settings import Settings
 from .totals import MISSING, Breach, Ledger
 
 _ROWS = 10
-
-
-def probe(description: Mapping[str, Any]) -> str:
-    """What a probe helper says of itself, in a line."""
-    begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"
-    failed = description.get("attempts")
-    return (
-        f"BCC {description.get('bcc')} on Linux {description.get('kernel')}; execs by sched_process_exec, their begin"
-        f" by {begun}, failed ones {f'by {failed}' if failed else 'not recorded'}; helper {description.get('route')},"
-        f" now {description.get('privilege')}"
-    )
 
 
 def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False) -> Breach | None:

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-COLLECTION = "collection"
+from ..baseline.model import OUTSIDE
+
 _AROUND = "execprobe::"
 #: Stands among the rows that a test has used for what could not be counted: no program has this name.
 MISSING = "/missing"
 #: Section, name, try, row: how often it was used.
 _Tries = dict[str, dict[str, dict[str, dict[str, int]]]]
-#: Between tests: in hooks of conftest files and plugins, or by what tests left running.
-OUTSIDE = "outside of tests"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -246,6 +247,17 @@ def refused(fields: dict[str, Any]) -> Exception:
         return WrongInterpreter(reason)
     kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
     return kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+
+
+def in_words(description: Mapping[str, Any]) -> str:
+    """What a probe helper says of itself, in a line."""
+    begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"
+    failed = description.get("attempts")
+    return (
+        f"BCC {description.get('bcc')} on Linux {description.get('kernel')}; execs by sched_process_exec, their begin"
+        f" by {begun}, failed ones {f'by {failed}' if failed else 'not recorded'}; helper {description.get('route')},"
+        f" now {description.get('privilege')}"
+    )
 
 
 def _orphans(armed: dict[str, Any]) -> Orphans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..timeline.program import program_name
+from .._util.paths import program_name
 
 
 @dataclass(slots=True)

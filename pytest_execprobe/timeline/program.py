@@ -2,65 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from .._util import originals
-
-if TYPE_CHECKING:
-    from .record import ExecRecord
-
-# Links of the kernel's own, whose names say nothing of the file or folder that they lead to. /proc may be mounted in
-# other places, too, and stands elsewhere for whoever has another root folder.
-_PROCESS = r".*/proc/(?:self|thread-self|\d+)(?:/task/\d+)?"
-_DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)", re.DOTALL)
-_THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+", re.DOTALL)
-
-
-def names_descriptor(path: str, cwd: str | None) -> bool:
-    """Whether a path, executed in a working directory, leads to a file by a descriptor or as ``/proc/self/exe``."""
-    plain = _plain(path, cwd)
-    return plain is not None and _DESCRIPTOR.fullmatch(plain) is not None
-
-
-def leads_through_descriptor(path: str, cwd: str | None) -> bool:
-    """Whether it names a file in a folder that is named by a descriptor, as of execveat(), or ``/proc/PID/cwd``."""
-    plain = _plain(path, cwd)
-    return plain is not None and _THROUGH.fullmatch(plain) is not None
-
-
-def _plain(path: str, cwd: str | None) -> str | None:
-    """The path without what says nothing, if it can be one of these; most are told not to be, and soon."""
-    path = absolute(path, cwd) or path
-    if not ("/proc/" in path or "/dev/" in path):
-        return None
-    path = re.sub(r"/(?:\.?/)+", "/", path)
-    return originals.normpath(path.replace("/dev/fd/../", "/proc/self/"))
-
-
-def absolute(path: str, cwd: str | None) -> str | None:
-    """A path from the root on; None where the working directory is not known."""
-    if not path.startswith("/"):
-        if cwd is None:
-            return None
-        path = f"{cwd}/{path}"
-    return "/" + path.lstrip("/")
-
-
-def program_name(path: str | None, executable: str | None, cwd: str | None) -> str | None:
-    """What a program is called: by its path, so that a link keeps its own name (busybox), except where the path says
-    nothing of the file."""
-    if path is None:
-        return None
-    if names_descriptor(path, cwd):
-        return None if executable is None else base(executable)
-    return base(path)
-
-
-def base(path: str) -> str:
-    """The last component; a memfd's name is one."""
-    return path if path.startswith("memfd:") else originals.basename(path) or path
+from .._util.paths import base, names_descriptor
+from .record import ExecRecord
 
 
 def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
@@ -101,18 +47,6 @@ def _argv0(record: ExecRecord) -> str | None:
     if record.argv is None or (record.argv_truncated and len(record.argv) <= at + 1):
         return None
     return record.argv[at] if len(record.argv) > at else ""
-
-
-def executes_itself(record: ExecRecord) -> bool | None:
-    """Whether it is the file that its process, or the one above, was running; None where that is not known."""
-    others = [other for other in (record.parent, record._previous) if other is not None]
-    if record.interpreter is None:
-        file, above = record.executable, [other.executable for other in others]
-    else:
-        file, above = record.script, [other.script for other in others if other.interpreter is not None]
-    if file is not None and file in above:
-        return True
-    return None if record._lineage_lost or None in (file, *above) else False
 
 
 def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:

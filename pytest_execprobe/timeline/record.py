@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .._util import originals
+from .._util.text import printable
 from ..source.command import Command
-from .program import executes_itself
 
 Phase = Literal["setup", "call", "teardown"]
 
@@ -64,7 +63,7 @@ class ExecRecord:
     _itself: bool | None = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_itself", executes_itself(self))
+        object.__setattr__(self, "_itself", _executes_itself(self))
 
     @property
     def program(self) -> str | None:
@@ -150,8 +149,13 @@ class ExecRecord:
         return " ".join(words)
 
 
-def printable(text: str) -> str:
-    """No control character reaches a terminal, nor any byte that is not text."""
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char)[0] == "C" else char for char in text
-    )
+def _executes_itself(record: ExecRecord) -> bool | None:
+    """Whether it is the file that its process, or the one above, was running; None where that is not known."""
+    others = [other for other in (record.parent, record._previous) if other is not None]
+    if record.interpreter is None:
+        file, above = record.executable, [other.executable for other in others]
+    else:
+        file, above = record.script, [other.script for other in others if other.interpreter is not None]
+    if file is not None and file in above:
+        return True
+    return None if record._lineage_lost or None in (file, *above) else False

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .._util import clock, originals
+from .._util.text import Style
 from ..errors import IncompleteLogError, ProbeObstructed, SourceLost
-from ..log.patterns import Pattern, Side, any_match
-from ..log.text import Style
 from ..source.command import Command
+from ..source.doubts import doubts
 from ..source.events import Batch, Process, Source
 from ..source.launch import is_helper
-from .doubts import doubts
 from .record import ExecRecord, Phase
 from .timeline import Entry, Evidence, Gap, Owner, Span, Timeline
 
@@ -45,7 +44,7 @@ class Recorder:
     """What a test process's tree executes, test by test.
 
     ``connect`` makes a source and raises ProbeUnavailable. ``timeout`` is how long, in seconds, a synchronisation waits
-    for execs under way, and then for its answer. What matches ``ignore`` is in no window.
+    for execs under way, and then for its answer. What ``ignores`` says true of is in no window.
     """
 
     def __init__(
@@ -54,12 +53,12 @@ class Recorder:
         *,
         style: Style,
         timeout: float,
-        ignore: Sequence[Pattern] = (),
+        ignores: Callable[[ExecRecord], bool] | None = None,
     ) -> None:
         self._connect = connect
         self.style = style
         self._timeout = timeout
-        self._ignore = ignore
+        self._ignores = ignores
         self._pid = originals.getpid()
         #: From when on everything is recorded, ns; 0 before there was a source.
         self.since = 0
@@ -80,9 +79,9 @@ class Recorder:
         self._heavy = _MUCH  # how much the timeline may keep before it is made lighter
         _recorders.add(self)
 
-    def reset(self, style: Style, timeout: float, ignore: Sequence[Pattern]) -> None:
+    def reset(self, style: Style, timeout: float, ignores: Callable[[ExecRecord], bool] | None) -> None:
         """What was not known for certain when it was made."""
-        self.style, self._timeout, self._ignore = style, timeout, ignore
+        self.style, self._timeout, self._ignores = style, timeout, ignores
 
     # ---- the source ----
 
@@ -365,7 +364,7 @@ class Recorder:
             return records, running.count - len(listed)
 
     def is_ignored(self, record: ExecRecord) -> bool:
-        return any_match(self._ignore, record, Side.ALLOW) is True
+        return self._ignores is not None and self._ignores(record)
 
     # ---- windows ----
 
@@ -385,8 +384,7 @@ class Recorder:
                 last, losses = window.last[2], timeline.losses(window.start, end)
                 if (last.unknown, last.gaps) == (losses.unknown, losses.gaps):
                     return last
-            ignored = self.is_ignored if self._ignore else None
-            evidence = timeline.evidence(window.start, end, window.owner, ignored)
+            evidence = timeline.evidence(window.start, end, window.owner, self._ignores)
             window.last = timeline, state, evidence
             return evidence
 
@@ -398,7 +396,7 @@ class Recorder:
     @property
     def ignores(self) -> bool:
         """Whether anything is in no window because of its name."""
-        return bool(self._ignore)
+        return self._ignores is not None
 
     def knows(self, until: int) -> bool:
         """Whether everything up to a moment is here, so that there is no need to ask."""

@@ -18,10 +18,10 @@ from programs import Programs
 from recording import Recording, listener_of_another_user, open_for_reader, recording, watched_to_its_end, workers
 
 from pytest_execprobe import ExecLog, IncompleteLogError
+from pytest_execprobe._util.text import Style
 from pytest_execprobe.cli.doctor.privilege import OPTIONS
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import handshake, wire
-from pytest_execprobe.log.text import Style
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.source.launch import bpf_folder, is_helper

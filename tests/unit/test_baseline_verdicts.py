@@ -19,7 +19,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.baseline.model import Baseline, Rows, Section
+from pytest_execprobe.baseline.model import COLLECTION, Baseline, Rows, Section
 from pytest_execprobe.baseline.read import read_baseline
 from pytest_execprobe.gate import Status
 from pytest_execprobe.gate import judge as gate
@@ -30,7 +30,7 @@ from pytest_execprobe.session import baseline as closing
 from pytest_execprobe.session.collected import Former
 from pytest_execprobe.session.invocation import Invocation
 from pytest_execprobe.session.settings import Settings
-from pytest_execprobe.session.totals import COLLECTION, MISSING, Ledger
+from pytest_execprobe.session.totals import MISSING, Ledger
 from pytest_execprobe.timeline.record import Phase
 from pytest_execprobe.timeline.timeline import Evidence, Lost
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from fakes import exec_event, kernel_record
 
+from pytest_execprobe._util.paths import program_name
 from pytest_execprobe.helper import wire
 from pytest_execprobe.source.decode import arguments_at, decode, running
 from pytest_execprobe.source.events import Blind, Branch, Ended, Exec, Process, Running
-from pytest_execprobe.timeline.program import program_name
 
 CUT, UNREAD, ALL, KEPT = wire.FLAG_ARGV_CUT, wire.FLAG_ARGV_UNREAD, wire.FLAG_SCRIPTS_ALL, wire.FLAG_ARGV0_KEPT
 AT_FDCWD = -100

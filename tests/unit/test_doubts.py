@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fakes import FakeSource
 
+from pytest_execprobe.source.doubts import doubts
 from pytest_execprobe.source.events import Orphan, Orphans
-from pytest_execprobe.timeline.doubts import doubts
 
 
 def test_nothing_is_said_without_a_doubt() -> None:

@@ -8,10 +8,11 @@ import pytest
 from fakes import FixedWindow, evidence, log_of, record, script
 
 from pytest_execprobe import ExecLog, ExecRecord
+from pytest_execprobe.baseline.changes import moved
 from pytest_execprobe.baseline.model import Baseline
 from pytest_execprobe.baseline.read import parse_baseline
+from pytest_execprobe.log import hints
 from pytest_execprobe.log.patterns import PatternLike, compile_pattern
-from pytest_execprobe.rules import hints
 from pytest_execprobe.rules.rule import Judge, baseline_rule, deciders
 from pytest_execprobe.timeline.timeline import Evidence
 
@@ -130,7 +131,7 @@ TWO = baseline('[tests."a"]\nuname = 1\n[tests."b"]\nls = 1\n')
 
 
 def told(used: dict[str, dict[str, int]], given: Baseline = TWO, whole: tuple[str, ...] = ("a", "b")) -> list[str]:
-    return [*hints.moved({"tests": used}, given, whole)]
+    return [*moved({"tests": used}, given, whole)]
 
 
 def test_what_has_moved() -> None:

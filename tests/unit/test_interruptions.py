@@ -22,12 +22,12 @@ from fakes import CountingProbe, FakeRun, FakeSource, kernel_record
 from test_server import Helper
 
 from pytest_execprobe import ExecRecord, IncompleteLogError
+from pytest_execprobe._util.text import Style
 from pytest_execprobe.cli import recording
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.log import log
 from pytest_execprobe.log.log import ExecLog, ExecProbe
-from pytest_execprobe.log.text import Style
 from pytest_execprobe.source import client, decode, pages, transport
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.command import Command

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fakes import FakeRun, FakeSource
 
+from pytest_execprobe._util.text import Style
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.log.patterns import compile_pattern
-from pytest_execprobe.log.text import Style
+from pytest_execprobe.log.patterns import compile_pattern, ignoring
 from pytest_execprobe.source.events import Ended
 from pytest_execprobe.timeline import recorder
 from pytest_execprobe.timeline.recorder import Recorder
@@ -15,7 +15,7 @@ from pytest_execprobe.timeline.recorder import Recorder
 
 def recorder_of(source: FakeSource, *ignore: str) -> Recorder:
     patterns = [compile_pattern(text) for text in ignore]
-    made = Recorder(lambda: source, style=Style(), timeout=1.0, ignore=patterns)
+    made = Recorder(lambda: source, style=Style(), timeout=1.0, ignores=ignoring(patterns))
     made.ensure()
     return made
 

@@ -11,8 +11,10 @@ import pytest
 from fakes import FixedWindow, evidence, log_of, record, script
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, subtree
-from pytest_execprobe.log.text import Style, findings, footer, section
+from pytest_execprobe._util.text import Style
+from pytest_execprobe.log.text import footer
 from pytest_execprobe.rules.rule import Finding, Judge, Rule, deciders, make_rule
+from pytest_execprobe.rules.text import findings, section
 from pytest_execprobe.source.events import Batch, Blind
 from pytest_execprobe.timeline.timeline import Evidence, Gap, Owner, Timeline
 

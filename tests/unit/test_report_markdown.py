@@ -10,9 +10,9 @@ import pytest
 from documents import HOSTILE, good, hostile, many, ran, rich, run
 from markdown_it import MarkdownIt
 
+from pytest_execprobe._util.text import printable
 from pytest_execprobe.report.markdown import code, render
 from pytest_execprobe.report.model import Breach, Document, Unit
-from pytest_execprobe.timeline.record import printable
 
 OWN_TAGS = {
     *("h3", "h4", "p", "strong", "em", "blockquote", "ul", "li", "code", "pre", "details", "summary"),

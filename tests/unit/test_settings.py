@@ -11,8 +11,9 @@ import pytest
 from fakes import record
 
 from pytest_execprobe.log.patterns import Side
+from pytest_execprobe.rules.markers import MARKERS
 from pytest_execprobe.rules.rule import PHASES, Rule
-from pytest_execprobe.session.settings import MARKERS, Settings, read_settings
+from pytest_execprobe.session.settings import Settings, read_settings
 
 Read = Callable[..., Settings]
 NATIVE_TOML = pytest.mark.skipif(

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ...timeline.record import printable
+from ..._util.text import printable
 from ..terminal import Terminal
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from ... import __version__
+from ..._util.text import printable
 from ...errors import ProbeUnavailable
 from ...source.launch import bpf_folder
-from ...timeline.record import printable
 from .finding import Finding, bad, note, ok
 
 #: Optional distributions, and what is not there without them.

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..._util import clock
 from ...errors import ProbeUnavailable, SourceLost
-from ...session import summary
+from ...source.client import in_words
 from ...source.connect import HelperSettings, start_helper
 from ...source.events import Batch, Exec, Source
 from .finding import Finding, bad, ok
@@ -66,7 +66,7 @@ def prove(
         ok(
             _CHECK,
             f"a probe was loaded in {loaded - before:.2f} s and saw a program run: {command[0]}, and nothing else,"
-            f" after {(seen - loaded) * 1000:.0f} ms. {summary.probe(description)}",
+            f" after {(seen - loaded) * 1000:.0f} ms. {in_words(description)}",
         ),
         description,
     )

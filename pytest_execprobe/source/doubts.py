@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..source.events import Orphan, Orphans, Source
-from .record import printable
+from .._util.text import printable
+from .events import Orphan, Orphans, Source
 
 
 def doubts(source: Source) -> Iterator[str]:

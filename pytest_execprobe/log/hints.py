@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from .._util import originals
-from ..baseline.model import PYTHONS_OWN, Baseline, Section
-from ..log.checks import execs
-from ..log.patterns import Pattern, Side, any_match
-from ..timeline.kinds import Kinds
-from ..timeline.record import ExecRecord, printable
+from .._util.text import printable
+from ..log.patterns import Pattern
+from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence
 
 _SHELLS = frozenset({"sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "rbash", "yash", "zsh"})
@@ -33,7 +31,6 @@ _BUILTINS = frozenset(
     "unset",
     "wait",
 }
-_FEW = 3
 
 
 def did_not_run(pattern: Pattern, evidence: Evidence) -> Iterator[str]:
@@ -82,51 +79,3 @@ def _script_of_sh(record: ExecRecord) -> str | None:
 def _is_shell(record: ExecRecord) -> bool:
     names = (record.program, record.executable, record.interpreter)
     return any(_base(name) in _SHELLS for name in names if name)
-
-
-def once_a_process(marked: Sequence[ExecRecord], where: str, accept: str) -> str:
-    """What to do about programs that a baseline does not have, if they are right. An update would move what runs once a
-    process to the test that was first this time. ``where`` is the baseline, ``accept`` updates it."""
-    found = Kinds(marked, in_tree=False).ask(lambda record: any_match(PYTHONS_OWN, record, Side.ALLOW))
-    if True not in found:
-        return accept
-    listed = ", ".join(f'"{pattern.text}"' for pattern in PYTHONS_OWN)
-    advice = (
-        f"write everywhere = [{listed}] {where}, for platform.processor() asks it once a process, in whichever test is"
-        " first"
-    )
-    return advice if found.count(True) == len(marked) else f"{advice}; then {accept}"
-
-
-def moved(
-    used: Mapping[str, Mapping[str, Mapping[str, int]]], baseline: Baseline, whole: Collection[str]
-) -> Iterator[str]:
-    """Rows that some tests exceed by as much as others, which ran as a ``whole``, fall short of them."""
-    section: Section = "tests"
-    if not baseline.has(section):
-        return
-    more: dict[str, dict[str, int]] = {}
-    less: dict[str, dict[str, int]] = {}
-    for name, counts in used.get(section, {}).items():
-        rows = baseline.rows(section, name).limits
-        is_own = name in whole and baseline.table(section, name) == name  # else others may use the rest of a row
-        for key in {**rows, **counts}:
-            limit, count = rows.get(key), counts.get(key, 0)
-            most = 0 if limit is None else limit.most
-            if most is not None and count > most:
-                more.setdefault(key, {})[name] = count - most
-            elif limit and most is not None and count < most and limit.least is None and is_own:
-                less.setdefault(key, {})[name] = most - count
-    for key in sorted(more.keys() & less.keys()):
-        number = sum(more[key].values())
-        if number == sum(less[key].values()):
-            yield (
-                f"{key} ({execs(number)}) from {_few(less[key])} to {_few(more[key])}: if it runs once a process, in"
-                f' whichever test is first, write everywhere = ["{key}"] in {baseline.path.name}, for an update would'
-                " only move it"
-            )
-
-
-def _few(names: Collection[str]) -> str:
-    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(printable(name) for name in [*names][:_FEW]) + more

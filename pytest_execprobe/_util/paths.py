@@ -1,0 +1,58 @@
+"""What the path of a program says of it, and what not. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from . import originals
+
+# Links of the kernel's own, whose names say nothing of the file or folder that they lead to. /proc may be mounted in
+# other places, too, and stands elsewhere for whoever has another root folder.
+_PROCESS = r".*/proc/(?:self|thread-self|\d+)(?:/task/\d+)?"
+_DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)", re.DOTALL)
+_THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+", re.DOTALL)
+
+
+def names_descriptor(path: str, cwd: str | None) -> bool:
+    """Whether a path, executed in a working directory, leads to a file by a descriptor or as ``/proc/self/exe``."""
+    plain = _plain(path, cwd)
+    return plain is not None and _DESCRIPTOR.fullmatch(plain) is not None
+
+
+def leads_through_descriptor(path: str, cwd: str | None) -> bool:
+    """Whether it names a file in a folder that is named by a descriptor, as of execveat(), or ``/proc/PID/cwd``."""
+    plain = _plain(path, cwd)
+    return plain is not None and _THROUGH.fullmatch(plain) is not None
+
+
+def _plain(path: str, cwd: str | None) -> str | None:
+    """The path without what says nothing, if it can be one of these; most are told not to be, and soon."""
+    path = absolute(path, cwd) or path
+    if not ("/proc/" in path or "/dev/" in path):
+        return None
+    path = re.sub(r"/(?:\.?/)+", "/", path)
+    return originals.normpath(path.replace("/dev/fd/../", "/proc/self/"))
+
+
+def absolute(path: str, cwd: str | None) -> str | None:
+    """A path from the root on; None where the working directory is not known."""
+    if not path.startswith("/"):
+        if cwd is None:
+            return None
+        path = f"{cwd}/{path}"
+    return "/" + path.lstrip("/")
+
+
+def program_name(path: str | None, executable: str | None, cwd: str | None) -> str | None:
+    """What a program is called: by its path, so that a link keeps its own name (busybox), except where the path says
+    nothing of the file."""
+    if path is None:
+        return None
+    if names_descriptor(path, cwd):
+        return None if executable is None else base(executable)
+    return base(path)
+
+
+def base(path: str) -> str:
+    """The last component; a memfd's name is one."""
+    return path if path.startswith("memfd:") else originals.basename(path) or path

@@ -1,0 +1,104 @@
+"""What is said of rules that are broken, or that can't be decided: in a test's failure, and in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from .._util.text import Style, printable
+from ..errors import RuleBroken, RuleUndecided
+from ..log.checks import lost
+from ..log.text import table, undecided
+from ..timeline.timeline import Evidence
+from .rule import Finding
+
+
+@dataclass
+class Problem:
+    """What rules found, ready to be raised and shown."""
+
+    error: RuleBroken | RuleUndecided
+    headline: str
+    sections: tuple[tuple[str, str], ...]
+    #: All that there is to say, for a report: however little pytest is to write.
+    in_report: str
+
+    @property
+    def in_full(self) -> str:
+        """With what are sections where there is a report to hold some."""
+        return _joined(str(self.error), self.sections)
+
+    @classmethod
+    def of(cls, found: list[Finding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
+        """What is wrong with one window."""
+
+        def said(style: Style) -> tuple[str, tuple[tuple[str, str], ...]]:
+            below = None if found[0].holds is None else section(found, evidence, start, where, style)
+            return findings(found, evidence, start, where, style), (below,) if below else ()
+
+        text, sections = said(style)
+        whole, parts = said(style if style.rows != 0 else Style())
+        error = RuleUndecided(text) if found[0].holds is None else RuleBroken(text)
+        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts))
+
+    def and_also(self, other: Problem) -> Problem:
+        """Both of them, what is certain first."""
+        first, second = (other, self) if isinstance(self.error, RuleUndecided) else (self, other)
+        error = type(first.error)(f"{first.error}\n{second.error}")
+        return Problem(
+            error, first.headline, first.sections + second.sections, f"{first.in_report}\n{second.in_report}"
+        )
+
+
+def _joined(text: str, sections: tuple[tuple[str, str], ...]) -> str:
+    return "\n".join([text, *(part for section in sections for part in section)])
+
+
+def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style) -> str:
+    """What is wrong with a phase: each broken rule and where it stands, else each that can't be decided."""
+    lines: list[str] = []
+    certain = [finding for finding in found if finding.holds is False]
+    for finding in certain:
+        lines.append(f"{printable(finding.headline)} ({_place(finding, where)})")
+        lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
+    if certain:
+        return "\n".join(lines)
+    finding = found[0]
+    place = _place(finding, where)
+    named = f"what was {place}" if place.startswith("left ") else _NAMED.get(place, f"the {place}")
+    said = undecided(finding.question, finding.evidence or evidence, start, named, style).split("\n")
+    rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
+    return "\n".join([said[0], *rules, *said[1:]])
+
+
+# Places that are not simply "the" something.
+_NAMED = {"outside of tests": "what ran outside of tests"}
+
+
+def _place(finding: Finding, where: str) -> str:
+    """Where it was found: ``where``, or all that it is about."""
+    if not finding.phases:
+        return where
+    phases = f"{' and '.join(finding.phases)} phase{'s' if len(finding.phases) > 1 else ''}"
+    if where.startswith("left "):
+        return f"{phases}, and {where}"
+    return phases if where.endswith(" phase") else f"set-up and end of {where.partition(' of ')[2]}"
+
+
+def section(
+    found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style
+) -> tuple[str, str] | None:
+    """The title and the text of a failing test's section about what ran; None with ``-q``."""
+    if style.rows == 0:
+        return None
+    whole = next((finding for finding in found if finding.evidence is not None), None)
+    if whole is not None and whole.evidence is not None:
+        evidence, where = whole.evidence, _place(whole, where)
+        start = min([start, *(record.timestamp_ns for record in evidence.records)])
+    ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
+    marked = chain.from_iterable(finding.marked for finding in found)
+    advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
+    lines = table(evidence, start, marked, style) or ["  nothing"]
+    lines += (f"  if this is right: {printable(text)}" for text in advice)
+    return f"execs: {where} ({len(evidence.records)}, {lost(evidence)} lost{ignored})", "\n".join(lines)
