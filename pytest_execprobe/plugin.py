@@ -17,17 +17,16 @@ from . import hookspecs
 from ._util import originals
 from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 from .rules.markers import MARKERS
+from .session.options import add_options
 from .session.settings import (
     SETTINGS,
     Early,
     Settings,
-    add_options,
-    denied,
     forget_reports,
-    ignored_in_vain,
     read_settings,
     runs_none,
 )
+from .session.suite import denied, ignored_in_vain
 from .source import children
 
 if TYPE_CHECKING:

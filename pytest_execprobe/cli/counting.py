@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from .._util.fields import Fields, is_whole
 from ..errors import ProbeUnavailable, SourceLost
 from ..source.launch import PYTHON_VARIABLE, helper_command, helper_environment, interpreters, no_interpreter
 
@@ -65,54 +66,27 @@ Message = Failed | Attached | Counts
 
 def parse_line(line: bytes) -> Message:
     """Raises ValueError for what the helper can't have written."""
-    fields = json.loads(line)
-    if not isinstance(fields, dict):
-        raise ValueError("no object")
-    kind = fields.get("type")
+    fields = Fields(json.loads(line), "", ValueError, "the line")
+    kind = fields.choice("type", ("failed", "attached", "counts"))
     if kind == "failed":
-        code, reason, remedy = (_text(fields.get(name)) for name in ("code", "reason", "remedy"))
-        return Failed(code, reason, remedy, _texts(fields.get("near")))
+        code, reason, remedy = map(fields.text, ("code", "reason", "remedy"))
+        return Failed(code, reason, remedy, tuple(fields.texts("near")))
     if kind == "attached":
-        return Attached(_texts(fields.get("where")))
-    if kind != "counts":
-        raise ValueError(f"a line of the unknown type {kind!r}")
-    elapsed, missed, last = (fields.get(name) for name in ("elapsed", "missed", "last"))
-    if not isinstance(elapsed, int | float) or isinstance(elapsed, bool) or not isinstance(last, bool):
-        raise ValueError("counts without their time")
-    by = [_count(pair) for pair in _list(fields.get("counts"))]
+        return Attached(tuple(fields.texts("where")))
+    by = [_count(pair) for pair in fields.items("counts")]
     # Of equals the first by name is first: so nothing moves about on the screen.
     by.sort(key=lambda pair: (-pair[1], str(pair[0])))
-    missed = None if missed is None else _natural(missed)
-    return Counts(float(elapsed), tuple(by), _natural(fields.get("no_room")), missed, last)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(map(_text, _list(value)))
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"{value!r} is no list")
-    return value
-
-
-def _natural(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} is no count")
-    return value
+    missed = fields.maybe(fields.whole, "missed")
+    return Counts(fields.real("elapsed"), tuple(by), fields.whole("no_room"), missed, fields.flag("last"))
 
 
 def _count(pair: Any) -> tuple[str | int, int]:
-    if not isinstance(pair, list) or len(pair) != 2:
+    if not isinstance(pair, list) or len(pair) != 2 or not is_whole(pair[1]):
         raise ValueError(f"{pair!r} is no count of anything")
     key, count = pair
-    return key if isinstance(key, str) else _natural(key), _natural(count)
+    if not isinstance(key, str) and not is_whole(key):
+        raise ValueError(f"{key!r} is neither a name nor a user's number")
+    return key, count
 
 
 # ---- the process ----

@@ -14,7 +14,7 @@ from .terminal import CommandError
 def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None) -> list[Document]:
     """The reports of files and folders; a file that is named twice, or reached by links, is taken once. Raises
     CommandError."""
-    from ..report import json as codec
+    from ..report import read
 
     files: dict[str, Path] = {}
     for file in (file for given in paths for file in _files(Path(given))):
@@ -23,8 +23,8 @@ def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None)
     for path in files.values():
         tell(printable(str(path)))
         try:
-            documents.append(codec.read(path))
-        except codec.DocumentError as error:
+            documents.append(read.read(path))
+        except read.DocumentError as error:
             raise CommandError(str(error)) from None
     return documents
 

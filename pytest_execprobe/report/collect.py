@@ -17,8 +17,9 @@ from .._util.names import Folders
 from ..source.command import Command
 from ..timeline.record import ExecRecord
 from ..timeline.timeline import Entry, Evidence, Gap, Owner
-from .json import Commands, Records, id_of, read_command
+from .json import Commands, id_of
 from .model import Breach, Collection, Document, Kind, Process, Run, Unit
+from .read import Records, read_command
 
 
 class Gatherer:
@@ -64,7 +65,7 @@ class Gatherer:
             self._running.pop(id(entry.previous), None)
 
     def _values(self, entry: Entry) -> list[Any]:
-        """Those of a record's fields, as :class:`.codec.Records` takes them."""
+        """Those of a record's fields, as :class:`.read.Records` takes them."""
         event, above, previous = entry.event, entry.above, entry.previous
         assert event.command is not None
         return [

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..files import write_atomically
-from . import json as codec
+from .json import dump
 from .model import Document
 
 
@@ -56,7 +56,7 @@ def _trace(document: Document) -> str:
 
 
 _ALL = (
-    Form(".json", "JSON, which can be read again", codec.dump),
+    Form(".json", "JSON, which can be read again", dump),
     Form(".html", "a page for a browser", _html, needs=("jinja2", "html")),
     Form(".md", "Markdown, for the summary of a CI job", _markdown),
     Form(".trace.json", "a trace, for Perfetto", _trace),

@@ -5,22 +5,23 @@ from __future__ import annotations
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.report import json as codec
+    from pytest_execprobe.report import read as reading
+    from pytest_execprobe.report.json import dump
 
 from documents import good, hostile, rich
 
-SEEDS = [codec.dump(document()).encode() for document in (good, rich, hostile)]
+SEEDS = [dump(document()).encode() for document in (good, rich, hostile)]
 WORDS = [f'"{name}":'.encode() for name in ("parent", "previous", "id", "run", "phases", "uncounted", "lost", "strays")]
 WORDS += [b"null", b"true", b"[]", b"{}", b"1e999", b"NaN", b"-1", b'"\\ud800"']
 
 
 def check(data: bytes) -> None:
     try:
-        document = codec.load(data.decode("utf-8", "replace"))
-    except codec.DocumentError:
+        document = reading.load(data.decode("utf-8", "replace"))
+    except reading.DocumentError:
         return
-    written = codec.dump(document)
-    assert codec.dump(codec.load(written)) == written
+    written = dump(document)
+    assert dump(reading.load(written)) == written
 
 
 if __name__ == "__main__":

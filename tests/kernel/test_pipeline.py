@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe.report.json import read
+from pytest_execprobe.report.read import read
 
 pytestmark = [pytest.mark.exec_budget(400), pytest.mark.usefixtures("kernel")]
 

@@ -21,7 +21,7 @@ from programs import Programs
 from recording import watched_to_its_end
 from users import as_user, needs_root, user
 
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
@@ -70,7 +70,7 @@ def test_a_pipeline(tmp_path: Path) -> None:
         r"                1  xargs\n",
         done.stderr,
     )
-    (unit,) = codec.read(report).units
+    (unit,) = reading.read(report).units
     assert unit.programs == PIPELINE_PROGRAMS
     assert unit.complete
     shell = unit.records[0]
@@ -196,7 +196,7 @@ def test_what_is_left_running_is_told_by_process(helper: str, tmp_path: Path, pi
     assert "still running   1 process that it has left behind: " in error
     assert re.search(rf"\n +pid {pid}: {LEFT[kind][0]}, for ", error)
     assert "execprobe: cannot tell whether curl ran\n  why   1 process had not ended when the recording did" in error
-    document = codec.read(report)
+    document = reading.read(report)
     assert [one.pid for one in document.runs[0].running] == [pid]
     assert not document.complete
 
@@ -214,7 +214,7 @@ def test_what_is_left_running_is_waited_for(helper: str, tmp_path: Path, pipe: t
         _, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 5
     assert "still running" not in error
-    document = codec.read(report)
+    document = reading.read(report)
     assert document.complete
     ran = LEFT[kind][1]
     if ran is not None:
@@ -253,7 +253,7 @@ def test_control_c_ends_the_wait_and_not_what_is_left(helper: str, tmp_path: Pat
     assert re.search(r"still running   1 process that it has left behind: waited for [\d.]+ s, until SIGINT\n", shown)
     assert f"pid {pid}: {FORKED}, for " in shown
     assert "Traceback" not in shown
-    assert [one.pid for one in codec.read(report).runs[0].running] == [pid]
+    assert [one.pid for one in reading.read(report).runs[0].running] == [pid]
 
 
 def test_a_helper_that_is_killed_while_it_is_waited(small: HelperSource, pipe: tuple[int, int]) -> None:
@@ -308,7 +308,7 @@ def test_what_is_left_in_a_pid_namespace_has_the_number_that_is_seen_there(
     )
     assert done.returncode == 5, done.stderr
     assert int(done.stdout) < 100
-    assert [one.pid for one in codec.read(report).runs[0].running] == [int(done.stdout)]
+    assert [one.pid for one in reading.read(report).runs[0].running] == [int(done.stdout)]
 
 
 @needs_root
@@ -319,7 +319,7 @@ def test_what_is_left_in_a_pid_namespace_below_has_the_number_that_is_seen_here(
     inner = f"{shutil.which('unshare')} --pid --fork sh -c 'read line; true' <&3 >/dev/null 2>&1 & exit 0"
     with started("--helper", helper, "--report", report, "sh", "-c", f"exec 3<&0; {inner}", stdin=pipe[0]) as process:
         _, error = process.communicate(timeout=TIMEOUT)
-        pids = [one.pid for one in codec.read(report).runs[0].running]
+        pids = [one.pid for one in reading.read(report).runs[0].running]
         assert pids, error
         for pid in pids:
             assert Path(f"/proc/{pid}/comm").read_text() in ("unshare\n", "sh\n")
@@ -570,7 +570,7 @@ def test_lost_records_never_pass(
             os.kill(helper_of(small), signal.SIGCONT)
         _, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == status, error
-    document = codec.read(report)
+    document = reading.read(report)
     assert not document.complete
     if not document.unknown:
         assert document.lost > STORM // 2
@@ -641,5 +641,5 @@ def test_a_probe_below_is_no_ones_business(tmp_path: Path) -> None:
     )
     report = tmp_path / "a.json"
     assert run("--report", report, sys.executable, "-c", program).returncode == 0
-    (unit,) = codec.read(report).units
+    (unit,) = reading.read(report).units
     assert [record.argv and record.argv[-1] for record in unit.records] == [program, "true"]

@@ -405,7 +405,7 @@ def test_the_last_try_is_judged_however_the_first_was(run: Run) -> None:
 
 def test_a_rule_that_the_first_try_broke_is_no_breach_of_the_last(run: Run) -> None:
     """It was judged, and the test was tried again for it; in the report it stands at its own try."""
-    from pytest_execprobe.report.json import read
+    from pytest_execprobe.report.read import read
 
     source = """
         tries = []

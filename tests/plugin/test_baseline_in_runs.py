@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 
 if TYPE_CHECKING:
     from conftest import Played
@@ -837,7 +837,7 @@ def stored(pytester: pytest.Pytester) -> dict[str, dict[str, object]]:
 
 
 def test_a_report_has_everything(run: Run, pytester: pytest.Pytester) -> None:
-    from pytest_execprobe.report.json import read
+    from pytest_execprobe.report.read import read
 
     source = SUITE + "@pytest.mark.xfail\ndef test_x():\n    assert 0\n@pytest.mark.skip\ndef test_s(): pass\n"
     run("--execprobe-report=a.json", source=source, baseline=BASELINE.replace("git = 2", "git = 1"))
@@ -904,7 +904,7 @@ def test_a_report_judged_elsewhere(run: Run, pytester: pytest.Pytester, monkeypa
     """Where home and temporary folders are others."""
     from pytest_execprobe import gate
     from pytest_execprobe.baseline.read import read_baseline
-    from pytest_execprobe.report.json import read
+    from pytest_execprobe.report.read import read
 
     run(UPDATE, "--execprobe-report=a.json", source=PLACES)
     monkeypatch.setattr(tempfile, "tempdir", "/elsewhere/tmp")
@@ -1137,7 +1137,7 @@ def test_what_has_not_ended_is_told(pytester: pytest.Pytester, played: Played) -
     result.stdout.fnmatch_lines(
         ["still running   3 processes, of which nothing more is recorded: pytest 1, redis 1, sh 1"]
     )
-    document = codec.read(Path("a.json"))
+    document = reading.read(Path("a.json"))
     assert [(one.program, one.own_exec) for one in document.runs[0].running] == [
         ("redis", True),
         ("sh", False),

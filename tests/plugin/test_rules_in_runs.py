@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_execprobe.session.settings import MARKERS
+from pytest_execprobe.rules.markers import MARKERS
 from pytest_execprobe.session.strays import Accounts
 
 if TYPE_CHECKING:

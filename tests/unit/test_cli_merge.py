@@ -11,7 +11,7 @@ from documents import good, many, rich
 
 from pytest_execprobe.cli import main
 from pytest_execprobe.report import forms
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.model import Document, merged
 
 Capture = pytest.CaptureFixture[str]
@@ -34,14 +34,14 @@ def test_files(tmp_path: Path, shards: list[str], capsys: Capture) -> None:
     path = tmp_path / "all.json"
     assert main(["merge", *shards, "-o", str(path)]) == 0
     assert capsys.readouterr() == ("merged 2 reports: 2 runs, 4 tests, 13 execs\n", "")
-    assert codec.read(path) == merged(codec.read(Path(shard)) for shard in shards)
+    assert reading.read(path) == merged(reading.read(Path(shard)) for shard in shards)
 
 
 def test_a_folder(tmp_path: Path, shards: list[str], capsys: Capture) -> None:
     path = tmp_path / "all.json"
     assert main(["merge", str(tmp_path / "shards"), "-o", str(path)]) == 0
     assert capsys.readouterr().out == "merged 2 reports: 2 runs, 4 tests, 13 execs\n"
-    assert codec.read(path) == merged(codec.read(Path(shard)) for shard in shards)
+    assert reading.read(path) == merged(reading.read(Path(shard)) for shard in shards)
 
 
 def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path, shards: list[str], capsys: Capture) -> None:
@@ -130,13 +130,13 @@ def test_a_run_in_several_is_taken_once(tmp_path: Path, capsys: Capture) -> None
     """As when it is done again, with its result among the inputs."""
     path = tmp_path / "shards" / "all.json"
     main(["merge", str(tmp_path / "shards"), "-o", str(path)])
-    before = codec.read(path)
+    before = reading.read(path)
     capsys.readouterr()
     assert main(["merge", str(tmp_path / "shards"), "-o", str(path)]) == 0
     assert (
         capsys.readouterr().out == "merged 3 reports: 2 runs, 4 tests, 13 execs; 2 runs taken once, though in several\n"
     )
-    assert codec.read(path).programs == before.programs
+    assert reading.read(path).programs == before.programs
 
 
 def test_what_is_missing_is_said(tmp_path: Path, capsys: Capture) -> None:

@@ -13,7 +13,7 @@ from documents import good, hostile, ran, rich, run
 
 from pytest_execprobe.cli import main
 from pytest_execprobe.report import forms
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.model import Document, Unit
 
 Capture = pytest.CaptureFixture[str]
@@ -125,7 +125,7 @@ def test_files(tmp_path: Path, capsys: Capture) -> None:
     assert main(["report", source, *(word for path in outputs for word in ("-o", path))]) == 0
     assert capsys.readouterr() == ("", "")
     for path in outputs:
-        assert Path(path).read_text() == forms.form_of(path).render(codec.read(Path(source)))
+        assert Path(path).read_text() == forms.form_of(path).render(reading.read(Path(source)))
 
 
 @pytest.mark.parametrize("form", ["json", "md", "trace", "html"])
@@ -135,7 +135,7 @@ def test_standard_output(
 ) -> None:
     source = stored(tmp_path, "a.json", rich())
     assert main(["report", source, "--format", form, *spelt]) == 0
-    expected = forms.FORMS[{"trace": ".trace.json"}.get(form, f".{form}")].render(codec.read(Path(source)))
+    expected = forms.FORMS[{"trace": ".trace.json"}.get(form, f".{form}")].render(reading.read(Path(source)))
     assert capfdbinary.readouterr().out == expected.encode()
 
 
@@ -150,7 +150,7 @@ def test_onto_itself(tmp_path: Path) -> None:
     document = good()
     source = stored(tmp_path, "a.json", document)
     assert main(["report", source, "-o", source]) == 0
-    assert codec.read(Path(source)) == document
+    assert reading.read(Path(source)) == document
 
 
 # ---- what is wrong ----

@@ -24,7 +24,7 @@ from pytest_execprobe.cli.recording import Limits, Recording, Seen
 from pytest_execprobe.cli.terminal import CommandError
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.log.patterns import compile_pattern
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.model import Process
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
@@ -526,7 +526,7 @@ def test_what_is_left_is_in_every_report_and_no_gate_passes_it(played: Played, c
     played.happens = leaves
     paths = [tmp_path / name for name in ("a.json", "a.md", "a.html", "a.trace.json")]
     assert main(["run", *(word for path in paths for word in ("--report", str(path))), "true"]) == 0
-    document = codec.read(paths[0])
+    document = reading.read(paths[0])
     (run,) = document.runs
     redis, forked = played.source.running_now
     assert run.running == (
@@ -584,7 +584,7 @@ def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, 
     path = tmp_path / "a.json"
     assert main(["run", "--wait", "--report", str(path), "--deny", "curl", "sh", "-c", "exit 0"]) == 0
     assert "still running" not in capfd.readouterr().err
-    document = codec.read(path)
+    document = reading.read(path)
     assert document.complete
     assert document.programs == Counter({"sh": 1, "ls": 1})
 
@@ -640,12 +640,12 @@ def test_a_signal_ends_the_wait_and_not_the_run(played: Played, capfd: Capture, 
 
     source.running = signalled  # type: ignore[method-assign]
     assert main(["run", "--wait", "--variant", "x", "--report", str(path), "sh", "-c", "exit 4"]) == 4
-    assert codec.read(path).runs[0].variant == "x"
+    assert reading.read(path).runs[0].variant == "x"
     assert re.search(
         rf"still running   1 process that it has left behind: waited for [\d.]+ s, until {name}\n",
         capfd.readouterr().err,
     )
-    assert codec.read(path).still_running == 1
+    assert reading.read(path).still_running == 1
 
 
 def test_without_a_probe_there_is_nothing_to_wait_for(played: Played) -> None:
@@ -824,7 +824,7 @@ def test_a_probe_that_is_optional(played: Played, capfd: Capture, tmp_path: Path
     path = tmp_path / "a.json"
     assert main(["run", "--optional", "--budget", "0", "--report", str(path), "sh", "-c", "echo ran; exit 3"]) == 3
     assert capfd.readouterr() == ("ran\n", "execprobe: NOT RECORDED: no privilege. Run execprobe as root\n")
-    document = codec.read(path)
+    document = reading.read(path)
     assert not document.complete
     assert document.units[0].not_checked == "no privilege. Run execprobe as root"
     assert main(["run", "--optional", "--budget", "0", "true"]) == 0
@@ -887,7 +887,7 @@ def test_reports(played: Played, capfd: Capture, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.json", "new/a.md", "a.trace.json")]
     options = [word for path in paths for word in ("--report", str(path))]
     assert main(["run", *options, "--budget", "3", "--", "sh", "-c", "exit 0", "it's"]) == 1
-    document = codec.read(paths[0])
+    document = reading.read(paths[0])
     ((run,), (unit,)) = (document.runs, document.units)
     assert (run.kind, run.command, run.exit_status) == ("command", ("sh", "-c", "exit 0", "it's"), 0)
     assert (unit.kind, unit.name, unit.outcome) == ("command", "sh -c 'exit 0' 'it'\"'\"'s'", "passed")
@@ -906,7 +906,7 @@ def test_reports(played: Played, capfd: Capture, tmp_path: Path) -> None:
 def test_a_failed_command_in_a_report(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     assert main(["run", "--report", str(path), "false"]) == 1
-    document = codec.read(path)
+    document = reading.read(path)
     assert (document.runs[0].exit_status, document.units[0].outcome) == (1, "failed")
 
 
@@ -918,7 +918,7 @@ def test_what_is_missing_is_in_the_report(played: Played, tmp_path: Path) -> Non
     played.happens = happens
     path = tmp_path / "a.json"
     assert main(["run", "--report", str(path), "true"]) == 0
-    document = codec.read(path)
+    document = reading.read(path)
     assert document.lost == 1
     assert document.unknown == ()
     assert document.gaps == {"2 records more were lost than can be told apart: raise --buffer-pages": 2}

@@ -17,21 +17,23 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.report import json as codec
-from pytest_execprobe.report.json import DocumentError
+from pytest_execprobe.report import json as form
+from pytest_execprobe.report import read as reading
+from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit, merged
+from pytest_execprobe.report.read import DocumentError
 from pytest_execprobe.source.command import Command
 
-SCHEMA = json.loads(Path(codec.__file__).with_name("schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(Path(form.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 
 def again(document: Document) -> Document:
-    return codec.load(codec.dump(document))
+    return reading.load(dump(document))
 
 
 def data_of(document: Document) -> Any:
-    return json.loads(codec.dump(document))
+    return json.loads(dump(document))
 
 
 def one(*records: ExecRecord, **more: Any) -> Document:
@@ -47,12 +49,12 @@ def test_what_is_written_is_read(document: Document) -> None:
 
 
 def test_every_field_of_a_record_is_written() -> None:
-    data = codec.record_data(record(), codec.Commands())
-    written = {name.lstrip("_") for name in [*data, *codec.command_data(record()._command)]} - {"command"}
+    data = form.record_data(record(), form.Commands())
+    written = {name.lstrip("_") for name in [*data, *form.command_data(record()._command)]} - {"command"}
     known = {field.name.lstrip("_") for kind in (ExecRecord, Command) for field in fields(kind)}
     known -= {"error", "itself", "command", "raw", "read"}  # only execs that succeeded are in reports
     assert written == known - {"identity"} | {"id"}
-    assert list(data) == list(codec._FIELDS)
+    assert list(data) == list(reading._FIELDS)
 
 
 def test_every_field_of_units_and_runs_is_written() -> None:
@@ -71,9 +73,9 @@ def test_processes_that_had_not_ended() -> None:
 
 
 def test_bytes_that_are_no_text() -> None:
-    text = codec.dump(one(ran("sh", "\udcff\udc80", "é", at=1)))
+    text = dump(one(ran("sh", "\udcff\udc80", "é", at=1)))
     assert text.isascii()
-    assert codec.load(text).units[0].records[0].argv == ("sh", "\udcff\udc80", "é")
+    assert reading.load(text).units[0].records[0].argv == ("sh", "\udcff\udc80", "é")
 
 
 def test_every_hostile_argument() -> None:
@@ -88,13 +90,13 @@ def test_a_command_is_written_once() -> None:
     data = data_of(one(first, second, ran("git", "push", at=3), replace(first, _identity=(1, 9))))
     assert [command["argv"] for command in data["runs"][0]["commands"]] == [["git", "fetch"], ["git", "push"]]
     assert [record["command"] for record in data["units"][0]["records"]] == [0, 0, 1, 0]
-    read = codec.from_data(data).units[0].records
+    read = reading.from_data(data).units[0].records
     assert read[0]._command is read[3]._command
 
 
 def test_very_many_records() -> None:
     """They are written some at a time."""
-    records = tuple(ran("git", str(at % 7), at=at) for at in range(2 * codec._AT_ONCE + 1))
+    records = tuple(ran("git", str(at % 7), at=at) for at in range(2 * form._AT_ONCE + 1))
     document = Document((run(),), (Unit("test", "test_a", records=records), Unit("test", "test_b", strays=records[:0])))
     assert [record.argv for record in again(document).units[0].records] == [record.argv for record in records]
 
@@ -116,7 +118,7 @@ def test_ancestors_that_no_unit_has() -> None:
     data = data_of(one(last))
     commands = data["runs"][0]["commands"]
     assert {commands[above["command"]]["program"] for above in data["runs"][0]["above"]} == {"coverage", "run", "env"}
-    (read,) = codec.from_data(data).units[0].records
+    (read,) = reading.from_data(data).units[0].records
     assert (read._previous or read).program == "env"
     assert read.parent is not None
     assert read.parent.parent is not None
@@ -126,7 +128,7 @@ def test_ancestors_that_no_unit_has() -> None:
 def test_a_record_that_refers_to_none_that_is_there() -> None:
     data = data_of(one(ran("git", at=2, parent=ran("sh", at=1))))
     data["runs"][0]["above"] = []
-    (read,) = codec.from_data(data).units[0].records
+    (read,) = reading.from_data(data).units[0].records
     assert read.parent is None
     assert read._lineage_lost
 
@@ -247,11 +249,11 @@ def test_any_document(document: Document) -> None:
 
 def refused(text: str) -> str:
     with pytest.raises(DocumentError) as caught:
-        codec.load(text)
+        reading.load(text)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, codec.dump(rich())[:-20], '{"format": 1e'])
+@pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, dump(rich())[:-20], '{"format": 1e'])
 def test_what_is_no_json(text: str) -> None:
     assert "is no JSON" in refused(text)
 
@@ -263,13 +265,13 @@ def test_what_is_no_report(text: str) -> None:
 
 def test_a_newer_version_says_so_whatever_else_it_has() -> None:
     assert "is a report of version 3, and this pytest-execprobe reads up to 2" in refused(
-        json.dumps({"format": codec.FORMAT, "version": 3, "runs": "of another kind"})
+        json.dumps({"format": form.FORMAT, "version": 3, "runs": "of another kind"})
     )
 
 
 @pytest.mark.parametrize("version", [0, 1, -1, True, "2", None, 1.5])
 def test_a_version_that_never_was(version: object) -> None:
-    assert "has no version that is known" in refused(json.dumps({"format": codec.FORMAT, "version": version}))
+    assert "has no version that is known" in refused(json.dumps({"format": form.FORMAT, "version": version}))
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -280,14 +282,14 @@ def test_a_record_that_is_its_own_ancestor(length: int, reference: str) -> None:
     for index, item in enumerate(records):
         item[reference] = records[(index + 1) % length]["id"]
     with pytest.raises(DocumentError, match="is its own ancestor"):
-        codec.from_data(data)
+        reading.from_data(data)
 
 
 def test_a_record_of_no_command() -> None:
     data = data_of(one(ran("git", at=1)))
     data["units"][0]["records"][0]["command"] = 1
     with pytest.raises(DocumentError, match=r"units\[0\].records\[0\].command: there is no command 1"):
-        codec.from_data(data)
+        reading.from_data(data)
 
 
 def test_a_wrong_record_among_right_ones() -> None:
@@ -296,14 +298,14 @@ def test_a_wrong_record_among_right_ones() -> None:
         data = data_of(one(*(ran("git", at=at) for at in range(20))))
         data["units"][0]["records"][15][name] = value
         with pytest.raises(DocumentError, match=rf"units\[0\].records\[15\].{name}: is "):
-            codec.from_data(data)
+            reading.from_data(data)
 
 
 def test_two_records_with_one_id() -> None:
     data = data_of(one(ran("git", at=1)))
     data["units"][0]["strays"] = data["units"][0]["records"]
     with pytest.raises(DocumentError, match=r"units\[0\].strays\[0\].id: another record of its run has it, too"):
-        codec.from_data(data)
+        reading.from_data(data)
 
 
 @pytest.mark.parametrize("times", [[2, 1], [0, 1 << 63], [-1, 1]])
@@ -311,14 +313,14 @@ def test_times_that_cannot_be(times: list[int]) -> None:
     data = data_of(one(ran("git", at=1)))
     data["units"][0]["phases"] = {"call": times}
     with pytest.raises(DocumentError, match=r"units\[0\].phases: 'call' is no phase"):
-        codec.from_data(data)
+        reading.from_data(data)
 
 
 def test_a_unit_of_no_run() -> None:
     data = data_of(one())
     data["units"][0]["run"] = 1
     with pytest.raises(DocumentError, match=r"units\[0\]\.run: there is no run 1"):
-        codec.from_data(data)
+        reading.from_data(data)
 
 
 def test_a_file_names_itself(tmp_path: Path) -> None:
@@ -326,10 +328,10 @@ def test_a_file_names_itself(tmp_path: Path) -> None:
     for make in (lambda: None, lambda: path.write_bytes(b"\xff\xfe"), lambda: path.write_text("{")):
         make()
         with pytest.raises(DocumentError, match=r"a\.json: "):
-            codec.read(path)
+            reading.read(path)
     document = rich()
-    path.write_text(codec.dump(document))
-    assert data_of(codec.read(path)) == data_of(document)
+    path.write_text(dump(document))
+    assert data_of(reading.read(path)) == data_of(document)
 
 
 # ---- the schema ----
@@ -337,13 +339,13 @@ def test_a_file_names_itself(tmp_path: Path) -> None:
 
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["properties"]["format"]["const"] == codec.FORMAT
-    assert SCHEMA["properties"]["version"]["const"] == codec.VERSION
+    assert SCHEMA["properties"]["format"]["const"] == form.FORMAT
+    assert SCHEMA["properties"]["version"]["const"] == form.VERSION
 
 
 @pytest.mark.parametrize("document", [rich(), hostile(), many(2, 5), Document()])
 def test_real_output_is_as_the_schema_says(document: Document) -> None:
-    VALIDATOR.validate(json.loads(codec.dump(document)))
+    VALIDATOR.validate(json.loads(dump(document)))
 
 
 def test_the_schema_describes_every_field() -> None:
@@ -413,7 +415,7 @@ def at(data: Any, place: tuple[Any, ...]) -> Any:
 
 def reads(data: dict[str, Any]) -> bool:
     try:
-        codec.from_data(data)
+        reading.from_data(data)
     except DocumentError:
         return False
     return True
@@ -454,4 +456,4 @@ def test_fields_that_are_not_known_are_ignored(place: tuple[Any, ...]) -> None:
     data = full()
     at(data, place)["later"] = {"any": "thing"}
     VALIDATOR.validate(data)
-    assert data_of(codec.from_data(data)) == full()
+    assert data_of(reading.from_data(data)) == full()

@@ -11,8 +11,9 @@ from documents import good, hostile, rich
 
 from pytest_execprobe._util import originals
 from pytest_execprobe.report import forms
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.forms import FORMS, FormUnavailable, ReportNotWritten, check_available, form_of, write
+from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import Document
 
 
@@ -53,7 +54,7 @@ def test_every_form_is_written_and_made_anew(tmp_path: Path, ending: str, docume
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     document = rich()
     write(document, tmp_path / "a.json")
-    assert codec.dump(codec.read(tmp_path / "a.json")) == codec.dump(document)
+    assert dump(reading.read(tmp_path / "a.json")) == dump(document)
 
 
 def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from documents import MS, START, good, hostile, many, phases, ran, rich, run
 
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.report import trace
+from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import Document, Unit, merged
 
 FIELDS: dict[str, dict[str, type]] = {
@@ -104,7 +105,7 @@ DOCUMENTS = {
     "merged": merged([rich(), Document((run(id="cafe"),), many(3, 5).units)]),
     "none": Document(),
     "no clock": Document((run(start_ns=0, end_ns=0),), rich().units),
-    "read": codec.load(codec.dump(rich())),
+    "read": reading.load(dump(rich())),
 }
 
 

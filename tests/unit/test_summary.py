@@ -10,6 +10,7 @@ import pytest
 from pytest_execprobe.session import summary
 from pytest_execprobe.session.settings import Settings
 from pytest_execprobe.session.totals import Ledger
+from pytest_execprobe.source.client import in_words
 
 
 def said(ledger: Ledger, verbosity: int = 0, **settings: object) -> str:
@@ -282,8 +283,8 @@ def test_probe() -> None:
         "route": "sudo",
         "privilege": "CAP_BPF",
     }
-    assert summary.probe(description) == (
+    assert in_words(description) == (
         "BCC 0.30.0 on Linux 6.8.0; execs by sched_process_exec, their begin by kprobe and sched_prepare_exec, failed"
         " ones by kprobe; helper sudo, now CAP_BPF"
     )
-    assert "failed ones not recorded" in summary.probe({**description, "attempts": None})
+    assert "failed ones not recorded" in in_words({**description, "attempts": None})

@@ -11,7 +11,7 @@ import pytest
 from programs import Programs
 from recording import recording
 
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -84,7 +84,7 @@ def test_the_report_of_a_run(pytester: pytest.Pytester, helper: HelperSettings) 
     options = ["-p", "no:cacheprovider", f"--execprobe-helper={helper.address}", "--execprobe-report=r.json"]
     result = pytester.runpytest_subprocess(*options, timeout=600)
     result.assert_outcomes(passed=1)
-    (unit,) = [unit for unit in codec.read(pytester.path / "r.json").units if unit.records]
+    (unit,) = [unit for unit in reading.read(pytester.path / "r.json").units if unit.records]
     assert [record.program for record in unit.records] == ["true"] * 3
     for record in unit.records:
         assert record.duration_ns is not None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe.report import json as codec
+from pytest_execprobe.report import read as reading
 from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -77,7 +77,7 @@ def test_what_they_say(helper: HelperSettings, tmp_path: Path) -> None:
         on_the_machine = json.loads(counted(top))
     print(f"textbook.py\n{said}\nexecprobe run\n{ran.stderr}\nexecprobe top\n{json.dumps(on_the_machine['counts'])}")
 
-    (unit,) = codec.read(report).units
+    (unit,) = reading.read(report).units
     assert unit.complete
     assert unit.programs == TRUTH
     counts = {row["program"]: row["count"] for row in on_the_machine["counts"]}

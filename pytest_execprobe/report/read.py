@@ -1,0 +1,313 @@
+"""A report read back from JSON: every field is checked, because a report comes from another machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal
+
+from .._util import originals
+from .._util.fields import Fields, is_whole
+from ..source.command import Command
+from ..timeline.record import ExecRecord, Phase
+from .json import FORMAT, VERSION, id_of
+from .model import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit
+
+_ID = re.compile(r"([0-9]{1,10})\.([0-9]{1,20})")
+_PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
+_MAYBE_PHASES = (None, *_PHASES)
+_RUNS: tuple[Literal["pytest", "command"], ...] = ("pytest", "command")
+
+
+class DocumentError(Exception):
+    """What was read is no report, or not one that this version understands. The message says where and why."""
+
+
+def read(path: Path) -> Document:
+    """A stored report. Raises DocumentError, with the path."""
+    try:
+        text = originals.read_bytes(path).decode()
+    except OSError as error:
+        raise DocumentError(f"{path}: can't be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise DocumentError(f"{path}: is no JSON: it is not UTF-8") from None
+    try:
+        return load(text)
+    except DocumentError as error:
+        raise DocumentError(f"{path}: {error}") from None
+
+
+def load(text: str) -> Document:
+    """Raises DocumentError."""
+    try:
+        data = originals.json_loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"is no JSON, or was cut off ({error})") from None
+    return from_data(data)
+
+
+def from_data(data: object) -> Document:
+    """Raises DocumentError."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise DocumentError('is no report of pytest-execprobe\'s (its "format" does not say so)')
+    version = data.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise DocumentError(
+            f"is a report of version {version}, and this pytest-execprobe reads up to {VERSION}: use a newer one"
+        )
+    if version != VERSION or isinstance(version, bool):
+        raise DocumentError(f"has no version that is known: {version!r}")
+    top = Fields(data, "", DocumentError)
+    runs_data, units_data = top.objects("runs"), top.objects("units")
+    read = [Records(list(map(_command, fields.objects("commands")))) for fields in runs_data]
+    for fields, records in zip(runs_data, read, strict=True):
+        records.take(fields, "above")
+    for fields in units_data:
+        run = fields.whole("run")
+        if run >= len(runs_data):
+            raise DocumentError(f"{fields.where}.run: there is no run {run}")
+        read[run].take(fields, "records")
+        read[run].take(fields, "strays")
+    made = [records.make() for records in read]
+    runs = tuple(_run(fields) for fields in runs_data)
+    if len({run.id for run in runs}) < len(runs):
+        raise DocumentError("runs: two have one id")
+    return Document(runs, tuple(_unit(fields, made[fields.whole("run")]) for fields in units_data))
+
+
+def _run(fields: Fields) -> Run:
+    return Run(
+        id=fields.text("id"),
+        kind=fields.choice("kind", _RUNS),
+        command=tuple(fields.texts("command")),
+        started=fields.text("started"),
+        start_ns=fields.whole("start_ns"),
+        end_ns=fields.whole("end_ns"),
+        exit_status=fields.maybe(fields.number, "exit_status"),
+        probe=fields.text("probe"),
+        ignored=fields.counts("ignored"),
+        filtered=fields.flag("filtered"),
+        unknown=tuple(fields.texts("unknown")),
+        gaps=fields.counts("gaps"),
+        breaches=_breaches(fields),
+        running=tuple(map(_process, fields.objects("running"))),
+        more_running=fields.whole("more_running"),
+        left_out=tuple(fields.texts("left_out")),
+        collection=fields.maybe(lambda name: _collection(fields.object(name)), "collection"),
+        platform=fields.text("platform"),
+        variant=fields.text("variant"),
+    )
+
+
+def _collection(fields: Fields) -> Collection:
+    return Collection(
+        places=tuple(fields.texts("places")),
+        files=tuple(fields.texts("files")),
+        examples=tuple(fields.texts("examples")),
+        skipped=tuple(fields.texts("skipped")),
+        folders=tuple(fields.texts("folders")),
+        passed_over=tuple(fields.texts("passed_over")),
+    )
+
+
+def _process(fields: Fields) -> Process:
+    return Process(
+        pid=fields.maybe(fields.whole, "pid"),
+        program=fields.maybe(fields.text, "program"),
+        own_exec=fields.flag("own_exec"),
+        since_ns=fields.maybe(fields.whole, "since_ns"),
+    )
+
+
+def _unit(fields: Fields, made: Mapping[str, ExecRecord]) -> Unit:
+    phases: dict[Phase, tuple[int, int]] = {}
+    for phase, times in fields.mapping("phases").items():
+        are_times = isinstance(times, list) and len(times) == 2 and all(map(is_whole, times))
+        if phase not in _PHASES or not are_times or times[0] > times[1]:
+            raise DocumentError(f"{fields.where}.phases: {phase!r} is no phase with its beginning and end")
+        phases[phase] = (times[0], times[1])
+    records, strays = (tuple(made[data["id"]] for data in fields.get(name)) for name in ("records", "strays"))
+    uncounted = set(fields.texts("uncounted"))
+    return Unit(
+        kind=fields.choice("kind", KINDS),
+        name=fields.text("name"),
+        run=fields.whole("run"),
+        worker=fields.maybe(fields.text, "worker"),
+        outcome=fields.maybe(lambda name: fields.choice(name, OUTCOMES), "outcome"),
+        file=fields.maybe(fields.text, "file"),
+        line=fields.maybe(fields.whole, "line"),
+        phases=phases,
+        records=records,
+        strays=strays,
+        uncounted=tuple(one for one in (*records, *strays) if id_of(one._identity) in uncounted) if uncounted else (),
+        lost=fields.whole("lost"),
+        unknown=tuple(fields.texts("unknown")),
+        gaps=fields.counts("gaps"),
+        not_checked=fields.maybe(fields.text, "not_checked"),
+        breaches=_breaches(fields),
+    )
+
+
+def _breaches(fields: Fields) -> tuple[Breach, ...]:
+    return tuple(
+        Breach(breach.text("headline"), breach.text("text"), breach.flag("undecided"), breach.flag("late"))
+        for breach in fields.objects("breaches")
+    )
+
+
+class Records:
+    """The records of a run, while they are read. ``commands`` may still grow."""
+
+    def __init__(self, commands: list[Command]) -> None:
+        self._commands = commands
+        self._listed: dict[str, Sequence[Any]] = {}  # by id, the values of the fields
+        self._made: dict[str, ExecRecord] = {}
+        self._same: dict[Any, Any] = {}  # what many of them have, once
+
+    def take(self, fields: Fields, name: str) -> None:
+        """Takes in a list of them. Raises DocumentError."""
+        for index, data in enumerate(fields.items(name)):
+            values = _values(data) or _checked(Fields(data, fields.place(name, index), DocumentError))
+            id = values[0]
+            if id in self._listed:
+                raise DocumentError(f"{fields.place(name, index)}.id: another record of its run has it, too")
+            if values[1] >= len(self._commands):
+                raise DocumentError(f"{fields.place(name, index)}.command: there is no command {values[1]}")
+            self._listed[id] = values
+
+    def make(self) -> dict[str, ExecRecord]:
+        """All of them, by their ids. Frozen records are made after those that they refer to. Raises DocumentError."""
+        made, listed = self._made, self._listed
+        for first in listed:
+            todo, begun = [first], set()
+            while todo:
+                id = todo[-1]
+                if id in made:
+                    todo.pop()
+                    continue
+                wanted = [other for other in listed[id][4:6] if other in listed and other not in made]
+                if wanted and id in begun:
+                    raise DocumentError(f"the record {id} is its own ancestor")
+                begun.add(id)
+                todo += wanted
+                if not wanted:
+                    self.add(listed[id])
+        return made
+
+    def add(self, values: Sequence[Any]) -> ExecRecord:
+        """Makes a record of the values of its fields, if there is none of its id. Those that it refers to are there, or
+        lost."""
+        (
+            id, command, pid, ppid, parent, previous, lost, depth, direct, uid, gid, timestamp, phase, begun_by,
+            begun_in, shared, exit_code, signal, duration, site,
+        ) = values  # fmt: skip
+        known = self._made.get(id)
+        if known is not None:
+            return known
+        once = self._same.setdefault
+        kernel_pid, _, at = id.partition(".")
+        above, before = self._made.get(parent), self._made.get(previous)
+        lost = lost or (above is None) is not (parent is None) or (before is None) is not (previous is None)
+        record = self._made[id] = ExecRecord(
+            self._commands[command],
+            pid,
+            once(ppid, ppid),
+            above,
+            depth,
+            once(uid, uid),
+            once(gid, gid),
+            timestamp,
+            once(phase, phase),
+            once(begun_by, begun_by),
+            None,
+            exit_code,
+            signal,
+            duration,
+            None if site is None else tuple(site),
+            _previous=before,
+            _direct=direct,
+            _shared=shared,
+            _begun_in=once(begun_in, begun_in),
+            _lineage_lost=lost,
+            _identity=(int(kernel_pid), int(at)),
+        )
+        return record
+
+    def end(self, id: str, exit_code: int | None, signal: int | None, duration_ns: int | None) -> None:
+        """How the process of a record that was added has ended."""
+        for name, value in (("exit_code", exit_code), ("signal", signal), ("duration_ns", duration_ns)):
+            object.__setattr__(self._made[id], name, value)  # nobody has been given it yet
+
+
+_FIELDS = (
+    *("id", "command", "pid", "ppid", "parent", "previous", "lineage_lost", "depth", "direct", "uid", "gid"),
+    *("timestamp_ns", "phase", "begun_by", "begun_in", "shared", "exit_code", "signal", "duration_ns", "call_site"),
+)
+_VALUES = itemgetter(*_FIELDS)
+#: The types of records that were right, and what has their numbers: most records have those of one before.
+_known_types: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[int, ...]]] = {}
+
+
+def _values(data: Any) -> tuple[Any, ...] | None:
+    """The values of a record's fields, None where it is not certain that they are right."""
+    try:
+        values: tuple[Any, ...] = _VALUES(data)
+    except (KeyError, TypeError):
+        return None
+    numbers = _known_types.get(tuple(map(type, values)))
+    if numbers is None or values[12] not in _MAYBE_PHASES or values[14] not in _MAYBE_PHASES:
+        return None
+    given = numbers(values)
+    right = min(given) >= 0 and max(given) < 1 << 63 and _ID.fullmatch(values[0])
+    return values if right else None
+
+
+def _checked(fields: Fields) -> tuple[Any, ...]:
+    """The same, with each of them looked at. Raises DocumentError."""
+    if _ID.fullmatch(fields.text("id")) is None:
+        raise DocumentError(f"{fields.where}.id: is not made of a pid and a time")
+    for name in ("command", "pid", "uid", "gid", "timestamp_ns"):
+        fields.whole(name)
+    for name in ("ppid", "depth", "exit_code", "signal", "duration_ns"):
+        fields.maybe(fields.whole, name)
+    for name in ("parent", "previous", "begun_by"):
+        fields.maybe(fields.text, name)
+    for name in ("lineage_lost", "direct", "shared"):
+        fields.flag(name)
+    for name in ("phase", "begun_in"):
+        fields.maybe(lambda name: fields.choice(name, _PHASES), name)
+    site = fields.get("call_site")
+    if site is not None and not (
+        isinstance(site, list) and list(map(type, site)) == [str, int, str]  # file, line, function
+    ):
+        raise DocumentError(f"{fields.where}.call_site: is not a file, a line and a function")
+    values: tuple[Any, ...] = tuple(map(fields.get, _FIELDS))
+    types = tuple(map(type, values))
+    if site is None:
+        _known_types[types] = itemgetter(*(place for place, its in enumerate(types) if its is int))
+    return values
+
+
+def read_command(data: object) -> Command:
+    """A command of plain data. Raises DocumentError."""
+    return _command(Fields(data, "commands", DocumentError))
+
+
+def _command(fields: Fields) -> Command:
+    argv, nested = fields.maybe(fields.texts, "argv"), fields.maybe(fields.maybe_texts, "nested")
+    command = Command(
+        path=fields.maybe(fields.text, "path"),
+        executable=fields.maybe(fields.text, "executable"),
+        argv=None if argv is None else tuple(argv),
+        argv_truncated=fields.flag("argv_truncated"),
+        comm=fields.text("comm"),
+        cwd=fields.maybe(fields.text, "cwd"),
+        interpreter=fields.maybe(fields.text, "interpreter"),
+        script=fields.maybe(fields.text, "script"),
+        nested=None if nested is None else tuple(nested),
+        arguments_at=fields.maybe(fields.whole, "arguments_at"),
+    )
+    command.program = fields.maybe(fields.text, "program")
+    return command

@@ -1,0 +1,106 @@
+"""Rules for the whole suite, from the command line and ini files; and what is forbidden in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .options import (
+    blamed_for,
+    folder_of,
+    given,
+    spelling,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from ..baseline.model import Baseline
+    from ..log.patterns import Pattern
+    from ..rules.rule import Rule
+
+
+def suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
+    for name, marker in (("budget", "exec_budget"), ("allow", "exec_allow"), ("deny", "exec_deny")):
+        values = given(config, name, from_ini)
+        if values is None:
+            continue
+        from ..rules.rule import RuleError, make_rule
+
+        spelt, blamed = spelling(config, name, from_ini), blamed_for(config, name, from_ini)
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        if name == "allow" and values == ([] if from_ini else [""]):
+            marker, values, kwargs = "exec_none", [""], {"phases": ("call",)}
+        else:
+            _refuse_empty(name, values, blamed)
+            number = whole(config, name, values[-1], from_ini) if name == "budget" else None
+            args = [*patterns_of(config, name, values, from_ini)] if number is None else [number]
+        try:
+            rule = make_rule(marker, args, kwargs, "")
+        except RuleError as error:  # pragma: no cover - its parts were checked
+            raise pytest.UsageError(f"{blamed}: {error}") from None
+        yield _renamed(rule, " ".join(f"{spelt}={value}" for value in values), _where(config, from_ini))
+
+
+def _refuse_empty(name: str, values: list[str], blamed: str) -> None:
+    """No rule limits nothing without a word."""
+    if not values:
+        raise pytest.UsageError(f"{blamed} is empty, and forbids nothing: name a program, or take the line out")
+    if name == "allow" and "" in values:
+        raise pytest.UsageError(f"{blamed}: an empty pattern allows nothing, and so stands alone: leave out the others")
+
+
+def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[tuple[Pattern, str]]) -> Iterator[str]:
+    """What is ignored is in no log, so that no rule can forbid it. Told of names, which can be compared. With each
+    pattern where it is forbidden, or how it is spelt."""
+    from fnmatch import fnmatchcase
+
+    for pattern, where in forbidden:
+        for other, spelt in ignore:
+            covered = pattern.name is not None and fnmatchcase(pattern.name, other.text.removeprefix("subtree:"))
+            if covered or pattern.text == other.text:
+                yield (
+                    f"{pattern} is forbidden {where}, and {spelt} has it ignored, so that nothing forbids it: take one"
+                    " of them out"
+                )
+
+
+def denied(rules: Iterable[Rule]) -> Iterator[tuple[Pattern, str]]:
+    """What rules forbid by name or pattern, and where they stand."""
+    return ((pattern, rule.where) for rule in rules if rule.kind == "deny" for pattern in rule.patterns)
+
+
+def denied_by(baseline: Baseline) -> Iterator[tuple[Pattern, str]]:
+    tables = [rows for section in baseline.sections.values() for rows in section.values()]
+    for rows in (*tables, *(sums.programs for sums in baseline.sums)):
+        for key, pattern in rows.alone.items():
+            if rows.limits[key].most == 0:
+                yield pattern, f"in {baseline.path.name}"
+
+
+def _renamed(rule: Rule, text: str, where: str) -> Rule:
+    from dataclasses import replace
+
+    return replace(rule, text=text, where=where)
+
+
+def _where(config: pytest.Config, from_ini: bool) -> str:
+    return f"in {config.inipath.name if config.inipath else 'the ini file'}" if from_ini else "on the command line"
+
+
+def patterns_of(config: pytest.Config, name: str, values: Iterable[str], from_ini: bool) -> Iterable[Pattern]:
+    blamed, start = blamed_for(config, name, from_ini), folder_of(config, from_ini)
+    for value in values:
+        from ..log.patterns import compile_pattern
+
+        if value.startswith(("['", '["')):
+            raise pytest.UsageError(
+                f"{blamed}: {value} is a list, which there is in TOML alone: write each pattern on a line, or in an"
+                " option, of its own"
+            )
+        try:
+            yield compile_pattern(value, start)
+        except ValueError as error:
+            raise pytest.UsageError(f"{blamed}: {error}") from None
