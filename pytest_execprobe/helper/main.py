@@ -17,6 +17,7 @@ from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
 from .errors import ProbeError
 from .priority import Precedence
+from .process import last_words
 from .server import Server
 
 #: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.
@@ -41,9 +42,9 @@ def main(argv: Optional[List[str]] = None) -> None:
         look_for_bcc()
         server = _make_server(options, user, place, first, listener)
     except ProbeError as error:
-        _fail(first, listener, error.code, error.reason + _last_words(output), error.remedy)
+        _fail(first, listener, error.code, error.reason + last_words(output), error.remedy)
     except Exception as error:
-        _fail(first, listener, "helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(output), "")
+        _fail(first, listener, "helper-failed", "%s: %s" % (type(error).__name__, error) + last_words(output), "")
     try:
         server.run()
     except Exception as error:
@@ -118,12 +119,6 @@ def _capture_output() -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     return output
-
-
-def _last_words(output: int) -> str:
-    text = os.pread(output, 1 << 16, max(0, os.fstat(output).st_size - (1 << 16))).decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if "error" in line.lower() or "denied" in line.lower()]
-    return ": " + "; ".join(lines[-3:]) if lines else ""
 
 
 def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str, remedy: str) -> None:

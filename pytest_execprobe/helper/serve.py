@@ -8,55 +8,51 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
-import fcntl
-import grp
 import os
 import pwd
 import resource
 import selectors
 import signal
 import socket
-import stat
 import sys
-import time
 import traceback
-from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NoReturn, Optional
 
 from . import bounds, handshake, privilege, wire
 from .bpf import probe
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
 from .errors import ProbeError
+from .listening import Janitor, listener_of
 from .priority import Precedence
+from .process import last_words, wake_at
 from .quotas import Limits
 from .server import Server
 
 DEFAULT_SOCKET = "/run/execprobe/execprobe.sock"
 
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # the kernel's fixed number for it
-_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 _OTHER_FILES = 64  # descriptors that are opened for a moment; clients take two each, and keep them
 _CLIENTS_MAX = 900  # roots are 1024 in the kernel side's map
 _REFUSED = 2  # exit status: there is no service to be had here
 
 
 def main(argv: Optional[List[str]] = None) -> NoReturn:
-    wakeup = _hear_signals()
+    wakeup = wake_at(signal.SIGINT, signal.SIGTERM)
     options = _parse(argv)
     listener: Optional[socket.socket] = None
-    janitor: Optional[_Janitor] = None
+    janitor: Optional[Janitor] = None
     with _captured() as words:
         try:
             _check_surroundings()
             look_for_bcc()
-            listener, janitor, where = _listener(options)
+            listener, janitor, where = listener_of(options)
             service = _make_service(options, listener, wakeup)
             refusal = None
         except ProbeError as error:
-            refusal = (error.code, error.reason + _last_words(words), error.remedy)
+            refusal = (error.code, error.reason + last_words(words), error.remedy)
         except Exception as error:
-            refusal = ("helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(words), "")
+            refusal = ("helper-failed", "%s: %s" % (type(error).__name__, error) + last_words(words), "")
     if refusal is not None:
         _refuse(listener, *refusal)
         if janitor is not None:
@@ -117,205 +113,6 @@ def _bpf_folder() -> str:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     inside = os.path.join(package, "bpf")
     return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "bpf")
-
-
-# ---- the socket ----
-
-
-def _listener(options: argparse.Namespace) -> "Tuple[socket.socket, Optional[_Janitor], str]":
-    """A listening socket, who removes it (None: whoever made it), and where it is in words.
-
-    All of that while this is still privileged: the kernel tells clients whose process has called listen().
-    """
-    passed = _passed_socket()
-    if passed is not None:
-        if options.mode is not None or options.group is not None:
-            raise ProbeError(
-                "bad-socket",
-                "the socket was handed over by systemd, and its mode and group are those of its unit",
-                "leave --mode and --group out, and set SocketMode= and SocketGroup= there",
-            )
-        return passed, None, os.fsdecode(passed.getsockname()) or "a socket of systemd's"
-    mode = 0o660 if options.mode is None else options.mode
-    listener = listen_at(os.path.abspath(options.socket), mode, _gid(options.group))
-    path = os.fsdecode(listener.getsockname())
-    return listener, _Janitor(path), "%s, mode %04o" % (path, mode)
-
-
-def _passed_socket() -> Optional[socket.socket]:
-    """systemd's socket activation: as sd_listen_fds(3) describes it, and one socket."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    count = os.environ.get("LISTEN_FDS", "")
-    if count != "1":
-        raise ProbeError("bad-socket", "systemd handed over %s sockets" % (count or "no"), "name one in the unit")
-    try:
-        listener = socket.socket(fileno=_FIRST_PASSED)
-        listens = handshake.is_listening(listener)
-    except OSError as error:
-        raise ProbeError("bad-socket", "what systemd handed over is no socket (%s)" % error, "") from error
-    if not listens:
-        listener.detach()
-        raise ProbeError(
-            "bad-socket", "what systemd handed over is no unix stream socket", "use ListenStream= with a path"
-        )
-    # listen() is not called again: clients trust root, who has called it.
-    listener.set_inheritable(False)
-    listener.setblocking(False)
-    wire.take_no_descriptors(listener)
-    return listener
-
-
-def _gid(group: Optional[str]) -> int:
-    if group is None:
-        return -1
-    try:
-        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise ProbeError("bad-socket", "there is no group %s" % group, "make it: groupadd %s" % group) from None
-
-
-def listen_at(path: str, mode: int, gid: int) -> socket.socket:
-    """A socket there. That of a service that has died is replaced, that of a living one is not. Raises ProbeError."""
-    try:
-        # Links on the way may be exchanged at any time: from here on there are none.
-        folder, name = os.path.split(path)
-        folder = os.path.realpath(folder)
-        path = os.path.join(folder, name)
-        _make_checked(folder)
-        with _locked(path + ".lock"):
-            _remove_stale(path)
-            return _listen(path, mode, gid)
-    except OSError as error:
-        raise ProbeError(
-            "bad-socket", "no socket can be made at %s: %s" % (path, error.strerror or error), "name another: --socket"
-        ) from error
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Of services that start at once one looks whether another is there, and begins to listen, before the next does.
-
-    By a file that nobody else can open: that is all that it takes to lock one.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        for _ in range(500):
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(0.01)
-        else:
-            raise OSError(errno.EBUSY, "another process holds a lock on %s" % path)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _make_checked(folder: str) -> None:
-    """Makes a folder, if it is not there. Who else can write to it, or rename it, could put a socket of his own in the
-    place of this one.
-
-    From the first folder on: in one that nobody else can write to, nobody exchanges the next.
-    """
-    names = list(filter(None, folder.split("/")))
-    for depth in range(len(names) + 1):
-        place, is_last = "/" + "/".join(names[:depth]), depth == len(names)
-        if is_last:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(place, 0o755)
-        status = os.lstat(place)
-        # In a sticky folder such as /tmp nobody renames what is another's.
-        open_to_all = status.st_mode & 0o022 and (is_last or not status.st_mode & stat.S_ISVTX)
-        if not stat.S_ISDIR(status.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if status.st_uid not in (0, os.geteuid()) or open_to_all:
-            raise ProbeError(
-                "bad-socket",
-                "other users can write to %s, and could put a socket of their own there" % place,
-                "use a folder that only root can write to, such as /run/execprobe",
-            )
-
-
-def _remove_stale(path: str) -> None:
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ProbeError("bad-socket", "%s is there, and is no socket" % path, "remove it, or name another")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.setblocking(False)
-        try:
-            sock.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:
-            pass  # as many as can wait to be let in do so: somebody lives there
-        raise ProbeError("address-taken", "a service is there already: %s" % path, "stop that, or name another")
-
-
-def _listen(path: str, mode: int, gid: int) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        wire.take_no_descriptors(listener)
-        before = os.umask(0o777)  # nobody may call before it is as it is to be; nor could he, before listen()
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        try:
-            os.chown(path, -1, gid)
-            os.chmod(path, mode)
-            listener.listen(handshake.BACKLOG)
-        except BaseException:
-            os.unlink(path)
-            raise
-    except BaseException:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
-
-
-class _Janitor:
-    """A process that removes the socket when the service has ended, however it has.
-
-    The service can't: it is an ordinary user by then, and the folder is root's. This keeps its user, without any
-    capability if that is root; it reads nothing but the end of a pipe.
-    """
-
-    def __init__(self, path: str) -> None:
-        made = os.lstat(path)
-        folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        watched, self._alive = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
-            try:
-                self._wait(watched, folder, os.path.basename(path), (made.st_dev, made.st_ino))
-            finally:
-                os._exit(0)
-        os.close(watched)
-        os.close(folder)
-
-    def _wait(self, watched: int, folder: int, name: str, made: Tuple[int, int]) -> None:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        os.dup2(watched, 0)
-        os.dup2(folder, 1)
-        os.closerange(2, 1 + max(map(int, os.listdir("/proc/self/fd"))))
-        privilege.keep_no_capability()
-        os.read(0, 1)
-        found = os.stat(name, dir_fd=1, follow_symlinks=False)
-        if (found.st_dev, found.st_ino) == made:
-            os.unlink(name, dir_fd=1)
-
-    def sweep(self) -> None:
-        """Now, and waits until it is done."""
-        os.close(self._alive)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
 
 
 # ---- the probe, and what becomes of privilege ----
@@ -409,17 +206,7 @@ class Service(Server):
         return True  # the socket's mode has let him in
 
 
-# ---- signals and words ----
-
-
-def _hear_signals() -> int:
-    """Becomes readable at a signal to end."""
-    wakeup, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    return wakeup
+# ---- words ----
 
 
 @contextlib.contextmanager
@@ -437,12 +224,6 @@ def _captured() -> Iterator[int]:
         for fd, copy in enumerate(kept, 1):
             os.dup2(copy, fd)
             os.close(copy)
-
-
-def _last_words(output: int) -> str:
-    text = os.pread(output, 1 << 16, max(0, os.fstat(output).st_size - (1 << 16))).decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if "error" in line.lower() or "denied" in line.lower()]
-    return ": " + "; ".join(lines[-3:]) if lines else ""
 
 
 def _say(words: str) -> None:

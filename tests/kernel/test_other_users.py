@@ -23,7 +23,7 @@ from users import as_user, being, needs_root, ordinary_user
 
 from pytest_execprobe._util import originals
 from pytest_execprobe.files import write_atomically
-from pytest_execprobe.helper import serve
+from pytest_execprobe.helper import listening
 from pytest_execprobe.helper.top.opened import Foreign, NotTaken, open_regular
 from pytest_execprobe.source.launch import HELPER, helper_command, helper_environment
 
@@ -218,7 +218,7 @@ def test_service_whose_link_is_exchanged_changes_nothing_of_others(
 
     owner, name = {
         "it has been checked": (os, "open"),
-        "it is locked": (serve, "_remove_stale"),
+        "it is locked": (listening, "_remove_stale"),
         "it is bound": (os, "umask"),
         "it is given away": (os, "chown"),
     }[moment]
@@ -229,7 +229,7 @@ def test_service_whose_link_is_exchanged_changes_nothing_of_others(
         return real(*arguments, **more)
 
     monkeypatch.setattr(owner, name, exchanged)
-    with serve.listen_at(str(link / "socket"), 0o666, pwd.getpwnam(town.a).pw_gid) as listener:
+    with listening.listen_at(str(link / "socket"), 0o666, pwd.getpwnam(town.a).pw_gid) as listener:
         monkeypatch.undo()
         assert os.readlink(link) == str(town.of_b)
         assert listener.getsockname() == str(town.of_root / "socket")
@@ -286,7 +286,7 @@ import importlib.util, json, os, subprocess, sys
 helper, program, a = sys.argv[1], sys.argv[2], int(sys.argv[3])
 spec = importlib.util.spec_from_file_location("h", helper + "/__init__.py", submodule_search_locations=[helper])
 sys.modules["h"] = importlib.util.module_from_spec(spec)
-from h.opened import NotTaken, open_regular
+from h.top.opened import NotTaken, open_regular
 subprocess.check_call(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/mnt"])
 
 def taken(path):
@@ -397,7 +397,7 @@ import importlib.util, json, sys
 helper = sys.argv[1]
 spec = importlib.util.spec_from_file_location("h", helper + "/__init__.py", submodule_search_locations=[helper])
 sys.modules["h"] = importlib.util.module_from_spec(spec)
-from h import counter, target
+from h.top import counter, target
 from h.bpf import build
 
 class Pausing(counter.Counter):

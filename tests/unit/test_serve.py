@@ -19,13 +19,12 @@ import pytest
 from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe.helper import adoption, handshake, identity, privilege, serve, server, wire
-from pytest_execprobe.helper import quotas as serve_limits
+from pytest_execprobe.helper import adoption, handshake, identity, listening, privilege, quotas, serve, server, wire
 from pytest_execprobe.helper.errors import ProbeError
 from pytest_execprobe.helper.priority import Precedence
 
 WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "none"}
-LIMITS = serve_limits.Limits(
+LIMITS = quotas.Limits(
     clients=20, clients_per_user=6, claims_per_user=2, claim_time=600, share=None, room_per_user=True
 )
 
@@ -55,7 +54,7 @@ class Client(Talker):
 
 
 class Running:
-    def __init__(self, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: serve_limits.Limits) -> None:
+    def __init__(self, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: quotas.Limits) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
         self._address = "\0pytest-execprobe-test-" + secrets.token_hex(8)
         self._listener.bind(self._address)
@@ -122,12 +121,12 @@ def probe() -> Iterator[FakeProbe]:
 
 
 @pytest.fixture
-def limits() -> serve_limits.Limits:
+def limits() -> quotas.Limits:
     return LIMITS
 
 
 @pytest.fixture
-def running(probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: serve_limits.Limits) -> Iterator[Running]:
+def running(probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: quotas.Limits) -> Iterator[Running]:
     running = Running(probe, monkeypatch, limits)
     yield running
     running.close()
@@ -301,7 +300,7 @@ def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -
 @pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5)])
 def test_calling_is_charged_for(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     charged: list[int] = []
-    monkeypatch.setattr(serve_limits.User, "charge", lambda user, _: charged.append(user.uid))
+    monkeypatch.setattr(quotas.User, "charge", lambda user, _: charged.append(user.uid))
     running.welcome(1)
     assert eventually(lambda: charged == [1])
     running.welcome(2)
@@ -338,8 +337,8 @@ class Deputy:
 
 def test_shares_are_used_up_and_grow_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(serve_limits.time, "monotonic", lambda: now)
-    user = serve_limits.User(1, LIMITS._replace(share=0.5, burst=2.0))
+    monkeypatch.setattr(quotas.time, "monotonic", lambda: now)
+    user = quotas.User(1, LIMITS._replace(share=0.5, burst=2.0))
     user.charge(1.5)
     assert user.waits() == 0
     user.charge(1.5)
@@ -513,7 +512,7 @@ def test_process_that_ends_while_it_is_adopted(monkeypatch: pytest.MonkeyPatch) 
 
 def test_socket_has_its_mode_from_the_beginning(tmp_path: Path) -> None:
     path = str(tmp_path / "new" / "socket")
-    with serve.listen_at(path, 0o640, os.getegid()):
+    with listening.listen_at(path, 0o640, os.getegid()):
         found = os.stat(path)
         assert stat.S_ISSOCK(found.st_mode)
         assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o640, os.getegid())
@@ -522,9 +521,9 @@ def test_socket_has_its_mode_from_the_beginning(tmp_path: Path) -> None:
 
 def test_stale_socket_is_replaced(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    serve.listen_at(path, 0o600, -1).close()
+    listening.listen_at(path, 0o600, -1).close()
     before = os.stat(path).st_ino, os.stat(path).st_ctime_ns
-    with serve.listen_at(path, 0o600, -1), socket.socket(socket.AF_UNIX) as caller:
+    with listening.listen_at(path, 0o600, -1), socket.socket(socket.AF_UNIX) as caller:
         caller.connect(path)
         assert (os.stat(path).st_ino, os.stat(path).st_ctime_ns) != before
 
@@ -541,14 +540,14 @@ def test_socket_of_a_living_service_stays(tmp_path: Path, crowded: bool) -> None
             with contextlib.suppress(BlockingIOError):
                 caller.connect(path)
         with pytest.raises(ProbeError, match="a service is there already"):
-            serve.listen_at(path, 0o600, -1)
+            listening.listen_at(path, 0o600, -1)
         assert os.path.exists(path)
 
 
 def test_file_that_is_no_socket_stays(tmp_path: Path) -> None:
     (tmp_path / "socket").write_text("precious")
     with pytest.raises(ProbeError, match="is no socket"):
-        serve.listen_at(str(tmp_path / "socket"), 0o600, -1)
+        listening.listen_at(str(tmp_path / "socket"), 0o600, -1)
     assert (tmp_path / "socket").read_text() == "precious"
 
 
@@ -558,7 +557,7 @@ def test_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -
     folder.mkdir()
     folder.chmod(mode)
     with pytest.raises(ProbeError, match="other users can write to"):
-        serve.listen_at(str(folder / "socket"), 0o600, -1)
+        listening.listen_at(str(folder / "socket"), 0o600, -1)
 
 
 @pytest.mark.parametrize(
@@ -567,38 +566,38 @@ def test_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -
 def test_socket_that_can_not_be_made_is_said_to_be_so(path: str, why: str, tmp_path: Path) -> None:
     place = path.replace("/tmp", str(tmp_path))
     with pytest.raises(ProbeError, match=f"no socket can be made at .*{why}"):
-        serve.listen_at(place, 0o600, -1)
+        listening.listen_at(place, 0o600, -1)
 
 
 def test_group_that_is_not_there() -> None:
     with pytest.raises(ProbeError, match="there is no group no-such-group"):
-        serve._gid("no-such-group")
+        listening._gid("no-such-group")
 
 
 def test_socket_of_systemds_is_meant_for_this_process_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))
-    assert serve._passed_socket() is None
+    assert listening._passed_socket() is None
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "2")
     with pytest.raises(ProbeError, match="handed over 2 sockets"):
-        serve._passed_socket()
+        listening._passed_socket()
 
 
-@pytest.mark.parametrize("listening", [True, False])
-def test_socket_of_systemds_is_a_listening_one(monkeypatch: pytest.MonkeyPatch, listening: bool) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+def test_socket_of_systemds_is_a_listening_one(monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     with socket.socket(socket.AF_UNIX) as made:
-        if listening:
+        if listens:
             made.bind("\0pytest-execprobe-test-" + secrets.token_hex(8))
             made.listen()
-        monkeypatch.setattr(serve, "_FIRST_PASSED", os.dup(made.fileno()))
-        if not listening:
+        monkeypatch.setattr(listening, "_FIRST_PASSED", os.dup(made.fileno()))
+        if not listens:
             with pytest.raises(ProbeError, match="no unix stream socket"):
-                serve._passed_socket()
+                listening._passed_socket()
             return
-        passed = serve._passed_socket()
+        passed = listening._passed_socket()
         assert passed is not None
         with passed:
             assert passed.getsockname() == made.getsockname()

@@ -25,6 +25,7 @@ from .. import bounds, privilege
 from ..bpf.attach import kernel_version
 from ..bpf.build import import_bcc
 from ..errors import ProbeError
+from ..process import last_words, wake_at
 from .counter import Counter
 from .target import EXEC, Target, parse
 
@@ -32,7 +33,8 @@ _NAMES_MAX = 262144  # of programs or users: some 80 MB of the kernel's memory
 
 
 def main(argv: Optional[List[str]] = None) -> NoReturn:
-    wakeup = _hear_signals()
+    wakeup = wake_at(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     out, words = _take_output()
     try:
         _take_place()
@@ -41,9 +43,9 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
         counter = Counter(import_bcc(), options.probe, options.by, options.max_names, uid)
         described = dict(counter.describe(), privilege=privilege.give_up(uid, gid, kernel_version()))
     except ProbeError as error:
-        _fail(out, error.code, error.reason + _last_words(words), error.remedy, getattr(error, "near", []))
+        _fail(out, error.code, error.reason + last_words(words), error.remedy, getattr(error, "near", []))
     except Exception as error:
-        _fail(out, "helper-failed", "%s: %s" % (type(error).__name__, error) + _last_words(words), "", [])
+        _fail(out, "helper-failed", "%s: %s" % (type(error).__name__, error) + last_words(words), "", [])
     _tell(out, type="attached", **described)
     _report(counter, out, wakeup, options)
     os._exit(0)  # not through atexit: the kernel takes the probe down with the process, at once
@@ -100,13 +102,6 @@ def _take_output() -> Tuple[int, int]:
     return out, words
 
 
-def _last_words(words: int) -> str:
-    text = os.pread(words, 1 << 16, max(0, os.fstat(words).st_size - (1 << 16))).decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "error" in line.lower() or "denied" in line.lower()] or lines
-    return " (%s)" % "; ".join(telling[-2:]) if telling else ""
-
-
 def _take_place() -> None:
     """First of all: what a user starts through sudo is root until it counts."""
     user = bounds.sudo_user()
@@ -127,17 +122,6 @@ def _tell(out: int, **fields: Any) -> None:
             data = data[os.write(out, data) :]
     except OSError:
         os._exit(1)  # nobody is there to be told
-
-
-def _hear_signals() -> int:
-    """Becomes readable at a signal to end."""
-    wakeup, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return wakeup
 
 
 def _report(counter: Counter, out: int, wakeup: int, options: argparse.Namespace) -> None:
