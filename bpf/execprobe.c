@@ -30,6 +30,7 @@
 #define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
 #define FMODE_EXEC 0x20         /* linux/fs.h: in f_flags of a file that an exec has opened */
 #define PRESERVE_ARGV0 8        /* linux/binfmts.h: in interp_flags, since Linux 5.12 */
+#define MNT_NS_INIT_INO 0xeffffff8U /* uapi/linux/nsfs.h: no namespace with a number of its own has a lower one */
 #define NOT_KNOWN 0xffffffff    /* of a number of a process */
 
 /* Records that can be in the making on a CPU at once. */
@@ -857,7 +858,8 @@ static __always_inline void step(struct record *record, u64 task)
             enter_mount(walk, walk->above[0], walk->above[1]);
             return;
         }
-        if (read64(walk->mount + OFF_MOUNT_NS))
+        /* A mount that is in no folder yet (fsmount, open_tree) has a namespace to itself, which has no number. */
+        if (read32(read64(walk->mount + OFF_MOUNT_NS) + OFF_MNT_NS_NUMBER) >= MNT_NS_INIT_INO)
             end = END_ROOT;
     } else {
         read_dentry(dentry, &found);

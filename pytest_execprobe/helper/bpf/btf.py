@@ -62,6 +62,7 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_MOUNT_PARENT": ("mount", "mnt_parent"),
     "OFF_MOUNT_MOUNTPOINT": ("mount", "mnt_mountpoint"),
     "OFF_MOUNT_NS": ("mount", "mnt_ns"),
+    "OFF_MNT_NS_NUMBER": ("mnt_namespace", "ns.inum"),
 }
 
 # The same, of members that a kernel may be built without: 0 there, which is the place of none of these.
