@@ -210,6 +210,21 @@ def test_what_is_mounted_in_no_folder_has_no_path(
     assert compile_pattern("/usr/bin/git").match(ran, Side.ALLOW) is None
 
 
+@pytest.mark.exec_deny(inherit=False)
+@pytest.mark.parametrize("length", [255, 256, 300])
+def test_name_that_is_longer_than_what_is_kept_is_not_half_a_name(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, length: int
+) -> None:
+    (tmp_path / "folder").mkdir()
+    name = "curl".rjust(length, "n")
+    (tmp_path / "link").symlink_to(f"folder/{name}")
+    serve = [sys.executable, "-I", "-S", str(Path(__file__).with_name("programs") / "longname.py"), "folder", name]
+    in_a_mount_of_its_own(tmp_path, f"exec {shlex.join([*serve, str(programs.minimal), './link'])}")
+    assert last(execprobe).executable == (f"{tmp_path}/folder/{name}" if length < 256 else None)
+    with pytest.raises(AssertionError if length < 256 else IncompleteLogError):
+        execprobe.assert_not_ran("*curl")
+
+
 @pytest.mark.parametrize("path", ["bin/tool", "./bin//tool", "/"])
 def test_relative_path_is_that_of_one_file_however_it_is_executed(
     execprobe: ExecProbe, programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str

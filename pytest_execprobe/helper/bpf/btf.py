@@ -56,6 +56,7 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_PATH_DENTRY": ("path", "dentry"),
     "OFF_DENTRY_PARENT": ("dentry", "d_parent"),
     "OFF_DENTRY_NAME": ("dentry", "d_name.name"),
+    "OFF_DENTRY_LENGTH": ("dentry", "d_name.len"),
     "OFF_DENTRY_INODE": ("dentry", "d_inode"),
     "OFF_VFSMOUNT_ROOT": ("vfsmount", "mnt_root"),
     "OFF_MOUNT_MNT": ("mount", "mnt"),
