@@ -19,7 +19,16 @@ from typing import Any, Final
 from .._util import originals
 from .._util.originals import Path
 from ..source.command import Command
-from ..timeline.program import absolute, as_interpreter, base, called, files, interpreters, leads_through_descriptor
+from ..timeline.program import (
+    absolute,
+    as_interpreter,
+    base,
+    called,
+    files,
+    interpreters,
+    leads_through_descriptor,
+    name_of,
+)
 from ..timeline.record import ExecRecord
 
 Match = bool | None
@@ -234,13 +243,16 @@ def _name(glob: str) -> Pattern:
     def match(path: str | None) -> Match:
         return None if path is None else regex.match(base(path)) is not None
 
+    def match_file(file: str | None) -> Match:
+        return None if file is None else regex.match(name_of(file)) is not None
+
     def test(record: ExecRecord, side: Side) -> Match:
         by_program = None if record.program is None else regex.match(record.program) is not None
         if side is Side.ALLOW:
             return by_program
         found = [by_program, _any_name(match, *called(record))]
         if side is Side.FORBID:
-            found += [_any_name(match, *interpreters(record)), *map(match, (record.path, *files(record)))]
+            found += [_any_name(match, *interpreters(record)), match(record.path), *map(match_file, files(record))]
         return either(*found)
 
     return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
@@ -297,13 +309,18 @@ def _path(glob: str, start: Path) -> Pattern:
         # Links are as they are now, and here: in a chroot, say, they can be others.
         return True if originals.realpath(plain) in files(record) else None
 
+    def match_file(file: str | None, record: ExecRecord, side: Side) -> Match:
+        # A memfd is in no folder, whatever it is called.
+        is_elsewhere = file is not None and not file.startswith("/") and not glob.startswith("memfd:")
+        return False if is_elsewhere and side is not Side.FORBID else match(file, record)
+
     def test(record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:
-            return match(record.executable if record.interpreter is None else record.script, record)
+            return match_file(record.executable if record.interpreter is None else record.script, record, side)
         return either(
             as_executed(record.path, record),
             _any_name(lambda path: as_executed(path, record), *interpreters(record)),
-            *(match(file, record) for file in files(record)),
+            *(match_file(file, record, side) for file in files(record)),
         )
 
     def by_links(record: ExecRecord) -> bool:
@@ -357,7 +374,7 @@ def _literal(path: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", path)
 
 
-def _any_name(match: Callable[[str | None], Match], certain: list[str | None], possible: list[str]) -> Match:
+def _any_name(match: Callable[[str | None], Match], certain: list[str | None], possible: list[str | None]) -> Match:
     """Whether one of an exec's names matches; of possible ones none does for certain."""
     return either(*map(match, certain), *(None if match(name) is not False else False for name in possible))
 
@@ -388,7 +405,7 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
 
     def test(record: ExecRecord, side: Side) -> Match:
         certain: list[str | None] = [record.path]
-        possible: list[str] = []
+        possible: list[str | None] = []
         if side is not Side.ALLOW:
             for names in [called(record)] + [interpreters(record)] * (side is Side.FORBID):
                 certain += names[0]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # other places, too, and stands elsewhere for whoever has another root folder.
 _PROCESS = r".*/proc/(?:self|thread-self|\d+)(?:/task/\d+)?"
 _DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)", re.DOTALL)
+_LIKE_A_DESCRIPTOR = re.compile(r"\d+|exe|stdin|stdout|stderr|[0-9a-f]+-[0-9a-f]+")
 _THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+", re.DOTALL)
 
 
@@ -54,18 +55,23 @@ def program_name(path: str | None, executable: str | None, cwd: str | None) -> s
     if path is None:
         return None
     if names_descriptor(path, cwd):
-        return None if executable is None else base(executable)
+        return None if executable is None else name_of(executable)
     return base(path)
 
 
 def base(path: str) -> str:
-    """The last component; a memfd's name is one."""
-    return path if path.startswith("memfd:") else originals.basename(path) or path
+    """The last component."""
+    return originals.basename(path) or path
 
 
-def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
-    """What else than by its path a program was called, where the path does not tell: names that are certain (None: one
-    that is not known), and names that it may have.
+def name_of(file: str) -> str:
+    """A resolved file's name: the last component, and all of it where the file is in no folder (a memfd)."""
+    return base(file) if file.startswith("/") else file
+
+
+def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
+    """What else than by its path a program was called, where the path does not tell: names that are certain, and names
+    that it may have (None: one that is not known).
 
     A descriptor does not tell, and neither does the path of a program that executes its own file again: busybox runs
     its tools like that. There argv[0] does. Of a script by a descriptor its own file does.
@@ -73,18 +79,29 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
     if record.path is None:
         return [], []
     by_descriptor = names_descriptor(record.path, record.cwd)
-    certain = [record.script] if by_descriptor and record.interpreter is not None else []
+    may_be = not by_descriptor and _may_name_descriptor(record)
+    file = record.executable if record.interpreter is None else record.script
+    certain = [file] if by_descriptor and record.interpreter is not None else []
+    possible = [file] if may_be else []
     if not _has_argv0(record):
-        return certain, []
-    itself = True if by_descriptor else record._itself
+        return certain, possible
+    itself = True if by_descriptor else None if may_be and record._itself is False else record._itself
     argv0 = _argv0(record)
     if argv0 is None:
-        return [*certain, None] if itself else certain, []
+        return [*certain, None] if itself else certain, [*possible, None] if may_be else possible
     # A login shell's begins with a dash, which programs of many names leave out.
     names = [argv0, argv0[1:]] if argv0.startswith("-") else [argv0]
     if itself:
-        return [*certain, *names], []
-    return certain, [name for name in names if itself is None and base(name) != base(record.path)]
+        return [*certain, *names], possible
+    return certain, [*possible, *(name for name in names if itself is None and base(name) != base(record.path))]
+
+
+def _may_name_descriptor(record: ExecRecord) -> bool:
+    """Whether the path may lead to a descriptor though it is not written like one: by a link to such a folder, in one
+    that execveat() was given, or where /proc lies elsewhere. If the file has this name, it does not."""
+    file = record.executable if record.interpreter is None else record.script
+    name = base(record.path or "")
+    return _LIKE_A_DESCRIPTOR.fullmatch(name) is not None and (file is None or name_of(file) != name)
 
 
 def _has_argv0(record: ExecRecord) -> bool:
@@ -115,7 +132,7 @@ def executes_itself(record: ExecRecord) -> bool | None:
     return None if record._lineage_lost or None in (file, *above) else False
 
 
-def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
+def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
     """What ``#!`` lines say: what certainly stands there (None: something that is not known), and what else may."""
     if record.interpreter is None:
         return [], []
@@ -126,7 +143,7 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
     between = (record.argv or ())[1 : 1 + 2 * levels if at is None else at - 1] if levels else ()
     if at is not None and len(between) == levels:
         return [record.interpreter, *between], []
-    return [record.interpreter], list(between)
+    return [record.interpreter], [*between]
 
 
 def as_interpreter(record: ExecRecord) -> ExecRecord:

@@ -87,6 +87,19 @@ def test_program_by_a_descriptor(execprobe: ExecProbe, programs: Programs, folde
     assert execprobe.records[-1].program == "minimal"
 
 
+def test_program_by_a_link_to_where_descriptors_are(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """Nothing tells that from a file with a number for a name."""
+    (tmp_path / "link").symlink_to("/proc/self/fd")
+    with programs.minimal.open("rb") as file:
+        code = f"import os; os.execv({f'{tmp_path}/link/0'!r}, ['applet'])"
+        run(sys.executable, "-I", "-S", "-c", code, stdin=file)
+    is_forbidden(execprobe, "minimal")
+    for check in (execprobe.assert_ran, execprobe.assert_not_ran):
+        with pytest.raises(IncompleteLogError):
+            check("applet")
+    execprobe.assert_not_ran("other")
+
+
 def test_link_is_known_by_the_program_that_it_leads_to(
     execprobe: ExecProbe, programs: Programs, tmp_path: Path
 ) -> None:

@@ -105,6 +105,57 @@ def test_argv_zero_that_binfmt_misc_keeps_tells_it_as_well(by: str, nested: tupl
         assert match("sleep", altered(applet, script=None, _nested=None, _arguments_at=None), Side.FORBID) is None
 
 
+@pytest.mark.parametrize(
+    ("path", "cwd"),
+    [
+        ("/dev/fd/4/5", "/"),  # execveat() in /proc/self/fd
+        ("/srv/link/5", "/"),  # a link to it
+        ("/srv/proc/self/fd/../fd/5", "/"),
+        ("/mnt/self/exe", "/"),  # of another mount of /proc
+        ("/mnt/7/map_files/55d0c8a00000-55d0c8a01000", "/"),
+        ("./5", None),
+        ("stdin", None),
+    ],
+)
+def test_path_that_may_lead_through_a_descriptor_tells_no_name(path: str, cwd: str | None) -> None:
+    run = record("5", "0", path=path, cwd=cwd, executable="/usr/bin/busybox", argv=("sleep", "0"))
+    by_descriptor = path.startswith("/srv/proc")
+    for side in (Side.FIND, Side.FORBID):
+        for pattern in ("sleep", ["sleep", "0"], "re:^sleep 0$"):
+            assert match(pattern, run, side) is (True if by_descriptor else None)
+        assert match("curl", run, side) is False
+        assert match("sleep", altered(run, argv=None), side) is (True if by_descriptor else None) or by_descriptor
+    assert match("busybox", run, Side.FORBID) is True
+    assert match("sleep", run, Side.ALLOW) is False
+
+
+def test_script_that_may_be_executed_by_a_descriptor_may_have_its_files_name() -> None:
+    run = record("5", path="/dev/fd/4/5", interpreter="/bin/sh", executable="/usr/bin/dash", script="/opt/tool")
+    assert (match("tool", run), match("tool", run, Side.FORBID)) == (None, True)
+    assert (match("other", run), match("other", altered(run, script=None))) == (False, None)
+
+
+def test_program_with_a_number_for_a_name_is_one() -> None:
+    run = record("5", path="/opt/5", executable="/opt/5", argv=("sleep",))
+    assert (match("sleep", run, Side.FORBID), match("5", run)) == (False, True)
+
+
+def test_folder_with_a_memfds_name_is_a_folder() -> None:
+    run = record("tool", path="memfd:x/curl", cwd="/srv", executable="/usr/bin/tool")
+    assert match("curl", run, Side.FORBID) is True
+    applet = record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("memfd:x/curl",))
+    assert match("curl", applet, Side.FORBID) is True
+
+
+def test_memfd_lies_in_no_folder_whatever_its_name() -> None:
+    run = record("tool", path="/dev/fd/5", executable="memfd:usr/bin/git", argv=("git",))
+    for pattern in ("*/bin/git", "*/bin/*", "?*/git"):
+        assert match(pattern, run, Side.ALLOW) is False
+        assert match(pattern, run) is False
+        assert match(pattern, run, Side.FORBID) is True
+    assert match("memfd:usr/bin/*", run, Side.ALLOW) is True
+
+
 def test_argv_zero_of_a_login_shell() -> None:
     shell = record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("-sh",))
     for pattern in ("sh", "-sh"):
