@@ -21,7 +21,7 @@ from .._util.originals import Path
 from ..source.command import Command
 from ..timeline.program import (
     absolute,
-    as_interpreter,
+    as_interpreters,
     base,
     called,
     files,
@@ -413,14 +413,12 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
         if side is Side.FORBID:
             certain += files(record)
             certain = _with_bases(certain)
-        found = _any_name(search(record.arguments, record.argv_truncated), certain, possible)
-        if side is not Side.FORBID or record.interpreter is None:
-            return found
-        given = None if record.argv is None else record.argv[1:]
-        return either(
-            found,
-            _any_name(search(given, record.argv_truncated), _with_bases([record.interpreter, record.executable]), []),
-        )
+        found = [_any_name(search(record.arguments, record.argv_truncated), certain, possible)]
+        for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
+            known = _with_bases([inner.path, inner.executable])
+            given = search(inner.arguments, inner.argv_truncated)
+            found.append(_any_name(given, known, []) if is_certain else _any_name(given, [], known))
+        return either(*found)
 
     return Pattern(text, test)
 
@@ -463,14 +461,13 @@ def _argv(words: list[object], text: str, start: Path) -> Pattern:
 
     def test(record: ExecRecord, side: Side) -> Match:
         matching = arguments_match(record.arguments, record.argv_truncated)
-        found = False if matching is False else _both(program.match(record, side) if program else True, matching)
-        if side is not Side.FORBID or record.interpreter is None:
-            return found
-        # The exec is one of its interpreter, too, with all that this is given.
-        matching = arguments_match(None if record.argv is None else record.argv[1:], record.argv_truncated)
-        if matching is not False and program is not None:
-            matching = _both(matching, program.match(as_interpreter(record), side))
-        return either(found, matching)
+        found = [False if matching is False else _both(program.match(record, side) if program else True, matching)]
+        # The exec is one of its interpreters, too, with all that each is given.
+        for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
+            matching = arguments_match(inner.arguments, inner.argv_truncated)
+            if matching is not False:
+                found.append(_both(matching, program.match(inner, side) if program else True, is_certain or None))
+        return either(*found)
 
     return Pattern(text, test, by_links=program.by_links if program else lambda _: False)
 

@@ -138,20 +138,40 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str | None]
         return [], []
     if record._nested is None or (record._nested and record.argv is None):
         return [record.interpreter, None], []
-    # Each nested script's path stands between the interpreter and the script, perhaps with an option behind it.
-    levels, at = len(record._nested), record._arguments_at
-    between = (record.argv or ())[1 : 1 + 2 * levels if at is None else at - 1] if levels else ()
-    if at is not None and len(between) == levels:
-        return [record.interpreter, *between], []
-    return [record.interpreter], [*between]
+    between, is_certain = _between(record)
+    return ([record.interpreter, *between], []) if is_certain else ([record.interpreter], [*between])
 
 
-def as_interpreter(record: ExecRecord) -> ExecRecord:
-    """The exec of a script as that of its interpreter, which the kernel has made of it: with an option, the script and
-    its arguments."""
-    path = record.interpreter
-    command = replace(record._command, path=path, interpreter=None, script=None, nested=(), arguments_at=1)
-    command.program = base(path or "")
+def _between(record: ExecRecord) -> tuple[tuple[str, ...], bool]:
+    """What stands in argv between the interpreter and the script, and whether that is paths of nested scripts alone:
+    each can have an option in front and behind."""
+    if record._nested == ():
+        return (), True
+    levels, at = len(record._nested or ()), record._arguments_at
+    last = at - 1 if at is not None else 2 * levels + 2 if record._nested is not None else None
+    between = (record.argv or ())[1:last]
+    return between, at is not None and record._nested is not None and len(between) == levels
+
+
+def as_interpreters(record: ExecRecord) -> list[tuple[ExecRecord, bool]]:
+    """The exec of a script as that of each of its interpreters, which the kernel has made of it: with an option, the
+    script and its arguments. And whether it certainly is one."""
+    if record.interpreter is None:
+        return []
+    found = [(_as_program(record, record.interpreter, record.executable, 1), True)]
+    between, is_certain = _between(record)
+    for at, path in enumerate(between, 1):
+        nested = record._nested or (None,)
+        for file in nested[at - 1 : at] if is_certain else dict.fromkeys(nested):
+            found.append((_as_program(record, path, file, at + 1), is_certain))
+    return found
+
+
+def _as_program(record: ExecRecord, path: str, file: str | None, arguments_at: int) -> ExecRecord:
+    command = replace(
+        record._command, path=path, executable=file, interpreter=None, script=None, nested=(), arguments_at=arguments_at
+    )
+    command.program = base(path)
     return replace(record, _command=command)
 
 

@@ -487,6 +487,10 @@ def test_arguments_behind_nested_scripts(execprobe: ExecProbe, tmp_path: Path) -
     assert last(execprobe).arguments == ("push", str(tmp_path / "outer"))
     assert last(execprobe).interpreter == "/bin/sh"
     is_forbidden(execprobe, "argv:outer push", "argv:inner push")
+    for pattern in ("argv:inner -o", "re:^inner -o .*push"):
+        with pytest.raises(IncompleteLogError):  # -o may be what the shell is given
+            execprobe.assert_not_ran(pattern)
+    execprobe.assert_not_ran("argv:inner -x", "argv:sh -o")
 
 
 def test_option_of_a_script_that_is_its_own_path(execprobe: ExecProbe, tmp_path: Path) -> None:

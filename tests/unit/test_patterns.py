@@ -261,6 +261,30 @@ def test_what_must_not_run_is_found_in_a_scripts_interpreters(pattern: str) -> N
     assert match("python3", run, Side.FORBID) is False
 
 
+@pytest.mark.parametrize(
+    ("between", "matches"),
+    [
+        (("./inner",), {"inner ./tool": True, "real ./tool push": True, "sh ./inner": True, "inner push": True}),
+        (("./inner", "-o"), {"inner -o ./tool": None, "real -o": None, "sh ./inner -o": True, "sh -o": False}),
+        (("-e", "./inner"), {"inner ./tool": None, "sh -e ./inner": True, "inner -e": False}),
+        (("-e", "./inner", "-o"), {"inner -o ./tool push": None, "sh -e": True, "sh -o": False, "inner -x": False}),
+    ],
+)
+def test_what_must_not_run_is_found_in_what_a_script_that_is_an_interpreter_is_given(
+    between: tuple[str, ...], matches: dict[str, bool | None]
+) -> None:
+    """Which word is an option, and of which of both, stands nowhere."""
+    run = record(
+        "tool", "push", path="./tool", executable="/usr/bin/dash", interpreter="/bin/sh", script="/srv/tool",
+        nested=("/srv/real",), cwd="/srv", argv=("/bin/sh", *between, "./tool", "push"), arguments_at=len(between) + 2,
+    )  # fmt: skip
+    for words, expected in matches.items():
+        assert match(f"argv:{words}", run, Side.FORBID) is expected
+        assert match(f"argv:{words}", run, Side.ALLOW) is False
+        if words != "inner push":  # so it is in no command line
+            assert match(f"re:^{words}", run, Side.FORBID) is expected
+
+
 @pytest.mark.parametrize("arguments_at", [3, None])
 def test_what_must_not_run_is_found_in_what_an_interpreter_is_given(arguments_at: int | None) -> None:
     rules = record(
