@@ -79,7 +79,7 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
     if record.path is None:
         return [], []
     by_descriptor = names_descriptor(record.path, record.cwd)
-    may_be = not by_descriptor and _may_name_descriptor(record)
+    may_be = not by_descriptor and may_name_descriptor(record)
     file = record.executable if record.interpreter is None else record.script
     certain = [file] if by_descriptor and record.interpreter is not None else []
     possible = [file] if may_be else []
@@ -96,7 +96,7 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
     return certain, [*possible, *(name for name in names if itself is None and base(name) != base(record.path))]
 
 
-def _may_name_descriptor(record: ExecRecord) -> bool:
+def may_name_descriptor(record: ExecRecord) -> bool:
     """Whether the path may lead to a descriptor though it is not written like one: by a link to such a folder, in one
     that execveat() was given, or where /proc lies elsewhere. If the file has this name, it does not."""
     file = record.executable if record.interpreter is None else record.script
@@ -151,6 +151,11 @@ def _between(record: ExecRecord) -> tuple[tuple[str, ...], bool]:
     last = at - 1 if at is not None else 2 * levels + 2 if record._nested is not None else None
     between = (record.argv or ())[1:last]
     return between, at is not None and record._nested is not None and len(between) == levels
+
+
+def has_unclear_arguments(record: ExecRecord) -> bool:
+    """Whether it can't be told which words of its argv are options of ``#!`` lines."""
+    return record.argv is not None and (record._arguments_at is None or not _between(record)[1])
 
 
 def as_interpreters(record: ExecRecord) -> list[tuple[ExecRecord, bool]]:
