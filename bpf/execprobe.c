@@ -30,6 +30,7 @@
 #define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
 #define FMODE_EXEC 0x20         /* linux/fs.h: in f_flags of a file that an exec has opened */
 #define PRESERVE_ARGV0 8        /* linux/binfmts.h: in interp_flags, since Linux 5.12 */
+#define MNT_NS_INIT_INO 0xeffffff8U /* uapi/linux/nsfs.h: no namespace with a number of its own has a lower one */
 #define NOT_KNOWN 0xffffffff    /* of a number of a process */
 
 /* Records that can be in the making on a CPU at once. */
@@ -821,16 +822,19 @@ static __always_inline void enter_mount(struct walk *walk, u64 mount, u64 dentry
 
 struct entry_of_folder {
     u64 parent;
-    u64 hash;
+    u32 hash;
+    u32 length;
     u64 name;
 };
 
 static __always_inline void read_dentry(u64 dentry, struct entry_of_folder *found)
 {
-    if (OFF_DENTRY_NAME == OFF_DENTRY_PARENT + __builtin_offsetof(struct entry_of_folder, name)) {
+    if (OFF_DENTRY_NAME == OFF_DENTRY_PARENT + __builtin_offsetof(struct entry_of_folder, name) &&
+        OFF_DENTRY_LENGTH == OFF_DENTRY_PARENT + __builtin_offsetof(struct entry_of_folder, length)) {
         bpf_probe_read_kernel(found, sizeof(*found), (void *)(dentry + OFF_DENTRY_PARENT));
     } else {
         found->parent = read64(dentry + OFF_DENTRY_PARENT);
+        found->length = read32(dentry + OFF_DENTRY_LENGTH);
         found->name = read64(dentry + OFF_DENTRY_NAME);
     }
 }
@@ -857,13 +861,15 @@ static __always_inline void step(struct record *record, u64 task)
             enter_mount(walk, walk->above[0], walk->above[1]);
             return;
         }
-        if (read64(walk->mount + OFF_MOUNT_NS))
+        /* A mount that is in no folder yet (fsmount, open_tree) has a namespace to itself, which has no number. */
+        if (read32(read64(walk->mount + OFF_MOUNT_NS) + OFF_MNT_NS_NUMBER) >= MNT_NS_INIT_INO)
             end = END_ROOT;
     } else {
         read_dentry(dentry, &found);
         /* A file system that ends here, though the mount's root has not been met: the folder was moved away from under a
-         * bind mount, or the file was opened by a handle. Memfds end themselves, too, but have names. */
-        if ((found.parent != dentry || read8(found.name) != '/') &&
+         * bind mount, or the file was opened by a handle. Memfds end themselves, too, but have names. Those of FUSE and
+         * vfat can be longer than others, and half a name is none. */
+        if (found.length < NAME_CAP && (found.parent != dentry || read8(found.name) != '/') &&
             *(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
             append(record, NAME_CAP, found.name, 0) != 0) {
             walk->dentry = found.parent;

@@ -10,6 +10,7 @@ from . import originals
 # other places, too, and stands elsewhere for whoever has another root folder.
 _PROCESS = r".*/proc/(?:self|thread-self|\d+)(?:/task/\d+)?"
 _DESCRIPTOR = re.compile(rf"{_PROCESS}/(?:fd/\d+|exe|map_files/[^/]+)|.*/dev/(?:fd/\d+|stdin|stdout|stderr)", re.DOTALL)
+LIKE_A_DESCRIPTOR = re.compile(r"\d+|exe|stdin|stdout|stderr|[0-9a-f]+-[0-9a-f]+")
 _THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+", re.DOTALL)
 
 
@@ -49,10 +50,15 @@ def program_name(path: str | None, executable: str | None, cwd: str | None) -> s
     if path is None:
         return None
     if names_descriptor(path, cwd):
-        return None if executable is None else base(executable)
+        return None if executable is None else name_of(executable)
     return base(path)
 
 
 def base(path: str) -> str:
-    """The last component; a memfd's name is one."""
-    return path if path.startswith("memfd:") else originals.basename(path) or path
+    """The last component."""
+    return originals.basename(path) or path
+
+
+def name_of(file: str) -> str:
+    """A resolved file's name: the last component, and all of it where the file is in no folder (a memfd)."""
+    return base(file) if file.startswith("/") else file

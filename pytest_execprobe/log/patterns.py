@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from .._util import originals
 from .._util.originals import Path
-from .._util.paths import absolute, base, leads_through_descriptor
+from .._util.paths import absolute, base, leads_through_descriptor, name_of
 from ..source.command import Command
-from ..timeline.program import as_interpreter, called, files, interpreters
+from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
 
 Match = bool | None
@@ -240,13 +240,16 @@ def _name(glob: str) -> Pattern:
     def match(path: str | None) -> Match:
         return None if path is None else regex.match(base(path)) is not None
 
+    def match_file(file: str | None) -> Match:
+        return None if file is None else regex.match(name_of(file)) is not None
+
     def test(record: ExecRecord, side: Side) -> Match:
         by_program = None if record.program is None else regex.match(record.program) is not None
         if side is Side.ALLOW:
             return by_program
         found = [by_program, _any_name(match, *called(record))]
         if side is Side.FORBID:
-            found += [_any_name(match, *interpreters(record)), *map(match, (record.path, *files(record)))]
+            found += [_any_name(match, *interpreters(record)), match(record.path), *map(match_file, files(record))]
         return either(*found)
 
     return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
@@ -303,13 +306,18 @@ def _path(glob: str, start: Path) -> Pattern:
         # Links are as they are now, and here: in a chroot, say, they can be others.
         return True if originals.realpath(plain) in files(record) else None
 
+    def match_file(file: str | None, record: ExecRecord, side: Side) -> Match:
+        # A memfd is in no folder, whatever it is called.
+        is_elsewhere = file is not None and not file.startswith("/") and not glob.startswith("memfd:")
+        return False if is_elsewhere and side is not Side.FORBID else match(file, record)
+
     def test(record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:
-            return match(record.executable if record.interpreter is None else record.script, record)
+            return match_file(record.executable if record.interpreter is None else record.script, record, side)
         return either(
             as_executed(record.path, record),
             _any_name(lambda path: as_executed(path, record), *interpreters(record)),
-            *(match(file, record) for file in files(record)),
+            *(match_file(file, record, side) for file in files(record)),
         )
 
     def by_links(record: ExecRecord) -> bool:
@@ -363,7 +371,7 @@ def _literal(path: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", path)
 
 
-def _any_name(match: Callable[[str | None], Match], certain: list[str | None], possible: list[str]) -> Match:
+def _any_name(match: Callable[[str | None], Match], certain: list[str | None], possible: list[str | None]) -> Match:
     """Whether one of an exec's names matches; of possible ones none does for certain."""
     return either(*map(match, certain), *(None if match(name) is not False else False for name in possible))
 
@@ -394,7 +402,7 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
 
     def test(record: ExecRecord, side: Side) -> Match:
         certain: list[str | None] = [record.path]
-        possible: list[str] = []
+        possible: list[str | None] = []
         if side is not Side.ALLOW:
             for names in [called(record)] + [interpreters(record)] * (side is Side.FORBID):
                 certain += names[0]
@@ -402,14 +410,12 @@ def _regex(regex: re.Pattern[str], text: str) -> Pattern:
         if side is Side.FORBID:
             certain += files(record)
             certain = _with_bases(certain)
-        found = _any_name(search(record.arguments, record.argv_truncated), certain, possible)
-        if side is not Side.FORBID or record.interpreter is None:
-            return found
-        given = None if record.argv is None else record.argv[1:]
-        return either(
-            found,
-            _any_name(search(given, record.argv_truncated), _with_bases([record.interpreter, record.executable]), []),
-        )
+        found = [_any_name(search(record.arguments, record.argv_truncated), certain, possible)]
+        for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
+            known = _with_bases([inner.path, inner.executable])
+            given = search(inner.arguments, inner.argv_truncated)
+            found.append(_any_name(given, known, []) if is_certain else _any_name(given, [], known))
+        return either(*found)
 
     return Pattern(text, test)
 
@@ -452,14 +458,13 @@ def _argv(words: list[object], text: str, start: Path) -> Pattern:
 
     def test(record: ExecRecord, side: Side) -> Match:
         matching = arguments_match(record.arguments, record.argv_truncated)
-        found = False if matching is False else _both(program.match(record, side) if program else True, matching)
-        if side is not Side.FORBID or record.interpreter is None:
-            return found
-        # The exec is one of its interpreter, too, with all that this is given.
-        matching = arguments_match(None if record.argv is None else record.argv[1:], record.argv_truncated)
-        if matching is not False and program is not None:
-            matching = _both(matching, program.match(as_interpreter(record), side))
-        return either(found, matching)
+        found = [False if matching is False else _both(program.match(record, side) if program else True, matching)]
+        # The exec is one of its interpreters, too, with all that each is given.
+        for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
+            matching = arguments_match(inner.arguments, inner.argv_truncated)
+            if matching is not False:
+                found.append(_both(matching, program.match(inner, side) if program else True, is_certain or None))
+        return either(*found)
 
     return Pattern(text, test, by_links=program.by_links if program else lambda _: False)
 

@@ -8,7 +8,7 @@ from itertools import compress, islice
 from .._util import originals
 from .._util.paths import leads_through_descriptor
 from .._util.text import Style, printable
-from ..timeline.program import described, files
+from ..timeline.program import described, files, has_unclear_arguments, may_name_descriptor
 from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence
 from .checks import Verdict, execs, lost
@@ -101,6 +101,16 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
             reasons.append(
                 f"the folder of {_numbers(through)} is named by a descriptor, and not known: match on the program's"
                 " name"
+            )
+        if beside := _numbered(evidence, may_name_descriptor):
+            reasons.append(
+                f"the path of {_numbers(beside)} may lead through a descriptor, and then argv[0] and the file name it:"
+                " execute it by a path of its own"
+            )
+        if unclear := _numbered(evidence, has_unclear_arguments):
+            reasons.append(
+                f"which words in argv of {_numbers(unclear)} are options of #! lines stands nowhere: match on the"
+                " script's name"
             )
         if unread:
             reasons.append(f"argv of {_numbers(unread)} could not be read: match on the program's name")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .._util import originals
-from .._util.paths import base, names_descriptor
+from .._util.paths import LIKE_A_DESCRIPTOR, base, name_of, names_descriptor
 from .record import ExecRecord
 
 
-def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
-    """What else than by its path a program was called, where the path does not tell: names that are certain (None: one
-    that is not known), and names that it may have.
+def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
+    """What else than by its path a program was called, where the path does not tell: names that are certain, and names
+    that it may have (None: one that is not known).
 
     A descriptor does not tell, and neither does the path of a program that executes its own file again: busybox runs
     its tools like that. There argv[0] does. Of a script by a descriptor its own file does.
@@ -19,18 +19,29 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str]]:
     if record.path is None:
         return [], []
     by_descriptor = names_descriptor(record.path, record.cwd)
-    certain = [record.script] if by_descriptor and record.interpreter is not None else []
+    may_be = not by_descriptor and may_name_descriptor(record)
+    file = record.executable if record.interpreter is None else record.script
+    certain = [file] if by_descriptor and record.interpreter is not None else []
+    possible = [file] if may_be else []
     if not _has_argv0(record):
-        return certain, []
-    itself = True if by_descriptor else record._itself
+        return certain, possible
+    itself = True if by_descriptor else None if may_be and record._itself is False else record._itself
     argv0 = _argv0(record)
     if argv0 is None:
-        return [*certain, None] if itself else certain, []
+        return [*certain, None] if itself else certain, [*possible, None] if may_be else possible
     # A login shell's begins with a dash, which programs of many names leave out.
     names = [argv0, argv0[1:]] if argv0.startswith("-") else [argv0]
     if itself:
-        return [*certain, *names], []
-    return certain, [name for name in names if itself is None and base(name) != base(record.path)]
+        return [*certain, *names], possible
+    return certain, [*possible, *(name for name in names if itself is None and base(name) != base(record.path))]
+
+
+def may_name_descriptor(record: ExecRecord) -> bool:
+    """Whether the path may lead to a descriptor though it is not written like one: by a link to such a folder, in one
+    that execveat() was given, or where /proc lies elsewhere. If the file has this name, it does not."""
+    file = record.executable if record.interpreter is None else record.script
+    name = base(record.path or "")
+    return LIKE_A_DESCRIPTOR.fullmatch(name) is not None and (file is None or name_of(file) != name)
 
 
 def _has_argv0(record: ExecRecord) -> bool:
@@ -49,26 +60,51 @@ def _argv0(record: ExecRecord) -> str | None:
     return record.argv[at] if len(record.argv) > at else ""
 
 
-def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str]]:
+def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
     """What ``#!`` lines say: what certainly stands there (None: something that is not known), and what else may."""
     if record.interpreter is None:
         return [], []
     if record._nested is None or (record._nested and record.argv is None):
         return [record.interpreter, None], []
-    # Each nested script's path stands between the interpreter and the script, perhaps with an option behind it.
-    levels, at = len(record._nested), record._arguments_at
-    between = (record.argv or ())[1 : 1 + 2 * levels if at is None else at - 1] if levels else ()
-    if at is not None and len(between) == levels:
-        return [record.interpreter, *between], []
-    return [record.interpreter], list(between)
+    between, is_certain = _between(record)
+    return ([record.interpreter, *between], []) if is_certain else ([record.interpreter], [*between])
 
 
-def as_interpreter(record: ExecRecord) -> ExecRecord:
-    """The exec of a script as that of its interpreter, which the kernel has made of it: with an option, the script and
-    its arguments."""
-    path = record.interpreter
-    command = replace(record._command, path=path, interpreter=None, script=None, nested=(), arguments_at=1)
-    command.program = base(path or "")
+def _between(record: ExecRecord) -> tuple[tuple[str, ...], bool]:
+    """What stands in argv between the interpreter and the script, and whether that is paths of nested scripts alone:
+    each can have an option in front and behind."""
+    if record._nested == ():
+        return (), True
+    levels, at = len(record._nested or ()), record._arguments_at
+    last = at - 1 if at is not None else 2 * levels + 2 if record._nested is not None else None
+    between = (record.argv or ())[1:last]
+    return between, at is not None and record._nested is not None and len(between) == levels
+
+
+def has_unclear_arguments(record: ExecRecord) -> bool:
+    """Whether it can't be told which words of its argv are options of ``#!`` lines."""
+    return record.argv is not None and (record._arguments_at is None or not _between(record)[1])
+
+
+def as_interpreters(record: ExecRecord) -> list[tuple[ExecRecord, bool]]:
+    """The exec of a script as that of each of its interpreters, which the kernel has made of it: with an option, the
+    script and its arguments. And whether it certainly is one."""
+    if record.interpreter is None:
+        return []
+    found = [(_as_program(record, record.interpreter, record.executable, 1), True)]
+    between, is_certain = _between(record)
+    for at, path in enumerate(between, 1):
+        nested = record._nested or (None,)
+        for file in nested[at - 1 : at] if is_certain else dict.fromkeys(nested):
+            found.append((_as_program(record, path, file, at + 1), is_certain))
+    return found
+
+
+def _as_program(record: ExecRecord, path: str, file: str | None, arguments_at: int) -> ExecRecord:
+    command = replace(
+        record._command, path=path, executable=file, interpreter=None, script=None, nested=(), arguments_at=arguments_at
+    )
+    command.program = base(path)
     return replace(record, _command=command)
 
 

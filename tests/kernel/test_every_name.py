@@ -16,6 +16,7 @@ from programs import Programs
 from users import needs_root
 
 from pytest_execprobe import ExecProbe, ExecRecord, IncompleteLogError
+from pytest_execprobe.log.patterns import Side, compile_pattern
 
 pytestmark = pytest.mark.exec_budget(20)
 
@@ -84,6 +85,19 @@ def test_program_by_a_descriptor(execprobe: ExecProbe, programs: Programs, folde
         run(sys.executable, "-I", "-S", "-c", code, stdin=file)
     is_forbidden(execprobe, "applet", "minimal", "argv:applet")
     assert execprobe.records[-1].program == "minimal"
+
+
+def test_program_by_a_link_to_where_descriptors_are(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """Nothing tells that from a file with a number for a name."""
+    (tmp_path / "link").symlink_to("/proc/self/fd")
+    with programs.minimal.open("rb") as file:
+        code = f"import os; os.execv({f'{tmp_path}/link/0'!r}, ['applet'])"
+        run(sys.executable, "-I", "-S", "-c", code, stdin=file)
+    is_forbidden(execprobe, "minimal")
+    for check in (execprobe.assert_ran, execprobe.assert_not_ran):
+        with pytest.raises(IncompleteLogError):
+            check("applet")
+    execprobe.assert_not_ran("other")
 
 
 def test_link_is_known_by_the_program_that_it_leads_to(
@@ -168,6 +182,60 @@ def test_what_has_no_place_in_the_tree_of_mounts_has_no_path(
         with pytest.raises((AssertionError, IncompleteLogError)) as raised:
             check("/usr/bin/tool", "/usr/bin/[!t]*", "/bin/*", "/usr/sbin/*")
         assert check == execprobe.assert_not_ran or raised.type is IncompleteLogError
+
+
+# What has made a mount, and has not put it into any folder, becomes usr/bin/git in it.
+IN_NO_FOLDER = """
+import ctypes, os, shutil
+def call(*words):
+    done = ctypes.CDLL(None).syscall(*(ctypes.c_long(word) if type(word) is int else word for word in words))
+    return done if done >= 0 else os._exit(77)
+%s
+os.makedirs("usr/bin", exist_ok=True)
+if not os.path.exists("usr/bin/git"):
+    shutil.copy(%r, "usr/bin/git")
+os.execv("usr/bin/git", ["git"])
+"""
+FSMOUNT = """
+new = call(430, b"tmpfs", 0)
+call(431, new, 6, None, None, 0)
+os.chdir(call(432, new, 0, 0))
+"""
+OPEN_TREE = """os.chdir(call(428, -100, b".", 1))"""
+
+
+@pytest.mark.exec_deny(inherit=False)
+@pytest.mark.parametrize("mount", [FSMOUNT, OPEN_TREE], ids=["fsmount", "open_tree"])
+@pytest.mark.parametrize("is_script", [False, True])
+def test_what_is_mounted_in_no_folder_has_no_path(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, mount: str, is_script: bool
+) -> None:
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    tool = script(tmp_path / "usr/bin/git") if is_script else shutil.copy(programs.minimal, tmp_path / "usr/bin/git")
+    code = shlex.join([sys.executable, "-I", "-S", "-c", IN_NO_FOLDER % (mount, str(tool))])
+    in_a_mount_of_its_own(tmp_path, f"exec {code}")
+    ran = last(execprobe)
+    assert (ran.path, ran.script if is_script else ran.executable, ran.cwd) == ("usr/bin/git", None, None)
+    execprobe.assert_ran("git")
+    for pattern in ("/usr/bin/git", "/opt/*"):
+        with pytest.raises(IncompleteLogError):
+            execprobe.assert_not_ran(pattern)
+    assert compile_pattern("/usr/bin/git").match(ran, Side.ALLOW) is None
+
+
+@pytest.mark.exec_deny(inherit=False)
+@pytest.mark.parametrize("length", [255, 256, 300])
+def test_name_that_is_longer_than_what_is_kept_is_not_half_a_name(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, length: int
+) -> None:
+    (tmp_path / "folder").mkdir()
+    name = "curl".rjust(length, "n")
+    (tmp_path / "link").symlink_to(f"folder/{name}")
+    serve = [sys.executable, "-I", "-S", str(Path(__file__).with_name("programs") / "longname.py"), "folder", name]
+    in_a_mount_of_its_own(tmp_path, f"exec {shlex.join([*serve, str(programs.minimal), './link'])}")
+    assert last(execprobe).executable == (f"{tmp_path}/folder/{name}" if length < 256 else None)
+    with pytest.raises(AssertionError if length < 256 else IncompleteLogError):
+        execprobe.assert_not_ran("*curl")
 
 
 @pytest.mark.parametrize("path", ["bin/tool", "./bin//tool", "/"])
@@ -419,6 +487,10 @@ def test_arguments_behind_nested_scripts(execprobe: ExecProbe, tmp_path: Path) -
     assert last(execprobe).arguments == ("push", str(tmp_path / "outer"))
     assert last(execprobe).interpreter == "/bin/sh"
     is_forbidden(execprobe, "argv:outer push", "argv:inner push")
+    for pattern in ("argv:inner -o", "re:^inner -o .*push"):
+        with pytest.raises(IncompleteLogError):  # -o may be what the shell is given
+            execprobe.assert_not_ran(pattern)
+    execprobe.assert_not_ran("argv:inner -x", "argv:sh -o")
 
 
 def test_option_of_a_script_that_is_its_own_path(execprobe: ExecProbe, tmp_path: Path) -> None:

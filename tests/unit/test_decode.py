@@ -442,6 +442,7 @@ def test_unknown_kind(kind: int) -> None:
         ("/proc/self/exe", "memfd:payload", "memfd:payload"),
         ("/dev/fd/5", "memfd:", "memfd:"),
         ("/dev/fd/5", "memfd:bin/git", "memfd:bin/git"),
+        ("memfd:bin/git", "/usr/bin/git", "git"),
         ("/dev/fd/5/tool", "/opt/tool-1.2", "tool"),
         ("/dev/fd/5/7", "/usr/bin/busybox", "7"),
         ("/dev/fd/5", None, None),

@@ -105,6 +105,57 @@ def test_argv_zero_that_binfmt_misc_keeps_tells_it_as_well(by: str, nested: tupl
         assert match("sleep", altered(applet, script=None, _nested=None, _arguments_at=None), Side.FORBID) is None
 
 
+@pytest.mark.parametrize(
+    ("path", "cwd"),
+    [
+        ("/dev/fd/4/5", "/"),  # execveat() in /proc/self/fd
+        ("/srv/link/5", "/"),  # a link to it
+        ("/srv/proc/self/fd/../fd/5", "/"),
+        ("/mnt/self/exe", "/"),  # of another mount of /proc
+        ("/mnt/7/map_files/55d0c8a00000-55d0c8a01000", "/"),
+        ("./5", None),
+        ("stdin", None),
+    ],
+)
+def test_path_that_may_lead_through_a_descriptor_tells_no_name(path: str, cwd: str | None) -> None:
+    run = record("5", "0", path=path, cwd=cwd, executable="/usr/bin/busybox", argv=("sleep", "0"))
+    by_descriptor = path.startswith("/srv/proc")
+    for side in (Side.FIND, Side.FORBID):
+        for pattern in ("sleep", ["sleep", "0"], "re:^sleep 0$"):
+            assert match(pattern, run, side) is (True if by_descriptor else None)
+        assert match("curl", run, side) is False
+        assert match("sleep", altered(run, argv=None), side) is (True if by_descriptor else None) or by_descriptor
+    assert match("busybox", run, Side.FORBID) is True
+    assert match("sleep", run, Side.ALLOW) is False
+
+
+def test_script_that_may_be_executed_by_a_descriptor_may_have_its_files_name() -> None:
+    run = record("5", path="/dev/fd/4/5", interpreter="/bin/sh", executable="/usr/bin/dash", script="/opt/tool")
+    assert (match("tool", run), match("tool", run, Side.FORBID)) == (None, True)
+    assert (match("other", run), match("other", altered(run, script=None))) == (False, None)
+
+
+def test_program_with_a_number_for_a_name_is_one() -> None:
+    run = record("5", path="/opt/5", executable="/opt/5", argv=("sleep",))
+    assert (match("sleep", run, Side.FORBID), match("5", run)) == (False, True)
+
+
+def test_folder_with_a_memfds_name_is_a_folder() -> None:
+    run = record("tool", path="memfd:x/curl", cwd="/srv", executable="/usr/bin/tool")
+    assert match("curl", run, Side.FORBID) is True
+    applet = record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("memfd:x/curl",))
+    assert match("curl", applet, Side.FORBID) is True
+
+
+def test_memfd_lies_in_no_folder_whatever_its_name() -> None:
+    run = record("tool", path="/dev/fd/5", executable="memfd:usr/bin/git", argv=("git",))
+    for pattern in ("*/bin/git", "*/bin/*", "?*/git"):
+        assert match(pattern, run, Side.ALLOW) is False
+        assert match(pattern, run) is False
+        assert match(pattern, run, Side.FORBID) is True
+    assert match("memfd:usr/bin/*", run, Side.ALLOW) is True
+
+
 def test_argv_zero_of_a_login_shell() -> None:
     shell = record("busybox", path="/proc/self/exe", executable="/usr/bin/busybox", argv=("-sh",))
     for pattern in ("sh", "-sh"):
@@ -208,6 +259,30 @@ def test_what_must_not_run_is_found_in_a_scripts_interpreters(pattern: str) -> N
     assert match(pattern, run, Side.FORBID) is True
     assert match(pattern, run, Side.ALLOW) is False
     assert match("python3", run, Side.FORBID) is False
+
+
+@pytest.mark.parametrize(
+    ("between", "matches"),
+    [
+        (("./inner",), {"inner ./tool": True, "real ./tool push": True, "sh ./inner": True, "inner push": True}),
+        (("./inner", "-o"), {"inner -o ./tool": None, "real -o": None, "sh ./inner -o": True, "sh -o": False}),
+        (("-e", "./inner"), {"inner ./tool": None, "sh -e ./inner": True, "inner -e": False}),
+        (("-e", "./inner", "-o"), {"inner -o ./tool push": None, "sh -e": True, "sh -o": False, "inner -x": False}),
+    ],
+)
+def test_what_must_not_run_is_found_in_what_a_script_that_is_an_interpreter_is_given(
+    between: tuple[str, ...], matches: dict[str, bool | None]
+) -> None:
+    """Which word is an option, and of which of both, stands nowhere."""
+    run = record(
+        "tool", "push", path="./tool", executable="/usr/bin/dash", interpreter="/bin/sh", script="/srv/tool",
+        nested=("/srv/real",), cwd="/srv", argv=("/bin/sh", *between, "./tool", "push"), arguments_at=len(between) + 2,
+    )  # fmt: skip
+    for words, expected in matches.items():
+        assert match(f"argv:{words}", run, Side.FORBID) is expected
+        assert match(f"argv:{words}", run, Side.ALLOW) is False
+        if words != "inner push":  # so it is in no command line
+            assert match(f"re:^{words}", run, Side.FORBID) is expected
 
 
 @pytest.mark.parametrize("arguments_at", [3, None])

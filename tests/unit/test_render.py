@@ -385,6 +385,21 @@ def test_undecided_because_a_folder_is_named_by_a_descriptor() -> None:
     )
 
 
+def test_undecided_because_a_path_may_lead_through_a_descriptor() -> None:
+    ran = record("5", path="/srv/link/5", executable="/usr/bin/busybox", argv=("sleep", "0"))
+    message = undecided(log_of(record("git"), ran).assert_not_ran, "sleep")
+    assert message.splitlines()[1].startswith("  why   the path of #2 may lead through a descriptor, and then argv[0] ")
+
+
+def test_undecided_because_an_option_may_be_anybodys() -> None:
+    """Whether it is one of the script, or of the script that is its interpreter."""
+    ran = script(nested=("/opt/inner",), shebang=("/bin/sh", "/opt/inner", "-o"))
+    message = undecided(log_of(record("git"), ran).assert_not_ran, "argv:inner -o")
+    assert message.splitlines()[1] == (
+        "  why   which words in argv of #2 are options of #! lines stands nowhere: match on the script's name"
+    )
+
+
 @pytest.mark.parametrize(
     ("ran", "shown"),
     [

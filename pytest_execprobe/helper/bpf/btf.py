@@ -56,12 +56,14 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_PATH_DENTRY": ("path", "dentry"),
     "OFF_DENTRY_PARENT": ("dentry", "d_parent"),
     "OFF_DENTRY_NAME": ("dentry", "d_name.name"),
+    "OFF_DENTRY_LENGTH": ("dentry", "d_name.len"),
     "OFF_DENTRY_INODE": ("dentry", "d_inode"),
     "OFF_VFSMOUNT_ROOT": ("vfsmount", "mnt_root"),
     "OFF_MOUNT_MNT": ("mount", "mnt"),
     "OFF_MOUNT_PARENT": ("mount", "mnt_parent"),
     "OFF_MOUNT_MOUNTPOINT": ("mount", "mnt_mountpoint"),
     "OFF_MOUNT_NS": ("mount", "mnt_ns"),
+    "OFF_MNT_NS_NUMBER": ("mnt_namespace", "ns.inum"),
 }
 
 # The same, of members that a kernel may be built without: 0 there, which is the place of none of these.
