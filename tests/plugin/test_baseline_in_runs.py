@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +184,41 @@ def test_an_update_leaves_a_test_alone_that_its_file_leaves_out(
     monkeypatch.delenv("WITH")
     result = run(UPDATE, source=None)
     assert '"test_it.py::test_a"' in rows(pytester)
+    result.stdout.no_fnmatch_line("obsolete*")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("if 'WITH' in os.environ: from others import *", ["test_imported"]),
+        ("from others import Base\nclass TestA(Base):\n    def test_own(self): pass", ["TestA::test_inherited"]),
+        ("from others import Base as TestB", ["TestB::test_inherited"]),
+        ("for n in os.environ.get('WITH', ''): globals()['test_%s' % n] = lambda: runs('git')", ["test_1"]),
+        ("WORDS = ['a', 'b'] if 'WITH' in os.environ else ['a']\n"
+         "@pytest.mark.parametrize('word', WORDS)\ndef test_a(word): runs('git')", ["test_a[a]", "test_a[b]"]),
+        ("@pytest.fixture(params=['a', *os.environ.get('WITH', '')])\ndef word(request): pass\n"
+         "def test_a(word): runs('git')", ["test_a[a]", "test_a[1]"]),
+    ],
+    ids=["star", "base class", "imported class", "globals", "parameters", "fixture"],
+)  # fmt: skip
+def test_an_update_leaves_a_test_alone_that_other_circumstances_make(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str, names: list[str]
+) -> None:
+    pytester.makepyfile(
+        others="import os\nfrom played import runs\ndef test_imported(): runs('git')\n"
+        "class Base:\n    __test__ = True\n"
+        "    if 'WITH' in os.environ:\n        def test_inherited(self): runs('git')\n"
+    )
+    pytester.syspathinsert()
+    source = f"import os, pytest\nfrom played import runs\n{source}\ndef test_other(): runs('git')\n"
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, source=source)
+    written = rows(pytester)
+    assert all(f'"test_it.py::{name}"' in written for name in names)
+    monkeypatch.delenv("WITH")
+    monkeypatch.delitem(sys.modules, "others", raising=False)
+    result = run(UPDATE, source=None)
+    assert rows(pytester) == written
     result.stdout.no_fnmatch_line("obsolete*")
 
 
