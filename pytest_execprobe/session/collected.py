@@ -256,6 +256,17 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
     return found
 
 
+def of_another_root(baseline: Baseline, root: Path) -> list[str]:
+    """The files of tables that are not there, and are in the baseline's own folder: names begin at that one. Where that
+    is below the root, they can have been moved there."""
+    folder = baseline.path.parent
+    if originals.relpath(folder, root).partition("/")[0] != "..":
+        return []
+    names = (name for section in SECTIONS[:2] for name in baseline.sections.get(section, {}))
+    places = dict.fromkeys(name.partition("::")[0] for name in names if not is_wildcard(name) and "::" in name)
+    return [name for name in places if not originals.exists(root / name) and originals.exists(folder / name)]
+
+
 @dataclass(frozen=True)
 class Former:
     """The tables that earlier versions named, and what they are called now."""

@@ -23,7 +23,7 @@ from ..source.client import HelperSource
 from ..source.connect import HelperSettings, hold_helper
 from . import baseline as closing
 from . import summary
-from .collected import collection_in, former, idle_packages, obsolete
+from .collected import collection_in, former, idle_packages, obsolete, of_another_root
 from .settings import Settings, runs_none
 from .totals import Breach, Ledger
 
@@ -181,6 +181,7 @@ class Reporting:
         """What a baseline says to no purpose."""
         collected = self.ledger.collected
         yield from closing.shared_names(baseline, self._settings, collected)
+        yield from closing.another_root(self._of_another_root(session))
         if not self.ledger.is_unchecked:
             config = session.config
             found = idle_packages(baseline, collected, self.ledger.used, config.rootpath, config.getini("python_files"))
@@ -230,7 +231,12 @@ class Reporting:
             hindrance = "nothing was recorded"
         elif _sets_up_only(session.config):
             hindrance = "no test was called (--setup-only, --setup-plan)"
+        hindrance = hindrance or self._of_another_root(session)
         return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
+
+    def _of_another_root(self, session: pytest.Session) -> str:
+        baseline, root = self._settings.baseline, session.config.rootpath
+        return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)
 
     # ---- reports ----
 

@@ -520,6 +520,35 @@ def test_from_another_root_nothing_is_obsolete(run: Run, pytester: pytest.Pytest
     assert rows(pytester) == BASELINE
 
 
+def test_a_baseline_of_another_root_is_an_error_and_left_alone(run: Run, pytester: pytest.Pytester) -> None:
+    """Also where a file has the name of one that it speaks of."""
+    others = '[tests."test_it.py::test_other"]\ngit = 1\n[tests."test_more.py::test_a"]\nls = 1\n'
+    assert run(UPDATE, baseline=others).ret == 0
+    pytester.makepyfile(test_more="from played import runs\ndef test_a(): runs('ls')\n")
+    run(UPDATE, source=None)
+    before = rows(pytester)
+    folder = pytester.mkdir("sub")
+    (folder / "test_it.py").write_text("def test_a(): pass\n")
+    file = f"--execprobe-baseline={pytester.path / 'execs.toml'}"
+    for update in ([], [UPDATE]):
+        pytester.path.joinpath("test_it.py").rename(pytester.path / "hidden")  # one name, one module
+        result = pytester.runpytest_inprocess("--rootdir=sub", file, *update, "sub")
+        pytester.path.joinpath("hidden").rename(pytester.path / "test_it.py")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["execs.toml speaks of test_more.py, which is in *: its names begin at another*"])
+        assert rows(pytester) == before
+
+
+def test_a_test_that_was_moved_to_where_the_baseline_is_is_no_other_roots(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    folder = pytester.mkdir("sub")
+    for name in ("execs.toml", "test_it.py"):
+        (pytester.path / name).rename(folder / name)
+    result = pytester.runpytest_inprocess("--execprobe-baseline=sub/execs.toml", UPDATE)
+    assert result.ret == 0
+    assert '[tests."sub/test_it.py::test_a"]' in (folder / "execs.toml").read_text()
+
+
 def test_a_stray_counts_for_its_test(run: Run) -> None:
     source = """
         from played import runs, ends
