@@ -23,7 +23,7 @@ def may_make(source: str, names: str) -> bool:
     """Whether a file may have a class, a test or a fixture (``TestA::test_b``) in other circumstances: its names are
     written there, or it can have names that are not (a ``*`` import, ``setattr``, a base class of another file)."""
     words = [re.split(r"\[| \(", name)[0] for name in names.partition("[")[0].split("::")]
-    if all(re.search(rf"\b{re.escape(word)}\b", source) for word in words):
+    if all(_is_written(word, source) for word in words):
         return True
     tree = _parsed(source)
     return tree is None or any(map(_writes_names, _outside_of_tests(tree))) or _may_have(tree, source, words)
@@ -43,6 +43,12 @@ def may_vary(source: str, names: str) -> bool:
         places = list(found)
     marks = (node.value for node in ast.walk(tree) if isinstance(node, _ASSIGNMENTS) and node.value and _marks(node))
     return not all(map(_is_literal_mark, marks))
+
+
+def _is_written(word: str, source: str) -> bool:
+    """A ``*`` stands for any text, as in names of tables."""
+    name = r"\w*".join(map(re.escape, word.split("*")))
+    return re.search(rf"\b{name}\b", source) is not None
 
 
 def _parsed(source: str) -> ast.Module | None:
@@ -79,7 +85,7 @@ def _may_have(tree: ast.Module, source: str, words: list[str]) -> bool:
             return True
         found = [node for node in there if node.name == word and isinstance(node, ast.ClassDef)]
         if not found:  # of another file, where its name is written: imported, or assigned
-            return word is not words[-1] and re.search(rf"\b{re.escape(word)}\b", source) is not None
+            return word is not words[-1] and _is_written(word, source)
         if not all(_is_known(base) for node in found for base in node.bases):
             return True
         places = list(found)

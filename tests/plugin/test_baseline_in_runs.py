@@ -174,16 +174,18 @@ def test_an_update_leaves_parameters_of_other_options_alone(
     assert "test_b" not in rows(pytester), "the function itself is gone"
 
 
+@pytest.mark.parametrize("name", ["test_a", "*", "test_*"])
 def test_an_update_leaves_a_test_alone_that_its_file_leaves_out(
-    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """As on another system."""
     source = "import os\nfrom played import runs\nif 'WITH' in os.environ:\n    def test_a(): runs('git')\n"
+    pytester.makepyfile(test_other="def test_b(): pass\n")
     monkeypatch.setenv("WITH", "1")
-    run(UPDATE, source=source)
+    run(UPDATE, source=source, baseline=f'[tests."test_it.py::{name}"]\ngit = 1\n')
     monkeypatch.delenv("WITH")
     result = run(UPDATE, source=None)
-    assert '"test_it.py::test_a"' in rows(pytester)
+    assert f'"test_it.py::{name}"' in rows(pytester)
     result.stdout.no_fnmatch_line("obsolete*")
 
 
