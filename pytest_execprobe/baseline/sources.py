@@ -29,6 +29,15 @@ def may_make(source: str, names: str) -> bool:
     return tree is None or any(map(_writes_names, _outside_of_tests(tree))) or _may_have(tree, source, words)
 
 
+def has_examples(source: str, name: str) -> bool:
+    """Whether a file has examples of that name (``module.function``), for which it may not make the function."""
+    tree, last = _parsed(source), name.rpartition(".")[2]
+    if tree is None:
+        return ">>>" in source
+    there = (node for node in ast.walk(tree) if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and node.name == last)
+    return any(">>>" in (ast.get_docstring(node) or "") for node in there)
+
+
 def may_vary(source: str, names: str) -> bool:
     """Whether a test that is there may have other parameters in other circumstances: they are not all written out."""
     tree = _parsed(source)

@@ -16,7 +16,7 @@ from .._util import originals
 from .._util.names import Folders, has_no_place, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
-from ..baseline.sources import may_make, may_vary
+from ..baseline.sources import has_examples, may_make, may_vary
 from ..report.model import Collection
 
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
@@ -56,6 +56,7 @@ class Collected:
         # By what a file was collected: its functions and classes, and its examples, are two collectors of one name.
         self._python: set[str] = set()
         self._others: set[str] = set()
+        self._with_examples: set[str] = set()  # at the head of the module
         self._children: dict[str, list[str]] = {}  # of folders
         self._passed_over: dict[str, None] = {}
         self._places: list[str] = []
@@ -99,6 +100,8 @@ class Collected:
             # doctest's collector is a Module, too, and has examples alone.
             is_python = isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest"
             (self._python if is_python else self._others).add(collector.nodeid)
+            if is_python and report.passed and ">>>" in (getattr(collector, "obj", None).__doc__ or ""):
+                self._with_examples.add(collector.nodeid)
         return report
 
     # ---- what was ----
@@ -177,6 +180,7 @@ class Collected:
         python = {file for file in files if file in self._python}
         known, unsure = (set[str](), python) if self._renames_tests else (python, set[str]())
         passed_over = {place for place in (*self._passed_over, *self._narrowed, *self._failed, *unsure) if place}
+        passed_over |= self._with_examples - self._others
         passed_over.update(name for folder in folders for name in self._children[folder] if name not in collected)
         found = {
             "places": self._places,
@@ -237,7 +241,7 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
         place, _, rest = function.partition("::")
         if function in functions:
             return function not in open_ones and ("." in rest or not may_vary(_source(root / place), rest))
-        return "." in rest or not may_make(_source(root / place), rest)
+        return not (has_examples if "." in rest else may_make)(_source(root / place), rest)
 
     def gone() -> Iterator[tuple[Section, str]]:
         for name in baseline.sections.get("tests", {}):

@@ -147,6 +147,26 @@ def test_an_update_without_examples_leaves_theirs_alone(run: Run, pytester: pyte
     assert "helper" not in rows(pytester), "its file was collected for examples, and has none"
 
 
+def test_an_update_leaves_examples_alone_that_their_file_leaves_out(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a function on another system, and those of the module in a run without examples."""
+    source = "'''\n>>> from played import runs\n>>> _ = runs('ls')\n'''\nimport os\nif 'WITH' in os.environ:\n"
+    source += "    def helper():\n        '''\n        >>> from played import runs; _ = runs('ls')\n        '''\n"
+    source += "def test_a(): pass\n"
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, "--doctest-modules", source=source)
+    written = rows(pytester)
+    assert '"test_it.py::test_it"' in written
+    assert '"test_it.py::test_it.helper"' in written
+    monkeypatch.delenv("WITH")
+    run(UPDATE, source=None)
+    run(UPDATE, "--doctest-modules", source=None)
+    assert rows(pytester) == written
+    run(UPDATE, "--doctest-modules", source=source.replace(">>>", ""))
+    assert "test_it.py::" not in rows(pytester)
+
+
 HOOK = """
 def pytest_addoption(parser): parser.addoption("--more", default=0, type=int)
 def pytest_generate_tests(metafunc):
