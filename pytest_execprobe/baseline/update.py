@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tomlkit
-from tomlkit.items import AbstractTable, Comment
+from tomlkit.items import AbstractTable, Comment, Table
 
 from .._util import originals
 from ..files import locked, write_atomically
@@ -179,6 +179,10 @@ def _parsed(text: str | None) -> tuple[str, _Tables, list[str]]:
     for key, item in [*head.body]:
         name = None if key is None else key.key
         if name in SECTIONS and isinstance(item, AbstractTable):
+            # Its own header is written only where nothing is in it, so that what stands there goes to what is next.
+            pending += above.pop(repr([name]), "").splitlines()
+            if not (isinstance(item, Table) and item.is_super_table()):  # which has no header, but that of its first
+                pending += filter(None, [item.trivia.comment])
             for inner, table in _body(item):
                 if isinstance(table, AbstractTable) and inner is not None:
                     made, after = _table(table)

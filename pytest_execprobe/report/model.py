@@ -65,13 +65,17 @@ class Collection:
     skipped: tuple[str, ...] = ()
     #: Folders that were looked through.
     folders: tuple[str, ...] = ()
-    #: What is in those, and was not collected: folders, and of files those of Python.
+    #: What is in those, and was not collected: folders, and of files those of Python; and those of which the functions
+    #: were, and not the examples at their heads.
     passed_over: tuple[str, ...] = ()
 
     def has_whole(self, name: str) -> bool:
         """Whether a test was collected, if its file has it."""
         file, _, rest = name.partition("::")
-        of_python = file.endswith(".py") and "." not in rest.partition("[")[0]  # examples have the module's name
+        function = rest.partition("[")[0]
+        of_python = file.endswith(".py") and "." not in function  # examples have the module's name
+        if file in self.passed_over and function == file.rpartition("/")[2].removesuffix(".py"):
+            return False  # a function, or the examples at the head of the module, which is both called so
         return file in (self.files if of_python else self.examples)
 
     def has_file_of(self, names: Iterable[str]) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .. import gate
+from .._util.text import printable
 from ..baseline.changes import Seen, moved
 from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, table_name
 from ..report import model as stored
@@ -74,6 +76,21 @@ def shared_names(baseline: Baseline, settings: Settings, collected: Mapping[str,
         fix = "  Fix   give their parameters ids: pytest.param(..., id=...)"
         text = "\n".join([headline, *(f"  test  {nodeid}" for nodeid in nodeids), fix])
         yield Breach.around(f"baseline of {name}", headline, text, undecided=True)
+
+
+def of_another_root(baseline: Baseline, places: Sequence[str], root: Path) -> str:
+    """Why a baseline is not that of this run, "" if it may be."""
+    if not places:
+        return ""
+    there = f"{printable(places[0])}, which is in {baseline.path.parent} and not in {root}"
+    return f"{baseline.path.name} speaks of {there}: its names begin at another root directory"
+
+
+def another_root(why: str) -> Iterator[Breach]:
+    """A run by names that mean other tests, or none."""
+    if why:
+        fix = "  Fix   run these tests from there (--rootdir), or with a baseline of their own; or take the tables out"
+        yield Breach.around("baseline of another root", why, f"{why}\n{fix}", undecided=True)
 
 
 def idle(baseline: Baseline, found: Idle) -> Iterator[Breach]:

@@ -16,6 +16,7 @@ from .._util import originals
 from .._util.names import Folders, has_no_place, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
+from ..baseline.sources import has_examples, may_make, may_vary
 from ..report.model import Collection
 
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
@@ -55,6 +56,7 @@ class Collected:
         # By what a file was collected: its functions and classes, and its examples, are two collectors of one name.
         self._python: set[str] = set()
         self._others: set[str] = set()
+        self._with_examples: set[str] = set()  # at the head of the module
         self._children: dict[str, list[str]] = {}  # of folders
         self._passed_over: dict[str, None] = {}
         self._places: list[str] = []
@@ -98,6 +100,8 @@ class Collected:
             # doctest's collector is a Module, too, and has examples alone.
             is_python = isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest"
             (self._python if is_python else self._others).add(collector.nodeid)
+            if is_python and report.passed and ">>>" in (getattr(collector, "obj", None).__doc__ or ""):
+                self._with_examples.add(collector.nodeid)
         return report
 
     # ---- what was ----
@@ -125,7 +129,7 @@ class Collected:
         self._open = {
             without_parameters(self._folders.portable(item.nodeid)): None
             for item in items
-            if _parametrized_by_hook(item)
+            if _parametrized_elsewhere(item)
         }
         for arg in config.args:
             file, colons, rest = str(arg).partition("::")
@@ -176,6 +180,7 @@ class Collected:
         python = {file for file in files if file in self._python}
         known, unsure = (set[str](), python) if self._renames_tests else (python, set[str]())
         passed_over = {place for place in (*self._passed_over, *self._narrowed, *self._failed, *unsure) if place}
+        passed_over |= self._with_examples - self._others
         passed_over.update(name for folder in folders for name in self._children[folder] if name not in collected)
         found = {
             "places": self._places,
@@ -196,12 +201,16 @@ def collection_in(collected: Mapping[str, Any]) -> Collection | None:
     return None if data is None else Collection(**{name: tuple(listed) for name, listed in data.items()})
 
 
-def _parametrized_by_hook(item: pytest.Item) -> bool:
-    """Whether something may give a test parameters that do not stand at it: with other options it may have others."""
+def _parametrized_elsewhere(item: pytest.Item) -> bool:
+    """Whether something may give a test parameters that do not stand at it, such as a fixture: in other circumstances
+    it may have others."""
     impls = item.ihook.pytest_generate_tests.get_hookimpls()
     places = (getattr(item, "module", None), getattr(item, "cls", None))
-    return any(impl.plugin_name not in _PYTESTS_OWN for impl in impls) or any(
-        hasattr(place, "pytest_generate_tests") for place in places
+    fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    return (
+        any(impl.plugin_name not in _PYTESTS_OWN for impl in impls)
+        or any(hasattr(place, "pytest_generate_tests") for place in places)
+        or any(known[-1].params is not None for known in fixtures.values())
     )
 
 
@@ -229,10 +238,10 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
         function = without_parameters(name)
         if not collection.has_whole(name):
             return False
-        if function in functions:
-            return function not in open_ones
         place, _, rest = function.partition("::")
-        return "." in rest or not _has_words(root / place, rest)
+        if function in functions:
+            return function not in open_ones and ("." in rest or not may_vary(_source(root / place), rest))
+        return not (has_examples if "." in rest else may_make)(_source(root / place), rest)
 
     def gone() -> Iterator[tuple[Section, str]]:
         for name in baseline.sections.get("tests", {}):
@@ -249,6 +258,17 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
     for section, name in gone():
         found.setdefault(section, []).append(name)
     return found
+
+
+def of_another_root(baseline: Baseline, root: Path) -> list[str]:
+    """The files of tables that are not there, and are in the baseline's own folder: names begin at that one. Where that
+    is below the root, they can have been moved there."""
+    folder = baseline.path.parent
+    if originals.relpath(folder, root).partition("/")[0] != "..":
+        return []
+    names = (name for section in SECTIONS[:2] for name in baseline.sections.get(section, {}))
+    places = dict.fromkeys(name.partition("::")[0] for name in names if not is_wildcard(name) and "::" in name)
+    return [name for name in places if not originals.exists(root / name) and originals.exists(folder / name)]
 
 
 @dataclass(frozen=True)
@@ -310,7 +330,7 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     if colons:
         if originals.is_folder(place):
             return "" if _may_define(place, rest) else "there is no such fixture"
-        return "" if path not in whole or _has_words(place, rest) else "the file has nothing of that name"
+        return "" if path not in whole or may_make(_source(place), rest) else "the file has nothing of that name"
     was_searched = any(path == known or known == "." or path.startswith(f"{known}/") for known in whole if known)
     if not was_searched:
         return ""
@@ -324,14 +344,12 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     )
 
 
-def _has_words(file: Path, names: str) -> bool:
-    """Whether the classes, and the test or fixture, of a node id are in a file: it may leave them out by itself."""
+def _source(file: Path) -> str:
+    """One that can't be read is no Python either, so that nothing is known of it."""
     try:
-        source = originals.read_bytes(file).decode(errors="replace")
+        return originals.read_bytes(file).decode(errors="replace")
     except OSError:
-        return True
-    words = (re.split(r"\[| \(", name)[0] for name in names.partition("[")[0].split("::"))
-    return all(re.search(rf"\b{re.escape(word)}\b", source) for word in words)
+        return "("
 
 
 def _may_have_tests(file: Path, python_files: Sequence[str]) -> bool:
@@ -352,9 +370,5 @@ def _may_define(place: Path, fixture: str) -> bool:
     name, blank, _ = fixture.partition(" (")
     if not blank or "::" in name:
         return True
-    try:
-        file = place / "conftest.py" if originals.is_folder(place) else place
-        source = originals.read_bytes(file).decode(errors="replace")
-    except OSError:
-        return True
-    return name in source or "import *" in source
+    source = _source(place / "conftest.py" if originals.is_folder(place) else place)
+    return name in source or may_make(source, name)

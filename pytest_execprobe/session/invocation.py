@@ -15,12 +15,15 @@ from .._util.text import printable
 
 @dataclass(frozen=True)
 class Invocation:
-    """The words of the command line. Options of the ini file and of the environment are there the next time, too."""
+    """The words of the command line. Options of the ini file are there the next time, too, and those of the environment
+    need not be."""
 
     program: tuple[str, ...] = ("pytest",)
     arguments: tuple[str, ...] = ()
     #: Those of the arguments that name files, folders and tests.
     places: tuple[str, ...] = ()
+    #: What PYTEST_ADDOPTS was, if it was set.
+    addopts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: pytest.Config) -> Invocation:
@@ -31,18 +34,22 @@ class Invocation:
         as_module = PurePath(sys.argv[0]).parts[-2:] == ("pytest", "__main__.py")
         arguments = tuple(map(str, config.invocation_params.args))
         places = tuple(map(str, config.getoption("file_or_dir", None) or ()))
-        return cls(("python", "-m", "pytest") if as_module else ("pytest",), arguments, places)
+        addopts = originals.environ.get("PYTEST_ADDOPTS")
+        program = ("python", "-m", "pytest") if as_module else ("pytest",)
+        return cls(program, arguments, places, (addopts,) if addopts else ())
 
     def export(self) -> list[Any]:
         """As plain data, for xdist's workers."""
-        return [list(self.program), list(self.arguments), list(self.places)]
+        return [list(self.program), list(self.arguments), list(self.places), list(self.addopts)]
 
     def again(self, option: str, test: str | None = None) -> str:
         """The same command with one more option; with ``test``, for that test alone."""
         words = [*self.arguments] if test is None else [*self._without_places()]
         end = words.index("--") if "--" in words else len(words)
         words[end:end] = [option]
-        return printable(originals.join_words([*self.program, *([] if test is None else [test]), *words]))
+        words = [*self.program, *([] if test is None else [test]), *words]
+        before = (f"PYTEST_ADDOPTS={originals.quote(options)} " for options in self.addopts)
+        return printable("".join(before) + originals.join_words(words))
 
     def _without_places(self) -> tuple[str, ...]:
         # A word that is there twice can be the value of an option, too: then all tests are better than another command.

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from .._util import originals
 from ..baseline.model import Baseline, table_name
 from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from ..files import remove_file
@@ -22,7 +23,7 @@ from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import baseline as closing
 from . import summary
-from .collected import collection_in, former, idle_packages, obsolete
+from .collected import collection_in, former, idle_packages, obsolete, of_another_root
 from .settings import Settings, runs_none
 from .totals import Breach, Ledger
 
@@ -51,6 +52,7 @@ class Reporting:
         self._not_collected: dict[str, None] = {}  # because of errors
         self._said: list[str] = []  # of the baseline and the reports, for the summary
         self._runs_none = runs_none(config)
+        self._pid = originals.getpid()
         for path in settings.reports:
             # A run that is killed is not to leave an earlier run's report behind. Whether it can be is told later.
             with contextlib.suppress(OSError):
@@ -127,8 +129,16 @@ class Reporting:
 
     # ---- at the end ----
 
+    @property
+    def _is_copy(self) -> bool:
+        """Whether a test has forked this process, which came back into pytest. The run is its parent's, and so are its
+        reports and its baseline: this one knows little, and might be the last to write them."""
+        return originals.getpid() != self._pid
+
     @pytest.hookimpl
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._is_copy:
+            return
         if self._held is not None:
             self._held.close()
         for worker in sorted(self._workers):
@@ -171,6 +181,7 @@ class Reporting:
         """What a baseline says to no purpose."""
         collected = self.ledger.collected
         yield from closing.shared_names(baseline, self._settings, collected)
+        yield from closing.another_root(self._of_another_root(session))
         if not self.ledger.is_unchecked:
             config = session.config
             found = idle_packages(baseline, collected, self.ledger.used, config.rootpath, config.getini("python_files"))
@@ -220,7 +231,12 @@ class Reporting:
             hindrance = "nothing was recorded"
         elif _sets_up_only(session.config):
             hindrance = "no test was called (--setup-only, --setup-plan)"
+        hindrance = hindrance or self._of_another_root(session)
         return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
+
+    def _of_another_root(self, session: pytest.Session) -> str:
+        baseline, root = self._settings.baseline, session.config.rootpath
+        return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)
 
     # ---- reports ----
 
@@ -297,8 +313,11 @@ class Reporting:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         verbosity = self._config.get_verbosity()
-        lines = [] if self._runs_none is not None else summary.lines(self.ledger, self._settings, verbosity)
-        lines += self._said
+        if self._is_copy:
+            lines = [summary.OF_A_COPY]
+        else:
+            lines = [] if self._runs_none is not None else summary.lines(self.ledger, self._settings, verbosity)
+            lines += self._said
         if lines:
             terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots
             for line in lines:

@@ -15,6 +15,11 @@ from .settings import Settings
 from .totals import MISSING, Breach, Ledger
 
 _ROWS = 10
+#: What a process says at its end that a test has forked, and that came back into pytest.
+OF_A_COPY = (
+    "this process is a copy of the run's, made by os.fork() in a test: it writes no report and no baseline, and judges"
+    " nothing but its tests"
+)
 
 
 def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False) -> Breach | None:

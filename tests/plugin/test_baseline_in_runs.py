@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,26 @@ def test_an_update_without_examples_leaves_theirs_alone(run: Run, pytester: pyte
     assert "helper" not in rows(pytester), "its file was collected for examples, and has none"
 
 
+def test_an_update_leaves_examples_alone_that_their_file_leaves_out(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a function on another system, and those of the module in a run without examples."""
+    source = "'''\n>>> from played import runs\n>>> _ = runs('ls')\n'''\nimport os\nif 'WITH' in os.environ:\n"
+    source += "    def helper():\n        '''\n        >>> from played import runs; _ = runs('ls')\n        '''\n"
+    source += "def test_a(): pass\n"
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, "--doctest-modules", source=source)
+    written = rows(pytester)
+    assert '"test_it.py::test_it"' in written
+    assert '"test_it.py::test_it.helper"' in written
+    monkeypatch.delenv("WITH")
+    run(UPDATE, source=None)
+    run(UPDATE, "--doctest-modules", source=None)
+    assert rows(pytester) == written
+    run(UPDATE, "--doctest-modules", source=source.replace(">>>", ""))
+    assert "test_it.py::" not in rows(pytester)
+
+
 HOOK = """
 def pytest_addoption(parser): parser.addoption("--more", default=0, type=int)
 def pytest_generate_tests(metafunc):
@@ -173,16 +194,53 @@ def test_an_update_leaves_parameters_of_other_options_alone(
     assert "test_b" not in rows(pytester), "the function itself is gone"
 
 
+@pytest.mark.parametrize("name", ["test_a", "*", "test_*"])
 def test_an_update_leaves_a_test_alone_that_its_file_leaves_out(
-    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """As on another system."""
     source = "import os\nfrom played import runs\nif 'WITH' in os.environ:\n    def test_a(): runs('git')\n"
+    pytester.makepyfile(test_other="def test_b(): pass\n")
     monkeypatch.setenv("WITH", "1")
-    run(UPDATE, source=source)
+    run(UPDATE, source=source, baseline=f'[tests."test_it.py::{name}"]\ngit = 1\n')
     monkeypatch.delenv("WITH")
     result = run(UPDATE, source=None)
-    assert '"test_it.py::test_a"' in rows(pytester)
+    assert f'"test_it.py::{name}"' in rows(pytester)
+    result.stdout.no_fnmatch_line("obsolete*")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("if 'WITH' in os.environ: from others import *", ["test_imported"]),
+        ("from others import Base\nclass TestA(Base):\n    def test_own(self): pass", ["TestA::test_inherited"]),
+        ("from others import Base as TestB", ["TestB::test_inherited"]),
+        ("for n in os.environ.get('WITH', ''): globals()['test_%s' % n] = lambda: runs('git')", ["test_1"]),
+        ("WORDS = ['a', 'b'] if 'WITH' in os.environ else ['a']\n"
+         "@pytest.mark.parametrize('word', WORDS)\ndef test_a(word): runs('git')", ["test_a[a]", "test_a[b]"]),
+        ("@pytest.fixture(params=['a', *os.environ.get('WITH', '')])\ndef word(request): pass\n"
+         "def test_a(word): runs('git')", ["test_a[a]", "test_a[1]"]),
+    ],
+    ids=["star", "base class", "imported class", "globals", "parameters", "fixture"],
+)  # fmt: skip
+def test_an_update_leaves_a_test_alone_that_other_circumstances_make(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str, names: list[str]
+) -> None:
+    pytester.makepyfile(
+        others="import os\nfrom played import runs\ndef test_imported(): runs('git')\n"
+        "class Base:\n    __test__ = True\n"
+        "    if 'WITH' in os.environ:\n        def test_inherited(self): runs('git')\n"
+    )
+    pytester.syspathinsert()
+    source = f"import os, pytest\nfrom played import runs\n{source}\ndef test_other(): runs('git')\n"
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, source=source)
+    written = rows(pytester)
+    assert all(f'"test_it.py::{name}"' in written for name in names)
+    monkeypatch.delenv("WITH")
+    monkeypatch.delitem(sys.modules, "others", raising=False)
+    result = run(UPDATE, source=None)
+    assert rows(pytester) == written
     result.stdout.no_fnmatch_line("obsolete*")
 
 
@@ -482,6 +540,35 @@ def test_from_another_root_nothing_is_obsolete(run: Run, pytester: pytest.Pytest
     file = pytester.path / "execs.toml"
     pytester.runpytest_inprocess("--rootdir=sub", f"--execprobe-baseline={file}", UPDATE, "sub/test_sub.py")
     assert rows(pytester) == BASELINE
+
+
+def test_a_baseline_of_another_root_is_an_error_and_left_alone(run: Run, pytester: pytest.Pytester) -> None:
+    """Also where a file has the name of one that it speaks of."""
+    others = '[tests."test_it.py::test_other"]\ngit = 1\n[tests."test_more.py::test_a"]\nls = 1\n'
+    assert run(UPDATE, baseline=others).ret == 0
+    pytester.makepyfile(test_more="from played import runs\ndef test_a(): runs('ls')\n")
+    run(UPDATE, source=None)
+    before = rows(pytester)
+    folder = pytester.mkdir("sub")
+    (folder / "test_it.py").write_text("def test_a(): pass\n")
+    file = f"--execprobe-baseline={pytester.path / 'execs.toml'}"
+    for update in ([], [UPDATE]):
+        pytester.path.joinpath("test_it.py").rename(pytester.path / "hidden")  # one name, one module
+        result = pytester.runpytest_inprocess("--rootdir=sub", file, *update, "sub")
+        pytester.path.joinpath("hidden").rename(pytester.path / "test_it.py")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["execs.toml speaks of test_more.py, which is in *: its names begin at another*"])
+        assert rows(pytester) == before
+
+
+def test_a_test_that_was_moved_to_where_the_baseline_is_is_no_other_roots(run: Run, pytester: pytest.Pytester) -> None:
+    run(UPDATE)
+    folder = pytester.mkdir("sub")
+    for name in ("execs.toml", "test_it.py"):
+        (pytester.path / name).rename(folder / name)
+    result = pytester.runpytest_inprocess("--execprobe-baseline=sub/execs.toml", UPDATE)
+    assert result.ret == 0
+    assert '[tests."sub/test_it.py::test_a"]' in (folder / "execs.toml").read_text()
 
 
 def test_a_stray_counts_for_its_test(run: Run) -> None:

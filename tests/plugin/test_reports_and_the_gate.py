@@ -454,6 +454,14 @@ def test_examples_of_the_budget_that_were_not_collected(gated: Gated) -> None:
     assert gated(source, "--doctest-modules", "--doctest-glob=*.txt", budget=rows)[0] == WITHIN
 
 
+def test_examples_at_the_head_of_a_module_that_were_not_collected(gated: Gated) -> None:
+    rows = f'{ROWS}[tests."test_it.py::test_it"]\nls = 1\n'
+    source = f"'''\n>>> from played import runs\n>>> _ = runs('ls')\n'''\n{GOOD}"
+    assert gated(source, budget=rows)[0] == INCOMPLETE
+    assert gated(source, "--doctest-modules", budget=rows)[0] == WITHIN
+    assert gated(GOOD, budget=rows)[0] == WITHIN
+
+
 def test_what_was_collected_has_names_from_the_root(
     gated: Gated, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

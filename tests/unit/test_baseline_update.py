@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import threading
 from pathlib import Path
 from textwrap import dedent
@@ -280,6 +281,16 @@ def test_rows_of_a_table_that_is_not_written_in_one_piece_keep_their_comments() 
     assert "sh = 1  # two" in text
     assert "# First." in text
     assert "# Second." in text
+
+
+def test_comments_at_the_headers_of_sections_stay() -> None:
+    old = f'# 1\n[tests] # 2\n# 3\n[tests."{A}"] # 4\ngit = 2\n# 5\n[fixtures] # 6\n# 7\n[around] # 8\n# 9\n'
+    text, _ = update(old, {})
+    comments = re.findall(r"# (\d)", text)
+    assert sorted(comments) == [*"123456789"]
+    assert comments[:4] == [*"1234"]
+    again, _ = update(f"{text}\n", {})
+    assert re.findall(r"# (\d)", again) == comments
 
 
 def test_lines_end_as_they_did(tmp_path: Path) -> None:

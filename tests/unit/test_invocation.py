@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from pytest_execprobe.session.invocation import Invocation
@@ -21,6 +24,17 @@ def of(*arguments: str, places: tuple[str, ...] = ()) -> Invocation:
             of("-k", "a b", "tests", "--doctest-modules", places=("tests",)),
             "pytest -k 'a b' tests --doctest-modules --execprobe-update",
             "pytest 't.py::t[1]' -k 'a b' --doctest-modules --execprobe-update",
+        ),
+        # Set for this run alone, for all that is known.
+        (
+            Invocation(arguments=("-x",), addopts=("--execprobe-baseline=a.toml",)),
+            "PYTEST_ADDOPTS=--execprobe-baseline=a.toml pytest -x --execprobe-update",
+            "PYTEST_ADDOPTS=--execprobe-baseline=a.toml pytest 't.py::t[1]' -x --execprobe-update",
+        ),
+        (
+            Invocation(addopts=("-k 'a b'",)),
+            """PYTEST_ADDOPTS='-k '"'"'a b'"'"'' pytest --execprobe-update""",
+            """PYTEST_ADDOPTS='-k '"'"'a b'"'"'' pytest 't.py::t[1]' --execprobe-update""",
         ),
         # A value of an option that is called like a folder: which of the two is which can't be told.
         (
@@ -46,6 +60,14 @@ def test_the_same_again(invocation: Invocation, whole: str, single: str) -> None
     assert (invocation.again(UPDATE), invocation.again(UPDATE, "t.py::t[1]")) == (whole, single)
 
 
+def test_options_of_the_environment_are_options_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    config: Any = SimpleNamespace(invocation_params=SimpleNamespace(args=("-x",)), getoption=lambda *_: [])
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k a")
+    assert Invocation.of(config).again(UPDATE).startswith("PYTEST_ADDOPTS='-k a' ")
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    assert "PYTEST_ADDOPTS" not in Invocation.of(config).again(UPDATE)
+
+
 def test_a_worker_says_what_its_controller_would() -> None:
-    invocation = of("-n2", "tests", places=("tests",))
+    invocation = Invocation(("pytest",), ("-n2", "tests"), ("tests",), ("-q",))
     assert Invocation(*map(tuple, invocation.export())) == invocation
