@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .errors import IncompleteLogError
     from .log.log import ExecLog, ExecProbe
-    from .log.patterns import ANY, subtree
+    from .log.pattern import ANY
+    from .log.patterns import subtree
     from .timeline.record import ExecRecord
 
 __version__ = "0.1.0"
@@ -16,7 +17,7 @@ __version__ = "0.1.0"
 __all__ = ["ANY", "ExecLog", "ExecProbe", "ExecRecord", "IncompleteLogError", "subtree"]
 
 _HOMES = {
-    "ANY": "log.patterns",
+    "ANY": "log.pattern",
     "ExecLog": "log.log",
     "ExecProbe": "log.log",
     "ExecRecord": "timeline.record",

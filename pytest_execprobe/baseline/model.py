@@ -14,7 +14,8 @@ from typing import Literal
 from .._util import originals
 from .._util.text import printable
 from ..log.checks import execs, times_word
-from ..log.patterns import Match, Pattern, Side, any_match, compile_pattern
+from ..log.pattern import Match, Pattern, Side, any_match
+from ..log.patterns import compile_pattern
 from ..timeline.kinds import Answers
 from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .._util import originals
-from ..log.patterns import Pattern, compile_pattern
+from ..log.pattern import Pattern
+from ..log.patterns import compile_pattern
 from .model import COLLECTION, NAMELESS, OUTSIDE, SECTIONS, Baseline, Limit, Rows, Sums, is_pattern
 
 if sys.version_info >= (3, 11):

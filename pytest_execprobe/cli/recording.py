@@ -16,7 +16,7 @@ from .._util.text import printable
 from ..errors import SourceLost
 from ..log import checks
 from ..log.checks import Verdict, execs
-from ..log.patterns import Pattern, Side, any_match
+from ..log.pattern import Pattern, Side, any_match
 from ..report import model as document
 from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..source.launch import is_helper

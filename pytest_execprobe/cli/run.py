@@ -24,7 +24,7 @@ from .terminal import CommandError, Line, Terminal, as_ours
 
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
-    from ..log.patterns import Pattern
+    from ..log.pattern import Pattern
     from ..report.model import Breach, Document
     from ..source.client import HelperSource
     from ..timeline.record import ExecRecord

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .patterns import Pattern, PatternLike, compile_pattern
+from .pattern import Pattern
+from .patterns import PatternLike, compile_pattern
 
 
 def natural(value: object, what: str, least: int = 0) -> int:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .._util.ternary import both
 from ..timeline.kinds import Answers
 from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence
-from .patterns import Match, Pattern, Side, any_match
+from .pattern import Match, Pattern, Side, any_match
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
 
 def exactly(evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict:
     low, high, matching = _bounds(evidence, pattern)
-    holds = _both(_at_most(n, low, high), _at_least(n, low, high))
+    holds = both(_at_most(n, low, high), _at_least(n, low, high))
     if pattern is None:
         ran = f"at most {high}" if low < n and high is not None and high > low else low
         return Verdict(holds, f"{execs(n)} expected, but {ran} ran", f"whether {execs(n)} ran", matching)
@@ -253,12 +254,6 @@ def _at_least(n: int, low: int, high: int | None) -> bool | None:
     if low >= n:
         return True
     return False if high is not None and high < n else None
-
-
-def _both(*holds: bool | None) -> bool | None:
-    if False in holds:
-        return False
-    return None if None in holds else True
 
 
 def _longest(every: Sequence[Sequence[Match]]) -> int:

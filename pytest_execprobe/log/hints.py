@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .._util import originals
 from .._util.text import printable
-from ..log.patterns import Pattern
+from ..log.pattern import Pattern
 from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence
 

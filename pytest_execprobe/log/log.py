@@ -17,7 +17,8 @@ from ..timeline.timeline import Evidence
 from . import checks, text
 from .arguments import natural, numbers_by_pattern
 from .checks import Verdict
-from .patterns import Pattern, PatternLike, compile_all, compile_pattern
+from .pattern import Pattern
+from .patterns import PatternLike, compile_all, compile_pattern
 
 if TYPE_CHECKING:
     from ..timeline.recorder import Recorder

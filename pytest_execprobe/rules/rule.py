@@ -20,7 +20,8 @@ from ..baseline.model import BEYOND, PYTHONS_OWN, WITHIN, Baseline, Excess, Sect
 from ..log import checks
 from ..log.arguments import natural, numbers_by_pattern
 from ..log.checks import execs, names, times_word
-from ..log.patterns import Match, Pattern, PatternLike, Side, any_match, compile_pattern
+from ..log.pattern import Match, Pattern, Side, any_match
+from ..log.patterns import PatternLike, compile_pattern
 from ..timeline.kinds import Kinds
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.timeline import Evidence

@@ -15,7 +15,7 @@ from ..baseline.model import COLLECTION, Section
 from ..errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndecided
 from ..log import checks
 from ..log.log import ExecLog, ExecProbe
-from ..log.patterns import ignoring
+from ..log.pattern import ignoring
 from ..rules.markers import MARKERS
 from ..rules.rule import PHASES, Finding, Judge, RuleError, deciders
 from ..rules.text import Problem

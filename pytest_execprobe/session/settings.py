@@ -32,7 +32,7 @@ from .suite import denied, denied_by, ignored_in_vain, patterns_of, suite_rules
 if TYPE_CHECKING:
     from .._util.names import Folders
     from ..baseline.model import Baseline
-    from ..log.patterns import Pattern
+    from ..log.pattern import Pattern
     from ..rules.rule import Rule
     from .invocation import Invocation
 

@@ -17,7 +17,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
-    from ..log.patterns import Pattern
+    from ..log.pattern import Pattern
     from ..rules.rule import Rule
 
 

@@ -16,7 +16,8 @@ from programs import Programs
 from users import needs_root
 
 from pytest_execprobe import ExecProbe, ExecRecord, IncompleteLogError
-from pytest_execprobe.log.patterns import Side, compile_pattern
+from pytest_execprobe.log.pattern import Side
+from pytest_execprobe.log.patterns import compile_pattern
 
 pytestmark = pytest.mark.exec_budget(20)
 

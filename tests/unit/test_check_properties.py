@@ -37,7 +37,8 @@ from pytest_execprobe.log.checks import (
     ran,
     sequence,
 )
-from pytest_execprobe.log.patterns import Side, compile_pattern
+from pytest_execprobe.log.pattern import Side
+from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.report.model import Document, Run, Unit, merged
 from pytest_execprobe.rules.rule import PHASES, Judge, Rule, deciders, make_rule
 from pytest_execprobe.timeline.record import Phase

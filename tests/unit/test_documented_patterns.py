@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fakes import record
 
-from pytest_execprobe.log.patterns import Pattern, any_match, compile_pattern
+from pytest_execprobe.log.pattern import Pattern, any_match
+from pytest_execprobe.log.patterns import compile_pattern
 
 _RULES = Path(__file__).parents[2] / "docs" / "rules.md"
 

@@ -9,7 +9,8 @@ from fakes import evidence, log_of, record
 
 from pytest_execprobe import ExecRecord, subtree
 from pytest_execprobe.log.checks import answers
-from pytest_execprobe.log.patterns import PatternLike, Side, compile_pattern
+from pytest_execprobe.log.pattern import Side
+from pytest_execprobe.log.patterns import PatternLike, compile_pattern
 
 
 def again(first: ExecRecord, **fields: object) -> ExecRecord:

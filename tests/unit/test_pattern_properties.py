@@ -23,7 +23,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pytest_execprobe import ANY, ExecRecord, subtree
-from pytest_execprobe.log.patterns import Pattern, Side, compile_pattern, either
+from pytest_execprobe._util.ternary import either
+from pytest_execprobe.log.pattern import Pattern, Side
+from pytest_execprobe.log.patterns import compile_pattern
 
 fast = settings(deadline=None, max_examples=100)
 SIDES = tuple(Side)

@@ -11,7 +11,9 @@ import pytest
 from fakes import altered, record, script
 
 from pytest_execprobe import ANY, ExecRecord, subtree
-from pytest_execprobe.log.patterns import Side, any_match, compile_all, compile_pattern, either
+from pytest_execprobe._util.ternary import either
+from pytest_execprobe.log.pattern import Side, any_match
+from pytest_execprobe.log.patterns import compile_all, compile_pattern
 
 
 def match(pattern: object, subject: ExecRecord, side: Side = Side.FIND) -> bool | None:

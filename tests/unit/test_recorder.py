@@ -7,7 +7,8 @@ from fakes import FakeRun, FakeSource
 
 from pytest_execprobe._util.text import Style
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.log.patterns import compile_pattern, ignoring
+from pytest_execprobe.log.pattern import ignoring
+from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.source.events import Ended
 from pytest_execprobe.timeline import recorder
 from pytest_execprobe.timeline.recorder import Recorder

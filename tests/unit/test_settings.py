@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import record
 
-from pytest_execprobe.log.patterns import Side
+from pytest_execprobe.log.pattern import Side
 from pytest_execprobe.rules.markers import MARKERS
 from pytest_execprobe.rules.rule import PHASES, Rule
 from pytest_execprobe.session.settings import Settings, read_settings

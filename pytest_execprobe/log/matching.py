@@ -1,0 +1,278 @@
+"""What each kind of pattern matches: names, paths, regular expressions, command lines, trees."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import translate
+
+from .._util import originals
+from .._util.originals import Path
+from .._util.paths import absolute, base, leads_through_descriptor, name_of
+from .._util.ternary import both, either
+from ..timeline.program import as_interpreters, called, files, interpreters
+from ..timeline.record import ExecRecord
+from .pattern import ANY, Match, Pattern, Side
+
+_STARS = 4  # places of /**/ in a pattern that are tried without a folder, too
+
+
+def name_pattern(glob: str) -> Pattern:
+    regex = _glob(glob)
+
+    def match(path: str | None) -> Match:
+        return None if path is None else regex.match(base(path)) is not None
+
+    def match_file(file: str | None) -> Match:
+        return None if file is None else regex.match(name_of(file)) is not None
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        by_program = None if record.program is None else regex.match(record.program) is not None
+        if side is Side.ALLOW:
+            return by_program
+        found = [by_program, _any_name(match, *called(record))]
+        if side is Side.FORBID:
+            found += [_any_name(match, *interpreters(record)), match(record.path), *map(match_file, files(record))]
+        return either(*found)
+
+    return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
+
+
+def path_pattern(glob: str, start: Path) -> Pattern:
+    if glob.endswith("/") or originals.is_folder(originals.join(start, glob)):
+        folder = glob.rstrip("/") + "/*"
+        raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
+    is_relative = glob[0] not in "/*?["
+    regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob, start), originals.normpath(glob)))
+    goes_up = originals.normpath(glob).startswith("..")
+    last = glob.rpartition("/")[2]
+
+    def may_be(path: str) -> Match:
+        return None if set(last) & set("*?[") or last == base(path) else False
+
+    def match(path: str | None, record: ExecRecord) -> Match:
+        if path is None or regex.match(path) or resolved.match(path):
+            return None if path is None else True
+        if not is_relative or not path.startswith("/"):
+            return False
+        if record.cwd is None:
+            return may_be(path)
+        below = f"{record.cwd.rstrip('/')}/"
+        if path.startswith(below):
+            return from_cwd.match(path[len(below) :]) is not None
+        return goes_up and from_cwd.match(originals.relpath(path, record.cwd)) is not None
+
+    def as_executed(path: str | None, record: ExecRecord) -> Match:
+        if path is None or regex.match(path):
+            return None if path is None else True
+        whole = absolute(path, record.cwd)
+        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere; and
+        # which folder a descriptor is stands nowhere.
+        leads_back = ".." in path.lstrip("./").split("/") or leads_through_descriptor(path, record.cwd)
+        plain = whole and originals.normpath(whole)
+        if plain is None or (leads_back and plain not in (record.executable, record.script)):
+            return may_be(path)
+        return either(match(plain, record), in_linked_folder(plain, record))
+
+    def may_be_linked(plain: str, record: ExecRecord) -> bool:
+        """Whether its folder may be behind a link: the kernel names none by one."""
+        folder = f"{originals.dirname(plain).rstrip('/')}/"
+        return not any(f"{known}/".startswith(folder) for known in (record.cwd, *files(record)) if known)
+
+    def in_linked_folder(plain: str, record: ExecRecord) -> Match:
+        """Of a link in a folder that is behind a link (/bin/sh), no file's path names the folder that it lies in."""
+        if not may_be_linked(plain, record):
+            return False
+        folder, name = originals.dirname(plain), originals.basename(plain)
+        if not match(originals.join(_behind_links(folder), name), record):
+            return False
+        # Links are as they are now, and here: in a chroot, say, they can be others.
+        return True if originals.realpath(plain) in files(record) else None
+
+    def match_file(file: str | None, record: ExecRecord, side: Side) -> Match:
+        # A memfd is in no folder, whatever it is called.
+        is_elsewhere = file is not None and not file.startswith("/") and not glob.startswith("memfd:")
+        return False if is_elsewhere and side is not Side.FORBID else match(file, record)
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        if side is Side.ALLOW:
+            return match_file(record.executable if record.interpreter is None else record.script, record, side)
+        return either(
+            as_executed(record.path, record),
+            _any_name(lambda path: as_executed(path, record), *interpreters(record)),
+            *(match_file(file, record, side) for file in files(record)),
+        )
+
+    def by_links(record: ExecRecord) -> bool:
+        certain, possible = interpreters(record)
+        paths = [absolute(path, record.cwd) for path in (record.path, *certain, *possible) if path is not None]
+        return any(path is not None and may_be_linked(originals.normpath(path), record) for path in paths)
+
+    return Pattern(glob, test, by_links=by_links)
+
+
+def _behind_links(folder: str) -> str:
+    try:
+        there = originals.stat(folder)
+    except OSError:
+        return folder
+    return _realpath(folder, there.st_dev, there.st_ino, there.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _realpath(folder: str, *_: int) -> str:
+    """A folder's, as long as the same one is there: it takes ten times as long as to look which that is."""
+    return originals.realpath(folder)
+
+
+def _glob(text: str) -> re.Pattern[str]:
+    """It stands for a name like itself, too, if that has brackets in it; and /**/ for no folder as for any number."""
+    parts = re.split(r"(?:/\*\*)+/", text, maxsplit=_STARS)
+    ways = itertools.product(("/*/", "/"), repeat=len(parts) - 1)
+    globs = ["".join(itertools.chain(*zip(parts, (*way, ""), strict=True))) for way in ways]
+    return re.compile("|".join([re.escape(text) + r"\Z", *map(translate, globs)]))
+
+
+def _resolved(glob: str, start: Path) -> str:
+    """A pattern as the kernel tells of files: without links in its folders, and where it is no glob in its name."""
+    if glob[0] in "*?[":
+        return glob
+    try:
+        glob = originals.join(originals.getcwd(), start, glob)
+    except FileNotFoundError:
+        return glob
+    if not re.search(r"[*?[]", glob) or originals.lexists(glob):
+        return _literal(originals.realpath(glob))
+    # Of folders, those that are there by these names, which may have brackets in them, and others without a wildcard.
+    folder = originals.dirname(glob)
+    while re.search(r"[*?[]", folder) and not originals.lexists(folder):
+        folder = originals.dirname(folder)
+    return _literal(originals.realpath(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
+
+
+def _literal(path: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+def _any_name(match: Callable[[str | None], Match], certain: list[str | None], possible: list[str | None]) -> Match:
+    """Whether one of an exec's names matches; of possible ones none does for certain."""
+    return either(*map(match, certain), *(None if match(name) is not False else False for name in possible))
+
+
+# A match of these can depend on text beyond its own end. The last two, atomic groups and possessive repetitions, take
+# nothing back, so that they could take so much of a longer text that the rest does not fit.
+_LOOKS_AHEAD = re.compile(r"\\[bBzZ]|\$|\(\?[=!>]|[*+?}]\+")
+
+
+def regex_pattern(regex: re.Pattern[str], text: str) -> Pattern:
+    looks_ahead = _LOOKS_AHEAD.search(regex.pattern) is not None
+
+    def search(arguments: tuple[str, ...] | None, is_cut: bool) -> Callable[[str | None], Match]:
+        quoted = None if arguments is None else [originals.quote(word) for word in arguments]
+
+        def behind(name: str | None) -> Match:
+            if name is None or quoted is None:
+                return None
+            words = [originals.quote(name), *quoted]
+            if not is_cut:
+                return regex.search(" ".join(words)) is not None
+            # The last argument that is there may be cut, and its quoting with it.
+            known = " ".join(words[:-1]) + " " if len(words) > 1 else words[0]
+            found = regex.search(known)
+            return True if found and found.end() < len(known) and not looks_ahead else None
+
+        return behind
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        certain: list[str | None] = [record.path]
+        possible: list[str | None] = []
+        if side is not Side.ALLOW:
+            for names in [called(record)] + [interpreters(record)] * (side is Side.FORBID):
+                certain += names[0]
+                possible += names[1]
+        if side is Side.FORBID:
+            certain += files(record)
+            certain = _with_bases(certain)
+        found = [_any_name(search(record.arguments, record.argv_truncated), certain, possible)]
+        for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
+            known = _with_bases([inner.path, inner.executable])
+            given = search(inner.arguments, inner.argv_truncated)
+            found.append(_any_name(given, known, []) if is_certain else _any_name(given, [], known))
+        return either(*found)
+
+    return Pattern(text, test)
+
+
+def _with_bases(paths: list[str | None]) -> list[str | None]:
+    """Each once, and their names."""
+    return list(dict.fromkeys([*paths, *(path and base(path) for path in paths)]))
+
+
+def argv_text(pattern: Iterable[object]) -> str:
+    words = ("*" if word is ANY else originals.quote(word) if isinstance(word, str) else "?" for word in pattern)
+    return "argv:" + " ".join(words)
+
+
+def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
+    if not words:
+        raise ValueError("an empty pattern matches nothing")
+    for word in words[1:]:
+        if not isinstance(word, str) and word is not ANY:
+            raise TypeError(f"an argument in a pattern is a str or ANY, not {type(word).__name__}: {word!r}")
+    first = words[0]
+    if not isinstance(first, str) and first is not ANY:
+        raise TypeError(f"a list pattern begins with a program's name or path, not {type(first).__name__}: {first!r}")
+    program = None if first is ANY else path_pattern(first, start) if "/" in str(first) else name_pattern(str(first))
+    if first == "":
+        raise ValueError("an empty pattern matches nothing")
+
+    def arguments_match(given: tuple[str, ...] | None, is_cut: bool) -> Match:
+        if given is None:
+            return None if len(words) > 1 else True
+        for index, word in enumerate(words[1:]):
+            if index >= len(given):
+                return None if is_cut else False
+            # Of the last argument, where argv was cut, only the beginning may be known.
+            cut = is_cut and index == len(given) - 1
+            if word is ANY or (word == given[index] and not cut):
+                continue
+            return None if cut and str(word).startswith(_without_half(given[index])) else False
+        return True
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        matching = arguments_match(record.arguments, record.argv_truncated)
+        found = [False if matching is False else both(program.match(record, side) if program else True, matching)]
+        # The exec is one of its interpreters, too, with all that each is given.
+        for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
+            matching = arguments_match(inner.arguments, inner.argv_truncated)
+            if matching is not False:
+                found.append(both(matching, program.match(inner, side) if program else True, is_certain or None))
+        return either(*found)
+
+    return Pattern(text, test, by_links=program.by_links if program else lambda _: False)
+
+
+def _without_half(word: str) -> str:
+    """A word that was cut anywhere, without the bytes at its end that are half a character."""
+    return word.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
+
+
+def subtree_pattern(pattern: Pattern) -> Pattern:
+    def test(record: ExecRecord, side: Side) -> Match:
+        seen: list[Match] = []
+        todo: list[ExecRecord] = [record]
+        known: set[ExecRecord] = set()
+        while todo:
+            current = todo.pop()
+            if current in known:
+                continue
+            known.add(current)
+            seen.append(pattern.match(current, side))
+            if current._lineage_lost:
+                seen.append(None)
+            todo += [above for above in (current.parent, current._previous) if above is not None]
+        return either(*seen)
+
+    return Pattern(f"subtree:{pattern.text}", test, looks_up=True)
