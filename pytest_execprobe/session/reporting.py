@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,11 +20,13 @@ from ..report import model as stored
 from ..report.collect import Assembly
 from ..source.client import HelperSource
 from ..source.connect import HelperSettings, hold_helper
-from . import baseline as closing
 from . import summary
 from .collected import collection_in, former, idle_packages, obsolete
 from .settings import Settings, runs_none
 from .totals import Breach, Ledger
+
+if TYPE_CHECKING:
+    from . import baseline as closing
 
 #: The attribute of a report whose test raised IncompleteLogError.
 UNDECIDED = "execprobe_undecided"
@@ -176,6 +178,8 @@ class Reporting:
 
     def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[Breach]:
         """What a baseline says to no purpose."""
+        from . import baseline as closing  # few runs have a baseline
+
         collected = self.ledger.collected
         yield from closing.shared_names(baseline, self._settings, collected)
         if not self.ledger.is_unchecked:
@@ -185,12 +189,16 @@ class Reporting:
             self._said += summary.left_out(found.left_out)
 
     def _judge_sums(self, session: pytest.Session) -> Iterator[Breach]:
+        from . import baseline as closing  # few runs have a baseline
+
         baseline = self._settings.baseline
         if baseline is not None and baseline.sums and not self.ledger.is_unchecked:
             yield from closing.beyond_sums(self._make_document(session, self.ledger.unknown), baseline)
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
         """Tells what the baseline has that is not so any more, or writes it anew."""
+        from . import baseline as closing  # few runs have a baseline
+
         root, collected = session.config.rootpath, self.ledger.collected
         assert self._settings.folders is not None, "read wherever there is a baseline"
         named = former(baseline, collected, self.ledger.used, self._settings.folders, root)
@@ -215,6 +223,8 @@ class Reporting:
 
     def _course(self, session: pytest.Session) -> closing.Course:
         """How the run went."""
+        from . import baseline as closing  # few runs have a baseline
+
         outcomes = self._assembly.outcomes()
         beyond, before = self._assembly.found(closing.is_beyond)
         late = dict.fromkeys(breach.nodeid for breach in self._superseded() if not breach.undecided)
