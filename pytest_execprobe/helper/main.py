@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from typing import List, Optional, Tuple
 
 from . import bounds, handshake, privilege, wire
@@ -48,6 +47,8 @@ def main(argv: Optional[List[str]] = None) -> None:
     try:
         server.run()
     except Exception as error:
+        import traceback  # which a start has no need of
+
         server.abandon("%s: %s (%s)" % (type(error).__name__, error, traceback.format_exc().splitlines()[-3].strip()))
     os._exit(0)  # not through atexit: the kernel takes the probe down with the process, at once
 

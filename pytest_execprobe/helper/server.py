@@ -10,7 +10,6 @@ import collections
 import contextlib
 import errno
 import os
-import secrets
 import selectors
 import socket
 import struct
@@ -490,7 +489,7 @@ class Server:
             self._look_for_missed()  # what was before is not its
             self._last_root += 1
             client.root = self._last_root
-            client.name = secrets.token_hex(7).encode()
+            client.name = os.urandom(7).hex().encode()
             self._by_root[client.root] = client
             if self._probe.claim(client.name, client.root):
                 self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))

@@ -103,6 +103,11 @@ class Gatherer:
     def _list(self, name: str) -> list[Any]:
         return self._news.setdefault(name, [])  # type: ignore[no-any-return]
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there can be anything to export."""
+        return bool(self._news or self._running or self._told < len(self._commands.listed))
+
     def export(self) -> str:
         """What is new, "" for nothing; from then on it is no longer new.
 

@@ -262,15 +262,37 @@ class _Seen:
         return self.phase in decider.phases and self.during not in decider.phases
 
 
+#: What a judge is shown of phases in which nothing was executed.
+_QUIET = {phase: _Seen(phase, Evidence(), None) for phase in PHASES}
+
+
 class Judge:
     """Applies the rules of one test, or fixture, to its phases as they end. Each breach is found once."""
 
     def __init__(self, deciders: Sequence[Decider]) -> None:
         self._deciders = deciders
+        #: In which a rule decides.
+        self._phases = frozenset(phase for decider in deciders for phase in decider.phases)
+        first = min(map(PHASES.index, self._phases), default=len(PHASES))
+        #: In which, or before which, a rule decides.
+        self._busy = frozenset(PHASES[first:])
+        self._has_rows = any(decider.kind == "baseline" for decider in deciders)
+        self._begin()
+
+    def _begin(self) -> None:
         self._seen: list[_Seen] = []
-        self._spent: set[Rule] = set()  # budgets that were found broken
-        self._told: set[tuple[str | None, bool | None]] = set()  # rows of a baseline, likewise
-        self._new: set[tuple[tuple[Rule, ...], Phase]] = set()  # what decides that did not when phases ended
+        self._spent: frozenset[Rule] = frozenset()  # budgets that were found broken
+        self._told: frozenset[tuple[str | None, bool | None]] = frozenset()  # rows of a baseline, likewise
+        #: What decides that did not when phases ended.
+        self._new: frozenset[tuple[tuple[Rule, ...], Phase]] = frozenset()
+
+    def anew(self) -> Judge:
+        """One with the same rules, that has seen nothing."""
+        judge = Judge.__new__(Judge)
+        judge._deciders, judge._phases, judge._busy = self._deciders, self._phases, self._busy
+        judge._has_rows = self._has_rows
+        judge._begin()
+        return judge
 
     @property
     def is_any(self) -> bool:
@@ -283,8 +305,8 @@ class Judge:
         self._new = self._decisions() - other._decisions()
         return self
 
-    def _decisions(self) -> set[tuple[tuple[Rule, ...], Phase]]:
-        return {(decider.rules, phase) for decider in self._deciders for phase in decider.phases}
+    def _decisions(self) -> frozenset[tuple[tuple[Rule, ...], Phase]]:
+        return frozenset((decider.rules, phase) for decider in self._deciders for phase in decider.phases)
 
     @property
     def seen(self) -> Evidence:
@@ -298,7 +320,20 @@ class Judge:
 
     def concerns(self, phase: Phase) -> bool:
         """Whether a rule decides in a phase, so that what ran in it must be known."""
-        return any(phase in decider.phases for decider in self._deciders)
+        return phase in self._phases
+
+    def has_to_do(self, phase: Phase) -> bool:
+        """Whether a rule decides in a phase or an earlier one, whose processes may go on in it."""
+        return phase in self._busy
+
+    def saw_nothing(self, phase: Phase) -> bool:
+        """Of a phase in which nothing was executed, which is certain: whether that settles it, as no rule that speaks
+        of it can be broken by that, nor by what was seen before. Else it must be judged."""
+        if self._has_rows or any(seen is not _QUIET[seen.phase] for seen in self._seen):
+            return False
+        if phase in self._phases:
+            self._seen.append(_QUIET[phase])
+        return True
 
     def judge(
         self,
@@ -351,7 +386,7 @@ class Judge:
                         found += self._forbidden(decider, news)
             if found:
                 yield news.phase, news.during, news.evidence, sorted(found, key=lambda f: f.holds is None)
-        self._new = set()
+        self._new = frozenset()
 
     # ---- rules of each kind ----
 
@@ -363,7 +398,7 @@ class Judge:
         parts = [seen for seen in self._seen if seen.concerns(decider)]
         so_far = Evidence.merged(seen.evidence for seen in parts)
         broken = _budget(rule, so_far)
-        self._spent.update(finding.rules[0] for finding in broken)
+        self._spent |= {finding.rules[0] for finding in broken}
         if len(parts) > 1:
             phases = tuple(dict.fromkeys(seen.phase for seen in parts))
             broken = [replace(finding, phases=phases, evidence=so_far) for finding in broken]
@@ -380,7 +415,7 @@ class Judge:
         assert rule.beyond is not None
         so_far = self.seen
         excesses = [excess for excess in rule.beyond(so_far) if (excess.key, excess.holds) not in self._told]
-        self._told.update((excess.key, excess.holds) for excess in excesses)
+        self._told |= {(excess.key, excess.holds) for excess in excesses}
         phases = tuple(dict.fromkeys(seen.phase for seen in self._seen if seen.during is None))
         found = []
         for holds in (False, None):

@@ -33,6 +33,8 @@ from .strays import Accounts, attempt_of
 from .totals import Breach
 
 _MANY = (list, tuple)
+#: The marks that are the plugin's, each with how far above a node it stands.
+_Marks = list[tuple[int, pytest.Mark]]
 #: The attribute of a report, until it is logged, whose test has been recorded.
 _RECORDED = "execprobe_recorded"
 _BY_ANOTHER = "another plugin ran it, and reported it, without the hooks of a test's phases"
@@ -45,7 +47,7 @@ class _Wide:
     node: pytest.Item | pytest.Collector
     key: str
     judge: Judge
-    marks: list[pytest.Mark]  # that have been read
+    marks: _Marks  # that have been read
     set_up: RecordedWindow | None = None  # once it has been judged
 
 
@@ -67,7 +69,7 @@ class _Test:
     item: pytest.Item
     thread: int
     judge: Judge
-    marks: list[pytest.Mark]  # that have been read
+    marks: _Marks  # that have been read
     attempt: str = ""  # which try of it this is
     of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
     fixtures: list[_Fixture] = field(default_factory=list)
@@ -146,6 +148,7 @@ class Armed:
         self._introduced = False
         self._wide: dict[object, _Wide] = {}  # wider fixtures that are set up
         self._set_up: dict[object, Owner] = {}  # likewise
+        self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them
         self._ends: dict[object, Span] = {}  # of wider fixtures that are being ended
         self._refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
         self._connect()
@@ -183,7 +186,7 @@ class Armed:
 
     def end_collection(self) -> None:
         if self._collection is not None:
-            self._recorder.close_span(self._collection, COLLECTION)
+            self._recorder.close_span(self._collection)
             self._collection = None
 
     # ---- the fixture ----
@@ -221,7 +224,7 @@ class Armed:
             return (yield)
         finally:
             self._thread = before
-            self._recorder.close_span(span, item.nodeid)
+            self._recorder.close_span(span)
             if self._last is None or self._last.item is not item:  # a child has run the phases
                 self._recorder.sync()
                 self._count()
@@ -249,7 +252,7 @@ class Armed:
             self._tell(test)
 
     def _count(self) -> None:
-        self._accounts.ledger.recorded += self._recorder.was_armed and not self._recorder.forked
+        self._accounts.recorded += self._recorder.was_armed and not self._recorder.forked
         self._accounts.take_news()
 
     def _begin(self, item: pytest.Item, *, under_way: bool = False) -> None:
@@ -262,8 +265,9 @@ class Armed:
         if self._recorder.forked:
             self._accounts.forget()
         _keep_undecided(item)
-        judge = self._judge_test(item)
-        self._test = self._last = _Test(item, here, judge, _marks(item))
+        marks = _marks(item)
+        judge = self._judge_test(item, marks)
+        self._test = self._last = _Test(item, here, judge, marks)
         checked = self._settings.whole_run or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
         if checked or uses:
@@ -277,8 +281,20 @@ class Armed:
             self._accounts.gather_test(owner, item)
         self._recorder.in_use = uses and self._refusal is None
 
-    def _judge_test(self, item: pytest.Item) -> Judge:
-        return self._judge(item, "tests", item.nodeid)
+    def _judge_test(self, item: pytest.Item, marks: _Marks | None = None) -> Judge:
+        if self._settings.baseline is not None:  # which has rows for each
+            return self._judge(item, "tests", item.nodeid)
+        marks = _marks(item) if marks is None else marks
+        key: object = None
+        parameters: Sequence[pytest.Mark] = ()
+        if marks:  # those of one function's tests, with other parameters, are the same
+            parameters = getattr(getattr(item, "callspec", None), "marks", ())
+            name = getattr(item, "originalname", None) or item.name
+            levels = [(level, id(mark)) for level, mark in marks]
+            key = (id(item.parent), name, *levels, *map(id, parameters))
+        if key not in self._judges:
+            self._judges[key] = self._judge(item, "tests", item.nodeid), (item.parent, marks, parameters)
+        return self._judges[key][0].anew()
 
     def _judge(
         self, node: pytest.Item | pytest.Collector, section: Section, name: str, during: Phase | None = None
@@ -324,22 +340,31 @@ class Armed:
             return None
         window = self._recorder.windows[phase]
         problem = self._read_added(test, phase)
-        # A test that runs something new in its set-up is to run all the same: its call is judged with both.
-        more = self._judge_window(
-            test, window, test.judge, phase, f"{phase} phase", baseline=last or phase != "setup", last=last
-        )
-        problem = _both(problem, more)
-        for earlier in PHASES[: PHASES.index(phase)]:
-            more = self._judge_window(test, window, test.judge, earlier, f"left running until {phase}", phase)
-            problem = _both(problem, more)
-        for more in self._judge_fixtures(test, phase, fixtures):
-            test.of_fixtures.append(more)
-            problem = _both(problem, more)
+        if not self._is_settled(test, window, phase):
+            problem = _both(problem, self._judge_phase(test, window, phase, last=last))
+        if fixtures or self._wide:
+            for more in self._judge_fixtures(test, phase, fixtures):
+                test.of_fixtures.append(more)
+                problem = _both(problem, more)
         if problem is not None:
             test.problems[phase] = problem
         # Last, so that no hook keeps the rules from being judged.
         if self._config.hook.pytest_execprobe_log.get_hookimpls():
             test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
+        return problem
+
+    def _is_settled(self, test: _Test, window: RecordedWindow, phase: Phase) -> bool:
+        """Whether a phase that has ended keeps all rules for certain: none speaks of it, or nothing ran in it."""
+        return not test.judge.has_to_do(phase) or (window.is_quiet and test.judge.saw_nothing(phase))
+
+    def _judge_phase(self, test: _Test, window: RecordedWindow, phase: Phase, *, last: bool) -> Problem | None:
+        # A test that runs something new in its set-up is to run all the same: its call is judged with both.
+        problem = self._judge_window(
+            test, window, test.judge, phase, f"{phase} phase", baseline=last or phase != "setup", last=last
+        )
+        for earlier in PHASES[: PHASES.index(phase)]:
+            more = self._judge_window(test, window, test.judge, earlier, f"left running until {phase}", phase)
+            problem = _both(problem, more)
         return problem
 
     def _read_added(self, test: _Test, phase: Phase) -> Problem | None:
@@ -473,7 +498,8 @@ class Armed:
             self._close_fixture(span, self._wide.pop(fixturedef), "teardown")
 
     def _close_fixture(self, span: Span, wide: _Wide, phase: Phase, *, failed: bool = False) -> None:
-        window = self._recorder.close_span(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
+        self._recorder.close_span(span)
+        window = self._recorder.window_of(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
         fixture = _Fixture(wide, window, phase, span.owner.id, failed)
         if self._test is not None:
             self._test.fixtures.append(fixture)
@@ -513,10 +539,15 @@ class Armed:
                 self._gather_window(window.owner, phase, window)
         if not self._recorder.was_armed or not (self._settings.whole_run or self._recorder.in_use or test.judge.is_any):
             return
-        tallies = [window.tally() for window in self._recorder.windows.values()]
         properties = [pair for pair in test.item.user_properties if not str(pair[0]).startswith("execprobe_")]
-        properties.append(("execprobe_execs", sum(number for number, _ in tallies)))
-        properties.append(("execprobe_lost", _number_of_lost(Evidence.merged(losses for _, losses in tallies))))
+        windows = list(self._recorder.windows.values())
+        execs: int = 0
+        lost: int | str = 0
+        if not self._recorder.were_quiet(windows):
+            tallies = [window.tally() for window in windows]
+            execs = sum(number for number, _ in tallies)
+            lost = _number_of_lost(Evidence.merged(losses for _, losses in tallies))
+        properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
         if test.unexpected:
             properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
         test.item.user_properties[:] = properties  # those of an earlier try are gone
@@ -528,7 +559,7 @@ class Armed:
         report = self._reported(item, call, (yield))
         if self._last is not None and self._last.item is item:
             report.__dict__[_RECORDED] = True
-        if self._recorder.forked and call.when == "teardown":
+        if call.when == "teardown" and self._recorder.forked:
             self._bring(report)
         return report
 
@@ -536,7 +567,7 @@ class Armed:
         """A report that says what the rules have found."""
         error = None if call.excinfo is None else call.excinfo.value
         problem = self._last.problems.get(call.when) if self._last and self._last.item is item else None
-        if _is_incomplete(error):
+        if error is not None and _is_incomplete(error):
             # An xfail made it a skip, and strict or not a good outcome.
             report.outcome = "failed"
             report.__dict__.pop("wasxfail", None)
@@ -578,8 +609,9 @@ class Armed:
         if str(report.outcome) == "rerun" and self._last is not None:
             self._accounts.supersede(self._last.item.nodeid, self._last.attempt)
             self._tell_of_fixtures(self._last.item)  # the next try finds them as they are
-        if not self._recorder.forked:
-            self._accounts.ledger.take(report.__dict__.pop(NEWS, {}))  # a forked child's
+        brought = report.__dict__.get(NEWS)  # a forked child's
+        if (brought or self._accounts.has_news) and not self._recorder.forked:
+            self._accounts.ledger.take(report.__dict__.pop(NEWS, {}))
             self._bring(report)
 
     def _tell_of_fixtures(self, item: pytest.Item) -> None:
@@ -645,8 +677,16 @@ class Armed:
         self._recorder.close()
 
 
-def _marks(node: pytest.Item | pytest.Collector) -> list[pytest.Mark]:
-    return [mark for mark in node.iter_markers() if mark.name in MARKERS]
+def _marks(node: pytest.Item | pytest.Collector) -> _Marks:
+    found: _Marks = []
+    level = 0
+    above: pytest.Item | pytest.Collector | None = node
+    while above is not None:
+        if above.own_markers:
+            found += [(level, mark) for mark in above.own_markers if mark.name in MARKERS]
+        level += 1
+        above = above.parent
+    return found
 
 
 def _both(one: Problem | None, other: Problem | None) -> Problem | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,11 +21,13 @@ from ..report import model as stored
 from ..report.collect import Assembly
 from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
-from . import baseline as closing
 from . import summary
 from .collected import collection_in, former, idle_packages, obsolete, of_another_root
 from .settings import Settings, runs_none
 from .totals import Breach, Ledger
+
+if TYPE_CHECKING:
+    from . import baseline as closing
 
 #: The attribute of a report whose test raised IncompleteLogError.
 UNDECIDED = "execprobe_undecided"
@@ -48,6 +50,9 @@ class Reporting:
         start = settings.start
         self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
         self._document: stored.Document | None = None
+        self._annotates = start.environment.get("GITHUB_ACTIONS") == "true"
+        #: Whether there is to be a document, or something else for which it matters how each test came out.
+        self._tells = bool(settings.reports or settings.baseline is not None or self._annotates)
         self._collected: set[str] = set()  # by xdist's workers
         self._not_collected: dict[str, None] = {}  # because of errors
         self._said: list[str] = []  # of the baseline and the reports, for the summary
@@ -80,23 +85,25 @@ class Reporting:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        if hasattr(report, _LATE):
+        said = vars(report)
+        if _LATE in said:
             return "error", "", ""  # no letter, for all tests have theirs already
         # Whatever an xfail made of it: what is not known never passes. It is no failure if a rerun has taken its place.
-        return ("error", "E", "ERROR") if getattr(report, UNDECIDED, False) and report.failed else None
+        return ("error", "E", "ERROR") if said.get(UNDECIDED, False) and report.failed else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        news = getattr(report, NEWS, None)
-        worker = report.node.gateway.id if hasattr(report, "node") else None
-        if not hasattr(report, _LATE):
+        said = vars(report)
+        news = said.get(NEWS)
+        worker = report.node.gateway.id if "node" in said else None
+        if self._tells and _LATE not in said:
             if report.when == "setup":
                 file, line, _ = report.location
                 self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
             self._assembly.outcome(worker, report.nodeid, str(report.when), _outcome(report))
         if news:
             self._take(worker, news)
-            if news.get("judged") and hasattr(report, "node"):
-                self._judging.add(report.node.gateway.id)
+            if news.get("judged") and worker is not None:
+                self._judging.add(worker)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -160,6 +167,8 @@ class Reporting:
             self._close(session, self._settings.baseline)
             for breach in (*self._judge_file(session, self._settings.baseline), *self._judge_sums(session)):
                 self._report(session, breach)
+        if not self._tells:
+            return
         self._document = self._make_document(session, [*self.ledger.unknown, *self._not_run(session)])
         for path in self._settings.reports:
             self._write_report(session, path, self._document)
@@ -179,6 +188,8 @@ class Reporting:
 
     def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[Breach]:
         """What a baseline says to no purpose."""
+        from . import baseline as closing  # few runs have a baseline
+
         collected = self.ledger.collected
         yield from closing.shared_names(baseline, self._settings, collected)
         yield from closing.another_root(self._of_another_root(session))
@@ -189,12 +200,16 @@ class Reporting:
             self._said += summary.left_out(found.left_out)
 
     def _judge_sums(self, session: pytest.Session) -> Iterator[Breach]:
+        from . import baseline as closing  # few runs have a baseline
+
         baseline = self._settings.baseline
         if baseline is not None and baseline.sums and not self.ledger.is_unchecked:
             yield from closing.beyond_sums(self._make_document(session, self.ledger.unknown), baseline)
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
         """Tells what the baseline has that is not so any more, or writes it anew."""
+        from . import baseline as closing  # few runs have a baseline
+
         root, collected = session.config.rootpath, self.ledger.collected
         assert self._settings.folders is not None, "read wherever there is a baseline"
         named = former(baseline, collected, self.ledger.used, self._settings.folders, root)
@@ -219,6 +234,8 @@ class Reporting:
 
     def _course(self, session: pytest.Session) -> closing.Course:
         """How the run went."""
+        from . import baseline as closing  # few runs have a baseline
+
         outcomes = self._assembly.outcomes()
         beyond, before = self._assembly.found(closing.is_beyond)
         late = dict.fromkeys(breach.nodeid for breach in self._superseded() if not breach.undecided)
@@ -322,7 +339,7 @@ class Reporting:
             terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots
             for line in lines:
                 terminalreporter.write_line(line)
-        if self._settings.start.environment.get("GITHUB_ACTIONS") == "true" and self._document is not None:
+        if self._annotates and self._document is not None:
             from ..report.annotations import annotations
 
             for line in annotations(self._document):
@@ -337,7 +354,8 @@ def _sets_up_only(config: pytest.Config) -> bool:
 def _outcome(report: pytest.TestReport) -> str:
     """How a phase of a test is counted."""
     outcome = str(report.outcome)
-    if getattr(report, UNDECIDED, False) and report.failed:
+    said = vars(report)
+    if said.get(UNDECIDED, False) and report.failed:
         return "error"
     if hasattr(report, "wasxfail"):
         return "xpassed" if report.passed else "xfailed"

@@ -57,6 +57,9 @@ class Accounts:
         self._judge_of = judge_of
         #: What the next report will bring.
         self.ledger = Ledger()
+        #: How many tests have been recorded since it was told.
+        self.recorded = 0
+        self._is_judging = False  # and that was told
         self._owners: dict[Owner, tuple[pytest.Item, Judge | None]] = {}
         self._protocol: Owner | None = None  # of the test whose phases are to come
         self._hooks: set[Owner] = set()  # of tests whose phases are owners of their own: what runs around those
@@ -117,7 +120,8 @@ class Accounts:
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
         self._owners[owner] = (item, judge)
-        self.ledger.judged |= judge is not None and judge.is_any
+        if not self._is_judging and judge is not None and judge.is_any:
+            self._is_judging = self.ledger.judged = True
         if judge is None:
             self._protocol = owner
         elif self._protocol is not None and self._owners[self._protocol][0] is item:
@@ -142,7 +146,7 @@ class Accounts:
 
     def take_news(self) -> None:
         """Adds up what is new, and judges strays and what runs around tests."""
-        if self._recorder.forked:  # its parent sees it all
+        if not self._recorder.has_news or self._recorder.forked:  # its parent sees it all
             return
         try:
             self._take_news()
@@ -276,12 +280,25 @@ class Accounts:
 
     def forget(self) -> None:
         """In a forked child: what its parent has not told yet, its parent will."""
-        self.ledger = Ledger()
+        self.ledger, self.recorded = Ledger(), 0
         self.gatherer.export()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there can be anything to export."""
+        return bool(self.recorded) or self._has_much_news
+
+    @property
+    def _has_much_news(self) -> bool:
+        return self.gatherer.has_news or not self.ledger.is_empty
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""
-        gathered = self.gatherer.export()
-        self.ledger.gathered += [gathered] if gathered else []
-        news, self.ledger = self.ledger.export(), Ledger()
+        news: dict[str, Any] = {}
+        if self._has_much_news:  # most tests have none
+            gathered = self.gatherer.export()
+            self.ledger.gathered += [gathered] if gathered else []
+            news, self.ledger = self.ledger.export(), Ledger()
+        if self.recorded:
+            news["recorded"], self.recorded = self.recorded, 0
         return news

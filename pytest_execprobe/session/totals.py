@@ -6,7 +6,7 @@ Pure. What is exported is plain data (dicts, lists, texts, numbers), as xdist an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,34 +167,20 @@ class Ledger:
     def count(group: dict[str, Counter[str]], name: str, program: str) -> None:
         group.setdefault(name, Counter())[program] += 1
 
+    @property
+    def is_empty(self) -> bool:
+        return not any(vars(self).values())
+
     def export(self) -> dict[str, Any]:
         """All of it as plain data."""
-        data = {
-            **{name: {key: dict(counter) for key, counter in getattr(self, name).items()} for name in _GROUPS},
-            "ignored": dict(self.ignored),
-            "lost": self.lost,
-            "unknown": list(self.unknown),
-            "gaps": dict(self.gaps),
-            "running": [list(process) for process in self.running],
-            "more_running": self.more_running,
-            "not_checked": dict(self.not_checked),
-            "excused": dict(self.excused),
-            "breaches": [
-                [b.nodeid, list(b.location), b.headline, b.text, b.undecided, b.attempt] for b in self.breaches
-            ],
-            "probe": self.probe,
-            "recorded": self.recorded,
-            "judged": self.judged,
-            "usage": _copy(self.usage),
-            "by_chance": _copy(self.by_chance),
-            "superseded": {name: list(tries) for name, tries in self.superseded.items()},
-            "gathered": list(self.gathered),
-            "collected": dict(self.collected),
-        }
-        return {name: value for name, value in data.items() if value}
+        return {name: _FORMS[name](value) if name in _FORMS else value for name, value in vars(self).items() if value}
 
     def take(self, data: dict[str, Any]) -> None:
         """Adds what another has exported."""
+        self.recorded += data.get("recorded", 0)
+        self.judged |= data.get("judged", False)
+        if data.keys() <= _OF_ANY_TEST:
+            return
         for name in _GROUPS:
             group = getattr(self, name)
             for key, counts in data.get(name, {}).items():
@@ -210,8 +196,6 @@ class Ledger:
         for nodeid, (file, line, domain), *rest in data.get("breaches", ()):
             self.breaches.append(Breach(nodeid, (file, line, domain), *rest))
         self.probe = data.get("probe") or self.probe
-        self.recorded += data.get("recorded", 0)
-        self.judged |= data.get("judged", False)
         for section, names in data.get("usage", {}).items():
             for name, tries in names.items():
                 by_chance = data.get("by_chance", {}).get(section, {}).get(name, {})
@@ -236,4 +220,22 @@ def _copy(uses: _Tries) -> _Tries:
     }
 
 
+def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    return {key: dict(counter) for key, counter in group.items()}
+
+
 _GROUPS = ("tests", "others", "strays", "late")
+#: How plain data has what is none.
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(_GROUPS, _counters),
+    **dict.fromkeys(("ignored", "gaps", "not_checked", "excused", "collected"), dict),
+    **dict.fromkeys(("unknown", "gathered"), list),
+    "running": lambda running: [list(process) for process in running],
+    "breaches": lambda breaches: [
+        [b.nodeid, list(b.location), b.headline, b.text, b.undecided, b.attempt] for b in breaches
+    ],
+    **dict.fromkeys(("usage", "by_chance"), _copy),
+    "superseded": lambda superseded: {name: list(tries) for name, tries in superseded.items()},
+}
+#: What there is to say of any test.
+_OF_ANY_TEST = {"recorded", "judged"}

@@ -71,8 +71,7 @@ class Blind:
 Event = Exec | Ended | Blind
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What is new since the last batch.
 
     ``complete_to``: every exec entered up to this time (ns) is in a batch, save at most ``under_way`` ones, which took
@@ -91,7 +90,13 @@ class Batch:
     unbounded: bool = False
     mark: object = None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it says that nothing has happened, and nothing else."""
+        return self[:1] + self[2:-1] == _QUIET
 
+
+_QUIET = Batch(())[:1] + Batch(())[2:-1]  # without ``complete_to`` and ``mark``
 #: For the mark of the last batch that was given.
 LAST: Final = object()
 

@@ -25,6 +25,9 @@ _ARMED_LATER = "the probe was armed only after that: name execprobe in the test'
 _SLICE = 0.05  # seconds that a wait keeps other threads from reading
 _GREEN_SLICE = 0.01  # seconds that a wait leaves to green threads
 _MUCH = 10_000  # pieces of what is known, some hundred bytes each
+_LABELS: dict[Phase, str] = {"setup": "the setup phase", "call": "the call phase", "teardown": "the teardown phase"}
+#: What is known of a window in which nothing was executed.
+NOTHING = Evidence()
 
 
 class ProcessSource(Source, Protocol):
@@ -224,6 +227,8 @@ class Recorder:
     def begin_test(self, name: str, *, under_way: bool = False) -> Owner:
         """``under_way``: it had begun before the probe was armed, so that nobody knows what it ran until then."""
         self._end_what_goes_on()
+        for window in self.windows.values():
+            self._watch_over(window)
         self.windows = {}
         self.in_use = False
         self._lighten()
@@ -240,7 +245,7 @@ class Recorder:
         with self._lock:
             self._phase = self._timeline.open(self._test, phase, start)
             self._timeline.stop_waiting()
-        self.windows[phase] = RecordedWindow(self, self._test, start, f"the {phase} phase")
+        self.windows[phase] = RecordedWindow(self, self._test, start, _LABELS[phase])
 
     def _close_phase(self) -> None:
         """Where an exception broke into its end."""
@@ -261,7 +266,7 @@ class Recorder:
         """Of a test that was under way, the call is all that is left: it takes the place of the set-up."""
         assert self._phase is not None
         self._phase.phase = "call"
-        self.windows = {"call": RecordedWindow(self, self._test, self._phase.start, "the call phase")}
+        self.windows = {"call": RecordedWindow(self, self._test, self._phase.start, _LABELS["call"])}
 
     def end_phase(self) -> None:
         """The phase's log is final from now on."""
@@ -282,11 +287,13 @@ class Recorder:
 
     def end_test(self) -> None:
         assert self._test is not None
+        test = self._test
         self._end_what_goes_on()
         self._test = None
         with self._lock:
             self._timeline.stop_waiting()
-        self.sync()  # so that what this test ran does not pile up in the helper
+        if test.ended is None or not self.knows(test.ended):
+            self.sync()  # so that what this test ran does not pile up in the helper
 
     def open_span(self, name: str, phase: Phase | None, *, is_test: bool = False, key: str = "") -> Span:
         """What runs from now on belongs to something else than a phase of a test, inside whatever runs already.
@@ -296,12 +303,15 @@ class Recorder:
         now = clock.monotonic_ns()
         return self._timeline.open(Owner(name, is_test=is_test, began=now, key=key), phase, now)
 
-    def close_span(self, span: Span, label: str) -> RecordedWindow:
-        now = clock.monotonic_ns()
-        span.owner.ended = now
+    def close_span(self, span: Span) -> None:
+        span.owner.ended = now = clock.monotonic_ns()
         self._timeline.close(span, now)
+
+    def window_of(self, span: Span, label: str) -> RecordedWindow:
+        """That of a span that has been closed."""
         window = RecordedWindow(self, span.owner, span.start, label)
-        window.end = now
+        window.end = span.end
+        self._watch_over(window)
         return window
 
     def _lighten(self) -> None:
@@ -328,11 +338,17 @@ class Recorder:
             self._windows = weakref.WeakSet(window for window in windows if not window.closed)
             self._heavy = self._timeline.size + max(_MUCH, self._timeline.size // 2)
 
-    def watch_over(self, window: RecordedWindow) -> None:
-        """What a window holds is kept until it is final."""
-        self._windows.add(window)
+    def _watch_over(self, window: RecordedWindow) -> None:
+        """What a window holds is kept until it is final. For those of the running test this is seen to at its end:
+        until then nothing is forgotten."""
+        if not window.is_final:
+            self._windows.add(window)
 
     # ---- the whole run ----
+
+    @property
+    def has_news(self) -> bool:
+        return self._timeline.has_news
 
     def take_news(self) -> list[Entry]:
         """The execs that have been found to belong to somebody since this was last asked, ignored ones too."""
@@ -369,7 +385,9 @@ class Recorder:
     # ---- windows ----
 
     def open_window(self, label: str) -> RecordedWindow:
-        return RecordedWindow(self, self._test, clock.monotonic_ns(), label)
+        window = RecordedWindow(self, self._test, clock.monotonic_ns(), label)
+        self._watch_over(window)
+        return window
 
     def close_window(self, window: RecordedWindow) -> None:
         window.end = clock.monotonic_ns()
@@ -379,6 +397,8 @@ class Recorder:
         self._refuse_nested()
         with self._lock:
             timeline = self._timeline
+            if timeline.is_quiet(window.start, end):
+                return NOTHING
             state = timeline.state(end)
             if window.last is not None and state is not None and window.last[:2] == (timeline, state):
                 last, losses = window.last[2], timeline.losses(window.start, end)
@@ -387,6 +407,17 @@ class Recorder:
             evidence = timeline.evidence(window.start, end, window.owner, self._ignores)
             window.last = timeline, state, evidence
             return evidence
+
+    def is_quiet(self, start: int, end: int) -> bool:
+        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, and all until
+        then is here."""
+        with self._lock:
+            return self._timeline.is_quiet(start, end)
+
+    def were_quiet(self, windows: Sequence[RecordedWindow]) -> bool:
+        """Of closed windows that follow each other, whether it is certain of them all."""
+        end = windows[-1].end
+        return end is not None and self.knows(end) and self.is_quiet(windows[0].start, end)
 
     def tally(self, window: RecordedWindow, end: int) -> tuple[int, Evidence]:
         self._refuse_nested()
@@ -415,7 +446,6 @@ class RecordedWindow:
         #: What was seen in it last, while it is open, and by what state of which timeline.
         self.last: tuple[Timeline, object, Evidence] | None = None
         self._final: Evidence | None = None
-        recorder.watch_over(self)
 
     @property
     def style(self) -> Style:
@@ -429,6 +459,10 @@ class RecordedWindow:
     def closed(self) -> bool:
         return self.end is not None
 
+    @property
+    def is_final(self) -> bool:
+        return self._final is not None
+
     def evidence(self) -> Evidence:
         if self._final is not None:
             return self._final
@@ -439,6 +473,18 @@ class RecordedWindow:
         if self.end is not None:
             self._final, self.last = evidence, None
         return evidence
+
+    @property
+    def is_quiet(self) -> bool:
+        """Of a closed one: whether it is certain that nothing was executed in it, by whatever process of the tree.
+        False where that takes a closer look."""
+        assert self.end is not None
+        if self._final is None:
+            if not self._recorder.knows(self.end):
+                self._recorder.sync()
+            if self._recorder.is_quiet(self.start, self.end):
+                self._final, self.last = NOTHING, None
+        return self._final is NOTHING
 
     def tally(self) -> tuple[int, Evidence]:
         """How many records a closed window has, and what is missing from it. It makes no record for that."""

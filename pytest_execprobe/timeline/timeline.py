@@ -30,7 +30,7 @@ _DOUBTFUL = (
 )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Owner:
     """A test (with its phases), or a fixture of wider scope than a test."""
 
@@ -46,7 +46,7 @@ class Owner:
         return self.key or self.name
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Span:
     """A stretch of time that belongs to an owner. Spans nest, and the innermost counts."""
 
@@ -396,6 +396,15 @@ class Timeline:
         """Takes a batch in, as a whole: if an exception breaks in, it has still to be taken in."""
         self._take_back()
         known = self.known
+        if batch.is_quiet and not (known.held or known.settled or known.late):
+            self.known = Known(
+                max(known.complete_to, batch.complete_to),
+                known.gaps,
+                unplaced=known.unplaced,
+                placed=known.placed,
+                mark=batch.mark,
+            )
+            return
         ended = [event for event in batch.events if isinstance(event, Ended)]
         # One branch for all that are equal takes less room.
         branches = {event.branch: event.branch for event in batch.events if isinstance(event, Exec)}
@@ -473,8 +482,9 @@ class Timeline:
 
     def stop_waiting(self) -> None:
         self._awaited = None
-        self._take_back()
-        self._assign_settled(self.known)
+        if self.known.settled:
+            self._take_back()
+            self._assign_settled(self.known)
 
     def _assign_settled(self, known: Known) -> None:
         """From then on that is known."""
@@ -507,6 +517,10 @@ class Timeline:
             insort(self._entries, entry, key=_ENTERED)
         else:
             self._entries.append(entry)
+
+    @property
+    def has_news(self) -> bool:
+        return self._told < self.known.placed
 
     def take_news(self) -> list[Entry]:
         """The execs that have found their place since this was last asked."""
@@ -624,6 +638,16 @@ class Timeline:
             ignored=ignored_ones,
             filtered=ignored is not None,
         )
+
+    def is_quiet(self, start: int, end: int) -> bool:
+        """Whether it is certain that nothing was entered from ``start`` to before ``end``, whoever's it would be: then
+        evidence of any owner is empty, and complete. False where that takes a closer look."""
+        known = self.known
+        if known.held or known.settled or known.late or self.blind or known.complete_to < end:
+            return False
+        if len(self._log) != known.placed or (self._entries and self._entries[-1].event.entered >= start):
+            return False
+        return not [gap for gap in known.gaps if gap.overlaps(start, end)]
 
     def tally(self, start: int, end: int, owner: Owner | None) -> tuple[int, Evidence]:
         """How many records of them :meth:`evidence` would have, and what is missing; no attempt, and no stray."""

@@ -840,6 +840,55 @@ def test_added_by_a_fixture(run: Run) -> None:
     assert ran.rules == ["exec_none() added to test_it in the setup phase, test_it.py:6"]
 
 
+@pytest.mark.parametrize("first", ["of a parameter", "added"])
+def test_the_same_mark_on_another_level_is_another_rule(run: Run, first: str) -> None:
+    # Of a parameter it relaxes the function's; added to the test, it stands beside that.
+    other = "added" if first == "of a parameter" else "of a parameter"
+    ran = run(
+        f"""
+        TWO = pytest.mark.exec_budget(2)
+
+        @pytest.fixture(autouse=True)
+        def add(request):
+            if "added" in request.node.name:
+                request.node.add_marker(TWO)
+
+        def made(how):
+            return pytest.param(how, marks=TWO) if how == "of a parameter" else how
+
+        @pytest.mark.exec_budget(1)
+        @pytest.mark.parametrize("how", [made({first!r}), made({other!r}), "none"])
+        def test_it(how):
+            runs("git")
+            runs("git")
+        """,
+        passed=1,
+        failed=2,
+    )
+    assert ran.has(
+        """
+        FAILED test_it.py::test_it[added] - exec budget exceeded: 2 execs, at most 1 allowed (call phase)
+        FAILED test_it.py::test_it[none] - exec budget exceeded: 2 execs, at most 1 allowed (call phase)
+        """
+    )
+
+
+def test_one_added_to_a_class_in_one_of_its_tests_holds_in_the_next(run: Run) -> None:
+    ran = run(
+        """
+        class TestAll:
+            @pytest.mark.parametrize("number", range(3))
+            def test_it(self, request, number, execprobe):
+                if number == 1:
+                    request.node.parent.add_marker(pytest.mark.exec_none)
+                runs("git")
+        """,
+        passed=1,
+        failed=2,
+    )
+    assert ran.has("FAILED test_it.py::TestAll::test_it[2] - nothing may run, but git ran (call phase)")
+
+
 def test_added_by_the_test(run: Run) -> None:
     ran = run(
         """

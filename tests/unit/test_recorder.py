@@ -39,7 +39,8 @@ def test_what_runs_in_a_span_is_nobody_elses() -> None:
     run.source.runs("git")
     span = run.recorder.open_span("fixture", "setup")
     run.source.runs("server")
-    window = run.recorder.close_span(span, "the set-up of fixture")
+    run.recorder.close_span(span)
+    window = run.recorder.window_of(span, "the set-up of fixture")
     run.source.runs("gpg")
     found = window.evidence()
     assert [(each.program, each.phase, each.begun_by) for each in found.records] == [("server", "setup", "fixture")]
@@ -55,7 +56,8 @@ def test_span_around_a_test() -> None:
     run.source.runs("git")
     run.end()
     run.source.runs("after")
-    window = run.recorder.close_span(span, "test_a")
+    run.recorder.close_span(span)
+    window = run.recorder.window_of(span, "test_a")
     assert [each.program for each in window.evidence().records] == ["before", "after"]
     assert span.owner.is_test
 

@@ -241,6 +241,60 @@ def test_a_judge_is_concerned_where_a_rule_decides(row: tuple[Any, ...]) -> None
     assert judge.is_any == any(row[1:])
 
 
+@pytest.mark.parametrize("row", TABLE)
+def test_a_judge_has_to_do_from_the_first_phase_on_in_which_a_rule_decides(row: tuple[Any, ...]) -> None:
+    judge = Judge(deciders(row[0]))
+    decides = [bool(rules) for rules in row[1:]]
+    assert [judge.has_to_do(phase) for phase in PHASES] == [any(decides[: index + 1]) for index in range(3)]
+
+
+# ---- where nothing ran ----
+
+
+@pytest.mark.parametrize("rules", [row[0] for row in TABLE])
+def test_what_settles_a_phase_without_a_look_is_found_to_be_right_by_one(rules: list[list[Rule]]) -> None:
+    settled, judged = Judge(deciders(rules)), Judge(deciders(rules))
+    for phase in PHASES:
+        assert settled.saw_nothing(phase)
+        assert not judged.concerns(phase) or judged.judge(phase, evidence()) == []
+    assert settled.seen == judged.seen
+
+
+def test_a_phase_in_which_nothing_ran_is_judged_with_what_ran_before() -> None:
+    judge = judge_of(budget(1, phases=("setup", "call")))
+    judge.judge("setup", evidence(record("git")))
+    assert not judge.saw_nothing("call")
+    assert judge.judge("call", evidence()) == []
+
+
+def test_a_rule_that_is_added_later_is_judged_where_nothing_more_ran() -> None:
+    before = judge_of(budget(9, phases=("setup", "call")))
+    before.judge("setup", evidence(record("git")))
+    judge = judge_of(budget(0, phases=("setup", "call"))).instead_of(before)
+    assert not judge.saw_nothing("call")
+    assert headlines(judge.judge("call", evidence())) == ["exec budget exceeded: 1 exec, at most 0 allowed"]
+
+
+def test_rows_of_a_baseline_are_asked_for_what_ran_nothing() -> None:
+    rows = Rule("baseline", "tests", "in execs.toml", PHASES, beyond=lambda _: [])
+    assert not judge_of(rows).saw_nothing("call")
+
+
+def test_what_is_not_known_is_not_nothing() -> None:
+    judge = judge_of(budget(1, phases=("setup", "call")))
+    judge.judge("setup", Evidence(unknown=("why",)))
+    assert not judge.saw_nothing("call")
+
+
+def test_judges_of_the_same_rules_have_nothing_else_in_common() -> None:
+    judge = judge_of(budget(0))
+    assert judge.judge("call", evidence(record("git")))
+    again = judge.anew()
+    assert again.saw_nothing("call")
+    assert [again.has_to_do(phase) for phase in PHASES] == [judge.has_to_do(phase) for phase in PHASES]
+    assert judge.anew().judge("call", evidence(record("git")))
+
+
 # ---- what they find ----
 
 

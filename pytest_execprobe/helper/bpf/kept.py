@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import stat
 from typing import Iterable, Optional
 
@@ -99,7 +98,7 @@ def _read(folder: int, name: str) -> bytes:
 
 def _write(folder: int, name: str, data: bytes) -> None:
     """Whole, or not at all."""
-    new = ".%s%s" % (secrets.token_hex(8), _ENDING)
+    new = ".%s%s" % (os.urandom(8).hex(), _ENDING)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         with open(descriptor, "wb") as file:

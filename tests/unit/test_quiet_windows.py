@@ -1,0 +1,187 @@
+"""Windows in which nothing was executed: where a timeline is certain of that, and where it takes a closer look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fakes import FakeRun, exec_event
+
+from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Exec
+from pytest_execprobe.timeline import recorder
+from pytest_execprobe.timeline.recorder import NOTHING
+from pytest_execprobe.timeline.timeline import Evidence, Gap, Owner, Timeline
+
+START, END = 100, 200
+
+
+def timeline(*events: Exec | Blind, **batch: int) -> Timeline:
+    """One that was told of events, and of all up to the window's end."""
+    made = Timeline()
+    made.add(Batch(events, **{"complete_to": END, **batch}))
+    return made
+
+
+def at(entered: int, *, born: int = 0, lost: bool = False, error: str | None = None) -> Exec:
+    return exec_event(entered, entered, 7, Branch(born, 7, 1), lost=lost, path="/usr/bin/git", error=error)
+
+
+def hidden() -> Timeline:
+    made = Timeline(hides=lambda _: True)
+    made.add(Batch((at(150),), END))
+    return made
+
+
+def stray() -> Timeline:
+    made = Timeline()
+    owner = Owner("test_a", is_test=True, began=10)
+    made.close(made.open(owner, "call", 10), 50)
+    owner.ended = 50
+    made.add(Batch((Ended(60, 7, Branch(20, 7, 1)), at(150, born=20)), END))
+    return made
+
+
+def blind() -> Timeline:
+    made = timeline()
+    made.blind = Gap(150, None, "it died")
+    return made
+
+
+def waiting() -> Timeline:
+    made = Timeline()
+    made.wait_for_span(120)
+    made.add(Batch((at(150),), END))
+    return made
+
+
+def broken_into() -> Timeline:
+    """An exception came when an exec had found its place, and before that was known."""
+    made = timeline(at(50))
+    made.known = made.known._replace(placed=0)
+    return made
+
+
+QUIET = {
+    "nothing at all": timeline(),
+    "before it": timeline(at(99)),
+    "lost before it": timeline(at(99, lost=True)),
+    "a gap that ends with its beginning": timeline(Blind(99, True, "why")),
+    "a quiet batch after another": timeline(at(99)),
+}
+NOT_QUIET: dict[str, Callable[[], Timeline]] = {
+    "in it": lambda: timeline(at(150)),
+    "at its beginning": lambda: timeline(at(START)),
+    "at its last moment": lambda: timeline(at(END - 1)),
+    "lost in it": lambda: timeline(at(150, lost=True)),
+    "a failed one": lambda: timeline(at(150, error="ENOENT")),
+    "one of a helper": hidden,
+    "a stray": stray,
+    "a gap": lambda: timeline(Blind(150, True, "why")),
+    "a gap without an end": lambda: timeline(Blind(50, False, "why")),
+    "lost, and not known whose": lambda: timeline(unplaced=1, unplaced_from=120, unplaced_to=130),
+    "under way": lambda: timeline(under_way=1),
+    "no probe": blind,
+    "nobody vouches for its end": lambda: timeline(complete_to=END - 1),
+    "one that waits for the next phase": waiting,
+    "one that was broken into": broken_into,
+}
+
+
+@pytest.mark.parametrize("case", QUIET)
+def test_of_what_is_quiet_all_is_known(case: str) -> None:
+    made = QUIET[case]
+    assert made.is_quiet(START, END)
+    assert made.evidence(START, END, None) == Evidence() == NOTHING
+
+
+@pytest.mark.parametrize("case", NOT_QUIET)
+def test_what_is_not_quiet(case: str) -> None:
+    assert not NOT_QUIET[case]().is_quiet(START, END)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        Batch((at(150),), 200),
+        Batch((), 200, under_way=1),
+        Batch((), 200, unplaced=1),
+        Batch((), 200, passed_over=1),
+        Batch((), 200, unbounded=True),
+    ],
+)
+def test_a_batch_with_anything_in_it_is_not_quiet(batch: Batch) -> None:
+    assert not batch.is_quiet
+    assert Batch((), 200, mark=object()).is_quiet
+
+
+def test_a_quiet_batch_vouches_and_forgets_nothing() -> None:
+    made = timeline(at(50), Blind(60, True, "why"), unplaced=1, unplaced_from=70, unplaced_to=80)
+    before, mark = made.known, object()
+    made.add(Batch((), 300, mark=mark))
+    assert made.known == before._replace(complete_to=300, mark=mark)
+    made.add(Batch((), 0, mark=mark))  # of a wait, which vouches for nothing
+    assert made.known.complete_to == 300
+
+
+@pytest.mark.parametrize("why", ["late", "held"])
+def test_a_quiet_batch_is_taken_in_where_something_waits_for_it(why: str) -> None:
+    made = timeline(at(150), under_way=1) if why == "late" else timeline(at(250))
+    made.add(Batch((), 300))
+    assert not made.is_waiting
+    assert len(made.evidence(START, 300, None).records) == 1
+    assert made.losses(START, 300) == Evidence()
+
+
+# ---- windows ----
+
+
+@pytest.mark.parametrize(("in_use", "asked"), [(True, 4), (False, 1)], ids=["read once", "not read"])
+def test_how_often_is_asked_where_nothing_runs(in_use: bool, asked: int) -> None:
+    run = FakeRun()
+    run.begin(in_use=in_use)
+    if in_use:
+        assert run.recorder.windows["call"].evidence() is NOTHING
+    run.end()
+    assert run.source.syncs == asked
+    assert all(window.is_quiet for window in run.recorder.windows.values())
+    assert run.source.syncs == asked
+
+
+def test_a_phase_is_not_quiet_because_another_is() -> None:
+    run = FakeRun()
+    run.begin()
+    run.source.runs("git")
+    run.end()
+    assert {phase: window.is_quiet for phase, window in run.recorder.windows.items()} == {
+        "setup": True,
+        "call": False,
+        "teardown": True,
+    }
+    assert not run.recorder.were_quiet([*run.recorder.windows.values()])
+
+
+def test_what_a_phase_held_is_known_when_the_run_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", 0)
+    run = FakeRun()
+    run.recorder._heavy = 0
+    run.begin("test_a", in_use=False)
+    run.source.runs("git")
+    kept = run.recorder.windows["call"]
+    run.end()
+    run.begin("test_b")
+    run.end()
+    run.begin("test_c")
+    assert [one.program for one in kept.evidence().records] == ["git"]
+
+
+def test_an_exec_between_two_reads_is_seen() -> None:
+    run = FakeRun()
+    run.begin()
+    probe = ExecProbe(run.recorder)
+    assert probe.count() == 0
+    run.source.runs("git")
+    assert probe.count() == 1
+    with probe.watch() as log:
+        assert log.count() == 0
+    assert log.complete
