@@ -451,6 +451,11 @@ class FakeProbe:
             self._submitted += records
         self.ring()
 
+    @property
+    def has_submitted(self) -> bool:
+        """What was not drained yet."""
+        return bool(self._submitted)
+
     def drop(self, *heads: bytes, unlisted: int = 0, blind: int = 0) -> None:
         """Records that found no room; of the unlisted ones not even the heads are left."""
         with self._lock:
@@ -475,9 +480,9 @@ class FakeProbe:
             self._drained += self._submitted
             self._submitted = []
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[wire.Piece]:
         records, self._drained = self._drained, []
-        return records
+        return [*wire.pieces(b"".join(map(wire.event, records)))]
 
     def take_dropped(self) -> list[bytes]:
         with self._lock:

@@ -1,7 +1,7 @@
 """The wire between the plugin and the probe helper: frames, and the layout of a kernel record.
 
 A frame is a header (magic, version, type, request number, payload length) and a payload. Control payloads are
-JSON objects, events are length-prefixed kernel records. Every length is bounded before it is believed.
+JSON objects, events are kernel records as a perf buffer has them. Every length is bounded before it is believed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import errno
 import functools
 import posix
 import struct
+import zlib
 from json import dumps, loads
 from socket import SO_PEERCRED, SOL_SOCKET
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-VERSION = 5
+VERSION = 6
 MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
@@ -25,7 +26,7 @@ MAX_REQUEST = 4096
 MAX_REPLY = 1 << 20
 
 # From client to helper. Each is answered by one frame of the same request number (SYNC and WAIT: by any number of
-# EVENTS and then SYNCED), or by ERROR.
+# EVENTS and PACKED and then SYNCED), or by ERROR.
 CLAIM = 1  # {"child": bool}               -> CLAIMED: become a root, first step. A child was forked by another root
 ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step. And, of a client that knows
 #          what is its, {"begun", "since", "left"}: when itself had begun, in clock ticks since boot, and that of what
@@ -56,9 +57,10 @@ PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first
 
 PAGES_GIVEN = 24  # {"cpus"}, and two descriptors: the counters of that many CPUs, and helper.life. No descriptors where
 #                   the client has to ask each time
+PACKED = 25  # what would be EVENTS, by zlib
 
 REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING, PAGES))
-REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN))
+REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN, PACKED))
 
 LISTED = 256
 ORPHANS_LISTED = 5
@@ -68,8 +70,13 @@ COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one C
 SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same, these two
 LIFE = 40  # bytes, of a pthread_mutex_t
 
-# One event in an EVENTS payload: its length, and whether all but its head was lost.
-EVENT = struct.Struct("<IB")
+# One event in an EVENTS payload, as a perf buffer has it (uapi/linux/perf_event.h): what it is, its size with this, and
+# that of the record, of which up to seven bytes are filling. What is neither of these two is passed over.
+EVENT = struct.Struct("<I2xHI")
+WHOLE = 9  # PERF_RECORD_SAMPLE
+HEAD_ALONE = 1 << 16  # all but its head was lost. No type of the kernel's
+_WALK = struct.Struct("<I2xH4xI")  # with the record's kind
+_PIECE = 1 << 17  # bytes: so much is read and sent at once, and copied while it is incomplete
 
 # bpf/execprobe.c, struct head.
 SLOTS = 6
@@ -187,18 +194,71 @@ class Reader:
         return frames
 
 
-def event_frames(request: int, events: List[Tuple[bytes, bool]]) -> Iterator[bytes]:
-    """EVENTS frames for these (record, lost) pairs, as few as the limit allows."""
+def event(record: bytes, lost: bool = False) -> bytes:
+    """One of EVENTS; ``lost``: it is a head alone."""
+    size = EVENT.size + len(record)
+    return EVENT.pack(HEAD_ALONE if lost else WHOLE, size, len(record)) + record
+
+
+class Piece(NamedTuple):
+    """Some EVENTS, how many records there are, and whether any of them is of an exec that failed."""
+
+    data: bytes
+    number: int
+    attempts: bool
+
+
+def pieces(taken: bytes) -> Iterator[Piece]:
+    """What a perf buffer held, cut between its records: of each nothing is looked at but its size and kind."""
+    begin = at = number = 0
+    attempts = False
+    end = len(taken)
+    walk = _WALK.unpack_from
+    while at < end:
+        type, size, kind = walk(taken, at)
+        if at + size - begin > _PIECE and at > begin:
+            yield Piece(taken[begin:at], number, attempts)
+            begin, number, attempts = at, 0, False
+        if type == WHOLE:
+            number += 1
+            if kind == KIND_ATTEMPT:
+                attempts = True
+        at += size
+    if begin < end:
+        yield Piece(taken[begin:] if begin else taken, number, attempts)
+
+
+def event_frames(request: int, events: Iterable[bytes]) -> Iterator[bytes]:
+    """EVENTS frames of these, no longer than can be helped."""
     parts: List[bytes] = []
     size = 0
-    for record, lost in events:
-        if parts and size + EVENT.size + len(record) > MAX_REPLY:
+    for one in events:
+        if parts and size + len(one) > _PIECE:
             yield raw_frame(EVENTS, request, b"".join(parts))
             parts, size = [], 0
-        parts += (EVENT.pack(len(record), lost), record)
-        size += EVENT.size + len(record)
+        parts.append(one)
+        size += len(one)
     if parts:
         yield raw_frame(EVENTS, request, b"".join(parts))
+
+
+def pack(events: bytes) -> bytes:
+    """A payload of PACKED. Records of a storm are alike: so little is left of them, and soon, at the lowest level."""
+    return zlib.compress(events, 1)
+
+
+def events_of(frame: Frame) -> bytes:
+    """The payload of EVENTS, also where it is PACKED. Raises WireError."""
+    if frame.type != PACKED:
+        return frame.payload
+    unpacking = zlib.decompressobj()
+    try:
+        payload = unpacking.decompress(frame.payload, MAX_REPLY)
+    except zlib.error as error:
+        raise WireError("what was packed can't be unpacked") from error
+    if not unpacking.eof:
+        raise WireError("what was packed is over the limit, or cut short")
+    return payload
 
 
 def shown_to(uid: int, record: bytes) -> bytes:
@@ -222,12 +282,15 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
     while at < len(payload):
         if len(payload) - at < EVENT.size:
             raise WireError("an event is cut short")
-        length, lost = EVENT.unpack_from(payload, at)
-        at += EVENT.size
-        if length < HEAD.size or len(payload) - at < length:
+        type, size, length = EVENT.unpack_from(payload, at)
+        first = at + EVENT.size
+        at += size
+        if size < EVENT.size or at > len(payload):
             raise WireError("an event is cut short")
-        yield payload[at : at + length], bool(lost)
-        at += length
+        if type in (WHOLE, HEAD_ALONE):
+            if not HEAD.size <= length <= at - first:
+                raise WireError("an event is cut short")
+            yield payload[first : first + length], type == HEAD_ALONE
 
 
 def take_descriptors(sock: _socket.socket) -> None:

@@ -217,9 +217,10 @@ class HelperSource:
 
     def _told_by(self, frame: wire.Frame) -> list[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""
-        if frame.type == wire.EVENTS:
+        if frame.type in (wire.EVENTS, wire.PACKED):
             decoded = [
-                decode(record, self.root, lost, self._commands) for record, lost in wire.split_events(frame.payload)
+                decode(record, self.root, lost, self._commands)
+                for record, lost in wire.split_events(wire.events_of(frame))
             ]
             told: list[Event | _Loss] = [event for event in decoded if event is not None]
         else:

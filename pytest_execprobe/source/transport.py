@@ -277,7 +277,7 @@ class Connection(Generic[_T]):
                 inbox.journal.extend(self._told_by(frame))
                 if frame.type == wire.FAILED:
                     failure = frame
-                elif frame.type != wire.EVENTS:
+                elif frame.type not in (wire.EVENTS, wire.PACKED):
                     answer = frame
         except wire.WireError as error:
             raise SourceLost(f"it sent what can't be read: {error}") from error

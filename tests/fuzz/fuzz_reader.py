@@ -14,7 +14,10 @@ from fakes import kernel_record
 
 SEEDS = [
     bytes([255])
-    + b"".join(wire.event_frames(1, [(kernel_record(), False), (kernel_record()[: wire.HEAD.size], True)])),
+    + b"".join(
+        wire.event_frames(1, [wire.event(kernel_record()), wire.event(kernel_record()[: wire.HEAD.size], lost=True)])
+    ),
+    bytes([40]) + wire.raw_frame(wire.PACKED, 1, wire.pack(wire.event(kernel_record()))),
     bytes([7])
     + wire.frame(wire.SYNCED, 2, {"at": 5, "under_way": 0, "unplaced": 1, "passed_over": 1, "unplaced_from": 3}),
     bytes([60])
@@ -41,8 +44,8 @@ def check(data: bytes) -> None:
     assert sum(wire.HEADER.size + len(frame.payload) for frame in frames) <= len(whole)
     for frame in frames:
         with contextlib.suppress(wire.WireError):
-            if frame.type == wire.EVENTS:
-                for record, lost in wire.split_events(frame.payload):
+            if frame.type in (wire.EVENTS, wire.PACKED):
+                for record, lost in wire.split_events(wire.events_of(frame)):
                     decode(record, 1, lost)
             else:
                 for name in frame.json():

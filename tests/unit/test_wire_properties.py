@@ -182,7 +182,7 @@ events = st.lists(
 @fast
 @given(events, st.integers(0, U32), cuts)
 def test_events_go_there_and_back(given_events: list[tuple[bytes, bool]], request: int, at: list[int]) -> None:
-    stream = b"".join(wire.event_frames(request, given_events))
+    stream = b"".join(wire.event_frames(request, itertools.starmap(wire.event, given_events)))
     found, refused = read(wire.Reader(wire.REPLIES, wire.MAX_REPLY), pieces(stream, at))
     assert not refused
     assert {(frame.type, frame.request) for frame in found} <= {(wire.EVENTS, request)}
@@ -190,14 +190,14 @@ def test_events_go_there_and_back(given_events: list[tuple[bytes, bool]], reques
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.integers(0, wire.MAX_REPLY - wire.EVENT.size), max_size=6))
+@given(st.lists(st.integers(1, wire._PIECE), max_size=6))
 def test_no_frame_of_events_is_over_the_limit_or_could_have_been_one_with_the_next(sizes: list[int]) -> None:
-    given_frames = [*wire.event_frames(1, [(bytes(size), False) for size in sizes])]
+    given_frames = [*wire.event_frames(1, [bytes([index]) * size for index, size in enumerate(sizes)])]
     lengths = [len(frame) - wire.HEADER.size for frame in given_frames]
-    assert all(length <= wire.MAX_REPLY for length in lengths)
-    assert sum(lengths) == sum(sizes) + wire.EVENT.size * len(sizes)
-    firsts = [wire.EVENT.unpack_from(frame, wire.HEADER.size)[0] + wire.EVENT.size for frame in given_frames]
-    assert all(one + first > wire.MAX_REPLY for one, first in zip(lengths, firsts[1:], strict=False))
+    assert all(length <= wire._PIECE for length in lengths)
+    assert sum(lengths) == sum(sizes)
+    firsts = [sizes[frame[wire.HEADER.size]] for frame in given_frames]
+    assert all(one + first > wire._PIECE for one, first in zip(lengths, firsts[1:], strict=False))
 
 
 @fast
@@ -207,7 +207,7 @@ def test_garbage_for_events_is_refused_or_whole(payload: bytes) -> None:
     with contextlib.suppress(wire.WireError):
         for record, lost in wire.split_events(payload):
             found.append((record, lost))
-        assert sum(wire.EVENT.size + len(record) for record, _ in found) == len(payload)
+    assert sum(wire.EVENT.size + len(record) for record, _ in found) <= len(payload)
     assert all(len(record) >= wire.HEAD.size for record, _ in found)
 
 

@@ -1,0 +1,48 @@
+"""What a client has not asked for yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Deque, Iterator, List
+
+from . import wire
+
+_LOOSE = 16 << 20  # bytes that are kept as they came: what is read soon is not worth the time to pack it
+
+
+class Backlog:
+    """Events in order, of which the older ones are packed if they become many."""
+
+    def __init__(self) -> None:
+        self._packed: List[bytes] = []
+        self._loose: Deque[bytes] = deque()
+        self._loose_size = 0
+        #: Bytes that are kept.
+        self.size = 0
+
+    def add(self, events: bytes) -> int:
+        """``events`` are whole ones, of which as many as fit into a frame. How many bytes more are kept by that, which
+        can be fewer than before."""
+        before = self.size
+        self._loose.append(events)
+        self._loose_size += len(events)
+        self.size += len(events)
+        if self._loose_size > _LOOSE + wire.MAX_REPLY:
+            self._pack()
+        return self.size - before
+
+    def _pack(self) -> None:
+        oldest: List[bytes] = []
+        size = 0
+        while size + len(self._loose[0]) <= wire.MAX_REPLY:
+            oldest.append(self._loose.popleft())
+            size += len(oldest[-1])
+        self._packed.append(wire.pack(b"".join(oldest)))
+        self._loose_size -= size
+        self.size += len(self._packed[-1]) - size
+
+    def frames(self, request: int) -> Iterator[bytes]:
+        """All of it, for the client."""
+        for packed in self._packed:
+            yield wire.raw_frame(wire.PACKED, request, packed)
+        yield from wire.event_frames(request, self._loose)
