@@ -142,6 +142,9 @@ class FixedWindow:
     def evidence(self) -> Evidence:
         return self.given
 
+    def tally(self) -> tuple[list[Command], Evidence]:
+        return self.given.commands, self.given
+
     def wait(self, timeout: float) -> bool:  # noqa: ARG002
         return False
 

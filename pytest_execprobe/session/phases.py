@@ -512,7 +512,7 @@ class Armed:
             return
         tallies = [window.tally() for window in self._recorder.windows.values()]
         properties = [pair for pair in test.item.user_properties if not str(pair[0]).startswith("execprobe_")]
-        properties.append(("execprobe_execs", sum(number for number, _ in tallies)))
+        properties.append(("execprobe_execs", sum(len(commands) for commands, _ in tallies)))
         properties.append(("execprobe_lost", _number_of_lost(Evidence.merged(losses for _, losses in tallies))))
         if test.unexpected:
             properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))

@@ -390,7 +390,7 @@ class Recorder:
             window.last = timeline, state, evidence
             return evidence
 
-    def tally(self, window: RecordedWindow, end: int) -> tuple[int, Evidence]:
+    def tally(self, window: RecordedWindow, end: int) -> tuple[list[Command], Evidence]:
         self._refuse_nested()
         with self._lock:
             return self._timeline.tally(window.start, end, window.owner)
@@ -431,26 +431,26 @@ class RecordedWindow:
     def closed(self) -> bool:
         return self.end is not None
 
-    def evidence(self) -> Evidence:
-        if self._final is not None:
-            return self._final
+    def _synchronised(self) -> int:
+        """Its end, or now, when all up to then is known."""
         end = clock.monotonic_ns() if self.end is None else self.end
         if not self._recorder.knows(end):
             self._recorder.sync()
-        evidence = self._recorder.evidence(self, end)
+        return end
+
+    def evidence(self) -> Evidence:
+        if self._final is not None:
+            return self._final
+        evidence = self._recorder.evidence(self, self._synchronised())
         if self.end is not None:
             self._final, self.last = evidence, None
         return evidence
 
-    def tally(self) -> tuple[int, Evidence]:
-        """How many records a closed window has, and what is missing from it. It makes no record for that."""
-        assert self.end is not None
+    def tally(self) -> tuple[list[Command], Evidence]:
         if self._final is not None or self._recorder.ignores:
             evidence = self.evidence()
-            return len(evidence.records), evidence
-        if not self._recorder.knows(self.end):
-            self._recorder.sync()
-        return self._recorder.tally(self, self.end)
+            return evidence.commands, evidence
+        return self._recorder.tally(self, self._synchronised())
 
     def wait(self, timeout: float) -> bool:
         return self._recorder.wait(timeout)

@@ -110,6 +110,11 @@ class Evidence:
         return self._kinds[in_tree]
 
     @property
+    def commands(self) -> list[Command]:
+        """Those of the records."""
+        return [record._command for record in self.records]
+
+    @property
     def missing(self) -> int | None:
         """How many execs, at most, are not in ``records``, None if there is no bound."""
         return None if self.unknown else len(self.lost) + sum(gap.most or 0 for gap in self.gaps)
@@ -625,15 +630,19 @@ class Timeline:
             filtered=ignored is not None,
         )
 
-    def tally(self, start: int, end: int, owner: Owner | None) -> tuple[int, Evidence]:
-        """How many records of them :meth:`evidence` would have, and what is missing; no attempt, and no stray."""
-        own = [
-            entry
-            for entry in self._entries_of(start, end)
-            if entry.owner is owner and entry.stray_of is None and entry.event.error is None and not entry.hidden
-        ]
-        lost = tuple(entry.lost for entry in own if entry.event.command is None)
-        return len(own) - len(lost), replace(self.losses(start, end), lost=lost)
+    def tally(self, start: int, end: int, owner: Owner | None) -> tuple[list[Command], Evidence]:
+        """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt, and no
+        stray."""
+        commands: list[Command] = []
+        lost: list[Lost] = []
+        for entry in self._entries_of(start, end):
+            event = entry.event
+            if entry.owner is owner and entry.stray_of is None and event.error is None and not entry.hidden:
+                if event.command is None:
+                    lost.append(entry.lost)
+                else:
+                    commands.append(event.command)
+        return commands, replace(self.losses(start, end), lost=tuple(lost))
 
     def state(self, end: int) -> object:
         """Equal to what it was if nothing has changed that was entered before ``end``, and nothing was entered since:

@@ -149,13 +149,15 @@ def played() -> Iterator[Played]:
 
 READS: dict[str, Callable[[Played], object]] = {
     "records": lambda played: ExecLog(played.window).partial,
+    "tally": lambda played: played.window.tally(),
     "wait_for": lambda played: ExecLog(played.window).wait_for("git"),
     "wait": lambda played: played.window.wait(0),
 }
 
 
 @pytest.mark.parametrize(
-    ("read", "chunk"), [("records", 1 << 18), ("records", 200), ("wait_for", 1 << 18), ("wait", 1 << 18)]
+    ("read", "chunk"),
+    [("records", 1 << 18), ("records", 200), ("tally", 1 << 18), ("wait_for", 1 << 18), ("wait", 1 << 18)],
 )
 def test_a_read_that_is_broken_into_loses_nothing(
     played: Played, read: str, chunk: int, monkeypatch: pytest.MonkeyPatch
