@@ -20,6 +20,7 @@ from pytest_execprobe.helper.bpf.load import possible_cpus
 from pytest_execprobe.helper.bpf.probe import Claimed, Counts, Missed
 from pytest_execprobe.log.text import Style
 from pytest_execprobe.source.command import Command
+from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.timeline.recorder import Recorder
 from pytest_execprobe.timeline.timeline import Evidence, Lost
@@ -400,6 +401,13 @@ def kernel_record(
         flags, dirfd, comm, len(path), len(interpreter), len(argv), len(data),
     )  # fmt: skip
     return head + data
+
+
+def event_of(record: bytes, root: int, lost: bool) -> Event | None:
+    """The event that a record tells of."""
+    events = decode(wire.event(record, lost), root, Commands())
+    assert len(events) < 2
+    return events[0] if events else None
 
 
 # ---- a probe ----

@@ -88,6 +88,8 @@ SLOTS_AT = struct.calcsize("<" + _PROCESS)
 #: Where an exec's pid and its parent's are, as each slot's root sees them.
 PIDS_AT = SLOTS_AT + struct.calcsize("<" + _SLOTS)
 PPIDS_AT = PIDS_AT + 4 * SLOTS
+#: Both of a slot.
+TWO_NUMBERS = struct.Struct("<I%dxI" % (4 * SLOTS - 4))
 #: The slots behind the first, and what they are where there is none. A root that has gone leaves an empty one before
 #: others.
 OTHER_SLOTS = slice(SLOTS_AT + struct.calcsize("<QQII"), PIDS_AT)
@@ -95,8 +97,8 @@ NO_OTHERS = bytes(OTHER_SLOTS.stop - OTHER_SLOTS.start)
 #: What is the same for execs of one command, and goes on behind the head.
 COMMAND = struct.Struct("<" + _COMMAND)
 COMMAND_AT = HEAD.size - COMMAND.size
-#: The head's beginning, with the first slot.
-FIRST = struct.Struct("<" + _PROCESS + "QQII")
+#: Of an event in an EVENTS payload what EVENT has, and its head's beginning with the first slot.
+FIRST = struct.Struct(EVENT.format + _PROCESS + "QQII")
 
 # Held by no name that a test could replace.
 _new_socket = functools.partial(_socket.socket)

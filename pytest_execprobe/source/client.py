@@ -10,7 +10,7 @@ from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from ..helper import wire
 from . import children, meeting, pages
 from .decode import Commands, decode, running
-from .events import LAST, Batch, Blind, Event, Orphan, Orphans, Running
+from .events import LAST, Batch, Ended, Event, Exec, Orphan, Orphans, Running
 from .pages import Pages
 from .transport import Connection, fields
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
 #: What a helper, or who was to start it, says where that is not for good.
 _OBSTRUCTED = ("busy", "obstructed")
+_OF_TREE = {Exec, Ended}
 
 
 class WrongInterpreter(Exception):
@@ -218,14 +219,10 @@ class HelperSource:
     def _told_by(self, frame: wire.Frame) -> list[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""
         if frame.type in (wire.EVENTS, wire.PACKED):
-            decoded = [
-                decode(record, self.root, lost, self._commands)
-                for record, lost in wire.split_events(wire.events_of(frame))
-            ]
-            told: list[Event | _Loss] = [event for event in decoded if event is not None]
+            told: list[Event | _Loss] = [*decode(wire.events_of(frame), self.root, self._commands)]
         else:
             told = [*_losses(frame)] if frame.type == wire.SYNCED and self.root else []
-        if [one for one in told if isinstance(one, (Blind, _Loss))]:
+        if not _OF_TREE.issuperset(map(type, told)):
             self._has_lost_sight = True  # what could not be followed was not, for all that is known
         return told
 

@@ -8,7 +8,7 @@ import fuzzing
 
 with fuzzing.instrumented():
     from pytest_execprobe.helper import wire
-    from pytest_execprobe.source.decode import decode
+    from pytest_execprobe.source.decode import Commands, decode
 
 from fakes import kernel_record
 
@@ -45,8 +45,7 @@ def check(data: bytes) -> None:
     for frame in frames:
         with contextlib.suppress(wire.WireError):
             if frame.type in (wire.EVENTS, wire.PACKED):
-                for record, lost in wire.split_events(wire.events_of(frame)):
-                    decode(record, 1, lost)
+                decode(wire.events_of(frame), 1, Commands())
             else:
                 for name in frame.json():
                     wire.number(frame.json(), name, 0, 1 << 64)

@@ -18,7 +18,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from fakes import CountingProbe, FakeRun, FakeSource, kernel_record
+from fakes import CountingProbe, FakeRun, FakeSource, event_of, kernel_record
 from test_server import Helper
 
 from pytest_execprobe import ExecRecord, IncompleteLogError
@@ -269,7 +269,7 @@ def test_a_command_whose_reading_is_broken_into_is_read_whole() -> None:
 
     def prepare() -> None:
         nonlocal command
-        event = decode.decode(record, 1, False)
+        event = event_of(record, 1, False)
         assert isinstance(event, Exec)
         assert event.command is not None
         command = event.command

@@ -9,10 +9,9 @@ import random
 import socket
 
 import pytest
-from fakes import kernel_record
+from fakes import event_of, kernel_record
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.source.decode import decode
 from pytest_execprobe.source.events import Exec
 
 ALLOWED = frozenset((wire.SYNC, wire.WAIT))
@@ -303,6 +302,6 @@ def test_arguments_of_what_failed_are_shown_to_their_user(record: bytes, uid: in
     assert (shown == record) is whole
     if not whole:
         assert b"secret" not in shown
-        event = decode(shown, 1, lost=False)
+        event = event_of(shown, 1, lost=False)
         assert isinstance(event, Exec)
         assert (event.command.path, event.error, event.command.argv, event.uid) == ("/no", "ENOENT", None, 1000)
