@@ -1,8 +1,9 @@
-"""What a client has not asked for yet."""
+"""What a client has not asked for yet, and what it was sent and has not read."""
 
 from __future__ import annotations
 
 from collections import deque
+from socket import socket
 from typing import Deque, Iterator, List
 
 from . import wire
@@ -15,12 +16,12 @@ class Backlog:
 
     def __init__(self) -> None:
         self._packed: List[bytes] = []
-        self._loose: Deque[bytes] = deque()
+        self._loose: Deque[wire.Buffer] = deque()
         self._loose_size = 0
         #: Bytes that are kept.
         self.size = 0
 
-    def add(self, events: bytes) -> int:
+    def add(self, events: wire.Buffer) -> int:
         """``events`` are whole ones, of which as many as fit into a frame. How many bytes more are kept by that, which
         can be fewer than before."""
         before = self.size
@@ -32,7 +33,7 @@ class Backlog:
         return self.size - before
 
     def _pack(self) -> None:
-        oldest: List[bytes] = []
+        oldest: List[wire.Buffer] = []
         size = 0
         while size + len(self._loose[0]) <= wire.MAX_REPLY:
             oldest.append(self._loose.popleft())
@@ -41,8 +42,37 @@ class Backlog:
         self._loose_size -= size
         self.size += len(self._packed[-1]) - size
 
-    def frames(self, request: int) -> Iterator[bytes]:
+    def frames(self, request: int) -> Iterator[List[wire.Buffer]]:
         """All of it, for the client."""
         for packed in self._packed:
-            yield wire.raw_frame(wire.PACKED, request, packed)
+            yield [wire.raw_frame(wire.PACKED, request, packed)]
         yield from wire.event_frames(request, self._loose)
+
+
+class Outgoing:
+    """What is to be sent, copied by nobody but the kernel."""
+
+    def __init__(self) -> None:
+        self._parts: Deque[memoryview] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Bytes."""
+        return self._size
+
+    def add(self, *parts: wire.Buffer) -> None:
+        for part in parts:
+            if part:
+                self._parts.append(memoryview(part))
+                self._size += len(part)
+
+    def send(self, sock: socket) -> None:
+        """As much of it as there is room for. Raises OSError, BlockingIOError where that is not all."""
+        while self._parts:
+            part = self._parts[0]
+            sent = sock.send(part)
+            self._size -= sent
+            if sent == len(part):
+                self._parts.popleft()
+            else:
+                self._parts[0] = part[sent:]

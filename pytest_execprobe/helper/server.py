@@ -20,7 +20,7 @@ from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTup
 
 from . import handshake, identity, wire
 from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
-from .backlog import Backlog
+from .backlog import Backlog, Outgoing
 from .bpf.load import possible_cpus
 from .bpf.probe import Claimed, Probe, roots_of
 from .life import Life
@@ -61,7 +61,7 @@ class Client:
         self.requests: Deque[wire.Frame] = deque()
         self.is_ready = False  # is in its user's list of those
         self.interest = _NO_INTEREST  # in its socket
-        self.out = bytearray()
+        self.out = Outgoing()
         self.has_claimed = False
         self.claim_ends = float("inf")  # time.monotonic()
         self.root = 0
@@ -196,7 +196,7 @@ class Server:
     def _route(self) -> None:
         for piece in self._probe.take():
             if not self._forward(piece):
-                for record, lost in wire.split_events(piece.data):
+                for record, lost in wire.split_events(bytes(piece.data)):
                     self._deliver(record, lost)
 
     def _forward(self, piece: wire.Piece) -> bool:
@@ -252,7 +252,7 @@ class Server:
         """For whole records."""
         return self._free(client) - client.kept
 
-    def _queue(self, client: Client, events: bytes, number: int) -> None:
+    def _queue(self, client: Client, events: wire.Buffer, number: int) -> None:
         self._brought[client.user] += number
         more = client.backlog.add(events)
         client.kept += more
@@ -315,7 +315,7 @@ class Server:
 
     def _finish(self, client: Client, request: int, at: int, under_way: int, now: Tuple[int, int] = (-1, -1)) -> None:
         for frame in client.backlog.frames(request):
-            client.out += frame
+            client.out.add(*frame)
         done = {
             "at": at,
             "under_way": under_way,
@@ -337,14 +337,12 @@ class Server:
         self._send(client, wire.frame(wire.SYNCED, request, done))
 
     def _send(self, client: Client, data: bytes) -> None:
-        client.out += data
+        client.out.add(data)
         self._flush(client)
 
     def _flush(self, client: Client) -> None:
         try:
-            while client.out:
-                sent = client.sock.send(client.out)
-                del client.out[:sent]
+            client.out.send(client.sock)
         except BlockingIOError:
             pass
         except OSError:
@@ -464,7 +462,7 @@ class Server:
             self._send(client, data)
             return
         try:
-            client.out += data[socket.send_fds(client.sock, [data], [page, self._life.fd]) :]
+            client.out.add(data[socket.send_fds(client.sock, [data], [page, self._life.fd]) :])
         except OSError:
             self._drop(client)
             return
@@ -700,7 +698,7 @@ class Server:
         os.close(client.pidfd)
         client.sock.close()
         client.requests.clear()
-        client.backlog, client.out = Backlog(), bytearray()
+        client.backlog, client.out = Backlog(), Outgoing()
         self._account(client)
         client.user.clients -= 1
         # In this order: who takes the name in between would become a root for ever, and to end the claim may give its

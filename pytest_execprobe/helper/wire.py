@@ -15,7 +15,7 @@ import struct
 import zlib
 from json import dumps, loads
 from socket import SO_PEERCRED, SOL_SOCKET
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 VERSION = 6
 MAGIC = b"xp"
@@ -129,6 +129,9 @@ _ARGV_LENGTHS = struct.Struct("<II")  # argv_len and data_len, where it ends
 _ARGV_LENGTHS_AT = HEAD.size - _ARGV_LENGTHS.size
 
 
+Buffer = Union[bytes, memoryview]
+
+
 class WireError(Exception):
     """The peer sent what this protocol does not allow."""
 
@@ -154,7 +157,12 @@ def frame(type: int, request: int, payload: Optional[Dict[str, Any]] = None) -> 
 
 
 def raw_frame(type: int, request: int, payload: bytes) -> bytes:
-    return HEADER.pack(MAGIC, VERSION, type, request, len(payload)) + payload
+    return header(type, request, len(payload)) + payload
+
+
+def header(type: int, request: int, length: int) -> bytes:
+    """What is before a payload of this length."""
+    return HEADER.pack(MAGIC, VERSION, type, request, length)
 
 
 def cut(data: bytes, allowed: "frozenset[int]", limit: int) -> Tuple[List[Frame], bytes]:
@@ -205,7 +213,7 @@ def event(record: bytes, lost: bool = False) -> bytes:
 class Piece(NamedTuple):
     """Some EVENTS, how many records there are, and whether any of them is of an exec that failed."""
 
-    data: bytes
+    data: memoryview
     number: int
     attempts: bool
 
@@ -214,12 +222,12 @@ def pieces(taken: bytes) -> Iterator[Piece]:
     """What a perf buffer held, cut between its records: of each nothing is looked at but its size and kind."""
     begin = at = number = 0
     attempts = False
-    end = len(taken)
+    end, view = len(taken), memoryview(taken)
     walk = _WALK.unpack_from
     while at < end:
         type, size, kind = walk(taken, at)
         if at + size - begin > _PIECE and at > begin:
-            yield Piece(taken[begin:at], number, attempts)
+            yield Piece(view[begin:at], number, attempts)
             begin, number, attempts = at, 0, False
         if type == WHOLE:
             number += 1
@@ -227,21 +235,21 @@ def pieces(taken: bytes) -> Iterator[Piece]:
                 attempts = True
         at += size
     if begin < end:
-        yield Piece(taken[begin:] if begin else taken, number, attempts)
+        yield Piece(view[begin:], number, attempts)
 
 
-def event_frames(request: int, events: Iterable[bytes]) -> Iterator[bytes]:
-    """EVENTS frames of these, no longer than can be helped."""
-    parts: List[bytes] = []
+def event_frames(request: int, events: Iterable[Buffer]) -> Iterator[List[Buffer]]:
+    """EVENTS frames of these, in parts, and no longer than can be helped."""
+    parts: List[Buffer] = []
     size = 0
     for one in events:
         if parts and size + len(one) > _PIECE:
-            yield raw_frame(EVENTS, request, b"".join(parts))
+            yield [header(EVENTS, request, size), *parts]
             parts, size = [], 0
         parts.append(one)
         size += len(one)
     if parts:
-        yield raw_frame(EVENTS, request, b"".join(parts))
+        yield [header(EVENTS, request, size), *parts]
 
 
 def pack(events: bytes) -> bytes:

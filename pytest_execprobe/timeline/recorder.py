@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .._util import clock, originals
+from ..collector import postponed
 from ..errors import IncompleteLogError, ProbeObstructed, SourceLost
 from ..log.patterns import Pattern, Side, any_match
 from ..log.text import Style
@@ -153,7 +154,8 @@ class Recorder:
     def _take(self, ask: Callable[[float, object], Batch], timeout: float) -> bool:
         """An exception, as that of a signal's handler, may break in: then the next batch has what this one had."""
         try:
-            self._timeline.add(ask(timeout, self._timeline.known.mark))
+            with postponed:
+                self._timeline.add(ask(timeout, self._timeline.known.mark))
         except SourceLost as error:
             self._lose(str(error))
             return False
@@ -386,7 +388,8 @@ class Recorder:
                 if (last.unknown, last.gaps) == (losses.unknown, losses.gaps):
                     return last
             ignored = self.is_ignored if self._ignore else None
-            evidence = timeline.evidence(window.start, end, window.owner, ignored)
+            with postponed:
+                evidence = timeline.evidence(window.start, end, window.owner, ignored)
             window.last = timeline, state, evidence
             return evidence
 

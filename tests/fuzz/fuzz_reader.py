@@ -14,8 +14,8 @@ from fakes import kernel_record
 
 SEEDS = [
     bytes([255])
-    + b"".join(
-        wire.event_frames(1, [wire.event(kernel_record()), wire.event(kernel_record()[: wire.HEAD.size], lost=True)])
+    + wire.raw_frame(
+        wire.EVENTS, 1, wire.event(kernel_record()) + wire.event(kernel_record()[: wire.HEAD.size], lost=True)
     ),
     bytes([40]) + wire.raw_frame(wire.PACKED, 1, wire.pack(wire.event(kernel_record()))),
     bytes([7])

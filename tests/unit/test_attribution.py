@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fakes import evidence, exec_event, record
@@ -14,7 +15,7 @@ from fakes import evidence, exec_event, record
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Event, Exec
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Known, Lost, Owner, Span, Timeline
+from pytest_execprobe.timeline.timeline import Evidence, Lost, Owner, Span, Timeline
 
 _pids = itertools.count(100)
 
@@ -703,10 +704,10 @@ def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
     story.happens(complete_to=120)
     add, left = story.timeline._add, iter([False, True])
 
-    def breaks(event: Exec, known: Known) -> None:
+    def breaks(*args: Any) -> None:
         if next(left):
             raise KeyboardInterrupt
-        add(event, known)
+        add(*args)
 
     batch = (ran("git", 130), ran("gpg", 140), Ended(145, 7, branch(130)))
     with monkeypatch.context() as patch:

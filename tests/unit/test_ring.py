@@ -50,14 +50,13 @@ class Kernel:
         """The records, by the pieces in which they are sent."""
         found = []
         for piece in wire.pieces(self.ring.take()):
-            at = 0
-            before = len(found)
-            while at < len(piece.data):
-                type, size, length = wire.EVENT.unpack_from(piece.data, at)
+            data, at, before = bytes(piece.data), 0, len(found)
+            while at < len(data):
+                type, size, length = wire.EVENT.unpack_from(data, at)
                 if type == wire.WHOLE:
-                    found.append(piece.data[at + wire.EVENT.size :][:length])
+                    found.append(data[at + wire.EVENT.size :][:length])
                 at += size
-            assert (at, len(found) - before) == (len(piece.data), piece.number)
+            assert (at, len(found) - before) == (len(data), piece.number)
         return found
 
     def close(self) -> None:

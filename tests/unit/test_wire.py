@@ -164,7 +164,7 @@ def received(frames: list[bytes]) -> list[tuple[bytes, bool]]:
 
 def test_events_go_there_and_back() -> None:
     events = [(kernel_record(), False), (kernel_record()[: wire.HEAD.size], True), (kernel_record(pid=5), False)]
-    frames = [*wire.event_frames(7, itertools.starmap(wire.event, events))]
+    frames = [*map(b"".join, wire.event_frames(7, itertools.starmap(wire.event, events)))]
     assert len(frames) == 1
     assert received(frames) == events
 
@@ -176,7 +176,7 @@ def test_no_events_need_no_frame() -> None:
 
 def test_many_events_are_split_and_no_frame_is_over_the_limit() -> None:
     events = [(kernel_record(pid=pid, argv=b"x" * 20_000 + b"\0"), pid % 3 == 0) for pid in range(200)]
-    frames = [*wire.event_frames(7, itertools.starmap(wire.event, events))]
+    frames = [*map(b"".join, wire.event_frames(7, itertools.starmap(wire.event, events)))]
     assert 200 * 20_000 / wire._PIECE <= len(frames) <= 40
     assert all(len(frame) <= wire.HEADER.size + wire._PIECE for frame in frames)
     assert received(frames) == events
@@ -184,13 +184,13 @@ def test_many_events_are_split_and_no_frame_is_over_the_limit() -> None:
 
 def test_events_that_fill_a_frame_to_the_byte() -> None:
     half = bytes(wire._PIECE // 2)
-    frames = [*wire.event_frames(7, [half, half, half])]
+    frames = [*map(b"".join, wire.event_frames(7, [half, half, half]))]
     assert [len(frame) - wire.HEADER.size for frame in frames] == [wire._PIECE, wire._PIECE // 2]
 
 
 def test_event_that_is_a_byte_too_long_for_its_frame_goes_into_the_next() -> None:
     half = bytes(wire._PIECE // 2)
-    frames = [*wire.event_frames(7, [half, half + b"\0"])]
+    frames = [*map(b"".join, wire.event_frames(7, [half, half + b"\0"]))]
     assert [len(frame) - wire.HEADER.size for frame in frames] == [wire._PIECE // 2, wire._PIECE // 2 + 1]
 
 

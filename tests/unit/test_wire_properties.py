@@ -182,7 +182,7 @@ events = st.lists(
 @fast
 @given(events, st.integers(0, U32), cuts)
 def test_events_go_there_and_back(given_events: list[tuple[bytes, bool]], request: int, at: list[int]) -> None:
-    stream = b"".join(wire.event_frames(request, itertools.starmap(wire.event, given_events)))
+    stream = b"".join(itertools.chain(*wire.event_frames(request, itertools.starmap(wire.event, given_events))))
     found, refused = read(wire.Reader(wire.REPLIES, wire.MAX_REPLY), pieces(stream, at))
     assert not refused
     assert {(frame.type, frame.request) for frame in found} <= {(wire.EVENTS, request)}
@@ -192,7 +192,9 @@ def test_events_go_there_and_back(given_events: list[tuple[bytes, bool]], reques
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, wire._PIECE), max_size=6))
 def test_no_frame_of_events_is_over_the_limit_or_could_have_been_one_with_the_next(sizes: list[int]) -> None:
-    given_frames = [*wire.event_frames(1, [bytes([index]) * size for index, size in enumerate(sizes)])]
+    given_frames = [
+        b"".join(frame) for frame in wire.event_frames(1, [bytes([n]) * size for n, size in enumerate(sizes)])
+    ]
     lengths = [len(frame) - wire.HEADER.size for frame in given_frames]
     assert all(length <= wire._PIECE for length in lengths)
     assert sum(lengths) == sum(sizes)
