@@ -97,8 +97,11 @@ NO_OTHERS = bytes(OTHER_SLOTS.stop - OTHER_SLOTS.start)
 #: What is the same for execs of one command, and goes on behind the head.
 COMMAND = struct.Struct("<" + _COMMAND)
 COMMAND_AT = HEAD.size - COMMAND.size
-#: Of an event in an EVENTS payload what EVENT has, and its head's beginning with the first slot.
-FIRST = struct.Struct(EVENT.format + _PROCESS + "QQII")
+#: Of an event in an EVENTS payload what EVENT has, the head's beginning, the first slot with both of its numbers, and
+#: the command's flags and data_len.
+FIRST = struct.Struct(
+    EVENT.format + _PROCESS + "QQII" + "%dx" % (24 * SLOTS - 24) + ("I%dx" % (4 * SLOTS - 4)) * 2 + "I32xI"
+)
 
 # Held by no name that a test could replace.
 _new_socket = functools.partial(_socket.socket)

@@ -14,8 +14,6 @@ from .events import Blind, Branch, Ended, Event, Exec, Process, Running
 _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
-_FLAGS = struct.Struct("<I32xI")  # those of a command, and the length of all that follows the head
-_RECORDS = frozenset((wire.WHOLE, wire.HEAD_ALONE))
 _SLOT = struct.Struct("<QQII")
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
@@ -48,80 +46,80 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
     """
     found: list[Event] = []
     at, end = 0, len(payload)
-    unpack, unpack_two, unpack_command = wire.FIRST.unpack_from, wire.TWO_NUMBERS.unpack_from, _FLAGS.unpack_from
+    add, unpack, known = found.append, wire.FIRST.unpack_from, commands.known
+    whole, is_exec, is_attempt, is_exit = wire.WHOLE, wire.KIND_EXEC, wire.KIND_ATTEMPT, wire.KIND_EXIT
+    to_record, to_command, head_size = wire.EVENT.size, wire.EVENT.size + wire.COMMAND_AT, wire.HEAD.size
     # What is equal is mostly so for one after the other, and is one object then: there are very many.
     branch, parent, uid, gid = Branch(0, 0, 0), (0, 0), 0, 0
     while at < end:
-        if end - at < wire.FIRST.size:
+        if end - at < to_record + head_size:
             if [*wire.split_events(payload[at:])]:
                 raise wire.WireError("an event is cut short")
             break
         (
             type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, _, its_uid,
-            its_gid, its_root, born, top, thread,
+            its_gid, its_root, born, top, thread, seen_pid, seen_ppid, flags, data_len,
         ) = unpack(payload, at)  # fmt: skip
-        record = at + wire.EVENT.size
+        begin = at
         at += size
-        if at > end or size < wire.EVENT.size:
-            raise wire.WireError("an event is cut short")
-        if type not in _RECORDS:
+        if type != whole and type != wire.HEAD_ALONE:
+            if size < to_record or at > end:
+                raise wire.WireError("an event is cut short")
             continue
-        if not wire.HEAD.size <= length <= at - record:
+        if at > end or not head_size <= length <= size - to_record:
             raise wire.WireError("an event is cut short")
-        slot = 0
-        while its_root != root:
-            slot += 1
-            if slot == wire.SLOTS:
-                break
-            its_root, born, top, thread = _SLOT.unpack_from(payload, record + wire.SLOTS_AT + slot * _SLOT.size)
         if its_root != root:
-            continue
+            slot = _slot(payload, begin + to_record, root)
+            if slot is None:
+                continue
+            born, top, thread, seen_pid, seen_ppid = slot
         if born != branch.born or top != branch.top or thread != branch.thread:
             branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room
-        previous = (pid, previous_at) if previous_at else None
-        if kind == wire.KIND_EXIT:
-            found.append(Ended(happened, pid, branch, previous, error))
+        if kind == is_exit:
+            add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
             continue
-        is_attempt = kind == wire.KIND_ATTEMPT
-        if kind != wire.KIND_EXEC and not is_attempt:
-            found.append(_blind(kind, happened))
+        if kind != is_exec and kind != is_attempt:
+            add(_blind(kind, happened))
             continue
         if parent_at != parent[1] or parent_pid != parent[0]:
             parent = (parent_pid, parent_at)
-        flags, data_len = unpack_command(payload, record + wire.COMMAND_AT)
-        command = seen_pid = seen_ppid = None
-        if type == wire.WHOLE:
-            if length < wire.HEAD.size + data_len:
+        command = None
+        if type == whole:
+            if length < head_size + data_len:
                 raise wire.WireError("a record is shorter than it says")
-            seen_pid, seen_ppid = unpack_two(payload, record + wire.PIDS_AT + 4 * slot)
-            if seen_pid == pid:
-                seen_pid = None
-            elif seen_pid in (0, wire.NOT_KNOWN):
+            if seen_pid != pid and seen_pid in (0, wire.NOT_KNOWN):
                 raise wire.WireError("a record of a process that has no number where its root is")
-            if seen_ppid == wire.NOT_KNOWN:
-                seen_ppid = None
-            data = payload[record + wire.COMMAND_AT : record + wire.HEAD.size + data_len]
-            command = commands.known[is_attempt].get(data) or commands.meet(data, is_attempt)
+            data = payload[begin + to_command : begin + to_record + head_size + data_len]
+            command = known[kind == is_attempt].get(data) or commands.meet(data, kind == is_attempt)
             if its_uid != uid or its_gid != gid:
                 uid, gid = its_uid, its_gid
-        found.append(
+        add(
             Exec(
                 happened,
                 entered,
                 pid,
                 branch,
                 parent if parent_at else None,
-                previous,
-                seen_pid,
-                seen_ppid,
+                (pid, previous_at) if previous_at else None,
+                seen_pid if command and seen_pid != pid else None,
+                seen_ppid if command and seen_ppid != wire.NOT_KNOWN else None,
                 uid if command else 0,
                 gid if command else 0,
-                _error_name(error) if is_attempt else None,
+                _error_name(error) if kind == is_attempt else None,
                 flags & wire.FLAG_ENTRY_UNSEEN != 0,
                 command,
             )
         )
     return found
+
+
+def _slot(payload: bytes, record: int, root: int) -> tuple[int, int, int, int, int] | None:
+    """When the branch left this root, its top, the root's thread, and pid and ppid as it sees them."""
+    for slot in range(1, wire.SLOTS):
+        its_root, born, top, thread = _SLOT.unpack_from(payload, record + wire.SLOTS_AT + slot * _SLOT.size)
+        if its_root == root:
+            return born, top, thread, *wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
+    return None
 
 
 def _blind(kind: int, at: int) -> Blind:

@@ -176,6 +176,14 @@ class Evidence:
         )
 
 
+def _parted(execs: tuple[Exec, ...], time: int | None) -> tuple[tuple[Exec, ...], tuple[Exec, ...]]:
+    """What was entered before that moment, None for all, and what was not."""
+    if time is None:
+        return execs, ()
+    later = [event for event in execs if event.entered >= time]
+    return (tuple([event for event in execs if event.entered < time]), tuple(later)) if later else (execs, ())
+
+
 def _unplaced(batch: Batch) -> Gap:
     if batch.passed_over == batch.unplaced:
         # It does so on a CPU where it has put one of the probe's programs aside.
@@ -472,7 +480,7 @@ class Timeline:
     def _place(self, known: Known, until: int | None, promised: int, ends: Iterable[Ended] = ()) -> None:
         # CPUs are read in turn, so that a child's record can come a batch before its parent's. Up to the moment that a
         # batch vouches for, all are there.
-        ready = [event for event in known.held if until is None or event.entered <= until]
+        ready, held = _parted(known.held, None if until is None else until + 1)
         gaps = []
         for event in ready:
             if event.entry_unseen:
@@ -483,7 +491,7 @@ class Timeline:
         self._assign_settled(
             known._replace(
                 gaps=(*known.gaps, *gaps),
-                held=tuple(event for event in known.held if until is not None and event.entered > until),
+                held=held,
                 settled=(*known.settled, *ready),
             ),
             ends,
@@ -500,8 +508,7 @@ class Timeline:
 
     def _assign_settled(self, known: Known, ends: Iterable[Ended] = ()) -> None:
         """From then on that is known."""
-        awaited = self._awaited
-        ready = [event for event in known.settled if awaited is None or event.entered < awaited]
+        ready, left = _parted(known.settled, self._awaited)
         # What was looked up for one is mostly true for the next.
         entered = born = _NO_STRETCH
         parent, above = None, None
@@ -520,7 +527,6 @@ class Timeline:
             self._add(event, known, entered.span, begun_in, above, above_lost, hidden.get(id(event.command), False))
         for end in ends:
             self._end(end)
-        left = tuple(event for event in known.settled if awaited is not None and event.entered >= awaited)
         self.known = known._replace(settled=left, placed=len(self._log))
         if self._exits:
             self._tidy(ready)
