@@ -195,18 +195,19 @@ class Server:
 
     def _route(self) -> None:
         for piece in self._probe.take():
-            if not self._forward(piece):
-                for record, lost in wire.split_events(bytes(piece.data)):
-                    self._deliver(record, lost)
+            # Of the only root there has ever been is whatever is recorded.
+            for root, run in wire.runs(piece) if self._last_root > 1 else [(1, piece)]:
+                client = self._by_root.get(root)
+                if root == 0 or (client is not None and not self._queue_whole(client, run)):
+                    for record, lost in wire.split_events(bytes(run.data)):
+                        self._deliver(record, lost)
 
-    def _forward(self, piece: wire.Piece) -> bool:
-        """Lets the one client that there has ever been have it as it is: whatever is recorded is in its tree."""
-        client = self._by_root.get(1)
-        if client is None or self._last_root != 1:
+    def _queue_whole(self, client: Client, run: wire.Piece) -> bool:
+        """Lets a client have some records of its tree as they are, where it may see all of them and there is room."""
+        # What is kept for it is kept for its user and for all, and each of these leaves less room for the next record.
+        if (run.attempts and client.user.uid != 0) or 3 * len(run.data) > self._room(client):
             return False
-        if (piece.attempts and client.user.uid != 0) or len(piece.data) > self._room(client):
-            return False
-        self._queue(client, piece.data, piece.number)
+        self._queue(client, run.data, run.number)
         return True
 
     def _route_dropped(self) -> None:

@@ -76,6 +76,7 @@ EVENT = struct.Struct("<I2xHI")
 WHOLE = 9  # PERF_RECORD_SAMPLE
 HEAD_ALONE = 1 << 16  # all but its head was lost. No type of the kernel's
 _WALK = struct.Struct("<I2xH4xI")  # with the record's kind
+_ROOT = struct.Struct("<I2xH4xI60xQ")  # and the root in its first slot
 _PIECE = 1 << 17  # bytes: so much is read and sent at once, and copied while it is incomplete
 
 # bpf/execprobe.c, struct head.
@@ -216,7 +217,7 @@ def event(record: bytes, lost: bool = False) -> bytes:
 class Piece(NamedTuple):
     """Some EVENTS, how many records there are, and whether any of them is of an exec that failed."""
 
-    data: memoryview
+    data: Buffer
     number: int
     attempts: bool
 
@@ -239,6 +240,30 @@ def pieces(taken: bytes) -> Iterator[Piece]:
         at += size
     if begin < end:
         yield Piece(view[begin:], number, attempts)
+
+
+def runs(piece: Piece) -> Iterator[Tuple[int, Piece]]:
+    """The records of a piece, and the root in whose tree alone those are that follow each other; 0: in several, or they
+    may be."""
+    data = bytes(piece.data)
+    begin = at = number = of = 0
+    attempts = False
+    first, last = EVENT.size + OTHER_SLOTS.start, EVENT.size + OTHER_SLOTS.stop
+    while len(data) - at >= EVENT.size + HEAD.size:
+        type, size, kind, root = _ROOT.unpack_from(data, at)
+        if data[at + first : at + last] != NO_OTHERS:
+            root = 0
+        if number and (root != of or type != WHOLE):
+            yield of, Piece(data[begin:at], number, attempts)
+            number, attempts = 0, False
+        if type == WHOLE:
+            if number == 0:
+                begin, of = at, root
+            number += 1
+            attempts = attempts or kind == KIND_ATTEMPT
+        at += size
+    if number:
+        yield of, Piece(data[begin:at], number, attempts)
 
 
 def event_frames(request: int, events: Iterable[Buffer]) -> Iterator[List[Buffer]]:

@@ -204,6 +204,26 @@ def test_what_a_buffer_held_is_cut_between_its_records_and_nothing_is_left_out()
     assert [*wire.pieces(b"")] == []
 
 
+def test_records_of_one_tree_that_follow_each_other_are_one_run() -> None:
+    def of(*roots: int, kind: int = wire.KIND_EXEC) -> bytes:
+        return wire.event(kernel_record(kind, slots=[(root, 1, 77, 1) for root in roots]))
+
+    said = wire.EVENT.pack(2, 24, 0) + bytes(12)
+    taken = [of(1), of(1, kind=wire.KIND_ATTEMPT), of(2), of(1, 2), of(1, 2), said, of(1), said, said, of(1), of(0, 1)]
+    (piece,) = wire.pieces(b"".join([*taken, said]))
+    found = [(root, [*wire.split_events(run.data)], run.number, run.attempts) for root, run in wire.runs(piece)]
+    assert [(root, number, attempts) for root, _, number, attempts in found] == [
+        (1, 2, True),
+        (2, 1, False),
+        (0, 2, False),
+        (1, 1, False),
+        (1, 1, False),
+        (0, 1, False),
+    ]
+    assert [wire.event(*one) for _, events, _, _ in found for one in events] == [one for one in taken if one != said]
+    assert all(len(events) == number for _, events, number, _ in found)
+
+
 def test_what_is_no_record_is_passed_over() -> None:
     said = wire.EVENT.pack(2, 24, 0) + bytes(12)
     assert [*wire.split_events(said + wire.event(kernel_record()) + said)] == [(kernel_record(), False)]
