@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -199,7 +200,7 @@ class HelperSource:
             told, mark = self._connection.told()
             losses = [one for one in told if isinstance(one, _Loss)]
             return Batch(
-                tuple(one for one in told if not isinstance(one, _Loss)),
+                tuple([one for one in told if not isinstance(one, _Loss)]),
                 complete_to,
                 under_way,
                 unplaced=sum(loss.number for loss in losses),
@@ -216,12 +217,12 @@ class HelperSource:
             return False
         return self._pages.sums() == self._sums
 
-    def _told_by(self, frame: wire.Frame) -> list[Event | _Loss]:
+    def _told_by(self, frame: wire.Frame) -> Sequence[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""
         if frame.type in (wire.EVENTS, wire.PACKED):
-            told: list[Event | _Loss] = [*decode(wire.events_of(frame), self.root, self._commands)]
+            told: Sequence[Event | _Loss] = decode(wire.events_of(frame), self.root, self._commands)
         else:
-            told = [*_losses(frame)] if frame.type == wire.SYNCED and self.root else []
+            told = _losses(frame) if frame.type == wire.SYNCED and self.root else []
         if not _OF_TREE.issuperset(map(type, told)):
             self._has_lost_sight = True  # what could not be followed was not, for all that is known
         return told

@@ -154,8 +154,9 @@ class Recorder:
     def _take(self, ask: Callable[[float, object], Batch], timeout: float) -> bool:
         """An exception, as that of a signal's handler, may break in: then the next batch has what this one had."""
         try:
+            batch = ask(timeout, self._timeline.known.mark)
             with postponed:
-                self._timeline.add(ask(timeout, self._timeline.known.mark))
+                self._timeline.add(batch)
         except SourceLost as error:
             self._lose(str(error))
             return False

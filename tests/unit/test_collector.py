@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 import pytest
-from fakes import FakeRun
+from fakes import CountingProbe, FakeRun, kernel_record
+from test_server import Helper
 
 from pytest_execprobe import collector
 from pytest_execprobe.collector import Postponed
 from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.source import client, transport
+from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.timeline import recorder
 
 
@@ -69,6 +73,29 @@ def test_wherever_it_is_broken_into_the_next_leaves_it_as_it_was(step: int) -> N
     with postponed:
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_it_runs_while_an_answer_is_waited_for_and_not_while_that_is_taken_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probe = CountingProbe()
+    helper = Helper(probe)
+    source = HelperSource(helper.connect().sock, os.getpid())
+    source.register(fresh=True, timeout=30)
+    runs = 5_000
+    waits: list[bool] = []
+    takes: list[bool] = []
+    wait, decode = transport.Stream._wait, client.decode
+    monkeypatch.setattr(transport.Stream, "_wait", lambda *a: waits.append(gc.isenabled()) or wait(*a))
+    monkeypatch.setattr(client, "decode", lambda *a: takes.append(gc.isenabled()) or decode(*a))
+    probe.submit(*(kernel_record(pid=pid, slots=[(source.root, 1, pid, 1)]) for pid in range(1, runs + 1)))
+    batch = source.sync(30)
+    assert (len(batch.events), waits[0], takes[-1]) == (runs, True, False)
+    assert len(takes) > 10
+    assert gc.isenabled()
+    source.close()
+    helper.stop()
+    probe.close()
 
 
 def test_a_read_takes_in_and_makes_records_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
