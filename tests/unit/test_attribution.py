@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from fakes import evidence, exec_event, record
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Event, Exec
@@ -950,3 +952,21 @@ def test_so_it_does_while_a_wider_fixture_is_set_up(story: Story) -> None:
     story.timeline.close(outer, 210)
     assert story.seen(0, 300, "test_a") == ["worker"]
     assert story.seen(0, 300, "fixture") == ["own"]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=12))
+def test_what_is_the_innermost_span_is_so_for_all_of_its_stretch(steps: list[tuple[bool, int]]) -> None:
+    """Spans begin and end one in the other, some at the same moment, and some go on."""
+    timeline, now, opened = Timeline(), 0, list[Span]()
+    for begins, later in steps:
+        now += later
+        if begins:
+            opened.append(timeline.open(Owner("one", is_test=False, began=now), None, now))
+        elif opened:
+            timeline.close(opened.pop(), now)
+    for time in range(now + 3):
+        stretch = timeline._stretch(time)
+        assert stretch.start <= time < stretch.end
+        assert stretch.span is None or stretch.span.covers(time)
+        for other in range(stretch.start, min(stretch.end, now + 3)):
+            assert timeline._stretch(other) == stretch
