@@ -58,8 +58,8 @@ class Bench:
         return max(2, round(whole * self.scale))
 
     def storm(self, spawns: int, workers: int = 2, storms: int = 1) -> dict[str, str | int]:
-        """The variables of a session with a storm of about so many spawns, or several that make as many: a helper keeps
-        128 MiB for who does not read, which is less than 100,000 execs.
+        """The variables of a session with a storm of about so many spawns, or several that make as many: helpers of
+        earlier commits keep less than 100,000 execs for who does not read.
         """
         times = spawns // workers // storms
         programs = [self.program(name) for name in ("one", "two", "three", "four")]

@@ -20,6 +20,7 @@ from pytest_execprobe.helper.bpf import probe as helper_probe
 from pytest_execprobe.helper.bpf.load import possible_cpus
 from pytest_execprobe.helper.bpf.probe import Claimed, Counts, Missed
 from pytest_execprobe.source.command import Command
+from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.timeline.recorder import Recorder
 from pytest_execprobe.timeline.timeline import Evidence, Lost
@@ -141,6 +142,9 @@ class FixedWindow:
 
     def evidence(self) -> Evidence:
         return self.given
+
+    def tally(self) -> tuple[list[Command], Evidence]:
+        return self.given.commands, self.given
 
     def wait(self, timeout: float) -> bool:  # noqa: ARG002
         return False
@@ -399,6 +403,13 @@ def kernel_record(
     return head + data
 
 
+def event_of(record: bytes, root: int, lost: bool) -> Event | None:
+    """The event that a record tells of."""
+    events = decode(wire.event(record, lost), root, Commands())
+    assert len(events) < 2
+    return events[0] if events else None
+
+
 # ---- a probe ----
 
 
@@ -451,6 +462,11 @@ class FakeProbe:
             self._submitted += records
         self.ring()
 
+    @property
+    def has_submitted(self) -> bool:
+        """What was not drained yet."""
+        return bool(self._submitted)
+
     def drop(self, *heads: bytes, unlisted: int = 0, blind: int = 0) -> None:
         """Records that found no room; of the unlisted ones not even the heads are left."""
         with self._lock:
@@ -475,9 +491,9 @@ class FakeProbe:
             self._drained += self._submitted
             self._submitted = []
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[wire.Piece]:
         records, self._drained = self._drained, []
-        return records
+        return [*wire.pieces(b"".join(map(wire.event, records)))]
 
     def take_dropped(self) -> list[bytes]:
         with self._lock:

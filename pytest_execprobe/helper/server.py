@@ -19,6 +19,7 @@ from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTup
 
 from . import handshake, identity, wire
 from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
+from .backlog import Backlog, Outgoing
 from .bpf.load import possible_cpus
 from .bpf.probe import Claimed, Probe, roots_of
 from .life import Life
@@ -59,7 +60,7 @@ class Client:
         self.requests: Deque[wire.Frame] = deque()
         self.is_ready = False  # is in its user's list of those
         self.interest = _NO_INTEREST  # in its socket
-        self.out = bytearray()
+        self.out = Outgoing()
         self.has_claimed = False
         self.claim_ends = float("inf")  # time.monotonic()
         self.root = 0
@@ -68,8 +69,7 @@ class Client:
         self.child = False
         self.pending: Optional[_Pending] = None
         self.reconciling = 0.0  # time.monotonic(), since the counts do not add up; 0 if they do
-        self.queue: List[Tuple[bytes, bool]] = []
-        self.queued = 0
+        self.backlog = Backlog()
         self.kept = 0  # bytes: what is queued, and what was sent and is not read
         self.unplaced = 0
         self.unbounded = False  # more may be lost than the unplaced
@@ -193,8 +193,21 @@ class Server:
         self._charged += spent if total else 0.0
 
     def _route(self) -> None:
-        for record in self._probe.take():
-            self._deliver(record, False)
+        for piece in self._probe.take():
+            # Of the only root there has ever been is whatever is recorded.
+            for root, run in wire.runs(piece) if self._last_root > 1 else [(1, piece)]:
+                client = self._by_root.get(root)
+                if root == 0 or (client is not None and not self._queue_whole(client, run)):
+                    for record, lost in wire.split_events(bytes(run.data)):
+                        self._deliver(record, lost)
+
+    def _queue_whole(self, client: Client, run: wire.Piece) -> bool:
+        """Lets a client have some records of its tree as they are, where it may see all of them and there is room."""
+        # What is kept for it is kept for its user and for all, and each of these leaves less room for the next record.
+        if (run.attempts and client.user.uid != 0) or 3 * len(run.data) > self._room(client):
+            return False
+        self._queue(client, run.data, run.number)
+        return True
 
     def _route_dropped(self) -> None:
         # The list is emptied after the counts are read: what it lacks of them is known to be unlisted.
@@ -217,32 +230,38 @@ class Server:
                 self._keep(client, record, lost)
 
     def _keep(self, client: Client, record: bytes, lost: bool) -> None:
-        user = client.user
-        if self._limits.share is not None:
-            self._brought[user] += 1
-        record = wire.shown_to(user.uid, record)
+        record = wire.shown_to(client.user.uid, record)
         # As much as is left, and for heads twice that. So one alone has half of all, many share, and whoever never asks
         # leaves room for the others.
-        left = _QUEUE_BYTES - self._kept
-        if self._limits.room_per_user:
-            left -= user.kept
-        size = len(record)
-        if client.kept + size > left:
+        room = self._room(client)
+        if wire.EVENT.size + len(record) > room:
             record, lost = record[: wire.HEAD.size], True
-            size = len(record)
-            if client.kept + size > 2 * left:
+            if wire.EVENT.size + len(record) > room + self._free(client):
                 client.unplaced += 1
                 client.unbounded |= _KIND.unpack_from(record)[0] in _BLIND
+                self._brought[client.user] += 1
                 return
-        client.queue.append((record, lost))
-        client.queued += size
-        client.kept += size
-        user.kept += size
-        self._kept += size
+        self._queue(client, wire.event(record, lost), 1)
+
+    def _free(self, client: Client) -> int:
+        """Bytes."""
+        left = _QUEUE_BYTES - self._kept
+        return left - client.user.kept if self._limits.room_per_user else left
+
+    def _room(self, client: Client) -> int:
+        """For whole records."""
+        return self._free(client) - client.kept
+
+    def _queue(self, client: Client, events: wire.Buffer, number: int) -> None:
+        self._brought[client.user] += number
+        more = client.backlog.add(events)
+        client.kept += more
+        client.user.kept += more
+        self._kept += more
 
     def _account(self, client: Client) -> None:
         """After every change of what is kept for it."""
-        more = client.queued + len(client.out) - client.kept
+        more = client.backlog.size + len(client.out) - client.kept
         client.kept += more
         client.user.kept += more
         self._kept += more
@@ -268,7 +287,7 @@ class Server:
             return
         expired = time.monotonic() >= pending.deadline
         if pending.news:
-            if client.queue or client.unplaced or expired:
+            if client.backlog.size or client.unplaced or expired:
                 self._finish(client, pending.request, at=0, under_way=0)
             return
         before = self._probe.counts()
@@ -295,8 +314,8 @@ class Server:
         self._finish(client, pending.request, at=pending.before, under_way=under_way, now=now)
 
     def _finish(self, client: Client, request: int, at: int, under_way: int, now: Tuple[int, int] = (-1, -1)) -> None:
-        for frame in wire.event_frames(request, client.queue):
-            client.out += frame
+        for frame in client.backlog.frames(request):
+            client.out.add(*frame)
         done = {
             "at": at,
             "under_way": under_way,
@@ -312,20 +331,18 @@ class Server:
             client.settled = at
         client.pending = None
         client.reconciling = 0.0
-        client.queue, client.queued = [], 0
+        client.backlog = Backlog()
         client.unplaced = client.passed_over = 0
         client.unbounded = False
         self._send(client, wire.frame(wire.SYNCED, request, done))
 
     def _send(self, client: Client, data: bytes) -> None:
-        client.out += data
+        client.out.add(data)
         self._flush(client)
 
     def _flush(self, client: Client) -> None:
         try:
-            while client.out:
-                sent = client.sock.send(client.out)
-                del client.out[:sent]
+            client.out.send(client.sock)
         except BlockingIOError:
             pass
         except OSError:
@@ -445,7 +462,7 @@ class Server:
             self._send(client, data)
             return
         try:
-            client.out += data[socket.send_fds(client.sock, [data], [page, self._life.fd]) :]
+            client.out.add(data[socket.send_fds(client.sock, [data], [page, self._life.fd]) :])
         except OSError:
             self._drop(client)
             return
@@ -681,7 +698,7 @@ class Server:
         os.close(client.pidfd)
         client.sock.close()
         client.requests.clear()
-        client.queue, client.queued, client.out = [], 0, bytearray()
+        client.backlog, client.out = Backlog(), Outgoing()
         self._account(client)
         client.user.clients -= 1
         # In this order: who takes the name in between would become a root for ever, and to end the claim may give its

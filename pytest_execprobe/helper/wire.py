@@ -1,7 +1,7 @@
 """The wire between the plugin and the probe helper: frames, and the layout of a kernel record.
 
 A frame is a header (magic, version, type, request number, payload length) and a payload. Control payloads are
-JSON objects, events are length-prefixed kernel records. Every length is bounded before it is believed.
+JSON objects, events are kernel records as a perf buffer has them. Every length is bounded before it is believed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import errno
 import functools
 import posix
 import struct
+import zlib
 from json import dumps, loads
 from socket import SO_PEERCRED, SOL_SOCKET
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-VERSION = 5
+VERSION = 6
 MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
@@ -25,7 +26,7 @@ MAX_REQUEST = 4096
 MAX_REPLY = 1 << 20
 
 # From client to helper. Each is answered by one frame of the same request number (SYNC and WAIT: by any number of
-# EVENTS and then SYNCED), or by ERROR.
+# EVENTS and PACKED and then SYNCED), or by ERROR.
 CLAIM = 1  # {"child": bool}               -> CLAIMED: become a root, first step. A child was forked by another root
 ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step. And, of a client that knows
 #          what is its, {"begun", "since", "left"}: when itself had begun, in clock ticks since boot, and that of what
@@ -56,9 +57,10 @@ PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first
 
 PAGES_GIVEN = 24  # {"cpus"}, and two descriptors: the counters of that many CPUs, and helper.life. No descriptors where
 #                   the client has to ask each time
+PACKED = 25  # what would be EVENTS, by zlib
 
 REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING, PAGES))
-REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN))
+REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN, PACKED))
 
 LISTED = 256
 ORPHANS_LISTED = 5
@@ -68,8 +70,14 @@ COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one C
 SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same, these two
 LIFE = 40  # bytes, of a pthread_mutex_t
 
-# One event in an EVENTS payload: its length, and whether all but its head was lost.
-EVENT = struct.Struct("<IB")
+# One event in an EVENTS payload, as a perf buffer has it (uapi/linux/perf_event.h): what it is, its size with this, and
+# that of the record, of which up to seven bytes are filling. What is neither of these two is passed over.
+EVENT = struct.Struct("<I2xHI")
+WHOLE = 9  # PERF_RECORD_SAMPLE
+HEAD_ALONE = 1 << 16  # all but its head was lost. No type of the kernel's
+_WALK = struct.Struct("<I2xH4xI")  # with the record's kind
+_ROOT = struct.Struct("<I2xH4xI60xQ")  # and the root in its first slot
+_PIECE = 1 << 17  # bytes: so much is read and sent at once, and copied while it is incomplete
 
 # bpf/execprobe.c, struct head.
 SLOTS = 6
@@ -81,6 +89,8 @@ SLOTS_AT = struct.calcsize("<" + _PROCESS)
 #: Where an exec's pid and its parent's are, as each slot's root sees them.
 PIDS_AT = SLOTS_AT + struct.calcsize("<" + _SLOTS)
 PPIDS_AT = PIDS_AT + 4 * SLOTS
+#: Both of a slot.
+TWO_NUMBERS = struct.Struct("<I%dxI" % (4 * SLOTS - 4))
 #: The slots behind the first, and what they are where there is none. A root that has gone leaves an empty one before
 #: others.
 OTHER_SLOTS = slice(SLOTS_AT + struct.calcsize("<QQII"), PIDS_AT)
@@ -88,8 +98,11 @@ NO_OTHERS = bytes(OTHER_SLOTS.stop - OTHER_SLOTS.start)
 #: What is the same for execs of one command, and goes on behind the head.
 COMMAND = struct.Struct("<" + _COMMAND)
 COMMAND_AT = HEAD.size - COMMAND.size
-#: The head's beginning, with the first slot.
-FIRST = struct.Struct("<" + _PROCESS + "QQII")
+#: Of an event in an EVENTS payload what EVENT has, the head's beginning, the first slot with both of its numbers, and
+#: the command's flags and data_len.
+FIRST = struct.Struct(
+    EVENT.format + _PROCESS + "QQII" + "%dx" % (24 * SLOTS - 24) + ("I%dx" % (4 * SLOTS - 4)) * 2 + "I32xI"
+)
 
 # Held by no name that a test could replace.
 _new_socket = functools.partial(_socket.socket)
@@ -120,6 +133,9 @@ _ARGV_LENGTHS = struct.Struct("<II")  # argv_len and data_len, where it ends
 _ARGV_LENGTHS_AT = HEAD.size - _ARGV_LENGTHS.size
 
 
+Buffer = Union[bytes, memoryview]
+
+
 class WireError(Exception):
     """The peer sent what this protocol does not allow."""
 
@@ -145,7 +161,12 @@ def frame(type: int, request: int, payload: Optional[Dict[str, Any]] = None) -> 
 
 
 def raw_frame(type: int, request: int, payload: bytes) -> bytes:
-    return HEADER.pack(MAGIC, VERSION, type, request, len(payload)) + payload
+    return header(type, request, len(payload)) + payload
+
+
+def header(type: int, request: int, length: int) -> bytes:
+    """What is before a payload of this length."""
+    return HEADER.pack(MAGIC, VERSION, type, request, length)
 
 
 def cut(data: bytes, allowed: "frozenset[int]", limit: int) -> Tuple[List[Frame], bytes]:
@@ -187,18 +208,95 @@ class Reader:
         return frames
 
 
-def event_frames(request: int, events: List[Tuple[bytes, bool]]) -> Iterator[bytes]:
-    """EVENTS frames for these (record, lost) pairs, as few as the limit allows."""
-    parts: List[bytes] = []
+def event(record: bytes, lost: bool = False) -> bytes:
+    """One of EVENTS; ``lost``: it is a head alone."""
+    size = EVENT.size + len(record)
+    return EVENT.pack(HEAD_ALONE if lost else WHOLE, size, len(record)) + record
+
+
+class Piece(NamedTuple):
+    """Some EVENTS, how many records there are, and whether any of them is of an exec that failed."""
+
+    data: Buffer
+    number: int
+    attempts: bool
+
+
+def pieces(taken: bytes) -> Iterator[Piece]:
+    """What a perf buffer held, cut between its records: of each nothing is looked at but its size and kind."""
+    begin = at = number = 0
+    attempts = False
+    end, view = len(taken), memoryview(taken)
+    walk = _WALK.unpack_from
+    while at < end:
+        type, size, kind = walk(taken, at)
+        if at + size - begin > _PIECE and at > begin:
+            yield Piece(view[begin:at], number, attempts)
+            begin, number, attempts = at, 0, False
+        if type == WHOLE:
+            number += 1
+            if kind == KIND_ATTEMPT:
+                attempts = True
+        at += size
+    if begin < end:
+        yield Piece(view[begin:], number, attempts)
+
+
+def runs(piece: Piece) -> Iterator[Tuple[int, Piece]]:
+    """The records of a piece, and the root in whose tree alone those are that follow each other; 0: in several, or they
+    may be."""
+    data = bytes(piece.data)
+    begin = at = number = of = 0
+    attempts = False
+    first, last = EVENT.size + OTHER_SLOTS.start, EVENT.size + OTHER_SLOTS.stop
+    while len(data) - at >= EVENT.size + HEAD.size:
+        type, size, kind, root = _ROOT.unpack_from(data, at)
+        if data[at + first : at + last] != NO_OTHERS:
+            root = 0
+        if number and (root != of or type != WHOLE):
+            yield of, Piece(data[begin:at], number, attempts)
+            number, attempts = 0, False
+        if type == WHOLE:
+            if number == 0:
+                begin, of = at, root
+            number += 1
+            attempts = attempts or kind == KIND_ATTEMPT
+        at += size
+    if number:
+        yield of, Piece(data[begin:at], number, attempts)
+
+
+def event_frames(request: int, events: Iterable[Buffer]) -> Iterator[List[Buffer]]:
+    """EVENTS frames of these, in parts, and no longer than can be helped."""
+    parts: List[Buffer] = []
     size = 0
-    for record, lost in events:
-        if parts and size + EVENT.size + len(record) > MAX_REPLY:
-            yield raw_frame(EVENTS, request, b"".join(parts))
+    for one in events:
+        if parts and size + len(one) > _PIECE:
+            yield [header(EVENTS, request, size), *parts]
             parts, size = [], 0
-        parts += (EVENT.pack(len(record), lost), record)
-        size += EVENT.size + len(record)
+        parts.append(one)
+        size += len(one)
     if parts:
-        yield raw_frame(EVENTS, request, b"".join(parts))
+        yield [header(EVENTS, request, size), *parts]
+
+
+def pack(events: bytes) -> bytes:
+    """A payload of PACKED. Records of a storm are alike: so little is left of them, and soon, at the lowest level."""
+    return zlib.compress(events, 1)
+
+
+def events_of(frame: Frame) -> bytes:
+    """The payload of EVENTS, also where it is PACKED. Raises WireError."""
+    if frame.type != PACKED:
+        return frame.payload
+    unpacking = zlib.decompressobj()
+    try:
+        payload = unpacking.decompress(frame.payload, MAX_REPLY)
+    except zlib.error as error:
+        raise WireError("what was packed can't be unpacked") from error
+    if not unpacking.eof:
+        raise WireError("what was packed is over the limit, or cut short")
+    return payload
 
 
 def shown_to(uid: int, record: bytes) -> bytes:
@@ -222,12 +320,15 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
     while at < len(payload):
         if len(payload) - at < EVENT.size:
             raise WireError("an event is cut short")
-        length, lost = EVENT.unpack_from(payload, at)
-        at += EVENT.size
-        if length < HEAD.size or len(payload) - at < length:
+        type, size, length = EVENT.unpack_from(payload, at)
+        first = at + EVENT.size
+        at += size
+        if size < EVENT.size or at > len(payload):
             raise WireError("an event is cut short")
-        yield payload[at : at + length], bool(lost)
-        at += length
+        if type in (WHOLE, HEAD_ALONE):
+            if not HEAD.size <= length <= at - first:
+                raise WireError("an event is cut short")
+            yield payload[first : first + length], type == HEAD_ALONE
 
 
 def take_descriptors(sock: _socket.socket) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from .._util import clock
 from .._util.text import FULL, Style, printable
 from ..errors import IncompleteLogError
+from ..source.command import Command
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.timeline import Evidence
 from . import checks, text
@@ -46,6 +47,9 @@ class Window(Protocol):
 
     def evidence(self) -> Evidence:
         """What is known, after synchronising with the kernel if the window is still open."""
+
+    def tally(self) -> tuple[list[Command], Evidence]:
+        """The commands of all records, and what is missing from it. It makes no record for that."""
 
     def wait(self, timeout: float) -> bool:
         """Until something new may be there, at most so many seconds; False if nothing can come any more."""
@@ -93,21 +97,21 @@ class ExecLog:
     def programs(self) -> list[str]:
         """The names of what ran, in order."""
         __tracebackhide__ = True
-        return [record.program or "?" for record in self._complete("what ran").records]
+        return [command.program or "?" for command in self._commands("what ran")]
 
     @property
     def counts(self) -> Counter[str]:
         """How often each program ran."""
         __tracebackhide__ = True
-        return Counter(record.program or "?" for record in self._complete("what ran").records)
+        return Counter([command.program or "?" for command in self._commands("what ran")])
 
     def count(self, pattern: PatternLike | None = None) -> int:
         """How many execs match; all of them, without a pattern."""
         __tracebackhide__ = True
         compiled = None if pattern is None else compile_pattern(pattern)
-        evidence = self._complete("how many execs there were")
         if compiled is None:
-            return len(evidence.records)
+            return len(self._commands("how many execs there were"))
+        evidence = self._complete("how many execs there were")
         matches = checks.answers(evidence, [compiled])
         if None in matches:
             self._undecided(f"how often {compiled} ran", evidence)
@@ -269,6 +273,15 @@ class ExecLog:
         if evidence.missing != 0:
             self._undecided(what, evidence)
         return evidence
+
+    def _commands(self, what: str) -> list[Command]:
+        """Those of a log that is complete."""
+        __tracebackhide__ = True
+        if not self._direct:
+            commands, losses = self._window.tally()
+            if losses.missing == 0:
+                return commands
+        return self._complete(what).commands
 
     def _assert_number(self, check: _NumberCheck, n: int, pattern: PatternLike | None) -> None:
         __tracebackhide__ = True
@@ -432,6 +445,9 @@ class _CurrentPhase:
 
     def evidence(self) -> Evidence:
         return self._window().evidence()
+
+    def tally(self) -> tuple[list[Command], Evidence]:
+        return self._window().tally()
 
     def wait(self, timeout: float) -> bool:
         return self._window().wait(timeout)

@@ -545,7 +545,7 @@ class Armed:
         lost: int | str = 0
         if not self._recorder.were_quiet(windows):
             tallies = [window.tally() for window in windows]
-            execs = sum(number for number, _ in tallies)
+            execs = sum(len(commands) for commands, _ in tallies)
             lost = _number_of_lost(Evidence.merged(losses for _, losses in tallies))
         properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
         if test.unexpected:

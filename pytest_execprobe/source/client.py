@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from ..helper import wire
 from . import children, meeting, pages
 from .decode import Commands, decode, running
-from .events import LAST, Batch, Blind, Event, Orphan, Orphans, Running
+from .events import LAST, Batch, Ended, Event, Exec, Orphan, Orphans, Running
 from .pages import Pages
 from .transport import Connection, fields
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
 #: What a helper, or who was to start it, says where that is not for good.
 _OBSTRUCTED = ("busy", "obstructed")
+_OF_TREE = {Exec, Ended}
 
 
 class WrongInterpreter(Exception):
@@ -199,7 +200,7 @@ class HelperSource:
             told, mark = self._connection.told()
             losses = [one for one in told if isinstance(one, _Loss)]
             return Batch(
-                tuple(one for one in told if not isinstance(one, _Loss)),
+                tuple([one for one in told if not isinstance(one, _Loss)]),
                 complete_to,
                 under_way,
                 unplaced=sum(loss.number for loss in losses),
@@ -216,16 +217,13 @@ class HelperSource:
             return False
         return self._pages.sums() == self._sums
 
-    def _told_by(self, frame: wire.Frame) -> list[Event | _Loss]:
+    def _told_by(self, frame: wire.Frame) -> Sequence[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""
-        if frame.type == wire.EVENTS:
-            decoded = [
-                decode(record, self.root, lost, self._commands) for record, lost in wire.split_events(frame.payload)
-            ]
-            told: list[Event | _Loss] = [event for event in decoded if event is not None]
+        if frame.type in (wire.EVENTS, wire.PACKED):
+            told: Sequence[Event | _Loss] = decode(wire.events_of(frame), self.root, self._commands)
         else:
-            told = [*_losses(frame)] if frame.type == wire.SYNCED and self.root else []
-        if [one for one in told if isinstance(one, (Blind, _Loss))]:
+            told = _losses(frame) if frame.type == wire.SYNCED and self.root else []
+        if not _OF_TREE.issuperset(map(type, told)):
             self._has_lost_sight = True  # what could not be followed was not, for all that is known
         return told
 

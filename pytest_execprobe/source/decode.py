@@ -14,7 +14,6 @@ from .events import Blind, Branch, Ended, Event, Exec, Process, Running
 _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
-_NUMBER = struct.Struct("<I")
 _SLOT = struct.Struct("<QQII")
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
@@ -25,72 +24,113 @@ class Commands:
     MOST = 4096
 
     def __init__(self) -> None:
-        self._known: tuple[dict[bytes, Command], ...] = ({}, {})  # of execs, and of attempts
+        #: By what records have of them: those of execs, and of attempts.
+        self.known: tuple[dict[bytes, Command], ...] = ({}, {})
 
-    def of(self, data: bytes, is_attempt: bool) -> Command:
-        """``data`` is what a record has of its command."""
-        known = self._known[is_attempt]
-        found = known.get(data)
-        if found is None:
-            if len(known) >= self.MOST:
-                known.clear()
-            found = known[data] = Command.deferred(data, _read_attempt if is_attempt else _read)
-        return found
+    def meet(self, data: bytes, is_attempt: bool) -> Command:
+        """Raises wire.WireError for what the kernel side can't have written."""
+        _, _, _, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(data)
+        if path_len + interp_len + argv_len > data_len:
+            raise wire.WireError("a record is shorter than it says")
+        known = self.known[is_attempt]
+        if len(known) >= self.MOST:
+            known.clear()
+        known[data] = made = Command.deferred(data, _read_attempt if is_attempt else _read)
+        return made
 
 
-def decode(record: bytes, root: int, lost: bool, commands: Commands | None = None) -> Event | None:
-    """The event that a record tells of, as seen from ``root``; None if it is not in that root's tree.
+def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
+    """The events of an EVENTS payload, as seen from ``root``: those in that root's tree.
 
     Raises wire.WireError for what the kernel side can't have written.
     """
-    if len(record) < wire.HEAD.size:
-        raise wire.WireError("a record is shorter than its head")
-    (
-        kind, error, at, entered, parent_at, previous_at, parent_pid, pid, _, uid, gid, its_root, born, top, thread,
-    ) = wire.FIRST.unpack_from(record)  # fmt: skip
-    slot = 0
-    while its_root != root:
-        slot += 1
-        if slot == wire.SLOTS:
-            return None
-        its_root, born, top, thread = _SLOT.unpack_from(record, wire.SLOTS_AT + slot * _SLOT.size)
-    branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room than two
-    if kind == wire.KIND_EXIT:
-        return Ended(at, pid, branch, (pid, previous_at) if previous_at else None, error)
+    found: list[Event] = []
+    at, end = 0, len(payload)
+    add, unpack, known = found.append, wire.FIRST.unpack_from, commands.known
+    whole, is_exec, is_attempt, is_exit = wire.WHOLE, wire.KIND_EXEC, wire.KIND_ATTEMPT, wire.KIND_EXIT
+    to_record, to_command, head_size = wire.EVENT.size, wire.EVENT.size + wire.COMMAND_AT, wire.HEAD.size
+    # What is equal is mostly so for one after the other, and is one object then: there are very many.
+    branch, parent, uid, gid = Branch(0, 0, 0), (0, 0), 0, 0
+    while at < end:
+        if end - at < to_record + head_size:
+            if [*wire.split_events(payload[at:])]:
+                raise wire.WireError("an event is cut short")
+            break
+        (
+            type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, _, its_uid,
+            its_gid, its_root, born, top, thread, seen_pid, seen_ppid, flags, data_len,
+        ) = unpack(payload, at)  # fmt: skip
+        begin = at
+        at += size
+        if type != whole and type != wire.HEAD_ALONE:
+            if size < to_record or at > end:
+                raise wire.WireError("an event is cut short")
+            continue
+        if at > end or not head_size <= length <= size - to_record:
+            raise wire.WireError("an event is cut short")
+        if its_root != root:
+            slot = _slot(payload, begin + to_record, root)
+            if slot is None:
+                continue
+            born, top, thread, seen_pid, seen_ppid = slot
+        if born != branch.born or top != branch.top or thread != branch.thread:
+            branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room
+        if kind == is_exit:
+            add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
+            continue
+        if kind != is_exec and kind != is_attempt:
+            add(_blind(kind, happened))
+            continue
+        if parent_at != parent[1] or parent_pid != parent[0]:
+            parent = (parent_pid, parent_at)
+        command = None
+        if type == whole:
+            if length < head_size + data_len:
+                raise wire.WireError("a record is shorter than it says")
+            if seen_pid != pid and seen_pid in (0, wire.NOT_KNOWN):
+                raise wire.WireError("a record of a process that has no number where its root is")
+            data = payload[begin + to_command : begin + to_record + head_size + data_len]
+            command = known[kind == is_attempt].get(data) or commands.meet(data, kind == is_attempt)
+            if its_uid != uid or its_gid != gid:
+                uid, gid = its_uid, its_gid
+        add(
+            Exec(
+                happened,
+                entered,
+                pid,
+                branch,
+                parent if parent_at else None,
+                (pid, previous_at) if previous_at else None,
+                seen_pid if command and seen_pid != pid else None,
+                seen_ppid if command and seen_ppid != wire.NOT_KNOWN else None,
+                uid if command else 0,
+                gid if command else 0,
+                _error_name(error) if kind == is_attempt else None,
+                flags & wire.FLAG_ENTRY_UNSEEN != 0,
+                command,
+            )
+        )
+    return found
+
+
+def _slot(payload: bytes, record: int, root: int) -> tuple[int, int, int, int, int] | None:
+    """When the branch left this root, its top, the root's thread, and pid and ppid as it sees them."""
+    for slot in range(1, wire.SLOTS):
+        its_root, born, top, thread = _SLOT.unpack_from(payload, record + wire.SLOTS_AT + slot * _SLOT.size)
+        if its_root == root:
+            return born, top, thread, *wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
+    return None
+
+
+def _blind(kind: int, at: int) -> Blind:
+    """Raises wire.WireError."""
     if kind == wire.KIND_UNFOLLOWED:
         why = "the map of watched processes was full, and a new one not followed: run fewer at once"
         return Blind(at=at, moment=False, why=why)
     if kind == wire.KIND_UNMARKED:
         why = "the map of execs under way was full, and an exec not waited for: run fewer at once"
         return Blind(at=at, moment=True, why=why)
-    is_attempt = kind == wire.KIND_ATTEMPT
-    if kind != wire.KIND_EXEC and not is_attempt:
-        raise wire.WireError(f"a record of unknown kind {kind}")
-    flags, _, _, path_len, interp_len, argv_len, data_len = wire.COMMAND.unpack_from(record, wire.COMMAND_AT)
-    command = seen_pid = seen_ppid = None
-    if not lost:
-        if len(record) < wire.HEAD.size + data_len or path_len + interp_len + argv_len > data_len:
-            raise wire.WireError("a record is shorter than it says")
-        (seen_pid,) = _NUMBER.unpack_from(record, wire.PIDS_AT + 4 * slot)
-        (seen_ppid,) = _NUMBER.unpack_from(record, wire.PPIDS_AT + 4 * slot)
-        if seen_pid != pid and seen_pid in (0, wire.NOT_KNOWN):
-            raise wire.WireError("a record of a process that has no number where its root is")
-        command = (commands or Commands()).of(record[wire.COMMAND_AT : wire.HEAD.size + data_len], is_attempt)
-    return Exec(
-        at,
-        entered,
-        pid,
-        branch,
-        (parent_pid, parent_at) if parent_at else None,
-        (pid, previous_at) if previous_at else None,
-        None if seen_pid == pid else seen_pid,
-        None if seen_ppid == wire.NOT_KNOWN else seen_ppid,
-        uid if command else 0,
-        gid if command else 0,
-        _error_name(error) if is_attempt else None,
-        flags & wire.FLAG_ENTRY_UNSEEN != 0,
-        command,
-    )
+    raise wire.WireError(f"a record of unknown kind {kind}")
 
 
 def _read_attempt(command: Command, data: bytes) -> None:

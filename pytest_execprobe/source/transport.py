@@ -6,11 +6,12 @@ An exception can break in anywhere, as that of a signal's handler does: nothing 
 from __future__ import annotations
 
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_PEEK
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from select import POLLIN, POLLOUT
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .._util import clock, originals
+from .._util.collector import postponed
 from ..errors import SourceLost
 from ..helper import wire
 from .events import LAST
@@ -168,7 +169,7 @@ class Connection(Generic[_T]):
     kept with the rest.
     """
 
-    def __init__(self, sock: socket, told_by: Callable[[wire.Frame], list[_T]]) -> None:
+    def __init__(self, sock: socket, told_by: Callable[[wire.Frame], Sequence[_T]]) -> None:
         self.stream = Stream(sock)
         self._told_by = told_by
         self._request = 0
@@ -189,17 +190,25 @@ class Connection(Generic[_T]):
         except Gone as error:
             self._hear_last_words()
             raise Gone(self._failure() or str(error)) from error
-        while True:
-            answer, failure = self._inbox.answer, self._failure()
-            if answer is not None and answer.request == request:  # not of one that an exception broke off
-                break
-            if failure is not None:
-                raise SourceLost(failure)
-            self._take_in(deadline)
+        answer = self._answer(request)
+        if answer is None:
+            self._take_in(deadline)  # what is waited for; the rest comes at once
+            with postponed:
+                while (answer := self._answer(request)) is None:
+                    self._take_in(deadline)
         said = fields(answer)
         if answer.type == wire.ERROR:
             raise SourceLost(f"it refused: {said.get('reason')}")
         return said
+
+    def _answer(self, request: int) -> wire.Frame | None:
+        """If it has come, and is not of one that an exception broke off. Raises SourceLost."""
+        answer, failure = self._inbox.answer, self._failure()
+        if answer is not None and answer.request == request:
+            return answer
+        if failure is not None:
+            raise SourceLost(failure)
+        return None
 
     def ask_for_descriptors(self, type: int, deadline: float) -> tuple[dict[str, Any], list[int]]:
         """The same, with the descriptors that come with the answer. If an exception breaks in, the connection can't be
@@ -277,7 +286,7 @@ class Connection(Generic[_T]):
                 inbox.journal.extend(self._told_by(frame))
                 if frame.type == wire.FAILED:
                     failure = frame
-                elif frame.type != wire.EVENTS:
+                elif frame.type not in (wire.EVENTS, wire.PACKED):
                     answer = frame
         except wire.WireError as error:
             raise SourceLost(f"it sent what can't be read: {error}") from error

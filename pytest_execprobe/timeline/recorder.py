@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .._util import clock, originals
+from .._util.collector import postponed
 from .._util.text import Style
 from ..errors import IncompleteLogError, ProbeObstructed, SourceLost
 from ..source.command import Command
@@ -155,7 +156,9 @@ class Recorder:
     def _take(self, ask: Callable[[float, object], Batch], timeout: float) -> bool:
         """An exception, as that of a signal's handler, may break in: then the next batch has what this one had."""
         try:
-            self._timeline.add(ask(timeout, self._timeline.known.mark))
+            batch = ask(timeout, self._timeline.known.mark)
+            with postponed:
+                self._timeline.add(batch)
         except SourceLost as error:
             self._lose(str(error))
             return False
@@ -404,7 +407,8 @@ class Recorder:
                 last, losses = window.last[2], timeline.losses(window.start, end)
                 if (last.unknown, last.gaps) == (losses.unknown, losses.gaps):
                     return last
-            evidence = timeline.evidence(window.start, end, window.owner, self._ignores)
+            with postponed:
+                evidence = timeline.evidence(window.start, end, window.owner, self._ignores)
             window.last = timeline, state, evidence
             return evidence
 
@@ -419,7 +423,7 @@ class Recorder:
         end = windows[-1].end
         return end is not None and self.knows(end) and self.is_quiet(windows[0].start, end)
 
-    def tally(self, window: RecordedWindow, end: int) -> tuple[int, Evidence]:
+    def tally(self, window: RecordedWindow, end: int) -> tuple[list[Command], Evidence]:
         self._refuse_nested()
         with self._lock:
             return self._timeline.tally(window.start, end, window.owner)
@@ -463,13 +467,17 @@ class RecordedWindow:
     def is_final(self) -> bool:
         return self._final is not None
 
-    def evidence(self) -> Evidence:
-        if self._final is not None:
-            return self._final
+    def _synchronised(self) -> int:
+        """Its end, or now, when all up to then is known."""
         end = clock.monotonic_ns() if self.end is None else self.end
         if not self._recorder.knows(end):
             self._recorder.sync()
-        evidence = self._recorder.evidence(self, end)
+        return end
+
+    def evidence(self) -> Evidence:
+        if self._final is not None:
+            return self._final
+        evidence = self._recorder.evidence(self, self._synchronised())
         if self.end is not None:
             self._final, self.last = evidence, None
         return evidence
@@ -486,15 +494,11 @@ class RecordedWindow:
                 self._final, self.last = NOTHING, None
         return self._final is NOTHING
 
-    def tally(self) -> tuple[int, Evidence]:
-        """How many records a closed window has, and what is missing from it. It makes no record for that."""
-        assert self.end is not None
+    def tally(self) -> tuple[list[Command], Evidence]:
         if self._final is not None or self._recorder.ignores:
             evidence = self.evidence()
-            return len(evidence.records), evidence
-        if not self._recorder.knows(self.end):
-            self._recorder.sync()
-        return self._recorder.tally(self, self.end)
+            return evidence.commands, evidence
+        return self._recorder.tally(self, self._synchronised())
 
     def wait(self, timeout: float) -> bool:
         return self._recorder.wait(timeout)

@@ -20,7 +20,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..source.command import Command
-from ..source.events import Batch, Blind, Branch, Ended, Exec, Image, Running
+from ..source.events import Batch, Branch, Ended, Exec, Image, Running
 from .kinds import Kinds
 from .record import ExecRecord, Phase
 
@@ -110,6 +110,11 @@ class Evidence:
         return self._kinds[in_tree]
 
     @property
+    def commands(self) -> list[Command]:
+        """Those of the records."""
+        return [record._command for record in self.records]
+
+    @property
     def missing(self) -> int | None:
         """How many execs, at most, are not in ``records``, None if there is no bound."""
         return None if self.unknown else len(self.lost) + sum(gap.most or 0 for gap in self.gaps)
@@ -169,6 +174,14 @@ class Evidence:
             ignored=sum(part.ignored for part in parts),
             filtered=any(part.filtered for part in parts),
         )
+
+
+def _parted(execs: tuple[Exec, ...], time: int | None) -> tuple[tuple[Exec, ...], tuple[Exec, ...]]:
+    """What was entered before that moment, None for all, and what was not."""
+    if time is None:
+        return execs, ()
+    later = [event for event in execs if event.entered >= time]
+    return (tuple([event for event in execs if event.entered < time]), tuple(later)) if later else (execs, ())
 
 
 def _unplaced(batch: Batch) -> Gap:
@@ -322,6 +335,17 @@ class Known(NamedTuple):
     mark: object = None  # of the last batch
 
 
+class _Stretch(NamedTuple):
+    """From ``start`` to before ``end`` the same span is the innermost."""
+
+    span: Span | None
+    start: int
+    end: int
+
+
+_NEVER = 1 << 64
+_NO_STRETCH = _Stretch(None, 0, 0)
+
 # Of C, so that bisect and insort are one call of the interpreter's: an exception comes before or after it.
 _AT = attrgetter("at")
 _BEGIN = attrgetter("start")
@@ -382,13 +406,20 @@ class Timeline:
 
     def span_at(self, time: int) -> Span | None:
         """The innermost span that covers a moment."""
-        span: Span | None = None
+        return self._stretch(time).span
+
+    def _stretch(self, time: int) -> _Stretch:
         index = bisect_right(self._spans, time, key=_BEGIN)
-        if index:
-            span = self._spans[index - 1]
+        span = self._spans[index - 1] if index else None
+        start = span.start if span else 0
+        end = self._spans[index].start if index < len(self._spans) else _NEVER
         while span is not None and not span.covers(time):
+            if span.start <= time:
+                start = max(start, span.end or 0)
             span = span.outer
-        return span
+        if span is not None and span.end is not None:
+            end = min(end, span.end)
+        return _Stretch(span, start, end)
 
     # ---- events ----
 
@@ -405,20 +436,19 @@ class Timeline:
                 mark=batch.mark,
             )
             return
-        ended = [event for event in batch.events if isinstance(event, Ended)]
-        # One branch for all that are equal takes less room.
-        branches = {event.branch: event.branch for event in batch.events if isinstance(event, Exec)}
-        for event in ended:
-            if event.branch.top == event.pid:
-                self._ended[branches.get(event.branch, event.branch)] = event.at
-            if event.image is not None:
-                self._exits[event.image] = event
-                self._end(event.image)
-        gaps = [
-            Gap(event.at, event.at + 1 if event.moment else None, event.why)
-            for event in batch.events
-            if isinstance(event, Blind)
-        ]
+        execs: list[Exec] = []
+        ends: list[Ended] = []
+        gaps: list[Gap] = []
+        for event in batch.events:
+            if isinstance(event, Exec):
+                execs.append(event)
+            elif isinstance(event, Ended):
+                if event.branch.top == event.pid:
+                    self._ended[event.branch] = event.at
+                if event.image is not None:
+                    ends.append(event)
+            else:
+                gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
         unplaced = [_unplaced(batch)] if batch.unplaced else []
         promised = known.complete_to if known.late is None else 0
         late = known.late
@@ -430,11 +460,10 @@ class Timeline:
             gaps=(*known.gaps, *gaps, *unplaced),
             late=late,
             unplaced=(*known.unplaced, *unplaced),
-            held=(*known.held, *(event for event in batch.events if isinstance(event, Exec))),
+            held=(*known.held, *execs),
             mark=batch.mark,
         )
-        self._place(new, new.complete_to, promised)
-        self._tidy(event.image for event in ended)
+        self._place(new, new.complete_to, promised, ends)
 
     @property
     def is_waiting(self) -> bool:
@@ -457,12 +486,12 @@ class Timeline:
             self._entries[:] = [entry for entry in self._entries if id(entry) not in ids]
             del self._log[self.known.placed :]
 
-    def _place(self, known: Known, until: int | None, promised: int) -> None:
+    def _place(self, known: Known, until: int | None, promised: int, ends: Iterable[Ended] = ()) -> None:
         # CPUs are read in turn, so that a child's record can come a batch before its parent's. Up to the moment that a
         # batch vouches for, all are there.
-        ready = [event for event in known.held if until is None or event.entered <= until]
+        ready, held = _parted(known.held, None if until is None else until + 1)
         gaps = []
-        for event in sorted(ready, key=_AT):
+        for event in ready:
             if event.entry_unseen:
                 gaps.append(Gap(promised, event.at, "the kernel did not tell when an exec began"))
             elif event.entered <= promised:  # no window of that time may have been called complete
@@ -471,9 +500,10 @@ class Timeline:
         self._assign_settled(
             known._replace(
                 gaps=(*known.gaps, *gaps),
-                held=tuple(event for event in known.held if until is not None and event.entered > until),
+                held=held,
                 settled=(*known.settled, *ready),
-            )
+            ),
+            ends,
         )
 
     def wait_for_span(self, since: int) -> None:
@@ -486,33 +516,57 @@ class Timeline:
             self._take_back()
             self._assign_settled(self.known)
 
-    def _assign_settled(self, known: Known) -> None:
+    def _assign_settled(self, known: Known, ends: Iterable[Ended] = ()) -> None:
         """From then on that is known."""
-        awaited = self._awaited
-        ready = [event for event in known.settled if awaited is None or event.entered < awaited]
+        ready, left = _parted(known.settled, self._awaited)
+        # What was looked up for one is mostly true for the next.
+        entered = born = _NO_STRETCH
+        parent, above = None, None
+        hidden: dict[int, bool] = {}
         for event in sorted(ready, key=_AT):
-            self._add(event, known)
-        left = tuple(event for event in known.settled if awaited is not None and event.entered >= awaited)
+            if not entered.start <= event.entered < entered.end:
+                entered = self._stretch(event.entered)
+            if not born.start <= event.branch.born < born.end:
+                born = self._stretch(event.branch.born)
+            if above is None or event.parent is not parent:
+                parent = event.parent
+                above, above_lost = self._image(parent)
+            if event.command is not None and id(event.command) not in hidden:
+                hidden[id(event.command)] = self.hides(event.command)
+            begun_in = born.span if event.branch.born else None
+            self._add(event, known, entered.span, begun_in, above, above_lost, hidden.get(id(event.command), False))
+        for end in ends:
+            self._end(end)
         self.known = known._replace(settled=left, placed=len(self._log))
-        self._tidy((event.pid, event.at) for event in ready)
+        if self._exits:
+            self._tidy(ready)
 
-    def _add(self, event: Exec, known: Known) -> None:
-        begun_in = self.span_at(event.branch.born) if event.branch.born else None
-        owner, stray_of, span = self._assign(event, begun_in, known)
-        above, above_lost = self._image(event.parent)
+    def _add(
+        self,
+        event: Exec,
+        known: Known,
+        span: Span | None,
+        begun_in: Span | None,
+        above: Entry | None,
+        above_lost: bool,
+        hidden: bool,
+    ) -> None:
+        owner, stray_of, span = self._assign(event, span, begun_in, known)
         # What an adopted process ran before the probe was there, nobody knows.
         above_lost = above_lost or (event.parent is None and event.branch.born == 0)
-        previous, previous_lost = self._image(event.previous)
+        previous, previous_lost = (None, False) if event.previous is None else self._image(event.previous)
         nearest = previous or above
-        hidden = (nearest is not None and nearest.hidden) or (event.command is not None and self.hides(event.command))
+        hidden = hidden or (nearest is not None and nearest.hidden)
         depth = None if above_lost else 1 if above is None else above.depth and above.depth + 1
-        lost = (above_lost, previous_lost)
         image = (event.pid, event.at)
-        entry = Entry(event, owner, stray_of, span, begun_in, above, previous, hidden, *lost, depth, image)
+        entry = Entry(
+            event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost, depth, image
+        )
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[image] = entry
-            self._end(image)
+            if self._exits:
+                self._end(self._exits.get(image))
         if self._entries and self._entries[-1].event.entered > event.entered:
             insort(self._entries, entry, key=_ENTERED)
         else:
@@ -533,10 +587,9 @@ class Timeline:
         return [entry for entry in self._log[number : self.known.placed] if entry.event.error is None]
 
     def _assign(
-        self, event: Exec, begun_in: Span | None, known: Known
+        self, event: Exec, span: Span | None, begun_in: Span | None, known: Known
     ) -> tuple[Owner | None, Owner | None, Span | None]:
         """(whom it counts for, whose stray it is, the span in which it was entered)"""
-        span = self.span_at(event.entered)
         running = span.owner if span else None
         beginner = begun_in.owner if begun_in else None
         if beginner is None or not beginner.is_test or beginner is running:
@@ -576,18 +629,22 @@ class Timeline:
         """That of an image, None if there is none, or it was lost."""
         return self._image(image)[0]
 
-    def _end(self, image: Image) -> None:
+    def _end(self, end: Ended | None) -> None:
         """Lets the record of an exec know how its process ended, once both are here."""
-        entry, end = self._images.get(image), self._exits.get(image)
-        if entry is not None and end is not None:
-            self._changes += 1  # first: then nobody takes what was seen before for what is known now
-            entry.over(end)
+        if end is None or end.image is None:
+            return
+        entry = self._images.get(end.image)
+        if entry is None:
+            self._exits[end.image] = end
+            return
+        self._changes += 1  # first: then nobody takes what was seen before for what is known now
+        entry.over(end)
 
-    def _tidy(self, images: Iterable[Image | None]) -> None:
+    def _tidy(self, placed: Iterable[Exec]) -> None:
         """Forgets the ends that records know of: only when what is known says so, for it may have to be done again."""
-        for image in images:
-            if image in self._images:
-                self._exits.pop(image, None)
+        for event in placed:
+            if event.error is None:
+                self._exits.pop((event.pid, event.at), None)
 
     # ---- windows ----
 
@@ -649,15 +706,19 @@ class Timeline:
             return False
         return not [gap for gap in known.gaps if gap.overlaps(start, end)]
 
-    def tally(self, start: int, end: int, owner: Owner | None) -> tuple[int, Evidence]:
-        """How many records of them :meth:`evidence` would have, and what is missing; no attempt, and no stray."""
-        own = [
-            entry
-            for entry in self._entries_of(start, end)
-            if entry.owner is owner and entry.stray_of is None and entry.event.error is None and not entry.hidden
-        ]
-        lost = tuple(entry.lost for entry in own if entry.event.command is None)
-        return len(own) - len(lost), replace(self.losses(start, end), lost=lost)
+    def tally(self, start: int, end: int, owner: Owner | None) -> tuple[list[Command], Evidence]:
+        """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt, and no
+        stray."""
+        commands: list[Command] = []
+        lost: list[Lost] = []
+        for entry in self._entries_of(start, end):
+            event = entry.event
+            if entry.owner is owner and entry.stray_of is None and event.error is None and not entry.hidden:
+                if event.command is None:
+                    lost.append(entry.lost)
+                else:
+                    commands.append(event.command)
+        return commands, replace(self.losses(start, end), lost=tuple(lost))
 
     def state(self, end: int) -> object:
         """Equal to what it was if nothing has changed that was entered before ``end``, and nothing was entered since:

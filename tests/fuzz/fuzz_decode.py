@@ -8,9 +8,8 @@ import fuzzing
 
 with fuzzing.instrumented():
     from pytest_execprobe.helper import wire
-    from pytest_execprobe.source.decode import decode
     from pytest_execprobe.source.events import Blind, Ended, Exec
-from fakes import kernel_record
+from fakes import event_of, kernel_record
 
 from pytest_execprobe.source.command import Command
 
@@ -32,7 +31,7 @@ def check(data: bytes) -> None:
     lost = bool(given.number() & 1)
     record = given.rest
     with contextlib.suppress(wire.WireError):
-        event = decode(record, 1, lost)
+        event = event_of(record, 1, lost)
         assert event is None or isinstance(event, (Exec, Ended, Blind))
         if isinstance(event, Exec):
             assert event.lost is lost

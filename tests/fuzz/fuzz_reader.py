@@ -8,13 +8,16 @@ import fuzzing
 
 with fuzzing.instrumented():
     from pytest_execprobe.helper import wire
-    from pytest_execprobe.source.decode import decode
+    from pytest_execprobe.source.decode import Commands, decode
 
 from fakes import kernel_record
 
 SEEDS = [
     bytes([255])
-    + b"".join(wire.event_frames(1, [(kernel_record(), False), (kernel_record()[: wire.HEAD.size], True)])),
+    + wire.raw_frame(
+        wire.EVENTS, 1, wire.event(kernel_record()) + wire.event(kernel_record()[: wire.HEAD.size], lost=True)
+    ),
+    bytes([40]) + wire.raw_frame(wire.PACKED, 1, wire.pack(wire.event(kernel_record()))),
     bytes([7])
     + wire.frame(wire.SYNCED, 2, {"at": 5, "under_way": 0, "unplaced": 1, "passed_over": 1, "unplaced_from": 3}),
     bytes([60])
@@ -41,9 +44,8 @@ def check(data: bytes) -> None:
     assert sum(wire.HEADER.size + len(frame.payload) for frame in frames) <= len(whole)
     for frame in frames:
         with contextlib.suppress(wire.WireError):
-            if frame.type == wire.EVENTS:
-                for record, lost in wire.split_events(frame.payload):
-                    decode(record, 1, lost)
+            if frame.type in (wire.EVENTS, wire.PACKED):
+                decode(wire.events_of(frame), 1, Commands())
             else:
                 for name in frame.json():
                     wire.number(frame.json(), name, 0, 1 << 64)

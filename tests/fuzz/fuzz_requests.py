@@ -59,8 +59,8 @@ class _Fuzzed:
             except OSError:
                 pass  # nothing more, or it has hung up
         for frame in frames:
-            if frame.type == wire.EVENTS:
-                assert all(len(record) >= wire.HEAD.size for record, _ in wire.split_events(frame.payload))
+            if frame.type in (wire.EVENTS, wire.PACKED):
+                assert all(len(record) >= wire.HEAD.size for record, _ in wire.split_events(wire.events_of(frame)))
             else:
                 frame.json()
         here.close()

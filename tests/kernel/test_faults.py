@@ -220,8 +220,8 @@ def test_a_record_that_is_not_taken_from_its_buffer_is_missed(
         {
             "probe.py": {
                 "_PROCS_MAX = 32768\n": "import itertools\n_PROCS_MAX, _number = 32768, itertools.count()\n",
-                "self._records += records(ring.take())\n": "self._records += ["
-                "one for one in records(ring.take()) if next(_number) != 2]\n",
+                "wire.pieces(ring.take())": "wire.pieces(b''.join(wire.event(one)"
+                " for one, _ in wire.split_events(ring.take()) if next(_number) != 2))",
             }
         },
     )

@@ -115,6 +115,14 @@ def test_what_nobody_reads_is_kept_or_counted(programs: Programs) -> None:
         assert_calm(made, programs)
 
 
+def test_200_000_execs_that_nobody_reads_are_all_kept(programs: Programs) -> None:
+    """The helper packs what becomes too much to be kept as it came."""
+    with recording(timeout=120) as made:
+        with made.execprobe.watch() as log:
+            subprocess.run([programs.storm, programs.minimal, "200000", "600"], check=True, stdout=subprocess.DEVNULL)
+        assert (log.lost, log.count()) == (0, 200_001)
+
+
 @pytest.mark.parametrize("pages", [1, 8])
 def test_small_buffers_report_all_that_they_lose(programs: Programs, pages: int) -> None:
     with recording(HelperSettings(pages=pages), timeout=120) as made:

@@ -7,14 +7,17 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fakes import evidence, exec_event, record
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Event, Exec
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Known, Lost, Owner, Span, Timeline
+from pytest_execprobe.timeline.timeline import Evidence, Lost, Owner, Span, Timeline
 
 _pids = itertools.count(100)
 
@@ -703,10 +706,10 @@ def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
     story.happens(complete_to=120)
     add, left = story.timeline._add, iter([False, True])
 
-    def breaks(event: Exec, known: Known) -> None:
+    def breaks(*args: Any) -> None:
         if next(left):
             raise KeyboardInterrupt
-        add(event, known)
+        add(*args)
 
     batch = (ran("git", 130), ran("gpg", 140), Ended(145, 7, branch(130)))
     with monkeypatch.context() as patch:
@@ -949,3 +952,21 @@ def test_so_it_does_while_a_wider_fixture_is_set_up(story: Story) -> None:
     story.timeline.close(outer, 210)
     assert story.seen(0, 300, "test_a") == ["worker"]
     assert story.seen(0, 300, "fixture") == ["own"]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=12))
+def test_what_is_the_innermost_span_is_so_for_all_of_its_stretch(steps: list[tuple[bool, int]]) -> None:
+    """Spans begin and end one in the other, some at the same moment, and some go on."""
+    timeline, now, opened = Timeline(), 0, list[Span]()
+    for begins, later in steps:
+        now += later
+        if begins:
+            opened.append(timeline.open(Owner("one", is_test=False, began=now), None, now))
+        elif opened:
+            timeline.close(opened.pop(), now)
+    for time in range(now + 3):
+        stretch = timeline._stretch(time)
+        assert stretch.start <= time < stretch.end
+        assert stretch.span is None or stretch.span.covers(time)
+        for other in range(stretch.start, min(stretch.end, now + 3)):
+            assert timeline._stretch(other) == stretch

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
-from fakes import exec_event, kernel_record
+from fakes import event_of, exec_event, kernel_record
 
 from pytest_execprobe._util.paths import program_name
 from pytest_execprobe.helper import wire
-from pytest_execprobe.source.decode import arguments_at, decode, running
+from pytest_execprobe.source.decode import Commands, arguments_at, decode, running
 from pytest_execprobe.source.events import Blind, Branch, Ended, Exec, Process, Running
 
 CUT, UNREAD, ALL, KEPT = wire.FLAG_ARGV_CUT, wire.FLAG_ARGV_UNREAD, wire.FLAG_SCRIPTS_ALL, wire.FLAG_ARGV0_KEPT
@@ -17,9 +18,43 @@ AT_FDCWD = -100
 
 
 def decoded(**fields: object) -> Exec:
-    event = decode(kernel_record(**fields), 1, lost=False)  # type: ignore[arg-type]
+    event = event_of(kernel_record(**fields), 1, lost=False)  # type: ignore[arg-type]
     assert isinstance(event, Exec)
     return event
+
+
+def test_events_are_taken_apart_as_they_come() -> None:
+    """What is equal for one after the other is one object. What is of another tree, or no record, is left out."""
+    ours, theirs = [(1, 900, 77, 5)], [(2, 800, 77, 5)]
+    said = wire.EVENT.pack(2, 24, 0) + bytes(12)
+    payload = b"".join(
+        [
+            wire.event(kernel_record(slots=ours, parent=(70, 500))),
+            said,
+            wire.event(kernel_record(slots=theirs)),
+            wire.event(kernel_record(wire.KIND_EXIT, slots=ours, previous_at=2000, at=3000)),
+            wire.event(kernel_record(slots=ours, pid=78, parent=(70, 500), at=2001)[: wire.HEAD.size], lost=True),
+            said,
+        ]
+    )
+    first, end, lost = decode(payload, 1, Commands())
+    assert isinstance(first, Exec)
+    assert isinstance(lost, Exec)
+    assert end == Ended(3000, 77, Branch(900, 77, 5), (77, 2000), 0)
+    assert (first.lost, lost.lost, lost.parent, lost.branch) == (False, True, (70, 500), (900, 77, 5))
+    assert first.branch is end.branch is lost.branch
+    assert first.parent is lost.parent
+    for cut in range(1, len(payload)):
+        with pytest.raises(wire.WireError) if wire_ends_within(payload, cut) else contextlib.nullcontext():
+            decode(payload[:cut], 1, Commands())
+
+
+def wire_ends_within(payload: bytes, cut: int) -> bool:
+    """Whether an end there is within something."""
+    at = 0
+    while at < cut:
+        at += wire.EVENT.unpack_from(payload, at)[1]
+    return at != cut
 
 
 # ---- execs ----
@@ -260,7 +295,7 @@ def test_successful_execveat_keeps_the_kernels_own_path() -> None:
 
 def test_branch_is_that_of_the_asking_root() -> None:
     data = kernel_record(slots=[(7, 900, 70, 1), (9, 950, 77, 2)])
-    inner, outer = decode(data, 9, lost=False), decode(data, 7, lost=False)
+    inner, outer = event_of(data, 9, lost=False), event_of(data, 7, lost=False)
     assert isinstance(inner, Exec)
     assert isinstance(outer, Exec)
     assert inner.branch == Branch(950, 77, 2)
@@ -269,14 +304,14 @@ def test_branch_is_that_of_the_asking_root() -> None:
 
 def test_last_slot_is_read_too() -> None:
     slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
-    event = decode(kernel_record(slots=slots), 10 + wire.SLOTS - 1, lost=False)
+    event = event_of(kernel_record(slots=slots), 10 + wire.SLOTS - 1, lost=False)
     assert isinstance(event, Exec)
     assert event.branch.top == 10 + wire.SLOTS - 1
 
 
 @pytest.mark.parametrize("kind", [wire.KIND_EXEC, wire.KIND_ATTEMPT, wire.KIND_EXIT, wire.KIND_UNFOLLOWED])
 def test_record_of_another_tree_is_none(kind: int) -> None:
-    assert decode(kernel_record(kind), 2, lost=False) is None
+    assert event_of(kernel_record(kind), 2, lost=False) is None
 
 
 # ---- in PID namespaces ----
@@ -287,7 +322,7 @@ def test_each_root_sees_numbers_of_its_own(kind: int) -> None:
     slots = [(7, 900, 70, 1), (9, 950, 77, 2), (11, 960, 77, 3)]
     seen = [(77, 7), (5, 1), (2, 0)]
     record = kernel_record(kind, error=2, parent=(70, 500), previous_at=600, slots=slots, seen=seen)
-    events = [decode(record, root, lost=False) for root in (7, 9, 11)]
+    events = [event_of(record, root, lost=False) for root in (7, 9, 11)]
     assert [(event.seen_pid, event.ppid) for event in events if isinstance(event, Exec)] == [(None, 7), *seen[1:]]
     # Whatever links one record to another goes by the kernel's numbers.
     links = {(event.pid, event.parent, event.previous) for event in events if isinstance(event, Exec)}
@@ -297,13 +332,13 @@ def test_each_root_sees_numbers_of_its_own(kind: int) -> None:
 def test_last_slot_has_numbers_too() -> None:
     slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
     seen = [(2 * root, 3 * root) for root in range(10, 10 + wire.SLOTS)]
-    event = decode(kernel_record(slots=slots, seen=seen), 10 + wire.SLOTS - 1, lost=False)
+    event = event_of(kernel_record(slots=slots, seen=seen), 10 + wire.SLOTS - 1, lost=False)
     assert isinstance(event, Exec)
     assert (event.seen_pid, event.ppid) == seen[-1]
 
 
 def test_number_of_a_parent_that_was_just_ending_is_not_known() -> None:
-    event = decode(kernel_record(seen=[(5, wire.NOT_KNOWN)]), 1, lost=False)
+    event = event_of(kernel_record(seen=[(5, wire.NOT_KNOWN)]), 1, lost=False)
     assert isinstance(event, Exec)
     assert (event.seen_pid, event.ppid) == (5, None)
 
@@ -311,19 +346,19 @@ def test_number_of_a_parent_that_was_just_ending_is_not_known() -> None:
 @pytest.mark.parametrize("number", [0, wire.NOT_KNOWN])
 def test_process_without_a_number_where_its_root_is(number: int) -> None:
     with pytest.raises(wire.WireError, match="no number where its root is"):
-        decode(kernel_record(seen=[(number, 1)]), 1, lost=False)
+        event_of(kernel_record(seen=[(number, 1)]), 1, lost=False)
 
 
 # ---- other kinds ----
 
 
 def test_end_of_a_branch() -> None:
-    assert decode(kernel_record(wire.KIND_EXIT), 1, lost=False) == Ended(2000, 77, Branch(900, 77, 5), None, 0)
+    assert event_of(kernel_record(wire.KIND_EXIT), 1, lost=False) == Ended(2000, 77, Branch(900, 77, 5), None, 0)
 
 
 def test_end_of_another_process_of_a_branch() -> None:
     record = kernel_record(wire.KIND_EXIT, pid=78, previous_at=950, error=3 << 8)
-    assert decode(record, 1, lost=False) == Ended(2000, 78, Branch(900, 77, 5), (78, 950), 3 << 8)
+    assert event_of(record, 1, lost=False) == Ended(2000, 78, Branch(900, 77, 5), (78, 950), 3 << 8)
 
 
 @pytest.mark.parametrize(
@@ -346,12 +381,12 @@ def test_working_directory(cwd: bytes, expected: str | None) -> None:
 
 def test_end_of_a_branch_survives_the_loss_of_its_record() -> None:
     head = kernel_record(wire.KIND_EXIT)[: wire.HEAD.size]
-    assert decode(head, 1, lost=True) == Ended(2000, 77, Branch(900, 77, 5), None, 0)
+    assert event_of(head, 1, lost=True) == Ended(2000, 77, Branch(900, 77, 5), None, 0)
 
 
 def test_blindness() -> None:
-    lasting = decode(kernel_record(wire.KIND_UNFOLLOWED), 1, lost=False)
-    moment = decode(kernel_record(wire.KIND_UNMARKED), 1, lost=False)
+    lasting = event_of(kernel_record(wire.KIND_UNFOLLOWED), 1, lost=False)
+    moment = event_of(kernel_record(wire.KIND_UNMARKED), 1, lost=False)
     assert isinstance(lasting, Blind)
     assert isinstance(moment, Blind)
     assert (lasting.at, lasting.moment) == (2000, False)
@@ -364,7 +399,7 @@ def test_blindness() -> None:
 @pytest.mark.parametrize(("kind", "error"), [(wire.KIND_EXEC, None), (wire.KIND_ATTEMPT, "ENOENT")])
 def test_lost_record_tells_only_that_it_took_place(kind: int, error: str | None) -> None:
     head = kernel_record(kind, error=2, parent=(70, 500))[: wire.HEAD.size]
-    event = decode(head, 1, lost=True)
+    event = event_of(head, 1, lost=True)
     assert isinstance(event, Exec)
     assert (event.lost, event.entered, event.pid, event.error) == (True, 1000, 77, error)
     assert event.branch == Branch(900, 77, 5)
@@ -377,14 +412,14 @@ def test_lost_record_tells_only_that_it_took_place(kind: int, error: str | None)
 @pytest.mark.parametrize("size", [0, 1, wire.HEAD.size - 1])
 @pytest.mark.parametrize("lost", [False, True])
 def test_record_shorter_than_its_head(size: int, lost: bool) -> None:
-    with pytest.raises(wire.WireError, match="shorter than its head"):
-        decode(kernel_record()[:size], 1, lost=lost)
+    with pytest.raises(wire.WireError, match="cut short"):
+        event_of(kernel_record()[:size], 1, lost=lost)
 
 
 @pytest.mark.parametrize("missing", [1, 5, 30])
 def test_record_shorter_than_it_says(missing: int) -> None:
     with pytest.raises(wire.WireError, match="shorter than it says"):
-        decode(kernel_record()[:-missing], 1, lost=False)
+        event_of(kernel_record()[:-missing], 1, lost=False)
 
 
 def _with_lengths(path: int, interpreter: int, argv: int, data: int) -> bytes:
@@ -399,13 +434,13 @@ def _with_lengths(path: int, interpreter: int, argv: int, data: int) -> bytes:
 )
 def test_lengths_that_do_not_add_up(lengths: tuple[int, int, int, int]) -> None:
     with pytest.raises(wire.WireError, match="shorter than it says"):
-        decode(_with_lengths(*lengths), 1, lost=False)
+        event_of(_with_lengths(*lengths), 1, lost=False)
 
 
 @pytest.mark.parametrize("kind", [0, 6, 2**32 - 1])
 def test_unknown_kind(kind: int) -> None:
     with pytest.raises(wire.WireError, match=f"unknown kind {kind}"):
-        decode(kernel_record(kind), 1, lost=False)
+        event_of(kernel_record(kind), 1, lost=False)
 
 
 # ---- names ----

@@ -18,7 +18,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from fakes import CountingProbe, FakeRun, FakeSource, kernel_record
+from fakes import CountingProbe, FakeRun, FakeSource, event_of, kernel_record
 from test_server import Helper
 
 from pytest_execprobe import ExecRecord, IncompleteLogError
@@ -149,13 +149,15 @@ def played() -> Iterator[Played]:
 
 READS: dict[str, Callable[[Played], object]] = {
     "records": lambda played: ExecLog(played.window).partial,
+    "tally": lambda played: played.window.tally(),
     "wait_for": lambda played: ExecLog(played.window).wait_for("git"),
     "wait": lambda played: played.window.wait(0),
 }
 
 
 @pytest.mark.parametrize(
-    ("read", "chunk"), [("records", 1 << 18), ("records", 200), ("wait_for", 1 << 18), ("wait", 1 << 18)]
+    ("read", "chunk"),
+    [("records", 1 << 18), ("records", 200), ("tally", 1 << 18), ("wait_for", 1 << 18), ("wait", 1 << 18)],
 )
 def test_a_read_that_is_broken_into_loses_nothing(
     played: Played, read: str, chunk: int, monkeypatch: pytest.MonkeyPatch
@@ -267,7 +269,7 @@ def test_a_command_whose_reading_is_broken_into_is_read_whole() -> None:
 
     def prepare() -> None:
         nonlocal command
-        event = decode.decode(record, 1, False)
+        event = event_of(record, 1, False)
         assert isinstance(event, Exec)
         assert event.command is not None
         command = event.command

@@ -276,9 +276,10 @@ def test_a_tally_says_what_the_evidence_says() -> None:
     for window, number in ((call, 2), (following, 0)):
         tallied, losses = window.tally()
         evidence = window.evidence()
-        assert tallied == len(evidence.records) == number
+        assert tallied == evidence.commands
+        assert len(tallied) == number
         assert (losses.lost, losses.missing) == (evidence.lost, evidence.missing)
-        assert window.tally()[0] == number
+        assert window.tally()[0] == tallied
 
 
 def test_what_is_read_again_is_what_it_was_until_something_happens() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_execprobe.helper.bpf.ring import Ring, records
+from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.bpf.ring import Ring
 
 PAGES = 2
 SIZE = PAGES * mmap.PAGESIZE
@@ -46,7 +47,17 @@ class Kernel:
         return True
 
     def read(self) -> list[bytes]:
-        return records(self.ring.take())
+        """The records, by the pieces in which they are sent."""
+        found = []
+        for piece in wire.pieces(self.ring.take()):
+            data, at, before = bytes(piece.data), 0, len(found)
+            while at < len(data):
+                type, size, length = wire.EVENT.unpack_from(data, at)
+                if type == wire.WHOLE:
+                    found.append(data[at + wire.EVENT.size :][:length])
+                at += size
+            assert (at, len(found) - before) == (len(data), piece.number)
+        return found
 
     def close(self) -> None:
         os.close(self.fd)

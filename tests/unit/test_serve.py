@@ -49,7 +49,7 @@ class Client(Talker):
             assert frame is not None, "the service has hung up"
             if frame.type == wire.SYNCED:
                 return whole, lost, frame.json()["unplaced"]
-            for _, cut in wire.split_events(frame.payload):
+            for _, cut in wire.split_events(wire.events_of(frame)):
                 whole, lost = whole + (not cut), lost + cut
 
 
@@ -466,7 +466,7 @@ def test_what_was_sent_and_is_not_read_counts_as_kept(
     assert other.sync() == (0, 0, 0)
     probe.submit(*(of(hog.root, size=15_000) for _ in range(150) for hog in hogs))
     assert other.sync() == (0, 0, 0)
-    assert sum(client.queued + len(client.out) for client in running.service._clients) <= 4_000_000
+    assert sum(client.backlog.size + len(client.out) for client in running.service._clients) <= 4_000_000
     for hog in hogs:
         hog.sock.close()
     assert eventually(lambda: running.service._kept == 0)

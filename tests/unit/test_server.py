@@ -27,7 +27,7 @@ from fakes import CountingProbe, FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from pytest_execprobe.helper import server, wire
+from pytest_execprobe.helper import backlog, server, wire
 from pytest_execprobe.helper.bpf.probe import Missed, Process
 from pytest_execprobe.helper.priority import Precedence
 from pytest_execprobe.helper.quotas import RUN_LIMITS, Limits
@@ -67,8 +67,8 @@ class Client(Talker):
             assert frame is not None, "the server has hung up"
             if frame.type == wire.SYNCED:
                 return events, {"request": frame.request, **frame.json()}
-            assert frame.type == wire.EVENTS, frame
-            events += wire.split_events(frame.payload)
+            assert frame.type in (wire.EVENTS, wire.PACKED), frame
+            events += wire.split_events(wire.events_of(frame))
 
     def sync(self, timeout: float = 0) -> tuple[list[tuple[bytes, bool]], dict[str, Any]]:
         request = self.send(wire.SYNC, {"timeout": timeout})
@@ -316,9 +316,9 @@ def test_sync_whose_time_is_up_says_how_many_are_under_way(helper: Helper, probe
 
 
 def test_wait_is_answered_by_news(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+    client, other = helper.first.arm(), helper.connect().arm()
     client.send(wire.WAIT, {"timeout": 600})
-    probe.submit(of(99, pid=6))
+    probe.submit(of(other.root, pid=6))
     probe.submit(of(client.root, pid=7))
     events, done = client.answer()
     assert [pid_of(record) for record, _ in events] == [7]
@@ -615,6 +615,45 @@ def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: Fak
 # ---- bounds ----
 
 
+def test_more_than_there_is_room_for_is_packed_and_nothing_lost(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it came for several clients, record by record."""
+    monkeypatch.setattr(server, "_QUEUE_BYTES", 16_000_000)
+    monkeypatch.setattr(backlog, "_LOOSE", 2_000_000)
+    alone = helper.first.arm()
+    for number in range(1, 15_001, 1_500):  # each as much as a buffer may hold
+        probe.submit(*(of(alone.root, pid=pid, size=1_000) for pid in range(number, number + 1_500)))
+        assert eventually(lambda: not probe.has_submitted)
+    assert helper.server._kept < 5_000_000
+    events, done = alone.sync()
+    assert ([pid_of(record) for record, lost in events if not lost], done["unplaced"]) == ([*range(1, 15_001)], 0)
+    helper.connect().arm()
+    probe.submit(*(of(alone.root, pid=pid, size=1_000) for pid in range(1, 15_001)))
+    assert alone.pids() == [*range(1, 15_001)]
+
+
+def test_a_client_that_is_alone_sees_no_more_than_others_do(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = helper.first.arm()
+    (user,) = helper.server._users.values()
+    failed = kernel_record(wire.KIND_ATTEMPT, uid=7, slots=[(client.root, 1, 1, 1)], argv=b"secret\0", error=2)
+    for uid, is_shown in ((0, True), (8, False), (7, True)):
+        monkeypatch.setattr(user, "uid", uid)
+        probe.submit(failed, of(client.root))
+        (shown, _), _ = client.sync()[0]
+        assert (b"secret" in shown) is is_shown
+
+
+def test_what_was_for_one_that_has_gone_is_for_no_other(helper: Helper, probe: FakeProbe) -> None:
+    first, second = helper.first.arm(), helper.connect().arm()
+    first.sock.close()
+    assert eventually(lambda: probe.forgotten == [first.root])
+    probe.submit(of(first.root, pid=6), of(second.root, pid=7))
+    assert second.pids() == [7]
+
+
 def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -655,7 +694,9 @@ def test_one_that_never_asks_leaves_room_for_each_of_many(
     assert all(other.pids() == [*range(1, 26)] for other in others)
     events, done = hog.sync()
     assert len(events) + done["unplaced"] == 5_000
-    assert sum(not lost for _, lost in events) == pytest.approx(500_000 / len(of(hog.root, size=1_000)), abs=1)
+    assert sum(not lost for _, lost in events) == pytest.approx(
+        500_000 / len(wire.event(of(hog.root, size=1_000))), abs=1
+    )
 
 
 def test_all_that_is_kept_together_is_bounded(
@@ -665,7 +706,7 @@ def test_all_that_is_kept_together_is_bounded(
     clients = [helper.first.arm(), *(helper.connect().arm() for _ in range(5))]
     probe.submit(*(of(client.root, pid=pid, size=2_000) for pid in range(1, 501) for client in clients))
     answers = [client.sync() for client in clients[:1]]
-    assert eventually(lambda: helper.server._kept == sum(client.queued for client in helper.server._clients))
+    assert eventually(lambda: helper.server._kept == sum(client.backlog.size for client in helper.server._clients))
     answers += [client.sync() for client in clients[1:]]
     kept = sum(len(record) for events, _ in answers for record, _ in events)
     assert 150_000 < kept <= 300_000

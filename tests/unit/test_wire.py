@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import socket
 
 import pytest
-from fakes import kernel_record
+from fakes import event_of, kernel_record
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.source.decode import decode
 from pytest_execprobe.source.events import Exec
 
 ALLOWED = frozenset((wire.SYNC, wire.WAIT))
@@ -164,7 +164,7 @@ def received(frames: list[bytes]) -> list[tuple[bytes, bool]]:
 
 def test_events_go_there_and_back() -> None:
     events = [(kernel_record(), False), (kernel_record()[: wire.HEAD.size], True), (kernel_record(pid=5), False)]
-    frames = [*wire.event_frames(7, events)]
+    frames = [*map(b"".join, wire.event_frames(7, itertools.starmap(wire.event, events)))]
     assert len(frames) == 1
     assert received(frames) == events
 
@@ -176,42 +176,96 @@ def test_no_events_need_no_frame() -> None:
 
 def test_many_events_are_split_and_no_frame_is_over_the_limit() -> None:
     events = [(kernel_record(pid=pid, argv=b"x" * 20_000 + b"\0"), pid % 3 == 0) for pid in range(200)]
-    frames = [*wire.event_frames(7, events)]
-    assert 200 * 20_000 / wire.MAX_REPLY <= len(frames) <= 5
-    assert all(len(frame) <= wire.HEADER.size + wire.MAX_REPLY for frame in frames)
+    frames = [*map(b"".join, wire.event_frames(7, itertools.starmap(wire.event, events)))]
+    assert 200 * 20_000 / wire._PIECE <= len(frames) <= 40
+    assert all(len(frame) <= wire.HEADER.size + wire._PIECE for frame in frames)
     assert received(frames) == events
 
 
 def test_events_that_fill_a_frame_to_the_byte() -> None:
-    size = wire.MAX_REPLY // 2 - wire.EVENT.size
-    events = [(bytes(size), False), (bytes(size), False), (bytes(size), True)]
-    frames = [*wire.event_frames(7, events)]
-    assert [len(frame) - wire.HEADER.size for frame in frames] == [wire.MAX_REPLY, wire.MAX_REPLY // 2]
-    assert received(frames) == events
+    half = bytes(wire._PIECE // 2)
+    frames = [*map(b"".join, wire.event_frames(7, [half, half, half]))]
+    assert [len(frame) - wire.HEADER.size for frame in frames] == [wire._PIECE, wire._PIECE // 2]
 
 
 def test_event_that_is_a_byte_too_long_for_its_frame_goes_into_the_next() -> None:
-    size = wire.MAX_REPLY // 2 - wire.EVENT.size
-    events = [(bytes(size), False), (bytes(size + 1), False)]
-    frames = [*wire.event_frames(7, events)]
-    assert [len(frame) - wire.HEADER.size for frame in frames] == [wire.MAX_REPLY // 2, wire.MAX_REPLY // 2 + 1]
-    assert received(frames) == events
+    half = bytes(wire._PIECE // 2)
+    frames = [*map(b"".join, wire.event_frames(7, [half, half + b"\0"]))]
+    assert [len(frame) - wire.HEADER.size for frame in frames] == [wire._PIECE // 2, wire._PIECE // 2 + 1]
 
 
-WHOLE_EVENT = wire.EVENT.pack(wire.HEAD.size, 0) + bytes(wire.HEAD.size)
+def test_what_a_buffer_held_is_cut_between_its_records_and_nothing_is_left_out() -> None:
+    one, failed = (wire.event(kernel_record(kind, argv=b"x" * 60_000)) for kind in (wire.KIND_EXEC, wire.KIND_ATTEMPT))
+    said = wire.EVENT.pack(2, 24, 0) + bytes(12)  # PERF_RECORD_LOST
+    taken = one + said + one + failed + one
+    pieces = [*wire.pieces(taken)]
+    assert [(piece.number, piece.attempts) for piece in pieces] == [(2, False), (2, True)]
+    assert b"".join(piece.data for piece in pieces) == taken
+    assert [*wire.pieces(b"")] == []
+
+
+def test_records_of_one_tree_that_follow_each_other_are_one_run() -> None:
+    def of(*roots: int, kind: int = wire.KIND_EXEC) -> bytes:
+        return wire.event(kernel_record(kind, slots=[(root, 1, 77, 1) for root in roots]))
+
+    said = wire.EVENT.pack(2, 24, 0) + bytes(12)
+    taken = [of(1), of(1, kind=wire.KIND_ATTEMPT), of(2), of(1, 2), of(1, 2), said, of(1), said, said, of(1), of(0, 1)]
+    (piece,) = wire.pieces(b"".join([*taken, said]))
+    found = [(root, [*wire.split_events(run.data)], run.number, run.attempts) for root, run in wire.runs(piece)]
+    assert [(root, number, attempts) for root, _, number, attempts in found] == [
+        (1, 2, True),
+        (2, 1, False),
+        (0, 2, False),
+        (1, 1, False),
+        (1, 1, False),
+        (0, 1, False),
+    ]
+    assert [wire.event(*one) for _, events, _, _ in found for one in events] == [one for one in taken if one != said]
+    assert all(len(events) == number for _, events, number, _ in found)
+
+
+def test_what_is_no_record_is_passed_over() -> None:
+    said = wire.EVENT.pack(2, 24, 0) + bytes(12)
+    assert [*wire.split_events(said + wire.event(kernel_record()) + said)] == [(kernel_record(), False)]
+
+
+def test_what_is_packed_is_what_it_was() -> None:
+    events = b"".join(wire.event(kernel_record(pid=pid)) for pid in range(500))
+    packed = wire.pack(events)
+    assert len(packed) < len(events) / 10
+    assert wire.events_of(wire.Frame(wire.PACKED, 1, packed)) == events
+    assert wire.events_of(wire.Frame(wire.EVENTS, 1, events)) == events
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"no zlib", wire.pack(b"x" * 1000)[:-1], wire.pack(bytes(wire.MAX_REPLY + 1))],
+    ids=["empty", "garbage", "cut", "too long"],
+)
+def test_what_can_not_be_unpacked(payload: bytes) -> None:
+    with pytest.raises(wire.WireError, match="packed"):
+        wire.events_of(wire.Frame(wire.PACKED, 1, payload))
+
+
+WHOLE_EVENT = wire.event(bytes(wire.HEAD.size))
 
 
 @pytest.mark.parametrize(
     "payload",
     [
         b"\0",
-        wire.EVENT.pack(wire.HEAD.size, 0)[:-1],
+        WHOLE_EVENT[: wire.EVENT.size - 1],
         WHOLE_EVENT[:-1],
         WHOLE_EVENT + b"\0",
         WHOLE_EVENT + WHOLE_EVENT[:-1],
-        wire.EVENT.pack(0, 0),
-        wire.EVENT.pack(wire.HEAD.size - 1, 0) + bytes(wire.HEAD.size),
-        wire.EVENT.pack((1 << 32) - 1, 0) + bytes(wire.HEAD.size),
+        wire.EVENT.pack(wire.WHOLE, 0, 0),
+        wire.EVENT.pack(2, 0, 0),
+        wire.EVENT.pack(2, 11, 0),
+        wire.EVENT.pack(2, 13, 0),
+        wire.event(bytes(wire.HEAD.size - 1)) + bytes(wire.HEAD.size),
+        wire.EVENT.pack(wire.WHOLE, len(WHOLE_EVENT), wire.HEAD.size + 1) + bytes(wire.HEAD.size),
+        wire.EVENT.pack(wire.HEAD_ALONE, 0xFFFF, wire.HEAD.size) + bytes(wire.HEAD.size),
+        wire.EVENT.pack(wire.WHOLE, len(WHOLE_EVENT), (1 << 32) - 1) + bytes(wire.HEAD.size),
     ],
     ids=lambda payload: f"{len(payload)} bytes",
 )
@@ -268,6 +322,6 @@ def test_arguments_of_what_failed_are_shown_to_their_user(record: bytes, uid: in
     assert (shown == record) is whole
     if not whole:
         assert b"secret" not in shown
-        event = decode(shown, 1, lost=False)
+        event = event_of(shown, 1, lost=False)
         assert isinstance(event, Exec)
         assert (event.command.path, event.error, event.command.argv, event.uid) == ("/no", "ENOENT", None, 1000)

@@ -16,7 +16,7 @@ from ..errors import ProbeError
 from . import library
 from .attach import AGAIN, Attached, Wanted, bcc_version, is_paranoid, refused
 from .load import cpus
-from .ring import Ring, records
+from .ring import Ring
 
 _PROCS_MAX = 32768
 _NEVER = 1 << 30
@@ -104,8 +104,8 @@ class Probe:
     def __init__(self, bpf_dir: str, settings: Settings) -> None:
         self._version = bcc_version()
         self._lib = library.open_library()
-        self._records: List[bytes] = []
-        self._delivered = 0
+        self._pieces: List[wire.Piece] = []
+        self._drained = 0  # records
         self._claims: Set[bytes] = set()
         self._looks: Dict[str, List[List[int]]] = {}  # by program: what was found at the last looks, the oldest first
         self._pid_namespace = _pid_namespace()
@@ -167,14 +167,15 @@ class Probe:
 
     def drain(self) -> None:
         for ring in self._rings:
-            self._records += records(ring.take())
+            pieces = list(wire.pieces(ring.take()))
+            self._pieces += pieces
+            self._drained += sum(piece.number for piece in pieces)
         for bell in self._bells:
             bell.take()
 
-    def take(self) -> List[bytes]:
-        """The records that were drained since the last call."""
-        taken, self._records = self._records, []
-        self._delivered += len(taken)
+    def take(self) -> List[wire.Piece]:
+        """What was drained since the last call."""
+        taken, self._pieces = self._pieces, []
         return taken
 
     def take_dropped(self) -> List[bytes]:
@@ -232,8 +233,7 @@ class Probe:
         for _ in range(50):
             counts = self.counts()
             self.drain()
-            here = self._delivered + len(self._records)
-            if here >= counts.submitted and counts.submitted + counts.dropped >= counts.seen:
+            if self._drained >= counts.submitted and counts.submitted + counts.dropped >= counts.seen:
                 return counts
         return None
 

@@ -6,13 +6,9 @@ import ctypes
 import mmap
 import os
 import platform
-import struct
-from typing import List
 
 _PAGE = mmap.PAGESIZE
 _HEAD_AT, _TAIL_AT = 1024, 1032  # uapi/linux/perf_event.h, struct perf_event_mmap_page
-_HEADER = struct.Struct("=IHHI")  # struct perf_event_header, and of a sample how long what follows is
-_SAMPLE = 9  # PERF_RECORD_SAMPLE
 _STORES_IN_ORDER = platform.machine() in ("x86_64", "s390x")  # and loads
 
 
@@ -37,19 +33,6 @@ class Ring:
         _fence()
         self._tail.value = head
         return taken
-
-
-def records(taken: bytes) -> List[bytes]:
-    """The samples in it, as they were submitted, and up to seven bytes more."""
-    found = []
-    at, end = 0, len(taken)
-    while at < end:
-        kind, _, size, length = _HEADER.unpack_from(taken, at)
-        if kind == _SAMPLE:
-            first = at + _HEADER.size
-            found.append(taken[first : first + length])
-        at += size
-    return found
 
 
 def _fence() -> None:
