@@ -45,11 +45,12 @@ test-compat: ## run the plugin's tests under other pytests and beside other plug
 	done; \
 	exit $$status
 
-lint: ## check the code's style and types
+lint: ## check the code's style, types and spelling
 	@scripts/setup test
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	$(PYTHON) -m codespell_lib
 
 docs: ## build the site into build/docs; a warning is an error
 	@scripts/setup docs

@@ -40,7 +40,7 @@ class ExecRecord:
     phase: Phase | None
     #: The test (node id) or fixture in which this branch of the process tree left the test's process, or None.
     begun_by: str | None
-    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success. A few are the kernel's own, which no
+    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success. A few are the kernel's own, that no
     #: program sees: ``ERESTARTNOINTR`` of a thread that lost a race of execve to another of its process, ``ERESTARTSYS``
     #: and its like of one that a signal interrupted.
     error: str | None
