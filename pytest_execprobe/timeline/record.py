@@ -40,9 +40,9 @@ class ExecRecord:
     phase: Phase | None
     #: The test (node id) or fixture in which this branch of the process tree left the test's process, or None.
     begun_by: str | None
-    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success. A few are the kernel's own, that no
-    #: program sees: ``ERESTARTNOINTR`` of a thread that lost a race of execve to another of its process, ``ERESTARTSYS``
-    #: and its like of one that a signal interrupted.
+    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success. A few are the kernel's own, which no
+    #: program sees: ``ERESTARTNOINTR`` of a thread that lost a race of execve to another one, ``ERESTARTSYS`` and its
+    #: like of one that a signal interrupted.
     error: str | None
     #: The exit code, if the log knew the end of the process when it was read or closed, and the process did not become
     #: something else by another exec.
