@@ -54,7 +54,7 @@ lint: ## check the code's style, types and spelling
 
 docs: ## build the site into build/docs; a warning is an error
 	@scripts/setup docs
-	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all --builder html docs build/docs
 	@echo "build/docs/index.html"
 
 # On a quiet machine, as root: about ten minutes, with AGAINST twice as much, and an hour with LONG.
