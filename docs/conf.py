@@ -33,6 +33,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # it takes a server, and readers open the files
 pygments_dark_style = "github-dark"
 
 #: Pages that stand in the root of the repository, where GitHub looks for them. The files here say so, and no more.
