@@ -30,8 +30,10 @@ class _Generated(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        node = nodes.Element()
-        self.state.nested_parse(StringList(list(self.lines()), source="generated"), self.content_offset, node)
+        lines, node = list(self.lines()), nodes.Element()
+        if not lines:
+            raise self.error(f"{self.name} finds nothing in the code")
+        self.state.nested_parse(StringList(lines, source="generated"), self.content_offset, node)
         return node.children
 
 
