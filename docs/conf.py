@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 
 import pytest_execprobe
 
@@ -65,6 +66,15 @@ def _plain_aliases(*event: Any) -> tuple[str | None, ...]:
     return tuple(its and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", its) for its in event[-2:])
 
 
+def _check_offline(app: Sphinx, error: Exception | None) -> None:
+    """No page loads anything from elsewhere: who reads it may have no network."""
+    for page in () if error else Path(app.outdir).glob("*.html"):
+        loaded = re.findall(r'(?:\bsrc|<link\b[^>]*\bhref)="((?:https?:)?//[^"]+)', page.read_text())
+        if loaded:
+            raise ExtensionError(f"{page.name} loads {loaded[0]}")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("build-finished", _check_offline)
     app.connect("source-read", _from_root)
     app.connect("autodoc-process-signature", _plain_aliases)
