@@ -13,7 +13,11 @@ from pathlib import Path
 import pytest
 from blocks import ROOT, Block, blocks, each
 
-pytestmark = [pytest.mark.exec_budget(200), pytest.mark.usefixtures("kernel")]
+pytestmark = [
+    pytest.mark.exec_budget(200),
+    pytest.mark.exec_deny(inherit=False),  # the curl of the pipeline's regression is a stand-in that sends nothing
+    pytest.mark.usefixtures("kernel"),
+]
 
 _PRELUDE = """\
 import os
@@ -24,6 +28,7 @@ import release
 
 from pytest_execprobe import ANY, subtree
 """
+_PIPELINE = ROOT / "examples" / "pipeline"
 #: What a block that is only a part of a test stands in.
 _TEST = "def test_it(execprobe, repository):\n"
 
@@ -75,21 +80,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _shell(
             folder, f"execprobe run -q --report {name}.json --report shards/{name}.json --budget 5 --deny ld -- make"
         )
+    shutil.copy(_PIPELINE / "execs.toml", folder)
+    _shell(folder, f"REGRESSION=1 {_PIPELINE}/run {folder}; cp build.json last-release.json")
     return folder
 
 
-@each([one for one in blocks("console") if one.page == "docs/cli.md" and " gate " not in one.text])
+@each([one for one in blocks("console") if one.page in ("README.md", "docs/cli.md") and "doctor" not in one.text])
 def test_commands(project: Path, block: Block) -> None:
     ran = _shell(project, "\n".join(block.commands))
     printed = {line.split()[0] for line in ran.splitlines() if line.split()}
     # A row for each exec, with + in front, is shown on a terminal alone.
-    shown = [line.split()[0] for line in block.text.splitlines() if line[:2] not in ("$ ", "+ ") and line.split()]
+    lines = [line.split() for line in block.text.splitlines() if line[:2] not in ("$ ", "+ ")]
+    shown = [words[0] for words in lines if words and words != ["…"]]
     assert [word for word in shown if not word[0].isdigit() and word not in printed] == [], ran
 
 
 def _shell(folder: Path, script: str) -> str:
     path = f"{folder}:{os.environ['PATH']}"
-    environment = {**_environment(), "PATH": path, "GITHUB_STEP_SUMMARY": "summary.md"}
+    environment = {**_environment(), "PATH": path, "PYTHON": sys.executable, "GITHUB_STEP_SUMMARY": "summary.md"}
     ran = subprocess.run(
         ["sh", "-c", f"rm -f hello hello.o\n{script}"],
         cwd=folder,
