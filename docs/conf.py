@@ -19,7 +19,7 @@ author = copyright = "The pytest-execprobe founders"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
 exclude_patterns = ["_*"]
 
-myst_enable_extensions = ["deflist", "tasklist"]
+myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
