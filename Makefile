@@ -7,7 +7,7 @@ REPORT := build/tests.xml
 # supported, and the newest.
 PYTEST := pytest==8.0.* pytest
 
-.PHONY: help demo test test-compat lint bench test-kernels fuzz clean
+.PHONY: help demo test test-compat lint docs bench test-kernels fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -45,11 +45,17 @@ test-compat: ## run the plugin's tests under other pytests and beside other plug
 	done; \
 	exit $$status
 
-lint: ## check the code's style and types
+lint: ## check the code's style, types and spelling
 	@scripts/setup test
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	$(PYTHON) -m codespell_lib
+
+docs: ## build the site into build/docs; a warning is an error
+	@scripts/setup docs
+	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all --builder html docs build/docs
+	@echo "build/docs/index.html"
 
 # On a quiet machine, as root: about ten minutes, with AGAINST twice as much, and an hour with LONG.
 bench: ## measure what the probe costs, and write docs/performance.md (AGAINST=COMMIT, LONG=1)
@@ -68,5 +74,5 @@ fuzz: ## look for input that breaks what reads the bytes of others (SECONDS=60, 
 	done
 
 clean: ## remove all that the other targets made
-	rm -rf .venv .venv-pytest* build dist *.egg-info .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-pytest* build dist *.egg-info .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .pytest_cache -prune -exec rm -rf {} +

@@ -43,7 +43,7 @@ def machine(pairs: int, against: str | None) -> list[str]:
         f"{datetime.now(timezone.utc):%Y-%m-%d}, commit {_commit()}" + (f", against {against}" if against else ""),
         ("The machine was quiet: " if quiet else "**The machine was NOT quiet**: ") + conditions,
         f"Linux {platform.release()}, {platform.machine()}, {cpus}, Python {platform.python_version()}, BCC {_bcc()}",
-        f"{pairs} interleaved pairs of each, but for what is told of once",
+        f"{pairs} interleaved pairs of each, save what has one figure",
     ]
 
 

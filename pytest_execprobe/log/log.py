@@ -62,7 +62,7 @@ class ExecLog:
     failed, so what was just started is there. A closed log never changes.
 
     Reads of an incomplete log raise IncompleteLogError, except :attr:`complete`, :attr:`lost` and :attr:`partial`.
-    Checks raise AssertionError if they certainly do not hold, and IncompleteLogError if that can't be told.
+    Checks raise AssertionError if they certainly do not hold, and IncompleteLogError if that is not known.
     """
 
     def __init__(self, window: Window, *, direct: bool = False) -> None:
@@ -383,7 +383,7 @@ class ExecProbe(ExecLog):
 
     @property
     def setup(self) -> ExecLog:
-        """The log of the test's set-up."""
+        """The log of the test's set-up. Raises RuntimeError if the probe was armed later."""
         return self._phase("setup")
 
     @property
@@ -406,8 +406,12 @@ class ExecProbe(ExecLog):
     ) -> Watch:
         """A narrower window: a context manager that gives the log of its block.
 
-        The limits are checked on leaving the block, unless it raised: at most so many execs, at most so many per
-        pattern, nothing but ``allow``, none of ``deny``.
+        The limits are checked on leaving the block, unless it raised.
+
+        :param at_most: at most so many execs.
+        :param per_program: at most so many execs of each pattern, ``{"git": 2}``.
+        :param allow: nothing but these may run; an empty list allows nothing.
+        :param deny: none of these may run.
         """
         if self._windows is not self._recorder.windows:
             raise RuntimeError("the test of this execprobe is over: nothing can be watched for it any more")

@@ -20,7 +20,7 @@ class ExecRecord:
     """
 
     _command: Command
-    #: Process id, of the thread group, in the PID namespace of the test.
+    #: Process id, of the thread group, in the PID namespace of the test: in a container what ``Popen.pid`` says.
     pid: int
     #: Process id of the parent at the moment of the exec, likewise: 1 or a subreaper's for an orphan, 0 for one outside
     #: of the namespace; None if it was just ending.
@@ -29,8 +29,9 @@ class ExecRecord:
     parent: ExecRecord | None
     #: 1 for what the test's own process spawned, one more for each exec'd ancestor; None if a record above was lost.
     depth: int | None
-    #: Real user and group, in the initial user namespace.
+    #: Real user, in the initial user namespace.
     uid: int
+    #: Real group, likewise.
     gid: int
     #: When execve was entered: nanoseconds of CLOCK_MONOTONIC, as ``time.monotonic_ns()``.
     timestamp_ns: int
@@ -38,11 +39,14 @@ class ExecRecord:
     phase: Phase | None
     #: The test (node id) or fixture in which this branch of the process tree left the test's process, or None.
     begun_by: str | None
-    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success.
+    #: The errno's name of a failed attempt (``"ENOENT"``), None for a success. A few are the kernel's own, which no
+    #: program sees: ``ERESTARTNOINTR`` of a thread that lost a race of execve to another one, ``ERESTARTSYS`` and its
+    #: like of one that a signal interrupted.
     error: str | None
-    #: How the process ended, if the log knew that when it was read or closed, and it did not become something else by
-    #: another exec: with an exit code, or by a signal.
+    #: The exit code, if the log knew the end of the process when it was read or closed, and the process did not become
+    #: something else by another exec.
     exit_code: int | None
+    #: The number of the signal that ended the process, under the same conditions.
     signal: int | None
     #: From the entry of execve to the end of the process, under the same conditions.
     duration_ns: int | None
@@ -67,7 +71,8 @@ class ExecRecord:
 
     @property
     def program(self) -> str | None:
-        """Last component of ``path``; of the executable where the path names a descriptor; ``memfd:NAME`` for a
+        """Last component of ``path``, so a link (busybox) keeps its own name. Where the path names a descriptor
+        (``/dev/fd/N``, ``/proc/self/exe``) that of the executable, of a script the interpreter's; ``memfd:NAME`` for a
         memfd."""
         return self._command.program
 
@@ -83,12 +88,13 @@ class ExecRecord:
 
     @property
     def argv(self) -> tuple[str, ...] | None:
-        """Decoded as UTF-8 with surrogateescape, whatever the locale."""
+        """Decoded as UTF-8 with surrogateescape, whatever the locale; of a script with the interpreter first. None of
+        what another user's process failed to execute."""
         return self._command.argv
 
     @property
     def argv_truncated(self) -> bool:
-        """Whether argv was longer than what is kept, at least 16 KiB."""
+        """Whether argv was longer than what is kept: 16 KiB, of failed attempts 48 arguments of up to 1 KiB."""
         return self._command.argv_truncated
 
     @property
@@ -98,7 +104,7 @@ class ExecRecord:
 
     @property
     def cwd(self) -> str | None:
-        """Working directory, as ``/proc/PID/cwd`` would say."""
+        """Working directory, as ``/proc/PID/cwd`` would say; None of failed attempts."""
         return self._command.cwd
 
     @property
@@ -132,9 +138,10 @@ class ExecRecord:
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
-        """What the program was given: argv without argv[0], and of a script without the interpreter's part.
+        """What the program was given: argv without argv[0], and without the part of an interpreter, a script's or
+        binfmt_misc's.
 
-        None where argv could not be read, or where that part ends can't be told: the script's own path stands there
+        None where argv could not be read, or the end of that part is not known: the script's own path stands there
         twice, as it does if that is its first argument.
         """
         return self._command.arguments

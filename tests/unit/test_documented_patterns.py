@@ -42,7 +42,7 @@ OTHERS = [
 @pytest.fixture(scope="module")
 def ignored() -> list[Pattern]:
     """The lines of the documented setting."""
-    (block,) = re.findall(r"^```ini\nexecprobe_ignore =\n(.*?)^```", _RULES.read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^execprobe_ignore =\n(.*?)^```", _RULES.read_text(), re.DOTALL | re.MULTILINE)
     return [compile_pattern(line.strip()) for line in block.splitlines()]
 
 
