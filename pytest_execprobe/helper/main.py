@@ -11,9 +11,9 @@ import sys
 from typing import List, Optional, Tuple
 
 from . import bounds, handshake, privilege, wire
-from .bpf import probe
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
+from .bpf.probe import BpfProbe, Settings
 from .errors import ProbeError
 from .priority import Precedence
 from .process import last_words
@@ -58,8 +58,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--connect", required=True, help="abstract socket on which the client waits")
     parser.add_argument("--bpf", required=True, help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=ROUTES, default="auto")
-    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
-    parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=probe.Settings().procs)
+    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=Settings().pages)
+    parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=Settings().procs)
     return parser.parse_args(argv)
 
 
@@ -78,21 +78,21 @@ def _make_server(
 ) -> Server:
     if user is not None:
         bounds.check(user, options.pages, options.procs)
-    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
+    probe = BpfProbe(options.bpf, Settings(options.attempts, options.pages, options.procs))
     precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence(), returns=user is None)
     _, uid, gid = wire.credentials(first)
     privilege.ensure_visible_processes()
     route = privilege.route()
     left = privilege.give_up(uid, gid, kernel_version())
     welcome = dict(
-        made.describe(),
+        probe.describe(),
         route=route,
         privilege=left,
         address=os.fsdecode(listener.getsockname()).lstrip("\0"),
         pid=os.getpid(),
         python=sys.executable,
     )
-    return Server(made, first, listener, welcome, precedence)
+    return Server(probe, first, listener, welcome, precedence)
 
 
 def _close_inherited() -> None:

@@ -19,12 +19,13 @@ import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional
 
 from . import bounds, handshake, privilege, wire
-from .bpf import probe
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
+from .bpf.probe import BpfProbe, Settings
 from .errors import ProbeError
 from .listening import Janitor, listener_of
 from .priority import Precedence
+from .probe import Probe
 from .process import last_words, wake_at
 from .quotas import Limits
 from .server import Server
@@ -91,8 +92,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--user", default="nobody", metavar="NAME", help="whom root becomes once it probes")
     parser.add_argument("--bpf", default=_bpf_folder(), metavar="FOLDER", help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=ROUTES, default="auto")
-    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
-    parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=probe.Settings().procs)
+    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=Settings().pages)
+    parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=Settings().procs)
     parser.add_argument("--max-clients", type=bounds.number(1, _CLIENTS_MAX), default=512)
     parser.add_argument("--max-clients-per-user", type=bounds.number(1, _CLIENTS_MAX), default=128)
     return parser.parse_args(argv)
@@ -130,7 +131,7 @@ def _check_surroundings() -> None:
 def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
     # Who is not root stays the same user, and must not have in its hands what the next one loads with privilege.
     keeps = os.geteuid() == 0
-    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs, keeps))
+    probe = BpfProbe(options.bpf, Settings(options.attempts, options.pages, options.procs, keeps))
     precedence = Precedence(privilege.take_precedence())
     clients = _make_room(options.max_clients)
     try:
@@ -147,7 +148,7 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
             "give the service a /proc that shows them; in a systemd unit, the group that /proc's gid= option names"
             " (SupplementaryGroups=), and no ProtectProc=",
         )
-    welcome = dict(made.describe(), route=route, privilege=left, pid=os.getpid(), python=sys.executable)
+    welcome = dict(probe.describe(), route=route, privilege=left, pid=os.getpid(), python=sys.executable)
     limits = Limits(
         clients=clients,
         clients_per_user=options.max_clients_per_user,
@@ -157,7 +158,7 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
         share=0.5,
         room_per_user=True,
     )
-    return Service(made, listener, welcome, precedence, limits, wakeup)
+    return Service(probe, listener, welcome, precedence, limits, wakeup)
 
 
 def _make_room(clients: int) -> int:
@@ -179,14 +180,14 @@ class Service(Server):
 
     def __init__(
         self,
-        made: probe.Probe,
+        probe: Probe,
         listener: socket.socket,
         welcome: Dict[str, Any],
         precedence: Precedence,
         limits: Limits,
         wakeup: int,
     ) -> None:
-        super().__init__(made, None, listener, welcome, precedence, limits)
+        super().__init__(probe, None, listener, welcome, precedence, limits)
         self._is_over = False
         self._selector.register(wakeup, selectors.EVENT_READ, self._stop)
 

@@ -20,10 +20,9 @@ from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTup
 from . import handshake, identity, wire
 from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
 from .backlog import Backlog, Outgoing
-from .bpf.load import possible_cpus
-from .bpf.probe import Claimed, Probe, roots_of
 from .life import Life
 from .priority import Precedence
+from .probe import Claimed, Probe
 from .quotas import RUN_LIMITS, Bucket, Limits, User
 
 _QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
@@ -129,13 +128,13 @@ class Server:
             waiting = [client for client in self._clients if client.pending]
             if waiting:
                 # Rung from now on, and looked at once more after that: so the last exec can't slip through between.
-                self._probe.want_bell(True)
+                self._probe.want_wakeup(True)
                 self._collect()
                 for client in waiting:
                     self._for(client.user, lambda: self._answer(client))  # noqa: B023
             waiting = [client for client in waiting if client.pending]
             if not waiting:
-                self._probe.want_bell(False)
+                self._probe.want_wakeup(False)
             for key, _ in self._selector.select(self._patience(waiting)):
                 key.data()
 
@@ -291,8 +290,7 @@ class Server:
                 self._finish(client, pending.request, at=0, under_way=0)
             return
         before = self._probe.counts()
-        root = client.root
-        under_way = self._probe.under_way(pending.before, lambda proc: root in roots_of(proc))
+        under_way = self._probe.in_flight(pending.before, client.root)
         if under_way and not expired:
             return
         with self._at_their_expense():
@@ -451,8 +449,8 @@ class Server:
 
     def _give_pages(self, client: Client, request: int) -> None:
         """Not where several users share the helper: the counters tell of all."""
-        data = wire.frame(wire.PAGES_GIVEN, request, {"cpus": possible_cpus()})
-        page = self._probe.page_fd
+        page = self._probe.page
+        data = wire.frame(wire.PAGES_GIVEN, request, {"cpus": page.cpus if page else 0})
         if page is None or self._limits.share is not None or client.out:
             self._send(client, data)
             return
@@ -462,7 +460,7 @@ class Server:
             self._send(client, data)
             return
         try:
-            client.out.add(data[socket.send_fds(client.sock, [data], [page, self._life.fd]) :])
+            client.out.add(data[socket.send_fds(client.sock, [data], [page.fd, self._life.fd]) :])
         except OSError:
             self._drop(client)
             return

@@ -66,8 +66,9 @@ LISTED = 256
 ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 
-COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one CPU
-SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same, these two
+#: bpf/execprobe.c, struct counters, of one CPU: what helper.probe.Counts has of it.
+COUNTERS = struct.Struct("<6Q16xQ56x")
+SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same
 LIFE = 40  # bytes, of a pthread_mutex_t
 
 # One event in an EVENTS payload, as a perf buffer has it (uapi/linux/perf_event.h): what it is, its size with this, and

@@ -112,7 +112,7 @@ class HelperSource:
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
         said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
-        self._pages = pages.given(descriptors, int(wire.number(said, "cpus", 1, 1 << 16)))
+        self._pages = pages.given(descriptors, int(wire.number(said, "cpus", 0, 1 << 16)))
         # Asked only now: a child that /proc did not show has ended before, and so is counted.
         if armed.get("childless") is True and not child and children.has_left_none():
             self.orphans = Orphans()

@@ -34,7 +34,7 @@ class _Fuzzed:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind("")  # an abstract address that the kernel chooses
         listener.setblocking(False)
-        self.server = server.Server(self.probe, there, listener, {"bcc": "fuzz"}, priority.Precedence(False))  # type: ignore[arg-type]
+        self.server = server.Server(self.probe, there, listener, {"bcc": "fuzz"}, priority.Precedence(False))
         self.others = set(self.server._clients)
 
     def meet(self, pieces: list[bytes]) -> None:

@@ -28,8 +28,8 @@ from talking import PATIENCE, Talker
 
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import backlog, server, wire
-from pytest_execprobe.helper.bpf.probe import Missed, Process
 from pytest_execprobe.helper.priority import Precedence
+from pytest_execprobe.helper.probe import Missed, Page, Process
 from pytest_execprobe.helper.quotas import RUN_LIMITS, Limits
 from pytest_execprobe.source import connect as connect_module
 from pytest_execprobe.source import meeting
@@ -108,7 +108,7 @@ class Helper:
         self._listener.listen(backlog)
         self._listener.setblocking(False)
         precedence = Precedence(False)
-        self.server = server.Server(probe, there, self._listener, WELCOME, precedence, limits)  # type: ignore[arg-type]
+        self.server = server.Server(probe, there, self._listener, WELCOME, precedence, limits)
         self.first = Client(here)
         self.clients = [self.first]
         self.error: BaseException | None = None
@@ -341,32 +341,32 @@ def test_roots_that_have_gone_hide_none_behind_them(helper: Helper, probe: FakeP
     assert [client.pids() for client in clients] == [[] if place in gone else [7] for place in range(wire.SLOTS)]
 
 
-def pages(client: Client) -> list[int]:
+def pages(client: Client, cpus: int = 3) -> list[int]:
     """What a client is given that asks for the counters' memory."""
     client.send(wire.PAGES)
     data, given, _, _ = socket.recv_fds(client.sock, 4096, 2)
     (frame,) = wire.Reader(wire.REPLIES, 4096).feed(data)
-    assert (frame.type, frame.json()) == (wire.PAGES_GIVEN, {"cpus": server.possible_cpus()})
+    assert (frame.type, frame.json()) == (wire.PAGES_GIVEN, {"cpus": cpus})
     return list(given)
 
 
 def test_a_client_is_given_the_counters_and_what_tells_that_they_count(helper: Helper, probe: FakeProbe) -> None:
-    assert pages(helper.first.arm()) == []  # of a probe that has none
-    probe.page_fd = os.memfd_create("counters")
+    assert pages(helper.first.arm(), cpus=0) == []  # of a probe that has none
+    probe.page = Page(os.memfd_create("counters"), 3)
     counters, alive = pages(helper.first)
-    assert os.path.samestat(os.fstat(counters), os.fstat(probe.page_fd))
+    assert os.path.samestat(os.fstat(counters), os.fstat(probe.page.fd))
     with mmap.mmap(alive, mmap.PAGESIZE, prot=mmap.PROT_READ) as memory:
         assert any(memory[: wire.LIFE])
-    for descriptor in (counters, alive, probe.page_fd):
+    for descriptor in (counters, alive, probe.page.fd):
         os.close(descriptor)
 
 
 def test_users_who_share_a_helper_do_not_see_what_the_others_do(probe: FakeProbe) -> None:
-    probe.page_fd = os.memfd_create("counters")
+    probe.page = Page(os.memfd_create("counters"), 3)
     helper = Helper(probe, limits=Limits(share=0.5))
     assert pages(helper.first.arm()) == []
     helper.stop()
-    os.close(probe.page_fd)
+    os.close(probe.page.fd)
 
 
 def test_what_is_lost_later_is_not_laid_to_what_was_read_without_asking() -> None:
