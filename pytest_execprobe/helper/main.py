@@ -125,7 +125,7 @@ def _capture_output() -> int:
 def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str, remedy: str) -> None:
     """Tells the client, and those who have called meanwhile: a helper that they would start would fail the same way."""
     _, uid, _ = wire.credentials(first)
-    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
+    data = wire.failed(code, reason, remedy)
     with contextlib.suppress(OSError):  # it has gone
         first.setblocking(False)
         first.send(data)

@@ -203,9 +203,6 @@ class Service(Server):
     def _stop(self) -> None:
         self._is_over = True
 
-    def _may_call(self, sock: socket.socket) -> bool:  # noqa: ARG002
-        return True  # the socket's mode has let him in
-
 
 # ---- words ----
 
@@ -236,9 +233,8 @@ def _refuse(listener: Optional[socket.socket], code: str, reason: str, remedy: s
     """Says why there is no service, to those who have called meanwhile too."""
     sys.stderr.write("execprobe: %s%s\n" % (reason, ". To mend it: " + remedy if remedy else ""))
     _notify("STATUS=%s\n" % reason.splitlines()[0])
-    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
     if listener is not None:
-        wire.refuse_all(listener, None, data, handshake.BACKLOG)
+        wire.refuse_all(listener, None, wire.failed(code, reason, remedy), handshake.BACKLOG)
 
 
 def _notify(state: str) -> None:
