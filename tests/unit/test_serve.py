@@ -28,6 +28,7 @@ from pytest_execprobe.helper import (
     identity,
     listening,
     privilege,
+    proc,
     quotas,
     serve,
     wire,
@@ -256,7 +257,7 @@ def test_where_a_caller_is_known_by_number_alone_it_must_be_his(
 ) -> None:
     """As before Linux 6.5."""
     monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(os.getpid()), False))
-    monkeypatch.setattr(identity, "real_user", lambda _: owner)
+    monkeypatch.setattr(proc, "real_user", lambda _: owner)
     client = running.welcome(1)
     client.send(wire.CLAIM)
     client.expect(wire.CLAIMED)
