@@ -11,6 +11,7 @@ import os
 from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from . import orphans, proc
+from .process import sees_all
 
 _ROUNDS = 50
 
@@ -65,7 +66,7 @@ def adopt_descendants(
     translated = _Translation(to_kernels)
     adopted: Set[int] = set()
     failed: Set[int] = set()
-    hidden = not os.path.exists("/proc/1/stat")  # other users' are, by hidepid
+    hidden = not sees_all()
     for _ in range(_ROUNDS):
         table = proc.read_table(tick)
         client = translated.in_proc(table, pid)

@@ -203,7 +203,7 @@ def running(
     monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, ...] = (), level: int = 0
 ) -> probe.Running | None:
     made = bare(procs=read_from(table))
-    made._pid_namespace = probe._PidNamespace(0, probe._FIRST_PID_NAMESPACE, 1)
+    made._pid_namespace = probe._PidNamespace(0, probe.FIRST_PID_NAMESPACE, 1)
     monkeypatch.setattr(made, "_proc", table.entries.get)
     monkeypatch.setattr(made, "_forks", lambda _: (table.forks, level))
 

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 from .. import wire
 from ..errors import ProbeError
 from ..probe import Claimed, Counts, Missed, Page, Process, Running
+from ..process import FIRST_PID_NAMESPACE
 from . import library
 from .attach import AGAIN, Attached, Wanted, bcc_version, is_paranoid, refused
 from .load import cpus, possible_cpus
@@ -31,8 +32,6 @@ _PID = struct.Struct("<I")
 _ZERO = struct.pack("<I", 0)
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
 _WANT_WAKEUP, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
-
-_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, in every kernel
 
 
 class Settings(NamedTuple):
@@ -329,7 +328,7 @@ class _PidNamespace(NamedTuple):
     @property
     def is_first(self) -> bool:
         """Whether numbers of processes are the kernel's own here."""
-        return self.inode == _FIRST_PID_NAMESPACE
+        return self.inode == FIRST_PID_NAMESPACE
 
 
 def _pid_namespace() -> _PidNamespace:
@@ -337,7 +336,7 @@ def _pid_namespace() -> _PidNamespace:
         found = os.stat("/proc/self/ns/pid")
     except OSError:
         if os.path.exists("/proc/self"):  # a kernel without PID namespaces
-            return _PidNamespace(0, _FIRST_PID_NAMESPACE, os.getpid())
+            return _PidNamespace(0, FIRST_PID_NAMESPACE, os.getpid())
         return _PidNamespace(0, 0, os.getpid())  # here is another namespace's /proc: nothing in it is to be believed
     device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # as the kernel has it
     return _PidNamespace(device, found.st_ino, os.getpid())
