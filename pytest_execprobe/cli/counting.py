@@ -32,7 +32,7 @@ class Failed:
 
     def __str__(self) -> str:
         near = f". Near it: {', '.join(self.near)}" if self.near else ""
-        remedy = f". To mend it: {self.remedy}" if self.remedy else ""
+        remedy = f". Fix: {self.remedy}" if self.remedy else ""
         return self.reason + near + remedy
 
 

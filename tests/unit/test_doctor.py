@@ -880,7 +880,7 @@ def test_a_program_that_can_not_be_run() -> None:
 
 def test_a_probe_that_can_not_be_had() -> None:
     def start(_: HelperSettings) -> FakeSource:
-        raise ProbeUnavailable("execprobe: the kernel refused a BPF map: no. To mend it: run as root")
+        raise ProbeUnavailable("execprobe: the kernel refused a BPF map: no. Fix: run as root")
 
     told(prove(HelperSettings(), start=start).finding, "not ok", "the kernel refused a BPF map: no", mend="run as root")
 

@@ -488,7 +488,7 @@ def test_the_other_lines() -> None:
     assert parse_line(line(type="attached", where=["here"], more="ignored")) == Attached(("here",))
     failed = parse_line(line(type="failed", code="c", reason="it is not there", remedy="mend it", near=["a", "b"]))
     assert failed == Failed("c", "it is not there", "mend it", ("a", "b"))
-    assert str(failed) == "it is not there. Near it: a, b. To mend it: mend it"
+    assert str(failed) == "it is not there. Near it: a, b. Fix: mend it"
     assert str(Failed("c", "it is not there", "", ())) == "it is not there"
 
 

@@ -46,7 +46,7 @@ def prove(
     try:
         source = start(settings)
     except ProbeUnavailable as error:
-        found, _, remedy = str(error).removeprefix("execprobe: ").partition(". To mend it: ")
+        found, _, remedy = str(error).removeprefix("execprobe: ").partition(". Fix: ")
         return Proof(bad(_CHECK, found, remedy or "do what this line says"), {})
     loaded = clock.monotonic()
     description = dict(getattr(source, "description", {}))
