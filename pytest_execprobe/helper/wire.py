@@ -392,6 +392,11 @@ def refuse_all(listener: _socket.socket, uid: Optional[int], data: bytes, at_mos
             sock.close()
 
 
+def whole(fields: Dict[str, Any], name: str, low: int = 0, high: int = 1 << 63) -> int:
+    """A checked whole number of a control frame. Raises WireError."""
+    return int(number(fields, name, low, high))
+
+
 def number(fields: Dict[str, Any], name: str, low: float, high: float) -> float:
     """A checked number of a control frame. Raises WireError."""
     value = fields.get(name)
