@@ -31,8 +31,8 @@ def _call(what: str, result: int) -> None:
         raise PrivilegeError("%s: %s" % (what, os.strerror(ctypes.get_errno())))
 
 
-def _enter_mount_namespace() -> None:
-    _call("a mount namespace", _libc.unshare(_CLONE_NEWNS))
+def _enter_mount_namespace(purpose: str) -> None:
+    _call("a mount namespace for " + purpose, _libc.unshare(_CLONE_NEWNS))
     _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
 
 
@@ -44,7 +44,7 @@ def ensure_tracefs() -> None:
     debugfs would mount it once more for everyone. Raises PrivilegeError.
     """
     try:
-        _enter_mount_namespace()
+        _enter_mount_namespace("tracefs")
     except PrivilegeError:
         if _tracefs_is_there():
             return
@@ -67,7 +67,7 @@ def ensure_visible_processes() -> None:
     except OSError:
         return
     with contextlib.suppress(PrivilegeError):
-        _enter_mount_namespace()
+        _enter_mount_namespace("/proc")
         _call("mounting /proc", _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV_NOEXEC, b"hidepid=0"))
 
 
