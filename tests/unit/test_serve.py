@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FakeProbe, kernel_record
-from talking import PATIENCE, Talker
+from fakes import FakeProbe
+from serving import PATIENCE, Client, eventually, of
 
 from pytest_execprobe.helper import (
     admission,
@@ -40,30 +40,6 @@ WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "non
 LIMITS = quotas.Limits(
     clients=20, clients_per_user=6, claims_per_user=2, claim_time=600, share=None, room_per_user=True
 )
-
-
-class Client(Talker):
-    def send(self, type: int, **fields: object) -> None:
-        self.sock.sendall(wire.frame(type, 1, fields))
-
-    def arm(self) -> Client:
-        self.send(wire.CLAIM)
-        self.expect(wire.CLAIMED)
-        self.send(wire.ARM, fresh=True)
-        self.root = self.expect(wire.ARMED).json()["root"]
-        return self
-
-    def sync(self) -> tuple[int, int, int]:
-        """Of what happened: whole records, lost ones, and those that were only counted."""
-        self.send(wire.SYNC, timeout=0)
-        whole = lost = 0
-        while True:
-            frame = self.receive()
-            assert frame is not None, "the service has hung up"
-            if frame.type == wire.SYNCED:
-                return whole, lost, frame.json()["unplaced"]
-            for _, cut in wire.split_events(wire.events_of(frame)):
-                whole, lost = whole + (not cut), lost + cut
 
 
 class Running:
@@ -103,9 +79,7 @@ class Running:
         return client
 
     def welcome(self, uid: int) -> Client:
-        client = self.call(uid)
-        client.expect(wire.WELCOME)
-        return client
+        return self.call(uid).welcome()
 
     def stop(self) -> None:
         os.write(self._tell, b"!")
@@ -127,13 +101,6 @@ class Running:
 
 
 @pytest.fixture
-def probe() -> Iterator[FakeProbe]:
-    probe = FakeProbe()
-    yield probe
-    probe.close()
-
-
-@pytest.fixture
 def limits() -> quotas.Limits:
     return LIMITS
 
@@ -145,27 +112,14 @@ def running(probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: quotas.Li
     running.close()
 
 
-def of(*roots: int, size: int = 0) -> bytes:
-    return kernel_record(slots=[(root, 1, 7, 1) for root in roots], argv=b"x" * size)
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        os.sched_yield()
-    return True
-
-
 # ---- users ----
 
 
 def test_users_are_served_side_by_side_and_see_their_own(running: Running, probe: FakeProbe) -> None:
     a, b = running.welcome(1).arm(), running.welcome(2).arm()
     probe.submit(of(a.root), of(b.root), of(b.root))
-    assert a.sync() == (1, 0, 0)
-    assert b.sync() == (2, 0, 0)
+    assert a.totals() == (1, 0, 0)
+    assert b.totals() == (2, 0, 0)
 
 
 def test_service_outlives_its_clients_and_ends_when_it_is_told(running: Running) -> None:
@@ -200,7 +154,7 @@ def test_more_claims_than_a_user_may_have_wait_for_their_turn(running: Running, 
     clients[2].expect(wire.CLAIMED)
     clients[1].sock.close()
     clients[3].expect(wire.CLAIMED)
-    assert other.sync() == (0, 0, 0)
+    assert other.totals() == (0, 0, 0)
 
 
 def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, probe: FakeProbe) -> None:
@@ -219,8 +173,7 @@ def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, 
 @pytest.mark.parametrize("limits", [LIMITS._replace(claim_time=0.05)])
 def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> None:
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     assert "did not take on its name" in client.expect(wire.FAILED).json()["reason"]
     assert client.receive() is None
     assert eventually(lambda: (probe.withdrawn, probe.forgotten) == ([probe.claims[1]], [1]))
@@ -229,14 +182,13 @@ def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> Non
 def test_name_that_another_process_has_taken_makes_no_root(running: Running, probe: FakeProbe) -> None:
     probe.claimant += 1
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     probe.submit(of(1))
     client.send(wire.ARM, fresh=True)
-    assert "taken on by another process" in client.expect(wire.ERROR).json()["reason"]
+    assert "taken on by another process" in client.refused()
     assert probe.forgotten == [1]
     client.send(wire.SYNC, timeout=0)
-    assert client.expect(wire.ERROR).json()["reason"] == "there is no root yet"
+    assert client.refused() == "there is no root yet"
     assert running.service._delivery.by_root == {}
 
 
@@ -244,11 +196,10 @@ def test_name_that_the_number_of_an_ended_process_has_taken_makes_no_root(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     monkeypatch.setattr(identity, "has_ended", lambda _: True)
     client.send(wire.ARM, fresh=True)
-    assert "taken on by another process" in client.expect(wire.ERROR).json()["reason"]
+    assert "taken on by another process" in client.refused()
 
 
 @pytest.mark.parametrize(("owner", "armed"), [(1, True), (2, False), (None, False)])
@@ -259,8 +210,7 @@ def test_where_a_caller_is_known_by_number_alone_it_must_be_his(
     monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(os.getpid()), False))
     monkeypatch.setattr(proc, "real_user", lambda _: owner)
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     client.send(wire.ARM, fresh=True)
     client.expect(wire.ARMED if armed else wire.ERROR)
 
@@ -295,8 +245,7 @@ def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -
     running.service._quotas.users[1].charge(3600)
     greedy.send(wire.CLAIM)
     other = running.welcome(2)
-    other.send(wire.CLAIM)
-    other.expect(wire.CLAIMED)
+    other.claim()
     greedy.sock.settimeout(0.2)
     with pytest.raises(TimeoutError):
         greedy.receive()
@@ -385,13 +334,13 @@ def test_records_are_charged_to_whose_they_are(
     for _ in range(3):
         with probe._lock:
             probe._submitted += [of(a.root)] * 3 + [of(b.root)]
-        assert c.sync() == (0, 0, 0)
+        assert c.totals() == (0, 0, 0)
     assert spent == 12
     assert 3 < users[1].waits() <= 4  # nine, and owes two
     assert 0 < users[2].waits() <= 2  # three
     assert users[3].waits() == 0
-    assert b.sync() == (3, 0, 0)
-    assert a.sync() == (9, 0, 0)
+    assert b.totals() == (3, 0, 0)
+    assert a.totals() == (9, 0, 0)
 
 
 def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,9 +412,9 @@ def test_one_user_leaves_half_of_the_room_whatever_he_does(
     other = running.welcome(2).arm()
     probe.submit(*(of(hog.root, size=1_000) for _ in range(500) for hog in hogs))
     probe.submit(*(of(other.root, size=1_000) for _ in range(40)))
-    assert other.sync() == (40, 0, 0)
+    assert other.totals() == (40, 0, 0)
     assert sum(client.kept for client in running.service._clients if client.user.uid == 1) <= 210_000
-    assert [sum(hog.sync()) for hog in hogs] == [500] * 6
+    assert [sum(hog.totals()) for hog in hogs] == [500] * 6
 
 
 def test_what_was_sent_and_is_not_read_counts_as_kept(
@@ -475,11 +424,11 @@ def test_what_was_sent_and_is_not_read_counts_as_kept(
     hogs, other = [running.welcome(1).arm() for _ in range(5)], running.welcome(2).arm()
     for hog in hogs:  # each has had its answer, and not read it; and is sent more
         probe.submit(*(of(hog.root, size=15_000) for _ in range(150)))
-        assert other.sync() == (0, 0, 0)
+        assert other.totals() == (0, 0, 0)
         hog.send(wire.SYNC, timeout=0)
-    assert other.sync() == (0, 0, 0)
+    assert other.totals() == (0, 0, 0)
     probe.submit(*(of(hog.root, size=15_000) for _ in range(150) for hog in hogs))
-    assert other.sync() == (0, 0, 0)
+    assert other.totals() == (0, 0, 0)
     assert sum(client.backlog.size + len(client.out) for client in running.service._clients) <= 4_000_000
     for hog in hogs:
         hog.sock.close()
