@@ -435,8 +435,8 @@ class FakeProbe:
     living: dict[int, list[Alive] | None] = field(default_factory=dict)
     #: The process that takes the names that are claimed, by the kernel's number.
     claimant: int = field(default_factory=os.getpid)
-    #: What the kernel has passed the probe over for since the last look.
-    passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
+    #: What the kernel has skipped the probe for since the last look.
+    skips: Missed = field(default_factory=lambda: Missed(0, 0, 0))
     #: The memory of its counters.
     page: Page | None = None
 
@@ -521,7 +521,7 @@ class FakeProbe:
         return self.counts() if self.reconciles else None
 
     def missed(self) -> Missed:
-        found, self.passed_over = self.passed_over, Missed(0, 0, 0)
+        found, self.skips = self.skips, Missed(0, 0, 0)
         return found
 
     def claim(self, name: bytes, root: int) -> bool:

@@ -21,6 +21,7 @@ PATIENCE = 10.0  # seconds that an answer may take
 WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
 
 Events = list[tuple[bytes, bool]]
+Setter = Callable[[int], None]
 
 
 class Client:

@@ -19,7 +19,7 @@ from fakes import FakeProbe
 from serving import PATIENCE, WELCOME, Helper, of
 
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from pytest_execprobe.helper import server, wire
+from pytest_execprobe.helper import wire
 from pytest_execprobe.source import connect as connect_module
 from pytest_execprobe.source import meeting
 from pytest_execprobe.source.client import HelperSource
@@ -279,11 +279,8 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
 
 
 def test_caller_for_whom_there_is_no_room_to_wait_is_let_in_when_there_is(
-    started: list[HelperSettings], probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    started: list[HelperSettings], probe: FakeProbe, ready: threading.Event
 ) -> None:
-    ready = threading.Event()
-    real = server.Server.run
-    monkeypatch.setattr(server.Server, "run", lambda self: ready.wait(PATIENCE) and real(self))
     helper = Helper(probe, backlog=0)
     helper.connect()
     with ThreadPoolExecutor(1) as pool:

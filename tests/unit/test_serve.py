@@ -17,13 +17,12 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeProbe
-from serving import PATIENCE, Client, eventually, of
+from serving import PATIENCE, Client, Setter, eventually, of
 
 from pytest_execprobe.helper import (
     admission,
     adoption,
     clients,
-    delivery,
     handshake,
     identity,
     listening,
@@ -404,10 +403,8 @@ def test_precedence_that_was_refused_is_not_asked_for_again(monkeypatch: pytest.
 # ---- what is kept ----
 
 
-def test_one_user_leaves_half_of_the_room_whatever_he_does(
-    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 400_000)
+def test_one_user_leaves_half_of_the_room_whatever_he_does(running: Running, probe: FakeProbe, room: Setter) -> None:
+    room(400_000)
     hogs = [running.welcome(1).arm() for _ in range(6)]
     other = running.welcome(2).arm()
     probe.submit(*(of(hog.root, size=1_000) for _ in range(500) for hog in hogs))
@@ -417,10 +414,8 @@ def test_one_user_leaves_half_of_the_room_whatever_he_does(
     assert [sum(hog.totals()) for hog in hogs] == [500] * 6
 
 
-def test_what_was_sent_and_is_not_read_counts_as_kept(
-    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 4_000_000)
+def test_what_was_sent_and_is_not_read_counts_as_kept(running: Running, probe: FakeProbe, room: Setter) -> None:
+    room(4_000_000)
     hogs, other = [running.welcome(1).arm() for _ in range(5)], running.welcome(2).arm()
     for hog in hogs:  # each has had its answer, and not read it; and is sent more
         probe.submit(*(of(hog.root, size=15_000) for _ in range(150)))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from fakes import CountingProbe, FakeProbe, kernel_record
-from serving import PATIENCE, WELCOME, Client, Helper, eventually, of, pid_of, registered
+from serving import PATIENCE, WELCOME, Client, Helper, Setter, eventually, of, pid_of, registered
 
 from pytest_execprobe.helper import backlog, delivery, registration, server, wire
 from pytest_execprobe.helper.probe import Missed, Page, Process
@@ -80,7 +80,7 @@ def running(client: Client, since: int = 0) -> tuple[int, list[list[Any]]]:
     return fields["count"], fields["listed"]
 
 
-def test_a_client_is_told_of_its_own_tree_alone(helper: Helper, probe: FakeProbe) -> None:
+def test_a_client_sees_its_own_tree_alone(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.living = {a.root: [process(6, born=5), process(5, born=3, comm=b"\xff")], b.root: [process(7)]}
     assert running(a) == (2, [[1005, 5, 5, 7, 9, True, "\udcff"], [1006, 6, 6, 7, 9, True, "sleep"]])
@@ -89,16 +89,14 @@ def test_a_client_is_told_of_its_own_tree_alone(helper: Helper, probe: FakeProbe
     assert running(helper.connect().arm()) == (0, [])
 
 
-def test_a_list_of_processes_is_bounded_and_their_number_is_not(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_a_list_of_processes_is_bounded_and_their_number_is_not(client: Client, probe: FakeProbe) -> None:
     probe.living[client.root] = [process(pid) for pid in range(3000, 0, -1)]
     count, listed = running(client)
     assert (count, len(listed)) == (3000, wire.LISTED)
     assert [one[1] for one in listed] == list(range(1, wire.LISTED + 1))  # the oldest
 
 
-def test_processes_that_can_not_be_listed_are_there(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_processes_that_can_not_be_listed_are_there(client: Client, probe: FakeProbe) -> None:
     probe.living[client.root] = None
     assert running(client) == (1, [])
 
@@ -114,8 +112,7 @@ def test_name_that_another_process_has_taken_makes_no_root_in_a_run_either(helpe
 # ---- answers ----
 
 
-def test_sync_brings_what_happened_once(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_sync_brings_what_happened_once(client: Client, probe: FakeProbe) -> None:
     record = of(client.root, pid=5)
     probe.submit(record)
     events, done = client.sync()
@@ -124,8 +121,7 @@ def test_sync_brings_what_happened_once(helper: Helper, probe: FakeProbe) -> Non
     assert client.sync()[0] == []
 
 
-def test_sync_is_complete_to_when_it_was_asked(helper: Helper) -> None:
-    client = helper.first.arm()
+def test_sync_is_complete_to_when_it_was_asked(client: Client) -> None:
     before = time.monotonic_ns()
     _, done = client.sync()
     assert before <= done["at"] <= time.monotonic_ns()
@@ -139,7 +135,7 @@ def test_records_go_to_every_root_that_they_are_of_and_to_no_other(helper: Helpe
     assert c.pids() == []
 
 
-def test_sync_waits_for_execs_under_way_of_its_own_tree(helper: Helper, probe: FakeProbe) -> None:
+def test_sync_waits_for_execs_in_flight_of_its_own_tree(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.entering = [(1, (a.root,))]
     a.send(wire.SYNC, timeout=600)
@@ -152,19 +148,17 @@ def test_sync_waits_for_execs_under_way_of_its_own_tree(helper: Helper, probe: F
     assert done["in_flight"] == 0
 
 
-def test_sync_does_not_wait_for_execs_that_were_entered_after_it(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_sync_does_not_wait_for_execs_that_were_entered_after_it(client: Client, probe: FakeProbe) -> None:
     probe.entering = [(time.monotonic_ns() + 10**12, (client.root,))]
     assert client.sync(timeout=600)[1]["in_flight"] == 0
 
 
-def test_sync_whose_time_is_up_says_how_many_are_under_way(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_sync_whose_time_is_up_says_how_many_are_in_flight(client: Client, probe: FakeProbe) -> None:
     probe.entering = [(1, (client.root,)), (2, (client.root, 99)), (3, (99,))]
     assert client.sync(timeout=0)[1]["in_flight"] == 2
 
 
-def test_wait_is_answered_by_news(helper: Helper, probe: FakeProbe) -> None:
+def test_wait_is_answered_by_what_is_new(helper: Helper, probe: FakeProbe) -> None:
     client, other = helper.first.arm(), helper.connect().arm()
     client.send(wire.WAIT, timeout=600)
     probe.submit(of(other.root, pid=6))
@@ -199,7 +193,7 @@ def pages(client: Client, cpus: int = 3) -> list[int]:
     return list(given)
 
 
-def test_a_client_is_given_the_counters_and_what_tells_that_they_count(helper: Helper, probe: FakeProbe) -> None:
+def test_a_client_is_given_the_counters_and_what_shows_that_they_count(helper: Helper, probe: FakeProbe) -> None:
     assert pages(helper.first.arm(), cpus=0) == []  # of a probe that has none
     probe.page = Page(os.memfd_create("counters"), 3)
     counters, alive = pages(helper.first)
@@ -233,24 +227,21 @@ def test_what_is_lost_later_is_not_laid_to_what_was_read_without_asking() -> Non
     probe.close()
 
 
-def test_an_answer_says_what_the_counters_are_while_nothing_more_happens(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_an_answer_says_what_the_counters_are_while_nothing_more_happens(client: Client, probe: FakeProbe) -> None:
     _, done = client.sync()
     assert (done["seen"], done["entered"]) == (0, 0)
-    probe.entering.append((time.monotonic_ns(), (99,)))  # of another tree, and still under way
+    probe.entering.append((time.monotonic_ns(), (99,)))  # of another tree, and still in flight
     _, done = client.sync()
     assert (done["seen"], done["entered"]) == (-1, -1)
 
 
-def test_wait_whose_time_is_up_is_answered_without_events(helper: Helper) -> None:
-    client = helper.first.arm()
+def test_wait_whose_time_is_up_is_answered_without_events(client: Client) -> None:
     client.send(wire.WAIT, timeout=0)
     nothing = {"at": 0, "in_flight": 0, "unplaced": 0, "skipped": 0, "unplaced_from": 0, "unbounded": False}
     assert client.answer() == ([], {"request": 3, **nothing, "seen": -1, "entered": -1})
 
 
-def test_two_requests_in_one_packet(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_two_requests_in_one_packet(client: Client, probe: FakeProbe) -> None:
     probe.submit(of(client.root, pid=7))
     client.sock.sendall(wire.frame(wire.SYNC, 50, {"timeout": 0}) + wire.frame(wire.SYNC, 51, {"timeout": 0}))
     events, done = client.answer()
@@ -259,8 +250,7 @@ def test_two_requests_in_one_packet(helper: Helper, probe: FakeProbe) -> None:
     assert (events, done["request"]) == ([], 51)
 
 
-def test_whoever_asks_again_no_longer_waits_for_the_last_answer(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_a_client_that_asks_again_no_longer_waits_for_the_last_answer(client: Client, probe: FakeProbe) -> None:
     client.sock.sendall(wire.frame(wire.WAIT, 50, {"timeout": 600}) + wire.frame(wire.SYNC, 51, {"timeout": 0}))
     assert client.answer()[1]["request"] == 51
     probe.submit(of(client.root, pid=7))
@@ -290,29 +280,27 @@ def test_dropped_record_comes_as_its_head(helper: Helper, probe: FakeProbe) -> N
     assert (events, done["unplaced"]) == ([], 0)
 
 
-def test_unlisted_loss_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
+def test_unlisted_loss_comes_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.drop(unlisted=3)
     assert [client.sync()[1]["unplaced"] for client in (a, b, a, b)] == [3, 3, 0, 0]
 
 
-def test_client_that_comes_after_a_loss_is_not_told_of_it(helper: Helper, probe: FakeProbe) -> None:
+def test_client_that_comes_after_a_loss_does_not_get_it(helper: Helper, probe: FakeProbe) -> None:
     a = helper.first.arm()
     probe.drop(unlisted=3)
     assert a.sync()[1]["unplaced"] == 3
     assert helper.connect().arm().sync()[1]["unplaced"] == 0
 
 
-def test_counters_that_do_not_add_up_are_a_loss(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_counters_that_do_not_add_up_are_a_loss(client: Client, probe: FakeProbe) -> None:
     probe.reconciles = False
     assert client.sync()[1]["unplaced"] > 0
     probe.reconciles = True
     assert client.sync()[1]["unplaced"] == 0
 
 
-def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(client: Client, probe: FakeProbe) -> None:
     probe.drop(unlisted=3)
     assert client.sync()[1]["unbounded"] is False
     probe.drop(unlisted=1, blind=1)  # a process that is not followed
@@ -325,17 +313,15 @@ def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(helper: Help
     ("kind", "unbounded"), [(wire.KIND_EXEC, False), (wire.KIND_EXIT, False), (wire.KIND_UNFOLLOWED, True)]
 )
 def test_head_for_which_there_is_no_room(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, kind: int, unbounded: bool
+    client: Client, probe: FakeProbe, kind: int, unbounded: bool, room: Setter
 ) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 0)
-    client = helper.first.arm()
+    room(0)
     probe.submit(kernel_record(kind=kind, slots=[(client.root, 1, 1, 1)]))
     done = client.sync()[1]
     assert (done["unplaced"], done["unbounded"]) == (1, unbounded)
 
 
-def test_what_is_in_the_making_is_waited_for(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_what_is_in_the_making_is_waited_for(client: Client, probe: FakeProbe) -> None:
     tries: list[float] = []
 
     def reconcile() -> None:
@@ -354,18 +340,18 @@ def told(client: Client) -> tuple[int, int]:
     return done["unplaced"], done["skipped"]
 
 
-def test_what_the_kernel_passed_over_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
+def test_what_the_kernel_passed_over_comes_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
-    probe.passed_over = Missed(0, 2, 0)
+    probe.skips = Missed(0, 2, 0)
     assert [told(client) for client in (a, b, a, b)] == [(2, 2), (2, 2), (0, 0), (0, 0)]
-    probe.passed_over = Missed(0, 0, 1)
+    probe.skips = Missed(0, 0, 1)
     probe.drop(unlisted=1)
     assert [told(client) for client in (b, a)] == [(2, 1), (2, 1)]
 
 
 def test_a_probe_that_has_missed_a_fork_is_given_up(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
-    probe.passed_over = Missed(1, 0, 0)
+    probe.skips = Missed(1, 0, 0)
     helper.first.send(wire.SYNC, timeout=0)
     assert helper.first.receive() is None
     assert isinstance(helper.error, delivery.ProbeDamagedError)
@@ -439,7 +425,7 @@ def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(he
     assert timeline.evidence(entered, entered + 1, None).missing == 1
 
 
-def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: FakeProbe) -> None:
+def test_loss_that_a_wait_brings_poisons_its_window(helper: Helper, probe: FakeProbe) -> None:
     source, timeline = registered(helper.first), Timeline()
     timeline.add(source.sync(PATIENCE))
     probe.drop(unlisted=3)
@@ -454,10 +440,10 @@ def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: Fak
 
 
 def test_more_than_there_is_room_for_is_packed_and_nothing_lost(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, room: Setter
 ) -> None:
     """Also where it came for several clients, record by record."""
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 16_000_000)
+    room(16_000_000)
     monkeypatch.setattr(backlog, "_LOOSE", 2_000_000)
     alone = helper.first.arm()
     for number in range(1, 15_001, 1_500):  # each as much as a buffer may hold
@@ -472,9 +458,8 @@ def test_more_than_there_is_room_for_is_packed_and_nothing_lost(
 
 
 def test_a_client_that_is_alone_sees_no_more_than_others_do(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, client: Client, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = helper.first.arm()
     (user,) = helper.server._quotas.users.values()
     failed = kernel_record(wire.KIND_ATTEMPT, uid=7, slots=[(client.root, 1, 1, 1)], argv=b"secret\0", error=2)
     for uid, is_shown in ((0, True), (8, False), (7, True)):
@@ -493,9 +478,9 @@ def test_what_was_for_one_that_has_gone_is_for_no_other(helper: Helper, probe: F
 
 
 def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, probe: FakeProbe, room: Setter
 ) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 200_000)  # half of it, as long as the other has nothing
+    room(200_000)  # half of it, as long as the other has nothing
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=10_000) for pid in range(1, 31)))
     assert b.pids() == []
@@ -508,9 +493,9 @@ def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
 
 
 def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, probe: FakeProbe, room: Setter
 ) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 10_000)
+    room(10_000)
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=1_000) for pid in range(1, 501)))
     assert b.pids() == []
@@ -520,10 +505,8 @@ def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
     assert a.sync()[1]["unplaced"] == 0
 
 
-def test_one_that_never_asks_leaves_room_for_each_of_many(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 1_000_000)
+def test_one_that_never_asks_leaves_room_for_each_of_many(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(1_000_000)
     hog, *others = [helper.first.arm(), *(helper.connect().arm() for _ in range(8))]
     probe.submit(*(of(hog.root, pid=pid, size=1_000) for pid in range(1, 5_001)))
     assert others[0].pids() == []
@@ -537,10 +520,8 @@ def test_one_that_never_asks_leaves_room_for_each_of_many(
     )
 
 
-def test_all_that_is_kept_together_is_bounded(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 300_000)
+def test_all_that_is_kept_together_is_bounded(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(300_000)
     clients = [helper.first.arm(), *(helper.connect().arm() for _ in range(5))]
     probe.submit(*(of(client.root, pid=pid, size=2_000) for pid in range(1, 501) for client in clients))
     answers = [client.sync() for client in clients[:1]]
@@ -554,10 +535,8 @@ def test_all_that_is_kept_together_is_bounded(
     assert eventually(lambda: helper.server._delivery.kept == 0)
 
 
-def test_what_is_kept_for_a_client_goes_with_it(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 100_000)
+def test_what_is_kept_for_a_client_goes_with_it(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(100_000)
     helper.first.arm()
     second = helper.connect().arm()
     probe.submit(*(of(second.root, size=1_000) for _ in range(100)))
@@ -568,11 +547,8 @@ def test_what_is_kept_for_a_client_goes_with_it(
     assert eventually(lambda: helper.server._delivery.kept == 0)
 
 
-def test_queue_is_empty_again_once_it_was_read(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 10_000)
-    client = helper.first.arm()
+def test_queue_is_empty_again_once_it_was_read(client: Client, probe: FakeProbe, room: Setter) -> None:
+    room(10_000)
     for _ in range(5):
         probe.submit(*(of(client.root, size=5_000) for _ in range(5)))
         client.sync()
@@ -580,10 +556,8 @@ def test_queue_is_empty_again_once_it_was_read(
     assert client.pids() == [7]
 
 
-def test_full_queue_costs_the_other_roots_of_a_record_nothing(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 50_000)
+def test_full_queue_costs_the_other_roots_of_a_record_nothing(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(50_000)
     a, b = helper.first.arm(), helper.connect().arm()
     read: list[int] = []
     for pid in range(1, 21):  # b reads as they come, a never does
@@ -631,8 +605,7 @@ def test_flood_of_requests_is_not_taken_in_while_its_answers_are_not_read(helper
         a.answer()
 
 
-def test_flood_of_events_is_delivered_whole_to_who_reads(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_flood_of_events_is_delivered_whole_to_who_reads(client: Client, probe: FakeProbe) -> None:
     probe.submit(*(of(client.root, pid=pid, size=pid % 500) for pid in range(1, 20_001)))
     assert client.pids() == [*range(1, 20_001)]
 
@@ -640,17 +613,16 @@ def test_flood_of_events_is_delivered_whole_to_who_reads(helper: Helper, probe: 
 # ---- peers ----
 
 
-def test_client_of_another_user_is_hung_up_on(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_of_another_user_is_refused(helper: Helper, peers_are: Setter) -> None:
     helper.first.arm()
-    real = wire.credentials
-    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], os.geteuid() + 4242, 4242))
+    peers_are(os.geteuid() + 4242)
     stranger = helper.connect()
     assert f"can't use a helper of user {os.geteuid()}" in stranger.expect(wire.FAILED).json()["reason"]
     assert stranger.receive() is None
     assert helper.first.pids() == []
 
 
-def test_one_client_more_than_can_be_served_is_told_so(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_client_more_than_can_be_served_is_refused(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helper.server._quotas, "limits", RUN_LIMITS._replace(clients=2))
     helper.first.arm()
     helper.connect().arm()
@@ -660,27 +632,23 @@ def test_one_client_more_than_can_be_served_is_told_so(helper: Helper, monkeypat
     assert helper.first.pids() == []
 
 
-def test_stranger_is_never_made_a_root(helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stranger_is_never_made_a_root(helper: Helper, probe: FakeProbe, peers_are: Setter) -> None:
     helper.first.arm()
-    real = wire.credentials
-    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], os.geteuid() + 4242, 4242))
+    peers_are(os.geteuid() + 4242)
     stranger = helper.connect()
     try:
         stranger.send(wire.CLAIM)
         while (frame := stranger.receive()) is not None:
             assert frame.type != wire.CLAIMED
     except OSError:
-        pass  # it has hung up already
+        pass  # it was closed already
     assert list(probe.claims) == [helper.first.root]
 
 
 @pytest.mark.parametrize("uid", [0, os.geteuid()])
-def test_second_client_may_be_the_firsts_user_or_root(
-    helper: Helper, monkeypatch: pytest.MonkeyPatch, uid: int
-) -> None:
+def test_second_client_may_be_the_firsts_user_or_root(helper: Helper, uid: int, peers_are: Setter) -> None:
     helper.first.arm()
-    real = wire.credentials
-    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], uid, uid))
+    peers_are(uid)
     assert helper.connect().arm().pids() == []
 
 
@@ -707,7 +675,7 @@ def test_second_client_may_be_the_firsts_user_or_root(
     ],
     ids=lambda nonsense: ascii(nonsense[:40]),
 )
-def test_client_that_talks_nonsense_is_hung_up_on_and_the_others_are_served(helper: Helper, nonsense: bytes) -> None:
+def test_client_that_talks_nonsense_is_dropped_and_the_others_are_served(helper: Helper, nonsense: bytes) -> None:
     helper.first.arm()
     second = helper.connect().arm()
     second.sock.sendall(nonsense)
@@ -791,17 +759,12 @@ def test_only_who_says_so_in_plain_words_is_a_child(helper: Helper, child: objec
     assert not any(client.child for client in helper.server._clients)
 
 
-def test_whoever_called_before_the_last_client_went_is_let_in(
-    probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_connected_before_the_last_client_went_is_let_in(probe: FakeProbe, ready: threading.Event) -> None:
     """As while the probe is being made: the client that had it started may be gone when it is ready."""
-    started = threading.Event()
-    real = server.Server.run
-    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(PATIENCE) and real(self))
     helper = Helper(probe)
     helper.first.sock.close()
     second = helper.connect()
-    started.set()
+    ready.set()
     assert second.arm().pids() == []
     helper.stop()
 
@@ -837,7 +800,7 @@ def test_strangers_who_connect_on_and_on_do_not_keep_it(helper: Helper, monkeypa
     assert helper.has_ended()
 
 
-def test_helper_goes_on_when_another_client_hangs_up(helper: Helper, probe: FakeProbe) -> None:
+def test_helper_goes_on_when_another_client_closes(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
     second = helper.connect().arm()
     name = probe.claims[second.root]
@@ -848,7 +811,7 @@ def test_helper_goes_on_when_another_client_hangs_up(helper: Helper, probe: Fake
     assert helper.first.pids() == [7]
 
 
-def test_client_that_hangs_up_without_reading_its_answer(helper: Helper, probe: FakeProbe) -> None:
+def test_client_that_closes_without_reading_its_answer(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
     second = helper.connect().arm()
     probe.submit(*[of(second.root, size=15_000)] * 400)
@@ -874,7 +837,7 @@ def test_client_whose_process_has_ended_is_gone_though_a_child_holds_its_socket(
     assert eventually(lambda: probe.forgotten == [second.root])
 
 
-def test_abandoned_clients_are_told_why(helper: Helper) -> None:
+def test_abandoned_clients_learn_why(helper: Helper) -> None:
     clients = [helper.first.arm(), helper.connect().arm()]
     clients[0].pids()
     helper.server.abandon("it broke")
@@ -898,7 +861,7 @@ def test_source_and_server_understand_each_other(helper: Helper, probe: FakeProb
     assert source.wait(0).complete_to == 0
 
 
-def test_source_that_holds_hears_who_the_helper_is_and_is_no_root(helper: Helper, probe: FakeProbe) -> None:
+def test_source_that_holds_learns_who_the_helper_is_and_is_no_root(helper: Helper, probe: FakeProbe) -> None:
     source = HelperSource(helper.first.sock, os.getpid())
     source.greet(PATIENCE)
     assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
