@@ -148,7 +148,7 @@ class Helper:
             self.server.run()
         except BaseException as error:
             self.error = error
-            for client in self.server._clients:  # as when the process ends: nobody is to wait for it
+            for client in self.server._clients:  # as when the process ends: no client is to wait for it
                 client.sock.shutdown(socket.SHUT_RDWR)
 
     def connect(self) -> Client:

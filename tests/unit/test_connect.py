@@ -28,7 +28,7 @@ from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_h
 
 @contextlib.contextmanager
 def listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Somebody who listens there, and does this with whoever calls first."""
+    """A process that listens there, and does this with the first that connects."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -39,7 +39,7 @@ def listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[
                 listener.close()  # as when a helper ends, the name is free
                 serve(sock)
                 with contextlib.suppress(OSError):
-                    while sock.recv(4096):  # until the caller has hung up
+                    while sock.recv(4096):  # until the peer has closed it
                         pass
 
         thread = threading.Thread(target=run, daemon=True)
@@ -67,7 +67,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[HelperSettings]:
     return settings
 
 
-def test_names_of_a_run_are_told_by_its_secret_alone() -> None:
+def test_names_of_a_run_follow_from_its_secret_alone() -> None:
     a, b = (set(itertools.islice(meeting.names(secret), 50)) for secret in ("a", "b"))
     assert len(a | b) == 100
     assert a == set(itertools.islice(meeting.names("a"), 50))
@@ -126,7 +126,7 @@ def test_helper_that_is_just_ending_is_succeeded_by_another(started: list[Helper
 
 
 @pytest.mark.parametrize("listens", [False, True], ids=["bound", "listening, and its queue full"])
-def test_name_that_somebody_has_taken_is_left_to_him(
+def test_name_that_another_has_taken_is_left_to_it(
     started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
     monkeypatch.setattr(connect_module, "_ROOM_TIMEOUT", 0.05)
@@ -161,7 +161,7 @@ def failing(code: str, reason: str, remedy: str = "") -> Callable[[socket.socket
 @pytest.mark.parametrize(
     ("code", "obstructed"), [("no-privilege", False), ("not-started", False), ("busy", True), ("obstructed", True)]
 )
-def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
+def test_reason_why_a_shared_helper_could_not_start_reaches_all(
     started: list[HelperSettings], code: str, obstructed: bool
 ) -> None:
     settings = HelperSettings(shared=meeting.new_secret())
@@ -177,7 +177,7 @@ def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
 
 
 @pytest.mark.parametrize("kind", [ProbeUnavailable, ProbeObstructed])
-def test_who_waits_for_a_helper_hears_from_its_starter_that_there_is_none(
+def test_a_process_that_waits_for_a_helper_learns_from_its_starter_that_there_is_none(
     monkeypatch: pytest.MonkeyPatch, kind: type[ProbeUnavailable]
 ) -> None:
     settings = HelperSettings(shared=meeting.new_secret())
@@ -240,7 +240,7 @@ def test_what_is_no_helper_is_refused_in_words(
     assert started == []
 
 
-def test_where_nobody_listens_is_told_and_nothing_started(started: list[HelperSettings], tmp_path: Path) -> None:
+def test_where_none_listens_nothing_is_started(started: list[HelperSettings], tmp_path: Path) -> None:
     plain = tmp_path / "file"
     plain.touch()
     for address, why in (
@@ -255,7 +255,7 @@ def test_where_nobody_listens_is_told_and_nothing_started(started: list[HelperSe
 
 
 @pytest.mark.parametrize("uid", [os.geteuid() + 4242, 65534 if os.geteuid() != 65534 else 65533])
-def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
+def test_impostor_is_not_taken_for_a_helper_wherever_a_client_connects(
     helper: Helper, started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, uid: int
 ) -> None:
     real = wire.credentials
@@ -278,14 +278,14 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
     assert started == [HelperSettings(shared=helper.secret)]
 
 
-def test_caller_for_whom_there_is_no_room_to_wait_is_let_in_when_there_is(
+def test_client_for_which_there_is_no_room_to_wait_is_let_in_when_there_is(
     started: list[HelperSettings], probe: FakeProbe, ready: threading.Event
 ) -> None:
     helper = Helper(probe, backlog=0)
     helper.connect()
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(hold_helper, HelperSettings(shared=helper.secret))
-        assert not wait([held], 0.1).done  # the helper lets nobody in
+        assert not wait([held], 0.1).done  # the helper lets none in
         ready.set()
         held.result(PATIENCE).close()
     assert started == []

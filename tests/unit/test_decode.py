@@ -378,7 +378,7 @@ def test_blindness() -> None:
 
 
 @pytest.mark.parametrize(("kind", "error"), [(wire.KIND_EXEC, None), (wire.KIND_ATTEMPT, "ENOENT")])
-def test_lost_record_tells_only_that_it_took_place(kind: int, error: str | None) -> None:
+def test_lost_record_shows_only_that_it_took_place(kind: int, error: str | None) -> None:
     head = kernel_record(kind, error=2, parent=(70, 500))[: wire.HEAD.size]
     event = exec_of(head, lost=True)
     assert (event.lost, event.entered, event.pid, event.error) == (True, 1000, 77, error)

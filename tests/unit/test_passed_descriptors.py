@@ -1,4 +1,4 @@
-"""Descriptors that a stranger sends along: who receives one has to close it, and that can take as long as he likes."""
+"""Descriptors that a stranger sends along: the receiver has to close them, and that can take as long as the stranger wants."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_none_can_be_sent_to_a_helper(whose: str, tmp_path: Path, monkeypatch: p
     }
     with listeners[whose]() as listener, socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(listener.getsockname())
-        with pytest.raises(PermissionError):  # before he is let in, and afterwards
+        with pytest.raises(PermissionError):  # before it is let in, and afterwards
             send_one(stranger)
         listener.setblocking(True)
         sock, _ = listener.accept()
@@ -82,7 +82,7 @@ def test_none_can_be_sent_to_a_helper(whose: str, tmp_path: Path, monkeypatch: p
 def test_none_can_be_sent_to_who_looks_for_a_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[OSError | None] = []
 
-    def judge(sock: socket.socket) -> tuple[int, int, int]:  # at this moment the stranger has his chance
+    def judge(sock: socket.socket) -> tuple[int, int, int]:  # at this moment the stranger has its chance
         stranger, _ = listener.accept()
         with stranger:
             try:

@@ -63,7 +63,7 @@ class Running:
             self.error = error
 
     def call(self, uid: int) -> Client:
-        """A client of a user, who has been let in or told why not."""
+        """A client of a user that has been let in, or refused."""
         self._uid = uid
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(self._address)
@@ -118,7 +118,7 @@ def test_users_are_served_side_by_side_and_see_their_own(running: Running, probe
     assert b.totals() == (2, 0, 0)
 
 
-def test_service_outlives_its_clients_and_ends_when_it_is_told(running: Running) -> None:
+def test_service_outlives_its_clients_and_ends_at_a_signal(running: Running) -> None:
     running.welcome(1).arm().sock.close()
     again = running.welcome(1).arm()
     running.stop()
@@ -153,7 +153,7 @@ def test_more_claims_than_a_user_may_have_wait_for_their_turn(running: Running, 
     assert other.totals() == (0, 0, 0)
 
 
-def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, probe: FakeProbe) -> None:
+def test_a_client_that_goes_while_it_waits_for_its_claim_is_skipped(running: Running, probe: FakeProbe) -> None:
     clients = [running.welcome(1) for _ in range(4)]
     for client in clients:
         client.send(wire.CLAIM)
@@ -167,7 +167,7 @@ def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, 
 
 
 @pytest.mark.parametrize("limits", [LIMITS._replace(claim_time=0.05)])
-def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> None:
+def test_claim_that_no_process_takes_ends(running: Running, probe: FakeProbe) -> None:
     client = running.welcome(1)
     client.claim()
     assert "did not take on its name" in client.expect(wire.FAILED).json()["reason"]
@@ -199,7 +199,7 @@ def test_name_that_the_number_of_an_ended_process_has_taken_makes_no_root(
 
 
 @pytest.mark.parametrize(("owner", "armed"), [(1, True), (2, False), (None, False)])
-def test_where_a_caller_is_known_by_number_alone_it_must_be_his(
+def test_where_a_peer_is_known_by_number_alone_it_must_be_its_users(
     running: Running, monkeypatch: pytest.MonkeyPatch, owner: int | None, armed: bool
 ) -> None:
     """As before Linux 6.5."""
@@ -236,7 +236,7 @@ def test_flood_of_one_user_is_answered_in_turn_with_the_others(
 
 
 @pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5)])
-def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -> None:
+def test_a_user_over_its_quota_waits_alone(running: Running) -> None:
     greedy = running.welcome(1)
     running.service._quotas.users[1].charge(3600)
     greedy.send(wire.CLAIM)
@@ -265,7 +265,9 @@ def test_calling_is_charged_for(running: Running, monkeypatch: pytest.MonkeyPatc
     assert eventually(lambda: charged == [1, 2])
 
 
-def test_without_descriptors_calls_wait_and_nobody_spins(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_descriptors_connections_wait_and_nothing_spins(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[float] = []
     door = running.service._admission
     real = door._listener.accept
@@ -315,7 +317,7 @@ def test_shares_are_used_up_and_grow_again(monkeypatch: pytest.MonkeyPatch) -> N
 def test_records_are_charged_to_whose_they_are(
     running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever it is whose request has them fetched; and no more than the user can pay before his reads fail."""
+    """Whoever it is whose request has them fetched; and no more than the user can pay before reads fail."""
     a, b, c = (running.welcome(uid).arm() for uid in (1, 2, 3))
     spent, drain = 0.0, probe.drain
 
@@ -372,7 +374,7 @@ def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pyt
 
 
 def test_precedence_of_a_users_own_process_is_left_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For he can take for it what it may take. The limit goes first: in between he could do just that."""
+    """For the user can take for it what it may take. The limit goes first: in between that could be done."""
     asked: list[object] = []
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -400,7 +402,7 @@ def test_precedence_that_was_refused_is_not_asked_for_again(monkeypatch: pytest.
 # ---- what is kept ----
 
 
-def test_one_user_leaves_half_of_the_room_whatever_he_does(running: Running, probe: FakeProbe, room: Setter) -> None:
+def test_one_user_leaves_half_of_the_room(running: Running, probe: FakeProbe, room: Setter) -> None:
     room(400_000)
     hogs = [running.welcome(1).arm() for _ in range(6)]
     other = running.welcome(2).arm()
@@ -463,7 +465,7 @@ def test_process_that_ends_while_it_is_adopted(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Besieged(socket.socket):
-    """With somebody more at the door, however many were let in."""
+    """With one more that connects, however many were accepted."""
 
     accepted = 0
 

@@ -340,7 +340,7 @@ def told(client: Client) -> tuple[int, int]:
     return done["unplaced"], done["skipped"]
 
 
-def test_what_the_kernel_passed_over_comes_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
+def test_what_the_kernel_skipped_comes_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.skips = Missed(0, 2, 0)
     assert [told(client) for client in (a, b, a, b)] == [(2, 2), (2, 2), (0, 0), (0, 0)]
@@ -397,7 +397,7 @@ def test_loss_poisons_every_window_in_which_it_can_have_been(helper: Helper, pro
 
 
 def test_loss_during_a_synchronisation_poisons_the_window_after_it(helper: Helper, probe: FakeProbe) -> None:
-    # It came after what the answer says it is complete to, and in no later answer is it told of again.
+    # It came after what the answer says it is complete to, and in no later answer does it come again.
     source, timeline, lost = registered(helper.first), Timeline(), []
 
     def lose() -> None:
@@ -413,7 +413,7 @@ def test_loss_during_a_synchronisation_poisons_the_window_after_it(helper: Helpe
 
 
 def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(helper: Helper, probe: FakeProbe) -> None:
-    # An exec is entered, another record is lost and told apart, and then the exec's record is lost and is not.
+    # An exec is entered, the head of another lost record comes, and then the exec's record is lost without one.
     source, timeline = registered(helper.first), Timeline()
     other = helper.connect().arm()
     timeline.add(source.sync(PATIENCE))
