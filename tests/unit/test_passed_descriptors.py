@@ -1,4 +1,4 @@
-"""Descriptors that a stranger sends along: the receiver has to close them, and that can take as long as the stranger wants."""
+"""Descriptors that a stranger sends along: the receiver has to close them, which can take any time."""
 
 from __future__ import annotations
 
