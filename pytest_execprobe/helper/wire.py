@@ -45,9 +45,7 @@ ARMED = 19  # {"root", "armed_at", "pid", "unadopted", "orphans", "listed", "chi
 #             client sees it or null, its age in seconds, its command line or null]; whether no descendant was
 #             there; and whether processes are hidden from the helper
 EVENTS = 20  # records
-SYNCED = (
-    21  # {"at", "under_way", "unplaced", "unplaced_from", "passed_over", "unbounded", "seen", "entered"}: the last two
-)
+SYNCED = 21  # {"at", "in_flight", "unplaced", "unplaced_from", "skipped", "unbounded", "seen", "entered"}: the last two
 #              are the sums of those counters as long as nothing happens that is not in the answer, or -1
 ERROR = 22  # {"reason"}
 PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first LISTED of them, and whether it is
@@ -66,8 +64,9 @@ LISTED = 256
 ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 
-COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one CPU
-SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same, these two
+#: bpf/execprobe.c, struct counters, of one CPU: what helper.probe.Counts has of it.
+COUNTERS = struct.Struct("<6Q16xQ56x")
+SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same
 LIFE = 40  # bytes, of a pthread_mutex_t
 
 # One event in an EVENTS payload, as a perf buffer has it (uapi/linux/perf_event.h): what it is, its size with this, and
@@ -158,6 +157,11 @@ class Frame(NamedTuple):
 
 def frame(type: int, request: int, payload: Optional[Dict[str, Any]] = None) -> bytes:
     return raw_frame(type, request, dumps(payload or {}).encode("utf-8"))
+
+
+def failed(code: str, reason: str, remedy: str = "") -> bytes:
+    """There is no probe, or none for this client. ``code`` is for programs, the others are for people."""
+    return frame(FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
 
 
 def raw_frame(type: int, request: int, payload: bytes) -> bytes:
@@ -364,25 +368,25 @@ def credentials(sock: _socket.socket) -> Tuple[int, int, int]:
     return pid, uid, gid
 
 
-def may_call(sock: _socket.socket, uid: int) -> bool:
-    """Whether the other end is root or this user: anybody can read an abstract address, in /proc/net/unix."""
-    return credentials(sock)[1] in (0, uid)
+def may_connect(sock: _socket.socket, uid: Optional[int]) -> bool:
+    """Whether the other end is root or this user (None: any): all can read an abstract address, in /proc/net/unix."""
+    return uid is None or credentials(sock)[1] in (0, uid)
 
 
 def accept(listener: _socket.socket) -> _socket.socket:
-    """The next that calls. Raises OSError."""
+    """The next that connects. Raises OSError."""
     return _new_socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
 
 
 def refuse_all(listener: _socket.socket, uid: Optional[int], data: bytes, at_most: int) -> None:
-    """Says this to who waits to be let in, as root or this user (None: whoever it is), and ends: not more than so many
-    are heard, for strangers can call on and on."""
+    """Sends this to those that wait to be let in, as root or this user (None: any), and closes their connections: at
+    most to so many, for strangers can connect on and on."""
     listener.setblocking(False)
-    with contextlib.suppress(OSError):  # nobody is left
+    with contextlib.suppress(OSError):  # none is left
         for _ in range(at_most):
             sock = accept(listener)
             with contextlib.suppress(OSError):
-                if uid is None or may_call(sock, uid):
+                if may_connect(sock, uid):
                     sock.setblocking(False)
                     sock.send(data)
             sock.close()

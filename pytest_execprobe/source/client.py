@@ -112,7 +112,7 @@ class HelperSource:
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
         said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
-        self._pages = pages.given(descriptors, int(wire.number(said, "cpus", 1, 1 << 16)))
+        self._pages = pages.given(descriptors, int(wire.number(said, "cpus", 0, 1 << 16)))
         # Asked only now: a child that /proc did not show has ended before, and so is counted.
         if armed.get("childless") is True and not child and children.has_left_none():
             self.orphans = Orphans()
@@ -185,7 +185,7 @@ class HelperSource:
             done = self._connection.ask(type, {"timeout": timeout}, deadline)
             try:
                 complete_to = int(wire.number(done, "at", 0, 1 << 63))
-                under_way = int(wire.number(done, "under_way", 0, 1 << 32))
+                in_flight = int(wire.number(done, "in_flight", 0, 1 << 32))
                 sums = tuple(int(wire.number(done, name, -1, 1 << 63)) for name in ("seen", "entered"))
             except wire.WireError as error:
                 raise SourceLost(str(error)) from error
@@ -202,7 +202,7 @@ class HelperSource:
             return Batch(
                 tuple([one for one in told if not isinstance(one, _Loss)]),
                 complete_to,
-                under_way,
+                in_flight,
                 unplaced=sum(loss.number for loss in losses),
                 unplaced_from=max(self._settled, min(loss.since for loss in losses)) if losses else 0,
                 unplaced_to=max((loss.until for loss in losses), default=0),
@@ -233,7 +233,7 @@ def _losses(frame: wire.Frame) -> list[_Loss]:
     fields = frame.json()
     number = int(wire.number(fields, "unplaced", 0, 1 << 63))
     since = int(wire.number(fields, "unplaced_from", 0, 1 << 63))
-    passed_over = int(wire.number(fields, "passed_over", 0, number))
+    passed_over = int(wire.number(fields, "skipped", 0, number))
     unbounded = fields.get("unbounded") is not False
     return [_Loss(number, since, clock.monotonic_ns(), passed_over, unbounded)] if number else []
 

@@ -61,8 +61,7 @@ def listen(name: str) -> socket | None:
 
 def refuse(listener: socket, uid: int, code: str, reason: str) -> None:
     """Tells those who wait there for a helper that there will be none."""
-    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""})
-    wire.refuse_all(listener, uid, data, BACKLOG)
+    wire.refuse_all(listener, uid, wire.failed(code, reason), BACKLOG)
 
 
 def connect(place: str, timeout: float) -> socket:

@@ -20,8 +20,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
     return numbers
 
 
-def loaded(*, twice: bool) -> probe.Probe:
-    made = object.__new__(probe.Probe)
+def loaded(*, twice: bool) -> probe.BpfProbe:
+    made = object.__new__(probe.BpfProbe)
     made._lib = SimpleNamespace()  # type: ignore[assignment]
     made._looks = {}
     programs = {name: name for name in PROGRAMS}
