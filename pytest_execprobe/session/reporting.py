@@ -252,6 +252,8 @@ class Reporting:
         return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
 
     def _of_another_root(self, session: pytest.Session) -> str:
+        from . import baseline as closing  # few runs have a baseline
+
         baseline, root = self._settings.baseline, session.config.rootpath
         return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)
 
