@@ -27,13 +27,13 @@ from .baseline.model import (
     table_name,
 )
 from .log.checks import times_word
-from .report.digest import Found, found, may_follow
-from .report.model import Document, Kind, Run, Unit
+from .report.digest import PlacedBreach, found, may_follow
+from .report.model import Document, Run, Unit, UnitKind
 from .timeline.kinds import Kinds
 from .timeline.record import ExecRecord
 from .timeline.timeline import Evidence, Gap, Lost
 
-_SECTION_OF: Mapping[Kind, Section] = {
+_SECTION_OF: Mapping[UnitKind, Section] = {
     "test": "tests",
     "fixture": "fixtures",
     "collection": "around",
@@ -45,7 +45,7 @@ _FEW = 3
 _FAILED, _NO_TESTS = 1, 5  # pytest's exit statuses
 
 
-class Status(IntEnum):
+class GateStatus(IntEnum):
     """The exit status of ``execprobe gate``."""
 
     WITHIN = 0
@@ -54,7 +54,7 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class BudgetFinding:
     """A limit that was exceeded, or with ``excess.holds`` None one of which that can't be told."""
 
     #: A test, a fixture, a package, or TOTAL.
@@ -83,38 +83,38 @@ class New:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What came of it."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[BudgetFinding, ...] = ()
     #: Why something is missing.
     incomplete: tuple[str, ...] = ()
     #: Rules that the runs themselves have found broken, or undecided, and that nothing excuses.
-    rules: tuple[Found, ...] = ()
+    rules: tuple[PlacedBreach, ...] = ()
     #: What was beyond a limit in a try of a test that another one has followed, which alone counts.
-    before: tuple[Finding, ...] = ()
+    before: tuple[BudgetFinding, ...] = ()
 
     @property
-    def exceeded(self) -> tuple[Finding, ...]:
+    def exceeded(self) -> tuple[BudgetFinding, ...]:
         return tuple(finding for finding in self.findings if finding.excess.holds is False)
 
     @property
-    def undecided(self) -> tuple[Finding, ...]:
+    def undecided(self) -> tuple[BudgetFinding, ...]:
         return tuple(finding for finding in self.findings if finding.excess.holds is None)
 
     @property
-    def broken_rules(self) -> tuple[Found, ...]:
+    def broken_rules(self) -> tuple[PlacedBreach, ...]:
         return tuple(rule for rule in self.rules if not rule.breach.undecided)
 
     @property
-    def undecided_rules(self) -> tuple[Found, ...]:
+    def undecided_rules(self) -> tuple[PlacedBreach, ...]:
         return tuple(rule for rule in self.rules if rule.breach.undecided)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> GateStatus:
         if self.exceeded or self.broken_rules:
-            return Status.EXCEEDED
-        return Status.INCOMPLETE if self.incomplete or self.undecided or self.rules else Status.WITHIN
+            return GateStatus.EXCEEDED
+        return GateStatus.INCOMPLETE if self.incomplete or self.undecided or self.rules else GateStatus.WITHIN
 
 
 def judge(
@@ -124,7 +124,7 @@ def judge(
     *,
     budget_only: bool = False,
     allow_deselected: bool = False,
-) -> Verdict:
+) -> GateVerdict:
     """All limits of a baseline, over all that a report has, and what the runs themselves have found.
 
     ``runs`` is how many must be in it, each of another part of the tests, if that is known. With ``budget_only``
@@ -143,10 +143,10 @@ def judge(
     if not budget_only:
         why += (reason for index, run in enumerate(document.runs) for reason in _unsuccessful(document, index, run))
     rules = () if budget_only else _broken_rules(document, findings)
-    return Verdict(tuple(findings), tuple(dict.fromkeys(why)), tuple(rules), tuple(before))
+    return GateVerdict(tuple(findings), tuple(dict.fromkeys(why)), tuple(rules), tuple(before))
 
 
-def _broken_rules(document: Document, findings: Iterable[Finding]) -> Iterator[Found]:
+def _broken_rules(document: Document, findings: Iterable[BudgetFinding]) -> Iterator[PlacedBreach]:
     """What the runs have found, save what this has found of the same units."""
     beyond = {finding.unit and finding.unit.name for finding in findings if finding.excess.holds is False}
     for item in found(document):
@@ -272,7 +272,7 @@ def _ignored(document: Document, baseline: Baseline) -> Iterator[str]:
             yield f"{ran}, though the baseline limits it"
 
 
-def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
+def judge_sums(document: Document, baseline: Baseline) -> Iterator[BudgetFinding]:
     """The limits of the run as a whole, and of packages."""
     for sums in baseline.sums:
         units = [unit for unit in document.units if not sums.name or _is_in(unit, sums.name)]
@@ -281,7 +281,7 @@ def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
             # Record by record, for the same one is in the evidence and in its unit.
             marked = set(map(id, excess.marked))
             names = dict.fromkeys(unit.name for unit in units if not marked.isdisjoint(map(id, unit.all_records)))
-            yield Finding(sums.name or TOTAL, excess, None, tuple(names))
+            yield BudgetFinding(sums.name or TOTAL, excess, None, tuple(names))
 
 
 def _is_in(unit: Unit, package: str) -> bool:
@@ -289,14 +289,14 @@ def _is_in(unit: Unit, package: str) -> bool:
     return unit.kind in ("test", "fixture") and is_within(unit.name, package)
 
 
-def _judge_units(document: Document, baseline: Baseline) -> Iterator[tuple[int, Finding]]:
+def _judge_units(document: Document, baseline: Baseline) -> Iterator[tuple[int, BudgetFinding]]:
     """What of each unit is beyond its rows, by the unit's index."""
     for index, unit in enumerate(document.units):
         section = _SECTION_OF.get(unit.kind)
         if section is not None and baseline.has(section):
             evidence = evidence_of(document, [unit])
             for excess in baseline.beyond(baseline.rows(section, unit.name), evidence):
-                yield index, Finding(unit.name, excess, unit)
+                yield index, BudgetFinding(unit.name, excess, unit)
 
 
 def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = False) -> Evidence:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 
 from .._util import clock
 from .child import Child
-from .recording import Recording, Seen
+from .recording import NewExec, Recording
 from .terminal import Terminal
 from .totals import most, number
 
 _POLL = 0.1  # seconds between two looks
 
-Show = Callable[[Sequence[Seen]], None]
+Show = Callable[[Sequence[NewExec]], None]
 
 
-class Reader(threading.Thread):
+class Follower(threading.Thread):
     """Takes in what is new, until it is told to stop. ``timeout`` is how long, in seconds, an answer may take; no
     signal is to wait for that, so this is a thread."""
 
@@ -70,7 +70,7 @@ class Reader(threading.Thread):
         self._stopped.set()
 
 
-def follow(child: Child, reader: Reader, patience: float | None, terminal: Terminal) -> str | None:
+def follow(child: Child, reader: Follower, patience: float | None, terminal: Terminal) -> str | None:
     """Until the command has ended, and then for as many seconds as there is ``patience`` until what it has left running
     has. If that was not enough: how long it was waited."""
     cut_off = None

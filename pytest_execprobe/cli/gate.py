@@ -21,7 +21,7 @@ from .._util.text import printable
 from ..baseline.model import Baseline
 from ..baseline.read import BaselineError, read_baseline
 from ..files import write_atomically
-from ..report.digest import Found
+from ..report.digest import PlacedBreach
 from ..report.model import Document
 from .inputs import merge, read_all
 from .terminal import CommandError, Line, Terminal
@@ -138,7 +138,7 @@ class _Result:
     """What there is to say."""
 
     def __init__(
-        self, document: Document, verdict: gate.Verdict, new: list[gate.New] | None, unseen: list[str]
+        self, document: Document, verdict: gate.GateVerdict, new: list[gate.New] | None, unseen: list[str]
     ) -> None:
         self.document = document
         self.verdict = verdict
@@ -156,7 +156,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-_STYLES = {gate.Status.WITHIN: "good", gate.Status.EXCEEDED: "bad", gate.Status.INCOMPLETE: "bad"}
+_STYLES = {gate.GateStatus.WITHIN: "good", gate.GateStatus.EXCEEDED: "bad", gate.GateStatus.INCOMPLETE: "bad"}
 
 
 def _headline(result: _Result) -> Line:
@@ -192,7 +192,7 @@ def _text(result: _Result) -> Iterable[Line]:
         yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and {remark}"]
 
 
-def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
+def _grouped(findings: Iterable[gate.BudgetFinding]) -> list[tuple[str, list[str]]]:
     grouped: dict[str, dict[str, None]] = {}
     for finding in findings:
         who = f" ({finding.who})" if finding.names else ""
@@ -200,7 +200,7 @@ def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
     return [(name, list(what)) for name, what in grouped.items()]
 
 
-def _rules(rules: Iterable[Found]) -> list[tuple[str, list[str]]]:
+def _rules(rules: Iterable[PlacedBreach]) -> list[tuple[str, list[str]]]:
     grouped: dict[str, dict[str, None]] = {}
     for rule in rules:
         name = gate.TOTAL if rule.unit is None else rule.unit.name

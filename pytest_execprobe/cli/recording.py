@@ -25,7 +25,7 @@ from ..timeline.timeline import Entry, Evidence, Gap, Known, Lost, Owner, Timeli
 from .terminal import as_ours
 
 
-class Seen(NamedTuple):
+class NewExec(NamedTuple):
     """An exec that has just been told of."""
 
     record: ExecRecord
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Limits:
+class Allowed:
     """What the command may execute."""
 
     at_most: int | None = None
@@ -79,7 +79,7 @@ class _Count(NamedTuple):
     helpers: frozenset[Image] = frozenset()
     entries: int = 0
     records: int = 0
-    news: tuple[Seen, ...] = ()
+    news: tuple[NewExec, ...] = ()
 
 
 class Recording:
@@ -125,7 +125,7 @@ class Recording:
         """How many are recorded."""
         return self.programs.total()
 
-    def look(self, timeout: float) -> list[Seen]:
+    def look(self, timeout: float) -> list[NewExec]:
         """What is new; ``timeout`` is how long it may wait for execs under way."""
         self._counted = self._counted._replace(news=())
         self._count()  # what the last look has left, if an exception broke into it
@@ -153,7 +153,7 @@ class Recording:
         self.look_for_running(timeout)
         self.ended = clock.monotonic_ns()
 
-    def finish(self, timeout: float) -> list[Seen]:
+    def finish(self, timeout: float) -> list[NewExec]:
         """Takes in the rest, and closes the source."""
         news = self.look(timeout)
         if self._source is not None:
@@ -173,7 +173,7 @@ class Recording:
             gaps=tuple(replace(gap, why=as_ours(gap.why)) for gap in losses.gaps),
         )
 
-    def still_running(self) -> tuple[tuple[document.Process, ...], int]:
+    def still_running(self) -> tuple[tuple[document.LeftRunning, ...], int]:
         """The processes of the command's tree that had not ended when that was last asked for, and how many more there
         were. Nobody is told of other runs' probe helpers."""
         shown = [process for process in self._running.listed if process.image not in self._counted.helpers]
@@ -182,9 +182,9 @@ class Recording:
 
     # ---- inner workings ----
 
-    def _process(self, process: Process) -> document.Process:
+    def _process(self, process: Process) -> document.LeftRunning:
         program = self._known_processes.program_of(process.image) or printable(process.comm)
-        return document.Process(process.pid, program or None, process.own_exec, process.since)
+        return document.LeftRunning(process.pid, program or None, process.own_exec, process.since)
 
     @property
     def _known_processes(self) -> _Processes:
@@ -244,7 +244,7 @@ class Recording:
                     self._entries.append(entry)
                 elif self._keep(record):
                     self._records.append(record)
-                news.append(Seen(record, self._parent(event, record)))
+                news.append(NewExec(record, self._parent(event, record)))
         self._counted = _Count(
             timeline,
             timeline.known.placed,

@@ -25,12 +25,12 @@ from .terminal import CommandError, Line, Terminal, as_ours
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
     from ..log.pattern import Pattern
-    from ..report.model import Breach, Document
+    from ..report.model import Document, ReportedBreach
     from ..source.client import HelperSource
     from ..timeline.record import ExecRecord
     from ..timeline.timeline import Evidence
     from .following import Show
-    from .recording import Limits, Recording, Seen
+    from .recording import Allowed, NewExec, Recording
 
 SUMMARY = "record every program that a command executes"
 
@@ -185,21 +185,21 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     source, refusal = _probe(arguments, terminal)
 
     from .child import Child
-    from .following import Reader, follow
-    from .recording import Limits, Recording
+    from .following import Follower, follow
+    from .recording import Allowed, Recording
 
-    limits = Limits(min(numbers, default=None), tuple(arguments.allow), tuple(arguments.deny))
+    limits = Allowed(min(numbers, default=None), tuple(arguments.allow), tuple(arguments.deny))
     whole = bool(arguments.report or baselines or limits.need_ancestors)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     recording = Recording(source, shlex.join(words), None if whole else limits.concern)
     show: Show = (lambda _: None) if arguments.quiet else _display(terminal, recording.began)
     child = Child(command)
-    cut_off = follow(child, Reader(recording, show, arguments.timeout), arguments.wait, terminal)
+    cut_off = follow(child, Follower(recording, show, arguments.timeout), arguments.wait, terminal)
     assert child.status is not None
     status = child.status
 
     evidence = recording.evidence()
-    breaches: list[Breach] = []
+    breaches: list[ReportedBreach] = []
     if refusal is None:
         for line in _totals(recording, evidence, cut_off):
             terminal.complain(*line)
@@ -280,7 +280,7 @@ def _display(terminal: Terminal, began: int) -> Show:
     if not terminal.attended:
         return lambda _: None
 
-    def show(news: Sequence[Seen]) -> None:
+    def show(news: Sequence[NewExec]) -> None:
         for seen in news[:_SHOWN]:
             terminal.complain(*_line(seen, began, terminal.width))
         if len(news) > _SHOWN:
@@ -289,7 +289,7 @@ def _display(terminal: Terminal, began: int) -> Show:
     return show
 
 
-def _line(seen: Seen, began: int, width: int) -> Line:
+def _line(seen: NewExec, began: int, width: int) -> Line:
     """When, which process, begun by which program, and the command line."""
     from .._util.text import printable
     from ..timeline.program import described
@@ -353,8 +353,8 @@ def _with_what_may_follow(evidence: Evidence, recording: Recording) -> Evidence:
     return replace(evidence, unknown=(*evidence.unknown, *why))
 
 
-def _breaches(limits: Limits, recording: Recording, evidence: Evidence) -> Iterator[Breach]:
-    """Limits that do not hold, or can't be decided."""
+def _breaches(limits: Allowed, recording: Recording, evidence: Evidence) -> Iterator[ReportedBreach]:
+    """Allowed that do not hold, or can't be decided."""
     for verdict in limits.broken(evidence, recording.execs):
         if verdict.holds is False:
             yield _exceeded(verdict.headline, verdict.marked)
@@ -362,7 +362,7 @@ def _breaches(limits: Limits, recording: Recording, evidence: Evidence) -> Itera
             yield _undecided(verdict.question, _why(evidence))
 
 
-def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> Breach:
+def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> ReportedBreach:
     """What is certain, and the execs that made it so."""
     from ..timeline.program import described
 
@@ -372,16 +372,18 @@ def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> Breach:
     return _breach(headline, lines, undecided=False)
 
 
-def _undecided(question: str, why: Iterable[str]) -> Breach:
+def _undecided(question: str, why: Iterable[str]) -> ReportedBreach:
     return _breach(f"cannot tell {question}", (f"why   {reason}" for reason in why), undecided=True)
 
 
-def _breach(headline: str, lines: Iterable[str], *, undecided: bool) -> Breach:
+def _breach(headline: str, lines: Iterable[str], *, undecided: bool) -> ReportedBreach:
     from .._util.text import printable
-    from ..report.model import Breach
+    from ..report.model import ReportedBreach
 
     headline = printable(headline)
-    return Breach(headline, "\n".join([headline, *(f"  {printable(line)}" for line in lines)]), undecided=undecided)
+    return ReportedBreach(
+        headline, "\n".join([headline, *(f"  {printable(line)}" for line in lines)]), undecided=undecided
+    )
 
 
 def _why(evidence: Evidence) -> Iterator[str]:
@@ -474,7 +476,7 @@ def _read_budget(path: str) -> Baseline:
     return budget
 
 
-def _judge(document: Document, budget: Baseline) -> Iterator[Breach]:
+def _judge(document: Document, budget: Baseline) -> Iterator[ReportedBreach]:
     """What of a command's execs a budget file does not allow, or leaves open."""
     from .. import gate
 

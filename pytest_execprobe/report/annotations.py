@@ -7,7 +7,7 @@ important come first, and the last says how many are left out.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .digest import Found, cut, found, missing, shown_lines
+from .digest import PlacedBreach, cut, found, missing, shown_lines
 from .model import Document
 
 _SHOWN = 10  # of a kind and step
@@ -30,7 +30,7 @@ def annotations(document: Document) -> list[str]:
     return [*_commands("error", errors, "broken or undecided rules"), *_commands("warning", warnings, "reasons")]
 
 
-def _breach(item: Found) -> _Annotation:
+def _breach(item: PlacedBreach) -> _Annotation:
     text = "\n".join(dict.fromkeys([item.where, *shown_lines(item.breach.text or item.breach.headline)]))
     title = f"execprobe: {item.breach.headline}"
     if item.unit is None:

@@ -17,8 +17,8 @@ from .._util.names import Folders
 from ..source.command import Command
 from ..timeline.record import ExecRecord
 from ..timeline.timeline import Entry, Evidence, Gap, Owner
-from .json import Commands, id_of
-from .model import Breach, Collection, Document, Kind, Process, Run, Unit
+from .json import CommandTable, id_of
+from .model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
 from .read import Records, read_command
 
 
@@ -28,13 +28,13 @@ class Gatherer:
     def __init__(self) -> None:
         self._serials: dict[Owner, int] = {}
         self._last = 0
-        self._commands = Commands()
+        self._commands = CommandTable()
         self._told = 0  # how many of them
         self._gaps: set[tuple[int, Gap]] = set()
         self._running: dict[int, Entry] = {}  # told of, but not how they ended
         self._news: dict[str, Any] = {}
 
-    def unit(self, owner: Owner, kind: Kind, file: str | None = None, line: int | None = None) -> None:
+    def unit(self, owner: Owner, kind: UnitKind, file: str | None = None, line: int | None = None) -> None:
         """From now on an owner's execs are a unit's."""
         if owner not in self._serials:
             self._serials[owner] = self._last = self._last + 1
@@ -133,7 +133,7 @@ class _Try:
     outcomes: list[str] = field(default_factory=list)
     called: bool = False
     over: bool = False
-    breaches: list[Breach] = field(default_factory=list)
+    breaches: list[ReportedBreach] = field(default_factory=list)
 
     @property
     def outcome(self) -> str | None:
@@ -147,7 +147,7 @@ class _Try:
 @dataclass
 class _Unit:
     worker: str | None
-    kind: Kind
+    kind: UnitKind
     name: str
     file: str | None
     line: int | None
@@ -175,7 +175,7 @@ class Assembly:
         self._tries: dict[tuple[str | None, str], list[_Try]] = {}
         self._commands: dict[str | None, list[Command]] = {}  # by worker
         self._records: dict[str | None, Records] = {}
-        self._breaches: dict[str, list[Breach]] = {}
+        self._breaches: dict[str, list[ReportedBreach]] = {}
         self._uncounted: set[str] = set()
 
     def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
@@ -210,13 +210,13 @@ class Assembly:
         done = {name for (_, name), tries in self._tries.items() if tries[-1].over and tries[-1].outcome is not None}
         return len(done)
 
-    def breach(self, name: str, breach: Breach, worker: str | None = None) -> None:
+    def breach(self, name: str, breach: ReportedBreach, worker: str | None = None) -> None:
         """One of a test is its last try's, in whose report it came, unless it is a late one."""
         tries = self._tries.get((worker, name))
         those = tries[-1].breaches if tries and not breach.late else self._breaches.setdefault(name, [])
         those.append(breach)
 
-    def found(self, is_meant: Callable[[Breach], bool]) -> tuple[list[str], list[str]]:
+    def found(self, is_meant: Callable[[ReportedBreach], bool]) -> tuple[list[str], list[str]]:
         """The names that have such a breach, and those that have it only in tries that another one has followed."""
         late = [name for name, those in self._breaches.items() if any(map(is_meant, those))]
         last = [name for name, tries in self._last_tries().items() if _any(is_meant, tries)]
@@ -249,7 +249,7 @@ class Assembly:
         for serial, phase, start, end in news.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
         for name, headline, text, undecided in news.get("breaches", ()):
-            self.breach(name, Breach(headline, text, undecided), worker)
+            self.breach(name, ReportedBreach(headline, text, undecided), worker)
 
     def document(
         self,
@@ -265,7 +265,7 @@ class Assembly:
         collection: Collection | None = None,
         variant: str = "",
         names: Mapping[str, str],
-        running: Iterable[Process] = (),
+        running: Iterable[LeftRunning] = (),
         more_running: int = 0,
     ) -> Document:
         """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
@@ -332,7 +332,7 @@ class Assembly:
         return tuple(record for record in records if id_of(record._identity) in self._uncounted)
 
 
-def _any(is_meant: Callable[[Breach], bool], tries: Iterable[_Try]) -> bool:
+def _any(is_meant: Callable[[ReportedBreach], bool], tries: Iterable[_Try]) -> bool:
     return any(is_meant(breach) for one in tries for breach in one.breaches)
 
 
@@ -353,7 +353,7 @@ def _begin(unit: Unit) -> int:
 
 
 def _place_breaches(
-    units: list[Unit], breaches: Mapping[str, tuple[Breach, ...]], names: Mapping[str, str]
+    units: list[Unit], breaches: Mapping[str, tuple[ReportedBreach, ...]], names: Mapping[str, str]
 ) -> set[str]:
     """Gives each breach to the last unit of its name, and returns those that have one. ``names`` are the units'."""
     last = {unit.name: index for index, unit in enumerate(units)}

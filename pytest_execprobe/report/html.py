@@ -21,7 +21,7 @@ from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from .digest import (
     KIND_NAMES,
-    Found,
+    PlacedBreach,
     ancestors,
     cut,
     duration,
@@ -40,7 +40,7 @@ from .digest import (
     totals,
     verdict,
 )
-from .model import Breach, Document, Run, Unit
+from .model import Document, ReportedBreach, Run, Unit
 
 #: Characters of the arguments of an exec that are kept: a page with all of them may be too much for a browser.
 _ARGUMENTS = 4096
@@ -157,7 +157,7 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def _breach_row(item: Found) -> dict[str, Any]:
+def _breach_row(item: PlacedBreach) -> dict[str, Any]:
     return {
         **_breach(item.breach),
         "where": item.where,
@@ -166,7 +166,7 @@ def _breach_row(item: Found) -> dict[str, Any]:
     }
 
 
-def _breach(breach: Breach) -> dict[str, Any]:
+def _breach(breach: ReportedBreach) -> dict[str, Any]:
     lines = shown_lines(breach.text)
     if lines[0] == shown(breach.headline):
         del lines[0]

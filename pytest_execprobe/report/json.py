@@ -14,7 +14,7 @@ from .._util import originals
 from ..source.command import Command
 from ..source.events import Image
 from ..timeline.record import ExecRecord
-from .model import Breach, Document, Run, Unit
+from .model import Document, ReportedBreach, Run, Unit
 
 FORMAT = "pytest-execprobe report"
 VERSION = 2
@@ -29,7 +29,7 @@ def dump(document: Document) -> str:
 
 def _pieces(document: Document) -> Iterator[str]:
     """Of very many records, there is never the plain data of all at once."""
-    commands = [Commands() for _ in document.runs]
+    commands = [CommandTable() for _ in document.runs]
     head = {"format": FORMAT, "version": VERSION}
     yield _json(head)[:-1] + ',"units":['
     for index, unit in enumerate(document.units):
@@ -46,7 +46,7 @@ def _pieces(document: Document) -> Iterator[str]:
     yield "]}"
 
 
-def _object(data: dict[str, Any], commands: Commands, lists: Mapping[str, Sequence[ExecRecord]]) -> Iterator[str]:
+def _object(data: dict[str, Any], commands: CommandTable, lists: Mapping[str, Sequence[ExecRecord]]) -> Iterator[str]:
     """Some data, and lists of records."""
     yield _json(data)[:-1]
     for name, records in lists.items():
@@ -62,7 +62,7 @@ def _json(data: object) -> str:
     return originals.json_dumps(data, separators=(",", ":"))
 
 
-class Commands:
+class CommandTable:
     """The commands of some records, each once."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ def _unit_data(unit: Unit) -> dict[str, Any]:
     }
 
 
-def _breach_data(breach: Breach) -> dict[str, Any]:
+def _breach_data(breach: ReportedBreach) -> dict[str, Any]:
     return {"headline": breach.headline, "text": breach.text, "undecided": breach.undecided, "late": breach.late}
 
 
@@ -161,7 +161,7 @@ def command_data(command: Command) -> dict[str, Any]:
     }
 
 
-def record_data(record: ExecRecord, commands: Commands) -> dict[str, Any]:
+def record_data(record: ExecRecord, commands: CommandTable) -> dict[str, Any]:
     """A record as plain data; those that it refers to by their ids alone."""
     return {
         "id": _id(record),

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ..timeline.record import ExecRecord
 from .digest import (
     KIND_NAMES,
-    Found,
     Level,
+    PlacedBreach,
     cut,
     duration,
     ended,
@@ -113,7 +113,7 @@ def _breaches(document: Document) -> Iterable[str]:
     yield from _more(len(every) - _BREACHES, "broken or undecided rules")
 
 
-def _breach(item: Found) -> Iterable[str]:
+def _breach(item: PlacedBreach) -> Iterable[str]:
     headline = code(item.breach.headline, 500)
     place = _place(item.unit) if item.unit else item.where
     # Without empty lines, at which Markdown would take the block for ended.

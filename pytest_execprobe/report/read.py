@@ -13,7 +13,7 @@ from .._util.fields import Fields, is_whole
 from ..source.command import Command
 from ..timeline.record import ExecRecord, Phase
 from .json import FORMAT, VERSION, id_of
-from .model import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit
+from .model import KINDS, OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit
 
 _ID = re.compile(r"([0-9]{1,10})\.([0-9]{1,20})")
 _PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
@@ -112,8 +112,8 @@ def _collection(fields: Fields) -> Collection:
     )
 
 
-def _process(fields: Fields) -> Process:
-    return Process(
+def _process(fields: Fields) -> LeftRunning:
+    return LeftRunning(
         pid=fields.maybe(fields.whole, "pid"),
         program=fields.maybe(fields.text, "program"),
         own_exec=fields.flag("own_exec"),
@@ -150,9 +150,9 @@ def _unit(fields: Fields, made: Mapping[str, ExecRecord]) -> Unit:
     )
 
 
-def _breaches(fields: Fields) -> tuple[Breach, ...]:
+def _breaches(fields: Fields) -> tuple[ReportedBreach, ...]:
     return tuple(
-        Breach(breach.text("headline"), breach.text("text"), breach.flag("undecided"), breach.flag("late"))
+        ReportedBreach(breach.text("headline"), breach.text("text"), breach.flag("undecided"), breach.flag("late"))
         for breach in fields.objects("breaches")
     )
 

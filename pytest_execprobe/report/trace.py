@@ -17,14 +17,14 @@ from .._util import originals
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from .digest import KIND_NAMES, ancestors, cut, end_of, running, shown, span, successors, title
-from .model import Document, Kind, Run, Unit
+from .model import Document, Run, Unit, UnitKind
 
 _ARGUMENTS = 2000  # characters of a command line: what more there is stands in the other forms
 
-Event = dict[str, Any]
+TraceEvent = dict[str, Any]
 
 # On which thread units are drawn: those of one kind mostly follow each other, those of several do not.
-_GROUPS: dict[Kind, str] = {
+_GROUPS: dict[UnitKind, str] = {
     "test": "tests",
     "fixture": "fixtures",
     "collection": "around tests",
@@ -40,7 +40,7 @@ def render(document: Document) -> str:
 def trace(document: Document) -> dict[str, Any]:
     """The trace as plain data."""
     flows = iter(range(1, 1 << 53))
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     free = _free_numbers(document)
     for index, run in enumerate(document.runs):
         units = [unit for unit in document.units if unit.run == index]
@@ -83,7 +83,7 @@ class _Run:
         self._start = min([run.start_ns, *first]) if run.start_ns else min(first, default=0)
         self._end = max([run.end_ns, *(end for _, end in _spans(units)), *(record.timestamp_ns for record in records)])
 
-    def events(self) -> Iterable[Event]:
+    def events(self) -> Iterable[TraceEvent]:
         workers = list(dict.fromkeys(unit.worker for unit in self._units)) or [None]
         #: By record: process and thread of the trace, and its slice.
         drawn: dict[ExecRecord, tuple[int, int, _Slice]] = {}
@@ -101,7 +101,7 @@ class _Run:
 
     # ---- units ----
 
-    def _phases(self, units: Sequence[Unit], process: int, order: Iterator[int]) -> Iterable[Event]:
+    def _phases(self, units: Sequence[Unit], process: int, order: Iterator[int]) -> Iterable[TraceEvent]:
         groups: dict[str, list[_Slice]] = defaultdict(list)
         for unit in units:
             groups[_GROUPS[unit.kind]] += self._slices_of(unit)
@@ -145,7 +145,7 @@ class _Run:
         process: int,
         order: Iterator[int],
         drawn: dict[ExecRecord, tuple[int, int, _Slice]],
-    ) -> Iterable[Event]:
+    ) -> Iterable[TraceEvent]:
         threads: dict[int, list[_Slice]] = defaultdict(list)
         for unit in units:
             whole = span(unit)
@@ -196,7 +196,7 @@ class _Run:
             record,
         )
 
-    def _arrows(self, drawn: Mapping[ExecRecord, tuple[int, int, _Slice]]) -> Iterable[Event]:
+    def _arrows(self, drawn: Mapping[ExecRecord, tuple[int, int, _Slice]]) -> Iterable[TraceEvent]:
         """From each process to what it started. An arrow begins and ends within slices, or it would belong to none."""
         for record, (process, thread, part) in drawn.items():
             above = next((parent for parent in ancestors(record) if parent in drawn), None)
@@ -243,7 +243,7 @@ def _apart(slices: Iterable[_Slice]) -> list[_Slice]:
     ]
 
 
-def _complete(part: _Slice, process: int, thread: int) -> Event:
+def _complete(part: _Slice, process: int, thread: int) -> TraceEvent:
     return {
         "ph": "X",
         "name": part.name,
@@ -256,7 +256,7 @@ def _complete(part: _Slice, process: int, thread: int) -> Event:
     }
 
 
-def _metadata(name: str, process: int, thread: int, /, **arguments: Any) -> Event:
+def _metadata(name: str, process: int, thread: int, /, **arguments: Any) -> TraceEvent:
     return {"ph": "M", "name": name, "pid": process, "tid": thread, "ts": 0, "args": arguments}
 
 

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from pytest_execprobe.cli import main
 from pytest_execprobe.report import forms
-from pytest_execprobe.report.model import Breach, Document, Run, Unit
+from pytest_execprobe.report.model import Document, ReportedBreach, Run, Unit
 
 Capture = pytest.CaptureFixture[str]
 
@@ -94,8 +94,10 @@ def test_incomplete(folder: Path, capsys: Capture) -> None:
 
 
 RULED = document(
-    Unit("test", A, records=(record("git"),), breaches=(Breach("ls must not run, but it ran once", "…"),), line=3),
-    Unit("outside", "outside of tests", breaches=(Breach("cannot tell whether nc ran", undecided=True),)),
+    Unit(
+        "test", A, records=(record("git"),), breaches=(ReportedBreach("ls must not run, but it ran once", "…"),), line=3
+    ),
+    Unit("outside", "outside of tests", breaches=(ReportedBreach("cannot tell whether nc ran", undecided=True),)),
 )
 
 

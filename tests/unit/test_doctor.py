@@ -18,8 +18,8 @@ from pytest_execprobe.cli import doctor
 from pytest_execprobe.cli.doctor import everything, installation
 from pytest_execprobe.cli.doctor import machine as machine_module
 from pytest_execprobe.cli.doctor.bcc import bcc, search
+from pytest_execprobe.cli.doctor.diagnosis import Diagnosis, Examination, bad, note, ok
 from pytest_execprobe.cli.doctor.everything import examine
-from pytest_execprobe.cli.doctor.finding import Examination, Finding, bad, note, ok
 from pytest_execprobe.cli.doctor.kernel import AttachPoints, attach_points, bpf, btf, kernel
 from pytest_execprobe.cli.doctor.machine import (
     BPF,
@@ -165,17 +165,17 @@ def build(tmp_path: Path) -> Build:
     return build
 
 
-def the(findings: Sequence[Finding], check: str) -> Finding:
+def the(findings: Sequence[Diagnosis], check: str) -> Diagnosis:
     """The last finding of a check: if there are several, it sums up."""
     return [finding for finding in findings if finding.check == check][-1]
 
 
-def broken(finding: Finding, *words: str, mend: str) -> None:
+def broken(finding: Diagnosis, *words: str, mend: str) -> None:
     """Asserts that it is not ok, for this reason, and that this mends it."""
     told(finding, "not ok", *words, mend=mend)
 
 
-def told(finding: Finding, status: str, *words: str, mend: str | None = None) -> None:
+def told(finding: Diagnosis, status: str, *words: str, mend: str | None = None) -> None:
     assert finding.status == status, finding
     for word in words:
         assert word in finding.found, finding
@@ -335,7 +335,7 @@ NO_KPROBES: dict[str, str | None] = {"sys/bus/event_source/devices/kprobe/type":
 NO_TRACEFS: dict[str, str | None] = {"proc/self/mounts": "", "proc/filesystems": "\text4\n"}
 
 
-def points(machine: Machine, can_mount: bool | None = True) -> list[Finding]:
+def points(machine: Machine, can_mount: bool | None = True) -> list[Diagnosis]:
     return list(attach_points(AttachPoints(machine), can_mount))
 
 
@@ -395,7 +395,7 @@ def test_tracefs_that_is_needed_and_can_not_be_mounted(build: Build) -> None:
 # ---- BCC ----
 
 
-def of_bcc(machine: Machine, named: str | None = None) -> list[Finding]:
+def of_bcc(machine: Machine, named: str | None = None) -> list[Diagnosis]:
     return list(bcc(machine, search(machine, named), named))
 
 
@@ -821,7 +821,7 @@ def test_a_lost_source(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- the proof ----
 
 
-def proof_with(source: FakeSource, *during: Callable[[], object]) -> Finding:
+def proof_with(source: FakeSource, *during: Callable[[], object]) -> Diagnosis:
     source.meanwhile = lambda: [do() for do in during]
     return prove(HelperSettings(), start=lambda _: source, run=lambda _: None, command=["/usr/bin/true"]).finding
 
@@ -928,7 +928,7 @@ def test_a_text_where_the_proof_alone_fails(
 
 
 @pytest.mark.parametrize("last", [ok("proof", "seen"), bad("proof", "no", "report this")])
-def test_json(last: Finding, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json(last: Diagnosis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     status = shown(Examination((*FINDINGS[:3], last), {"bcc": None}), monkeypatch, as_json=True)
     data = json.loads(capsys.readouterr().out)
     assert data["ok"] is (last.status == "ok")

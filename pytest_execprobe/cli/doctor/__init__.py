@@ -32,7 +32,7 @@ from ..._util.text import printable
 from ..terminal import Terminal
 
 if TYPE_CHECKING:
-    from .finding import Examination, Finding
+    from .diagnosis import Diagnosis, Examination
 
 SUMMARY = "tell whether this machine can probe, and what mends it if not"
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _examine(python: str | None, progress: Callable[[str], None]) -> Examination:
-    from .finding import Examination, bad
+    from .diagnosis import Examination, bad
 
     if sys.platform != "linux":
         found = f"this is {sys.platform}: BPF, which the probe is made of, is a part of the Linux kernel"
@@ -97,7 +97,7 @@ def show(examination: Examination, terminal: Terminal) -> None:
         )
 
 
-def _show(finding: Finding, width: int, terminal: Terminal) -> None:
+def _show(finding: Diagnosis, width: int, terminal: Terminal) -> None:
     status = (f"{finding.status:<6}", _STYLES[finding.status])
     terminal.say(status, f"  {finding.check:<{width}}  ", printable(finding.found))
     for line in (finding.remedy or "").splitlines():

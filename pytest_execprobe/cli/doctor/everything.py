@@ -9,7 +9,7 @@ from dataclasses import replace
 from ... import __version__
 from ...source.connect import HelperSettings
 from .bcc import bcc, search
-from .finding import Examination, Finding
+from .diagnosis import Diagnosis, Examination
 from .installation import EXTRAS, installation, version_of
 from .kernel import AttachPoints, attach_points, bpf, btf, kernel
 from .machine import Machine
@@ -51,7 +51,7 @@ def examine(
     return Examination(tuple(_agreed(found, proof.finding)), versions)
 
 
-def _agreed(found: list[Finding], proof: Finding) -> list[Finding]:
+def _agreed(found: list[Diagnosis], proof: Diagnosis) -> list[Diagnosis]:
     """What was found, and the proof, each in the light of the other."""
     broken = [finding for finding in found if finding.status == "not ok"]
     if not broken:

@@ -14,7 +14,7 @@ from ...errors import ProbeUnavailable, SourceLost
 from ...source.client import in_words
 from ...source.connect import HelperSettings, start_helper
 from ...source.events import Batch, Exec, Source
-from .finding import Finding, bad, ok
+from .diagnosis import Diagnosis, bad, ok
 
 _CHECK = "proof"
 _TIMEOUT = 30.0  # seconds for an exec to be reported
@@ -25,7 +25,7 @@ _REPORT = "report this, with all of what is above"
 class Proof:
     """``description`` is the helper's of itself, empty without one."""
 
-    finding: Finding
+    finding: Diagnosis
     description: dict[str, Any]
 
 
