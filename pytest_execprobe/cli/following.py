@@ -7,14 +7,42 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from .._util import clock
+from .._util.text import printable
+from ..report.digest import cut
+from ..timeline.program import described
 from .child import Child
 from .recording import NewExec, Recording
-from .terminal import Terminal
+from .terminal import Line, Terminal
 from .totals import most, number
 
 _POLL = 0.1  # seconds between two looks
 
+_SHOWN = 50  # execs that are shown at a time: to show more would take longer than to record them
+
 Show = Callable[[Sequence[NewExec]], None]
+
+
+def display(terminal: Terminal, began: int) -> Show:
+    """Shows execs as they come, if standard error is a terminal. ``began`` is when the command did (ns)."""
+    if not terminal.attended:
+        return lambda _: None
+
+    def show(execs: Sequence[NewExec]) -> None:
+        for new in execs[:_SHOWN]:
+            terminal.complain(*_line(new, began, terminal.width))
+        if len(execs) > _SHOWN:
+            terminal.complain((f"+ … {len(execs) - _SHOWN:,} more", "dim"))
+
+    return show
+
+
+def _line(new: NewExec, began: int, width: int) -> Line:
+    """When, which process, begun by which program, and the command line."""
+    since = (new.record.timestamp_ns - began) / 1e6
+    head = f"+{since:9.1f} ms {new.record.pid:>7} {cut(printable(new.parent or ''), 12):<12} "
+    words = cut(printable(described(new.record)), max(20, width - len(head) - 1))
+    program, blank, rest = words.partition(" ")
+    return ((head, "dim"), (program, "strong"), blank + rest)
 
 
 class Follower(threading.Thread):

@@ -18,12 +18,10 @@ from typing import Any
 from .. import gate
 from .._util.names import has_no_place
 from .._util.text import printable
-from ..baseline.model import Baseline
-from ..baseline.read import BaselineError, read_baseline
 from ..files import write_atomically
 from ..report.digest import PlacedBreach
 from ..report.model import Document
-from .inputs import merge, read_all
+from .inputs import merge, read_all, read_budget
 from .terminal import CommandError, Line, Terminal
 
 SUMMARY = "hold stored reports against a budget"
@@ -84,13 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     form = _form(arguments.format, arguments.output)
-    baseline = _budget(arguments.budget)
+    baseline = read_budget(arguments.budget)
     with terminal.working("reading the reports") as tell:
         document = merge(read_all(arguments.stored, tell))
         new = None
         if arguments.since is not None:
             path = Path(arguments.since)
-            old = _budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], tell))
+            old = read_budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], tell))
             new = gate.new_since(document, old, baseline)
         tell("all of them against the budget")
         verdict = gate.judge(
@@ -125,13 +123,6 @@ def _form(asked: str | None, output: Path | None) -> str:
     if output.suffix not in _ENDINGS:
         raise CommandError(f"{output}: ends in none of {', '.join(_ENDINGS)}; name the form, --format")
     return _ENDINGS[output.suffix]
-
-
-def _budget(path: Path) -> Baseline:
-    try:
-        return read_baseline(path)
-    except BaselineError as error:
-        raise CommandError(str(error)) from None
 
 
 class _Result:

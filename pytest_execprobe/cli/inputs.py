@@ -1,4 +1,4 @@
-"""Stored reports that a command is given: files, and folders of them."""
+"""What a command is given: stored reports, as files or folders of them, and budgets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from .._util.text import printable
+from ..baseline.model import Baseline
+from ..baseline.read import BaselineError, read_baseline
 from ..report.model import Document, RunsDiffer, merged
 from .terminal import CommandError
 
@@ -27,6 +29,14 @@ def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None)
         except read.DocumentError as error:
             raise CommandError(str(error)) from None
     return documents
+
+
+def read_budget(path: Path) -> Baseline:
+    """Raises CommandError."""
+    try:
+        return read_baseline(path)
+    except BaselineError as error:
+        raise CommandError(str(error)) from None
 
 
 def merge(documents: Iterable[Document]) -> Document:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from .._util import clock
 from .._util.text import printable
 from ..errors import SourceLost
-from ..log import checks
-from ..log.checks import Verdict, execs
-from ..log.pattern import Pattern, Side, any_match
 from ..report import model as document
 from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..source.launch import is_helper
@@ -31,41 +28,6 @@ class NewExec(NamedTuple):
     record: ExecRecord
     #: What the process ran that began this one; None for the command itself, and where it is not known.
     parent: str | None
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What the command may execute."""
-
-    at_most: int | None = None
-    allow: tuple[Pattern, ...] = ()
-    deny: tuple[Pattern, ...] = ()
-
-    @property
-    def need_ancestors(self) -> bool:
-        """Whether a pattern looks at what is above an exec, so that all of it must be kept."""
-        return any(pattern.text.startswith("subtree:") for pattern in (*self.allow, *self.deny))
-
-    def concern(self, record: ExecRecord) -> bool:
-        """Whether an exec is, or may be, beyond what the patterns allow. Of others, only their number matters."""
-        if self.allow and any_match(self.allow, record, Side.ALLOW) is not True:
-            return True
-        return bool(self.deny) and any_match(self.deny, record, Side.FORBID) is not False
-
-    def broken(self, evidence: Evidence, ran: int) -> list[Verdict]:
-        """The limits that do not hold, or can't be decided: certain ones first. ``ran`` is how many execs are recorded;
-        ``evidence`` has at least those of them that concern the limits."""
-        verdicts: list[Verdict] = []
-        if self.at_most is not None:
-            # What is missing must fit into what is left of the budget.
-            left = checks.at_most(replace(evidence, records=()), self.at_most - ran, None)
-            counted = execs(ran + evidence.surely_lost)
-            headline = f"exec budget exceeded: {counted}, at most {self.at_most} allowed"
-            verdicts.append(Verdict(left.holds, headline, f"whether at most {execs(self.at_most)} ran"))
-        if self.allow:
-            verdicts.append(checks.only_ran(evidence, self.allow))
-        verdicts += checks.not_ran(evidence, self.deny)
-        return sorted((verdict for verdict in verdicts if not verdict.holds), key=lambda verdict: verdict.holds is None)
 
 
 class _Count(NamedTuple):

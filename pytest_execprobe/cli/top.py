@@ -23,7 +23,7 @@ from ..helper.top import target as targets
 from ..source.launch import PYTHON_VARIABLE, privilege_route
 from .counting import Counting, TopCounts, start_counting
 from .terminal import CommandError, Line, Terminal, as_ours
-from .values import whole
+from .values import real, whole
 
 SUMMARY = "count the execs of the whole machine, by program"
 
@@ -49,12 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--interval",
-        type=_number(0.1, 3600),
+        type=real(0.1, 3600),
         default=1.0,
         metavar="SECONDS",
         help="how often to show the table anew (default: 1)",
     )
-    parser.add_argument("--duration", type=_number(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
+    parser.add_argument("--duration", type=real(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
     parser.add_argument(
         "--rows", type=whole(1, 1 << 20), metavar="N", help=f"show so many (default: what fits, {_ROWS} if piped)"
     )
@@ -105,19 +105,6 @@ def _target(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
-        return value
-
-    return number
 
 
 # ---- what the user sees ----

@@ -17,10 +17,10 @@ from fakes import FakeSource, evidence, exec_event, record, tick
 
 from pytest_execprobe import cli
 from pytest_execprobe.cli import main
-from pytest_execprobe.cli import run as module
 from pytest_execprobe.cli.child import Child
-from pytest_execprobe.cli.following import Follower, follow
-from pytest_execprobe.cli.recording import Allowed, NewExec, Recording
+from pytest_execprobe.cli.following import Follower, display, follow
+from pytest_execprobe.cli.limits import Allowed
+from pytest_execprobe.cli.recording import NewExec, Recording
 from pytest_execprobe.cli.terminal import CommandError
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.log.patterns import compile_pattern
@@ -690,7 +690,7 @@ def test_the_command_is_not_taken_for_the_seconds(
 @pytest.mark.parametrize("value", ["x", "-1", "nan", "5s"])
 def test_seconds_that_are_none(capfd: Capture, value: str) -> None:
     assert main(["run", f"--wait={value}", "true"]) == 2
-    assert f"argument --wait: is a number of seconds, not {value!r}" in capfd.readouterr().err
+    assert f"argument --wait: expected a number from 0 on, not {value!r}" in capfd.readouterr().err
 
 
 def test_what_is_not_known_is_said(played: Played, capfd: Capture) -> None:
@@ -1029,7 +1029,7 @@ def test_a_budget_file_and_something_lost(played: Played, capfd: Capture, tmp_pa
     ("text", "said"),
     [
         (None, "there is no "),
-        ("version = 1\n[tests]\n", "has no [total], and nothing else in a budget file speaks of a command"),
+        ("version = 1\n[tests]\n", "has no [total], and nothing else in a budget file is about a command"),
         ("version", "is damaged"),
         ("version = 99", "is of version 99"),
     ],
@@ -1064,7 +1064,7 @@ class Screen:
 
 def test_lines_of_the_display() -> None:
     screen, began = Screen(), 1_000_000_000
-    show = module._display(screen, began)  # type: ignore[arg-type]
+    show = display(screen, began)  # type: ignore[arg-type]
     top = record("make", "-j4", pid=4242, at=began + 1_500_000)
     long = record("cc", "-c", "x" * 100, pid=4243, at=began + 12_345_678_901)
     odd = record("a b", "\x1b[31m", pid=7, at=began + 2_000_000)
@@ -1079,7 +1079,7 @@ def test_lines_of_the_display() -> None:
 
 def test_a_storm_is_not_shown_line_by_line() -> None:
     screen = Screen()
-    show = module._display(screen, 0)  # type: ignore[arg-type]
+    show = display(screen, 0)  # type: ignore[arg-type]
     show([NewExec(record("true"), None)] * 1234)
     assert len(screen.lines) == 51
     assert screen.lines[-1] == "+ … 1,184 more"
@@ -1088,7 +1088,7 @@ def test_a_storm_is_not_shown_line_by_line() -> None:
 def test_no_display_where_nobody_looks() -> None:
     screen = Screen()
     screen.attended = False
-    module._display(screen, 0)([NewExec(record("true"), None)])  # type: ignore[arg-type]
+    display(screen, 0)([NewExec(record("true"), None)])  # type: ignore[arg-type]
     assert not screen.lines
 
 
