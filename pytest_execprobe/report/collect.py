@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -271,38 +271,9 @@ class Assembly:
         """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
         collected and are not to run, ``collection`` what was collected; ``names`` are the units by the names that
         breaches have for them."""
-        tries = {key: list(those) for key, those in self._tries.items()}
-        breaches = {name: tuple(those) for name, those in self._breaches.items()}
-        units: list[Unit] = []
-        for unit in self._units.values():
-            of_test = tries.get((unit.worker, unit.name), []) if unit.kind == "test" else []
-            tried = of_test.pop(0) if of_test else None
-            units.append(
-                Unit(
-                    kind=unit.kind,
-                    name=self._portable(unit.name),
-                    worker=unit.worker,
-                    outcome=None if tried is None else tried.outcome,
-                    file=unit.file,
-                    line=unit.line,
-                    phases=unit.phases,
-                    records=tuple(unit.records),
-                    strays=tuple(unit.strays),
-                    uncounted=self._uncounted_of((*unit.records, *unit.strays)),
-                    lost=unit.lost,
-                    unknown=tuple(unit.unknown),
-                    gaps=dict(unit.gaps),
-                    not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
-                    breaches=() if tried is None else tuple(tried.breaches),
-                )
-            )
-        for (worker, name), left in tries.items():  # of which no record came
-            for tried in left:
-                why = not_checked.get(name)
-                unit_of = Unit("test", self._portable(name), 0, worker, tried.outcome, tried.file, tried.line)
-                units.append(replace(unit_of, not_checked=why, breaches=tuple(tried.breaches)))
-        placed = _place_breaches(units, breaches, {name: self._portable(names.get(name, name)) for name in breaches})
-        rest = [breach for name, those in breaches.items() if name not in placed for breach in those]
+        units = list(self._made_units(not_checked))
+        placed = self._place_breaches(units, names)
+        rest = [breach for name, those in self._breaches.items() if name not in placed for breach in those]
         run = Run(
             id=self._id,
             kind="pytest",
@@ -326,10 +297,52 @@ class Assembly:
         )
         return Document((run,), tuple(sorted(units, key=_begin)))
 
-    def _uncounted_of(self, records: Iterable[ExecRecord]) -> tuple[ExecRecord, ...]:
-        if not self._uncounted:
-            return ()
-        return tuple(record for record in records if id_of(record._identity) in self._uncounted)
+    def _made_units(self, not_checked: Mapping[str, str]) -> Iterator[Unit]:
+        tries = {key: list(those) for key, those in self._tries.items()}
+        for unit in self._units.values():
+            of_test = tries.get((unit.worker, unit.name)) if unit.kind == "test" else None
+            tried = of_test.pop(0) if of_test else None
+            every = (*unit.records, *unit.strays) if self._uncounted else ()
+            yield Unit(
+                kind=unit.kind,
+                name=self._portable(unit.name),
+                worker=unit.worker,
+                outcome=None if tried is None else tried.outcome,
+                file=unit.file,
+                line=unit.line,
+                phases=unit.phases,
+                records=tuple(unit.records),
+                strays=tuple(unit.strays),
+                uncounted=tuple(record for record in every if id_of(record._identity) in self._uncounted),
+                lost=unit.lost,
+                unknown=tuple(unit.unknown),
+                gaps=dict(unit.gaps),
+                not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
+                breaches=() if tried is None else tuple(tried.breaches),
+            )
+        for (worker, name), left in tries.items():  # of which no record came
+            for tried in left:
+                yield Unit(
+                    kind="test",
+                    name=self._portable(name),
+                    worker=worker,
+                    outcome=tried.outcome,
+                    file=tried.file,
+                    line=tried.line,
+                    not_checked=not_checked.get(name),
+                    breaches=tuple(tried.breaches),
+                )
+
+    def _place_breaches(self, units: list[Unit], names: Mapping[str, str]) -> set[str]:
+        """Gives each breach of no try to the last unit of its name, and returns those that have one."""
+        last = {unit.name: index for index, unit in enumerate(units)}
+        placed = set()
+        for name, those in self._breaches.items():
+            index = last.get(self._portable(names.get(name, name)))
+            if index is not None:
+                units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
+                placed.add(name)
+        return placed
 
 
 def _any(is_meant: Callable[[ReportedBreach], bool], tries: Iterable[_Try]) -> bool:
@@ -350,17 +363,3 @@ def _platform() -> str:
 def _begin(unit: Unit) -> int:
     starts = [start for start, _ in unit.phases.values()] + [record.timestamp_ns for record in unit.records[:1]]
     return min(starts, default=sys.maxsize)
-
-
-def _place_breaches(
-    units: list[Unit], breaches: Mapping[str, tuple[ReportedBreach, ...]], names: Mapping[str, str]
-) -> set[str]:
-    """Gives each breach to the last unit of its name, and returns those that have one. ``names`` are the units'."""
-    last = {unit.name: index for index, unit in enumerate(units)}
-    placed = set()
-    for name, those in breaches.items():
-        index = last.get(names[name])
-        if index is not None:
-            units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
-            placed.add(name)
-    return placed

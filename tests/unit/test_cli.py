@@ -134,7 +134,10 @@ def test_version(capsys: Capture) -> None:
         (["run", "--buffer-pages", "3", "true"], "argument --buffer-pages: expected a power of two, not '3'"),
         (["run", "--buffer-pages", "0", "true"], "argument --buffer-pages: expected a power of two, not '0'"),
         (["run", "--budget", "-1", "true"], None),
-        (["run", "--budget", "few", "true"], "argument --budget: expected a whole number from 0 on, or the path of a .toml"),
+        (
+            ["run", "--budget", "few", "true"],
+            "argument --budget: expected a whole number from 0 on, or the path",
+        ),
         (["run", "--allow", "", "true"], "argument --allow: an empty pattern matches nothing"),
         (["run", "--deny", "re:(", "true"], "argument --deny: not a regular expression: '('"),
         (["run"], "there is no command to run: execprobe run -- COMMAND [ARGUMENT]..."),

@@ -322,7 +322,7 @@ def test_two_records_with_one_id() -> None:
 def test_times_that_cannot_be(times: list[int]) -> None:
     data = data_of(one(ran("git", at=1)))
     data["units"][0]["phases"] = {"call": times}
-    with pytest.raises(DocumentError, match=r"units\[0\].phases: 'call' is no phase"):
+    with pytest.raises(DocumentError, match=r"units\[0\].phases: expected a phase's beginning and end, not 'call'"):
         reading.from_data(data)
 
 
