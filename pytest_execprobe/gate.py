@@ -1,4 +1,4 @@
-"""Holds reports against a baseline, and tells what is new since an earlier one. Pure.
+"""Holds reports against a baseline, and finds what is new since an earlier one. Pure.
 
 What is certainly beyond a limit is exceeded, and so is what a run itself has found broken. Where something is missing
 that could be, nothing is within: an incomplete report never passes.
@@ -55,7 +55,7 @@ class GateStatus(IntEnum):
 
 @dataclass(frozen=True)
 class BudgetFinding:
-    """A limit that was exceeded, or with ``excess.holds`` None one of which that can't be told."""
+    """A limit that was exceeded, or with ``excess.holds`` None one of which that is not known."""
 
     #: A test, a fixture, a package, or TOTAL.
     name: str
@@ -150,8 +150,8 @@ def _broken_rules(document: Document, findings: Iterable[BudgetFinding]) -> Iter
     """What the runs have found, save what this has found of the same units."""
     beyond = {finding.unit and finding.unit.name for finding in findings if finding.excess.holds is False}
     for item in found(document):
-        told = item.breach.headline.startswith(BEYOND) and (item.unit and item.unit.name) in beyond
-        if item.excused is None and not told:
+        known = item.breach.headline.startswith(BEYOND) and (item.unit and item.unit.name) in beyond
+        if item.excused is None and not known:
             yield item
 
 
@@ -181,7 +181,7 @@ def _left_out(document: Document, baseline: Baseline) -> Iterator[str]:
     every = dict.fromkeys(name for run in document.runs for name in run.left_out if name not in seen)
     names = [name for name in every if baseline.table("tests", name) is not None]
     if names:
-        yield f"deselected, and no run has them, though the baseline speaks of them: {_first(names)}"
+        yield f"deselected, and no run has them, though the baseline has them: {_first(names)}"
 
 
 def _not_collected(document: Document, baseline: Baseline, allow_deselected: bool) -> Iterator[str]:
@@ -203,7 +203,7 @@ def _not_collected(document: Document, baseline: Baseline, allow_deselected: boo
     if names and not allow_deselected:
         places = dict.fromkeys(place for run in runs if run.collection for place in run.collection.places)
         yield (
-            f"not collected, and no run has them, though the baseline speaks of them: {_first(names)}"
+            f"not collected, and no run has them, though the baseline has them: {_first(names)}"
             f" (collected was {_first([*places]) or 'nothing that is known'})"
         )
     elif (
@@ -212,7 +212,7 @@ def _not_collected(document: Document, baseline: Baseline, allow_deselected: boo
         and any(unit.kind == "test" for unit in document.units)
         and not any(run.collection and run.collection.has_file_of(tables) for run in runs)
     ):
-        yield f"the baseline speaks of no test that is there, such as {absent[0]}: was the root directory another one?"
+        yield f"the baseline matches no test in these reports, such as {absent[0]}: was the root directory another one?"
 
 
 def _may_leave_out(run: Run, name: str) -> bool:
@@ -239,16 +239,16 @@ def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
 
 
 def _unlimited(document: Document, baseline: Baseline, allow_deselected: bool) -> Iterator[str]:
-    """What a baseline does not speak of, although somebody may think that it does."""
+    """What a baseline does not limit, although it seems to."""
     if baseline.limits_nothing:
         yield f"{baseline.path} limits nothing: it has no tables of tests, fixtures, packages or the total"
     elif any(unit.kind == "command" for unit in document.units) and all(sums.name for sums in baseline.sums):
-        yield f"{baseline.path} has no [total], and nothing else speaks of a command"
+        yield f"{baseline.path} has no [total], and nothing else in it is about a command"
     for sums in baseline.sums:
         if not sums.name or any(_is_in(unit, sums.name) for unit in document.units):
             continue
         if not (allow_deselected and _is_left_out(document, sums.name)):
-            yield f'packages."{sums.name}" speaks of no test that is there'
+            yield f'packages."{sums.name}" matches no test in these reports'
 
 
 def _is_left_out(document: Document, package: str) -> bool:
@@ -261,7 +261,7 @@ def _is_left_out(document: Document, package: str) -> bool:
 
 
 def _ignored(document: Document, baseline: Baseline) -> Iterator[str]:
-    """What a run was told not to count, and the baseline limits by its name."""
+    """What a run has not counted (--execprobe-ignore), and the baseline limits by its name."""
     tables = [rows for section in SECTIONS for rows in baseline.sections.get(section, {}).values()]
     rows = [*tables, *(sums.programs for sums in baseline.sums)]
     limited = {key for table in rows for key, limit in table.limits.items() if limit.most is not None}
@@ -382,7 +382,7 @@ def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
 
 
 def unseen(document: Document, baseline: Baseline, sections: Iterable[Section] = SECTIONS) -> list[str]:
-    """The tables of the baseline that speak of nothing in a report: obsolete, or not run."""
+    """The tables of the baseline that match nothing in a report: obsolete, or not run."""
     seen: dict[Section, set[str]] = {}
     for unit in document.units:
         section = _SECTION_OF.get(unit.kind)

@@ -32,7 +32,7 @@ class TopFailed:
 
     def __str__(self) -> str:
         near = f". Near it: {', '.join(self.near)}" if self.near else ""
-        remedy = f". To mend it: {self.remedy}" if self.remedy else ""
+        remedy = f". Fix: {self.remedy}" if self.remedy else ""
         return self.reason + near + remedy
 
 
@@ -47,7 +47,7 @@ class TopAttached:
 class TopCounts:
     """All that was counted since the probe was attached, the most first: by name, or by the user's number.
 
-    ``no_room`` were seen when there were too many names, ``missed`` were not seen: None where the kernel does not tell.
+    ``no_room`` were seen when there were too many names, ``missed`` were not seen: None where the kernel has no count.
     """
 
     elapsed: float
@@ -82,7 +82,7 @@ def parse_line(line: bytes) -> Message:
 
 def _count(pair: Any) -> tuple[str | int, int]:
     if not isinstance(pair, list) or len(pair) != 2 or not is_whole(pair[1]):
-        raise ValueError(f"{pair!r} is no count of anything")
+        raise ValueError(f"{pair!r} expected a name and a count")
     key, count = pair
     if not isinstance(key, str) and not is_whole(key):
         raise ValueError(f"{key!r} is neither a name nor a user's number")

@@ -46,7 +46,7 @@ def _line(new: NewExec, began: int, width: int) -> Line:
 
 
 class Follower(threading.Thread):
-    """Takes in what is new, until it is told to stop. ``timeout`` is how long, in seconds, an answer may take; no
+    """Takes in what is new, until :meth:`stop`. ``timeout`` is how long, in seconds, an answer may take; no
     signal is to wait for that, so this is a thread."""
 
     def __init__(self, recording: Recording, show: Show, timeout: float) -> None:
@@ -70,15 +70,15 @@ class Follower(threading.Thread):
         running, more = self._recording.still_running()
         programs = Counter(process.program or "?" for process in running)
         self._left = f"{number(len(running) + more, 'process', 'processes')}: {most(programs)}"
-        if not running and not more:  # or there is no helper to ask any more
+        if not running and not more:  # or the helper is lost
             self._nothing_left.set()
 
-    def wait_for_the_rest(self, child: Child, patience: float, tell: Callable[[str], None]) -> str | None:
+    def wait_for_the_rest(self, child: Child, patience: float, say: Callable[[str], None]) -> str | None:
         """Until nothing is left of the command's tree; if it was not waited for so long, how long it was."""
         began = clock.monotonic()
         self._awaiting.set()
         while self.is_alive() and not self._nothing_left.wait(_POLL):
-            tell(self._left)
+            say(self._left)
             waited = clock.monotonic() - began
             interrupted = child.interrupted()
             if interrupted is not None:
@@ -107,8 +107,8 @@ def follow(child: Child, reader: Follower, patience: float | None, terminal: Ter
         while not child.wait(_POLL):
             pass
         if patience is not None:
-            with terminal.working("waiting for what the command has left running (Ctrl-C ends this)") as tell:
-                cut_off = reader.wait_for_the_rest(child, patience, tell)
+            with terminal.working("waiting for what the command has left running (Ctrl-C ends this)") as say:
+                cut_off = reader.wait_for_the_rest(child, patience, say)
     finally:
         reader.stop()
         child.release()

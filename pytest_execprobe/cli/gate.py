@@ -1,7 +1,7 @@
 """Holds one or many stored reports (of CI's shards, say) against a budget file, for a release pipeline.
 
 The budget is a baseline, as pytest --execprobe-baseline=FILE --execprobe-update writes it: rows for each test, fixture
-and collection, and limits for packages of tests and for everything together, if somebody has written those.
+and collection, and limits for packages of tests and for everything together, where the file has those.
 
 What is certainly beyond a limit is exceeded, and so is a rule that a run itself has found broken. A report in which
 something is missing never passes.
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument(
         "--since",
         metavar="OLD",
-        help="tell what is new since an earlier release: its report (.json), or its budget (.toml)",
+        help="show what is new since an earlier release: its report (.json), or its budget (.toml)",
     )
     inputs.add_argument(
         "--runs",
@@ -83,14 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     form = _form(arguments.format, arguments.output)
     baseline = read_budget(arguments.budget)
-    with terminal.working("reading the reports") as tell:
-        document = merge(read_all(arguments.stored, tell))
+    with terminal.working("reading the reports") as say:
+        document = merge(read_all(arguments.stored, say))
         new = None
         if arguments.since is not None:
             path = Path(arguments.since)
-            old = read_budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], tell))
+            old = read_budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], say))
             new = gate.new_since(document, old, baseline)
-        tell("all of them against the budget")
+        say("all of them against the budget")
         verdict = gate.judge(
             document,
             baseline,
@@ -212,7 +212,7 @@ def _names(new: gate.New) -> str:
 
 
 def _data(result: _Result) -> dict[str, Any]:
-    """``format`` and ``version`` tell what this is; the rest is what the text says, with its numbers."""
+    """What the text says, with its numbers."""
     return {
         "format": "pytest-execprobe gate",
         "version": 1,

@@ -13,7 +13,7 @@ from ..report.model import Document, RunsDiffer, merged
 from .terminal import CommandError
 
 
-def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None) -> list[Document]:
+def read_all(paths: Iterable[str], say: Callable[[str], None] = lambda _: None) -> list[Document]:
     """The reports of files and folders; a file that is named twice, or reached by links, is taken once. Raises
     CommandError."""
     from ..report import read
@@ -23,7 +23,7 @@ def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None)
         files.setdefault(os.path.realpath(file), file)
     documents = []
     for path in files.values():
-        tell(printable(str(path)))
+        say(printable(str(path)))
         try:
             documents.append(read.read(path))
         except read.DocumentError as error:

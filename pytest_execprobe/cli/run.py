@@ -40,8 +40,8 @@ examples:
 exit status:
   that of COMMAND, or 128 + N if signal N ended it; but
   1    if COMMAND succeeded, and a limit is exceeded
-  2    if there can be no probe, and COMMAND was not run; or if COMMAND succeeded, and it can't be
-       told whether a limit is exceeded (processes that it has left running may exceed it), or a
+  2    if there can be no probe, and COMMAND was not run; or if COMMAND succeeded, and it is not
+       known whether a limit is exceeded (processes that it has left running may exceed it), or a
        report can't be written
   126  if COMMAND can't be executed
   127  if there is no COMMAND
@@ -93,7 +93,7 @@ def _patience(text: str) -> float:
 
 
 _AGAIN: dict[str, Any] = {"action": "append", "default": []}
-#: Names, help, and what argparse is told besides; by the group that they stand in.
+#: Names, help, and argparse's other arguments, by group.
 _OPTIONS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "how long": [
         (

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=real(0.1, 3600),
         default=1.0,
         metavar="SECONDS",
-        help="how often to show the table anew (default: 1)",
+        help="how often to update the table (default: 1)",
     )
     parser.add_argument("--duration", type=real(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
     parser.add_argument(
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     except (ProbeUnavailable, SourceLost) as error:
         raise CommandError(printable(as_ours(str(error)))) from error
     if counts is None:
-        raise CommandError("the helper that counts was killed before it had told of anything. Start again")
+        raise CommandError("the helper that counts was killed before its first counts. Start again")
     if arguments.json:
         terminal.say(json.dumps(as_data(counts, asked), indent=2))
     else:

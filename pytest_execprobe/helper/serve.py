@@ -233,7 +233,7 @@ def _say(words: str) -> None:
 
 def _refuse(listener: Optional[socket.socket], code: str, reason: str, remedy: str) -> None:
     """Says why there is no service, to those who have called meanwhile too."""
-    sys.stderr.write("execprobe: %s%s\n" % (reason, ". To mend it: " + remedy if remedy else ""))
+    sys.stderr.write("execprobe: %s%s\n" % (reason, ". Fix: " + remedy if remedy else ""))
     _notify("STATUS=%s\n" % reason.splitlines()[0])
     data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
     if listener is not None:

@@ -57,7 +57,7 @@ def _command(kind: str, annotation: _Annotation) -> str:
 
 
 def _data(text: str) -> str:
-    """As GitHub decodes it: a line feed within a message is %0A. What is no text is escaped before."""
+    """As GitHub decodes it: a line feed within a message is %0A. Control characters are escaped before."""
     text = "\n".join(shown_lines(text))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 

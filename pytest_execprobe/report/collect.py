@@ -29,10 +29,10 @@ class Gatherer:
         self._serials: dict[Owner, int] = {}
         self._last = 0
         self._commands = CommandTable()
-        self._told = 0  # how many of them
+        self._exported = 0  # how many of them
         self._gaps: set[tuple[int, Gap]] = set()
-        self._running: dict[int, Entry] = {}  # told of, but not how they ended
-        self._news: dict[str, Any] = {}
+        self._running: dict[int, Entry] = {}  # exported, but not how they ended
+        self._new: dict[str, Any] = {}
 
     def unit(self, owner: Owner, kind: UnitKind, file: str | None = None, line: int | None = None) -> None:
         """From now on an owner's execs are a unit's."""
@@ -83,7 +83,7 @@ class Gatherer:
         self._list("spans").append([self._serials[owner], phase, start, end])
 
     def losses(self, owner: Owner, evidence: Evidence) -> None:
-        """Why more may be missing from a unit than was told of; a gap that several windows overlap is one."""
+        """Why more may be missing from a unit than what arrived; a gap that several windows overlap is one."""
         serial = self._serials[owner]
         for reason in evidence.unknown:
             self._list("unknown").append([serial, reason])
@@ -101,12 +101,12 @@ class Gatherer:
         self._list("breaches").append([name, headline, text, undecided])
 
     def _list(self, name: str) -> list[Any]:
-        return self._news.setdefault(name, [])  # type: ignore[no-any-return]
+        return self._new.setdefault(name, [])  # type: ignore[no-any-return]
 
     @property
-    def has_news(self) -> bool:
+    def has_new(self) -> bool:
         """Whether there can be anything to export."""
-        return bool(self._news or self._running or self._told < len(self._commands.listed))
+        return bool(self._new or self._running or self._exported < len(self._commands.listed))
 
     def export(self) -> str:
         """What is new, "" for nothing; from then on it is no longer new.
@@ -117,16 +117,16 @@ class Gatherer:
             facts = entry.facts()
             self._list("ends").append([id_of(entry.image), facts.exit_code, facts.signal, facts.duration_ns])
             del self._running[id(entry)]
-        if self._told < len(self._commands.listed):
-            self._list("commands").extend(self._commands.listed[self._told :])
-            self._told = len(self._commands.listed)
-        news, self._news = self._news, {}
-        return originals.json_dumps(news) if news else ""
+        if self._exported < len(self._commands.listed):
+            self._list("commands").extend(self._commands.listed[self._exported :])
+            self._exported = len(self._commands.listed)
+        new, self._new = self._new, {}
+        return originals.json_dumps(new) if new else ""
 
 
 @dataclass
 class _Try:
-    """One try of a test, as pytest's reports tell of it."""
+    """One try of a test, as pytest's reports have it."""
 
     file: str | None
     line: int | None
@@ -226,29 +226,29 @@ class Assembly:
 
     def take(self, worker: str | None, exported: str) -> None:
         """What a worker's gatherer has exported."""
-        news = originals.json_loads(exported)
-        for serial, kind, name, file, line in news.get("units", ()):
+        new = originals.json_loads(exported)
+        for serial, kind, name, file, line in new.get("units", ()):
             self._units[worker, serial] = _Unit(worker, kind, name, file, line)
         commands = self._commands.setdefault(worker, [])
-        commands += map(read_command, news.get("commands", ()))
+        commands += map(read_command, new.get("commands", ()))
         records = self._records.setdefault(worker, Records(commands))
-        for serial, stray, *values in news.get("execs", ()):
+        for serial, stray, *values in new.get("execs", ()):
             record = records.add(values)
             if serial:  # else it is only above others
                 unit = self._units[worker, serial]
                 (unit.strays if stray else unit.records).append(record)
-        for id, *end in news.get("ends", ()):
+        for id, *end in new.get("ends", ()):
             records.end(id, *end)
-        self._uncounted.update(news.get("uncounted", ()))
-        for serial in news.get("lost", ()):
+        self._uncounted.update(new.get("uncounted", ()))
+        for serial in new.get("lost", ()):
             self._units[worker, serial].lost += 1
-        for serial, why in news.get("unknown", ()):
+        for serial, why in new.get("unknown", ()):
             self._units[worker, serial].unknown[why] = None
-        for serial, why, most in news.get("gaps", ()):
+        for serial, why, most in new.get("gaps", ()):
             self._units[worker, serial].gaps[why] += most
-        for serial, phase, start, end in news.get("spans", ()):
+        for serial, phase, start, end in new.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
-        for name, headline, text, undecided in news.get("breaches", ()):
+        for name, headline, text, undecided in new.get("breaches", ()):
             self.breach(name, ReportedBreach(headline, text, undecided), worker)
 
     def document(

@@ -92,7 +92,7 @@ class Collection:
         start, star, _ = file.partition("*")
         above = ["/".join(start.split("/")[:depth]) or "." for depth in range(start.count("/") + 1)]
         if not (star or file.endswith(".py")) or file in (*self.files, *self.examples):
-            return True  # such files may have been passed over, and nothing tells
+            return True  # whether such a file was left out is not known
         if not any(folder in self.folders for folder in above):
             return True
         return any(
@@ -105,7 +105,7 @@ class Collection:
 class Run:
     """One pytest run, or one command."""
 
-    #: Random: tells runs apart when reports are merged.
+    #: Random: by it runs are kept apart when reports are merged.
     id: str
     kind: Literal["pytest", "command"]
     #: How it was started.

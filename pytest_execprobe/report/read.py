@@ -32,7 +32,7 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise DocumentError(f"{path}: can't be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
-        raise DocumentError(f"{path}: is no JSON: it is not UTF-8") from None
+        raise DocumentError(f"{path}: expected JSON, and it is not UTF-8") from None
     try:
         return load(text)
     except DocumentError as error:
@@ -44,14 +44,14 @@ def load(text: str) -> Document:
     try:
         data = originals.json_loads(text)
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"is no JSON, or was cut off ({error})") from None
+        raise DocumentError(f"expected JSON; it may be cut off ({error})") from None
     return from_data(data)
 
 
 def from_data(data: object) -> Document:
     """Raises DocumentError."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise DocumentError('is no report of pytest-execprobe\'s (its "format" does not say so)')
+        raise DocumentError(f'expected a report of pytest-execprobe, whose "format" is "{FORMAT}"')
     version = data.get("version")
     if isinstance(version, int) and version > VERSION:
         raise DocumentError(
@@ -109,9 +109,7 @@ def _unit(fields: Fields, made: Mapping[str, ExecRecord]) -> Unit:
     for phase, times in fields.mapping("phases").items():
         are_times = isinstance(times, list) and len(times) == 2 and all(map(is_whole, times))
         if phase not in _PHASES or not are_times or times[0] > times[1]:
-            raise DocumentError(
-                f"{fields.where}.phases: expected a phase's beginning and end, not {phase!r}: {times}"
-            )
+            raise DocumentError(f"{fields.where}.phases: expected a phase's beginning and end, not {phase!r}: {times}")
         phases[phase] = (times[0], times[1])
     records, strays = (tuple(made[data["id"]] for data in fields.get(name)) for name in ("records", "strays"))
     uncounted = set(fields.texts("uncounted"))
@@ -233,7 +231,7 @@ class Records:
     def end(self, id: str, exit_code: int | None, signal: int | None, duration_ns: int | None) -> None:
         """How the process of a record that was added has ended."""
         for name, value in (("exit_code", exit_code), ("signal", signal), ("duration_ns", duration_ns)):
-            object.__setattr__(self._made[id], name, value)  # nobody has been given it yet
+            object.__setattr__(self._made[id], name, value)  # no one else has it yet
 
 
 _FIELDS = (

@@ -290,7 +290,7 @@ class Accounts:
 
     @property
     def _has_much_news(self) -> bool:
-        return self.gatherer.has_news or not self.ledger.is_empty
+        return self.gatherer.has_new or not self.ledger.is_empty
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""

@@ -45,7 +45,7 @@ examples:
 
 exit status:
   0    done
-  2    an input is no report or can't be read, or the output can't be written, which then stays as it was
+  2    an input can't be read, or is not a report, or the output can't be written, which then stays as it was
 """
 
 
@@ -121,10 +121,10 @@ def test_version(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ([], "the following arguments are required: COMMAND ('execprobe --help' tells more)"),
+        ([], "the following arguments are required: COMMAND ('execprobe --help' has more)"),
         (
             ["merge", "a.json"],
-            "the following arguments are required: -o/--output ('execprobe merge --help' tells more)",
+            "the following arguments are required: -o/--output ('execprobe merge --help' has more)",
         ),
         (["merge", "a.json", "--out", "b.json"], None),  # no abbreviations: they would end with the next option
         (["--colour", "never", "merge"], None),

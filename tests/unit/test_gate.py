@@ -181,12 +181,12 @@ def test_a_budget_that_does_not_speak_of_what_is_there() -> None:
     command = Document(
         (Run(id="c", kind="command", exit_status=0),), (Unit("command", "make", records=(record("cc"),)),)
     )
-    assert judge(command, ROWS).incomplete == ("execs.toml has no [total], and nothing else speaks of a command",)
+    assert judge(command, ROWS).incomplete == ("execs.toml has no [total], and nothing else in it is about a command",)
     assert judge(command, budget("[total]\nat_most = 1\n")).status is GateStatus.WITHIN
     (why,) = judge(report(test_of(A)), budget("")).incomplete
     assert why.startswith("execs.toml limits nothing")
     misspelt = budget("[packages.tset]\nat_most = 1\n")
-    assert judge(report(test_of(A)), misspelt).incomplete == ('packages."tset" speaks of no test that is there',)
+    assert judge(report(test_of(A)), misspelt).incomplete == ('packages."tset" matches no test in these reports',)
 
 
 def test_two_runs_with_one_id() -> None:
@@ -311,7 +311,7 @@ def test_what_one_shard_leaves_out_another_has() -> None:
     one, two = shard(test_of(A), left_out=(B,)), shard(test_of(B), left_out=(A,))
     assert judge(merged([one, two]), ROWS, 2).status is GateStatus.WITHIN
     verdict = judge(one, ROWS)
-    assert verdict.incomplete == (f"deselected, and no run has them, though the baseline speaks of them: {B}",)
+    assert verdict.incomplete == (f"deselected, and no run has them, though the baseline has them: {B}",)
     assert judge(one, ROWS, allow_deselected=True).status is GateStatus.WITHIN
     assert judge(shard(test_of(A), left_out=("tests/c.py::test_c",)), ROWS).status is GateStatus.WITHIN
     wide = budget('[tests."tests/*"]\ngit = 1\n')
@@ -356,7 +356,7 @@ def test_a_test_that_was_not_collected_is_missing_unless_it_is_gone(
     assert judge(document, ROWS, allow_deselected=True).status is GateStatus.WITHIN
     if verdict.incomplete:
         (why,) = verdict.incomplete
-        assert why.startswith(f"not collected, and no run has them, though the baseline speaks of them: {B} (collected")
+        assert why.startswith(f"not collected, and no run has them, though the baseline has them: {B} (collected")
         other = shard(test_of(B), collection=collection)
         assert judge(merged([document, other]), ROWS).status is GateStatus.WITHIN, "another run has it"
 
@@ -405,7 +405,7 @@ def test_a_package_that_was_left_out_on_purpose() -> None:
         report(test_of(A), collection=Collection(("tests/a",), folders=("tests/a",))),
         report(test_of(A), collection=ignored),
     ):
-        assert judge(document, rows).incomplete == ('packages."tests/b" speaks of no test that is there',)
+        assert judge(document, rows).incomplete == ('packages."tests/b" matches no test in these reports',)
         assert judge(document, rows, allow_deselected=True).status is GateStatus.WITHIN
     assert judge(report(test_of(A)), rows, allow_deselected=True).status is GateStatus.INCOMPLETE, "there is none"
 
@@ -424,7 +424,7 @@ def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:
     verdict = judge(document, ROWS)
     assert judge(document, ROWS, allow_deselected=True) == verdict
     assert verdict.incomplete == (
-        f"the baseline speaks of no test that is there, such as {A}: was the root directory another one?",
+        f"the baseline matches no test in these reports, such as {A}: was the root directory another one?",
     )
 
 

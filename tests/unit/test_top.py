@@ -488,7 +488,7 @@ def test_the_other_lines() -> None:
     assert parse_line(line(type="attached", where=["here"], more="ignored")) == TopAttached(("here",))
     failed = parse_line(line(type="failed", code="c", reason="it is not there", remedy="mend it", near=["a", "b"]))
     assert failed == TopFailed("c", "it is not there", "mend it", ("a", "b"))
-    assert str(failed) == "it is not there. Near it: a, b. To mend it: mend it"
+    assert str(failed) == "it is not there. Near it: a, b. Fix: mend it"
     assert str(TopFailed("c", "it is not there", "", ())) == "it is not there"
 
 
@@ -652,7 +652,7 @@ def test_counts_that_were_not_the_last_are_shown_and_do_not_pass(
 
 
 def test_a_helper_that_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CommandError, match="was killed before it had told of anything"):
+    with pytest.raises(CommandError, match="was killed before its first counts"):
         outcome(monkeypatch, Helper())
 
 

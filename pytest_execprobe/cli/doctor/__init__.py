@@ -1,10 +1,10 @@
-"""Tells what this machine can do, what is missing, and what mends it.
+"""Shows what this machine can do, what is missing, and how to fix it.
 
 Everything that a probe needs is looked at, a line each:
 
   ok       as it should be
-  note     it works, but not in every respect, or it could not be told
-  not ok   there can be no probe until this is mended; below it stands how
+  note     it works, but not in every respect, or that is not known
+  not ok   there can be no probe until this is fixed; the fix is below it
 
 Last, a probe is loaded, a program is run, and the probe must have seen that program and nothing else. This proof alone
 decides: the exit status is 0 if it succeeded, else 1. Nothing on the machine is changed.
@@ -34,7 +34,7 @@ from ..terminal import Terminal
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis, Examination
 
-SUMMARY = "tell whether this machine can probe, and what mends it if not"
+SUMMARY = "show whether this machine can probe, and and how to fix it"
 
 _STYLES = {"ok": "good", "note": "warn", "not ok": "bad"}
 
@@ -93,7 +93,7 @@ def show(examination: Examination, terminal: Terminal) -> None:
         what = ", ".join(dict.fromkeys(broken)) or examination.findings[-1].check
         terminal.say(
             ("There can be no probe here, for this user.", "bad"),
-            f" Mend what is not ok ({what}), then run execprobe doctor again.",
+            f" Fix what is not ok ({what}), then run execprobe doctor again.",
         )
 
 

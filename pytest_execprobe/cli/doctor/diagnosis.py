@@ -39,5 +39,5 @@ def note(check: str, found: str, remedy: str | None = None) -> Diagnosis:
 
 
 def bad(check: str, found: str, remedy: str) -> Diagnosis:
-    """There can be no probe, until this is mended."""
+    """There can be no probe until this is fixed."""
     return Diagnosis(check, "not ok", found, remedy)

@@ -59,7 +59,7 @@ def _agreed(found: list[Diagnosis], proof: Diagnosis) -> list[Diagnosis]:
     if proof.status != "ok":
         # Of several causes the helper has met the first, and may have taken it for another.
         above = ", ".join(dict.fromkeys(finding.check for finding in broken))
-        return [*found, replace(proof, remedy=f"mend what is not ok above: {above}")]
+        return [*found, replace(proof, remedy=f"fix what is not ok above: {above}")]
     # What works is not broken, whatever it looked like.
     refuted = "(but the probe works all the same)"
     return [

@@ -24,7 +24,7 @@ _SYMBOLS = "/proc/kallsyms"
 def kernel(machine: Machine) -> Iterator[Diagnosis]:
     numbers = re.match(r"(\d+)\.(\d+)", machine.release)
     if numbers is None:
-        yield note("kernel", f"Linux {machine.release}: whether that is 5.8 or later, as is needed, can't be told")
+        yield note("kernel", f"Linux {machine.release}: whether that is 5.8 or later, as is needed, is not known")
     elif tuple(map(int, numbers.groups())) < _OLDEST:
         yield bad("kernel", f"Linux {machine.release} is too old: 5.8 or later is needed", _NEWER)
     else:
@@ -71,7 +71,7 @@ def bpf(machine: Machine) -> Iterator[Diagnosis]:
             ),
         )
     if filtered:
-        yield note("seccomp", "a seccomp filter is on this process, as in many containers: the proof below tells")
+        yield note("seccomp", "a seccomp filter is on this process, as in many containers: the proof below shows")
     else:
         yield ok("seccomp", "no filter of system calls is on this process")
 
@@ -82,12 +82,12 @@ def btf(machine: Machine, search: BccSearch) -> Iterator[Diagnosis]:
     if not machine.exists(path):
         yield bad(
             "btf",
-            f"{path} is not there: without the kernel's BTF nobody knows where its structs have which member",
+            f"{path} is not there: without the kernel's BTF the members of its structs can't be found",
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distros' since 5.8 are; in a container or chroot,"
             " mount sysfs: mount -t sysfs sysfs /sys",
         )
     elif read is None:
-        yield ok("btf", f"{path} is there; whether libbpf can read it, BCC's Python will tell")
+        yield ok("btf", f"{path} is there; only BCC's Python shows whether libbpf can read it")
     elif isinstance(read, str):
         yield bad(
             "btf",
@@ -101,7 +101,7 @@ def btf(machine: Machine, search: BccSearch) -> Iterator[Diagnosis]:
 
 
 class AttachPoints:
-    """Which attach points the kernel has, as far as its symbols tell."""
+    """Which attach points the kernel has, as far as its symbols show."""
 
     def __init__(self, machine: Machine) -> None:
         self._symbols = machine.read(_SYMBOLS) or ""
@@ -130,7 +130,7 @@ class AttachPoints:
 def attach_points(points: AttachPoints, can_mount: bool | None) -> Iterator[Diagnosis]:
     """``can_mount``: whether the helper will have the privilege to mount tracefs, None if that is not known."""
     if points.missing is None:
-        yield note("tracepoints", f"{_SYMBOLS} can't be read, so which there are is not known: the proof below tells")
+        yield note("tracepoints", f"{_SYMBOLS} can't be read, so which there are is not known: the proof below shows")
     elif points.missing:
         yield bad(
             "tracepoints", f"the kernel has no {' and no '.join(points.missing)}", f"{_NEWER}, with CONFIG_TRACEPOINTS"
@@ -153,7 +153,7 @@ def _entry(points: AttachPoints) -> Iterator[Diagnosis]:
     if not ways:
         yield bad(
             "entry",
-            "nothing in this kernel tells when an execve begins",
+            "nothing in this kernel shows when an execve begins",
             "boot a kernel with kprobes (CONFIG_KPROBES=y), or Linux 6.10 or later, which has sched_prepare_exec",
         )
     elif ways == ["system-call tracepoints"]:

@@ -18,7 +18,7 @@ from .machine import BPF, DAC_READ_SEARCH, PERFMON, SETGID, SETUID, SYS_ADMIN, M
 #: With these in the path of an installation no line for sudoers is written: they would have to be escaped there.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9/_.-]")
 
-#: What a rule lets a user choose: what the helper would take from him.
+#: What a rule lets a user choose: the options that the helper would take.
 OPTIONS = (
     rf"( --attempts ({'|'.join(ROUTES)}))?"
     rf"( --pages ({'|'.join(str(1 << power) for power in range(PAGES.bit_length()))}))?"
@@ -150,7 +150,7 @@ def _by_sudo(machine: Machine, search: BccSearch) -> Route:
 
 def _allow(machine: Machine, sudo: str, search: BccSearch, python: str, bpf: str) -> list[str]:
     """How sudo is made to allow the helper, and nothing else, for good."""
-    # Also who can write where modules are looked for before BCC is found has the helper import what he likes.
+    # Folders of modules that come before BCC's count, too: what is written there the helper would import.
     modules = [search.chosen.found["folder"], *search.chosen.found["modules"]] if search.chosen else []
     for privileged in map(Path, (HELPER, bpf, python, *modules)):
         changeable = machine.changeable(privileged)

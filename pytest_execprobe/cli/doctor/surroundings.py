@@ -57,7 +57,7 @@ def _user_namespace(machine: Machine) -> Iterator[Diagnosis]:
     else:
         yield bad(
             "user-namespace",
-            "one of its own, as in a rootless container: nobody in it, root included, may use BPF",
+            "one of its own, as in a rootless container: no process in it, root's included, may use BPF",
             "run it outside: not under unshare --user or bwrap; with rootful instead of rootless podman or docker"
             " (sudo podman run --privileged IMAGE)",
         )
@@ -98,7 +98,7 @@ def processes(machine: Machine, can_mount: bool | None) -> Iterator[Diagnosis]:
     if can_mount:
         yield ok("processes", f"{hidden}; the helper mounts a /proc for itself alone that shows them")
         return
-    why = "and the helper may not mount one that shows them" if can_mount is False else "as far as can be told"
+    why = "and the helper may not mount one that shows them" if can_mount is False else "as far as is known"
     yield note(
         "processes",
         f"{hidden}, {why}: what pytest has started before the probe is armed can't be found, and logs of runs that had"
