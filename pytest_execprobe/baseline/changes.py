@@ -43,7 +43,7 @@ class Changes:
 
 
 def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen: Mapping[str, Seen]) -> dict[str, str]:
-    """Which obsolete tables seem to speak of something that is new: the same programs, and a file or a last name in
+    """Which obsolete tables seem to be about something that is new: the same programs, and a file or a last name in
     common. One that could be several is none."""
     tables = baseline.sections.get(section, {})
     fresh = {name: what for name, what in seen.items() if what.usage and baseline.table(section, name) is None}
@@ -59,8 +59,8 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
                 and not any(_beyond(limits[k], n) for k, n in what.usage.items())
             ):
                 found.setdefault(old, []).append(new)
-    taken = Counter(new for news in found.values() for new in news)
-    return {old: news[0] for old, news in found.items() if len(news) == 1 and taken[news[0]] == 1}
+    taken = Counter(new for names in found.values() for new in names)
+    return {old: names[0] for old, names in found.items() if len(names) == 1 and taken[names[0]] == 1}
 
 
 def _beyond(limit: Limit, count: int) -> bool:

@@ -20,14 +20,14 @@ from ..timeline.kinds import Answers
 from ..timeline.record import ExecRecord
 from ..timeline.timeline import Evidence
 
-#: What a table of rows speaks of; the first three are names of sections in the file, too.
+#: What a table of rows is about; the first three are names of sections in the file, too.
 Section = Literal["tests", "fixtures", "around"]
 #: The row of programs whose names could not be read. A program of this name has another.
 NAMELESS = "?"
 SECTIONS: tuple[Section, ...] = ("tests", "fixtures", "around")
-#: How the headline begins that tells of what is beyond a baseline.
+#: How the headline of what is beyond a baseline begins.
 BEYOND = "beyond the baseline"
-#: What can't be told where something is missing.
+#: What is not known where something is missing.
 WITHIN = "whether only what the baseline has ran"
 
 
@@ -71,7 +71,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Excess:
-    """A row that was exceeded, or with ``holds`` None one of which that can't be told.
+    """A row that was exceeded, or with ``holds`` None one of which that is not known.
 
     ``key`` is the row's, None where it is the number of all programs together, or an exec of unknown name.
     """
@@ -125,7 +125,7 @@ class Baseline:
         return replace(rows, free=PYTHONS_OWN) if section == "around" else rows
 
     def table(self, section: Section, name: str) -> str | None:
-        """The name of the table that speaks of a test."""
+        """The name of a test's table."""
         tables = self.sections.get(section, {})
         name = table_name(name)
         if name in tables:

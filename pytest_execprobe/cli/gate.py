@@ -1,7 +1,7 @@
 """Holds one or many stored reports (of CI's shards, say) against a budget file, for a release pipeline.
 
 The budget is a baseline, as pytest --execprobe-baseline=FILE --execprobe-update writes it: rows for each test, fixture
-and collection, and limits for packages of tests and for everything together, if somebody has written those.
+and collection, and limits for packages of tests and for everything together, where the file has those.
 
 What is certainly beyond a limit is exceeded, and so is a rule that a run itself has found broken. A report in which
 something is missing never passes.
@@ -18,12 +18,10 @@ from typing import Any
 from .. import gate
 from .._util.names import has_no_place
 from .._util.text import printable
-from ..baseline.model import Baseline
-from ..baseline.read import BaselineError, read_baseline
 from ..files import write_atomically
-from ..report.digest import Found
+from ..report.digest import PlacedBreach
 from ..report.model import Document
-from .inputs import merge, read_all
+from .inputs import merge, read_all, read_budget
 from .terminal import CommandError, Line, Terminal
 
 SUMMARY = "hold stored reports against a budget"
@@ -53,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument(
         "--since",
         metavar="OLD",
-        help="tell what is new since an earlier release: its report (.json), or its budget (.toml)",
+        help="show what is new since an earlier release: its report (.json), or its budget (.toml)",
     )
     inputs.add_argument(
         "--runs",
@@ -84,15 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     form = _form(arguments.format, arguments.output)
-    baseline = _budget(arguments.budget)
-    with terminal.working("reading the reports") as tell:
-        document = merge(read_all(arguments.stored, tell))
+    baseline = read_budget(arguments.budget)
+    with terminal.working("reading the reports") as say:
+        document = merge(read_all(arguments.stored, say))
         new = None
         if arguments.since is not None:
             path = Path(arguments.since)
-            old = _budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], tell))
+            old = read_budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], say))
             new = gate.new_since(document, old, baseline)
-        tell("all of them against the budget")
+        say("all of them against the budget")
         verdict = gate.judge(
             document,
             baseline,
@@ -127,18 +125,11 @@ def _form(asked: str | None, output: Path | None) -> str:
     return _ENDINGS[output.suffix]
 
 
-def _budget(path: Path) -> Baseline:
-    try:
-        return read_baseline(path)
-    except BaselineError as error:
-        raise CommandError(str(error)) from None
-
-
 class _Result:
     """What there is to say."""
 
     def __init__(
-        self, document: Document, verdict: gate.Verdict, new: list[gate.New] | None, unseen: list[str]
+        self, document: Document, verdict: gate.GateVerdict, new: list[gate.New] | None, unseen: list[str]
     ) -> None:
         self.document = document
         self.verdict = verdict
@@ -156,7 +147,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-_STYLES = {gate.Status.WITHIN: "good", gate.Status.EXCEEDED: "bad", gate.Status.INCOMPLETE: "bad"}
+_STYLES = {gate.GateStatus.WITHIN: "good", gate.GateStatus.EXCEEDED: "bad", gate.GateStatus.INCOMPLETE: "bad"}
 
 
 def _headline(result: _Result) -> Line:
@@ -192,7 +183,7 @@ def _text(result: _Result) -> Iterable[Line]:
         yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and {remark}"]
 
 
-def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
+def _grouped(findings: Iterable[gate.BudgetFinding]) -> list[tuple[str, list[str]]]:
     grouped: dict[str, dict[str, None]] = {}
     for finding in findings:
         who = f" ({finding.who})" if finding.names else ""
@@ -200,7 +191,7 @@ def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
     return [(name, list(what)) for name, what in grouped.items()]
 
 
-def _rules(rules: Iterable[Found]) -> list[tuple[str, list[str]]]:
+def _rules(rules: Iterable[PlacedBreach]) -> list[tuple[str, list[str]]]:
     grouped: dict[str, dict[str, None]] = {}
     for rule in rules:
         name = gate.TOTAL if rule.unit is None else rule.unit.name
@@ -221,7 +212,7 @@ def _names(new: gate.New) -> str:
 
 
 def _data(result: _Result) -> dict[str, Any]:
-    """``format`` and ``version`` tell what this is; the rest is what the text says, with its numbers."""
+    """What the text says, with its numbers."""
     return {
         "format": "pytest-execprobe gate",
         "version": 1,

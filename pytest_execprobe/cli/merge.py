@@ -19,7 +19,7 @@ examples:
 
 exit status:
   0    done
-  2    an input is no report or can't be read, or the output can't be written, which then stays as it was
+  2    an input can't be read, or is not a report, or the output can't be written, which then stays as it was
 """
 
 
@@ -42,11 +42,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     path = arguments.output
     if not path.endswith(".json") or forms.form_of(path) is not forms.FORMS[".json"]:
         raise CommandError(
-            f"{path}: is no name for a stored report, which ends with .json; other forms are made of it"
-            " by 'execprobe report'"
+            f"{path}: expected a name that ends with .json; other forms are made of it by 'execprobe report'"
         )
-    with terminal.working("reading reports") as tell:
-        read = read_all(arguments.stored, tell)
+    with terminal.working("reading reports") as say:
+        read = read_all(arguments.stored, say)
     document = merge(read)
     try:
         with terminal.working("writing the report"):

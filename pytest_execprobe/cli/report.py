@@ -27,7 +27,7 @@ examples:
 
 exit status:
   0    done, whatever the reports say ('execprobe gate' is what judges them)
-  2    an input is no report or can't be read, or an output can't be written
+  2    an input can't be read, or is not a report, or an output can't be written
 """
 
 _FORMS = ("text", "json", "html", "md", "trace")
@@ -71,11 +71,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         form = forms.FORMS.get(_ENDINGS.get(arguments.format or "", ""))
         if form is not None:
             forms.check_available(form)
-        with terminal.working("reading reports") as tell:
-            document = merge(read_all(arguments.stored, tell))
-        with terminal.working("writing reports") as tell:
+        with terminal.working("reading reports") as say:
+            document = merge(read_all(arguments.stored, say))
+        with terminal.working("writing reports") as say:
             for path in paths:
-                tell(path)
+                say(path)
                 forms.write(document, path)
     except (ValueError, forms.FormUnavailable, forms.ReportNotWritten) as error:
         raise CommandError(str(error)) from None

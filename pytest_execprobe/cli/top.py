@@ -1,4 +1,4 @@
-"""Counts the execs of the whole machine by program, or by user, until Ctrl-C or --duration ends it.
+"""TopCounts the execs of the whole machine by program, or by user, until Ctrl-C or --duration ends it.
 
 On a terminal the table is shown as it grows. The names are those of the programs, as they were executed: no arguments
 are read. It takes root, or sudo, which may ask for a password. docs/top.md has more.
@@ -21,9 +21,9 @@ from .._util.text import printable
 from ..errors import ProbeUnavailable, SourceLost
 from ..helper.top import target as targets
 from ..source.launch import PYTHON_VARIABLE, privilege_route
-from .counting import Counting, Counts, start_counting
+from .counting import Counting, TopCounts, start_counting
 from .terminal import CommandError, Line, Terminal, as_ours
-from .values import whole
+from .values import real, whole
 
 SUMMARY = "count the execs of the whole machine, by program"
 
@@ -49,12 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--interval",
-        type=_number(0.1, 3600),
+        type=real(0.1, 3600),
         default=1.0,
         metavar="SECONDS",
-        help="how often to show the table anew (default: 1)",
+        help="how often to update the table (default: 1)",
     )
-    parser.add_argument("--duration", type=_number(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
+    parser.add_argument("--duration", type=real(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
     parser.add_argument(
         "--rows", type=whole(1, 1 << 20), metavar="N", help=f"show so many (default: what fits, {_ROWS} if piped)"
     )
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     except (ProbeUnavailable, SourceLost) as error:
         raise CommandError(printable(as_ours(str(error)))) from error
     if counts is None:
-        raise CommandError("the helper that counts was killed before it had told of anything. Start again")
+        raise CommandError("the helper that counts was killed before its first counts. Start again")
     if arguments.json:
         terminal.say(json.dumps(as_data(counts, asked), indent=2))
     else:
@@ -105,19 +105,6 @@ def _target(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
-        return value
-
-    return number
 
 
 # ---- what the user sees ----
@@ -141,7 +128,7 @@ class Asked:
         return f"counting {self.what} of the whole machine by {self.by}{end}"
 
 
-def table(counts: Counts, asked: Asked, rows: int) -> list[Line]:
+def table(counts: TopCounts, asked: Asked, rows: int) -> list[Line]:
     """The most executed first, and at the end what there was in all."""
     shown, rest = counts.by[:rows], counts.by[rows:]
     more = sum(count for _, count in rest)
@@ -166,7 +153,7 @@ def table(counts: Counts, asked: Asked, rows: int) -> list[Line]:
     return lines
 
 
-def _sum(counts: Counts, asked: Asked) -> str:
+def _sum(counts: TopCounts, asked: Asked) -> str:
     what = asked.what
     if counts.total == 1:
         what = what.replace("execs", "exec", 1).replace("hits", "hit", 1)
@@ -193,7 +180,7 @@ def _user(uid: int) -> str | None:
         return None
 
 
-def as_data(counts: Counts, asked: Asked) -> dict[str, Any]:
+def as_data(counts: TopCounts, asked: Asked) -> dict[str, Any]:
     """For programs. Bytes of a name that are no text are lone surrogates in it, as os.fsdecode() has them."""
     by: list[dict[str, Any]] = []
     for key, count in counts.by:
@@ -226,7 +213,7 @@ def _start(arguments: argparse.Namespace, terminal: Terminal, live: bool) -> Cou
         return start_counting(prefix, arguments.python, options, asks=asks)
 
 
-def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: bool) -> Counts | None:
+def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: bool) -> TopCounts | None:
     """The last counts that came, when it has ended, by itself or because of a signal."""
     counts = None
     if terminal.attended and not live:
@@ -234,7 +221,7 @@ def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: 
     with _ending(helper.hang_up), terminal.live() if live else nullcontext(_show_nothing) as show:
         show([[(asked.title, "dim")]])
         for message in helper.messages():
-            if isinstance(message, Counts):
+            if isinstance(message, TopCounts):
                 counts = message
                 show([[(asked.title, "dim")], *table(counts, asked, rows)])
     return counts

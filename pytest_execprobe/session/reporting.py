@@ -252,6 +252,8 @@ class Reporting:
         return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
 
     def _of_another_root(self, session: pytest.Session) -> str:
+        from . import baseline as closing  # few runs have a baseline
+
         baseline, root = self._settings.baseline, session.config.rootpath
         return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)
 
@@ -271,7 +273,7 @@ class Reporting:
             collection=collection_in(self.ledger.collected),
             variant=self._settings.variant,
             names={name: name.partition("::")[2] for name in around},
-            running=[stored.Process(*process) for process in self.ledger.running],
+            running=[stored.LeftRunning(*process) for process in self.ledger.running],
             more_running=self.ledger.more_running,
         )
 
@@ -312,7 +314,9 @@ class Reporting:
     def _report(self, session: pytest.Session, breach: Breach) -> None:
         """An error like that of a teardown: in the summary, in JUnit's file and in the exit status."""
         late = not breach.is_around
-        self._assembly.breach(breach.nodeid, stored.Breach(breach.headline, breach.text, breach.undecided, late))
+        self._assembly.breach(
+            breach.nodeid, stored.ReportedBreach(breach.headline, breach.text, breach.undecided, late)
+        )
         error = (RuleUndecided if breach.undecided else RuleBroken)(breach.text)
         report = pytest.TestReport(
             nodeid=breach.nodeid,

@@ -18,7 +18,7 @@ from .._util.text import printable
 from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
 from ..errors import RuleUndecided
 from ..report.collect import Gatherer
-from ..report.model import Kind
+from ..report.model import UnitKind
 from ..rules.rule import Finding, Judge, Rule, baseline_rule, deciders
 from ..rules.text import Problem
 from ..timeline.record import ExecRecord, Phase
@@ -209,7 +209,7 @@ class Accounts:
             item, _ = self._owners[owner]
             self.gather_test(owner, item)
         else:
-            kinds: dict[str, Kind] = {COLLECTION: "collection", OUTSIDE: "outside"}
+            kinds: dict[str, UnitKind] = {COLLECTION: "collection", OUTSIDE: "outside"}
             self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
         self.gatherer.exec(entry, owner, stray=entry.stray_of is not None)
 
@@ -290,7 +290,7 @@ class Accounts:
 
     @property
     def _has_much_news(self) -> bool:
-        return self.gatherer.has_news or not self.ledger.is_empty
+        return self.gatherer.has_new or not self.ledger.is_empty
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""

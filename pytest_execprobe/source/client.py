@@ -244,7 +244,7 @@ def refused(fields: dict[str, Any]) -> Exception:
     if fields.get("code") in ("no-bcc", "wrong-bcc"):
         return WrongInterpreter(reason)
     kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
-    return kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+    return kind(f"execprobe: {reason}" + (f". Fix: {remedy}" if remedy else ""))
 
 
 def in_words(description: Mapping[str, Any]) -> str:

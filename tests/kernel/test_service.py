@@ -358,7 +358,7 @@ def test_stale_socket_is_replaced_and_that_of_a_living_service_is_not(folder: Pa
     with service(folder) as served:
         assert served.serves
         with service(folder) as second:
-            assert second.said.startswith(f"execprobe: a service is there already: {served.path}. To mend it: ")
+            assert second.said.startswith(f"execprobe: a service is there already: {served.path}. Fix: ")
             assert second.stop()[0] == 2
         with socket.socket(socket.AF_UNIX) as caller:
             caller.settimeout(30)

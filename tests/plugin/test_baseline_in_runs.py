@@ -997,7 +997,7 @@ def test_a_report_judged_elsewhere(run: Run, pytester: pytest.Pytester, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", "/elsewhere/tmp")
     monkeypatch.setenv("HOME", "/elsewhere/home")
     document, baseline = read(pytester.path / "a.json"), read_baseline(pytester.path / "execs.toml")
-    assert gate.judge(document, baseline).status is gate.Status.WITHIN
+    assert gate.judge(document, baseline).status is gate.GateStatus.WITHIN
     assert not gate.unseen(document, baseline)
 
 

@@ -17,15 +17,15 @@ from fakes import FakeSource, evidence, exec_event, record, tick
 
 from pytest_execprobe import cli
 from pytest_execprobe.cli import main
-from pytest_execprobe.cli import run as module
 from pytest_execprobe.cli.child import Child
-from pytest_execprobe.cli.following import Reader, follow
-from pytest_execprobe.cli.recording import Limits, Recording, Seen
+from pytest_execprobe.cli.following import Follower, display, follow
+from pytest_execprobe.cli.limits import Allowed
+from pytest_execprobe.cli.recording import NewExec, Recording
 from pytest_execprobe.cli.terminal import CommandError
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.report import read as reading
-from pytest_execprobe.report.model import Process
+from pytest_execprobe.report.model import LeftRunning
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
 from pytest_execprobe.source.events import Branch, Ended, Exec, Running
@@ -42,7 +42,7 @@ def patterns(*texts: str) -> tuple:  # type: ignore[type-arg]
     return tuple(compile_pattern(text) for text in texts)
 
 
-def recording_of(source: FakeSource | None, *, whole: bool = False, limits: Limits = Limits()) -> Recording:  # noqa: B008
+def recording_of(source: FakeSource | None, *, whole: bool = False, limits: Allowed = Allowed()) -> Recording:  # noqa: B008
     return Recording(source, "the command", None if whole else limits.concern)
 
 
@@ -77,7 +77,7 @@ def test_all_that_runs_is_counted(whole: bool) -> None:
 def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: bool) -> None:
     """What it is called stands in argv[0] alone, and counts if what is above it, told of before, is the same file."""
     source = FakeSource()
-    recording = recording_of(source, whole=whole, limits=Limits(deny=patterns("sleep")))
+    recording = recording_of(source, whole=whole, limits=Allowed(deny=patterns("sleep")))
     busybox = source.runs("busybox", "sh")
     for _ in range(3):
         recording.look(1)
@@ -92,7 +92,7 @@ def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: 
     recording.look(1)
     recording.end(1)
     recording.finish(1)
-    (broken,) = Limits(deny=patterns("sleep")).broken(recording.evidence(), recording.execs)
+    (broken,) = Allowed(deny=patterns("sleep")).broken(recording.evidence(), recording.execs)
     assert (broken.holds, broken.headline) == (False, "sleep must not run, but it ran once")
 
 
@@ -305,7 +305,7 @@ def test_an_end_that_is_told_of_before_its_exec() -> None:
 
 def test_nothing_piles_up_where_nothing_is_kept() -> None:
     source = FakeSource()
-    limits = Limits(at_most=3, allow=patterns("true"), deny=patterns("curl"))
+    limits = Allowed(at_most=3, allow=patterns("true"), deny=patterns("curl"))
     recording = recording_of(source, limits=limits)
     for _ in range(20):
         for _ in range(20):
@@ -335,24 +335,34 @@ Broken = list[tuple[bool | None, str]]
 @pytest.mark.parametrize(
     ("limits", "found", "ran", "broken"),
     [
-        (Limits(), evidence(unknown="gap", lost=3), 5, []),
-        (Limits(at_most=2), evidence(GIT, SH), 2, []),
-        (Limits(at_most=1), evidence(GIT, SH), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
-        (Limits(at_most=0), evidence(), 1, [(False, "exec budget exceeded: 1 exec, at most 0 allowed")]),
-        (Limits(at_most=3), evidence(lost=1), 2, []),
-        (Limits(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
-        (Limits(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
-        (Limits(at_most=1), evidence(unknown="gap"), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
-        (Limits(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
-        (Limits(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
-        (Limits(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
-        (Limits(allow=patterns("argv:git push x")), evidence(CUT), 1, [(None, "whether only argv:git push x ran")]),
-        (Limits(deny=patterns("curl")), evidence(GIT, SH), 2, []),
-        (Limits(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
-        (Limits(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
-        (Limits(deny=patterns("curl")), evidence(unknown="gap"), 2, [(None, "whether curl ran")]),
+        (Allowed(), evidence(unknown="gap", lost=3), 5, []),
+        (Allowed(at_most=2), evidence(GIT, SH), 2, []),
+        (Allowed(at_most=1), evidence(GIT, SH), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+        (Allowed(at_most=0), evidence(), 1, [(False, "exec budget exceeded: 1 exec, at most 0 allowed")]),
+        (Allowed(at_most=3), evidence(lost=1), 2, []),
+        (Allowed(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
+        (Allowed(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
         (
-            Limits(at_most=9, allow=patterns("git"), deny=patterns("curl", "sh")),
+            Allowed(at_most=1),
+            evidence(unknown="gap"),
+            2,
+            [(False, "exec budget exceeded: 2 execs, at most 1 allowed")],
+        ),
+        (Allowed(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
+        (Allowed(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
+        (Allowed(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
+        (
+            Allowed(allow=patterns("argv:git push x")),
+            evidence(CUT),
+            1,
+            [(None, "whether only argv:git push x ran")],
+        ),
+        (Allowed(deny=patterns("curl")), evidence(GIT, SH), 2, []),
+        (Allowed(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
+        (Allowed(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
+        (Allowed(deny=patterns("curl")), evidence(unknown="gap"), 2, [(None, "whether curl ran")]),
+        (
+            Allowed(at_most=9, allow=patterns("git"), deny=patterns("curl", "sh")),
             evidence(GIT, SH, lost=1),
             2,
             [
@@ -363,7 +373,7 @@ Broken = list[tuple[bool | None, str]]
         ),
     ],
 )
-def test_limits(limits: Limits, found: Evidence, ran: int, broken: Broken) -> None:
+def test_limits(limits: Allowed, found: Evidence, ran: int, broken: Broken) -> None:
     verdicts = limits.broken(found, ran)
     assert [(one.holds, one.question if one.holds is None else one.headline) for one in verdicts] == broken
     # Of records that do not concern them, only the number matters.
@@ -374,9 +384,9 @@ def test_limits(limits: Limits, found: Evidence, ran: int, broken: Broken) -> No
 
 
 def test_which_limits_look_above_an_exec() -> None:
-    assert Limits(allow=patterns("subtree:git")).need_ancestors
-    assert Limits(deny=patterns("git", "subtree:argv:git push")).need_ancestors
-    assert not Limits(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
+    assert Allowed(allow=patterns("subtree:git")).need_ancestors
+    assert Allowed(deny=patterns("git", "subtree:argv:git push")).need_ancestors
+    assert not Allowed(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
 
 
 # ---- the whole command, with a probe that is played ----
@@ -530,8 +540,8 @@ def test_what_is_left_is_in_every_report_and_no_gate_passes_it(played: Played, c
     (run,) = document.runs
     redis, forked = played.source.running_now
     assert run.running == (
-        Process(redis.pid, "redis", True, redis.since),
-        Process(forked.pid, "sh", False, forked.since),
+        LeftRunning(redis.pid, "redis", True, redis.since),
+        LeftRunning(forked.pid, "sh", False, forked.since),
     )
     assert (run.more_running, document.complete) == (0, False)
     for path in paths:
@@ -680,7 +690,7 @@ def test_the_command_is_not_taken_for_the_seconds(
 @pytest.mark.parametrize("value", ["x", "-1", "nan", "5s"])
 def test_seconds_that_are_none(capfd: Capture, value: str) -> None:
     assert main(["run", f"--wait={value}", "true"]) == 2
-    assert f"argument --wait: is a number of seconds, not {value!r}" in capfd.readouterr().err
+    assert f"argument --wait: expected a number from 0 on, not {value!r}" in capfd.readouterr().err
 
 
 def test_what_is_not_known_is_said(played: Played, capfd: Capture) -> None:
@@ -1019,7 +1029,7 @@ def test_a_budget_file_and_something_lost(played: Played, capfd: Capture, tmp_pa
     ("text", "said"),
     [
         (None, "there is no "),
-        ("version = 1\n[tests]\n", "has no [total], and nothing else in a budget file speaks of a command"),
+        ("version = 1\n[tests]\n", "has no [total], and nothing else in a budget file is about a command"),
         ("version", "is damaged"),
         ("version = 99", "is of version 99"),
     ],
@@ -1054,11 +1064,11 @@ class Screen:
 
 def test_lines_of_the_display() -> None:
     screen, began = Screen(), 1_000_000_000
-    show = module._display(screen, began)  # type: ignore[arg-type]
+    show = display(screen, began)  # type: ignore[arg-type]
     top = record("make", "-j4", pid=4242, at=began + 1_500_000)
     long = record("cc", "-c", "x" * 100, pid=4243, at=began + 12_345_678_901)
     odd = record("a b", "\x1b[31m", pid=7, at=began + 2_000_000)
-    show([Seen(top, None), Seen(long, "make"), Seen(odd, "a-rather-long-name")])
+    show([NewExec(top, None), NewExec(long, "make"), NewExec(odd, "a-rather-long-name")])
     assert screen.lines == [
         "+      1.5 ms    4242              /usr/bin/make -j4",
         "+  12345.7 ms    4243 make         /usr/bin/cc -c xxxxxxxx…",
@@ -1069,8 +1079,8 @@ def test_lines_of_the_display() -> None:
 
 def test_a_storm_is_not_shown_line_by_line() -> None:
     screen = Screen()
-    show = module._display(screen, 0)  # type: ignore[arg-type]
-    show([Seen(record("true"), None)] * 1234)
+    show = display(screen, 0)  # type: ignore[arg-type]
+    show([NewExec(record("true"), None)] * 1234)
     assert len(screen.lines) == 51
     assert screen.lines[-1] == "+ … 1,184 more"
 
@@ -1078,7 +1088,7 @@ def test_a_storm_is_not_shown_line_by_line() -> None:
 def test_no_display_where_nobody_looks() -> None:
     screen = Screen()
     screen.attended = False
-    module._display(screen, 0)([Seen(record("true"), None)])  # type: ignore[arg-type]
+    display(screen, 0)([NewExec(record("true"), None)])  # type: ignore[arg-type]
     assert not screen.lines
 
 
@@ -1095,7 +1105,7 @@ def test_the_command_is_let_go_when_this_is_at_fault() -> None:
 
     child = Child()
     with pytest.raises(CommandError):
-        follow(child, Reader(recording_of(None), lambda _: None, 1), None, Screen())  # type: ignore[arg-type]
+        follow(child, Follower(recording_of(None), lambda _: None, 1), None, Screen())  # type: ignore[arg-type]
     assert child.released
 
 

@@ -68,12 +68,12 @@ def test_options_are_handed_on(became: dict[str, object], monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--mode=8", "'8' is no mode such as 0660"),
-        ("--mode=1777", "'1777' is no mode such as 0660"),
-        ("--mode=", "'' is no mode such as 0660"),
-        ("--max-clients=0", "'0' is no whole number from 1 to 900"),
-        ("--max-clients=901", "'901' is no whole number from 1 to 900"),
-        ("--buffer-pages=²", "'²' is no whole number"),
+        ("--mode=8", "expected a mode such as 0660, not '8'"),
+        ("--mode=1777", "expected a mode such as 0660, not '1777'"),
+        ("--mode=", "expected a mode such as 0660, not ''"),
+        ("--max-clients=0", "expected a whole number from 1 to 900, not '0'"),
+        ("--max-clients=901", "expected a whole number from 1 to 900, not '901'"),
+        ("--buffer-pages=²", "expected a whole number from 1 to 1048576, not '²'"),
     ],
 )
 def test_what_can_not_be_meant_is_said(option: str, said: str, became: dict[str, object], capsys: Capture) -> None:

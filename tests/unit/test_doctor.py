@@ -18,8 +18,8 @@ from pytest_execprobe.cli import doctor
 from pytest_execprobe.cli.doctor import everything, installation
 from pytest_execprobe.cli.doctor import machine as machine_module
 from pytest_execprobe.cli.doctor.bcc import bcc, search
+from pytest_execprobe.cli.doctor.diagnosis import Diagnosis, Examination, bad, note, ok
 from pytest_execprobe.cli.doctor.everything import examine
-from pytest_execprobe.cli.doctor.finding import Examination, Finding, bad, note, ok
 from pytest_execprobe.cli.doctor.kernel import AttachPoints, attach_points, bpf, btf, kernel
 from pytest_execprobe.cli.doctor.machine import (
     BPF,
@@ -165,17 +165,17 @@ def build(tmp_path: Path) -> Build:
     return build
 
 
-def the(findings: Sequence[Finding], check: str) -> Finding:
+def the(findings: Sequence[Diagnosis], check: str) -> Diagnosis:
     """The last finding of a check: if there are several, it sums up."""
     return [finding for finding in findings if finding.check == check][-1]
 
 
-def broken(finding: Finding, *words: str, mend: str) -> None:
+def broken(finding: Diagnosis, *words: str, mend: str) -> None:
     """Asserts that it is not ok, for this reason, and that this mends it."""
     told(finding, "not ok", *words, mend=mend)
 
 
-def told(finding: Finding, status: str, *words: str, mend: str | None = None) -> None:
+def told(finding: Diagnosis, status: str, *words: str, mend: str | None = None) -> None:
     assert finding.status == status, finding
     for word in words:
         assert word in finding.found, finding
@@ -224,7 +224,7 @@ def test_whatever_is_not_ok_has_a_remedy(build: Build) -> None:
     wrong = [finding for finding in examination.findings if finding.status == "not ok"]
     assert {finding.check for finding in wrong} == {"kernel", "bpf", "btf", "bcc", "privilege", "files", "proof"}
     assert all(finding.remedy for finding in wrong)
-    assert wrong[-1].remedy == "mend what is not ok above: kernel, bpf, btf, bcc, privilege, files"
+    assert wrong[-1].remedy == "fix what is not ok above: kernel, bpf, btf, bcc, privilege, files"
     assert not examination.ok
 
 
@@ -256,7 +256,7 @@ def test_new_enough_kernels(build: Build, release: str) -> None:
 
 
 def test_a_kernel_without_a_number(build: Build) -> None:
-    told(the(list(kernel(build(release="custom"))), "kernel"), "note", "can't be told")
+    told(the(list(kernel(build(release="custom"))), "kernel"), "note", "is not known")
 
 
 def test_a_machine_that_is_not_tested(build: Build) -> None:
@@ -318,7 +318,7 @@ def test_a_libbpf_that_is_not_there(build: Build) -> None:
 
 def test_btf_where_nobody_can_be_asked(build: Build) -> None:
     machine = build().answering(check=says(WITHOUT_BCC))
-    told(the(list(btf(machine, search(machine, None))), "btf"), "ok", "BCC's Python will tell")
+    told(the(list(btf(machine, search(machine, None))), "btf"), "ok", "only BCC's Python shows")
 
 
 # ---- attach points ----
@@ -335,7 +335,7 @@ NO_KPROBES: dict[str, str | None] = {"sys/bus/event_source/devices/kprobe/type":
 NO_TRACEFS: dict[str, str | None] = {"proc/self/mounts": "", "proc/filesystems": "\text4\n"}
 
 
-def points(machine: Machine, can_mount: bool | None = True) -> list[Finding]:
+def points(machine: Machine, can_mount: bool | None = True) -> list[Diagnosis]:
     return list(attach_points(AttachPoints(machine), can_mount))
 
 
@@ -349,13 +349,13 @@ def test_a_kernel_that_lacks_tracepoints(build: Build) -> None:
 
 def test_symbols_that_can_not_be_read(build: Build) -> None:
     findings = points(build({"proc/kallsyms": None}))
-    told(the(findings, "tracepoints"), "note", "the proof below tells")
+    told(the(findings, "tracepoints"), "note", "the proof below shows")
     assert "entry" not in [finding.check for finding in findings]
 
 
 def test_nothing_that_tells_when_an_exec_begins(build: Build) -> None:
     finding = the(points(build({**symbols(*FOUR), **NO_KPROBES})), "entry")
-    broken(finding, "nothing in this kernel tells", mend="CONFIG_KPROBES=y")
+    broken(finding, "nothing in this kernel shows", mend="CONFIG_KPROBES=y")
 
 
 def test_only_system_call_tracepoints_tell_when_an_exec_begins(build: Build) -> None:
@@ -395,7 +395,7 @@ def test_tracefs_that_is_needed_and_can_not_be_mounted(build: Build) -> None:
 # ---- BCC ----
 
 
-def of_bcc(machine: Machine, named: str | None = None) -> list[Finding]:
+def of_bcc(machine: Machine, named: str | None = None) -> list[Diagnosis]:
     return list(bcc(machine, search(machine, named), named))
 
 
@@ -712,7 +712,7 @@ def test_no_sign_of_a_container(build: Build) -> None:
     [{"proc/self/uid_map": "         0       1000          1\n"}, {"proc/self/ns/user": "-> user:[4026532400]"}],
 )
 def test_a_user_namespace(build: Build, files: dict[str, str | None]) -> None:
-    broken(the(list(namespaces(build(files))), "user-namespace"), "root included", mend="run it outside")
+    broken(the(list(namespaces(build(files))), "user-namespace"), "root's included", mend="run it outside")
 
 
 def test_a_pid_namespace(build: Build) -> None:
@@ -821,7 +821,7 @@ def test_a_lost_source(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- the proof ----
 
 
-def proof_with(source: FakeSource, *during: Callable[[], object]) -> Finding:
+def proof_with(source: FakeSource, *during: Callable[[], object]) -> Diagnosis:
     source.meanwhile = lambda: [do() for do in during]
     return prove(HelperSettings(), start=lambda _: source, run=lambda _: None, command=["/usr/bin/true"]).finding
 
@@ -880,7 +880,7 @@ def test_a_program_that_can_not_be_run() -> None:
 
 def test_a_probe_that_can_not_be_had() -> None:
     def start(_: HelperSettings) -> FakeSource:
-        raise ProbeUnavailable("execprobe: the kernel refused a BPF map: no. To mend it: run as root")
+        raise ProbeUnavailable("execprobe: the kernel refused a BPF map: no. Fix: run as root")
 
     told(prove(HelperSettings(), start=start).finding, "not ok", "the kernel refused a BPF map: no", mend="run as root")
 
@@ -891,7 +891,7 @@ FINDINGS = (
     ok("kernel", "Linux 6.1"),
     note("container", "this looks like one\x1b[31m"),
     bad("bcc", "none", "apt-get install python3-bpfcc\nor else"),
-    bad("proof", "no", "mend what is not ok above: bcc"),
+    bad("proof", "no", "fix what is not ok above: bcc"),
 )
 
 
@@ -909,9 +909,9 @@ def test_a_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         "                   -> apt-get install python3-bpfcc\n"
         "                   -> or else\n"
         "not ok  proof      no\n"
-        "                   -> mend what is not ok above: bcc\n"
+        "                   -> fix what is not ok above: bcc\n"
         "\n"
-        "There can be no probe here, for this user. Mend what is not ok (bcc), then run execprobe doctor again.\n"
+        "There can be no probe here, for this user. Fix what is not ok (bcc), then run execprobe doctor again.\n"
     )
 
 
@@ -924,11 +924,11 @@ def test_a_text_where_the_proof_alone_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert shown(Examination((FINDINGS[0], FINDINGS[3]), {}), monkeypatch) == 1
-    assert "Mend what is not ok (proof)" in capsys.readouterr().out
+    assert "Fix what is not ok (proof)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("last", [ok("proof", "seen"), bad("proof", "no", "report this")])
-def test_json(last: Finding, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json(last: Diagnosis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     status = shown(Examination((*FINDINGS[:3], last), {"bcc": None}), monkeypatch, as_json=True)
     data = json.loads(capsys.readouterr().out)
     assert data["ok"] is (last.status == "ok")

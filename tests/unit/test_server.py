@@ -1228,7 +1228,7 @@ def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
     with (
         listening(first_place(settings), failing(code, "the kernel refused a BPF map", "run as root")),
         pytest.raises(
-            ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. To mend it: run as root$"
+            ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. Fix: run as root$"
         ) as refusal,
     ):
         start_helper(settings)
