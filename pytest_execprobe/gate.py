@@ -29,9 +29,9 @@ from .baseline.model import (
 from .log.checks import times_word
 from .report.digest import Found, found, may_follow
 from .report.model import Document, Kind, Run, Unit
+from .timeline.evidence import Evidence, Gap, Lost
 from .timeline.kinds import Kinds
 from .timeline.record import ExecRecord
-from .timeline.timeline import Evidence, Gap, Lost
 
 _SECTION_OF: Mapping[Kind, Section] = {
     "test": "tests",

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..log.pattern import Pattern
     from ..report.model import Breach, Document
     from ..source.client import HelperSource
+    from ..timeline.evidence import Evidence
     from ..timeline.record import ExecRecord
-    from ..timeline.timeline import Evidence
     from .following import Show
     from .recording import Limits, Recording, Seen
 

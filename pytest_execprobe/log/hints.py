@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from .._util import originals
 from .._util.text import printable
 from ..log.pattern import Pattern
+from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Evidence
 
 _SHELLS = frozenset({"sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "rbash", "yash", "zsh"})
 #: Programs that shells have as builtins, too.

@@ -13,8 +13,8 @@ from .._util import clock
 from .._util.text import FULL, Style, printable
 from ..errors import IncompleteLogError
 from ..source.command import Command
+from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord, Phase
-from ..timeline.timeline import Evidence
 from . import checks, text
 from .arguments import natural, numbers_by_pattern
 from .checks import Verdict

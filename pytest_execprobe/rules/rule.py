@@ -22,9 +22,9 @@ from ..log.arguments import natural, numbers_by_pattern
 from ..log.checks import execs, names, times_word
 from ..log.pattern import Match, Pattern, Side, any_match
 from ..log.patterns import PatternLike, compile_pattern
+from ..timeline.evidence import Evidence
 from ..timeline.kinds import Kinds
 from ..timeline.record import ExecRecord, Phase
-from ..timeline.timeline import Evidence
 from .markers import MARKERS
 
 PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")

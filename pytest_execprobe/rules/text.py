@@ -10,7 +10,7 @@ from .._util.text import Style, printable
 from ..errors import RuleBroken, RuleUndecided
 from ..log.checks import lost
 from ..log.text import table, undecided
-from ..timeline.timeline import Evidence
+from ..timeline.evidence import Evidence
 from .rule import Finding
 
 

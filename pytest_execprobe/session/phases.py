@@ -21,10 +21,12 @@ from ..rules.rule import PHASES, Finding, Judge, RuleError, deciders
 from ..rules.text import Problem
 from ..source.client import in_words
 from ..source.connect import HelperSettings, start_helper
+from ..timeline.evidence import Evidence
 from ..timeline.kinds import Kinds
 from ..timeline.record import Phase
-from ..timeline.recorder import RecordedWindow, Recorder
-from ..timeline.timeline import Evidence, Owner, Span
+from ..timeline.recorder import Recorder
+from ..timeline.spans import Owner, Span
+from ..timeline.window import RecordedWindow
 from .collected import Collected, fixture_id, fixture_label
 from .marks import Markers
 from .reporting import NEWS, UNDECIDED, Reporting, as_text, required
@@ -274,7 +276,7 @@ class Armed:
             self._connect()  # a new one, if the last was lost
         if checked and self._refusal is not None and not self._recorder.was_armed:
             self._accounts.ledger.not_checked[item.nodeid] = self._test.unchecked = self._refusal
-        owner = self._recorder.begin_test(item.nodeid, under_way=under_way)
+        owner = self._recorder.begin_test(item.nodeid, has_begun=under_way)
         self._test.attempt = attempt_of(owner)
         self._accounts.enter(owner, item, judge)
         if self._settings.gathers and not self._recorder.forked:

@@ -21,9 +21,11 @@ from ..report.collect import Gatherer
 from ..report.model import Kind
 from ..rules.rule import Finding, Judge, Rule, baseline_rule, deciders
 from ..rules.text import Problem
+from ..timeline.entry import Entry
+from ..timeline.evidence import Evidence, Lost
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
-from ..timeline.timeline import Entry, Evidence, Lost, Owner
+from ..timeline.spans import Owner
 from .settings import Settings
 from .totals import MISSING, Breach, Ledger
 
@@ -146,7 +148,7 @@ class Accounts:
 
     def take_news(self) -> None:
         """Adds up what is new, and judges strays and what runs around tests."""
-        if not self._recorder.has_news or self._recorder.forked:  # its parent sees it all
+        if not self._recorder.has_new or self._recorder.forked:  # its parent sees it all
             return
         try:
             self._take_news()
@@ -157,7 +159,7 @@ class Accounts:
     def _take_news(self) -> None:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
-        for entry in self._recorder.take_news():
+        for entry in self._recorder.take_new():
             if self._settings.ignore and entry.record is not None and self._recorder.is_ignored(entry.record):
                 self.ledger.ignored[_program(entry)] += 1
                 continue

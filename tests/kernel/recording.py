@@ -36,7 +36,7 @@ class Recording:
 
     @property
     def source(self) -> HelperSource:
-        source = self.recorder._source
+        source = self.recorder.source
         assert isinstance(source, HelperSource)
         return source
 

@@ -31,8 +31,8 @@ from pytest_execprobe.session.collected import Former
 from pytest_execprobe.session.invocation import Invocation
 from pytest_execprobe.session.settings import Settings
 from pytest_execprobe.session.totals import MISSING, Ledger
+from pytest_execprobe.timeline.evidence import Evidence, Lost
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 Ran = dict[Phase, dict[str, int]]
 

@@ -14,7 +14,7 @@ from pytest_execprobe.baseline.read import parse_baseline
 from pytest_execprobe.log import hints
 from pytest_execprobe.log.patterns import PatternLike, compile_pattern
 from pytest_execprobe.rules.rule import Judge, baseline_rule, deciders
-from pytest_execprobe.timeline.timeline import Evidence
+from pytest_execprobe.timeline.evidence import Evidence
 
 
 def hinted(pattern: PatternLike, *ran: ExecRecord, attempts: tuple[ExecRecord, ...] = ()) -> list[str]:

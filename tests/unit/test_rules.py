@@ -16,8 +16,8 @@ from pytest_execprobe import ANY, ExecRecord, subtree
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.rules.markers import MARKERS
 from pytest_execprobe.rules.rule import PHASES, Finding, Judge, Rule, RuleError, deciders, make_rule
+from pytest_execprobe.timeline.evidence import Evidence, Lost
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 
 def _marker(name: str) -> Callable[..., Rule]:
