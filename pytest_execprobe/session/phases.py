@@ -16,8 +16,10 @@ from ..errors import IncompleteLogError, ProbeUnavailable, RuleBroken, RuleUndec
 from ..log import checks
 from ..log.log import ExecLog, ExecProbe
 from ..log.pattern import ignoring
+from ..rules.judge import Judge, RuleFinding
 from ..rules.markers import MARKERS
-from ..rules.rule import PHASES, Finding, Judge, RuleError, deciders
+from ..rules.precedence import deciders
+from ..rules.rule import PHASES, RuleError
 from ..rules.text import Problem
 from ..source.client import in_words
 from ..source.connect import HelperSettings, start_helper
@@ -296,7 +298,7 @@ class Armed:
             key = (id(item.parent), name, *levels, *map(id, parameters))
         if key not in self._judges:
             self._judges[key] = self._judge(item, "tests", item.nodeid), (item.parent, marks, parameters)
-        return self._judges[key][0].anew()
+        return self._judges[key][0].fresh()
 
     def _judge(
         self, node: pytest.Item | pytest.Collector, section: Section, name: str, during: Phase | None = None
@@ -452,7 +454,7 @@ class Armed:
             found = [replace(one, advice="") if one.rules[0].kind == "baseline" else one for one in found]
         return self._problem(test, found, evidence, window.start, where) if found else None
 
-    def _problem(self, test: _Test, found: list[Finding], evidence: Evidence, start: int, where: str) -> Problem:
+    def _problem(self, test: _Test, found: list[RuleFinding], evidence: Evidence, start: int, where: str) -> Problem:
         test.unexpected.update(
             dict.fromkeys(
                 printable(record.program or "?")

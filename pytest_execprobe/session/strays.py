@@ -19,7 +19,9 @@ from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
 from ..errors import RuleUndecided
 from ..report.collect import Gatherer
 from ..report.model import Kind
-from ..rules.rule import Finding, Judge, Rule, baseline_rule, deciders
+from ..rules.judge import Judge, RuleFinding
+from ..rules.precedence import deciders
+from ..rules.rule import Rule, baseline_rule
 from ..rules.text import Problem
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Lost
@@ -247,7 +249,7 @@ class Accounts:
             filtered=bool(self._settings.ignore),
         )
 
-    def _late(self, found: list[Finding], evidence: Evidence, where: str) -> Problem | None:
+    def _late(self, found: list[RuleFinding], evidence: Evidence, where: str) -> Problem | None:
         if not found:
             return None
         start = evidence.records[0].timestamp_ns if evidence.records else 0

@@ -25,7 +25,9 @@ from pytest_execprobe.gate import Status
 from pytest_execprobe.gate import judge as gate
 from pytest_execprobe.report.collect import Assembly
 from pytest_execprobe.report.model import Breach, Document, Run, Unit
-from pytest_execprobe.rules.rule import Judge, baseline_rule, deciders
+from pytest_execprobe.rules.judge import Judge
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import baseline_rule
 from pytest_execprobe.session import baseline as closing
 from pytest_execprobe.session.collected import Former
 from pytest_execprobe.session.invocation import Invocation

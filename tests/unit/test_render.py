@@ -13,7 +13,9 @@ from fakes import FixedWindow, evidence, log_of, record, script
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, subtree
 from pytest_execprobe._util.text import Style
 from pytest_execprobe.log.text import footer
-from pytest_execprobe.rules.rule import Finding, Judge, Rule, deciders, make_rule
+from pytest_execprobe.rules.judge import Judge, RuleFinding
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import Rule, make_rule
 from pytest_execprobe.rules.text import findings, section
 from pytest_execprobe.source.events import Batch, Blind
 from pytest_execprobe.timeline.evidence import Evidence, Gap
@@ -636,7 +638,7 @@ def test_findings_reach_the_terminal_escaped(nasty: str) -> None:
     given = evidence(record(nasty, nasty))
     for rules in ([rule("exec_none")], [rule("exec_allow", "git")], [rule("exec_deny", [nasty])]):
         assert is_clean(told(rules, given))
-    wrong = Finding(False, nasty, nasty, (rule("exec_none", where=nasty),))
+    wrong = RuleFinding(False, nasty, nasty, (rule("exec_none", where=nasty),))
     assert is_clean(findings([wrong], given, 0, "call phase", Style()))
 
 
