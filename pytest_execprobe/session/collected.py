@@ -3,7 +3,6 @@ that of a test that was left out this time."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,23 +17,6 @@ from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_vary
 from ..report.model import Collection
-
-_XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
-
-
-def fixture_label(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, bool]:
-    """What users know a fixture by, and whether it is one to them: to pytest, setup_module() and its kin are, too."""
-    xunit = _XUNIT.fullmatch(fixturedef.argname)
-    return (f"{xunit['what']} of {xunit['where']}", False) if xunit else (fixturedef.argname, True)
-
-
-def fixture_id(fixturedef: pytest.FixtureDef[Any]) -> str:
-    """Where a fixture stands, its name and its scope; that of a plugin is nowhere."""
-    node = getattr(fixturedef, "node", None)
-    place = getattr(fixturedef, "baseid", "") if node is None else node.nodeid
-    label, is_fixture = fixture_label(fixturedef)
-    name = f"{label} ({fixturedef.scope})" if is_fixture else label
-    return name if place in ("", ".") else f"{place}::{name}"
 
 
 class Collected:

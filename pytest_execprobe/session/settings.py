@@ -85,7 +85,7 @@ class Settings:
         return asked or bool(self.reports or self.command_line or self.ini)
 
     @property
-    def accounts(self) -> bool:
+    def sums_up(self) -> bool:
         """Whether the run is summed up."""
         return self.audit or self.session_budget is not None
 

@@ -20,7 +20,7 @@ _Tries = dict[str, dict[str, dict[str, dict[str, int]]]]
 
 
 @dataclass(frozen=True)
-class Breach:
+class LateBreach:
     """A rule that was found broken, or undecided, after its test had been reported."""
 
     nodeid: str
@@ -32,7 +32,7 @@ class Breach:
     attempt: str = ""
 
     @classmethod
-    def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> Breach:
+    def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> LateBreach:
         """One that is no test's."""
         return cls(f"{_AROUND}{what}", ("execprobe", None, f"the run ({what})"), headline, text, undecided)
 
@@ -41,7 +41,7 @@ class Breach:
         return self.nodeid.startswith(_AROUND)
 
     @classmethod
-    def of_the_rest(cls, unknown: Iterable[str]) -> Breach:
+    def of_the_rest(cls, unknown: Iterable[str]) -> LateBreach:
         """Where rules may be broken that no test is there any more to answer for."""
         headline = "cannot tell what tests left behind, or what ran outside of them"
         text = "\n".join([headline, *(f"  why   {why}" for why in unknown)])
@@ -49,7 +49,7 @@ class Breach:
 
 
 @dataclass
-class Ledger:
+class Totals:
     """Sums over a run, or over a part of it."""
 
     #: How often each program ran: by test (its node id).
@@ -75,7 +75,7 @@ class Ledger:
     not_checked: dict[str, str] = field(default_factory=dict)
     #: Tests that were expected to fail, and so hide a broken rule.
     excused: dict[str, str] = field(default_factory=dict)
-    breaches: list[Breach] = field(default_factory=list)
+    breaches: list[LateBreach] = field(default_factory=list)
     #: What the probe is, in words.
     probe: str = ""
     #: How many tests have been recorded.
@@ -120,7 +120,7 @@ class Ledger:
         """Whether there was no probe at all."""
         return self.recorded == 0 and bool(self.not_checked)
 
-    def totals(self) -> dict[str, Any]:
+    def summed(self) -> dict[str, Any]:
         """The whole run in one."""
         return {"programs": dict(self.programs), "execs": self.execs, "lost": None if self.why else self.lost}
 
@@ -194,7 +194,7 @@ class Ledger:
         self.not_checked.update(data.get("not_checked", {}))
         self.excused.update(data.get("excused", {}))
         for nodeid, (file, line, domain), *rest in data.get("breaches", ()):
-            self.breaches.append(Breach(nodeid, (file, line, domain), *rest))
+            self.breaches.append(LateBreach(nodeid, (file, line, domain), *rest))
         self.probe = data.get("probe") or self.probe
         for section, names in data.get("usage", {}).items():
             for name, tries in names.items():

@@ -519,7 +519,7 @@ def test_a_burst_at_the_end_never_passes_a_rule(pytester: pytest.Pytester, progr
 
         def burst(request):
             armed = request.config.pluginmanager.get_plugin("execprobe-armed")
-            helper = armed._recorder.source.description["pid"]
+            helper = armed.recorder.source.description["pid"]
             os.kill(helper, signal.SIGSTOP)
             subprocess.run(STORM, check=True)
             threading.Timer(0.2, lambda: os.kill(helper, signal.SIGCONT)).start()

@@ -15,7 +15,7 @@ from test_server import Helper
 
 from pytest_execprobe._util import collector
 from pytest_execprobe._util.collector import Postponed
-from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source import client, transport
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.timeline import timeline

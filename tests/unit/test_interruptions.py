@@ -27,7 +27,8 @@ from pytest_execprobe.cli import recording
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.log import log
-from pytest_execprobe.log.log import ExecLog, ExecProbe
+from pytest_execprobe.log.log import ExecLog
+from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source import client, decode, pages, transport
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.command import Command

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from fakes import FakeRun, exec_event
 
-from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Exec
 from pytest_execprobe.timeline import recorder
 from pytest_execprobe.timeline.evidence import NOTHING, Evidence, Gap
