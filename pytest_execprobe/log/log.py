@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from .._util import clock
 from .._util.text import FULL, printable
@@ -249,7 +249,9 @@ class ExecLog:
                 return commands
         return self._complete(what).commands
 
-    def _assert_number(self, check: _NumberCheck, n: int, pattern: PatternLike | None) -> None:
+    def _assert_number(
+        self, check: Callable[[Evidence, int, Pattern | None], Verdict], n: int, pattern: PatternLike | None
+    ) -> None:
         __tracebackhide__ = True
         natural(n, "n")
         compiled = None if pattern is None else compile_pattern(pattern)
@@ -276,10 +278,6 @@ class ExecLog:
     def _table(self, evidence: Evidence) -> str:
         window = self._window
         return "\n".join([*text.table(evidence, window.start, (), window.style), text.footer(evidence, window.label)])
-
-
-class _NumberCheck(Protocol):
-    def __call__(self, evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict: ...
 
 
 def _some(patterns: tuple[PatternLike, ...], what: str, instead: str = "") -> list[Pattern]:

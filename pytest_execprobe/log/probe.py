@@ -5,17 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from .._util.text import Style
-from ..source.command import Command
-from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
 from . import checks
 from .arguments import natural, numbers_by_pattern
-from .checks import Verdict
 from .log import ExecLog
-from .pattern import Pattern
 from .patterns import PatternLike, compile_all
 from .window import Window
 
@@ -37,7 +32,9 @@ class Watch:
         self._at_most = None if at_most is None else natural(at_most, "at_most")
         self._per_program = {} if per_program is None else numbers_by_pattern(per_program)
         self._allow = None if allow is None else compile_all(allow, "allow")
-        self._deny = [] if deny is None else _forbidden(deny)
+        self._deny = [] if deny is None else compile_all(deny, "deny")
+        if deny is not None and not self._deny:
+            raise ValueError("deny is empty, and forbids nothing: leave it out")
         self._recorder = recorder
         self._entered = False
 
@@ -61,8 +58,7 @@ class Watch:
         if kind is not None:
             return
         evidence = self._window.evidence()
-        verdicts: list[Verdict] = []
-        verdicts += checks.not_ran(evidence, self._deny)
+        verdicts = checks.not_ran(evidence, self._deny)
         if self._allow is not None:
             verdicts.append(checks.only_ran(evidence, self._allow) if self._allow else checks.nothing_ran(evidence))
         verdicts += checks.per_program(evidence, self._per_program)
@@ -81,7 +77,7 @@ class ExecProbe(ExecLog):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._windows: Mapping[Phase, Window] = recorder.windows
-        super().__init__(_CurrentPhase(self._windows))
+        super().__init__(cast(Window, _CurrentPhase(self._windows)))
 
     def _phase(self, phase: Phase) -> ExecLog:
         if phase not in self._windows:
@@ -131,41 +127,5 @@ class _CurrentPhase:
     def __init__(self, windows: Mapping[Phase, Window]) -> None:
         self._windows = windows
 
-    def _window(self) -> Window:
-        return self._windows["call" if "call" in self._windows else "setup"]
-
-    @property
-    def label(self) -> str:
-        return self._window().label
-
-    @property
-    def start(self) -> int:
-        return self._window().start
-
-    @property
-    def style(self) -> Style:
-        return self._window().style
-
-    @property
-    def attempts_refused(self) -> str | None:
-        return self._window().attempts_refused
-
-    @property
-    def closed(self) -> bool:
-        return self._window().closed
-
-    def evidence(self) -> Evidence:
-        return self._window().evidence()
-
-    def tally(self) -> tuple[list[Command], Evidence]:
-        return self._window().tally()
-
-    def wait(self, timeout: float) -> bool:
-        return self._window().wait(timeout)
-
-
-def _forbidden(deny: Iterable[PatternLike]) -> list[Pattern]:
-    compiled = compile_all(deny, "deny")
-    if not compiled:
-        raise ValueError("deny is empty, and forbids nothing: leave it out")
-    return compiled
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._windows["call" if "call" in self._windows else "setup"], name)

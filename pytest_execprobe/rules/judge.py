@@ -145,7 +145,7 @@ class Judge:
                 found += _forbidden(decider, shown)
         return _certain_first(found)
 
-    # ---- rules that were added after what they speak of ----
+    # ---- rules that were added after what they are about ----
 
     def show(self, phase: Phase, evidence: Callable[[], Evidence], during: Phase | None = None) -> None:
         """What ran in a phase that has ended, unless that was seen then or no rule is about it."""

@@ -70,8 +70,8 @@ def beyond_sums(document: Document, baseline: Baseline) -> Iterator[LateBreach]:
 
 def shared_names(baseline: Baseline, settings: Settings, collected: Mapping[str, Any]) -> Iterator[LateBreach]:
     """Tests that a baseline can't tell apart, because one has in its parameters what stands for a folder of another."""
-    speaks = settings.update is not None or baseline.has("tests")
-    for name, nodeids in collected.get("shared", {}).items() if speaks else ():
+    has_names = settings.update is not None or baseline.has("tests")
+    for name, nodeids in collected.get("shared", {}).items() if has_names else ():
         headline = f"{baseline.path.name} has one name for several tests: {name}"
         fix = "  Fix   give their parameters ids: pytest.param(..., id=...)"
         text = "\n".join([headline, *(f"  test  {nodeid}" for nodeid in nodeids), fix])
@@ -83,7 +83,7 @@ def of_another_root(baseline: Baseline, places: Sequence[str], root: Path) -> st
     if not places:
         return ""
     there = f"{printable(places[0])}, which is in {baseline.path.parent} and not in {root}"
-    return f"{baseline.path.name} speaks of {there}: its names begin at another root directory"
+    return f"{baseline.path.name} names {there}: its names begin at another root directory"
 
 
 def another_root(why: str) -> Iterator[LateBreach]:
@@ -146,7 +146,7 @@ def rewritten(
     gone: Mapping[Section, Sequence[str]],
     former: Former,
 ) -> list[str]:
-    """Writes it anew, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
+    """Rewrites it, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
     from ..baseline.update import rewrite
 
     outcomes = _by_table(course)

@@ -45,7 +45,7 @@ class Reporting:
         self.totals = Totals()
         self._held: HelperSource | None = None
         self._introduced = False
-        self._workers: set[str] = set()  # that have not told all
+        self._workers: set[str] = set()  # that have not sent all
         self._judging: set[str] = set()  # workers of which tests have rules
         start = settings.start
         self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
@@ -59,7 +59,7 @@ class Reporting:
         self._runs_none = runs_none(config)
         self._pid = originals.getpid()
         for path in settings.reports:
-            # A run that is killed is not to leave an earlier run's report behind. Whether it can be is told later.
+            # A run that is killed is not to leave an earlier run's report behind. Whether it can be is reported later.
             with contextlib.suppress(OSError):
                 remove_file(path)
 
@@ -93,16 +93,16 @@ class Reporting:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         said = vars(report)
-        news = said.get(EXPORTED)
+        exported = said.get(EXPORTED)
         worker = report.node.gateway.id if "node" in said else None
         if self._tells and _LATE not in said:
             if report.when == "setup":
                 file, line, _ = report.location
                 self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
             self._assembly.outcome(worker, report.nodeid, str(report.when), _outcome(report))
-        if news:
-            self._take(worker, news)
-            if news.get("judged") and worker is not None:
+        if exported:
+            self._take(worker, exported)
+            if exported.get("judged") and worker is not None:
                 self._judging.add(worker)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -119,13 +119,13 @@ class Reporting:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ARG002
-        news = (getattr(node, "workeroutput", None) or {}).get(EXPORTED)
-        if news is not None:
-            self._take(node.gateway.id, news)
+        exported = (getattr(node, "workeroutput", None) or {}).get(EXPORTED)
+        if exported is not None:
+            self._take(node.gateway.id, exported)
             self._workers.discard(node.gateway.id)
 
-    def _take(self, worker: str | None, news: dict[str, Any]) -> None:
-        self.totals.take(news)
+    def _take(self, worker: str | None, exported: dict[str, Any]) -> None:
+        self.totals.take(exported)
         self._gather(worker)
 
     def _gather(self, worker: str | None = None) -> None:
@@ -149,7 +149,7 @@ class Reporting:
         if self._held is not None:
             self._held.close()
         for worker in sorted(self._workers):
-            why = f"worker {worker} ended before it had told all that it recorded"
+            why = f"worker {worker} ended before it had sent all that it recorded"
             if self._settings.whole_run or worker in self._judging:
                 self.totals.unknown[why] = None
             denying = any(rule.kind == "deny" for rule in (*self._settings.command_line, *self._settings.ini))
@@ -207,7 +207,7 @@ class Reporting:
             yield from closing.beyond_sums(self._make_document(session, self.totals.unknown), baseline)
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
-        """Tells what the baseline has that is not so any more, or writes it anew."""
+        """Reports what is stale in the baseline, or rewrites it."""
         from . import baseline as closing  # few runs have a baseline
 
         root, collected = session.config.rootpath, self.totals.collected
@@ -218,15 +218,15 @@ class Reporting:
             for section, names in obsolete(baseline, collected, root).items()
         }
         course = self._course(session)
-        told = (baseline, self._settings, self.totals, course, gone, named)
+        known = (baseline, self._settings, self.totals, course, gone, named)
         if self._settings.update is None:
-            self._said += closing.compared(*told)
+            self._said += closing.compared(*known)
         elif course.hindrance:
             self._said.append(f"{'baseline':<16}NOT WRITTEN: {course.hindrance}")
         else:
             failure = ""
             try:
-                self._said += closing.rewritten(*told)
+                self._said += closing.rewritten(*known)
             except (OSError, ValueError) as error:  # also if it was damaged meanwhile
                 reason = getattr(error, "strerror", None) or error
                 failure = f"the baseline {baseline.path} can't be written: {reason}"

@@ -60,7 +60,7 @@ class Settings:
     ini: tuple[Rule, ...] = ()
     session_budget: int | None = None
     baseline: Baseline | None = None
-    #: How the baseline is to be written anew, if it is: all of what has changed, or only what is more.
+    #: How the baseline is to be rewritten, if it is: all of what has changed, or only what is more.
     update: Literal["all", "add"] | None = None
     reports: tuple[Path, ...] = ()
     variant: str = ""
@@ -262,7 +262,7 @@ def forget_reports(config: pytest.Config) -> None:
     if any(getattr(given, name, False) for name in ("help", "version", "markers")):
         return  # no run
     for from_ini in (False, True):
-        with contextlib.suppress(ValueError, TypeError, pytest.UsageError):  # told when the settings are read
+        with contextlib.suppress(ValueError, TypeError, pytest.UsageError):  # raised when the settings are read
             values = (
                 config.getini(option_named("report").key)
                 if from_ini
@@ -273,7 +273,7 @@ def forget_reports(config: pytest.Config) -> None:
                 from ..report.forms import form_of
 
                 form_of(Path(value))
-                with contextlib.suppress(OSError):  # whether it can be written is told later
+                with contextlib.suppress(OSError):  # whether it can be written is reported later
                     remove_file(absolute(config, value, from_ini=from_ini))
 
 

@@ -61,9 +61,9 @@ class Strays:
         self._judge_of = judge_of
         #: What the next report will bring.
         self.totals = Totals()
-        #: How many tests have been recorded since it was told.
+        #: How many tests have been recorded since the last export.
         self.recorded = 0
-        self._is_judging = False  # and that was told
+        self._is_judging = False  # and the totals have that
         self._owners: dict[Owner, tuple[pytest.Item, Judge | None]] = {}
         self._protocol: Owner | None = None  # of the test whose phases are to come
         self._hooks: set[Owner] = set()  # of tests whose phases are owners of their own: what runs around those
@@ -74,7 +74,7 @@ class Strays:
         self._broken_off = False
 
     def _judge_around(self, name: str) -> Judge:
-        """What runs around tests has no marker: of the rules for the whole suite, those that forbid speak of it, and
+        """What runs around tests has no marker: of the rules for the whole suite, those that forbid apply, and
         the baseline."""
         wide = (self._settings.command_line, self._settings.ini)
         forbidding = [[rule for rule in level if rule.kind == "deny"] for level in wide]
@@ -104,7 +104,7 @@ class Strays:
 
     def use(self, section: Section, name: str, judge: Judge, *, whole: bool = True, attempt: str = "") -> None:
         """Notes for the baseline what a test, or the like, has run so far; not ``whole`` if it was broken off.
-        ``attempt`` tells the tries of a test apart."""
+        ``attempt`` is the try of a test."""
         baseline = self._settings.baseline
         if baseline is None:
             return
@@ -285,7 +285,7 @@ class Strays:
                 self.totals.breaches.append(LateBreach.of_the_rest(losses.why))
 
     def forget(self) -> None:
-        """In a forked child: what its parent has not told yet, its parent will."""
+        """In a forked child: what its parent has not exported yet, its parent will."""
         self.totals, self.recorded = Totals(), 0
         self.gatherer.export()
 
@@ -300,11 +300,11 @@ class Strays:
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""
-        news: dict[str, Any] = {}
+        exported: dict[str, Any] = {}
         if self._has_much_new:  # most tests have none
             gathered = self.gatherer.export()
             self.totals.gathered += [gathered] if gathered else []
-            news, self.totals = self.totals.export(), Totals()
+            exported, self.totals = self.totals.export(), Totals()
         if self.recorded:
-            news["recorded"], self.recorded = self.recorded, 0
-        return news
+            exported["recorded"], self.recorded = self.recorded, 0
+        return exported

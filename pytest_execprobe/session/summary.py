@@ -152,7 +152,7 @@ def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -
 
 
 def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Baseline) -> list[str]:
-    """The tables of a baseline that speak of nothing any more, and what may have become of them."""
+    """The stale tables of a baseline, and what may have become of them."""
     found = []
     for section, names in gone.items():
         seen = {name: Seen(used) for name, used in usage.get(section, {}).items()}

@@ -27,7 +27,7 @@ from .record import ExecRecord
 from .spans import NO_STRETCH, Owner, Span, Spans
 
 _DOUBTFUL = (
-    "records were lost that may have told whether what an earlier test started was still running at its end: raise"
+    "records were lost that may say whether what an earlier test started was still running at its end: raise"
     " --execprobe-buffer-pages"
 )
 
@@ -58,7 +58,7 @@ class Timeline:
     _images: dict[Image, Entry] = field(default_factory=dict)
     _ended: dict[Branch, int] = field(default_factory=dict)
     _exits: dict[Image, Ended] = field(default_factory=dict)  # of execs that have no place yet
-    #: When execs were entered that are shared or strays: what would tell of the end of their branch's top may be lost.
+    #: When execs were entered that are shared or strays: the end of their branch's top may be lost.
     _doubtful: list[int] = field(default_factory=list)
     _changes: int = 0  # in what was known of an entry already
     _awaited: int | None = None  # when the span begins that what has settled waits for
@@ -125,7 +125,7 @@ class Timeline:
         gaps = []
         for event in ready:
             if event.entry_unseen:
-                gaps.append(Gap(promised, event.at, "the kernel did not tell when an exec began"))
+                gaps.append(Gap(promised, event.at, "the kernel did not report when an exec began"))
             elif event.entered <= promised:  # no window of that time may have been called complete
                 why = "an exec event arrived later than the kernel's counts allow: please report this"
                 gaps.append(Gap(event.entered, until, why))
