@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -177,8 +177,8 @@ def read_settings(config: pytest.Config) -> Settings:
         folders=_folders(config) if reports or baseline is not None else None,
         ignore=tuple(pattern for pattern, _ in ignore),
         ignore_spelt=tuple(spelt for _, spelt in ignore),
-        helper=_address(config),
-        python=_python(config),
+        helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
+        python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
         attempts=choice(config, "attempts", ROUTES) or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
@@ -186,25 +186,15 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-# ---- rules for the whole suite ----
-
-
 # ---- single values ----
 
 
-def _address(config: pytest.Config) -> str | None:
-    value = single(config, "helper")
-    if value is None or value.startswith("@"):
-        return None if value is None else str(value)
-    return str(absolute(config, value, from_ini=config.getoption(option_named("helper").key) is None))
-
-
-def _python(config: pytest.Config) -> str | None:
-    """A name is looked for in PATH."""
-    value = single(config, "python")
-    if value is None or "/" not in value:
-        return None if value is None else str(value)
-    return str(absolute(config, value, from_ini=config.getoption(option_named("python").key) is None))
+def _named_or_path(config: pytest.Config, name: str, is_path: Callable[[str], bool]) -> str | None:
+    """A value that can be a name as well as a path."""
+    value = single(config, name)
+    if value is None or not is_path(value):
+        return value
+    return str(absolute(config, value, from_ini=config.getoption(option_named(name).key) is None))
 
 
 # ---- baseline and reports ----

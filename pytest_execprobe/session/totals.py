@@ -181,21 +181,19 @@ class Totals:
         self.judged |= data.get("judged", False)
         if data.keys() <= _OF_ANY_TEST:
             return
-        for name in _GROUPS:
-            group = getattr(self, name)
-            for key, counts in data.get(name, {}).items():
-                group.setdefault(key, Counter()).update(counts)
-        self.ignored.update(data.get("ignored", {}))
-        self.lost += data.get("lost", 0)
+        for name, value in data.items():
+            if name in _GROUPS:
+                for key, counts in value.items():
+                    getattr(self, name).setdefault(key, Counter()).update(counts)
+            elif name in _UPDATED:
+                getattr(self, name).update(value)
+            elif name in _ADDED:
+                setattr(self, name, getattr(self, name) + value)
+            elif name in ("probe", "collected"):
+                setattr(self, name, value)
         self.unknown.update(dict.fromkeys(data.get("unknown", ())))
-        self.gaps.update(data.get("gaps", {}))
-        self.running += data.get("running", ())
-        self.more_running += data.get("more_running", 0)
-        self.not_checked.update(data.get("not_checked", {}))
-        self.excused.update(data.get("excused", {}))
         for nodeid, (file, line, domain), *rest in data.get("breaches", ()):
             self.breaches.append(LateBreach(nodeid, (file, line, domain), *rest))
-        self.probe = data.get("probe") or self.probe
         for section, names in data.get("usage", {}).items():
             for name, tries in names.items():
                 by_chance = data.get("by_chance", {}).get(section, {}).get(name, {})
@@ -204,8 +202,6 @@ class Totals:
         for name, those in data.get("superseded", {}).items():
             for attempt in those:
                 self.supersede(name, attempt)
-        self.gathered += data.get("gathered", ())
-        self.collected = data.get("collected") or self.collected
 
 
 def _raise(most: dict[str, int], used: Mapping[str, int]) -> None:
@@ -225,10 +221,12 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 _GROUPS = ("tests", "others", "strays", "late")
+_UPDATED = ("ignored", "gaps", "not_checked", "excused")
+_ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.
 _FORMS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_GROUPS, _counters),
-    **dict.fromkeys(("ignored", "gaps", "not_checked", "excused", "collected"), dict),
+    **dict.fromkeys((*_UPDATED, "collected"), dict),
     **dict.fromkeys(("unknown", "gathered"), list),
     "running": lambda running: [list(process) for process in running],
     "breaches": lambda breaches: [
