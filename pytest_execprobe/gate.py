@@ -29,9 +29,9 @@ from .baseline.model import (
 from .log.checks import times_word
 from .report.digest import PlacedBreach, found, may_follow
 from .report.model import Document, Run, Unit, UnitKind
+from .timeline.evidence import Evidence, Gap, Lost
 from .timeline.kinds import Kinds
 from .timeline.record import ExecRecord
-from .timeline.timeline import Evidence, Gap, Lost
 
 _SECTION_OF: Mapping[UnitKind, Section] = {
     "test": "tests",

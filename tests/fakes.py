@@ -23,8 +23,8 @@ from pytest_execprobe.helper.probe import Running as Listed
 from pytest_execprobe.source.command import Command
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
+from pytest_execprobe.timeline.evidence import Evidence, Lost
 from pytest_execprobe.timeline.recorder import Recorder
-from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 _serial = itertools.count(1)
 

@@ -16,9 +16,9 @@ from .._util.text import printable
 from ..log.checks import execs, times_word
 from ..log.pattern import Match, Pattern, Side, any_match
 from ..log.patterns import compile_pattern
+from ..timeline.evidence import Evidence
 from ..timeline.kinds import Answers
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Evidence
 
 #: What a table of rows is about; the first three are names of sections in the file, too.
 Section = Literal["tests", "fixtures", "around"]

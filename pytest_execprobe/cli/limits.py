@@ -14,9 +14,9 @@ from ..log.checks import Verdict, execs
 from ..log.pattern import Pattern, Side, any_match
 from ..report.digest import cut, may_follow
 from ..report.model import Document, ReportedBreach
+from ..timeline.evidence import Evidence
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Evidence
 from .inputs import read_budget
 from .terminal import CommandError
 from .totals import number

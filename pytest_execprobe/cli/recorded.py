@@ -12,7 +12,7 @@ from ..log import checks
 from ..report import digest
 from ..report.model import Document, Run, Unit
 from ..source.client import in_words
-from ..timeline.timeline import Evidence
+from ..timeline.evidence import Evidence
 from .recording import Recording
 from .terminal import Line
 from .totals import number, row, table

@@ -17,8 +17,12 @@ from ..errors import SourceLost
 from ..report import model as document
 from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..source.launch import is_helper
+from ..timeline.entry import Entry
+from ..timeline.evidence import Evidence, Gap, Lost
+from ..timeline.known import Known
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Entry, Evidence, Gap, Known, Lost, Owner, Timeline
+from ..timeline.spans import Owner
+from ..timeline.timeline import Timeline
 from .terminal import as_ours
 
 
@@ -164,7 +168,7 @@ class Recording:
     def _new_timeline(self, known: Known) -> Timeline:
         armed_at = self._source.armed_at if self._source is not None else self.began
         timeline = Timeline(armed_at=armed_at, known=known)
-        timeline.open(self._owner, "call", self.began)
+        timeline.spans.open(self._owner, "call", self.began)
         return timeline
 
     def _take(self, batch: Batch) -> None:

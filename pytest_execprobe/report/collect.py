@@ -15,8 +15,10 @@ from typing import Any
 from .._util import clock, originals
 from .._util.names import Folders
 from ..source.command import Command
+from ..timeline.entry import Entry
+from ..timeline.evidence import Evidence, Gap
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Entry, Evidence, Gap, Owner
+from ..timeline.spans import Owner
 from .json import CommandTable, id_of
 from .model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
 from .read import Records, read_command

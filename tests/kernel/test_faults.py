@@ -202,7 +202,7 @@ def test_out_of_memory(limit: str, programs: Programs, tmp_path: Path, monkeypat
         spawn(programs.minimal, 2000, *["x" * 1000] * 15)
         assert not made.execprobe.complete
         assert_untold(made.execprobe, "MemoryError|it died|can be told apart")
-        if made.recorder._source is not None:
+        if made.recorder.source is not None:
             made.kill_helper()
         log = next_test(made)
         spawn(programs.minimal)
@@ -517,7 +517,7 @@ def test_a_burst_at_the_end_never_passes_a_rule(pytester: pytest.Pytester, progr
 
         def burst(request):
             armed = request.config.pluginmanager.get_plugin("execprobe-armed")
-            helper = armed._recorder._source.description["pid"]
+            helper = armed.recorder.source.description["pid"]
             os.kill(helper, signal.SIGSTOP)
             subprocess.run(STORM, check=True)
             threading.Timer(0.2, lambda: os.kill(helper, signal.SIGCONT)).start()
@@ -614,9 +614,9 @@ def test_an_exec_that_takes_longer_than_the_timeout(programs: Programs, tmp_path
         with kept_from_opening(slow):
             with made.execprobe.watch() as log:
                 child = begin_exec(slow)
-            assert_one_in_flight(log, "1 execs were still under way after the wait for them: raise --execprobe-timeout")
+            assert_one_in_flight(log, "1 execs were still in flight after the wait for them: raise --execprobe-timeout")
         assert os.waitpid(child, 0)[1] == 0
-        assert_one_in_flight(log, "still under way")  # it has been told
+        assert_one_in_flight(log, "still in flight")  # it has been told
         with made.execprobe.watch() as after:
             spawn(programs.minimal)
         assert_exact(after, programs.minimal)

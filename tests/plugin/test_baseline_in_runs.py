@@ -557,7 +557,7 @@ def test_a_baseline_of_another_root_is_an_error_and_left_alone(run: Run, pyteste
         result = pytester.runpytest_inprocess("--rootdir=sub", file, *update, "sub")
         pytester.path.joinpath("hidden").rename(pytester.path / "test_it.py")
         assert result.ret == 1
-        result.stdout.fnmatch_lines(["execs.toml speaks of test_more.py, which is in *: its names begin at another*"])
+        result.stdout.fnmatch_lines(["execs.toml names test_more.py, which is in *: its names begin at another*"])
         assert rows(pytester) == before
 
 

@@ -25,14 +25,16 @@ from pytest_execprobe.gate import GateStatus
 from pytest_execprobe.gate import judge as gate
 from pytest_execprobe.report.collect import Assembly
 from pytest_execprobe.report.model import Document, ReportedBreach, Run, Unit
-from pytest_execprobe.rules.rule import Judge, baseline_rule, deciders
+from pytest_execprobe.rules.judge import Judge
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import baseline_rule
 from pytest_execprobe.session import baseline as closing
 from pytest_execprobe.session.collected import Former
 from pytest_execprobe.session.invocation import Invocation
 from pytest_execprobe.session.settings import Settings
-from pytest_execprobe.session.totals import MISSING, Ledger
+from pytest_execprobe.session.totals import MISSING, Totals
+from pytest_execprobe.timeline.evidence import Evidence, Lost
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 Ran = dict[Phase, dict[str, int]]
 
@@ -83,7 +85,7 @@ class Model:
     suite: Suite
     baseline: Baseline
     update: bool
-    ledger: Ledger = field(default_factory=lambda: Ledger(recorded=1))
+    totals: Totals = field(default_factory=lambda: Totals(recorded=1))
     assembly: Assembly = field(default_factory=Assembly)
     units: list[Unit] = field(default_factory=list)
     broken_off: bool = False
@@ -97,7 +99,7 @@ class Model:
                     return self
                 if not again:
                     break
-                self.ledger.supersede(name, str(number))
+                self.totals.supersede(name, str(number))
         return self
 
     def _judge(self, section: Section, name: str) -> Judge:
@@ -163,7 +165,7 @@ class Model:
     def _use(self, section: Section, name: str, judge: Judge, number: str) -> None:
         used = self.baseline.usage(judge.seen, self.baseline.rows(section, name)).counts
         missing = {MISSING: judge.seen.missing or 0} if judge.seen.missing else {}
-        self.ledger.use(section, name, {**used, **missing}, attempt=number)
+        self.totals.use(section, name, {**used, **missing}, attempt=number)
 
     @property
     def course(self) -> closing.Course:
@@ -176,7 +178,7 @@ class Model:
     def summary(self) -> str:
         """What is said at the end; an update is written."""
         settings = Settings(baseline=self.baseline, invocation=Invocation())
-        told = (self.baseline, settings, self.ledger, self.course, {}, Former({}, ()))
+        told = (self.baseline, settings, self.totals, self.course, {}, Former({}, ()))
         return "\n".join(closing.rewritten(*told) if self.update else closing.compared(*told))
 
     @property

@@ -29,7 +29,7 @@ from pytest_execprobe.report.model import LeftRunning
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
 from pytest_execprobe.source.events import Branch, Ended, Exec, Running
-from pytest_execprobe.timeline.timeline import Evidence
+from pytest_execprobe.timeline.evidence import Evidence
 
 pytestmark = pytest.mark.exec_budget(6)
 
