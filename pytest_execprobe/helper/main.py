@@ -33,7 +33,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         sys.exit("execprobe-helper: %s" % error)
     _become_daemon()
     try:
-        first, listener = handshake.call(options.connect, tokens)
+        first, listener = handshake.connect(options.connect, tokens)
     except (handshake.HandshakeError, OSError):
         os._exit(1)  # there is no peer to say so to
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

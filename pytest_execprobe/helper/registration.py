@@ -178,6 +178,6 @@ def _known(fields: Dict[str, Any]) -> Optional[Known]:
     left = fields.get("left")
     if not isinstance(left, list) or not all(isinstance(one, list) and len(one) == 2 for one in left):
         raise wire.WireError("the field 'left' must be a list of pairs")
-    numbers = [int(wire.number({"left": number}, "left", 0, 1 << 63)) for one in left for number in one]
-    begun, since = (int(wire.number(fields, name, 0, 1 << 63)) for name in ("begun", "since"))
+    numbers = [wire.whole({"left": number}, "left") for one in left for number in one]
+    begun, since = (wire.whole(fields, name) for name in ("begun", "since"))
     return Known(begun, since, frozenset(zip(numbers[::2], numbers[1::2])))

@@ -119,11 +119,9 @@ def _check_surroundings() -> None:
 
 
 def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
-    # Who is not root stays the same user, and must not have in its hands what the next one loads with privilege.
-    keeps = os.geteuid() == 0
-    probe = BpfProbe(
-        options.bpf or bpf_folder("execprobe.c"), Settings(options.attempts, options.pages, options.procs, keeps)
-    )
+    # Without root this stays the same user, which must not have in its hands what the next one loads with privilege.
+    settings = Settings(options.attempts, options.pages, options.procs, keeps=os.geteuid() == 0)
+    probe = BpfProbe(options.bpf or bpf_folder("execprobe.c"), settings)
     precedence = Precedence(privilege.take_precedence())
     clients = _make_room(options.max_clients)
     try:

@@ -246,7 +246,7 @@ class Server:
         elif frame.type == wire.PAGES:
             self._give_pages(client, frame.request)
         elif frame.type == wire.RUNNING:
-            self._list_running(client, frame.request, int(wire.number(fields, "since", 0, 1 << 63)))
+            self._list_running(client, frame.request, wire.whole(fields, "since"))
         else:
             timeout = wire.number(fields, "timeout", 0, _MAX_TIMEOUT)
             client.pending = Pending(

@@ -70,7 +70,7 @@ SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same
 LIFE = 40  # bytes, of a pthread_mutex_t
 
 # One event in an EVENTS payload, as a perf buffer has it (uapi/linux/perf_event.h): what it is, its size with this, and
-# that of the record, of which up to seven bytes are filling. What is neither of these two is passed over.
+# that of the record, of which up to seven bytes are filling. What is neither of these two is skipped.
 EVENT = struct.Struct("<I2xHI")
 WHOLE = 9  # PERF_RECORD_SAMPLE
 HEAD_ALONE = 1 << 16  # all but its head was lost. No type of the kernel's
@@ -305,7 +305,7 @@ def events_of(frame: Frame) -> bytes:
 
 def shown_to(uid: int, record: bytes) -> bytes:
     """A record as this user may see it: of an exec that failed without its arguments, where the process was another
-    user's or had another's rights. /proc shows arguments of programs that run, and those to nobody."""
+    user's or had another's rights. /proc shows arguments of programs that run, not those."""
     if uid == 0 or _NUMBER.unpack_from(record)[0] != KIND_ATTEMPT or len(record) <= HEAD.size:
         return record
     (flags,) = _NUMBER.unpack_from(record, COMMAND_AT)
@@ -344,8 +344,8 @@ def take_descriptors(sock: _socket.socket) -> None:
 def take_no_descriptors(sock: _socket.socket) -> None:
     """Has the kernel refuse descriptors that a peer sends, on this socket or on all that connect to it from now on.
 
-    They would be closed here, and to close what somebody else has opened can take as long as he likes: a TCP connection
-    lingers. Before Linux 6.16 there is no such refusal.
+    They would be closed here, and to close what another user has opened can take as long as that user likes: a TCP
+    connection lingers. Before Linux 6.16 there is no such refusal.
     """
     with contextlib.suppress(OSError):
         sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, 0)
@@ -390,6 +390,11 @@ def refuse_all(listener: _socket.socket, uid: Optional[int], data: bytes, at_mos
                     sock.setblocking(False)
                     sock.send(data)
             sock.close()
+
+
+def whole(fields: Dict[str, Any], name: str, low: int = 0, high: int = 1 << 63) -> int:
+    """A checked whole number of a control frame. Raises WireError."""
+    return int(number(fields, name, low, high))
 
 
 def number(fields: Dict[str, Any], name: str, low: float, high: float) -> float:

@@ -116,7 +116,7 @@ def _blind(kind: int, at: int) -> Blind:
         why = "the map of watched processes was full, and a new one not followed: run fewer at once"
         return Blind(at=at, moment=False, why=why)
     if kind == wire.KIND_UNMARKED:
-        why = "the map of execs under way was full, and an exec not waited for: run fewer at once"
+        why = "the map of execs in flight was full, and an exec not waited for: run fewer at once"
         return Blind(at=at, moment=True, why=why)
     raise wire.WireError(f"a record of unknown kind {kind}")
 
@@ -156,7 +156,7 @@ def _read(command: Command, data: bytes, is_attempt: bool = False) -> None:
 
 def running(fields: Mapping[str, Any]) -> Running:
     """What a helper says of the processes that have not ended. Raises wire.WireError."""
-    count = int(wire.number(dict(fields), "count", 0, 1 << 32))
+    count = wire.whole(dict(fields), "count", 0, 1 << 32)
     listed = fields.get("listed")
     if not isinstance(listed, list) or not len(listed) <= min(count, wire.LISTED):
         raise wire.WireError("the field 'listed' must be a list of at most as many processes as there are")
@@ -179,7 +179,7 @@ def _process(item: object) -> Process:
 
 
 def arguments_at(argv: tuple[str, ...] | None, path: str | None, levels: int | None, argv0_kept: bool) -> int | None:
-    """Where in a script's argv its own arguments begin; None where that can't be told.
+    """Where in a script's argv its own arguments begin; None where that is unknown.
 
     Each of the ``levels`` (the script, and scripts that are its interpreter; None: not known how many) has put the
     interpreter's path in front, and perhaps one option. A binfmt_misc interpreter with flag P has none, and behind the
@@ -231,26 +231,11 @@ def _files(data: bytes) -> list[str | None]:
 #: include/linux/errno.h. They reach no program, and so have no name in errno: to the caller an execve that was to be
 #: restarted is one that goes on, or it has been killed.
 _KERNELS_OWN = {
-    512: "ERESTARTSYS",
-    513: "ERESTARTNOINTR",
-    514: "ERESTARTNOHAND",
-    515: "ENOIOCTLCMD",
-    516: "ERESTART_RESTARTBLOCK",
-    517: "EPROBE_DEFER",
-    518: "EOPENSTALE",
-    519: "ENOPARAM",
-    521: "EBADHANDLE",
-    522: "ENOTSYNC",
-    523: "EBADCOOKIE",
-    524: "ENOTSUPP",
-    525: "ETOOSMALL",
-    526: "ESERVERFAULT",
-    527: "EBADTYPE",
-    528: "EJUKEBOX",
-    529: "EIOCBQUEUED",
-    530: "ERECALLCONFLICT",
-    531: "ENOGRACE",
-}
+    512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND", 515: "ENOIOCTLCMD", 516: "ERESTART_RESTARTBLOCK",
+    517: "EPROBE_DEFER", 518: "EOPENSTALE", 519: "ENOPARAM", 521: "EBADHANDLE", 522: "ENOTSYNC", 523: "EBADCOOKIE",
+    524: "ENOTSUPP", 525: "ETOOSMALL", 526: "ESERVERFAULT", 527: "EBADTYPE", 528: "EJUKEBOX", 529: "EIOCBQUEUED",
+    530: "ERECALLCONFLICT", 531: "ENOGRACE",
+}  # fmt: skip
 
 
 def _error_name(number: int) -> str:

@@ -635,7 +635,7 @@ def test_more_execs_under_way_than_can_be_noted(
             spawn(programs.minimal)
         os.waitpid(child, 0)
         assert made.execprobe.lost is None
-        with pytest.raises(IncompleteLogError, match="the map of execs under way was full"):
+        with pytest.raises(IncompleteLogError, match="the map of execs in flight was full"):
             made.execprobe.assert_not_ran("ls")
         log = next_test(made)
         spawn(programs.minimal)

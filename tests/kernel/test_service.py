@@ -509,5 +509,5 @@ def test_service_that_can_not_see_all_processes_refuses_to_serve(folder: Path) -
 
 def test_service_in_a_pid_namespace_refuses_to_serve(folder: Path) -> None:
     with service(folder, prefix=["unshare", "--pid", "--fork", "--mount-proc"]) as served:
-        assert "in a pid namespace, as in a container" in served.said
+        assert "in a PID namespace, as in a container" in served.said
         assert served.stop()[0] == 2

@@ -69,5 +69,5 @@ def test_what_is_missed_between_two_readings_is_found_with_the_next_look(
 def test_a_kernel_that_must_tell_and_does_not_is_believed_nothing(counted: dict[str, int | None]) -> None:
     made = loaded(twice=True)
     counted["on_exec_again"] = None
-    with pytest.raises(OSError, match="does not tell"):
+    with pytest.raises(OSError, match="does not say"):
         made.missed()

@@ -1278,9 +1278,9 @@ def test_shared_helper_in_an_interpreter_without_bcc_is_no_reason_to_give_up(sta
         (lambda sock: sock.sendall(wire.frame(wire.SYNCED, 0)), "did not say who it is"),
         (lambda sock: sock.sendall(wire.raw_frame(wire.WELCOME, 0, b"[]")), "not a JSON object"),
         (lambda _: None, "did not answer in time"),
-        (hang_up, "hung up"),
+        (hang_up, "closed the connection"),
     ],
-    ids=["HTTP", "another frame", "no fields", "silence", "hung up"],
+    ids=["HTTP", "another frame", "no fields", "silence", "closed"],
 )
 def test_what_is_no_helper_is_refused_in_words(
     begin: Callable[[HelperSettings], HelperSource],
@@ -1325,10 +1325,13 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
     fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
     monkeypatch.setattr(meeting, "wire", fake)
     for begin in (start_helper, hold_helper):
-        with pytest.raises(ProbeObstructed, match=f"who listens there is user {uid}, and only root or this user"):
+        with pytest.raises(
+            ProbeObstructed,
+            match=f"the process that listens there is user {uid}'s, and only one of root's or of this user's",
+        ):
             begin(HelperSettings(address="@" + helper.address[1:]))
     assert started == []
-    with pytest.raises(SourceLost, match=f"could not be registered: who listens there is user {uid}"):
+    with pytest.raises(SourceLost, match=f"could not be registered: the process that listens there is user {uid}'s"):
         source.in_child(fresh=True, timeout=PATIENCE)
     with pytest.raises(ProbeUnavailable, match="none is started here"):  # at the run's next name
         start_helper(HelperSettings(shared=helper.secret))

@@ -175,10 +175,10 @@ class BpfProbe:
         names = [function, function + "_again"] if self._attached.twice else [function]
         found = [library.misses(self._lib, self._attached.loaded.programs[name]) for name in names]
         if self._attached.twice and None in found:
-            raise OSError("the kernel does not tell what it passed the probe over for")
+            raise OSError("the kernel does not say what it skipped the probe for")
         now = [number or 0 for number in found]
         before = self._looks.setdefault(function, [now] * len(names))
-        # What both were passed over for has grown both numbers: since the last look, or since the one before that if it
+        # What both were skipped for has grown both numbers: since the last look, or since the one before that if it
         # happened between the readings of the two.
         new = min(number - old for number, old in zip(now, before[0]))
         self._looks[function] = [*before[1:], now]
@@ -245,7 +245,7 @@ class BpfProbe:
         return found
 
     def _has_ended(self, pid: int) -> bool:
-        """Whether the kernel has passed over the probe when a process ended, as far as that can be told here."""
+        """Whether the kernel has skipped the probe when a process ended, as far as that is known here."""
         if not self._pid_namespace.is_first:
             return False
         try:
