@@ -385,7 +385,7 @@ FINDINGS_OF = [
     (privilege, {"uid": 1000, "effective": MAY_PROBE, "ambient": MAY_PROBE},
      "privilege", "note", "CAP_DAC_READ_SEARCH|setpriv"),
     (privilege, {"uid": 1000, "effective": 0}, "privilege", "ok", "/usr/bin/sudo starts the helper without a password"),
-    (privilege, {"uid": 4711, "effective": 0, "answers": {"sudo": Answer(1, "", "sudo: you do not exist in the passwd …\n")}},
+    (privilege, {"uid": 4711, "effective": 0, "answers": {"sudo": Answer(1, "", "sudo: you do not exist in …\n")}},
      "privilege", "not ok", "no user of this machine has that number|useradd --uid 4711"),
     (privilege, {"files": {"proc/self/status": "NoNewPrivs:\t1\n"}, "uid": 1000},
      "privilege", "not ok", "no_new_privs|allowPrivilegeEscalation: true"),
