@@ -22,6 +22,7 @@ from .baseline.model import (
     Rows,
     Section,
     covers,
+    few,
     is_wildcard,
     is_within,
     table_name,
@@ -41,7 +42,6 @@ _SECTION_OF: Mapping[UnitKind, Section] = {
 }
 #: What limits of the run as a whole are called.
 TOTAL = "the run as a whole"
-_FEW = 3
 _FAILED, _NO_TESTS = 1, 5  # pytest's exit statuses
 
 
@@ -68,8 +68,7 @@ class BudgetFinding:
     @property
     def who(self) -> str:
         """The first few of those."""
-        more = f", … {len(self.names) - _FEW} more" if len(self.names) > _FEW else ""
-        return ", ".join(printable(name) for name in self.names[:_FEW]) + more
+        return few(map(printable, self.names))
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def _left_out(document: Document, baseline: Baseline) -> Iterator[str]:
     every = dict.fromkeys(name for run in document.runs for name in run.left_out if name not in seen)
     names = [name for name in every if baseline.table("tests", name) is not None]
     if names:
-        yield f"deselected, and no run has them, though the baseline has them: {_first(names)}"
+        yield f"deselected, and no run has them, though the baseline has them: {few(names)}"
 
 
 def _not_collected(document: Document, baseline: Baseline, allow_deselected: bool) -> Iterator[str]:
@@ -203,8 +202,8 @@ def _not_collected(document: Document, baseline: Baseline, allow_deselected: boo
     if names and not allow_deselected:
         places = dict.fromkeys(place for run in runs if run.collection for place in run.collection.places)
         yield (
-            f"not collected, and no run has them, though the baseline has them: {_first(names)}"
-            f" (collected was {_first([*places]) or 'nothing that is known'})"
+            f"not collected, and no run has them, though the baseline has them: {few(names)}"
+            f" (collected was {few([*places]) or 'nothing that is known'})"
         )
     elif (
         (absent and not names)
@@ -217,11 +216,6 @@ def _not_collected(document: Document, baseline: Baseline, allow_deselected: boo
 
 def _may_leave_out(run: Run, name: str) -> bool:
     return run.collection is None or run.collection.leaves_out(name.replace("\\*", "*"))
-
-
-def _first(names: list[str]) -> str:
-    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(names[:_FEW]) + more
 
 
 def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:

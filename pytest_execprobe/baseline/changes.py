@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 from .._util.text import printable
 from ..log.checks import execs
-from .model import Baseline, Limit, Section
-
-_FEW = 3
+from .model import Baseline, Limit, Section, few
 
 #: Section, name, row: how often a run has used it.
 Uses = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -89,13 +87,9 @@ def moved(
     for key in sorted(more.keys() & less.keys()):
         number = sum(more[key].values())
         if number == sum(less[key].values()):
+            less_here, more_here = (few(map(printable, names[key])) for names in (less, more))
             yield (
-                f"{key} ({execs(number)}) from {_few(less[key])} to {_few(more[key])}: if it runs once a process, in"
+                f"{key} ({execs(number)}) from {less_here} to {more_here}: if it runs once a process, in"
                 f' whichever test is first, write everywhere = ["{key}"] in {baseline.path.name}, for an update would'
                 " only move it"
             )
-
-
-def _few(names: Collection[str]) -> str:
-    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(printable(name) for name in [*names][:_FEW]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,7 +29,7 @@ SECTIONS: tuple[Section, ...] = ("tests", "fixtures", "around")
 BEYOND = "beyond the baseline"
 #: What is not known where something is missing.
 WITHIN = "whether only what the baseline has ran"
-
+_FEW = 3  # names that stand for many
 
 COLLECTION = "collection"
 #: Between tests: in hooks of conftest files and plugins, or by what tests left running.
@@ -281,6 +281,13 @@ def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:
     if any(match is True for match in matches):
         return False
     return None if record._lineage_lost or any(match is None for match in matches) else True
+
+
+def few(names: Iterable[str]) -> str:
+    """The first of some names, and how many more there are."""
+    names = list(names)
+    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
 
 
 def covers(key: str, name: str) -> bool:

@@ -1,7 +1,7 @@
 """The command ``execprobe``: finds the subcommand, and says what went wrong in one line.
 
-Each module here that is named in _COMMANDS is a subcommand: SUMMARY is a line about it, its docstring what its --help
-says, ``add_arguments`` has what it takes, and ``run`` does it. What takes long to import they import in ``run``.
+Each module here that is named in _COMMANDS is a subcommand: SUMMARY is a line about it, its docstring, USAGE and EPILOG
+are what its --help says, ``add_arguments`` has what it takes, and ``run`` does it. Slow imports are in ``run``.
 """
 
 from __future__ import annotations
@@ -89,7 +89,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", prog="execprobe", metavar="COMMAND", required=True)
     for name in _named(argv):
         module = import_module(f"{__name__}.{name}")
-        command = commands.add_parser(name, help=module.SUMMARY, description=_flowing(module.__doc__))
+        command = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=_flowing(module.__doc__),
+            usage=getattr(module, "USAGE", None),
+            epilog=getattr(module, "EPILOG", None),
+        )
         module.add_arguments(command)
         # Not given here, it is what was given before the command.
         _add_common(command.add_argument_group("in every command"), default=argparse.SUPPRESS)

@@ -11,8 +11,8 @@ from .terminal import CommandError, Terminal
 
 SUMMARY = "make one stored report of several"
 
-_USAGE = "execprobe merge STORED... -o PATH.json"
-_EPILOG = """\
+USAGE = "execprobe merge STORED... -o PATH.json"
+EPILOG = """\
 examples:
   execprobe merge amd64.json arm64.json -o all.json
   execprobe merge shards/ -o all.json && execprobe gate all.json --budget execs.toml
@@ -24,8 +24,6 @@ exit status:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = _USAGE
-    parser.epilog = _EPILOG
     inputs = parser.add_argument_group("input")
     inputs.add_argument("stored", nargs="+", metavar="STORED", help="a stored report, or a folder of them")
     output = parser.add_argument_group("output")

@@ -15,7 +15,7 @@ from ..source.client import in_words
 from ..timeline.evidence import Evidence
 from .recording import Recording
 from .terminal import Line
-from .totals import number, row, table
+from .totals import number, rest, row, table
 
 _LEFT = 10  # processes that are listed of those that were left behind
 
@@ -46,8 +46,7 @@ def _left_running(recording: Recording, waited: str | None) -> Iterator[Line]:
     yield row("still running", f"{number(count, 'process', 'processes')} that it has left behind: {how}")
     for process in running[:_LEFT]:
         yield row("", digest.process(process, recording.ended))
-    if count > _LEFT:
-        yield row("", (f"… {count - min(_LEFT, len(running)):,} more", "dim"))
+    yield from rest(count - min(_LEFT, len(running)))
 
 
 def document(

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "record every program that a command executes"
 
-_USAGE = "execprobe run [OPTION]... [--] COMMAND [ARGUMENT]..."
-_EPILOG = """\
+USAGE = "execprobe run [OPTION]... [--] COMMAND [ARGUMENT]..."
+EPILOG = """\
 examples:
   execprobe run -- make -j4
   execprobe run --report execs.html --report execs.json -- ./build.sh
@@ -56,8 +56,6 @@ COMMAND's.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = _USAGE
-    parser.epilog = _EPILOG
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     for title, options in _OPTIONS.items():
         group = parser.add_argument_group(title)

@@ -9,16 +9,13 @@ docs/serve.md has the units, and says who can do what.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .._util.text import printable
 from ..errors import ProbeUnavailable
 from ..source.launch import (
-    HELPER,
     PYTHON_VARIABLE,
     bpf_folder,
     helper_command,
@@ -27,6 +24,8 @@ from ..source.launch import (
     no_interpreter,
     privilege_route,
 )
+from .doctor.bcc import ask
+from .doctor.machine import Machine
 from .terminal import CommandError, Terminal, as_ours
 from .values import whole
 
@@ -127,24 +126,11 @@ def _interpreter(named: str | None) -> str:
     """One that has BCC: asked first, because what it becomes can't become another."""
     tried = []
     for path in interpreters(named, f"--python or {PYTHON_VARIABLE}"):
-        reason = _why_not(path)
-        if reason is None:
+        interpreter = ask(Machine(), path)
+        if interpreter.reason is None:
             return path
-        tried.append(f"{path}: {reason}")
+        tried.append(f"{path}: {interpreter.reason}")
     raise no_interpreter(tried, "--python")
-
-
-def _why_not(path: str) -> str | None:
-    command = [path, "-I", "-B", str(HELPER / "check.py")]
-    try:
-        made = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, env=helper_environment(), check=False
-        )
-        found: Any = json.loads(made.stdout)
-        reason = found.get("reason")
-        return None if reason is None else str(reason)
-    except (OSError, ValueError, RecursionError, AttributeError, subprocess.TimeoutExpired):
-        return "it runs no Python"
 
 
 def _mode(text: str) -> str:

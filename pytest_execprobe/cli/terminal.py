@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -116,7 +116,7 @@ class Terminal:
                 self._consoles[stream] = _console(stream, self._color)
             console = self._consoles[stream]
             if console is None:
-                stream.write("".join(_text_of(part) for part in parts) + "\n")
+                stream.write(plain(parts) + "\n")
                 stream.flush()
             else:
                 console.print(_styled(parts), soft_wrap=True)
@@ -175,12 +175,9 @@ class _Notice:
         with self.hidden():
             pass
 
-    def hidden(self) -> AbstractContextManager[None]:
-        """While the block runs, another may write."""
-        return self._hidden()
-
     @contextmanager
-    def _hidden(self) -> Iterator[None]:
+    def hidden(self) -> Iterator[None]:
+        """While the block runs, another may write."""
         with self._lock:
             if self._shown:
                 self._shown = False
@@ -267,5 +264,6 @@ def _styled(parts: Line) -> Text:
     return Text.assemble(*(part if isinstance(part, str) else (part[0], _STYLES[part[1]]) for part in parts))
 
 
-def _text_of(part: Part) -> str:
-    return part if isinstance(part, str) else part[0]
+def plain(parts: Line) -> str:
+    """A line without its styles."""
+    return "".join(part if isinstance(part, str) else part[0] for part in parts)

@@ -11,7 +11,7 @@ import json
 import pwd
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
@@ -23,6 +23,7 @@ from ..helper.top import target as targets
 from ..source.launch import PYTHON_VARIABLE, privilege_route
 from .counting import Counting, TopCounts, start_counting
 from .terminal import CommandError, Line, Terminal, as_ours
+from .totals import number
 from .values import real, whole
 
 SUMMARY = "count the execs of the whole machine, by program"
@@ -135,15 +136,15 @@ def table(counts: TopCounts, asked: Asked, rows: int) -> list[Line]:
     width = max(len(f"{count:,}") for count in (10000, more, counts.no_room, *(count for _, count in shown[:1])))
 
     def row(count: int, name: str, style: str = "") -> Line:
-        number, share = f"{count:>{width},}", f"  {count / counts.total:6.1%}  "
-        return [(number + share + name, style)] if style else [(number, "strong"), share + name]
+        figure, share = f"{count:>{width},}", f"  {count / counts.total:6.1%}  "
+        return [(figure + share + name, style)] if style else [(figure, "strong"), share + name]
 
     lines: list[Line] = []
     if counts.by:
         lines.append([(f"{'count':>{width}}   share  {asked.by}", "dim")])
     lines += [row(count, _name(key)) for key, count in shown]
     if rest:
-        lines.append(row(more, f"{_many(len(rest), asked.by)} more", "dim"))
+        lines.append(row(more, f"{number(len(rest), asked.by)} more", "dim"))
     if counts.no_room:
         lines.append(row(counts.no_room, f"of {asked.by}s that found no room: raise --max-names", "warn"))
     if counts.missed:
@@ -158,13 +159,9 @@ def _sum(counts: TopCounts, asked: Asked) -> str:
     if counts.total == 1:
         what = what.replace("execs", "exec", 1).replace("hits", "hit", 1)
     of = "of" if asked.probe == targets.EXEC and asked.by == "program" else "by"
-    who = f" {of} {_many(len(counts.by), asked.by)}" if counts.by else ""
+    who = f" {of} {number(len(counts.by), asked.by)}" if counts.by else ""
     rate = f", {counts.total / counts.elapsed:,.1f} a second" if counts.total and counts.elapsed >= 1 else ""
     return f"{counts.total:,} {what}{who} in {counts.elapsed:,.1f} s{rate}"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _name(key: str | int) -> str:
@@ -218,7 +215,7 @@ def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: 
     counts = None
     if terminal.attended and not live:
         terminal.complain((asked.title, "dim"))
-    with _ending(helper.hang_up), terminal.live() if live else nullcontext(_show_nothing) as show:
+    with _ending(helper.hang_up), terminal.live() if live else nullcontext(lambda _: None) as show:
         show([[(asked.title, "dim")]])
         for message in helper.messages():
             if isinstance(message, TopCounts):
@@ -227,23 +224,20 @@ def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: 
     return counts
 
 
-def _show_nothing(_: Sequence[Line]) -> None: ...
-
-
 @contextmanager
 def _ending(end: Callable[[], None]) -> Iterator[None]:
     """While the block runs, the first Ctrl-C, or a SIGTERM, does this instead of breaking it off."""
 
-    def at_signal(number: int, _: FrameType | None) -> None:
-        signal.signal(number, before[number])
+    def at_signal(signum: int, _: FrameType | None) -> None:
+        signal.signal(signum, before[signum])
         end()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
-    for number in numbers:
-        signal.signal(number, at_signal)
+    ending = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {signum: signal.getsignal(signum) or signal.SIG_DFL for signum in ending}
+    for signum in ending:
+        signal.signal(signum, at_signal)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
+        for signum in ending:
+            signal.signal(signum, before[signum])

@@ -32,32 +32,9 @@ _RUNNING = 50
 # Of an exec, in this order. Texts are indices into a list of texts, -1 if there is none; times are nanoseconds from the
 # beginning of the unit's time line.
 _COLUMNS = (
-    "level",  # in the tree of the unit
-    "parent",  # its row, -1 if what started it is not in this tree
-    "above",  # what started it, in words, where it has no row
-    "program",
-    "command",
-    "path",
-    "executable",
-    "interpreter",
-    "script",
-    "argv",  # a list, None if not known
-    "cut",  # characters of the arguments that are left out, -1 if their number is not known
-    "cwd",
-    "pid",
-    "ppid",
-    "uid",
-    "gid",
-    "depth",
-    "at",
-    "duration",  # None if not known
-    "became",  # the program that the process ran next
-    "exit",
-    "signal",
-    "phase",
-    "begun",
-    "shared",  # whether it counts for another than began it
-    "site",
+    *("level", "parent", "above", "program", "command", "path", "executable", "interpreter", "script", "argv", "cut"),
+    *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
+    *("shared", "site"),
 )
 
 
@@ -271,9 +248,9 @@ def _row(
     if lasted is None and became is not None:
         lasted = became.timestamp_ns - record.timestamp_ns
     row = {
-        "level": level,
-        "parent": parent,
-        "above": place(above),
+        "level": level,  # in the tree of the unit
+        "parent": parent,  # its row, -1 if what started it is not in this tree
+        "above": place(above),  # what started it, in words, where it has no row
         "program": place(record.program or "?"),
         "command": place(digest.cut(described(record), _ARGUMENTS)),
         "path": place(record.path),
@@ -281,7 +258,7 @@ def _row(
         "interpreter": place(record.interpreter),
         "script": place(record.script),
         "argv": None if argv is None else [place(argument) for argument in argv],
-        "cut": left_out,
+        "cut": left_out,  # characters of the arguments, -1 if their number is not known
         "cwd": place(record.cwd),
         "pid": record.pid,
         "ppid": record.ppid,
@@ -295,7 +272,7 @@ def _row(
         "signal": -1 if record.signal is None else place(digest.signal_name(record.signal)),
         "phase": record.phase,
         "begun": place(record.begun_by),
-        "shared": int(record._shared),
+        "shared": int(record._shared),  # whether it counts for another than began it
         "site": -1 if record.call_site is None else place("{}:{} in {}".format(*record.call_site)),
     }
     return [row[column] for column in _COLUMNS]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from ..timeline.record import ExecRecord
 from . import digest
@@ -194,20 +193,14 @@ def _excused(document: Document) -> Iterable[str]:
 # ---- pieces ----
 
 
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    rule: str
-
-
 def _table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], what: str, total: int | None = None
 ) -> Iterable[str]:
     """A heading and a table; nothing for no row. A column with a dash before its name has numbers."""
     if not rows:
         return
-    made = [_Column(name.lstrip("-"), "--:" if name.startswith("-") else "---") for name in columns]
-    head = f"\n#### {title}\n\n{_row(column.name for column in made)}{_row(column.rule for column in made)}"
+    rules = ("--:" if name.startswith("-") else "---" for name in columns)
+    head = f"\n#### {title}\n\n{_row(name.lstrip('-') for name in columns)}{_row(rules)}"
     # The head is never without a row.
     yield head + _row(rows[0])
     for row in rows[1:_ROWS]:

@@ -35,7 +35,11 @@ pytestmark = pytest.mark.exec_budget(6)
 
 Capture = pytest.CaptureFixture[str]
 
-MODES = pytest.mark.parametrize("whole", [False, True], ids=["counted", "kept"])
+
+@pytest.fixture(params=[False, True], ids=["counted", "kept"])
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether all records are kept, or they are only counted."""
+    return bool(request.param)
 
 
 def patterns(*texts: str) -> tuple:  # type: ignore[type-arg]
@@ -46,6 +50,17 @@ def recording_of(source: FakeSource | None, *, whole: bool = False, limits: Allo
     return Recording(source, "the command", None if whole else limits.concern)
 
 
+def started(*, whole: bool = False) -> tuple[FakeSource, Recording]:
+    source = FakeSource()
+    return source, recording_of(source, whole=whole)
+
+
+def end(recording: Recording) -> None:
+    """The command has ended, and the rest is taken in."""
+    recording.end(1)
+    recording.finish(1)
+
+
 def ends(source: FakeSource, run: Exec) -> None:
     source.happens(Ended(tick(), run.pid, run.branch, (run.pid, run.at), 0))
 
@@ -53,18 +68,15 @@ def ends(source: FakeSource, run: Exec) -> None:
 # ---- what a recording makes of events ----
 
 
-@MODES
 def test_all_that_runs_is_counted(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     source.runs("true", by=top)
     assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("sh", None), ("true", "sh")]
     source.runs("true", by=top)
     source.runs("missing", by=top, error="ENOENT")
     assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("true", "sh")]
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"true": 2, "sh": 1})
     assert (recording.execs, recording.lost) == (3, 0)
     assert recording.evidence().missing == 0
@@ -72,7 +84,6 @@ def test_all_that_runs_is_counted(whole: bool) -> None:
     assert source.closed
 
 
-@MODES
 @pytest.mark.parametrize("forks", [True, False])
 def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: bool) -> None:
     """What it is called stands in argv[0] alone, and counts if what is above it, told of before, is the same file."""
@@ -90,13 +101,11 @@ def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: 
         )
     )  # fmt: skip
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     (broken,) = Allowed(deny=patterns("sleep")).broken(recording.evidence(), recording.execs)
     assert (broken.holds, broken.headline) == (False, "sleep must not run, but it ran once")
 
 
-@MODES
 def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
     source = FakeSource(unadopted=3)
     before = source.runs("before")
@@ -109,10 +118,8 @@ def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
     assert recording.evidence().missing == 0
 
 
-@MODES
 def test_what_runs_after_the_end_is_not_the_commands(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     recording.end(1)
     source.runs("late", by=top)
@@ -120,49 +127,38 @@ def test_what_runs_after_the_end_is_not_the_commands(whole: bool) -> None:
     assert recording.programs == Counter({"sh": 1})
 
 
-@MODES
 def test_lost_execs_are_counted(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     source.runs("x", by=top, lost=True)
     recording.look(1)
     source.runs("x", by=top, lost=True)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     found = recording.evidence()
     assert (recording.execs, recording.lost, found.missing, found.surely_lost) == (1, 2, 2, 2)
 
 
-@MODES
 def test_records_that_belong_nowhere_are_a_bound(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     source.unplaced = 3
     recording.look(1)
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 3)
     assert recording.evidence().why == ("3 records more were lost than can be told apart: raise --buffer-pages",)
 
 
-@MODES
 def test_an_exec_that_is_under_way_at_last_is_a_bound(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     source.under_way = 1
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 1)
     assert "raise --timeout" in recording.evidence().why[0]
 
 
-@MODES
 def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     entered = tick()
     source.under_way = 1
     recording.look(1)
@@ -171,16 +167,13 @@ def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
     source.happens(
         exec_event(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",))
     )
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"slow": 1})
     assert recording.evidence().missing == 0
 
 
-@MODES
 def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     source.runs("sh")
     assert len(recording.look(1)) == 1
     source.runs("true")
@@ -188,16 +181,13 @@ def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
     assert recording.look(1) == []
     assert source.closed
     assert recording.look(1) == []
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"sh": 1})
     assert recording.evidence().unknown == ("the probe helper was lost: it died",)
 
 
-@MODES
 def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("pytest")
     name = f"pytest-execprobe-{'0' * 32}"
     argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
@@ -206,16 +196,13 @@ def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
     below = source.runs("modprobe", by=helper)
     source.runs("sh", by=below)
     source.runs("true", by=top)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"pytest": 1, "true": 1})
 
 
-@MODES
 def test_processes_that_have_not_ended(whole: bool) -> None:
     """Whoever was only forked among them: no exec tells of those."""
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     daemon = source.runs("a-daemon-of-a-long-name", by=top)
     gone = source.runs("x", by=top, lost=True)
@@ -224,8 +211,7 @@ def test_processes_that_have_not_ended(whole: bool) -> None:
     source.unlisted = 3
     recording.look(1)
     ends(source, top)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     running, more = recording.still_running()
     assert source.asked_since == recording.began
     assert [(one.pid, one.program, one.own_exec, one.since_ns) for one in running] == [
@@ -238,20 +224,17 @@ def test_processes_that_have_not_ended(whole: bool) -> None:
 
 
 def test_what_was_forked_from_a_process_that_has_ended_has_the_name_that_the_kernel_gave_it() -> None:
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     top = source.runs("a-shell-of-a-long-name")
     source.leaves(forked_from=top)
     ends(source, top)
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert [one.program for one in recording.still_running()[0]] == ["a-shell-of-a-lo"]
 
 
 def test_a_helper_of_a_run_below_is_not_waited_for() -> None:
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     name = f"pytest-execprobe-{'0' * 32}"
     argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
     helper = source.runs("python3", *argv, by=source.runs("pytest"))
@@ -263,8 +246,7 @@ def test_a_helper_of_a_run_below_is_not_waited_for() -> None:
 
 def test_what_runs_before_it_is_known_that_nothing_is_left_counts() -> None:
     """Or the recording would end with a hole: after it, nothing lives that the answer could tell of."""
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     asked = source.running
 
     def runs_and_ends(since: int, timeout: float) -> Running:
@@ -272,20 +254,17 @@ def test_what_runs_before_it_is_known_that_nothing_is_left_counts() -> None:
         return asked(since, timeout)
 
     source.running = runs_and_ends  # type: ignore[method-assign]
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"ls": 1})
 
 
 def test_a_helper_that_is_lost_when_it_is_asked_what_is_left() -> None:
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     source.leaves(source.runs("sh"))
     recording.look(1)
     recording.look_for_running(1)
     source.broken = "it died"
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.still_running() == ((), 0)
     assert recording.evidence().unknown == ("the probe helper was lost: it died",)
 
@@ -321,8 +300,7 @@ def test_nothing_piles_up_where_nothing_is_kept() -> None:
 def test_without_a_source_nothing_is_recorded() -> None:
     recording = recording_of(None)
     assert recording.look(1) == []
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.execs == 0
 
 
@@ -412,11 +390,11 @@ class Played:
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     stage = Played()
-    end = Recording.end
+    end_it = Recording.end
 
     def look_and_end(recording: Recording, timeout: float) -> None:
         recording.look(1)  # what is played is to come before the command's end, which may be there at once
-        end(recording, timeout)
+        end_it(recording, timeout)
 
     monkeypatch.setattr(connect, "start_helper", stage.start)
     monkeypatch.setattr(Recording, "end", look_and_end)
@@ -588,9 +566,14 @@ class Leaving(FakeSource):
         return super().running(since, timeout)
 
 
-def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, tmp_path: Path) -> None:
-    played.source = source = Leaving(3)
+def leaving(played: Played, times: int) -> Leaving:
+    played.source = source = Leaving(times)
     played.happens = source.starts
+    return source
+
+
+def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    leaving(played, 3)
     path = tmp_path / "a.json"
     assert main(["run", "--wait", "--report", str(path), "--deny", "curl", "sh", "-c", "exit 0"]) == 0
     assert "still running" not in capfd.readouterr().err
@@ -600,21 +583,18 @@ def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, 
 
 
 def test_with_wait_the_status_is_the_commands(played: Played) -> None:
-    played.source = source = Leaving(2)
-    played.happens = source.starts
+    leaving(played, 2)
     assert main(["run", "--wait", "--deny", "curl", "sh", "-c", "exit 7"]) == 7
 
 
 def test_what_is_forbidden_while_it_is_waited(played: Played, capfd: Capture) -> None:
-    played.source = source = Leaving(2)
-    played.happens = source.starts
+    leaving(played, 2)
     assert main(["run", "--wait", "--deny", "ls", "sh", "-c", "exit 0"]) == 1
     assert "execprobe: ls must not run, but it ran once\n" in capfd.readouterr().err
 
 
 def test_a_wait_that_is_too_short(played: Played, capfd: Capture) -> None:
-    played.source = source = Leaving(1000)
-    played.happens = source.starts
+    leaving(played, 1000)
     assert main(["run", "--wait=0.2", "--deny", "curl", "true"]) == 2
     said = capfd.readouterr().err
     assert "still running   1 process that it has left behind: waited for 0.2 s\n" in said
@@ -623,8 +603,7 @@ def test_a_wait_that_is_too_short(played: Played, capfd: Capture) -> None:
 
 def test_a_helper_that_is_lost_while_it_is_waited(played: Played, capfd: Capture) -> None:
     """It would be for ever: nobody is there to tell that all have ended."""
-    played.source = source = Leaving(1000)
-    played.happens = source.starts
+    source = leaving(played, 1000)
 
     def dies(since: int, timeout: float) -> Running:
         source.broken = "it died"
@@ -637,8 +616,7 @@ def test_a_helper_that_is_lost_while_it_is_waited(played: Played, capfd: Capture
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_a_signal_ends_the_wait_and_not_the_run(played: Played, capfd: Capture, tmp_path: Path, name: str) -> None:
-    played.source = source = Leaving(1000)
-    played.happens = source.starts
+    source = leaving(played, 1000)
     running = source.running
     path = tmp_path / "a.json"
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._util.text import printable
 from ..terminal import Terminal
+from ..totals import number
 
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis, Examination
@@ -87,8 +88,9 @@ def show(examination: Examination, terminal: Terminal) -> None:
     notes = sum(finding.status == "note" for finding in examination.findings)
     broken = [finding.check for finding in examination.findings[:-1] if finding.status == "not ok"]
     if examination.ok:
-        of_notes = f" ({'1 note' if notes == 1 else f'{notes} notes'} above)" if notes else ""
-        terminal.say(("This machine can probe, for this user.", "good"), of_notes)
+        terminal.say(
+            ("This machine can probe, for this user.", "good"), f" ({number(notes, 'note')} above)" if notes else ""
+        )
     else:
         what = ", ".join(dict.fromkeys(broken)) or examination.findings[-1].check
         terminal.say(

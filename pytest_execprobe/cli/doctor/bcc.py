@@ -60,14 +60,15 @@ def search(machine: Machine, named: str | None) -> BccSearch:
     except ProbeUnavailable as error:
         return BccSearch(refused=str(error).removeprefix("execprobe: "))
     for path in candidates:
-        tried.append(_ask(machine, path))
+        tried.append(ask(machine, path))
         # With a BCC that is too old the helper gives up, and no other interpreter is tried.
         if tried[-1].reason is None or tried[-1].code == "old-bcc":
             break
     return BccSearch(tuple(tried))
 
 
-def _ask(machine: Machine, path: str) -> Interpreter:
+def ask(machine: Machine, path: str) -> Interpreter:
+    """What a Python has for the helper."""
     answer = machine.run([path, "-I", "-B", str(HELPER / "check.py")])
     try:
         found = json.loads(answer.out)
