@@ -133,8 +133,10 @@ struct head {
 struct walk {
     u64 mount;    /* where the path that is being appended has come to; no dentry: at the next file */
     u64 above[2]; /* the mount that it is mounted in, and the dentry there */
-    u64 top;      /* its root */
+    u64 top;      /* its root; these three are read at once */
     u64 dentry;
+    u64 climbed; /* the mount whose root was reached first since the last component */
+    u64 rooted;  /* one that was climbed to the end of a path: most paths end there, and need not climb it again */
     u64 mm;
     u64 works;      /* what is left of the task's list */
     u64 executable; /* see struct entry */
@@ -142,12 +144,16 @@ struct walk {
     u32 cap;        /* how far data may be filled by then */
     u32 has_scripts; /* that can be found */
     u32 is_over;
+    u32 end; /* enum path_end. In memory, as the verifier would follow each value of a local variable by itself */
     u32 again; /* by executed_again() */
 };
 
 struct record {
     struct head head;
-    char data[DATA_CAP];
+    union {
+        char data[DATA_CAP];
+        struct proc child; /* on the stack, the verifier would take seven times as long for a fork */
+    };
     struct walk walk;
     u32 place; /* in its CPU's scratch memory */
 };
@@ -494,9 +500,10 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
     u64 self = bpf_get_current_pid_tgid();
     u32 tgid = self >> 32;
     u32 child_tgid;
-    int followed = 0;
-    struct proc *parent, fresh = {};
-    struct root *root, *living[SLOTS] = {};
+    u64 followed = 0; /* the roots' ids: of a mere yes the verifier would follow both values by themselves */
+    struct proc *parent, *fresh;
+    struct record *record;
+    struct root *root;
 
     if (ctx->args[1] & CLONE_THREAD)
         return 0;
@@ -506,10 +513,17 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
         procs.delete(&child_tgid); /* pid numbers come back: nothing stale may match */
         return 0;
     }
-    fresh.image_at = fresh.parent_at = parent->image_at;
-    fresh.image_pid = fresh.parent_pid = parent->image_pid;
-    fresh.forked = bpf_ktime_get_ns();
-    __builtin_memcpy(fresh.comm, parent->comm, sizeof(fresh.comm));
+    record = take_record();
+    if (!record) {
+        deliver_loss(KIND_UNFOLLOWED, parent, child_tgid, 0);
+        return 0;
+    }
+    fresh = &record->child;
+    __builtin_memset(fresh, 0, sizeof(*fresh));
+    fresh->image_at = fresh->parent_at = parent->image_at;
+    fresh->image_pid = fresh->parent_pid = parent->image_pid;
+    fresh->forked = bpf_ktime_get_ns();
+    __builtin_memcpy(fresh->comm, parent->comm, sizeof(fresh->comm));
 #pragma unroll
     for (int i = 0; i < SLOTS; i++) {
         struct slot slot = parent->slots[i];
@@ -519,25 +533,25 @@ static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
         if (slot.top == 0) {
             slot.top = child_tgid;
             slot.thread = self;
-            slot.born = fresh.forked;
+            slot.born = fresh->forked;
         }
-        living[i] = root;
-        fresh.slots[i] = slot;
-        fresh.pids[i] = root->level ? number(pid_of(child), root->level) : child_tgid;
-        followed = 1;
+        fresh->slots[i] = slot;
+        fresh->pids[i] = root->level ? number(pid_of(child), root->level) : child_tgid;
+        followed |= slot.root;
     }
     if (!followed) {
         procs.delete(&child_tgid);
-        return 0;
-    }
-    if (procs.update(&child_tgid, &fresh) != 0) {
+    } else if (procs.update(&child_tgid, fresh) != 0) {
         deliver_loss(KIND_UNFOLLOWED, parent, child_tgid, 0);
-        return 0;
-    }
+    } else {
 #pragma unroll
-    for (int i = 0; i < SLOTS; i++)
-        if (living[i])
-            __sync_fetch_and_add(&living[i]->forks, 1);
+        for (int i = 0; i < SLOTS; i++) { /* looked up again, for kept pointers are more states for the verifier */
+            root = fresh->slots[i].root ? roots.lookup(&fresh->slots[i].root) : 0;
+            if (root)
+                __sync_fetch_and_add(&root->forks, 1);
+        }
+    }
+    give_back(record);
     return 0;
 }
 
@@ -597,9 +611,8 @@ static __always_inline void leave(void *ctx, u64 task, int bell_later)
 }
 
 /* As wait() would have it, of a process whose last thread is ending. */
-static __always_inline u32 exit_status(u64 task)
+static __always_inline u32 exit_status(u64 task, u64 signal)
 {
-    u64 signal = read64(task + OFF_TASK_SIGNAL);
     if (read32(signal + OFF_SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT)
         return read32(signal + OFF_SIGNAL_GROUP_EXIT_CODE);
     return read32(read64(task + OFF_TASK_GROUP_LEADER) + OFF_TASK_EXIT_CODE);
@@ -610,6 +623,7 @@ static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
     u64 task = ctx->args[0];
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     int tops = 0;
+    u64 signal;
     struct entry *entry;
     struct proc *proc;
 
@@ -623,7 +637,8 @@ static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
     if (!proc)
         return 0;
     /* signal->live was counted down before: 0 when this was the process's last thread. */
-    if (read32(read64(task + OFF_TASK_SIGNAL) + OFF_SIGNAL_LIVE) != 0)
+    signal = read64(task + OFF_TASK_SIGNAL);
+    if (read32(signal + OFF_SIGNAL_LIVE) != 0)
         return 0;
 #pragma unroll
     for (int i = 0; i < SLOTS; i++)
@@ -633,7 +648,7 @@ static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
         struct head head = {.kind = KIND_EXIT, .pid = tgid};
         head.at = head.entered = bpf_ktime_get_ns();
         head.previous_at = proc->own_exec ? proc->image_at : 0;
-        head.error = exit_status(task);
+        head.error = exit_status(task, signal);
         __builtin_memcpy(head.slots, proc->slots, sizeof(proc->slots));
         deliver(ctx, &head, sizeof(head), 1);
     }
@@ -702,12 +717,16 @@ static __always_inline void prepare(void *ctx, u64 bprm)
     u64 task = bpf_get_current_task();
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     struct entry entry = {};
+    u64 names[2] = {};
 
     if (!procs.lookup(&tgid)) /* every exec of the machine comes here */
         return;
-    entry.works = read64(task + OFF_TASK_WORKS);
-    entry.executable = read64(bprm + OFF_BPRM_EXECUTABLE);
-    entry.prepared = OFF_TASK_IO_URING == 0 || read64(task + OFF_TASK_IO_URING) == 0; /* or it does works early */
+    read_two(bprm, OFF_BPRM_FILENAME, OFF_BPRM_INTERP, names);
+    if (names[1] != names[0]) { /* a script: of others nothing of this is needed */
+        entry.works = read64(task + OFF_TASK_WORKS);
+        entry.executable = read64(bprm + OFF_BPRM_EXECUTABLE);
+        entry.prepared = OFF_TASK_IO_URING == 0 || read64(task + OFF_TASK_IO_URING) == 0; /* or it does works early */
+    }
     enter(ctx, &entry, 0);
 }
 
@@ -816,8 +835,12 @@ static __always_inline void enter_mount(struct walk *walk, u64 mount, u64 dentry
 {
     walk->mount = mount;
     walk->dentry = dentry;
-    read_two(mount, OFF_MOUNT_PARENT, OFF_MOUNT_MOUNTPOINT, walk->above);
-    walk->top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
+    if (OFF_MOUNT_MOUNTPOINT == OFF_MOUNT_PARENT + 8 && OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT == OFF_MOUNT_PARENT + 16) {
+        bpf_probe_read_kernel(walk->above, sizeof(walk->above) + sizeof(walk->top), (void *)(mount + OFF_MOUNT_PARENT));
+    } else {
+        read_two(mount, OFF_MOUNT_PARENT, OFF_MOUNT_MOUNTPOINT, walk->above);
+        walk->top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
+    }
 }
 
 struct entry_of_folder {
@@ -846,10 +869,11 @@ static __always_inline void step(struct record *record, u64 task)
     struct walk *walk = &record->walk;
     struct entry_of_folder found = {};
     u64 dentry = walk->dentry, path, start[2] = {};
-    u32 end = END_UNKNOWN;
+    walk->end = END_UNKNOWN;
 
     if (!dentry) {
         path = next_file(record, task);
+        walk->climbed = 0;
         if (path) {
             read_two(path, OFF_PATH_MNT, OFF_PATH_DENTRY, start);
             enter_mount(walk, start[0] - OFF_MOUNT_MNT, start[1]);
@@ -857,13 +881,18 @@ static __always_inline void step(struct record *record, u64 task)
         return;
     }
     if (dentry == walk->top) {
-        if (walk->above[0] != walk->mount) {
+        if (!walk->climbed)
+            walk->climbed = walk->mount;
+        if (walk->mount == walk->rooted) {
+            walk->end = END_ROOT;
+        } else if (walk->above[0] != walk->mount) {
             enter_mount(walk, walk->above[0], walk->above[1]);
             return;
+        } else if (read32(read64(walk->mount + OFF_MOUNT_NS) + OFF_MNT_NS_NUMBER) >= MNT_NS_INIT_INO) {
+            /* A mount that is in no folder yet (fsmount, open_tree) has a namespace to itself, which has no number. */
+            walk->end = END_ROOT;
+            walk->rooted = walk->climbed;
         }
-        /* A mount that is in no folder yet (fsmount, open_tree) has a namespace to itself, which has no number. */
-        if (read32(read64(walk->mount + OFF_MOUNT_NS) + OFF_MNT_NS_NUMBER) >= MNT_NS_INIT_INO)
-            end = END_ROOT;
     } else {
         read_dentry(dentry, &found);
         /* A file system that ends here, though the mount's root has not been met: the folder was moved away from under a
@@ -873,12 +902,13 @@ static __always_inline void step(struct record *record, u64 task)
             *(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
             append(record, NAME_CAP, found.name, 0) != 0) {
             walk->dentry = found.parent;
+            walk->climbed = 0;
             if (found.parent != dentry)
                 return;
-            end = END_NOWHERE;
+            walk->end = END_NOWHERE;
         }
     }
-    end_path(record, end);
+    end_path(record, *(volatile u32 *)&walk->end);
     walk->dentry = 0;
 }
 
@@ -956,9 +986,9 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx, int aga
 
     if (!proc)
         return 0;
-    bpf_get_current_comm(proc->comm, sizeof(proc->comm));
     record = take_record();
     if (!record) {
+        bpf_get_current_comm(proc->comm, sizeof(proc->comm));
         proc->image_at = bpf_ktime_get_ns(); /* what is above it is not known, and must not seem to be */
         proc->image_pid = tgid;
         proc->own_exec = 1;
@@ -993,21 +1023,24 @@ static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx, int aga
     proc->image_at = record->head.at;
     proc->image_pid = tgid;
     proc->own_exec = 1;
+    __builtin_memcpy(proc->comm, record->head.comm, sizeof(proc->comm));
 #ifdef PREEMPTED
     proc->recorded = record->place + 1;
 #endif
 
     read_two(bprm, OFF_BPRM_FILENAME, OFF_BPRM_INTERP, names);
     record->head.path_len = append(record, PATH_CAP, names[0], 0);
-    if (names[1] != names[0])
+    if (names[1] != names[0]) {
         record->head.interp_len = append(record, INTERP_CAP, names[1], 0);
-    else
+        if (read32(bprm + OFF_BPRM_INTERP_FLAGS) & PRESERVE_ARGV0)
+            record->head.flags |= FLAG_ARGV0_KEPT;
+    } else {
         walk->has_scripts = 0;
-    if (read32(bprm + OFF_BPRM_INTERP_FLAGS) & PRESERVE_ARGV0)
-        record->head.flags |= FLAG_ARGV0_KEPT;
+    }
 
     walk->again = again;
     walk->dentry = 0;
+    walk->rooted = 0;
     walk->mm = read64(task + OFF_TASK_MM);
     walk->file = FILE_EXECUTABLE;
     walk->is_over = 0;
