@@ -356,7 +356,7 @@ class FakeRun:
         self.recorder.end_test()
 
 
-# ---- kernel records, as bpf/execprobe.c lays them out ----
+# ---- kernel records, as bpf/abi.h lays them out ----
 
 
 def kernel_record(
@@ -409,7 +409,7 @@ class FakeProbe:
     claims: dict[int, bytes] = field(default_factory=dict)
     withdrawn: list[bytes] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
-    #: Execs under way: (entered, roots of the process).
+    #: Execs in flight: (entered, roots of the process).
     entering: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     #: Whether all that was submitted can be drained.
     reconciles: bool = True
@@ -491,10 +491,10 @@ class FakeProbe:
                 dropped=self._dropped, unlisted=self._unlisted, blind=self._blind, entered=len(self.entering)
             )
 
-    def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
+    def in_flight(self, before: int, concerns: Callable[[bytes], bool]) -> int:
         return sum(at <= before and concerns(_proc(roots)) for at, roots in list(self.entering))
 
-    def want_bell(self, wanted: bool) -> None:
+    def want_wakeups(self, wanted: bool) -> None:
         pass
 
     def reconcile(self) -> Counts | None:

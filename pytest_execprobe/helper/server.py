@@ -28,7 +28,7 @@ from .quotas import RUN_LIMITS, Bucket, Limits, User
 _QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
 _MAX_TIMEOUT = 3600.0
 _READ = 8192  # bytes of requests that are taken in at once: all of them are answered before more are read
-_RECHECK = 0.01  # the bell can be missed where an exec's entry was; then this bounds the delay
+_RECHECK = 0.01  # a wakeup can be missed where an exec's entry was; then this bounds the delay
 _NO_INTEREST = 0
 _RECONCILING = 0.5  # seconds for what is in the making to be recorded
 #: Of one CPU, for refusing connections: in the long run, and seconds at once.
@@ -129,13 +129,13 @@ class Server:
             waiting = [client for client in self._clients if client.pending]
             if waiting:
                 # Rung from now on, and looked at once more after that: so the last exec can't slip through between.
-                self._probe.want_bell(True)
+                self._probe.want_wakeups(True)
                 self._collect()
                 for client in waiting:
                     self._for(client.user, lambda: self._answer(client))  # noqa: B023
             waiting = [client for client in waiting if client.pending]
             if not waiting:
-                self._probe.want_bell(False)
+                self._probe.want_wakeups(False)
             for key, _ in self._selector.select(self._patience(waiting)):
                 key.data()
 
@@ -273,7 +273,7 @@ class Server:
             return
         before = self._probe.counts()
         root = client.root
-        under_way = self._probe.under_way(pending.before, lambda proc: root in roots_of(proc))
+        under_way = self._probe.in_flight(pending.before, lambda proc: root in roots_of(proc))
         if under_way and not expired:
             return
         with self._at_their_expense():

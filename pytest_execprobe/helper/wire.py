@@ -64,14 +64,14 @@ LISTED = 256
 ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 
-COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one CPU
+COUNTERS = struct.Struct("<9Q56x")  # bpf/abi.h, struct counters, of one CPU
 SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same, these two
 LIFE = 40  # bytes, of a pthread_mutex_t
 
 # One event in an EVENTS payload: its length, and whether all but its head was lost.
 EVENT = struct.Struct("<IB")
 
-# bpf/execprobe.c, struct head.
+# bpf/abi.h, struct head.
 SLOTS = 6
 _PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIII4x", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
 HEAD = struct.Struct("<" + _PROCESS + _SLOTS + _NUMBERS + _COMMAND)

@@ -27,7 +27,7 @@ def bare(**maps: Any) -> probe.Probe:
 
 
 class Page:
-    """The counters' memory. Each copy of it finds one exec more, of two CPUs, under way or over."""
+    """The counters' memory. Each copy of it finds one exec more, of two CPUs, in flight or over."""
 
     def __init__(self) -> None:
         self.copies = 0
@@ -47,8 +47,8 @@ def test_what_is_counted_last_is_read_last() -> None:
     assert (counts.seen, counts.entered, counts.blind) == (4, 4, 4)
 
 
-class Entering:
-    """The map of execs under way: its list is read anew each time, and some that it has are gone when they are read."""
+class InFlight:
+    """The map of execs in flight: its list is read anew each time, and some that it has are gone when they are read."""
 
     def __init__(self, listed: Callable[[], list[tuple[int, int | None]]]) -> None:
         self._listed = listed
@@ -62,25 +62,25 @@ class Entering:
 
     def get(self, key: bytes) -> bytes | None:
         at = self._entries[key]
-        return None if at is None else probe._ENTRY.pack(at, PID)
+        return None if at is None else probe._ENTERED.pack(at, PID)
 
 
-def under_way(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int | None]]]) -> int:
+def in_flight(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int | None]]]) -> int:
     """So many have been entered and have not ended; there is a list of (task, time) that is read anew each time."""
-    made = bare(entering=Entering(listed))
+    made = bare(execs_in_flight=InFlight(listed))
     nothing = Counts(*[0] * len(Counts._fields))
     monkeypatch.setattr(made, "counts", lambda: nothing._replace(entered=entered))
     monkeypatch.setattr(made, "_proc", lambda _: b"")
-    return made.under_way(time.monotonic_ns() - 10**9, lambda _: False)
+    return made.in_flight(time.monotonic_ns() - 10**9, lambda _: False)
 
 
-def test_an_exec_that_is_counted_and_not_listed_yet_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert under_way(monkeypatch, 1, lambda: [(1, 0)]) == 0  # somebody else's
-    assert under_way(monkeypatch, 1, list) == 1
-    assert under_way(monkeypatch, 2, lambda: [(1, 0), (1, 0)]) == 1  # the list began anew while it was read
-    assert under_way(monkeypatch, 1, lambda: [(1, None)]) == 1  # it has ended since the list was read, or so it seems
+def test_an_exec_that_is_counted_and_not_listed_yet_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_flight(monkeypatch, 1, lambda: [(1, 0)]) == 0  # somebody else's
+    assert in_flight(monkeypatch, 1, list) == 1
+    assert in_flight(monkeypatch, 2, lambda: [(1, 0), (1, 0)]) == 1  # the list began anew while it was read
+    assert in_flight(monkeypatch, 1, lambda: [(1, None)]) == 1  # it has ended since the list was read, or so it seems
     later = time.monotonic_ns() + 10**12
-    assert under_way(monkeypatch, 1, lambda: [(2, later)]) == 1  # that one was entered after the count
+    assert in_flight(monkeypatch, 1, lambda: [(2, later)]) == 1  # that one was entered after the count
 
 
 @pytest.fixture

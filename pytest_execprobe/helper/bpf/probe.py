@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 from .. import wire
 from ..errors import ProbeError
 from . import library
-from .attach import AGAIN, Attached, Wanted, bcc_version, is_paranoid, refused
+from .attach import FALLBACKS, Attached, Wanted, bcc_version, is_paranoid, refused
 from .load import cpus
 from .ring import Ring, records
 
@@ -22,17 +22,18 @@ _PROCS_MAX = 32768
 _NEVER = 1 << 30
 _LOOKS = 10  # at the map of processes, while it changes
 
+# Of bpf/abi.h.
 _PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "Q16s" + "I" * wire.SLOTS)  # struct proc
 _PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
 _ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
-_ANSWER = struct.Struct("<II")  # struct answer
-_CLAIM = struct.Struct("<16s")
-_ASKER = struct.Struct("<QQI4x")  # struct asker
-_ENTRY = struct.Struct("<Q16xI")  # of struct entry, when it was entered and by whom
+_PID_ANSWER = struct.Struct("<II")  # struct pid_answer
+_CLAIM = struct.Struct("<16s")  # struct claim
+_HELPER = struct.Struct("<QQI4x")  # struct helper_process
+_ENTERED = struct.Struct("<Q16xI")  # of struct exec_in_flight, when it was entered and by whom
 _PID = struct.Struct("<I")
 _ZERO = struct.pack("<I", 0)
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
-_WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
+_WANT_WAKEUP, _WANT_CLAIMS, _WANT_PID = 0, 1, 2  # enum want
 
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, in every kernel
 
@@ -53,13 +54,13 @@ class Counts(NamedTuple):
     seen: int
     entered: int
     ended: int
-    bell: int
+    wakeup: int
     unread: int
     blind: int
 
 
 class Missed(NamedTuple):
-    """How often the kernel has passed over the probe, as it does where it has put one of its programs aside."""
+    """How often the kernel has skipped programs of the probe, as it does on a CPU where it has preempted them."""
 
     forks: int
     execs: int
@@ -67,7 +68,7 @@ class Missed(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A process that has taken on a name that was claimed."""
+    """A process that has done its part of the comm handshake."""
 
     armed_at: int  # monotonic ns
     pid: int  # the kernel's number
@@ -113,17 +114,17 @@ class Probe:
         wanted = Wanted(settings.route, settings.pages, {"procs": settings.procs}, own_numbers, settings.keeps)
         self._attached = Attached(self._lib, bpf_dir, wanted)
         self._tables = self._attached.loaded.tables
-        self._tables["asker"].set(_ZERO, _ASKER.pack(*self._pid_namespace))
+        self._tables["helper_process"].set(_ZERO, _HELPER.pack(*self._pid_namespace))
         self._open_buffers(settings.pages)
         #: The counters of all CPUs, as the kernel side has them.
         self.page = self._tables["counts"].map_memory()
         self._wanted: Dict[int, bool] = {}
 
     def _open_buffers(self, pages: int) -> None:
-        # Records wake nobody: the bell does, when it is time.
+        # A record does not wake the reader: the kernel side does by the other buffer, when it is time.
         try:
             self._rings = self._open_rings("events", pages, _NEVER)
-            self._bells = self._open_rings("bell", 1, 1)
+            self._wakeups = self._open_rings("wakeups", 1, 1)
         except OSError as error:
             if os.geteuid() and is_paranoid():
                 raise refused("a perf buffer", str(error.strerror)) from error
@@ -163,13 +164,13 @@ class Probe:
 
     def fds(self) -> List[int]:
         """Become readable when there is something to drain."""
-        return [bell.fd for bell in self._bells]
+        return [ring.fd for ring in self._wakeups]
 
     def drain(self) -> None:
         for ring in self._rings:
             self._records += records(ring.take())
-        for bell in self._bells:
-            bell.take()
+        for ring in self._wakeups:
+            ring.take()
 
     def take(self) -> List[bytes]:
         """The records that were drained since the last call."""
@@ -186,11 +187,11 @@ class Probe:
         first, then = (Counts(*map(sum, zip(*wire.COUNTERS.iter_unpack(self.page[:])))) for _ in range(2))
         return first._replace(seen=then.seen, entered=then.entered, blind=then.blind)
 
-    def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
+    def in_flight(self, before: int, concerns: Callable[[bytes], bool]) -> int:
         """How many execs, at most, are neither done nor failed, of those entered up to ``before`` (ns) by processes
         whose ``struct proc`` concerns the caller. 0 is certain, and so is that there are some."""
         for _ in range(3):
-            # What has ended is read first: an exec that ends in between then counts as under way, never the reverse.
+            # What has ended is read first: an exec that ends in between then counts as in flight, never the reverse.
             ended = self.counts().ended
             until = time.monotonic_ns()
             entered = self.counts().entered
@@ -198,11 +199,11 @@ class Probe:
                 return 0
             # Listed by task, for the list begins anew where what was read last has ended meanwhile.
             listed, waiting = set(), set()
-            for task in self._tables["entering"]:
-                entry = self._tables["entering"].get(task)
-                if entry is None:
+            for task in self._tables["execs_in_flight"]:
+                found = self._tables["execs_in_flight"].get(task)
+                if found is None:
                     continue
-                at, tgid = _ENTRY.unpack_from(entry)
+                at, tgid = _ENTERED.unpack_from(found)
                 if at <= until:  # a later one need not be counted, and must not stand for one that is not listed
                     listed.add(task)
                 if at <= before:
@@ -217,9 +218,9 @@ class Probe:
                 return 0
         return unlisted
 
-    def want_bell(self, wanted: bool) -> None:
+    def want_wakeups(self, wanted: bool) -> None:
         """Whether the end of every exec is to make :meth:`fds` readable."""
-        self._want(_WANT_BELL, wanted)
+        self._want(_WANT_WAKEUP, wanted)
 
     def _want(self, what: int, wanted: bool) -> None:
         if self._wanted.get(what, False) != wanted:
@@ -239,16 +240,16 @@ class Probe:
 
     def missed(self) -> Missed:
         """What the kernel did not run the probe for since the last look, or not more than that."""
-        return Missed(*map(self._missed_by, AGAIN))
+        return Missed(*map(self._missed_by, FALLBACKS))
 
     def _missed_by(self, function: str) -> int:
-        names = [function, function + "_again"] if self._attached.twice else [function]
+        names = [function, function + "_fallback"] if self._attached.twice else [function]
         found = [library.misses(self._lib, self._attached.loaded.programs[name]) for name in names]
         if self._attached.twice and None in found:
-            raise OSError("the kernel does not tell what it passed the probe over for")
+            raise OSError("the kernel does not say how often it skipped a program of the probe")
         now = [number or 0 for number in found]
         before = self._looks.setdefault(function, [now] * len(names))
-        # What both were passed over for has grown both numbers: since the last look, or since the one before that if it
+        # What both missed has grown both numbers: since the last look, or since the one before that if it
         # happened between the readings of the two.
         new = min(number - old for number, old in zip(now, before[0]))
         self._looks[function] = [*before[1:], now]
@@ -257,7 +258,7 @@ class Probe:
     # ---- roots and lineage ----
 
     def claim(self, name: bytes, root: int) -> bool:
-        """Lets whoever takes this name become a root; False if there are too many such names."""
+        """Lets the process that takes this name become a root; False if there are too many such names."""
         self._claims.add(name)
         self._want(_WANT_CLAIMS, True)
         return self._tables["claims"].set(_CLAIM.pack(name), struct.pack("<Q", root))
@@ -269,7 +270,7 @@ class Probe:
         self._want(_WANT_CLAIMS, bool(self._claims))
 
     def claimed(self, root: int) -> Optional[Claimed]:
-        """Who has become this root, None before it took its name."""
+        """The process that has become this root, None before the handshake."""
         found = self._root_fields(root)
         if found is None:
             return None
@@ -322,7 +323,7 @@ class Probe:
         return found
 
     def _has_ended(self, pid: int) -> bool:
-        """Whether the kernel has passed over the probe when a process ended, as far as that can be told here."""
+        """Whether the kernel has skipped the probe when a process ended, as far as that can be seen here."""
         if not self._pid_namespace.is_first:
             return False
         try:
@@ -346,19 +347,19 @@ class Probe:
         told."""
         if self._pid_namespace.is_first:
             return pid
-        answers = self._tables["answers"]
-        answers.set(_ZERO, _ANSWER.pack(0, 0))
-        self._want(_WANT_NUMBER, True)
+        answers = self._tables["pid_answer"]
+        answers.set(_ZERO, _PID_ANSWER.pack(0, 0))
+        self._want(_WANT_PID, True)
         try:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except OSError:
             pass  # it is no child, of course
         finally:
-            self._want(_WANT_NUMBER, False)
+            self._want(_WANT_PID, False)
         answer = answers.get(_ZERO)
         if answer is None:
             return None
-        given, number = _ANSWER.unpack(answer)
+        given, number = _PID_ANSWER.unpack(answer)
         return number if given else None
 
     def adopt(self, pid: int, root: int, top: int) -> bool:
@@ -401,7 +402,7 @@ def _in_tree(pid: int, proc: bytes, root: int, level: int) -> Optional[Process]:
 
 
 class _PidNamespace(NamedTuple):
-    """That of this process: struct asker of bpf/execprobe.c."""
+    """That of this process: struct helper_process of bpf/abi.h."""
 
     device: int
     inode: int
