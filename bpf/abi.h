@@ -141,7 +141,7 @@ struct root {
     u32 level;   /* how many PID namespaces its own is below the machine's first */
     u32 reapers[REAPERS]; /* its ancestors that are subreapers */
     u32 all_reapers;      /* 0: there are more of them, or more ancestors, than there is room for */
-    u32 found;            /* how many of reapers are filled */
+    u32 found;            /* how many there are, up to one more than there is room for */
 };
 
 /* An exec that has been entered and is neither done nor failed: the map `execs_in_flight`, by task.

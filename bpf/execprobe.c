@@ -308,12 +308,11 @@ static __always_inline void find_reapers(struct root *root, kptr task)
             root->all_reapers = 1;
             return;
         }
-        if (task_is_subreaper(task)) {
-            if (root->found >= REAPERS)
-                return;
-            root->reapers[root->found & (REAPERS - 1)] = tgid;
-            root->found++;
-        }
+        u32 is_reaper = task_is_subreaper(task);
+        root->reapers[root->found & (REAPERS - 1)] |= tgid * is_reaper; /* a branch would double the verifier's work */
+        root->found += is_reaper;
+        if (root->found > REAPERS)
+            return;
     }
 }
 
