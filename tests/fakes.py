@@ -430,7 +430,7 @@ class FakeProbe:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._readable, self._bell = os.pipe()
+        self._readable, self._wakeup = os.pipe()
         os.set_blocking(self._readable, False)
         self._submitted: list[bytes] = []
         self._drained: list[bytes] = []
@@ -439,12 +439,12 @@ class FakeProbe:
 
     def close(self) -> None:
         os.close(self._readable)
-        os.close(self._bell)
+        os.close(self._wakeup)
 
     # The kernel's side.
 
     def ring(self) -> None:
-        os.write(self._bell, b"!")
+        os.write(self._wakeup, b"!")
 
     def submit(self, *records: bytes) -> None:
         with self._lock:

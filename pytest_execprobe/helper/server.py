@@ -430,7 +430,7 @@ class Server:
                 deadline=time.monotonic() + timeout,
                 news=frame.type == wire.WAIT,
             )
-            self._answer(client)  # most have nothing to wait for, and need no bell
+            self._answer(client)  # most have nothing to wait for, and need no wakeup
 
     def _give_pages(self, client: Client, request: int) -> None:
         """Not where several users share the helper: the counters tell of all."""

@@ -1,4 +1,4 @@
-"""What the kernel passed both of two programs over for, out of how often it passed over each."""
+"""What the kernel skipped both of two programs for, out of how often it skipped each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def loaded(*, twice: bool) -> probe.Probe:
     return made
 
 
-def test_a_single_program_misses_what_it_is_passed_over_for(counted: dict[str, int | None]) -> None:
+def test_a_single_program_misses_what_it_is_skipped_for(counted: dict[str, int | None]) -> None:
     made = loaded(twice=False)
     counted.update(on_exec=2, on_newtask=1)
     assert [made.missed(), made.missed()] == [(1, 2, 0), (0, 0, 0)]
@@ -49,7 +49,7 @@ def test_of_two_programs_each_makes_up_for_the_other(counted: dict[str, int | No
     assert made.missed() == (0, 0, 0)
 
 
-def test_what_both_are_passed_over_for_is_missed(counted: dict[str, int | None]) -> None:
+def test_what_both_are_skipped_for_is_missed(counted: dict[str, int | None]) -> None:
     made = loaded(twice=True)
     counted.update(on_exit=1, on_exit_fallback=1)
     assert made.missed() == (0, 0, 1)
