@@ -23,10 +23,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporting = session.config.pluginmanager.get_plugin(REPORTING)
     # What is entered after this is not asked for.
     until = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    totals = None if reporting is None else reporting.ledger.totals()
+    totals = None if reporting is None else reporting.totals.summed()
     if totals is not None and "since" not in totals:
         armed = session.config.pluginmanager.get_plugin("execprobe-armed")
-        totals["since"] = armed and armed._recorder.since  # when the probe was armed; 0 if it never was
+        totals["since"] = armed and armed.recorder.since  # when the probe was armed; 0 if it never was
     # strace's time stamps are wall clock.
     wall = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     Path(file).write_text(json.dumps({"totals": totals, "until": until, "wall": wall}))

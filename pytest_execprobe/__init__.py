@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .errors import IncompleteLogError
-    from .log.log import ExecLog, ExecProbe
+    from .log.log import ExecLog
     from .log.pattern import ANY
     from .log.patterns import subtree
+    from .log.probe import ExecProbe
     from .timeline.record import ExecRecord
 
 __version__ = "0.1.0"
@@ -19,7 +20,7 @@ __all__ = ["ANY", "ExecLog", "ExecProbe", "ExecRecord", "IncompleteLogError", "s
 _HOMES = {
     "ANY": "log.pattern",
     "ExecLog": "log.log",
-    "ExecProbe": "log.log",
+    "ExecProbe": "log.probe",
     "ExecRecord": "timeline.record",
     "IncompleteLogError": "errors",
     "subtree": "log.patterns",

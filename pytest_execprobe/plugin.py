@@ -30,17 +30,18 @@ from .session.suite import denied, ignored_in_vain
 from .source import children
 
 if TYPE_CHECKING:
-    from .log.log import ExecProbe
+    from .log.probe import ExecProbe
     from .session.marks import Markers
-    from .session.phases import Armed, ArmedEarly
+    from .session.phases import Phases
     from .session.reporting import Reporting
+    from .session.run import EarlyRun
     from .source.connect import HelperSettings
 
 children.look()  # before conftests and other plugins can start anything
 
 _SHARED = pytest.StashKey[str]()  # an xdist controller's secret: its workers find one helper by it
 _MARKERS = pytest.StashKey["Markers"]()
-_EARLY: pytest.StashKey[ArmedEarly] = pytest.StashKey()
+_EARLY: pytest.StashKey[EarlyRun] = pytest.StashKey()
 _WORKER = "EXECPROBE_XDIST_SECRET"  # of an xdist worker's environment, until it has been read: the controller's secret
 
 
@@ -76,10 +77,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if not _probes_all(settings):
         return
     from .session.attempts import route
-    from .session.phases import ArmedEarly
+    from .session.run import EarlyRun
 
     attempts = route(early.as_config(), settings.attempts, None)
-    armed = ArmedEarly(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
+    armed = EarlyRun(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
     early_config.stash[_EARLY] = armed
     early_config.add_cleanup(armed.close)
 
@@ -139,11 +140,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         why = "they were marked while tests ran, in a run without a probe: --execprobe-audit brings one"
         not_checked = dict.fromkeys(marked, why)
         if hasattr(config, "workeroutput"):
-            from .session.reporting import NEWS
+            from .session.reporting import EXPORTED
 
-            config.workeroutput[NEWS] = {"not_checked": not_checked}
+            config.workeroutput[EXPORTED] = {"not_checked": not_checked}
         else:
-            _reporting(config).ledger.not_checked.update(not_checked)
+            _reporting(config).totals.not_checked.update(not_checked)
 
 
 @pytest.fixture
@@ -155,8 +156,9 @@ def execprobe(request: pytest.FixtureRequest) -> ExecProbe:
     return _armed(request.session).probe(request.node)
 
 
-def _armed(session: pytest.Session) -> Armed:
-    from .session.phases import Armed
+def _armed(session: pytest.Session) -> Phases:
+    from .session.phases import Phases
+    from .session.run import ProbedRun
 
     config = session.config
     plugin = config.pluginmanager.get_plugin("execprobe-armed")
@@ -164,9 +166,10 @@ def _armed(session: pytest.Session) -> Armed:
         settings = config.stash[SETTINGS]
         helper = _helper_settings(config, _attempts(session))
         reporting = None if hasattr(config, "workerinput") else _reporting(config)
-        plugin = Armed(config, settings, helper, _markers(config), reporting, config.stash.get(_EARLY, None))
+        early = config.stash.get(_EARLY, None)
+        plugin = Phases(ProbedRun(config, settings, helper, _markers(config), reporting, early), early)
         config.pluginmanager.register(plugin, "execprobe-armed")
-    assert isinstance(plugin, Armed)
+    assert isinstance(plugin, Phases)
     return plugin
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .._util.ternary import both
+from ..timeline.evidence import Evidence
 from ..timeline.kinds import Answers
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Evidence
 from .pattern import Match, Pattern, Side, any_match
 
 

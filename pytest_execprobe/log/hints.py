@@ -6,30 +6,18 @@ from collections.abc import Iterator
 
 from .._util import originals
 from .._util.text import printable
-from ..log.pattern import Pattern
+from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Evidence
+from .pattern import Pattern
 
-_SHELLS = frozenset({"sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "rbash", "yash", "zsh"})
+_SHELLS = {"sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "rbash", "yash", "zsh"}
 #: Programs that shells have as builtins, too.
-_PROGRAMS = frozenset({"[", "echo", "false", "kill", "printf", "pwd", "test", "true"})
+_PROGRAMS = {"[", "echo", "false", "kill", "printf", "pwd", "test", "true"}
 #: Builtins that are programs nowhere, or only in name.
-_BUILTINS = frozenset(
-    {".", ":", "alias", "bg", "cd", "command", "eval", "exec", "exit", "export", "fg", "getopts", "hash", "jobs"}
-) | {
-    "read",
-    "readonly",
-    "return",
-    "set",
-    "shift",
-    "source",
-    "times",
-    "trap",
-    "type",
-    "ulimit",
-    "umask",
-    "unset",
-    "wait",
+_BUILTINS = {
+    *(".", ":", "alias", "bg", "cd", "command", "eval", "exec", "exit", "export", "fg", "getopts", "hash", "jobs"),
+    *("read", "readonly", "return", "set", "shift", "source", "times", "trap", "type", "ulimit", "umask"),
+    *("unset", "wait"),
 }
 
 

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from .._util import clock
-from .._util.text import FULL, Style, printable
+from .._util.text import FULL, printable
 from ..errors import IncompleteLogError
 from ..source.command import Command
-from ..timeline.record import ExecRecord, Phase
-from ..timeline.timeline import Evidence
+from ..timeline.evidence import Evidence
+from ..timeline.record import ExecRecord
 from . import checks, text
-from .arguments import natural, numbers_by_pattern
+from .arguments import natural
 from .checks import Verdict
 from .pattern import Pattern
-from .patterns import PatternLike, compile_all, compile_pattern
-
-if TYPE_CHECKING:
-    from ..timeline.recorder import Recorder
-
-
-class Window(Protocol):
-    """A stretch of time whose execs can be read."""
-
-    @property
-    def label(self) -> str:
-        """What it is, as in "2 execs in the call phase"."""
-
-    @property
-    def start(self) -> int: ...
-
-    @property
-    def style(self) -> Style: ...
-
-    @property
-    def attempts_refused(self) -> str | None:
-        """Why failed attempts are not recorded, None if they are."""
-
-    @property
-    def closed(self) -> bool: ...
-
-    def evidence(self) -> Evidence:
-        """What is known, after synchronising with the kernel if the window is still open."""
-
-    def tally(self) -> tuple[list[Command], Evidence]:
-        """The commands of all records, and what is missing from it. It makes no record for that."""
-
-    def wait(self, timeout: float) -> bool:
-        """Until something new may be there, at most so many seconds; False if nothing can come any more."""
+from .patterns import PatternLike, compile_pattern
+from .window import Window
 
 
 class ExecLog:
@@ -283,7 +249,9 @@ class ExecLog:
                 return commands
         return self._complete(what).commands
 
-    def _assert_number(self, check: _NumberCheck, n: int, pattern: PatternLike | None) -> None:
+    def _assert_number(
+        self, check: Callable[[Evidence, int, Pattern | None], Verdict], n: int, pattern: PatternLike | None
+    ) -> None:
         __tracebackhide__ = True
         natural(n, "n")
         compiled = None if pattern is None else compile_pattern(pattern)
@@ -310,158 +278,6 @@ class ExecLog:
     def _table(self, evidence: Evidence) -> str:
         window = self._window
         return "\n".join([*text.table(evidence, window.start, (), window.style), text.footer(evidence, window.label)])
-
-
-class _NumberCheck(Protocol):
-    def __call__(self, evidence: Evidence, n: int, pattern: Pattern | None) -> Verdict: ...
-
-
-class Watch:
-    """The context manager of :meth:`ExecProbe.watch`."""
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        at_most: int | None,
-        per_program: Mapping[PatternLike, int] | None,
-        allow: Iterable[PatternLike] | None,
-        deny: Iterable[PatternLike] | None,
-    ) -> None:
-        self._at_most = None if at_most is None else natural(at_most, "at_most")
-        self._per_program = {} if per_program is None else numbers_by_pattern(per_program)
-        self._allow = None if allow is None else compile_all(allow, "allow")
-        self._deny = [] if deny is None else _forbidden(deny)
-        self._recorder = recorder
-        self._entered = False
-
-    def __del__(self) -> None:
-        if not getattr(self, "_entered", True):  # not so if the arguments were wrong
-            warnings.warn(
-                "watch() watches nothing unless it is entered: with execprobe.watch(...) as log:", stacklevel=2
-            )
-
-    def __enter__(self) -> ExecLog:
-        self._entered = True
-        self._window = self._recorder.open_window("the watch block")
-        self._log = ExecLog(self._window)
-        return self._log
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        __tracebackhide__ = True
-        self._recorder.close_window(self._window)
-        if kind is not None:
-            return
-        evidence = self._window.evidence()
-        verdicts: list[Verdict] = []
-        verdicts += checks.not_ran(evidence, self._deny)
-        if self._allow is not None:
-            verdicts.append(checks.only_ran(evidence, self._allow) if self._allow else checks.nothing_ran(evidence))
-        verdicts += checks.per_program(evidence, self._per_program)
-        if self._at_most is not None:
-            verdicts.append(checks.at_most(evidence, self._at_most, None))
-        self._log._decide(evidence, verdicts)
-
-
-class ExecProbe(ExecLog):
-    """The ``execprobe`` fixture: the log of what the test's process tree executes.
-
-    While the test is set up it is the log of the set-up so far, and from the call on the log of the call: a fixture
-    that checks it after its ``yield`` checks what the test itself ran.
-    """
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._windows: Mapping[Phase, Window] = recorder.windows
-        super().__init__(_CurrentPhase(self._windows))
-
-    def _phase(self, phase: Phase) -> ExecLog:
-        if phase not in self._windows:
-            raise RuntimeError(f"the test's {phase} has not begun, or was over before the probe was armed")
-        return ExecLog(self._windows[phase])
-
-    @property
-    def setup(self) -> ExecLog:
-        """The log of the test's set-up. Raises RuntimeError if the probe was armed later."""
-        return self._phase("setup")
-
-    @property
-    def call(self) -> ExecLog:
-        """The log of the test's call. Raises RuntimeError before it begins."""
-        return self._phase("call")
-
-    @property
-    def teardown(self) -> ExecLog:
-        """The log of the test's teardown. Raises RuntimeError before it begins."""
-        return self._phase("teardown")
-
-    def watch(
-        self,
-        *,
-        at_most: int | None = None,
-        per_program: Mapping[PatternLike, int] | None = None,
-        allow: Iterable[PatternLike] | None = None,
-        deny: Iterable[PatternLike] | None = None,
-    ) -> Watch:
-        """A narrower window: a context manager that gives the log of its block.
-
-        The limits are checked on leaving the block, unless it raised.
-
-        :param at_most: at most so many execs.
-        :param per_program: at most so many execs of each pattern, ``{"git": 2}``.
-        :param allow: nothing but these may run; an empty list allows nothing.
-        :param deny: none of these may run.
-        """
-        if self._windows is not self._recorder.windows:
-            raise RuntimeError("the test of this execprobe is over: nothing can be watched for it any more")
-        return Watch(self._recorder, at_most, per_program, allow, deny)
-
-
-class _CurrentPhase:
-    """The window that ``execprobe`` itself stands for: the call, once there is one, and the set-up before."""
-
-    def __init__(self, windows: Mapping[Phase, Window]) -> None:
-        self._windows = windows
-
-    def _window(self) -> Window:
-        return self._windows["call" if "call" in self._windows else "setup"]
-
-    @property
-    def label(self) -> str:
-        return self._window().label
-
-    @property
-    def start(self) -> int:
-        return self._window().start
-
-    @property
-    def style(self) -> Style:
-        return self._window().style
-
-    @property
-    def attempts_refused(self) -> str | None:
-        return self._window().attempts_refused
-
-    @property
-    def closed(self) -> bool:
-        return self._window().closed
-
-    def evidence(self) -> Evidence:
-        return self._window().evidence()
-
-    def tally(self) -> tuple[list[Command], Evidence]:
-        return self._window().tally()
-
-    def wait(self, timeout: float) -> bool:
-        return self._window().wait(timeout)
-
-
-def _forbidden(deny: Iterable[PatternLike]) -> list[Pattern]:
-    compiled = compile_all(deny, "deny")
-    if not compiled:
-        raise ValueError("deny is empty, and forbids nothing: leave it out")
-    return compiled
 
 
 def _some(patterns: tuple[PatternLike, ...], what: str, instead: str = "") -> list[Pattern]:

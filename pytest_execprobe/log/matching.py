@@ -136,7 +136,7 @@ def _glob(text: str) -> re.Pattern[str]:
 
 
 def _resolved(glob: str, start: Path) -> str:
-    """A pattern as the kernel tells of files: without links in its folders, and where it is no glob in its name."""
+    """A pattern in the kernel's names of files: without links in its folders, and where it is no glob in its name."""
     if glob[0] in "*?[":
         return glob
     try:

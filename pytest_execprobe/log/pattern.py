@@ -32,7 +32,7 @@ ANY: Final = _Any.ANY
 
 
 class Side(enum.Enum):
-    """What a match is used for, which decides which of an exec's names speak."""
+    """What a match is used for, which decides which of an exec's names count."""
 
     FIND = "find"  # what must run, and counts: the program's own name, and any of its paths
     FORBID = "forbid"  # what must not: any name under which it is known

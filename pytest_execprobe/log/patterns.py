@@ -1,4 +1,4 @@
-"""Patterns as users write them, compiled: which execs a check speaks of."""
+"""Patterns as users write them, compiled: which execs a check is about."""
 
 from __future__ import annotations
 

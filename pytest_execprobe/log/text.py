@@ -8,9 +8,9 @@ from itertools import compress, islice
 from .._util import originals
 from .._util.paths import leads_through_descriptor
 from .._util.text import Style, printable
+from ..timeline.evidence import Evidence
 from ..timeline.program import described, files, has_unclear_arguments, may_name_descriptor
 from ..timeline.record import ExecRecord
-from ..timeline.timeline import Evidence
 from .checks import Verdict, execs, lost
 from .hints import did_not_run
 

@@ -10,8 +10,8 @@ from .._util.text import Style, printable
 from ..errors import RuleBroken, RuleUndecided
 from ..log.checks import lost
 from ..log.text import table, undecided
-from ..timeline.timeline import Evidence
-from .rule import Finding
+from ..timeline.evidence import Evidence
+from .judge import RuleFinding
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Problem:
         return _joined(str(self.error), self.sections)
 
     @classmethod
-    def of(cls, found: list[Finding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
+    def of(cls, found: list[RuleFinding], evidence: Evidence, start: int, where: str, style: Style) -> Problem:
         """What is wrong with one window."""
 
         def said(style: Style) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -55,7 +55,7 @@ def _joined(text: str, sections: tuple[tuple[str, str], ...]) -> str:
     return "\n".join([text, *(part for section in sections for part in section)])
 
 
-def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style) -> str:
+def findings(found: Sequence[RuleFinding], evidence: Evidence, start: int, where: str, style: Style) -> str:
     """What is wrong with a phase: each broken rule and where it stands, else each that can't be decided."""
     lines: list[str] = []
     certain = [finding for finding in found if finding.holds is False]
@@ -76,7 +76,7 @@ def findings(found: Sequence[Finding], evidence: Evidence, start: int, where: st
 _NAMED = {"outside of tests": "what ran outside of tests"}
 
 
-def _place(finding: Finding, where: str) -> str:
+def _place(finding: RuleFinding, where: str) -> str:
     """Where it was found: ``where``, or all that it is about."""
     if not finding.phases:
         return where
@@ -87,7 +87,7 @@ def _place(finding: Finding, where: str) -> str:
 
 
 def section(
-    found: Sequence[Finding], evidence: Evidence, start: int, where: str, style: Style
+    found: Sequence[RuleFinding], evidence: Evidence, start: int, where: str, style: Style
 ) -> tuple[str, str] | None:
     """The title and the text of a failing test's section about what ran; None with ``-q``."""
     if style.rows == 0:

@@ -16,7 +16,7 @@ from ..report.model import Document
 from . import summary
 from .collected import Former, Idle
 from .settings import Settings
-from .totals import MISSING, Breach, Ledger
+from .totals import MISSING, LateBreach, Totals
 
 #: Outcomes of tests that are as they should be, although their calls need not have run to their end.
 _EXPECTED = ("skipped", "xfailed", "xpassed")
@@ -40,20 +40,20 @@ class Course:
     set_up_only: bool = False
 
 
-def is_beyond(breach: stored.Breach) -> bool:
+def is_beyond(breach: stored.ReportedBreach) -> bool:
     """Whether a test, or the like, has run what a baseline does not allow, whatever else is wrong with it."""
     return any(line.startswith(BEYOND) for line in (breach.headline, *breach.text.splitlines()))
 
 
-def is_undecided(breach: stored.Breach) -> bool:
+def is_undecided(breach: stored.ReportedBreach) -> bool:
     """Whether that can't be told."""
     said = f"cannot tell {WITHIN}"
     return any(line.startswith(said) for line in (breach.headline, *breach.text.splitlines()))
 
 
-def beyond_sums(document: Document, baseline: Baseline) -> Iterator[Breach]:
+def beyond_sums(document: Document, baseline: Baseline) -> Iterator[LateBreach]:
     """What is beyond the limits of the run as a whole, and of packages."""
-    found: dict[tuple[str, bool | None], list[gate.Finding]] = {}
+    found: dict[tuple[str, bool | None], list[gate.BudgetFinding]] = {}
     for finding in gate.judge_sums(document, baseline):
         found.setdefault((finding.name, finding.excess.holds), []).append(finding)
     for (name, holds), findings in found.items():
@@ -65,17 +65,17 @@ def beyond_sums(document: Document, baseline: Baseline) -> Iterator[Breach]:
         text += [f"  {finding.excess.key or 'most'}   {finding.who}" for finding in findings if finding.names]
         table = "total" if name == gate.TOTAL else f'packages."{name}"'
         text += [f"  if this is right: raise it in {baseline.path.name}, at [{table}]"] if holds is False else []
-        yield Breach.around(f"baseline of {name}", headline, "\n".join(text), undecided=holds is None)
+        yield LateBreach.around(f"baseline of {name}", headline, "\n".join(text), undecided=holds is None)
 
 
-def shared_names(baseline: Baseline, settings: Settings, collected: Mapping[str, Any]) -> Iterator[Breach]:
+def shared_names(baseline: Baseline, settings: Settings, collected: Mapping[str, Any]) -> Iterator[LateBreach]:
     """Tests that a baseline can't tell apart, because one has in its parameters what stands for a folder of another."""
-    speaks = settings.update is not None or baseline.has("tests")
-    for name, nodeids in collected.get("shared", {}).items() if speaks else ():
+    has_names = settings.update is not None or baseline.has("tests")
+    for name, nodeids in collected.get("shared", {}).items() if has_names else ():
         headline = f"{baseline.path.name} has one name for several tests: {name}"
         fix = "  Fix   give their parameters ids: pytest.param(..., id=...)"
         text = "\n".join([headline, *(f"  test  {nodeid}" for nodeid in nodeids), fix])
-        yield Breach.around(f"baseline of {name}", headline, text, undecided=True)
+        yield LateBreach.around(f"baseline of {name}", headline, text, undecided=True)
 
 
 def of_another_root(baseline: Baseline, places: Sequence[str], root: Path) -> str:
@@ -83,28 +83,28 @@ def of_another_root(baseline: Baseline, places: Sequence[str], root: Path) -> st
     if not places:
         return ""
     there = f"{printable(places[0])}, which is in {baseline.path.parent} and not in {root}"
-    return f"{baseline.path.name} speaks of {there}: its names begin at another root directory"
+    return f"{baseline.path.name} names {there}: its names begin at another root directory"
 
 
-def another_root(why: str) -> Iterator[Breach]:
+def another_root(why: str) -> Iterator[LateBreach]:
     """A run by names that mean other tests, or none."""
     if why:
         fix = "  Fix   run these tests from there (--rootdir), or with a baseline of their own; or take the tables out"
-        yield Breach.around("baseline of another root", why, f"{why}\n{fix}", undecided=True)
+        yield LateBreach.around("baseline of another root", why, f"{why}\n{fix}", undecided=True)
 
 
-def idle(baseline: Baseline, found: Idle) -> Iterator[Breach]:
+def idle(baseline: Baseline, found: Idle) -> Iterator[LateBreach]:
     """Limits of packages that limit nothing."""
     for name, why in found.wrong.items():
         headline = f'packages."{name}" in {baseline.path.name} limits nothing: {why}'
         fix = "  Fix   name a folder, a file or a class as node ids do (tests/release), or take the table out"
-        yield Breach.around(f"baseline of {name}", headline, f"{headline}\n{fix}", undecided=True)
+        yield LateBreach.around(f"baseline of {name}", headline, f"{headline}\n{fix}", undecided=True)
 
 
 def compared(
     baseline: Baseline,
     settings: Settings,
-    ledger: Ledger,
+    totals: Totals,
     course: Course,
     gone: Mapping[Section, Sequence[str]],
     former: Former,
@@ -113,23 +113,23 @@ def compared(
     assert settings.invocation is not None, "read wherever there is a baseline"
     accept = settings.invocation.again("--execprobe-update")
     return [
-        _verdict(baseline, ledger, course, accept),
+        _verdict(baseline, totals, course, accept),
         *summary.tried_again(course.before),
-        *summary.moved(moved(ledger.used, baseline, _passed(ledger, course))),
+        *summary.moved(moved(totals.used, baseline, _passed(totals, course))),
         *summary.former(former, accept),
-        *summary.obsolete(gone, ledger.used, baseline),
-        *([] if course.hindrance else summary.fewer(ledger.used, baseline, _by_table(course))),
+        *summary.obsolete(gone, totals.used, baseline),
+        *([] if course.hindrance else summary.fewer(totals.used, baseline, _by_table(course))),
     ]
 
 
-def _verdict(baseline: Baseline, ledger: Ledger, course: Course, accept: str) -> str:
+def _verdict(baseline: Baseline, totals: Totals, course: Course, accept: str) -> str:
     said = "no test is beyond it"
     if course.beyond:
         hindrance = "" if course.set_up_only else course.hindrance  # the command calls the tests
         accepts = f"; if what ran is right: {accept}"
         advice = f", and an update would write nothing: {hindrance}" if hindrance else accepts
         said = f"{len(course.beyond)} beyond it{advice}"
-    elif ledger.recorded == 0:
+    elif totals.recorded == 0:
         said = "NOT CHECKED, for no test was recorded"
     elif course.set_up_only:
         said = "NOT CHECKED, for no test was called"
@@ -141,18 +141,18 @@ def _verdict(baseline: Baseline, ledger: Ledger, course: Course, accept: str) ->
 def rewritten(
     baseline: Baseline,
     settings: Settings,
-    ledger: Ledger,
+    totals: Totals,
     course: Course,
     gone: Mapping[Section, Sequence[str]],
     former: Former,
 ) -> list[str]:
-    """Writes it anew, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
+    """Rewrites it, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
     from ..baseline.update import rewrite
 
     outcomes = _by_table(course)
-    seen = seen_in(ledger, outcomes)
+    seen = seen_in(totals, outcomes)
     # A part of a suite removes nothing: what it does not run may have moved.
-    gone = {} if ledger.collected.get("partial") else gone
+    gone = {} if totals.collected.get("partial") else gone
     changes = rewrite(baseline, seen, gone, renamed=former.names, only_add=settings.update == "add")
     broken_off = [name for section in SECTIONS for name, what in seen[section].items() if not what.whole]
     broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
@@ -162,9 +162,9 @@ def rewritten(
     return [*summary.updated(baseline.path, changes, [*failed], [*kept]), *summary.not_renamed(former)]
 
 
-def _passed(ledger: Ledger, course: Course) -> set[str]:
+def _passed(totals: Totals, course: Course) -> set[str]:
     """The tests, by their tables, that ran as a whole."""
-    used = ledger.used.get("tests", {})
+    used = totals.used.get("tests", {})
     return {
         name for name, outcome in _by_table(course).items() if outcome == "passed" and MISSING not in used.get(name, {})
     }
@@ -175,14 +175,14 @@ def _by_table(course: Course) -> dict[str, str | None]:
     return {table_name(name): outcome for name, outcome in course.outcomes.items()}
 
 
-def seen_in(ledger: Ledger, outcomes: Mapping[str, str | None]) -> dict[Section, dict[str, Seen]]:
+def seen_in(totals: Totals, outcomes: Mapping[str, str | None]) -> dict[Section, dict[str, Seen]]:
     """What a run has to say of each row. What ran has run, so it adds and raises rows in any case; rows are lowered and
     removed by what ran to its end as it should have, and of which all is known. ``outcomes`` by the names of tables."""
     seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
     for section in SECTIONS:
-        for name, used in ledger.used.get(section, {}).items():
+        for name, used in totals.used.get(section, {}).items():
             whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
             rows = {key: count for key, count in used.items() if key != MISSING}
-            by_chance = ledger.used_by_chance.get(section, {}).get(name, {})
+            by_chance = totals.used_by_chance.get(section, {}).get(name, {})
             seen[section][name] = Seen(rows, by_chance, whole)
     return seen

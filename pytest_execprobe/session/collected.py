@@ -3,7 +3,6 @@ that of a test that was left out this time."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,23 +17,6 @@ from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_vary
 from ..report.model import Collection
-
-_XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
-
-
-def fixture_label(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, bool]:
-    """What users know a fixture by, and whether it is one to them: to pytest, setup_module() and its kin are, too."""
-    xunit = _XUNIT.fullmatch(fixturedef.argname)
-    return (f"{xunit['what']} of {xunit['where']}", False) if xunit else (fixturedef.argname, True)
-
-
-def fixture_id(fixturedef: pytest.FixtureDef[Any]) -> str:
-    """Where a fixture stands, its name and its scope; that of a plugin is nowhere."""
-    node = getattr(fixturedef, "node", None)
-    place = getattr(fixturedef, "baseid", "") if node is None else node.nodeid
-    label, is_fixture = fixture_label(fixturedef)
-    name = f"{label} ({fixturedef.scope})" if is_fixture else label
-    return name if place in ("", ".") else f"{place}::{name}"
 
 
 class Collected:
@@ -146,7 +128,7 @@ class Collected:
             self._failed_alone = bool(getattr(config.pluginmanager.get_plugin("lfplugin"), "lastfailed", True))
         before = [(item, item.nodeid) for item in items]
         result = yield
-        there = set(map(id, items))  # xdist renames some; a plugin may leave some out, and tell nobody
+        there = set(map(id, items))  # xdist renames some; a plugin may leave some out without a report
         names = {item.nodeid for item in items}
         left_out = [name for item, name in before if id(item) not in there and name not in names]
         self._left_out.update(dict.fromkeys(left_out))
@@ -196,7 +178,7 @@ class Collected:
 
 
 def collection_in(collected: Mapping[str, Any]) -> Collection | None:
-    """What a run has exported of it, None if nothing was told."""
+    """What a run has exported of it, None if there is nothing."""
     data = collected.get("collection")
     return None if data is None else Collection(**{name: tuple(listed) for name, listed in data.items()})
 
@@ -219,7 +201,7 @@ _PYTESTS_OWN = ("python", "funcmanage")
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
-    """The tables that speak of nothing any more: their file is not there, or was collected and has no such test.
+    """The stale tables: their file is not there, or was collected and has no such test.
 
     What was not collected as a whole may have it still.
     """
@@ -299,14 +281,14 @@ class Idle:
 
     #: Those that no run has tests for, and why.
     wrong: Mapping[str, str]
-    #: Those of which the tests were left out this time, as far as can be told.
+    #: Those of which the tests were left out this time, as far as that is known.
     left_out: Sequence[str]
 
 
 def idle_packages(
     baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path, python_files: Sequence[str]
 ) -> Idle:
-    """Which limits of packages speak of nothing. ``python_files`` are what files of tests are called."""
+    """Which limits of packages match no test. ``python_files`` are what files of tests are called."""
     tests, fixtures = collected.get("ids", ()), usage.get("fixtures", ())
     wrong: dict[str, str] = {}
     left_out: list[str] = []
@@ -330,7 +312,9 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     if colons:
         if originals.is_folder(place):
             return "" if _may_define(place, rest) else "there is no such fixture"
-        return "" if path not in whole or may_make(_source(place), rest) else "the file has nothing of that name"
+        plain = "*" not in rest.partition("[")[0]  # in a package's name it stands for nothing else
+        may_be = path not in whole or (plain and may_make(_source(place), rest))
+        return "" if may_be else "the file has nothing of that name"
     was_searched = any(path == known or known == "." or path.startswith(f"{known}/") for known in whole if known)
     if not was_searched:
         return ""
@@ -363,7 +347,7 @@ def _may_have_tests(file: Path, python_files: Sequence[str]) -> bool:
 
 
 def _may_define(place: Path, fixture: str) -> bool:
-    """Whether a file, or a folder's conftest.py, may define a fixture: pytest does not tell which there are.
+    """Whether a file, or a folder's conftest.py, may define a fixture: pytest does not say which there are.
 
     What a class has, or pytest makes of setup_module() and its kin, may stand elsewhere.
     """

@@ -1,6 +1,6 @@
 """From pytest's marks to rules, each with the place where it stands.
 
-pytest does not tell where a mark was written, so it is looked for in the source: on what carries it, and where
+pytest does not say where a mark was written, so it is looked for in the source: on what carries it, and where
 something calls ``add_marker``. Where it is not found (a mark held in a variable) the place is that of the test, class
 or module that carries it.
 """

@@ -63,7 +63,7 @@ OPTIONS = (
         "the path of a file",
         "a committed file of exec budgets, by test: nothing may run that it does not have",
     ),
-    Option("update", None, _FLAG, "write the baseline anew from what this run executes", in_ini=False),
+    Option("update", None, _FLAG, "rewrite the baseline from what this run executes", in_ini=False),
     Option("update-add", None, _FLAG, "as --execprobe-update, but lower and remove nothing", in_ini=False),
     Option(
         "report",
@@ -109,7 +109,7 @@ OPTIONS = (
         "timeout",
         "SECONDS",
         "a number of seconds up to 3600",
-        "how long a read waits for execs still under way, and for the helper (default 10)",
+        "how long a read waits for execs still in flight, and for the helper (default 10)",
     ),
 )
 
@@ -128,7 +128,7 @@ def add_options(parser: pytest.Parser) -> None:
         if not option.in_ini:
             continue
         kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
-        # Without a default, what is not there can be told from what is empty.
+        # Without a default, what is not there differs from what is empty.
         parser.addini(option.key, option.help, type=kind, default=None)
 
 

@@ -24,15 +24,15 @@ from ..source.connect import HelperSettings, hold_helper
 from . import summary
 from .collected import collection_in, former, idle_packages, obsolete, of_another_root
 from .settings import Settings, runs_none
-from .totals import Breach, Ledger
+from .totals import LateBreach, Totals
 
 if TYPE_CHECKING:
     from . import baseline as closing
 
 #: The attribute of a report whose test raised IncompleteLogError.
 UNDECIDED = "execprobe_undecided"
-#: The attribute of a report that brings an exported ledger.
-NEWS = "execprobe_news"
+#: The attribute of a report that brings exported totals.
+EXPORTED = "execprobe_exported"
 _LATE = "execprobe_late"  # while a report is logged that is made when all tests are over
 
 
@@ -42,10 +42,10 @@ class Reporting:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config = config
         self._settings = settings
-        self.ledger = Ledger()
+        self.totals = Totals()
         self._held: HelperSource | None = None
         self._introduced = False
-        self._workers: set[str] = set()  # that have not told all
+        self._workers: set[str] = set()  # that have not sent all
         self._judging: set[str] = set()  # workers of which tests have rules
         start = settings.start
         self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
@@ -59,7 +59,7 @@ class Reporting:
         self._runs_none = runs_none(config)
         self._pid = originals.getpid()
         for path in settings.reports:
-            # A run that is killed is not to leave an earlier run's report behind. Whether it can be is told later.
+            # A run that is killed is not to leave an earlier run's report behind. Whether it can be is reported later.
             with contextlib.suppress(OSError):
                 remove_file(path)
 
@@ -70,16 +70,16 @@ class Reporting:
         except ProbeUnavailable as error:
             if self._settings.mode == "require":
                 raise pytest.UsageError(required(error)) from None
-            self.ledger.probe = f"no probe: {str(error).removeprefix('execprobe: ')}"
+            self.totals.probe = f"no probe: {str(error).removeprefix('execprobe: ')}"
         else:
-            self.ledger.probe = in_words(self._held.description)
+            self.totals.probe = in_words(self._held.description)
 
     def introduce(self) -> str | None:
         """What the probe is, for the header, if that is known and has not been said."""
-        if self._introduced or not self.ledger.probe:
+        if self._introduced or not self.totals.probe:
             return None
         self._introduced = True
-        return f"execprobe: {self.ledger.probe}"
+        return f"execprobe: {self.totals.probe}"
 
     # ---- from reports ----
 
@@ -93,16 +93,16 @@ class Reporting:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         said = vars(report)
-        news = said.get(NEWS)
+        exported = said.get(EXPORTED)
         worker = report.node.gateway.id if "node" in said else None
         if self._tells and _LATE not in said:
             if report.when == "setup":
                 file, line, _ = report.location
                 self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
             self._assembly.outcome(worker, report.nodeid, str(report.when), _outcome(report))
-        if news:
-            self._take(worker, news)
-            if news.get("judged") and worker is not None:
+        if exported:
+            self._take(worker, exported)
+            if exported.get("judged") and worker is not None:
                 self._judging.add(worker)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -119,20 +119,20 @@ class Reporting:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ARG002
-        news = (getattr(node, "workeroutput", None) or {}).get(NEWS)
-        if news is not None:
-            self._take(node.gateway.id, news)
+        exported = (getattr(node, "workeroutput", None) or {}).get(EXPORTED)
+        if exported is not None:
+            self._take(node.gateway.id, exported)
             self._workers.discard(node.gateway.id)
 
-    def _take(self, worker: str | None, news: dict[str, Any]) -> None:
-        self.ledger.take(news)
+    def _take(self, worker: str | None, exported: dict[str, Any]) -> None:
+        self.totals.take(exported)
         self._gather(worker)
 
     def _gather(self, worker: str | None = None) -> None:
         """Passes on to the report what has come for it."""
-        for part in self.ledger.gathered:
+        for part in self.totals.gathered:
             self._assembly.take(worker, part)
-        self.ledger.gathered.clear()
+        self.totals.gathered.clear()
 
     # ---- at the end ----
 
@@ -149,18 +149,18 @@ class Reporting:
         if self._held is not None:
             self._held.close()
         for worker in sorted(self._workers):
-            why = f"worker {worker} ended before it had told all that it recorded"
+            why = f"worker {worker} ended before it had sent all that it recorded"
             if self._settings.whole_run or worker in self._judging:
-                self.ledger.unknown[why] = None
+                self.totals.unknown[why] = None
             denying = any(rule.kind == "deny" for rule in (*self._settings.command_line, *self._settings.ini))
             if worker in self._judging or denying:
-                self.ledger.breaches.append(Breach.of_the_rest([why]))
+                self.totals.breaches.append(LateBreach.of_the_rest([why]))
         budget = self._judge_budget()
         self._gather()
         # Each worker has a collection of its own, which breaks the same rules.
-        around = {(breach.nodeid, breach.headline): breach for breach in self.ledger.breaches if breach.is_around}
+        around = {(breach.nodeid, breach.headline): breach for breach in self.totals.breaches if breach.is_around}
         superseded = self._superseded()
-        of_tests = [breach for breach in self.ledger.breaches if not breach.is_around and breach not in superseded]
+        of_tests = [breach for breach in self.totals.breaches if not breach.is_around and breach not in superseded]
         for breach in [*of_tests, *around.values(), *([budget] if budget else [])]:
             self._report(session, breach)
         if self._settings.baseline is not None and self._runs_none is None:
@@ -169,64 +169,64 @@ class Reporting:
                 self._report(session, breach)
         if not self._tells:
             return
-        self._document = self._make_document(session, [*self.ledger.unknown, *self._not_run(session)])
+        self._document = self._make_document(session, [*self.totals.unknown, *self._not_run(session)])
         for path in self._settings.reports:
             self._write_report(session, path, self._document)
 
-    def _judge_budget(self) -> Breach | None:
+    def _judge_budget(self) -> LateBreach | None:
         limit = None if self._runs_none is not None else self._settings.session_budget
-        return summary.session_budget(self.ledger, limit, filtered=bool(self._settings.ignore))
+        return summary.session_budget(self.totals, limit, filtered=bool(self._settings.ignore))
 
-    def _superseded(self) -> list[Breach]:
+    def _superseded(self) -> list[LateBreach]:
         """What was found of tries that another one has followed, when they had been reported."""
-        folders, tries = self._settings.folders, self.ledger.superseded
+        folders, tries = self._settings.folders, self.totals.superseded
         if folders is None:
             return []
-        return [b for b in self.ledger.breaches if b.attempt in tries.get(table_name(folders.portable(b.nodeid)), ())]
+        return [b for b in self.totals.breaches if b.attempt in tries.get(table_name(folders.portable(b.nodeid)), ())]
 
     # ---- the baseline ----
 
-    def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[Breach]:
+    def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[LateBreach]:
         """What a baseline says to no purpose."""
         from . import baseline as closing  # few runs have a baseline
 
-        collected = self.ledger.collected
+        collected = self.totals.collected
         yield from closing.shared_names(baseline, self._settings, collected)
         yield from closing.another_root(self._of_another_root(session))
-        if not self.ledger.is_unchecked:
+        if not self.totals.is_unchecked:
             config = session.config
-            found = idle_packages(baseline, collected, self.ledger.used, config.rootpath, config.getini("python_files"))
+            found = idle_packages(baseline, collected, self.totals.used, config.rootpath, config.getini("python_files"))
             yield from closing.idle(baseline, found)
             self._said += summary.left_out(found.left_out)
 
-    def _judge_sums(self, session: pytest.Session) -> Iterator[Breach]:
+    def _judge_sums(self, session: pytest.Session) -> Iterator[LateBreach]:
         from . import baseline as closing  # few runs have a baseline
 
         baseline = self._settings.baseline
-        if baseline is not None and baseline.sums and not self.ledger.is_unchecked:
-            yield from closing.beyond_sums(self._make_document(session, self.ledger.unknown), baseline)
+        if baseline is not None and baseline.sums and not self.totals.is_unchecked:
+            yield from closing.beyond_sums(self._make_document(session, self.totals.unknown), baseline)
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
-        """Tells what the baseline has that is not so any more, or writes it anew."""
+        """Reports what is stale in the baseline, or rewrites it."""
         from . import baseline as closing  # few runs have a baseline
 
-        root, collected = session.config.rootpath, self.ledger.collected
+        root, collected = session.config.rootpath, self.totals.collected
         assert self._settings.folders is not None, "read wherever there is a baseline"
-        named = former(baseline, collected, self.ledger.used, self._settings.folders, root)
+        named = former(baseline, collected, self.totals.used, self._settings.folders, root)
         gone = {
             section: [name for name in names if name not in named.names[section]]
             for section, names in obsolete(baseline, collected, root).items()
         }
         course = self._course(session)
-        told = (baseline, self._settings, self.ledger, course, gone, named)
+        known = (baseline, self._settings, self.totals, course, gone, named)
         if self._settings.update is None:
-            self._said += closing.compared(*told)
+            self._said += closing.compared(*known)
         elif course.hindrance:
             self._said.append(f"{'baseline':<16}NOT WRITTEN: {course.hindrance}")
         else:
             failure = ""
             try:
-                self._said += closing.rewritten(*told)
+                self._said += closing.rewritten(*known)
             except (OSError, ValueError) as error:  # also if it was damaged meanwhile
                 reason = getattr(error, "strerror", None) or error
                 failure = f"the baseline {baseline.path} can't be written: {reason}"
@@ -244,7 +244,7 @@ class Reporting:
         hindrance = ""
         if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not outcomes:
             hindrance = "the run was broken off, or had no tests"
-        elif self.ledger.is_unchecked:
+        elif self.totals.is_unchecked:
             hindrance = "nothing was recorded"
         elif _sets_up_only(session.config):
             hindrance = "no test was called (--setup-only, --setup-plan)"
@@ -252,27 +252,29 @@ class Reporting:
         return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
 
     def _of_another_root(self, session: pytest.Session) -> str:
+        from . import baseline as closing  # few runs have a baseline
+
         baseline, root = self._settings.baseline, session.config.rootpath
         return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)
 
     # ---- reports ----
 
     def _make_document(self, session: pytest.Session, unknown: Iterable[str]) -> stored.Document:
-        around = [breach.nodeid for breach in self.ledger.breaches if breach.is_around]
+        around = [breach.nodeid for breach in self.totals.breaches if breach.is_around]
         return self._assembly.document(
             exit_status=int(session.exitstatus),
-            probe=self.ledger.probe,
-            ignored=self.ledger.ignored,
+            probe=self.totals.probe,
+            ignored=self.totals.ignored,
             filtered=bool(self._settings.ignore or self._config.hook.pytest_execprobe_record.get_hookimpls()),
             unknown=unknown,
-            gaps=self.ledger.gaps,
-            not_checked=self.ledger.not_checked,
-            left_out=self.ledger.collected.get("left_out", ()),
-            collection=collection_in(self.ledger.collected),
+            gaps=self.totals.gaps,
+            not_checked=self.totals.not_checked,
+            left_out=self.totals.collected.get("left_out", ()),
+            collection=collection_in(self.totals.collected),
             variant=self._settings.variant,
             names={name: name.partition("::")[2] for name in around},
-            running=[stored.Process(*process) for process in self.ledger.running],
-            more_running=self.ledger.more_running,
+            running=[stored.LeftRunning(*process) for process in self.totals.running],
+            more_running=self.totals.more_running,
         )
 
     def _not_run(self, session: pytest.Session) -> Iterator[str]:
@@ -282,7 +284,7 @@ class Reporting:
             return
         for nodeid in self._not_collected:
             yield f"{nodeid or 'the suite'} was not collected: that ended in an error"
-        if self.ledger.collected.get("failed_alone"):
+        if self.totals.collected.get("failed_alone"):
             yield "--lf: only tests that had failed before were run"
         wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
         left = wanted - self._assembly.finished
@@ -307,12 +309,14 @@ class Reporting:
     def _fail(self, session: pytest.Session, what: str, headline: str) -> None:
         """An error of the run, if there is one. Not called while it is handled: it would be shown with its causes."""
         if headline:
-            self._report(session, Breach.around(what, headline, headline, undecided=False))
+            self._report(session, LateBreach.around(what, headline, headline, undecided=False))
 
-    def _report(self, session: pytest.Session, breach: Breach) -> None:
+    def _report(self, session: pytest.Session, breach: LateBreach) -> None:
         """An error like that of a teardown: in the summary, in JUnit's file and in the exit status."""
         late = not breach.is_around
-        self._assembly.breach(breach.nodeid, stored.Breach(breach.headline, breach.text, breach.undecided, late))
+        self._assembly.breach(
+            breach.nodeid, stored.ReportedBreach(breach.headline, breach.text, breach.undecided, late)
+        )
         error = (RuleUndecided if breach.undecided else RuleBroken)(breach.text)
         report = pytest.TestReport(
             nodeid=breach.nodeid,
@@ -333,7 +337,7 @@ class Reporting:
         if self._is_copy:
             lines = [summary.OF_A_COPY]
         else:
-            lines = [] if self._runs_none is not None else summary.lines(self.ledger, self._settings, verbosity)
+            lines = [] if self._runs_none is not None else summary.lines(self.totals, self._settings, verbosity)
             lines += self._said
         if lines:
             terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots

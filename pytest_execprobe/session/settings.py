@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -60,7 +60,7 @@ class Settings:
     ini: tuple[Rule, ...] = ()
     session_budget: int | None = None
     baseline: Baseline | None = None
-    #: How the baseline is to be written anew, if it is: all of what has changed, or only what is more.
+    #: How the baseline is to be rewritten, if it is: all of what has changed, or only what is more.
     update: Literal["all", "add"] | None = None
     reports: tuple[Path, ...] = ()
     variant: str = ""
@@ -85,7 +85,7 @@ class Settings:
         return asked or bool(self.reports or self.command_line or self.ini)
 
     @property
-    def accounts(self) -> bool:
+    def sums_up(self) -> bool:
         """Whether the run is summed up."""
         return self.audit or self.session_budget is not None
 
@@ -177,8 +177,8 @@ def read_settings(config: pytest.Config) -> Settings:
         folders=_folders(config) if reports or baseline is not None else None,
         ignore=tuple(pattern for pattern, _ in ignore),
         ignore_spelt=tuple(spelt for _, spelt in ignore),
-        helper=_address(config),
-        python=_python(config),
+        helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
+        python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
         attempts=choice(config, "attempts", ROUTES) or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
@@ -186,25 +186,15 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-# ---- rules for the whole suite ----
-
-
 # ---- single values ----
 
 
-def _address(config: pytest.Config) -> str | None:
-    value = single(config, "helper")
-    if value is None or value.startswith("@"):
-        return None if value is None else str(value)
-    return str(absolute(config, value, from_ini=config.getoption(option_named("helper").key) is None))
-
-
-def _python(config: pytest.Config) -> str | None:
-    """A name is looked for in PATH."""
-    value = single(config, "python")
-    if value is None or "/" not in value:
-        return None if value is None else str(value)
-    return str(absolute(config, value, from_ini=config.getoption(option_named("python").key) is None))
+def _named_or_path(config: pytest.Config, name: str, is_path: Callable[[str], bool]) -> str | None:
+    """A value that can be a name as well as a path."""
+    value = single(config, name)
+    if value is None or not is_path(value):
+        return value
+    return str(absolute(config, value, from_ini=config.getoption(option_named(name).key) is None))
 
 
 # ---- baseline and reports ----
@@ -262,7 +252,7 @@ def forget_reports(config: pytest.Config) -> None:
     if any(getattr(given, name, False) for name in ("help", "version", "markers")):
         return  # no run
     for from_ini in (False, True):
-        with contextlib.suppress(ValueError, TypeError, pytest.UsageError):  # told when the settings are read
+        with contextlib.suppress(ValueError, TypeError, pytest.UsageError):  # raised when the settings are read
             values = (
                 config.getini(option_named("report").key)
                 if from_ini
@@ -273,7 +263,7 @@ def forget_reports(config: pytest.Config) -> None:
                 from ..report.forms import form_of
 
                 form_of(Path(value))
-                with contextlib.suppress(OSError):  # whether it can be written is told later
+                with contextlib.suppress(OSError):  # whether it can be written is reported later
                     remove_file(absolute(config, value, from_ini=from_ini))
 
 

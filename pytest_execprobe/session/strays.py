@@ -1,4 +1,4 @@
-"""The accounts of a run, where it is recorded: every exec is somebody's, and is added up once.
+"""Where a run is recorded: every exec has an owner, and is added up once.
 
 What belongs to no phase of a test that is still running is judged here too: what tests left behind detached, and what
 runs around them.
@@ -18,14 +18,18 @@ from .._util.text import printable
 from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
 from ..errors import RuleUndecided
 from ..report.collect import Gatherer
-from ..report.model import Kind
-from ..rules.rule import Finding, Judge, Rule, baseline_rule, deciders
+from ..report.model import UnitKind
+from ..rules.judge import Judge, RuleFinding
+from ..rules.precedence import deciders
+from ..rules.rule import Rule, baseline_rule
 from ..rules.text import Problem
+from ..timeline.entry import Entry
+from ..timeline.evidence import Evidence, Lost
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
-from ..timeline.timeline import Entry, Evidence, Lost, Owner
+from ..timeline.spans import Owner
 from .settings import Settings
-from .totals import MISSING, Breach, Ledger
+from .totals import MISSING, LateBreach, Totals
 
 
 def _program(entry: Entry) -> str:
@@ -41,7 +45,7 @@ def attempt_of(owner: Owner) -> str:
     return str(owner.began)
 
 
-class Accounts:
+class Strays:
     """``judge_of`` makes the rules of an item."""
 
     def __init__(
@@ -56,10 +60,10 @@ class Accounts:
         self._recorder = recorder
         self._judge_of = judge_of
         #: What the next report will bring.
-        self.ledger = Ledger()
-        #: How many tests have been recorded since it was told.
+        self.totals = Totals()
+        #: How many tests have been recorded since the last export.
         self.recorded = 0
-        self._is_judging = False  # and that was told
+        self._is_judging = False  # and the totals have that
         self._owners: dict[Owner, tuple[pytest.Item, Judge | None]] = {}
         self._protocol: Owner | None = None  # of the test whose phases are to come
         self._hooks: set[Owner] = set()  # of tests whose phases are owners of their own: what runs around those
@@ -70,7 +74,7 @@ class Accounts:
         self._broken_off = False
 
     def _judge_around(self, name: str) -> Judge:
-        """What runs around tests has no marker: of the rules for the whole suite, those that forbid speak of it, and
+        """What runs around tests has no marker: of the rules for the whole suite, those that forbid apply, and
         the baseline."""
         wide = (self._settings.command_line, self._settings.ini)
         forbidding = [[rule for rule in level if rule.kind == "deny"] for level in wide]
@@ -100,7 +104,7 @@ class Accounts:
 
     def use(self, section: Section, name: str, judge: Judge, *, whole: bool = True, attempt: str = "") -> None:
         """Notes for the baseline what a test, or the like, has run so far; not ``whole`` if it was broken off.
-        ``attempt`` tells the tries of a test apart."""
+        ``attempt`` is the try of a test."""
         baseline = self._settings.baseline
         if baseline is None:
             return
@@ -110,18 +114,18 @@ class Accounts:
         missing += usage.unsure.total() + (not whole)
         by_chance = baseline.usage(judge.seen_too_late, baseline.rows(section, name)).counts
         used = {**usage.counts, **({MISSING: missing} if missing else {})}
-        self.ledger.use(section, table_name(name), used, by_chance, attempt=attempt)
+        self.totals.use(section, table_name(name), used, by_chance, attempt=attempt)
 
     def supersede(self, name: str, attempt: str) -> None:
         """A test is tried again: the rows that it has used so far do not count, whatever it has left behind."""
         if self._settings.baseline is not None:
-            self.ledger.supersede(table_name(self._portable(name)), attempt)
+            self.totals.supersede(table_name(self._portable(name)), attempt)
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
         self._owners[owner] = (item, judge)
         if not self._is_judging and judge is not None and judge.is_any:
-            self._is_judging = self.ledger.judged = True
+            self._is_judging = self.totals.judged = True
         if judge is None:
             self._protocol = owner
         elif self._protocol is not None and self._owners[self._protocol][0] is item:
@@ -144,24 +148,24 @@ class Accounts:
             why = f"the hook pytest_execprobe_record has failed: {type(error).__name__}: {error}"
             return replace(evidence, unknown=(*evidence.unknown, why), filtered=True)
 
-    def take_news(self) -> None:
+    def take_new(self) -> None:
         """Adds up what is new, and judges strays and what runs around tests."""
-        if not self._recorder.has_news or self._recorder.forked:  # its parent sees it all
+        if not self._recorder.has_new or self._recorder.forked:  # its parent sees it all
             return
         try:
-            self._take_news()
+            self._take_new()
         except BaseException:
             self._broken_off = True  # what has been counted, and judged, by then is not known
             raise
 
-    def _take_news(self) -> None:
+    def _take_new(self) -> None:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
-        for entry in self._recorder.take_news():
+        for entry in self._recorder.take_new():
             if self._settings.ignore and entry.record is not None and self._recorder.is_ignored(entry.record):
-                self.ledger.ignored[_program(entry)] += 1
+                self.totals.ignored[_program(entry)] += 1
                 continue
-            if self._settings.accounts:
+            if self._settings.sums_up:
                 self._add(entry)
             if self._settings.gathers:
                 self._gather(entry)
@@ -193,12 +197,14 @@ class Accounts:
             self.use("around", name, judge)
             if problem is not None:
                 undecided = isinstance(problem.error, RuleUndecided)
-                self.ledger.breaches.append(Breach.around(name, problem.headline, problem.in_full, undecided=undecided))
+                self.totals.breaches.append(
+                    LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
+                )
 
     def late(self, item: pytest.Item, problem: Problem, attempt: str = "") -> None:
         """What is found wrong with a test that has been reported; with ``attempt`` that try of it alone."""
         text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
-        self.ledger.breaches.append(Breach(item.nodeid, item.location, problem.headline, text, undecided, attempt))
+        self.totals.breaches.append(LateBreach(item.nodeid, item.location, problem.headline, text, undecided, attempt))
 
     def _gather(self, entry: Entry) -> None:
         """Puts an exec into the unit of the report that it counts for."""
@@ -209,7 +215,7 @@ class Accounts:
             item, _ = self._owners[owner]
             self.gather_test(owner, item)
         else:
-            kinds: dict[str, Kind] = {COLLECTION: "collection", OUTSIDE: "outside"}
+            kinds: dict[str, UnitKind] = {COLLECTION: "collection", OUTSIDE: "outside"}
             self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
         self.gatherer.exec(entry, owner, stray=entry.stray_of is not None)
 
@@ -220,19 +226,19 @@ class Accounts:
 
     def _add(self, entry: Entry) -> None:
         if entry.event.command is None:
-            self.ledger.lost += 1
+            self.totals.lost += 1
             return
         program = _program(entry)
         owner = entry.owner
         if entry.stray_of is not None:
-            Ledger.count(self.ledger.strays, entry.stray_of.name, program)
+            Totals.count(self.totals.strays, entry.stray_of.name, program)
         elif owner is None or not owner.is_test:
-            Ledger.count(self.ledger.others, owner.name if owner else OUTSIDE, program)
+            Totals.count(self.totals.others, owner.name if owner else OUTSIDE, program)
         else:
-            Ledger.count(self.ledger.tests, owner.name, program)
+            Totals.count(self.totals.tests, owner.name, program)
         beginner = entry.begun_in.owner if entry.begun_in else None
         if beginner is not None and beginner.is_test and owner is not None and owner.name != beginner.name:
-            Ledger.count(self.ledger.late, beginner.name, program)
+            Totals.count(self.totals.late, beginner.name, program)
 
     def _evidence(self, entries: list[Entry]) -> Evidence:
         return Evidence(
@@ -245,7 +251,7 @@ class Accounts:
             filtered=bool(self._settings.ignore),
         )
 
-    def _late(self, found: list[Finding], evidence: Evidence, where: str) -> Problem | None:
+    def _late(self, found: list[RuleFinding], evidence: Evidence, where: str) -> Problem | None:
         if not found:
             return None
         start = evidence.records[0].timestamp_ns if evidence.records else 0
@@ -253,18 +259,18 @@ class Accounts:
 
     def look_for_running(self) -> None:
         """At the end of the run, after the last synchronisation."""
-        running, self.ledger.more_running = self._recorder.running()
+        running, self.totals.more_running = self._recorder.running()
         for process, record in running:
             # Without an image it was forked by the process of the tests itself.
             known = (record and record.program) or process.comm or (None if process.image else "pytest")
             program = None if known is None else printable(known)
-            self.ledger.running.append([process.pid, program, process.own_exec, process.since])
+            self.totals.running.append([process.pid, program, process.own_exec, process.since])
 
     def finish(self) -> None:
         """Likewise, when nothing more is to be asked for."""
         if not self._recorder.was_armed:
             return
-        self.take_news()
+        self.take_new()
         losses = self._recorder.losses()
         if self._broken_off:
             why = "an exception broke in while the execs of a test were added up"
@@ -272,33 +278,33 @@ class Accounts:
         judges = [*self._around.values(), *(judge for _, judge in self._owners.values() if judge is not None)]
         judged = any(judge.is_any for judge in judges)
         if losses.why and (judged or self._settings.whole_run):
-            self.ledger.unknown.update(dict.fromkeys(losses.unknown))
+            self.totals.unknown.update(dict.fromkeys(losses.unknown))
             for gap in losses.gaps:
-                self.ledger.gaps[gap.why] += gap.most or 0
+                self.totals.gaps[gap.why] += gap.most or 0
             if judged:
-                self.ledger.breaches.append(Breach.of_the_rest(losses.why))
+                self.totals.breaches.append(LateBreach.of_the_rest(losses.why))
 
     def forget(self) -> None:
-        """In a forked child: what its parent has not told yet, its parent will."""
-        self.ledger, self.recorded = Ledger(), 0
+        """In a forked child: what its parent has not exported yet, its parent will."""
+        self.totals, self.recorded = Totals(), 0
         self.gatherer.export()
 
     @property
-    def has_news(self) -> bool:
+    def has_new(self) -> bool:
         """Whether there can be anything to export."""
-        return bool(self.recorded) or self._has_much_news
+        return bool(self.recorded) or self._has_much_new
 
     @property
-    def _has_much_news(self) -> bool:
-        return self.gatherer.has_news or not self.ledger.is_empty
+    def _has_much_new(self) -> bool:
+        return self.gatherer.has_new or not self.totals.is_empty
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""
-        news: dict[str, Any] = {}
-        if self._has_much_news:  # most tests have none
+        exported: dict[str, Any] = {}
+        if self._has_much_new:  # most tests have none
             gathered = self.gatherer.export()
-            self.ledger.gathered += [gathered] if gathered else []
-            news, self.ledger = self.ledger.export(), Ledger()
+            self.totals.gathered += [gathered] if gathered else []
+            exported, self.totals = self.totals.export(), Totals()
         if self.recorded:
-            news["recorded"], self.recorded = self.recorded, 0
-        return news
+            exported["recorded"], self.recorded = self.recorded, 0
+        return exported

@@ -1,4 +1,4 @@
-"""Every text about a run as a whole. Pure functions over its ledger."""
+"""Every text about a run as a whole. Pure functions over its totals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..baseline.model import Baseline, Section
 from ..log.checks import between, execs
 from .collected import Former
 from .settings import Settings
-from .totals import MISSING, Breach, Ledger
+from .totals import MISSING, LateBreach, Totals
 
 _ROWS = 10
 #: What a process says at its end that a test has forked, and that came back into pytest.
@@ -22,79 +22,79 @@ OF_A_COPY = (
 )
 
 
-def session_budget(ledger: Ledger, limit: int | None, *, filtered: bool = False) -> Breach | None:
+def session_budget(totals: Totals, limit: int | None, *, filtered: bool = False) -> LateBreach | None:
     """What is wrong with the budget of the run as a whole. ``filtered``: a lost exec may have been an ignored one."""
-    if limit is None or ledger.is_unchecked:
+    if limit is None or totals.is_unchecked:
         return None
-    if ledger.execs - (ledger.lost if filtered else 0) > limit:
-        headline = f"session budget exceeded: {execs(ledger.execs)}, at most {limit} allowed"
+    if totals.execs - (totals.lost if filtered else 0) > limit:
+        headline = f"session budget exceeded: {execs(totals.execs)}, at most {limit} allowed"
         text = [
             headline,
-            f"  most   {_most(ledger.programs, _ROWS)}",
-            f"  if this is right: --execprobe-session-budget={ledger.execs}",
+            f"  most   {_most(totals.programs, _ROWS)}",
+            f"  if this is right: --execprobe-session-budget={totals.execs}",
         ]
-        return Breach.around("session budget", headline, "\n".join(text), undecided=False)
-    why = [*ledger.unknown]
-    if ledger.execs + ledger.gaps.total() > limit:
-        why += ledger.gaps
-    if ledger.execs > limit:
-        why.append(f"{execs(ledger.lost)} lost, which may have been ignored ones: raise --execprobe-buffer-pages")
-    if ledger.not_checked:
-        why.append(f"{_tests(len(ledger.not_checked))} not recorded: {next(iter(ledger.not_checked.values()))}")
+        return LateBreach.around("session budget", headline, "\n".join(text), undecided=False)
+    why = [*totals.unknown]
+    if totals.execs + totals.gaps.total() > limit:
+        why += totals.gaps
+    if totals.execs > limit:
+        why.append(f"{execs(totals.lost)} lost, which may have been ignored ones: raise --execprobe-buffer-pages")
+    if totals.not_checked:
+        why.append(f"{_tests(len(totals.not_checked))} not recorded: {next(iter(totals.not_checked.values()))}")
     if not why:
         return None
     headline = f"cannot tell whether at most {execs(limit)} ran: what would tell was not recorded"
     text = [headline, *(f"  why   {reason}" for reason in why)]
-    return Breach.around("session budget", headline, "\n".join(text), undecided=True)
+    return LateBreach.around("session budget", headline, "\n".join(text), undecided=True)
 
 
-def lines(ledger: Ledger, settings: Settings, verbosity: int) -> list[str]:
+def lines(totals: Totals, settings: Settings, verbosity: int) -> list[str]:
     """The summary at the end of a run; nothing where there is nothing to say."""
     rows = None if verbosity >= 2 else 3 if verbosity < 0 else _ROWS
     said: list[str] = []
-    if settings.accounts:
-        said += _accounts(ledger, settings, rows)
+    if settings.sums_up:
+        said += _accounts(totals, settings, rows)
     else:
-        said += [f"{'not known':<16}{why}" for why in ledger.why]
-    if ledger.ignored:
-        said.append(f"{'ignored':<16}{_most(ledger.ignored, rows)}")
-    for nodeid, headline in ledger.excused.items():
+        said += [f"{'not known':<16}{why}" for why in totals.why]
+    if totals.ignored:
+        said.append(f"{'ignored':<16}{_most(totals.ignored, rows)}")
+    for nodeid, headline in totals.excused.items():
         said.append(f"{'xfailed':<16}{printable(nodeid)}: {headline}")
-    if ledger.not_checked:
-        said += _not_checked(ledger)
+    if totals.not_checked:
+        said += _not_checked(totals)
     return said
 
 
-def _accounts(ledger: Ledger, settings: Settings, rows: int | None) -> list[str]:
-    programs = ledger.programs
-    lost = between(0 if settings.ignore else ledger.lost, ledger.missing)
+def _accounts(totals: Totals, settings: Settings, rows: int | None) -> list[str]:
+    programs = totals.programs
+    lost = between(0 if settings.ignore else totals.lost, totals.missing)
     said = (
         []
-        if ledger.is_unchecked
-        else [f"{'recorded':<16}{execs(ledger.execs)} in {_tests(ledger.recorded)} and around them, {lost} lost"]
+        if totals.is_unchecked
+        else [f"{'recorded':<16}{execs(totals.execs)} in {_tests(totals.recorded)} and around them, {lost} lost"]
     )
-    said += [f"{'not known':<16}{why}" for why in ledger.why]
+    said += [f"{'not known':<16}{why}" for why in totals.why]
     if settings.session_budget is not None:
-        ran = "NOT CHECKED" if ledger.is_unchecked else execs(ledger.execs)
+        ran = "NOT CHECKED" if totals.is_unchecked else execs(totals.execs)
         said.append(f"{'session budget':<16}{ran}, at most {settings.session_budget} allowed")
     said += _table("most executed", [(count, program, "") for program, count in programs.items()], rows)
     groups = {
-        "most by test": ledger.tests,
-        "besides tests": ledger.others,
-        "strays of": ledger.strays,
-        "left running by": ledger.late,
+        "most by test": totals.tests,
+        "besides tests": totals.others,
+        "strays of": totals.strays,
+        "left running by": totals.late,
     }
-    if ledger.running or ledger.more_running:
-        said.append(_running(ledger))
+    if totals.running or totals.more_running:
+        said.append(_running(totals))
     for title, group in groups.items():
         said += _table(title, [(counter.total(), name, _most(counter, 5)) for name, counter in group.items()], rows)
     return said
 
 
-def _running(ledger: Ledger) -> str:
+def _running(totals: Totals) -> str:
     """What goes on when the run is over."""
-    programs = Counter(str(program or "?") for _, program, _, _ in ledger.running)
-    count = len(ledger.running) + ledger.more_running
+    programs = Counter(str(program or "?") for _, program, _, _ in totals.running)
+    count = len(totals.running) + totals.more_running
     processes = "1 process" if count == 1 else f"{count} processes"
     return f"{'still running':<16}{processes}, of which nothing more is recorded: {_most(programs, 5)}"
 
@@ -111,10 +111,10 @@ def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> l
     return said
 
 
-def _not_checked(ledger: Ledger) -> list[str]:
+def _not_checked(totals: Totals) -> list[str]:
     """Nothing that was not probed may read as checked."""
     said = []
-    for reason, count in Counter(ledger.not_checked.values()).items():
+    for reason, count in Counter(totals.not_checked.values()).items():
         said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
     return said
 
@@ -152,7 +152,7 @@ def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -
 
 
 def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Baseline) -> list[str]:
-    """The tables of a baseline that speak of nothing any more, and what may have become of them."""
+    """The stale tables of a baseline, and what may have become of them."""
     found = []
     for section, names in gone.items():
         seen = {name: Seen(used) for name, used in usage.get(section, {}).items()}

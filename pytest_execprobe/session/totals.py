@@ -20,7 +20,7 @@ _Tries = dict[str, dict[str, dict[str, dict[str, int]]]]
 
 
 @dataclass(frozen=True)
-class Breach:
+class LateBreach:
     """A rule that was found broken, or undecided, after its test had been reported."""
 
     nodeid: str
@@ -32,7 +32,7 @@ class Breach:
     attempt: str = ""
 
     @classmethod
-    def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> Breach:
+    def around(cls, what: str, headline: str, text: str, *, undecided: bool) -> LateBreach:
         """One that is no test's."""
         return cls(f"{_AROUND}{what}", ("execprobe", None, f"the run ({what})"), headline, text, undecided)
 
@@ -41,7 +41,7 @@ class Breach:
         return self.nodeid.startswith(_AROUND)
 
     @classmethod
-    def of_the_rest(cls, unknown: Iterable[str]) -> Breach:
+    def of_the_rest(cls, unknown: Iterable[str]) -> LateBreach:
         """Where rules may be broken that no test is there any more to answer for."""
         headline = "cannot tell what tests left behind, or what ran outside of them"
         text = "\n".join([headline, *(f"  why   {why}" for why in unknown)])
@@ -49,7 +49,7 @@ class Breach:
 
 
 @dataclass
-class Ledger:
+class Totals:
     """Sums over a run, or over a part of it."""
 
     #: How often each program ran: by test (its node id).
@@ -75,7 +75,7 @@ class Ledger:
     not_checked: dict[str, str] = field(default_factory=dict)
     #: Tests that were expected to fail, and so hide a broken rule.
     excused: dict[str, str] = field(default_factory=dict)
-    breaches: list[Breach] = field(default_factory=list)
+    breaches: list[LateBreach] = field(default_factory=list)
     #: What the probe is, in words.
     probe: str = ""
     #: How many tests have been recorded.
@@ -120,7 +120,7 @@ class Ledger:
         """Whether there was no probe at all."""
         return self.recorded == 0 and bool(self.not_checked)
 
-    def totals(self) -> dict[str, Any]:
+    def summed(self) -> dict[str, Any]:
         """The whole run in one."""
         return {"programs": dict(self.programs), "execs": self.execs, "lost": None if self.why else self.lost}
 
@@ -181,21 +181,19 @@ class Ledger:
         self.judged |= data.get("judged", False)
         if data.keys() <= _OF_ANY_TEST:
             return
-        for name in _GROUPS:
-            group = getattr(self, name)
-            for key, counts in data.get(name, {}).items():
-                group.setdefault(key, Counter()).update(counts)
-        self.ignored.update(data.get("ignored", {}))
-        self.lost += data.get("lost", 0)
+        for name, value in data.items():
+            if name in _GROUPS:
+                for key, counts in value.items():
+                    getattr(self, name).setdefault(key, Counter()).update(counts)
+            elif name in _UPDATED:
+                getattr(self, name).update(value)
+            elif name in _ADDED:
+                setattr(self, name, getattr(self, name) + value)
+            elif name in ("probe", "collected"):
+                setattr(self, name, value)
         self.unknown.update(dict.fromkeys(data.get("unknown", ())))
-        self.gaps.update(data.get("gaps", {}))
-        self.running += data.get("running", ())
-        self.more_running += data.get("more_running", 0)
-        self.not_checked.update(data.get("not_checked", {}))
-        self.excused.update(data.get("excused", {}))
         for nodeid, (file, line, domain), *rest in data.get("breaches", ()):
-            self.breaches.append(Breach(nodeid, (file, line, domain), *rest))
-        self.probe = data.get("probe") or self.probe
+            self.breaches.append(LateBreach(nodeid, (file, line, domain), *rest))
         for section, names in data.get("usage", {}).items():
             for name, tries in names.items():
                 by_chance = data.get("by_chance", {}).get(section, {}).get(name, {})
@@ -204,8 +202,6 @@ class Ledger:
         for name, those in data.get("superseded", {}).items():
             for attempt in those:
                 self.supersede(name, attempt)
-        self.gathered += data.get("gathered", ())
-        self.collected = data.get("collected") or self.collected
 
 
 def _raise(most: dict[str, int], used: Mapping[str, int]) -> None:
@@ -225,10 +221,12 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 _GROUPS = ("tests", "others", "strays", "late")
+_UPDATED = ("ignored", "gaps", "not_checked", "excused")
+_ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.
 _FORMS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_GROUPS, _counters),
-    **dict.fromkeys(("ignored", "gaps", "not_checked", "excused", "collected"), dict),
+    **dict.fromkeys((*_UPDATED, "collected"), dict),
     **dict.fromkeys(("unknown", "gathered"), list),
     "running": lambda running: [list(process) for process in running],
     "breaches": lambda breaches: [

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Kinds:
-    """Some records, and what tells them apart: the command, whether it is what its process was running, and whether
+    """Some records, and in what they differ: the command, whether it is what its process was running, and whether
     that is a child of the test's own. ``in_tree``: what is above them in the process tree, too."""
 
     def __init__(self, records: Sequence[ExecRecord], *, in_tree: bool) -> None:

@@ -10,10 +10,10 @@ from .record import ExecRecord
 
 
 def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
-    """What else than by its path a program was called, where the path does not tell: names that are certain, and names
+    """What else than by its path a program was called, where the path does not say: names that are certain, and names
     that it may have (None: one that is not known).
 
-    A descriptor does not tell, and neither does the path of a program that executes its own file again: busybox runs
+    A descriptor does not say, and neither does the path of a program that executes its own file again: busybox runs
     its tools like that. There argv[0] does. Of a script by a descriptor its own file does.
     """
     if record.path is None:

@@ -176,7 +176,7 @@ def test_a_worker_that_crashes_makes_the_report_incomplete(inner: Inner) -> None
     inner.suite(test_it=SUITE + "\ndef test_crash():\n    subprocess.run(['true'])\n    os._exit(3)\n")
     inner.run("--execprobe-report=a.json", "-n2", plugins=("xdist.plugin",))
     document = json.loads((inner.path / "a.json").read_text())
-    assert any("ended before it had told all" in why for run in document["runs"] for why in run["unknown"])
+    assert any("ended before it had sent all" in why for run in document["runs"] for why in run["unknown"])
     assert ("test", "test_it.py::test_crash") in told(inner.path / "a.json")
 
 

@@ -53,7 +53,7 @@ def test_a_crash_in_the_middle(inner: Inner, how: str, workers: int) -> None:
     for n in range(3):
         assert f"test_it.py::test_before[{n}]: true 1" in run.summary()
     assert "cannot tell whether at most 50 execs ran" in run.out
-    assert "ended before it had told all that it recorded" in run.summary()
+    assert "ended before it had sent all that it recorded" in run.summary()
     assert len(run.helpers_ever) == 1  # of the worker that took its place, too
     assert all(gone(helper) for helper in run.helpers_ever)
 

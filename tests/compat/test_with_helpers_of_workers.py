@@ -27,7 +27,7 @@ def test(n, request):
     armed = request.config.pluginmanager.get_plugin("execprobe-armed")
     secret = request.config.workerinput["execprobe_shared"]
     first, *more = itertools.islice(meeting.names(secret), 5)
-    assert served([first, *more]) == [first] == [armed._recorder.description["address"]]
+    assert served([first, *more]) == [first] == [armed.recorder.description["address"]]
 """
 
 

@@ -210,7 +210,7 @@ def lose(pid):
 @pytest.mark.exec_deny("uname", phases=["call"])
 def test_loses(request):
     armed = request.config.pluginmanager.get_plugin("execprobe-armed")
-    process = CONTEXT.Process(target=lose, args=[armed._recorder.description["pid"]])
+    process = CONTEXT.Process(target=lose, args=[armed.recorder.description["pid"]])
     process.start()
     process.join()
 """

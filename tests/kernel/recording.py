@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_execprobe._util.text import Style
-from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, start_helper
 from pytest_execprobe.timeline.recorder import Recorder
@@ -36,7 +36,7 @@ class Recording:
 
     @property
     def source(self) -> HelperSource:
-        source = self.recorder._source
+        source = self.recorder.source
         assert isinstance(source, HelperSource)
         return source
 

@@ -39,7 +39,7 @@ def run(times=1):
         os.waitpid(os.posix_spawn(MINIMAL, ["minimal"], {{}}), 0)
 
 def helper(execprobe):
-    return execprobe._recorder._source.description["pid"]
+    return execprobe._recorder.source.description["pid"]
 
 def kill_helper(execprobe):
     pidfd = os.pidfd_open(helper(execprobe))
@@ -128,12 +128,12 @@ def test_alarms_that_break_into_hundreds_of_reads(programs: Programs, read: str)
 
         times = hit_by_alarms(reading, spawn, hits=300)
         assert made.source is source
-        for lock in (made.recorder._lock, made.source._lock):  # or no other thread could ever read
+        for lock in (made.recorder.lock, made.source._lock):  # or no other thread could ever read
             assert repr(lock).startswith("<unlocked")
         assert made.recorder.losses().why == ()
         assert made.execprobe.programs == ["minimal"] * times
         assert {record.exit_code for record in made.execprobe.records} == {0}
-        assert len(made.recorder.take_news()) == times
+        assert len(made.recorder.take_new()) == times
 
 
 @AN_ALARM_CAN_STRIKE_THERE

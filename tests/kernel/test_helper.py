@@ -127,7 +127,7 @@ def test_it_ends_with_a_pytest_that_is_killed(pytester: pytest.Pytester) -> None
         import os, signal
 
         def test_dies(execprobe):
-            print(execprobe._recorder._source.description["pid"], flush=True)
+            print(execprobe._recorder.source.description["pid"], flush=True)
             signal.pause()
         """
     )

@@ -13,7 +13,7 @@ from recording import recording
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
 from pytest_execprobe.source.connect import HelperSettings
-from pytest_execprobe.timeline.timeline import Evidence
+from pytest_execprobe.timeline.evidence import Evidence
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100)]
 
@@ -300,7 +300,7 @@ def test_neither_xfail_nor_raises_hides_it(pytester: pytest.Pytester, programs: 
         import os, signal, pytest
 
         def lose(execprobe):
-            helper = execprobe._recorder._source.description["pid"]
+            helper = execprobe._recorder.source.description["pid"]
             os.kill(helper, signal.SIGSTOP)
             for _ in range({EXECS}):
                 os.waitpid(os.posix_spawn({str(programs.minimal)!r}, ["minimal"], {{}}), 0)
@@ -351,7 +351,7 @@ def test_nor_does_xdist(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.xfail
         def test_killed(execprobe):
-            os.kill(execprobe._recorder._source.description["pid"], signal.SIGKILL)
+            os.kill(execprobe._recorder.source.description["pid"], signal.SIGKILL)
             execprobe.assert_nothing_ran()
 
         def test_fine(execprobe):

@@ -58,7 +58,7 @@ def storm(made: Recording, programs: Programs, seconds: int, *, read: bool) -> S
     ``wait_for()`` does, and not only when it is over."""
     command = [programs.storm, programs.minimal, str(_MANY), str(seconds)]
     accounted = 0
-    timeline = made.recorder._timeline
+    timeline = made.recorder.timeline
 
     def add(batch: Batch) -> None:
         nonlocal accounted

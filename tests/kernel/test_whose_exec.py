@@ -399,7 +399,7 @@ def test_an_orphan_that_outlives_the_helper_makes_logs_incomplete(pytester: pyte
 
         def test_leaves(execprobe):
             orphan.leave()
-            os.kill(execprobe._recorder._source.description["pid"], signal.SIGKILL)
+            os.kill(execprobe._recorder.source.description["pid"], signal.SIGKILL)
             assert execprobe.lost is None
 
         def test_next(execprobe):

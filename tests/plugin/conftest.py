@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import FakeSource
 
-import pytest_execprobe.session.phases
+import pytest_execprobe.session.run
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable
 from pytest_execprobe.source.connect import HelperSettings
 
@@ -34,7 +34,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     import played as module
 
     stage = Played()
-    monkeypatch.setattr(pytest_execprobe.session.phases, "start_helper", stage.start)
+    monkeypatch.setattr(pytest_execprobe.session.run, "start_helper", stage.start)
     module.runs = lambda *args, **kwargs: stage.sources[-1].runs(*args, **kwargs)
     module.breaks = lambda why: setattr(stage.sources[-1], "broken", why)
     module.meanwhile = lambda what: setattr(stage.sources[-1], "meanwhile", what)

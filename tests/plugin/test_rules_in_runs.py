@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_execprobe.rules.markers import MARKERS
-from pytest_execprobe.session.strays import Accounts
+from pytest_execprobe.session.strays import Strays
 
 if TYPE_CHECKING:
     from conftest import Played
@@ -1702,13 +1702,13 @@ def test_session_budget_where_an_exception_broke_into_the_sums(
     run: Run, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """A signal's: what had been counted by then, and judged, can't be told from what had not."""
-    real = getattr(Accounts, where)
+    real = getattr(Strays, where)
 
     def breaks(*_: object) -> object:
-        monkeypatch.setattr(Accounts, where, real)
+        monkeypatch.setattr(Strays, where, real)
         raise TimeoutError("a signal's handler")
 
-    monkeypatch.setattr(Accounts, where, breaks)
+    monkeypatch.setattr(Strays, where, breaks)
     conftest = "from played import runs\ndef pytest_collection_modifyitems(): runs('uname')"
     ran = run("def test_it(): runs('git')", "--execprobe-session-budget=5", conftest=conftest, passed=1, errors=2)
     assert ran.has(

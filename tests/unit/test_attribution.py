@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Event, Exec
+from pytest_execprobe.timeline.evidence import Evidence, Lost
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Lost, Owner, Span, Timeline
+from pytest_execprobe.timeline.spans import Owner, Span
+from pytest_execprobe.timeline.timeline import Timeline
 
 _pids = itertools.count(100)
 
@@ -43,14 +45,14 @@ class Story:
         return self.owners[name]
 
     def phase(self, owner: Owner, phase: Phase, start: int, end: int | None = None) -> Span:
-        span = self.timeline.open(owner, phase, start)
+        span = self.timeline.spans.open(owner, phase, start)
         if end is not None:
-            self.timeline.close(span, end)
+            self.timeline.spans.close(span, end)
         return span
 
     def fixture(self, name: str, start: int, end: int) -> Owner:
         owner = self.owners[name] = Owner(name, is_test=False, began=start, ended=end)
-        self.timeline.close(self.timeline.open(owner, None, start), end)
+        self.timeline.spans.close(self.timeline.spans.open(owner, None, start), end)
         return owner
 
     def happens(self, *events: Event, complete_to: int | None = None, **more: int) -> None:
@@ -176,7 +178,7 @@ def test_wider_fixtures_window_takes_its_execs_out_of_the_setup(story: Story) ->
     test = story.begin("test_a", 100)
     setup = story.phase(test, "setup", 100)
     story.fixture("fixture 'db'", 120, 140)
-    story.timeline.close(setup, 150)
+    story.timeline.spans.close(setup, 150)
     story.phase(test, "call", 150, 190)
     story.happens(ran("before", 110), ran("initdb", 130), ran("after", 145), ran("call", 160))
     assert story.seen(100, 150, "test_a") == ["before", "after"]
@@ -188,11 +190,11 @@ def test_one_wider_fixture_within_another_and_one_after_it(story: Story) -> None
     test = story.begin("test_a", 100)
     setup = story.phase(test, "setup", 100)
     outer = story.owners["outer"] = Owner("outer", is_test=False, began=110)
-    span = story.timeline.open(outer, None, 110)
+    span = story.timeline.spans.open(outer, None, 110)
     story.fixture("inner", 120, 130)
-    story.timeline.close(span, 140)
+    story.timeline.spans.close(span, 140)
     story.fixture("next", 150, 160)
-    story.timeline.close(setup, 170)
+    story.timeline.spans.close(setup, 170)
     story.happens(*(ran(f"p{at}", at) for at in (105, 115, 125, 135, 145, 155, 165)))
     assert story.seen(0, 999, "test_a") == ["p105", "p145", "p165"]
     assert story.seen(0, 999, "outer") == ["p115", "p135"]
@@ -204,7 +206,7 @@ def test_branch_begun_by_a_wider_fixture_counts_for_the_running_test(story: Stor
     test = story.begin("test_a", 100)
     setup = story.phase(test, "setup", 100)
     story.fixture("fixture 'server'", 110, 120)
-    story.timeline.close(setup, 130)
+    story.timeline.spans.close(setup, 130)
     story.phase(test, "call", 130, 200)
     test.ended = 200
     story.test("test_b", 200, 210, 290, 300)
@@ -222,7 +224,7 @@ def test_tests_own_branch_stays_its_own_while_a_wider_fixture_is_set_up(story: S
     setup = story.phase(test, "setup", 100)
     daemon = ran("daemon", 105)
     story.fixture("fixture 'db'", 110, 120)
-    story.timeline.close(setup, 130)
+    story.timeline.spans.close(setup, 130)
     story.happens(daemon, ran("initdb", 114), ran("worker", 115, by=daemon))
     assert story.seen(100, 130, "test_a") == ["daemon", "worker"]
     assert story.seen(100, 130, "fixture 'db'") == ["initdb"]
@@ -637,7 +639,7 @@ def test_branch_that_was_begun_after_the_loss_is_not_affected(story: Story) -> N
 def test_what_the_kernel_passed_over_is_called_so(story: Story) -> None:
     story.happens(complete_to=170, unplaced=2, passed_over=2, unplaced_from=140, unplaced_to=175)
     (why,) = story.timeline.evidence(100, 170, None).why
-    assert "the kernel passed over the probe 2 times" in why
+    assert "the kernel skipped the probe 2 times" in why
     story.happens(complete_to=205, unplaced=2, passed_over=1, unplaced_from=180, unplaced_to=205)
     (why,) = story.timeline.evidence(190, 205, None).why
     assert "raise --execprobe-buffer-pages" in why
@@ -720,7 +722,7 @@ def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
     assert story.evidence(110, 190, "test_a").records == ()
     story.happens(*batch, complete_to=150)
     assert [record.program for record in story.evidence(110, 150, "test_a").records] == ["git", "gpg"]
-    assert len(story.timeline.take_news()) == 2
+    assert len(story.timeline.take_new()) == 2
 
 
 def test_exec_that_is_told_of_too_late_is_never_slipped_in(story: Story) -> None:
@@ -857,7 +859,7 @@ def news(story: Story) -> list[tuple[str | None, str | None, str | None, str | N
             entry.stray_of.name if entry.stray_of else None,
             entry.begun_in.owner.name if entry.begun_in else None,
         )
-        for entry in story.timeline.take_news()
+        for entry in story.timeline.take_new()
     ]
 
 
@@ -919,10 +921,10 @@ def protocol(story: Story) -> None:
     """A test whose hooks have a span of their own, as armed.py has it: 90 to 210, its phases from 100 to 200."""
     around = Owner("hooks of test_a", is_test=True, began=90)
     story.owners["around"] = around
-    span = story.timeline.open(around, None, 90)
+    span = story.timeline.spans.open(around, None, 90)
     story.test("test_a", 100, 110, 190, 200)
     around.ended = 210
-    story.timeline.close(span, 210)
+    story.timeline.spans.close(span, 210)
 
 
 def test_what_runs_around_the_phases_is_not_the_phases(story: Story) -> None:
@@ -942,14 +944,14 @@ def test_what_a_hook_began_before_them_counts_for_the_phases(story: Story) -> No
 
 def test_so_it_does_while_a_wider_fixture_is_set_up(story: Story) -> None:
     around = Owner("hooks of test_a", is_test=True, began=90)
-    outer = story.timeline.open(around, None, 90)
+    outer = story.timeline.spans.open(around, None, 90)
     owner = story.begin("test_a", 100)
     span = story.phase(owner, "setup", 100)
     story.fixture("fixture", 120, 140)
     server = branch(95)
     story.happens(ran("worker", 130, server), ran("own", 135), complete_to=150)
-    story.timeline.close(span, 200)
-    story.timeline.close(outer, 210)
+    story.timeline.spans.close(span, 200)
+    story.timeline.spans.close(outer, 210)
     assert story.seen(0, 300, "test_a") == ["worker"]
     assert story.seen(0, 300, "fixture") == ["own"]
 
@@ -961,12 +963,12 @@ def test_what_is_the_innermost_span_is_so_for_all_of_its_stretch(steps: list[tup
     for begins, later in steps:
         now += later
         if begins:
-            opened.append(timeline.open(Owner("one", is_test=False, began=now), None, now))
+            opened.append(timeline.spans.open(Owner("one", is_test=False, began=now), None, now))
         elif opened:
-            timeline.close(opened.pop(), now)
+            timeline.spans.close(opened.pop(), now)
     for time in range(now + 3):
-        stretch = timeline._stretch(time)
+        stretch = timeline.spans.at(time)
         assert stretch.start <= time < stretch.end
         assert stretch.span is None or stretch.span.covers(time)
         for other in range(stretch.start, min(stretch.end, now + 3)):
-            assert timeline._stretch(other) == stretch
+            assert timeline.spans.at(other) == stretch

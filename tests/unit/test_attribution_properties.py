@@ -20,8 +20,11 @@ from hypothesis import strategies as st
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.source import events
 from pytest_execprobe.source.events import Batch, Branch, Ended, Event, Image
+from pytest_execprobe.timeline.entry import Entry
+from pytest_execprobe.timeline.lighter import lighter
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Entry, Owner, Span, Timeline
+from pytest_execprobe.timeline.spans import Owner, Span
+from pytest_execprobe.timeline.timeline import Timeline
 
 CPUS = 3
 PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
@@ -138,12 +141,12 @@ class World:
         return tuple(open_ones)
 
     def _open(self, who: Who, owner: Owner, phase: Phase | None, start: int) -> None:
-        self.stack.append(Open(who, owner, self.timeline.open(owner, phase, start), phase))
+        self.stack.append(Open(who, owner, self.timeline.spans.open(owner, phase, start), phase))
 
     def _close(self, end: int) -> Open:
         last = self.stack.pop()
         assert last.span is not None
-        self.timeline.close(last.span, end)
+        self.timeline.spans.close(last.span, end)
         self.windows.append(Window(last.who, last.owner, last.span.start, end))
         return last
 
@@ -341,10 +344,10 @@ class World:
         if choice % 5 == 2:
             self.orphan()
         self.deliver(0, vouch=True, patient=False)
-        self.told += self.timeline.take_news()
+        self.told += self.timeline.take_new()
         since = min((one.span.start for one in self.stack if one.span is not None), default=self.now)
         if really:
-            self.timeline = self.timeline.lighter(since, events.Running(len(listed), listed, are_all=True), listed_at)
+            self.timeline = lighter(self.timeline, since, events.Running(len(listed), listed, are_all=True), listed_at)
         self.final = len(self.windows)
 
     # ---- the rules ----
@@ -562,7 +565,7 @@ def test_every_exec_is_whose_the_rules_say(given_steps: Steps) -> None:
     world = played(given_steps)
     truth = truth_of(world)
     by_identity = {identity(ran): ran for ran in world.execs}
-    told = world.timeline.take_news()
+    told = world.timeline.take_new()
     assert sorted((entry.event.pid, entry.event.at) for entry in told) == sorted(
         identity(ran) for ran in world.execs if not ran.error
     )
@@ -582,7 +585,7 @@ def test_every_exec_is_whose_the_rules_say(given_steps: Steps) -> None:
 def test_what_was_not_lost_is_complete(given_steps: Steps) -> None:
     """No cut, no order and no wait makes a log incomplete for good."""
     world = played(given_steps)
-    assert world.timeline.gaps == ()
+    assert world.timeline.known.gaps == ()
     assert world.timeline.losses(0, world.now + 1).why == ()
     assert all(world.timeline.evidence(w.start, w.end, w.owner).missing == 0 for w in every_window(world))
 
@@ -667,7 +670,7 @@ def test_what_comes_after_something_was_forgotten_is_whose_the_rules_say(given_s
 
 
 def all_told(world: World) -> list[tuple[object, ...]]:
-    world.told += world.timeline.take_news()
+    world.told += world.timeline.take_new()
     return described(world.told)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_execprobe.baseline.model import Baseline, Excess, Rows, covers, row_key, table_name
 from pytest_execprobe.baseline.read import parse_baseline
-from pytest_execprobe.timeline.timeline import Evidence
+from pytest_execprobe.timeline.evidence import Evidence
 
 TEST = "tests/test_it.py::test_a"
 

@@ -13,7 +13,7 @@ from fakes import kernel_proc
 
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import library, probe
-from pytest_execprobe.helper.bpf.attach import AGAIN
+from pytest_execprobe.helper.bpf.attach import FALLBACKS
 from pytest_execprobe.helper.bpf.load import Table, possible_cpus
 from pytest_execprobe.helper.bpf.unit import Map
 from pytest_execprobe.helper.probe import Counts, Page
@@ -48,7 +48,7 @@ def test_what_is_counted_last_is_read_last() -> None:
     assert (counts.seen, counts.entered, counts.blind) == (4, 4, 4)
 
 
-class Entering:
+class InFlight:
     """The map of execs in flight: its list is read anew each time, and some that it has are gone when they are read."""
 
     def __init__(self, listed: Callable[[], list[tuple[int, int | None]]]) -> None:
@@ -63,12 +63,12 @@ class Entering:
 
     def get(self, key: bytes) -> bytes | None:
         at = self._entries[key]
-        return None if at is None else probe._ENTRY.pack(at, PID)
+        return None if at is None else probe._ENTERED.pack(at, PID)
 
 
 def in_flight(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int | None]]]) -> int:
     """So many have been entered and have not ended; there is a list of (task, time) that is read anew each time."""
-    made = bare(entering=Entering(listed))
+    made = bare(execs_in_flight=InFlight(listed))
     monkeypatch.setattr(made, "counts", lambda: Counts(*[0] * 7)._replace(entered=entered))
     monkeypatch.setattr(made, "_proc", lambda _: None)
     return made.in_flight(time.monotonic_ns() - 10**9, ROOT)
@@ -298,7 +298,7 @@ def test_counters_are_not_given_where_the_kernel_can_skip_the_probe(twice: bool)
 
 # ---- what the kernel skipped both of two programs for ----
 
-PROGRAMS = [name + end for name in AGAIN for end in ("", "_again")]
+PROGRAMS = [name + end for name in FALLBACKS for end in ("", "_fallback")]
 
 
 @pytest.fixture
@@ -334,17 +334,19 @@ def test_of_two_programs_each_makes_up_for_the_other(counted: dict[str, int | No
     assert made.missed() == (0, 0, 0)
     made.missed()
     made.missed()
-    counted["on_exec_again"] = 3
+    counted["on_exec_fallback"] = 3
     assert made.missed() == (0, 0, 0)
 
 
 def test_what_both_are_skipped_for_is_missed(counted: dict[str, int | None]) -> None:
     made = loaded(twice=True)
-    counted.update(on_exit=1, on_exit_again=1)
+    counted.update(on_exit=1, on_exit_fallback=1)
     assert made.missed() == (0, 0, 1)
 
 
-@pytest.mark.parametrize(("first", "second"), [("on_newtask", "on_newtask_again"), ("on_newtask_again", "on_newtask")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("on_newtask", "on_newtask_fallback"), ("on_newtask_fallback", "on_newtask")]
+)
 def test_what_is_missed_between_two_readings_is_found_with_the_next_look(
     counted: dict[str, int | None], first: str, second: str
 ) -> None:
@@ -357,6 +359,6 @@ def test_what_is_missed_between_two_readings_is_found_with_the_next_look(
 
 def test_a_kernel_that_must_say_and_does_not_is_believed_nothing(counted: dict[str, int | None]) -> None:
     made = loaded(twice=True)
-    counted["on_exec_again"] = None
+    counted["on_exec_fallback"] = None
     with pytest.raises(OSError, match="does not say"):
         made.missed()

@@ -40,9 +40,11 @@ from pytest_execprobe.log.checks import (
 from pytest_execprobe.log.pattern import Side
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.report.model import Document, Run, Unit, merged
-from pytest_execprobe.rules.rule import PHASES, Judge, Rule, deciders, make_rule
+from pytest_execprobe.rules.judge import Judge
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import PHASES, Rule, make_rule
+from pytest_execprobe.timeline.evidence import Evidence, Gap, Lost
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Gap, Lost
 
 WHY = "the helper was lost"
 fast = settings(deadline=None, max_examples=100)

@@ -13,7 +13,7 @@ import pytest
 from fakes import FixedWindow, evidence, log_of, outcome, record
 
 from pytest_execprobe import ExecLog, ExecRecord, subtree
-from pytest_execprobe.timeline.timeline import Gap
+from pytest_execprobe.timeline.evidence import Gap
 
 GIT, GPG, CURL, SH = "git", "gpg", "curl", "sh"
 

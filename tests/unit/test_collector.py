@@ -15,10 +15,10 @@ from serving import Helper
 
 from pytest_execprobe._util import collector
 from pytest_execprobe._util.collector import Postponed
-from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source import client, transport
 from pytest_execprobe.source.client import HelperSource
-from pytest_execprobe.timeline import recorder
+from pytest_execprobe.timeline import timeline
 
 
 @pytest.fixture(autouse=True)
@@ -100,10 +100,10 @@ def test_it_runs_while_an_answer_is_waited_for_and_not_while_that_is_taken_apart
 
 def test_a_read_takes_in_and_makes_records_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    make = recorder.Timeline.evidence
-    add = recorder.Timeline.add
-    monkeypatch.setattr(recorder.Timeline, "evidence", lambda *a: seen.append(gc.isenabled()) or make(*a))
-    monkeypatch.setattr(recorder.Timeline, "add", lambda *a: seen.append(gc.isenabled()) or add(*a))
+    make = timeline.Timeline.evidence
+    add = timeline.Timeline.add
+    monkeypatch.setattr(timeline.Timeline, "evidence", lambda *a: seen.append(gc.isenabled()) or make(*a))
+    monkeypatch.setattr(timeline.Timeline, "add", lambda *a: seen.append(gc.isenabled()) or add(*a))
     run = FakeRun()
     run.begin()
     run.source.runs("git")

@@ -13,8 +13,10 @@ from pytest_execprobe.baseline.model import Baseline
 from pytest_execprobe.baseline.read import parse_baseline
 from pytest_execprobe.log import hints
 from pytest_execprobe.log.patterns import PatternLike, compile_pattern
-from pytest_execprobe.rules.rule import Judge, baseline_rule, deciders
-from pytest_execprobe.timeline.timeline import Evidence
+from pytest_execprobe.rules.judge import Judge
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import baseline_rule
+from pytest_execprobe.timeline.evidence import Evidence
 
 
 def hinted(pattern: PatternLike, *ran: ExecRecord, attempts: tuple[ExecRecord, ...] = ()) -> list[str]:

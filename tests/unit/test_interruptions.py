@@ -27,17 +27,35 @@ from pytest_execprobe.cli import recording
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.log import log
-from pytest_execprobe.log.log import ExecLog, ExecProbe
+from pytest_execprobe.log.log import ExecLog
+from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source import client, decode, pages, transport
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.command import Command
 from pytest_execprobe.source.events import Exec
 from pytest_execprobe.source.transport import Connection
-from pytest_execprobe.timeline import recorder, timeline
+from pytest_execprobe.timeline import entry, feed, lighter, recorder, spans, timeline, window
 from pytest_execprobe.timeline.recorder import Recorder
 
 #: Where something is kept. What only computes may as well have raised where it was called.
-STATEFUL = {module.__file__ for module in (timeline, client, decode, log, pages, recorder, recording, transport)}
+STATEFUL = {
+    module.__file__
+    for module in (
+        client,
+        decode,
+        entry,
+        feed,
+        lighter,
+        log,
+        pages,
+        recorder,
+        recording,
+        spans,
+        timeline,
+        transport,
+        window,
+    )
+}
 
 
 class Broken(BaseException):
@@ -126,13 +144,13 @@ class Played:
     def check(self) -> None:
         """After a read that nothing breaks into."""
         found = self.window.evidence()
-        assert self.recorder._source is self.source
+        assert self.recorder.source is self.source
         assert [record.pid for record in found.records] == self.told[self.begun :]
         assert {record.exit_code for record in found.records} <= {3}
         assert (len(found.lost), found.unknown) == (self.lost, ())
 
     def news(self) -> None:
-        assert sorted(entry.event.pid for entry in self.recorder.take_news() if entry.record) == self.told
+        assert sorted(entry.event.pid for entry in self.recorder.take_new() if entry.record) == self.told
 
     def close(self) -> None:
         self.recorder.close()
@@ -234,7 +252,7 @@ def test_answers_that_nobody_reads_keep_no_request_from_being_sent(
 def test_what_the_helper_could_not_place_is_told_once(played: Played) -> None:
     def check() -> None:
         played.recorder.sync()
-        gaps, known = played.recorder._timeline.gaps, played.recorder._timeline.known.unplaced
+        gaps, known = played.recorder.timeline.known.gaps, played.recorder.timeline.known.unattributed
         assert [gap.why.partition(" ")[0] for gap in known] == ["3"] * played.unplaced
         assert len(gaps) == len(known) + 1  # what was before the probe
 
@@ -250,7 +268,7 @@ def test_news_are_given_once(played: Played) -> None:
     given: list[int] = []
 
     def take() -> None:
-        given.extend(entry.event.pid for entry in played.recorder.take_news() if entry.record)
+        given.extend(entry.event.pid for entry in played.recorder.take_new() if entry.record)
 
     for _ in range(50):
         played.execs()
@@ -328,7 +346,7 @@ def test_a_test_that_is_broken_into_takes_nothing_from_the_next(
         run.end()
         found = run.recorder.windows["call"].evidence()
         assert ([record.program for record in found.records], found.unknown, found.strays) == ([own], (), ())
-        news = run.recorder.take_news()
+        news = run.recorder.take_new()
         assert sorted(entry.record.program for entry in news if entry.record) == sorted(ran)  # type: ignore[type-var]
         ran.clear()
 

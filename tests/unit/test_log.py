@@ -13,7 +13,7 @@ from fakes import FakeRun, FakeSource, FixedWindow, evidence, log_of, record
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError
 from pytest_execprobe.source.events import Batch
-from pytest_execprobe.timeline.timeline import Evidence
+from pytest_execprobe.timeline.evidence import Evidence
 
 
 @pytest.fixture
@@ -264,9 +264,9 @@ def test_certainly_false_check_wins_over_an_undecided_one() -> None:
         log.assert_not_ran("curl", "git")
 
 
-def test_execs_still_under_way_make_a_log_incomplete_until_they_are_over(run: FakeRun, probe: ExecProbe) -> None:
+def test_execs_in_flight_make_a_log_incomplete_until_they_are_over(run: FakeRun, probe: ExecProbe) -> None:
     run.source.under_way = 1
-    with pytest.raises(IncompleteLogError, match="under way"):
+    with pytest.raises(IncompleteLogError, match="in flight"):
         _ = probe.records
     run.source.under_way = 0
     assert probe.records == ()

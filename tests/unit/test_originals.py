@@ -110,7 +110,7 @@ def late(function: ast.FunctionDef) -> Iterator[str]:
 
 def is_own(function: ast.Attribute) -> bool:
     """A method of the package's own, of spans; and what looks for testpaths, before there is a test."""
-    return ast.unparse(function) in ("self._timeline.open", "root.glob")
+    return ast.unparse(function) in ("self.timeline.spans.open", "root.glob")
 
 
 def test_what_runs_beside_tests_goes_by_no_name_that_they_replace() -> None:

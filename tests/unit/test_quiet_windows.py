@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 from fakes import FakeRun, exec_event
 
-from pytest_execprobe.log.log import ExecProbe
+from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Exec
 from pytest_execprobe.timeline import recorder
-from pytest_execprobe.timeline.recorder import NOTHING
-from pytest_execprobe.timeline.timeline import Evidence, Gap, Owner, Timeline
+from pytest_execprobe.timeline.evidence import NOTHING, Evidence, Gap
+from pytest_execprobe.timeline.spans import Owner
+from pytest_execprobe.timeline.timeline import Timeline
 
 START, END = 100, 200
 
@@ -36,7 +37,7 @@ def hidden() -> Timeline:
 def stray() -> Timeline:
     made = Timeline()
     owner = Owner("test_a", is_test=True, began=10)
-    made.close(made.open(owner, "call", 10), 50)
+    made.spans.close(made.spans.open(owner, "call", 10), 50)
     owner.ended = 50
     made.add(Batch((Ended(60, 7, Branch(20, 7, 1)), at(150, born=20)), END))
     return made
@@ -128,7 +129,7 @@ def test_a_quiet_batch_vouches_and_forgets_nothing() -> None:
 def test_a_quiet_batch_is_taken_in_where_something_waits_for_it(why: str) -> None:
     made = timeline(at(150), under_way=1) if why == "late" else timeline(at(250))
     made.add(Batch((), 300))
-    assert not made.is_waiting
+    assert not made.is_late
     assert len(made.evidence(START, 300, None).records) == 1
     assert made.losses(START, 300) == Evidence()
 

@@ -26,7 +26,7 @@ def news(run: FakeRun) -> list[tuple[str | None, str | None]]:
     run.recorder.sync()
     return [
         (entry.record.program if entry.record else None, entry.owner.name if entry.owner else None)
-        for entry in run.recorder.take_news()
+        for entry in run.recorder.take_new()
     ]
 
 
@@ -222,9 +222,9 @@ def test_a_long_run_forgets_what_nobody_can_ask_for(monkeypatch: pytest.MonkeyPa
     sizes = []
     for number in range(40):
         run.end()
-        assert run.recorder.take_news()
+        assert run.recorder.take_new()
         run.begin(f"test_{number}")
-        sizes.append(run.recorder._timeline.size)
+        sizes.append(run.recorder.timeline.size)
         for program in ("make", "cc", "ld"):
             run.source.ends(run.source.runs(program))
         child = run.source.runs("git", by=server)
@@ -244,7 +244,7 @@ def test_what_an_open_window_holds_is_not_forgotten(monkeypatch: pytest.MonkeyPa
     for _ in range(20):
         run.source.ends(run.source.runs("git"))
     run.end()
-    run.recorder.take_news()
+    run.recorder.take_new()
     run.begin("test_b")
     assert len(window.evidence().records) == 20
 
@@ -256,7 +256,7 @@ def test_what_was_not_added_up_yet_is_not_forgotten(monkeypatch: pytest.MonkeyPa
         run.begin(f"test_{number}")
         run.source.ends(run.source.runs("git"))
         run.end()
-    assert [entry.owner and entry.owner.name for entry in run.recorder.take_news()] == [f"test_{n}" for n in range(20)]
+    assert [entry.owner and entry.owner.name for entry in run.recorder.take_new()] == [f"test_{n}" for n in range(20)]
 
 
 def test_a_tally_says_what_the_evidence_says() -> None:

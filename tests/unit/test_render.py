@@ -13,10 +13,14 @@ from fakes import FixedWindow, evidence, log_of, record, script
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, subtree
 from pytest_execprobe._util.text import Style
 from pytest_execprobe.log.text import footer
-from pytest_execprobe.rules.rule import Finding, Judge, Rule, deciders, make_rule
+from pytest_execprobe.rules.judge import Judge, RuleFinding
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import Rule, make_rule
 from pytest_execprobe.rules.text import findings, section
 from pytest_execprobe.source.events import Batch, Blind
-from pytest_execprobe.timeline.timeline import Evidence, Gap, Owner, Timeline
+from pytest_execprobe.timeline.evidence import Evidence, Gap
+from pytest_execprobe.timeline.spans import Owner
+from pytest_execprobe.timeline.timeline import Timeline
 
 
 def text(block: str) -> str:
@@ -447,7 +451,7 @@ def test_lost_ancestor_is_given_as_the_reason() -> None:
 
 def _told_by(*events: Blind, **batch: int) -> ExecLog:
     timeline, test = Timeline(), Owner("test_a", is_test=True, began=0)
-    timeline.open(test, "call", 0)
+    timeline.spans.open(test, "call", 0)
     timeline.add(Batch(events, **{"complete_to": 100, **batch}))
     return ExecLog(FixedWindow(timeline.evidence(0, 100, test)))
 
@@ -455,7 +459,7 @@ def _told_by(*events: Blind, **batch: int) -> ExecLog:
 @pytest.mark.parametrize(
     ("subject", "why", "remedy"),
     [
-        (_told_by(under_way=2), "2 execs were still under way", "--execprobe-timeout"),
+        (_told_by(under_way=2), "2 execs were still in flight", "--execprobe-timeout"),
         (_told_by(unplaced=7, unplaced_from=10, unplaced_to=50), "7 records", "--execprobe-buffer-pages"),
         (log_of(lost=1), "perf buffer full", "--execprobe-buffer-pages"),
     ],
@@ -634,7 +638,7 @@ def test_findings_reach_the_terminal_escaped(nasty: str) -> None:
     given = evidence(record(nasty, nasty))
     for rules in ([rule("exec_none")], [rule("exec_allow", "git")], [rule("exec_deny", [nasty])]):
         assert is_clean(told(rules, given))
-    wrong = Finding(False, nasty, nasty, (rule("exec_none", where=nasty),))
+    wrong = RuleFinding(False, nasty, nasty, (rule("exec_none", where=nasty),))
     assert is_clean(findings([wrong], given, 0, "call phase", Style()))
 
 

@@ -6,10 +6,12 @@ from fakes import FakeRun
 
 from pytest_execprobe._util.names import Folders
 from pytest_execprobe.report.collect import Assembly, Gatherer
-from pytest_execprobe.report.model import Breach, Document
+from pytest_execprobe.report.model import Document, ReportedBreach
 from pytest_execprobe.source.events import Ended
+from pytest_execprobe.timeline.entry import Entry
+from pytest_execprobe.timeline.evidence import Evidence, Gap
 from pytest_execprobe.timeline.record import ExecRecord
-from pytest_execprobe.timeline.timeline import Entry, Evidence, Gap, Owner
+from pytest_execprobe.timeline.spans import Owner
 
 
 def document_of(assembly: Assembly, **more: object) -> Document:
@@ -25,7 +27,7 @@ def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
     for name in names:
         assembly.begin_try("gw0", name, "test_it.py", 3)
         assembly.outcome("gw0", name, "call", "failed")
-        assembly.breach(name, Breach(f"of {name}"))
+        assembly.breach(name, ReportedBreach(f"of {name}"))
     document = document_of(assembly, not_checked={names[0]: "it crashed"})
     assert [unit.name for unit in document.units] == ["test_it.py::test_a[$TMPDIR/x]", "test_it.py::test_a[~/x]"]
     assert [unit.not_checked for unit in document.units] == ["it crashed", None]
@@ -52,7 +54,7 @@ def test_a_gap_that_several_phases_overlap_is_one() -> None:
 def tell(run: FakeRun, gatherer: Gatherer, assembly: Assembly, *ignored: str) -> list[Entry]:
     """All that is new."""
     run.recorder.sync()
-    told = run.recorder.take_news()
+    told = run.recorder.take_new()
     for entry in told:
         owner = entry.stray_of or entry.owner
         assert owner is not None
@@ -99,7 +101,7 @@ def test_what_was_told_of_as_above_others_and_counts_itself() -> None:
     shell = run.source.runs("sh")
     run.source.runs("git", by=shell)
     run.recorder.sync()
-    above, below = run.recorder.take_news()
+    above, below = run.recorder.take_new()
     assert above.owner is not None
     gatherer.unit(above.owner, "test")
     for entry in (below, above):

@@ -14,10 +14,12 @@ from fakes import evidence, record
 
 from pytest_execprobe import ANY, ExecRecord, subtree
 from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.rules.judge import Judge, RuleFinding
 from pytest_execprobe.rules.markers import MARKERS
-from pytest_execprobe.rules.rule import PHASES, Finding, Judge, Rule, RuleError, deciders, make_rule
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import PHASES, Rule, RuleError, make_rule
+from pytest_execprobe.timeline.evidence import Evidence, Lost
 from pytest_execprobe.timeline.record import Phase
-from pytest_execprobe.timeline.timeline import Evidence, Lost
 
 
 def _marker(name: str) -> Callable[..., Rule]:
@@ -289,10 +291,10 @@ def test_what_is_not_known_is_not_nothing() -> None:
 def test_judges_of_the_same_rules_have_nothing_else_in_common() -> None:
     judge = judge_of(budget(0))
     assert judge.judge("call", evidence(record("git")))
-    again = judge.anew()
+    again = judge.fresh()
     assert again.saw_nothing("call")
     assert [again.has_to_do(phase) for phase in PHASES] == [judge.has_to_do(phase) for phase in PHASES]
-    assert judge.anew().judge("call", evidence(record("git")))
+    assert judge.fresh().judge("call", evidence(record("git")))
 
 
 # ---- what they find ----
@@ -303,13 +305,13 @@ def judge_of(*levels: Rule | list[Rule]) -> Judge:
     return Judge(deciders([level if isinstance(level, list) else [level] for level in levels]))
 
 
-def found(rules: Iterable[Rule], *records: ExecRecord | Evidence) -> list[Finding]:
+def found(rules: Iterable[Rule], *records: ExecRecord | Evidence) -> list[RuleFinding]:
     """What rules of one level find in the call."""
     given = records[0] if records and isinstance(records[0], Evidence) else evidence(*records)  # type: ignore[arg-type]
     return judge_of([*rules]).judge("call", given)
 
 
-def headlines(findings: Iterable[Finding]) -> list[str]:
+def headlines(findings: Iterable[RuleFinding]) -> list[str]:
     """Of a finding that can't be decided, its question."""
     return [finding.headline if finding.holds is False else f"? {finding.question}" for finding in findings]
 

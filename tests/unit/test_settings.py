@@ -36,7 +36,7 @@ def test_nothing_is_set(read: Read) -> None:
     settings = read()
     assert settings == Settings(mode="auto", attempts="auto", timeout=10.0)
     assert not settings.whole_run
-    assert not settings.accounts
+    assert not settings.sums_up
 
 
 # The option, its value on the command line, what that gives; another for the ini file.
@@ -169,7 +169,7 @@ def test_ignored_are_those_of_both_places(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "mode", "whole_run", "accounts"),
+    ("options", "mode", "whole_run", "sums_up"),
     [
         ((), "auto", False, False),
         (("--execprobe-audit",), "auto", True, True),
@@ -183,10 +183,10 @@ def test_ignored_are_those_of_both_places(read: Read) -> None:
     ],
 )
 def test_a_rule_for_the_suite_requires_the_probe(
-    read: Read, options: tuple[str, ...], mode: str, whole_run: bool, accounts: bool
+    read: Read, options: tuple[str, ...], mode: str, whole_run: bool, sums_up: bool
 ) -> None:
     settings = read(*options)
-    assert (settings.mode, settings.whole_run, settings.accounts) == (mode, whole_run, accounts)
+    assert (settings.mode, settings.whole_run, settings.sums_up) == (mode, whole_run, sums_up)
 
 
 @pytest.mark.parametrize("line", ["execprobe_budget = 2", "execprobe_deny = git", "execprobe_session_budget = 3"])

@@ -9,20 +9,20 @@ import pytest
 
 from pytest_execprobe.session import summary
 from pytest_execprobe.session.settings import Settings
-from pytest_execprobe.session.totals import Ledger
+from pytest_execprobe.session.totals import Totals
 from pytest_execprobe.source.client import in_words
 
 
-def said(ledger: Ledger, verbosity: int = 0, **settings: object) -> str:
-    return "\n".join(summary.lines(ledger, Settings(**settings), verbosity))  # type: ignore[arg-type]
+def said(totals: Totals, verbosity: int = 0, **settings: object) -> str:
+    return "\n".join(summary.lines(totals, Settings(**settings), verbosity))  # type: ignore[arg-type]
 
 
 def text(block: str) -> str:
     return dedent(block).strip("\n")
 
 
-def run() -> Ledger:
-    return Ledger(
+def run() -> Totals:
+    return Totals(
         tests={
             "test_it.py::test_release": Counter(git=12, gpg=1),
             "test_it.py::test_tag": Counter(git=2),
@@ -39,7 +39,7 @@ def run() -> Ledger:
 
 @pytest.mark.parametrize("verbosity", [-1, 0, 2])
 def test_nothing_to_say(verbosity: int) -> None:
-    assert said(Ledger(), verbosity) == ""
+    assert said(Totals(), verbosity) == ""
     assert said(run(), verbosity) == ""  # it was asked for neither an audit nor a sum
 
 
@@ -63,12 +63,12 @@ def test_audit() -> None:
 
 
 def test_audit_of_a_run_in_which_nothing_ran() -> None:
-    assert said(Ledger(recorded=1), audit=True) == "recorded        0 execs in 1 test and around them, 0 lost"
+    assert said(Totals(recorded=1), audit=True) == "recorded        0 execs in 1 test and around them, 0 lost"
 
 
-def many(n: int) -> Ledger:
+def many(n: int) -> Totals:
     names = [f"program-{number:02}" for number in range(n)]
-    return Ledger(tests={"test_a": Counter(dict.fromkeys(names, 1))}, recorded=1)
+    return Totals(tests={"test_a": Counter(dict.fromkeys(names, 1))}, recorded=1)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_of_a_test_five_programs_are_shown() -> None:
 
 
 def test_losses() -> None:
-    ledger = Ledger(tests={"test_a": Counter(git=1)}, lost=2, recorded=1)
-    assert said(ledger, audit=True) == text(
+    totals = Totals(tests={"test_a": Counter(git=1)}, lost=2, recorded=1)
+    assert said(totals, audit=True) == text(
         """
         recorded        3 execs in 1 test and around them, 2 lost
         most executed   1  git
@@ -105,8 +105,8 @@ def test_losses() -> None:
 
 
 def test_unknown_losses() -> None:
-    ledger = Ledger(tests={"test_a": Counter(git=1)}, unknown={"it died": None, "too late": None}, recorded=1)
-    assert said(ledger, audit=True) == text(
+    totals = Totals(tests={"test_a": Counter(git=1)}, unknown={"it died": None, "too late": None}, recorded=1)
+    assert said(totals, audit=True) == text(
         """
         recorded        1 exec in 1 test and around them, an unknown number lost
         not known       it died
@@ -115,40 +115,40 @@ def test_unknown_losses() -> None:
         most by test    1  test_a: git 1
         """
     )
-    assert said(ledger) == "not known       it died\nnot known       too late"
+    assert said(totals) == "not known       it died\nnot known       too late"
 
 
 def test_losses_between_bounds() -> None:
-    ledger = Ledger(tests={"test_a": Counter(git=1)}, lost=2, gaps=Counter({"it was full": 3}), recorded=1)
-    assert said(ledger, audit=True).splitlines()[:2] == [
+    totals = Totals(tests={"test_a": Counter(git=1)}, lost=2, gaps=Counter({"it was full": 3}), recorded=1)
+    assert said(totals, audit=True).splitlines()[:2] == [
         "recorded        3 execs in 1 test and around them, at least 2, at most 5 lost",
         "not known       it was full",
     ]
-    other = Ledger()
-    other.take(ledger.export())
-    other.take(Ledger(gaps=Counter({"it was full": 1})).export())
-    assert (other.lost, other.missing, other.totals()["lost"]) == (2, 6, None)
+    other = Totals()
+    other.take(totals.export())
+    other.take(Totals(gaps=Counter({"it was full": 1})).export())
+    assert (other.lost, other.missing, other.summed()["lost"]) == (2, 6, None)
 
 
 @pytest.mark.parametrize(("limit", "undecided"), [(6, None), (5, True), (3, True), (2, False)])
 def test_session_budget_goes_by_the_bounds(limit: int, undecided: bool | None) -> None:
-    ledger = Ledger(tests={"test_a": Counter(git=1)}, lost=2, gaps=Counter({"it was full": 3}), recorded=1)
-    breach = summary.session_budget(ledger, limit)
+    totals = Totals(tests={"test_a": Counter(git=1)}, lost=2, gaps=Counter({"it was full": 3}), recorded=1)
+    breach = summary.session_budget(totals, limit)
     assert (breach and breach.undecided) is undecided
 
 
 def test_ignored() -> None:
-    ledger = Ledger(ignored=Counter(coverage=3, sh=7))
-    assert said(ledger) == "ignored         sh 7, coverage 3"
-    twelve = Ledger(ignored=Counter({f"p{n:02}": 1 for n in range(12)}))
+    totals = Totals(ignored=Counter(coverage=3, sh=7))
+    assert said(totals) == "ignored         sh 7, coverage 3"
+    twelve = Totals(ignored=Counter({f"p{n:02}": 1 for n in range(12)}))
     assert said(twelve).endswith("p09 1, … 2 more")
     assert said(twelve, verbosity=2).endswith("p10 1, p11 1")
 
 
 def test_not_checked() -> None:
-    ledger = Ledger(not_checked={"test_a": "no BCC", "test_b": "no BCC", "test_c": "switched off"})
+    totals = Totals(not_checked={"test_a": "no BCC", "test_b": "no BCC", "test_c": "switched off"})
     for verbosity in (-1, 0, 2):
-        assert said(ledger, verbosity) == text(
+        assert said(totals, verbosity) == text(
             """
             NOT CHECKED     2 tests: no BCC
             NOT CHECKED     1 test: switched off
@@ -157,13 +157,13 @@ def test_not_checked() -> None:
 
 
 def test_expected_to_fail() -> None:
-    ledger = Ledger(excused={"test_it.py::test_a": "nothing may run, but git ran"})
-    assert said(ledger) == "xfailed         test_it.py::test_a: nothing may run, but git ran"
+    totals = Totals(excused={"test_it.py::test_a": "nothing may run, but git ran"})
+    assert said(totals) == "xfailed         test_it.py::test_a: nothing may run, but git ran"
 
 
 def test_session_budget_is_told_of_where_it_is_kept() -> None:
-    ledger = Ledger(tests={"test_a": Counter(git=2)}, recorded=1)
-    assert said(ledger, session_budget=3) == text(
+    totals = Totals(tests={"test_a": Counter(git=2)}, recorded=1)
+    assert said(totals, session_budget=3) == text(
         """
         recorded        2 execs in 1 test and around them, 0 lost
         session budget  2 execs, at most 3 allowed
@@ -176,14 +176,14 @@ def test_session_budget_is_told_of_where_it_is_kept() -> None:
 @pytest.mark.parametrize("group", ["tests", "others", "strays", "late", "ignored", "not_checked", "excused"])
 def test_control_characters_reach_no_terminal(group: str) -> None:
     nasty = "a\x1b[31m\nb\x85\u202e\udcff"
-    ledger = Ledger(recorded=1)
+    totals = Totals(recorded=1)
     if group == "ignored":
-        ledger.ignored[nasty] = 1
+        totals.ignored[nasty] = 1
     elif group in ("not_checked", "excused"):
-        getattr(ledger, group)[nasty] = "why"
+        getattr(totals, group)[nasty] = "why"
     else:
-        getattr(ledger, group)[nasty] = Counter({nasty: 1})
-    for line in summary.lines(ledger, Settings(audit=True), 0):
+        getattr(totals, group)[nasty] = Counter({nasty: 1})
+    for line in summary.lines(totals, Settings(audit=True), 0):
         assert line.isprintable()
         line.encode("utf-8")
 
@@ -193,11 +193,11 @@ def test_control_characters_reach_no_terminal(group: str) -> None:
 
 def test_session_budget_where_there_is_no_probe() -> None:
     """It is not checked, and says so. Where some tests were recorded it is undecided."""
-    ledger = Ledger(not_checked={"test_a": "no BCC"})
-    assert summary.session_budget(ledger, 17) is None
-    assert "session budget  NOT CHECKED, at most 17 allowed" in said(ledger, session_budget=17)
-    ledger.recorded = 1
-    breach = summary.session_budget(ledger, 17)
+    totals = Totals(not_checked={"test_a": "no BCC"})
+    assert summary.session_budget(totals, 17) is None
+    assert "session budget  NOT CHECKED, at most 17 allowed" in said(totals, session_budget=17)
+    totals.recorded = 1
+    breach = summary.session_budget(totals, 17)
     assert breach is not None
     assert breach.undecided
 
@@ -218,7 +218,7 @@ def test_session_budget_exceeded() -> None:
 
 def test_session_budget_kept() -> None:
     assert summary.session_budget(run(), 18) is None
-    assert summary.session_budget(Ledger(), 0) is None
+    assert summary.session_budget(Totals(), 0) is None
 
 
 def test_no_session_budget() -> None:
@@ -226,15 +226,15 @@ def test_no_session_budget() -> None:
 
 
 def test_lost_execs_count_for_the_session_budget() -> None:
-    assert summary.session_budget(Ledger(lost=2), 2) is None
-    assert summary.session_budget(Ledger(lost=3), 2) is not None
+    assert summary.session_budget(Totals(lost=2), 2) is None
+    assert summary.session_budget(Totals(lost=3), 2) is not None
 
 
 def test_session_budget_undecided() -> None:
-    ledger = run()
-    ledger.unknown["the probe helper was lost: it died"] = None
-    ledger.not_checked |= {"test_c": "no BCC", "test_d": "no BCC"}
-    breach = summary.session_budget(ledger, 18)
+    totals = run()
+    totals.unknown["the probe helper was lost: it died"] = None
+    totals.not_checked |= {"test_c": "no BCC", "test_d": "no BCC"}
+    breach = summary.session_budget(totals, 18)
     assert breach is not None
     assert breach.undecided
     assert breach.text == text(
@@ -247,17 +247,17 @@ def test_session_budget_undecided() -> None:
 
 
 def test_session_budget_is_certainly_exceeded_whatever_is_missing() -> None:
-    ledger = run()
-    ledger.unknown["it died"] = None
-    breach = summary.session_budget(ledger, 2)
+    totals = run()
+    totals.unknown["it died"] = None
+    breach = summary.session_budget(totals, 2)
     assert breach is not None
     assert not breach.undecided
 
 
 def test_session_budget_where_a_lost_exec_may_be_an_ignored_one() -> None:
-    ledger = Ledger(tests={"test_a": Counter(git=2)}, lost=1)
-    assert summary.session_budget(ledger, 3, filtered=True) is None
-    breach = summary.session_budget(ledger, 2, filtered=True)
+    totals = Totals(tests={"test_a": Counter(git=2)}, lost=1)
+    assert summary.session_budget(totals, 3, filtered=True) is None
+    breach = summary.session_budget(totals, 2, filtered=True)
     assert breach is not None
     assert breach.undecided
     assert breach.text == text(
@@ -266,7 +266,7 @@ def test_session_budget_where_a_lost_exec_may_be_an_ignored_one() -> None:
           why   1 exec lost, which may have been ignored ones: raise --execprobe-buffer-pages
         """
     )
-    breach = summary.session_budget(ledger, 1, filtered=True)
+    breach = summary.session_budget(totals, 1, filtered=True)
     assert breach is not None
     assert not breach.undecided
 

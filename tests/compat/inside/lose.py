@@ -17,7 +17,7 @@ _close, _kill, _pidfd_open, _select = map(functools.partial, (os.close, os.kill,
 def lose_helper(config: pytest.Config) -> None:
     """Kills the helper that records this process, and waits for its end."""
     armed: Any = config.pluginmanager.get_plugin("execprobe-armed")
-    pid = armed._recorder.description["pid"]
+    pid = armed.recorder.description["pid"]
     pidfd = _pidfd_open(pid)
     try:
         _kill(pid, signal.SIGKILL)

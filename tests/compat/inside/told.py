@@ -42,7 +42,7 @@ class Teller:
 
     def _tell_helper(self) -> None:
         armed: Any = self._config.pluginmanager.get_plugin("execprobe-armed")
-        helper = armed and armed._recorder.description.get("pid")
+        helper = armed and armed.recorder.description.get("pid")
         if helper and (helper, _getpid()) not in self._known:
             self._known.add((helper, _getpid()))
             self._tell(helper=helper, process=_getpid())

@@ -40,6 +40,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def helper(execprobe: ExecProbe) -> HelperSettings:
     """The one that the run has: to start another takes long in an emulated machine."""
-    source = execprobe._recorder._source
+    source = execprobe._recorder.source
     assert isinstance(source, HelperSource)
     return HelperSettings(address=f"@{source.description['address']}")

@@ -6,12 +6,12 @@ import json
 import marshal
 from collections import Counter
 
-from pytest_execprobe.session.totals import Breach, Ledger
+from pytest_execprobe.session.totals import LateBreach, Totals
 
 
-def full() -> Ledger:
+def full() -> Totals:
     """One that has something of everything."""
-    return Ledger(
+    return Totals(
         tests={"test_a": Counter(git=2, sh=1), "test_b": Counter(git=1)},
         others={"collection": Counter(uname=1), "fixture 'server' (session)": Counter(server=1)},
         strays={"test_a": Counter(sleep=1)},
@@ -27,8 +27,8 @@ def full() -> Ledger:
         not_checked={"test_c": "no BCC"},
         excused={"test_b": "nothing may run, but git ran"},
         breaches=[
-            Breach("test_a", ("test_it.py", 3, "test_a"), "curl must not run", "curl must not run\n  rule", False),
-            Breach.around("collection", "cannot tell", "cannot tell\n  why", undecided=True),
+            LateBreach("test_a", ("test_it.py", 3, "test_a"), "curl must not run", "curl must not run\n  rule", False),
+            LateBreach.around("collection", "cannot tell", "cannot tell\n  why", undecided=True),
         ],
         probe="BCC 0.30",
         recorded=5,
@@ -36,27 +36,27 @@ def full() -> Ledger:
 
 
 def test_totals() -> None:
-    ledger = full()
+    totals = full()
     # What tests left running was counted where it ran, and is not counted again.
-    assert ledger.programs == Counter(git=3, sh=1, uname=1, server=1, sleep=1)
-    assert ledger.execs == 9
-    assert ledger.missing is None
-    assert ledger.totals() == {"programs": dict(ledger.programs), "execs": 9, "lost": None}
+    assert totals.programs == Counter(git=3, sh=1, uname=1, server=1, sleep=1)
+    assert totals.execs == 9
+    assert totals.missing is None
+    assert totals.summed() == {"programs": dict(totals.programs), "execs": 9, "lost": None}
 
 
 def test_lost_execs_count_and_have_no_name() -> None:
-    ledger = Ledger(tests={"test_a": Counter(git=1)}, lost=2)
-    assert (ledger.execs, ledger.missing, ledger.programs) == (3, 2, Counter(git=1))
+    totals = Totals(tests={"test_a": Counter(git=1)}, lost=2)
+    assert (totals.execs, totals.missing, totals.programs) == (3, 2, Counter(git=1))
 
 
 def test_ignored_ones_do_not_count() -> None:
-    assert Ledger(ignored=Counter(git=3)).execs == 0
+    assert Totals(ignored=Counter(git=3)).execs == 0
 
 
 def test_counting() -> None:
     group: dict[str, Counter[str]] = {}
     for name, program in (("test_a", "git"), ("test_a", "git"), ("test_b", "sh")):
-        Ledger.count(group, name, program)
+        Totals.count(group, name, program)
     assert group == {"test_a": Counter(git=2), "test_b": Counter(sh=1)}
 
 
@@ -67,13 +67,13 @@ def test_what_is_exported_is_plain_data() -> None:
 
 
 def test_exported_and_taken_it_is_the_same() -> None:
-    taken = Ledger()
+    taken = Totals()
     taken.take(json.loads(json.dumps(full().export())))
     assert taken == full()
 
 
 def test_nothing_is_exported_of_an_empty_one() -> None:
-    assert Ledger().export() == {}
+    assert Totals().export() == {}
     taken = full()
     taken.take({})
     assert taken == full()
@@ -94,25 +94,25 @@ def test_taking_adds_up() -> None:
 
 
 def test_what_was_exported_does_not_change_with_the_ledger() -> None:
-    ledger = full()
-    data = ledger.export()
+    totals = full()
+    data = totals.export()
     before = json.dumps(data)
-    ledger.take(data)
-    Ledger.count(ledger.tests, "test_a", "git")
-    ledger.not_checked["test_d"] = "no BCC"
+    totals.take(data)
+    Totals.count(totals.tests, "test_a", "git")
+    totals.not_checked["test_d"] = "no BCC"
     assert json.dumps(data) == before
 
 
 def test_probe_that_is_not_told_again_stays() -> None:
-    ledger = full()
-    ledger.take({"recorded": 1})
-    assert ledger.probe == "BCC 0.30"
-    ledger.take({"probe": "BCC 0.31"})
-    assert ledger.probe == "BCC 0.31"
+    totals = full()
+    totals.take({"recorded": 1})
+    assert totals.probe == "BCC 0.30"
+    totals.take({"probe": "BCC 0.31"})
+    assert totals.probe == "BCC 0.31"
 
 
 def test_breach_that_is_no_tests_has_a_place_of_its_own() -> None:
-    breach = Breach.around("collection", "headline", "text", undecided=False)
+    breach = LateBreach.around("collection", "headline", "text", undecided=False)
     assert breach.nodeid == "execprobe::collection"
     assert breach.location == ("execprobe", None, "the run (collection)")
 
@@ -121,49 +121,49 @@ def test_breach_that_is_no_tests_has_a_place_of_its_own() -> None:
 
 
 def test_the_greatest_use_counts_whoever_tells_it() -> None:
-    ledger, other = Ledger(), Ledger()
-    ledger.use("tests", "test_a", {"git": 2, "sh": 1})
+    totals, other = Totals(), Totals()
+    totals.use("tests", "test_a", {"git": 2, "sh": 1})
     other.use("tests", "test_a", {"git": 1, "ls": 3})
     other.use("around", "collection", {})
-    ledger.take(other.export())
-    ledger.take(Ledger().export())
-    assert ledger.used == {"tests": {"test_a": {"git": 2, "sh": 1, "ls": 3}}, "around": {"collection": {}}}
+    totals.take(other.export())
+    totals.take(Totals().export())
+    assert totals.used == {"tests": {"test_a": {"git": 2, "sh": 1, "ls": 3}}, "around": {"collection": {}}}
 
 
 def test_of_a_test_that_was_tried_again_the_last_try_counts() -> None:
     """Also where what the first has left behind comes after it, and in whatever parts that is told."""
-    ledger = Ledger()
-    parts = [Ledger() for _ in range(4)]
+    totals = Totals()
+    parts = [Totals() for _ in range(4)]
     parts[0].use("tests", "test_a", {"git": 2, "curl": 1}, {"curl": 1}, attempt="1")
     parts[1].supersede("test_a", "1")
     parts[1].supersede("test_a", "1")
     parts[2].use("tests", "test_a", {"git": 1}, attempt="2")
     parts[3].use("tests", "test_a", {"curl": 5}, {"curl": 5}, attempt="1")
     for part in parts:
-        ledger.take(part.export())
-    assert (ledger.used, ledger.used_by_chance) == ({"tests": {"test_a": {"git": 1}}}, {})
-    assert ledger.superseded == {"test_a": ["1"]}
+        totals.take(part.export())
+    assert (totals.used, totals.used_by_chance) == ({"tests": {"test_a": {"git": 1}}}, {})
+    assert totals.superseded == {"test_a": ["1"]}
 
 
 def test_what_was_collected_is_taken_from_anybody() -> None:
-    ledger = Ledger()
-    ledger.take({"collected": {"ids": ["a"]}})
-    ledger.take(Ledger().export())
-    assert ledger.collected == {"ids": ["a"]}
+    totals = Totals()
+    totals.take({"collected": {"ids": ["a"]}})
+    totals.take(Totals().export())
+    assert totals.collected == {"ids": ["a"]}
 
 
 def test_parts_of_a_report_are_passed_on_in_order() -> None:
-    ledger = Ledger()
-    ledger.take({"gathered": ["one"]})
-    ledger.take({"gathered": ["two"]})
-    assert ledger.export()["gathered"] == ["one", "two"]
+    totals = Totals()
+    totals.take({"gathered": ["one"]})
+    totals.take({"gathered": ["two"]})
+    assert totals.export()["gathered"] == ["one", "two"]
 
 
 def test_what_has_not_ended_is_added_up() -> None:
-    whole = Ledger()
+    whole = Totals()
     for part in ([[1, "sleep", True, 5]], [[2, None, False, None]]):
-        news = Ledger(running=part, more_running=3).export()
+        news = Totals(running=part, more_running=3).export()
         assert json.loads(json.dumps(news)) == news
         whole.take(news)
     assert (whole.running, whole.more_running) == ([[1, "sleep", True, 5], [2, None, False, None]], 6)
-    assert "running" not in Ledger().export()
+    assert "running" not in Totals().export()

@@ -1,0 +1,131 @@
+"""The ``execprobe`` fixture: the log of a test, of its phases, and of blocks in it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from ..timeline.record import Phase
+from . import checks
+from .arguments import natural, numbers_by_pattern
+from .log import ExecLog
+from .patterns import PatternLike, compile_all
+from .window import Window
+
+if TYPE_CHECKING:
+    from ..timeline.recorder import Recorder
+
+
+class Watch:
+    """The context manager of :meth:`ExecProbe.watch`."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        at_most: int | None,
+        per_program: Mapping[PatternLike, int] | None,
+        allow: Iterable[PatternLike] | None,
+        deny: Iterable[PatternLike] | None,
+    ) -> None:
+        self._at_most = None if at_most is None else natural(at_most, "at_most")
+        self._per_program = {} if per_program is None else numbers_by_pattern(per_program)
+        self._allow = None if allow is None else compile_all(allow, "allow")
+        self._deny = [] if deny is None else compile_all(deny, "deny")
+        if deny is not None and not self._deny:
+            raise ValueError("deny is empty, and forbids nothing: leave it out")
+        self._recorder = recorder
+        self._entered = False
+
+    def __del__(self) -> None:
+        if not getattr(self, "_entered", True):  # not so if the arguments were wrong
+            warnings.warn(
+                "watch() watches nothing unless it is entered: with execprobe.watch(...) as log:", stacklevel=2
+            )
+
+    def __enter__(self) -> ExecLog:
+        self._entered = True
+        self._window = self._recorder.open_window("the watch block")
+        self._log = ExecLog(self._window)
+        return self._log
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        self._recorder.close_window(self._window)
+        if kind is not None:
+            return
+        evidence = self._window.evidence()
+        verdicts = checks.not_ran(evidence, self._deny)
+        if self._allow is not None:
+            verdicts.append(checks.only_ran(evidence, self._allow) if self._allow else checks.nothing_ran(evidence))
+        verdicts += checks.per_program(evidence, self._per_program)
+        if self._at_most is not None:
+            verdicts.append(checks.at_most(evidence, self._at_most, None))
+        self._log._decide(evidence, verdicts)
+
+
+class ExecProbe(ExecLog):
+    """The ``execprobe`` fixture: the log of what the test's process tree executes.
+
+    While the test is set up it is the log of the set-up so far, and from the call on the log of the call: a fixture
+    that checks it after its ``yield`` checks what the test itself ran.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._windows: Mapping[Phase, Window] = recorder.windows
+        super().__init__(cast(Window, _CurrentPhase(self._windows)))
+
+    def _phase(self, phase: Phase) -> ExecLog:
+        if phase not in self._windows:
+            raise RuntimeError(f"the test's {phase} has not begun, or was over before the probe was armed")
+        return ExecLog(self._windows[phase])
+
+    @property
+    def setup(self) -> ExecLog:
+        """The log of the test's set-up. Raises RuntimeError if the probe was armed later."""
+        return self._phase("setup")
+
+    @property
+    def call(self) -> ExecLog:
+        """The log of the test's call. Raises RuntimeError before it begins."""
+        return self._phase("call")
+
+    @property
+    def teardown(self) -> ExecLog:
+        """The log of the test's teardown. Raises RuntimeError before it begins."""
+        return self._phase("teardown")
+
+    def watch(
+        self,
+        *,
+        at_most: int | None = None,
+        per_program: Mapping[PatternLike, int] | None = None,
+        allow: Iterable[PatternLike] | None = None,
+        deny: Iterable[PatternLike] | None = None,
+    ) -> Watch:
+        """A narrower window: a context manager that gives the log of its block.
+
+        The limits are checked on leaving the block, unless it raised.
+
+        :param at_most: at most so many execs.
+        :param per_program: at most so many execs of each pattern, ``{"git": 2}``.
+        :param allow: nothing but these may run; an empty list allows nothing.
+        :param deny: none of these may run.
+        """
+        if self._windows is not self._recorder.windows:
+            raise RuntimeError("the test of this execprobe is over: nothing can be watched for it any more")
+        return Watch(self._recorder, at_most, per_program, allow, deny)
+
+
+class _CurrentPhase:
+    """The window that ``execprobe`` itself stands for: the call, once there is one, and the set-up before."""
+
+    def __init__(self, windows: Mapping[Phase, Window]) -> None:
+        self._windows = windows
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._windows["call" if "call" in self._windows else "setup"], name)

@@ -1,0 +1,295 @@
+"""What rules find in what ran: breaches, each once, and what can't be decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..baseline.model import BEYOND, PYTHONS_OWN, WITHIN
+from ..log import checks
+from ..log.checks import execs, names, times_word
+from ..log.pattern import Match, Pattern, Side, any_match
+from ..timeline.evidence import Evidence
+from ..timeline.kinds import Kinds
+from ..timeline.record import ExecRecord, Phase
+from .precedence import Decider
+from .rule import CALL, PHASES, Rule, written
+
+
+@dataclass(frozen=True)
+class RuleFinding:
+    """A rule that is broken, or with ``holds`` None one that can't be decided."""
+
+    holds: bool | None
+    headline: str
+    #: What can't be told: it follows "cannot tell".
+    question: str
+    rules: tuple[Rule, ...]
+    marked: tuple[ExecRecord, ...] = ()
+    #: What to write if what ran is right.
+    advice: str = ""
+    #: Where it is about more than what has just ended: the phases, and what is known of all of them.
+    phases: tuple[Phase, ...] = ()
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a judge was shown."""
+
+    phase: Phase
+    evidence: Evidence
+    during: Phase | None
+    left_behind: bool = False
+
+    def concerns(self, decider: Decider) -> bool:
+        return self.phase in decider.phases and self.during not in decider.phases
+
+
+#: Of phases in which nothing was executed.
+_QUIET = {phase: _Shown(phase, Evidence(), None) for phase in PHASES}
+
+
+class Judge:
+    """Applies the rules of one test, or fixture, to its phases as they end. Each breach is found once."""
+
+    def __init__(self, deciders: Sequence[Decider]) -> None:
+        self._deciders = deciders
+        #: In which a rule decides.
+        self._phases = frozenset(phase for decider in deciders for phase in decider.phases)
+        first = min(map(PHASES.index, self._phases), default=len(PHASES))
+        #: In which, or before which, a rule decides.
+        self._busy = frozenset(PHASES[first:])
+        self._has_rows = any(decider.kind == "baseline" for decider in deciders)
+        self._seen: list[_Shown] = []
+        self._spent: frozenset[Rule] = frozenset()  # budgets that were found broken
+        self._reported: frozenset[tuple[str | None, bool | None]] = frozenset()  # rows of a baseline, likewise
+        #: What decides that did not when phases ended.
+        self._new: frozenset[tuple[tuple[Rule, ...], Phase]] = frozenset()
+
+    def fresh(self) -> Judge:
+        """One with the same rules, that has seen nothing."""
+        judge = Judge.__new__(Judge)
+        none = frozenset[Any]()
+        judge.__dict__.update(self.__dict__, _seen=[], _spent=none, _reported=none, _new=none)
+        return judge
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is any rule at all."""
+        return bool(self._deciders)
+
+    def instead_of(self, other: Judge) -> Judge:
+        """This one, knowing what another has seen and found."""
+        self._seen, self._spent, self._reported = other._seen, other._spent, other._reported
+        self._new = self._decisions() - other._decisions()
+        return self
+
+    def _decisions(self) -> frozenset[tuple[tuple[Rule, ...], Phase]]:
+        return frozenset((decider.rules, phase) for decider in self._deciders for phase in decider.phases)
+
+    @property
+    def seen(self) -> Evidence:
+        """All that it was shown, once."""
+        return Evidence.merged(seen.evidence for seen in self._seen if seen.during is None)
+
+    @property
+    def seen_too_late(self) -> Evidence:
+        """Of that, what ran when the test was over."""
+        return Evidence.merged(seen.evidence for seen in self._seen if seen.left_behind)
+
+    def concerns(self, phase: Phase) -> bool:
+        """Whether a rule decides in a phase, so that what ran in it must be known."""
+        return phase in self._phases
+
+    def has_to_do(self, phase: Phase) -> bool:
+        """Whether a rule decides in a phase or an earlier one, whose processes may go on in it."""
+        return phase in self._busy
+
+    def saw_nothing(self, phase: Phase) -> bool:
+        """Of a phase in which nothing was executed, which is certain: whether that settles it, as no rule about it
+        can be broken by that, nor by what was seen before. Else it must be judged."""
+        if self._has_rows or any(seen is not _QUIET[seen.phase] for seen in self._seen):
+            return False
+        if phase in self._phases:
+            self._seen.append(_QUIET[phase])
+        return True
+
+    def judge(
+        self,
+        phase: Phase,
+        evidence: Evidence,
+        during: Phase | None = None,
+        *,
+        baseline: bool = True,
+        left_behind: bool = False,
+    ) -> list[RuleFinding]:
+        """What is wrong with (more of) a phase, certain breaches first.
+
+        With ``during`` it is about what the phase has left running, and what that ran in a later phase. Rules about
+        that one are shown it there. Without ``baseline``, that is asked only later. ``left_behind``: it ran
+        when the test was over.
+        """
+        shown = _Shown(phase, evidence, during, left_behind)
+        self._seen.append(shown)
+        found: list[RuleFinding] = []
+        for decider in self._deciders:
+            if not shown.concerns(decider):
+                continue
+            if decider.kind == "budget":
+                found += self._over_budget(decider)
+            elif decider.kind == "baseline":
+                found += self._beyond_baseline(decider.rules[0]) if baseline else ()
+            else:
+                found += _forbidden(decider, shown)
+        return _certain_first(found)
+
+    # ---- rules that were added after what they are about ----
+
+    def show(self, phase: Phase, evidence: Callable[[], Evidence], during: Phase | None = None) -> None:
+        """What ran in a phase that has ended, unless that was seen then or no rule is about it."""
+        known = any((seen.phase, seen.during) == (phase, during) for seen in self._seen)
+        if not known and any(_Shown(phase, Evidence(), during).concerns(decider) for decider in self._deciders):
+            self._seen.append(_Shown(phase, evidence(), during))
+
+    def belated(self, now: Phase | None = None) -> Iterator[tuple[Phase, Phase | None, Evidence, list[RuleFinding]]]:
+        """What is wrong with phases that have ended, by rules that the judge before this one had not: the phase, in
+        which later one it went on running, what ran and the findings. A budget for ``now``, too, is left to the
+        judgement of that."""
+        for shown in [*self._seen]:
+            found: list[RuleFinding] = []
+            for decider in self._deciders:
+                if shown.concerns(decider) and (decider.rules, shown.phase) in self._new:
+                    if decider.kind == "budget":
+                        found += [] if now in decider.phases else self._over_budget(decider)
+                    elif decider.kind != "baseline":
+                        found += _forbidden(decider, shown)
+            if found:
+                yield shown.phase, shown.during, shown.evidence, _certain_first(found)
+        self._new = frozenset()
+
+    # ---- rules of each kind ----
+
+    def _over_budget(self, decider: Decider) -> list[RuleFinding]:
+        """Whether a budget is exceeded by all that was seen so far, if that was not found already."""
+        rule = decider.rules[0]
+        if rule in self._spent:
+            return []
+        parts = [seen for seen in self._seen if seen.concerns(decider)]
+        so_far = Evidence.merged(seen.evidence for seen in parts)
+        broken = _budget(rule, so_far)
+        self._spent |= {finding.rules[0] for finding in broken}
+        if len(parts) > 1:
+            phases = tuple(dict.fromkeys(seen.phase for seen in parts))
+            broken = [replace(finding, phases=phases, evidence=so_far) for finding in broken]
+        return broken
+
+    def _beyond_baseline(self, rule: Rule) -> list[RuleFinding]:
+        """What is beyond a baseline, if that was not found already."""
+        assert rule.beyond is not None
+        so_far = self.seen
+        excesses = [excess for excess in rule.beyond(so_far) if (excess.key, excess.holds) not in self._reported]
+        self._reported |= {(excess.key, excess.holds) for excess in excesses}
+        phases = tuple(dict.fromkeys(seen.phase for seen in self._seen if seen.during is None))
+        found = []
+        for holds in (False, None):
+            those = [excess for excess in excesses if excess.holds is holds]
+            if those:
+                marked = tuple(record for excess in those for record in excess.marked)
+                headline = f"{BEYOND}: {'; '.join(excess.what for excess in those)}" if holds is False else ""
+                advice = _once_a_process(marked, rule.where, rule.accept)
+                of_all = (phases, so_far) if len(phases) > 1 else ((), None)
+                found.append(RuleFinding(holds, headline, WITHIN, (rule,), marked, advice, *of_all))
+        return found
+
+
+def _certain_first(found: list[RuleFinding]) -> list[RuleFinding]:
+    return sorted(found, key=lambda finding: finding.holds is None)
+
+
+def _forbidden(decider: Decider, shown: _Shown) -> list[RuleFinding]:
+    """What was not to run, by rules that forbid or allow."""
+    if decider.kind == "deny":
+        return _deny(decider.rules[0], shown.evidence)
+    return _allow(decider.rules, shown.phase, shown.evidence)
+
+
+def _budget(rule: Rule, evidence: Evidence) -> list[RuleFinding]:
+    evidence = rule.of(evidence)
+    limits: list[tuple[Pattern | None, int]] = [*rule.per_program]
+    if rule.at_most is not None:
+        limits.insert(0, (None, rule.at_most))
+    verdicts = [(pattern, n, checks.at_most(evidence, n, pattern)) for pattern, n in limits]
+    # Whatever is exceeded is raised to what ran, and the rest stays as it is.
+    ran = {pattern: n + (verdict.holds is False) * len(verdict.marked) for pattern, n, verdict in verdicts}
+    ran[None] = max(rule.at_most or 0, len(evidence.records) + evidence.surely_lost)
+    programs = {pattern.text: count for pattern, count in ran.items() if pattern is not None}
+    args = [] if rule.at_most is None else [ran[None]]
+    advice = _advised("exec_budget", args, rule, **({"per_program": programs} if programs else {}))
+    found = []
+    for pattern, n, verdict in verdicts:
+        if not verdict.holds:
+            what = execs(ran[pattern]) if pattern is None else f"{pattern} ran {times_word(ran[pattern])}"
+            headline = f"exec budget exceeded: {what}, at most {n} allowed"
+            found.append(RuleFinding(verdict.holds, headline, verdict.question, (rule,), verdict.marked, advice))
+    return found
+
+
+def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[RuleFinding]:
+    in_phase = tuple(rule for rule in rules if phase in rule.phases)
+    patterns = [pattern for rule in in_phase for pattern in rule.patterns]
+
+    def is_allowed(record: ExecRecord) -> Match:
+        about_it = [rule for rule in in_phase if record._direct or not rule.direct]
+        return any_match((p for rule in about_it for p in rule.patterns), record, Side.ALLOW) if about_it else True
+
+    matches = evidence.kinds(in_tree=any(pattern.looks_up for pattern in patterns)).ask(is_allowed)
+    unexpected = matches.those(False)
+    heard = evidence if any(not rule.direct for rule in in_phase) else evidence.only_direct()
+    allowed = ", ".join(map(str, patterns))
+    question = f"whether only {allowed} ran" if patterns else "whether nothing ran"
+    lost = heard.surely_lost if not patterns else 0
+    if not unexpected and not lost:
+        return [RuleFinding(None, "", question, in_phase)] if None in matches or heard.missing != 0 else []
+    ran = names(unexpected) if unexpected else execs(lost)
+    headline = (
+        f"unexpected program: {ran} ran, and only {allowed} may" if patterns else f"nothing may run, but {ran} ran"
+    )
+    # A name with a space is a pattern in a list alone.
+    commands = {id(record._command): record for record in unexpected}.values()
+    programs = dict.fromkeys(record.program for record in commands if record.program)
+    more = [program if [program] == program.split() else [program] for program in programs]
+    advice = _advised("exec_allow", [*(pattern.text for pattern in patterns), *more], in_phase[0]) if more else ""
+    return [RuleFinding(False, headline, question, in_phase, unexpected, advice)]
+
+
+def _deny(rule: Rule, evidence: Evidence) -> list[RuleFinding]:
+    return [
+        RuleFinding(verdict.holds, verdict.headline, verdict.question, (rule,), verdict.marked)
+        for verdict in checks.not_ran(rule.of(evidence), rule.patterns)
+        if not verdict.holds
+    ]
+
+
+def _advised(name: str, args: Sequence[object], rule: Rule, **kwargs: object) -> str:
+    """The marker to write instead, for the same phases."""
+    if rule.phases != CALL:
+        kwargs["phases"] = rule.phases
+    if rule.direct:
+        kwargs["direct"] = True
+    return written(name, args, kwargs)
+
+
+def _once_a_process(marked: Sequence[ExecRecord], where: str, accept: str) -> str:
+    """What to do about programs that a baseline does not have, if they are right. An update would move what runs once a
+    process to the test that was first this time. ``where`` is the baseline, ``accept`` updates it."""
+    found = Kinds(marked, in_tree=False).ask(lambda record: any_match(PYTHONS_OWN, record, Side.ALLOW))
+    if True not in found:
+        return accept
+    listed = ", ".join(f'"{pattern.text}"' for pattern in PYTHONS_OWN)
+    advice = (
+        f"write everywhere = [{listed}] {where}, for platform.processor() asks it once a process, in whichever test is"
+        " first"
+    )
+    return advice if found.count(True) == len(marked) else f"{advice}; then {accept}"

@@ -1,0 +1,119 @@
+"""Fixtures of wider scope than a test: spans of their own, with rules of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from ..rules.text import Problem
+from ..timeline.record import Phase
+from ..timeline.spans import Owner, Span
+from .run import EndedFixture, ProbedRun, RunningTest, Wide, marks_of
+
+_XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
+
+
+class Fixtures:
+    """Registered in a run that probes."""
+
+    def __init__(self, run: ProbedRun) -> None:
+        self._run = run
+        self._wide: dict[object, Wide] = {}  # that are set up
+        self._set_up: dict[object, Owner] = {}  # likewise
+        self._ends: dict[object, Span] = {}  # that are being ended
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        if fixturedef.scope == "function":
+            return (yield)
+        key = _id(fixturedef)
+        judge = self._run.judge(request.node, "fixtures", key)
+        wide = self._wide[fixturedef] = Wide(request.node, key, judge, marks_of(request.node))
+        span = self._run.recorder.open_span(_name(fixturedef), "setup", key=key)
+        self._set_up[fixturedef] = span.owner
+        failed = True
+        try:
+            result = yield
+            failed = False
+            return result
+        finally:
+            self._close(span, wide, "setup", failed=failed)
+            # Finalizers run in reverse, so this one comes before those that the set-up has registered.
+            fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
+
+    def _open_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        span = self._run.recorder.open_span(_name(fixturedef), "teardown", key=_id(fixturedef))
+        self._ends[fixturedef] = span
+        set_up = self._set_up.pop(fixturedef)
+        if self._run.gathers:
+            self._run.strays.gatherer.unit(set_up, "fixture")
+            self._run.strays.gatherer.join(span.owner, set_up)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        span = self._ends.pop(fixturedef, None)
+        if span is not None:
+            self._close(span, self._wide.pop(fixturedef), "teardown")
+
+    def _close(self, span: Span, wide: Wide, phase: Phase, *, failed: bool = False) -> None:
+        run = self._run
+        run.recorder.close_span(span)
+        window = run.recorder.window_of(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
+        fixture = EndedFixture(wide, window, phase, span.owner.id, failed)
+        if run.test is not None:
+            run.test.fixtures.append(fixture)
+        elif run.last is not None:  # the run was broken off, and ends it without a test
+            for problem in self.judge(run.last, phase, [fixture]):
+                run.strays.late(run.last.item, problem)
+
+    def judge(self, test: RunningTest, phase: Phase, ended: Sequence[EndedFixture]) -> Iterator[Problem]:
+        """Those that have been set up or ended in a phase, and those of which the rules have changed."""
+        run = self._run
+        for wide in dict.fromkeys([*self._wide.values(), *(fixture.wide for fixture in ended)]):
+            marks = marks_of(wide.node)
+            if marks != wide.marks:
+                wide.marks = marks
+                wide.judge = run.judge(wide.node, "fixtures", wide.key, phase).instead_of(wide.judge)
+                if wide.set_up is not None and wide.set_up.owner is not None:
+                    run.show(test, wide.judge, "setup", wide.set_up)
+                    problem = run.judge_belated(test, wide.judge, None, f"set-up of {wide.set_up.owner.name}")
+                    if problem is not None:
+                        yield problem
+        for fixture in ended:
+            owner = fixture.window.owner
+            where = f"{'set-up' if fixture.phase == 'setup' else 'end'} of {owner and owner.name}"
+            problem = run.judge_window(test, fixture.window, fixture.wide.judge, fixture.phase, where)
+            if fixture.phase == "setup":
+                fixture.wide.set_up = fixture.window
+            if run.was_armed:
+                run.strays.use("fixtures", fixture.key, fixture.wide.judge, whole=not fixture.failed)
+            if run.gathers and owner is not None:
+                run.strays.gatherer.unit(owner, "fixture")
+                run.gather_window(owner, fixture.phase, fixture.window)
+            if problem is not None:
+                yield problem
+
+
+def _label(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, bool]:
+    """What users know a fixture by, and whether it is one to them: to pytest, setup_module() and its kin are, too."""
+    xunit = _XUNIT.fullmatch(fixturedef.argname)
+    return (f"{xunit['what']} of {xunit['where']}", False) if xunit else (fixturedef.argname, True)
+
+
+def _id(fixturedef: pytest.FixtureDef[Any]) -> str:
+    """Where a fixture stands, its name and its scope; that of a plugin is nowhere."""
+    node = getattr(fixturedef, "node", None)
+    place = getattr(fixturedef, "baseid", "") if node is None else node.nodeid
+    label, is_fixture = _label(fixturedef)
+    name = f"{label} ({fixturedef.scope})" if is_fixture else label
+    return name if place in ("", ".") else f"{place}::{name}"
+
+
+def _name(fixturedef: pytest.FixtureDef[Any]) -> str:
+    """What messages call a fixture."""
+    label, is_fixture = _label(fixturedef)
+    return f"fixture {label!r} ({fixturedef.scope})" if is_fixture else label

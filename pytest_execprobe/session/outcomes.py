@@ -1,0 +1,186 @@
+"""What the rules make of a test's outcome, and what its reports bring."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from ..errors import IncompleteLogError, RuleBroken, RuleUndecided
+from ..log import checks
+from ..timeline.evidence import Evidence
+from .reporting import EXPORTED, UNDECIDED, as_text
+from .run import ProbedRun, RunningTest
+from .totals import LateBreach
+
+#: The attribute of a report, until it is logged, whose test has been recorded.
+_RECORDED = "execprobe_recorded"
+_BY_ANOTHER = "another plugin ran it, and reported it, without the hooks of a test's phases"
+
+
+class Outcomes:
+    """Registered in a run that probes."""
+
+    def __init__(self, run: ProbedRun) -> None:
+        self._run = run
+        self._reported_calls: dict[str, bool] = {}  # by node id, and whether one of them has been recorded
+
+    # ---- of a test ----
+
+    def use(self, test: RunningTest) -> None:
+        """For the baseline, however the test came out: what it ran can be beyond a row in any case."""
+        if self._run.was_armed and test.unchecked is None:
+            self._run.strays.use("tests", test.item.nodeid, test.judge, attempt=test.attempt)
+
+    def note(self, test: RunningTest) -> None:
+        """What it ran, for JUnit's file, and whatever else shows a test's properties."""
+        run, item = self._run, test.item
+        if test.unchecked is not None:
+            item.user_properties.append(("execprobe_not_checked", test.unchecked))
+        self.use(test)
+        for phase, window in run.recorder.windows.items():
+            if run.gathers and window.owner is not None:
+                run.gather_window(window.owner, phase, window)
+        if not run.was_armed or not (run.settings.whole_run or run.recorder.in_use or test.judge.is_any):
+            return
+        windows = list(run.recorder.windows.values())
+        execs: int = 0
+        lost: int | str = 0
+        if not run.recorder.were_quiet(windows):
+            tallies = [window.tally() for window in windows]
+            execs = sum(len(commands) for commands, _ in tallies)
+            lost = _number_of_lost(Evidence.merged(losses for _, losses in tallies))
+        properties = [pair for pair in item.user_properties if not str(pair[0]).startswith("execprobe_")]
+        properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
+        if test.unexpected:
+            properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
+        item.user_properties[:] = properties  # those of an earlier try are gone
+
+    # ---- reports ----
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = self._judged(item, call, (yield))
+        if self._run.last is not None and self._run.last.item is item:
+            report.__dict__[_RECORDED] = True
+        if call.when == "teardown" and self._run.recorder.forked:
+            self._bring(report)
+        return report
+
+    def _judged(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> pytest.TestReport:
+        """With what the rules have found."""
+        last, strays = self._run.last, self._run.strays
+        error = None if call.excinfo is None else call.excinfo.value
+        problem = last.problems.get(call.when) if last and last.item is item else None
+        if error is not None and is_incomplete(error):
+            assert call.excinfo is not None
+            _fail(report, item.repr_failure(call.excinfo), undecided=True)  # an xfail made it a skip, or passed it
+        if problem is None:
+            return report
+        expected = hasattr(report, "wasxfail")
+        undecided = isinstance(problem.error, RuleUndecided)
+        if not expected or undecided:
+            strays.gatherer.breach(item.nodeid, problem.headline, problem.in_report, undecided=undecided)
+        if expected and isinstance(problem.error, RuleBroken):
+            strays.totals.excused[item.nodeid] = problem.headline
+            self._report_fixtures(item)  # which are not expected to do that, whichever test sets them up
+        elif problem.error is error or not report.failed:
+            # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
+            # broken: unittest keeps skips, and its own failures, from the hooks.
+            _fail(report, as_text(problem.error, problem.headline), undecided=undecided)
+        else:
+            report.sections.append(("execprobe", str(problem.error)))
+        if report.failed:
+            report.sections += problem.sections
+        return report
+
+    def _bring(self, report: pytest.TestReport) -> None:
+        exported = self._run.strays.export()
+        if exported:
+            report.__dict__[EXPORTED] = exported
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        last, strays = self._run.last, self._run.strays
+        recorded = report.__dict__.pop(_RECORDED, False)
+        if recorded or (report.when == "call" and not report.failed):
+            self._reported_calls[report.nodeid] = recorded or self._reported_calls.get(report.nodeid, False)
+        if str(report.outcome) == "rerun" and last is not None:
+            strays.supersede(last.item.nodeid, last.attempt)
+            self._report_fixtures(last.item)  # the next try finds them as they are
+        brought = report.__dict__.get(EXPORTED)  # a forked child's
+        if (brought or strays.has_new) and not self._run.recorder.forked:
+            strays.totals.take(report.__dict__.pop(EXPORTED, {}))
+            self._bring(report)
+
+    def _report_fixtures(self, item: pytest.Item) -> None:
+        """What is wrong with wider fixtures, apart from the test in which that was found."""
+        if self._run.last is not None:
+            for problem in self._run.last.of_fixtures:
+                self._run.strays.late(item, problem)
+            self._run.last.of_fixtures.clear()
+
+    def find_unrecorded(self, session: pytest.Session) -> None:
+        """Tests that are said to have run, and that nothing has been recorded of."""
+        run, totals = self._run, self._run.strays.totals
+        for item in getattr(session, "items", ()):
+            if self._reported_calls.get(item.nodeid, True):
+                continue
+            judge = run.judge_test(item)
+            if run.settings.whole_run or judge.is_any:
+                why = totals.not_checked.setdefault(item.nodeid, run.refusal or _BY_ANOTHER)
+                if judge.is_any and run.was_armed:
+                    headline = "cannot tell whether its rules are kept: it was not recorded"
+                    text = f"{headline}\n  why   {why}"
+                    totals.breaches.append(LateBreach(item.nodeid, item.location, headline, text, undecided=True))
+
+
+def _fail(report: pytest.TestReport, text: Any, *, undecided: bool) -> None:
+    report.outcome = "failed"
+    report.__dict__.pop("wasxfail", None)
+    report.__dict__[UNDECIDED] = undecided
+    report.longrepr = text
+
+
+def _number_of_lost(evidence: Evidence) -> int | str:
+    """As a JUnit property has it: a number where that is known, else its bounds, or that there are none."""
+    if evidence.missing is None:
+        return "unknown"
+    return evidence.missing if evidence.missing == evidence.surely_lost else checks.lost(evidence)
+
+
+def keep_undecided(item: Any) -> None:
+    """unittest reports an expected failure without the exception, so that one that can't be decided would be lost."""
+    if "addExpectedFailure" in vars(item) or not hasattr(item, "addExpectedFailure"):
+        return
+    expected = item.addExpectedFailure
+
+    def add(testcase: object, error: Any, *reason: str) -> None:
+        if is_incomplete(error[1]):
+            item.addError(testcase, error)
+        else:
+            expected(testcase, error, *reason)
+
+    item.addExpectedFailure = add
+
+
+def is_incomplete(error: BaseException | None) -> bool:
+    """Whether a check that could not be decided is behind an exception."""
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        current = todo.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, IncompleteLogError):
+            return True
+        todo += [current.__cause__, current.__context__]
+        for name in ("exceptions", "failures", "exc_info"):  # of a group, and of doctests: what they met with
+            within = getattr(current, name, ())
+            if type(within) in (list, tuple):
+                todo += [error for error in within if isinstance(error, BaseException)]
+    return False

@@ -1,0 +1,281 @@
+"""What the hooks of a run that probes share: the recorder, the test that is running, and the rules that apply to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .._util.text import Style, printable
+from ..baseline.model import COLLECTION, Section
+from ..errors import ProbeUnavailable
+from ..log.pattern import ignoring
+from ..rules.judge import Judge, RuleFinding
+from ..rules.markers import MARKERS
+from ..rules.precedence import deciders
+from ..rules.rule import RuleError
+from ..rules.text import Problem
+from ..source.client import in_words
+from ..source.connect import HelperSettings, start_helper
+from ..timeline.evidence import Evidence
+from ..timeline.kinds import Kinds
+from ..timeline.record import Phase
+from ..timeline.recorder import Recorder
+from ..timeline.spans import Owner
+from ..timeline.window import RecordedWindow
+from .marks import Markers
+from .reporting import Reporting, required
+from .settings import Settings
+from .strays import Strays
+
+if TYPE_CHECKING:
+    Node = pytest.Item | pytest.Collector
+
+#: The marks that are the plugin's, each with how far above a node it stands.
+Marks = list[tuple[int, pytest.Mark]]
+
+
+@dataclass(eq=False)
+class Wide:
+    """A fixture of wider scope than a test, from its set-up to the judgement of its end."""
+
+    node: Node
+    key: str
+    judge: Judge
+    marks: Marks  # that have been read
+    set_up: RecordedWindow | None = None  # once it has been judged
+
+
+@dataclass
+class EndedFixture:
+    """A wider fixture that has been set up, or ended, in the phase that is running."""
+
+    wide: Wide
+    window: RecordedWindow
+    phase: Phase
+    key: str = ""
+    failed: bool = False
+
+
+@dataclass
+class RunningTest:
+    """The test that is running, and what is known of it so far."""
+
+    item: pytest.Item
+    thread: int
+    judge: Judge
+    marks: Marks  # that have been read
+    attempt: str = ""  # which try of it this is
+    of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
+    fixtures: list[EndedFixture] = field(default_factory=list)
+    unchecked: str | None = None  # why it is not, though it should be
+    problems: dict[str, Problem] = field(default_factory=dict)
+    unexpected: dict[str, None] = field(default_factory=dict)
+
+
+class EarlyRun:
+    """A recorder that is armed before there is a session, which takes it over."""
+
+    def __init__(self, settings: Settings, helper: HelperSettings, *, is_worker: bool) -> None:
+        """Raises pytest.UsageError if there must be a probe and is none; in an xdist worker not yet."""
+        self.settings = settings
+        self.recorder = _recorder(settings, helper, Style())
+        #: Why there is no probe.
+        self.error: ProbeUnavailable | None = None
+        try:
+            self.recorder.ensure()
+        except ProbeUnavailable as error:
+            self.error = error
+            if settings.mode == "require" and not is_worker:
+                raise pytest.UsageError(required(error)) from None
+        self.collection = self.recorder.open_span(COLLECTION, None)
+
+    def close(self) -> None:
+        self.recorder.close()
+
+
+class ProbedRun:
+    """A run in which a test needs the probe, or the settings ask for one."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        helper: HelperSettings,
+        markers: Markers,
+        reporting: Reporting | None,
+        early: EarlyRun | None = None,
+    ) -> None:
+        """``reporting`` is None in an xdist worker: it is its controller that reports."""
+        self.config = config
+        self.settings = settings
+        self.reporting = reporting
+        self._markers = markers
+        self._early_error = None if early is None else early.error
+        style = Style(int(config.getoption("verbose", 0)))  # there is no such option with -p no:terminal
+        if early is None:
+            self.recorder = _recorder(settings, helper, style)
+        else:
+            self.recorder = early.recorder
+            self.recorder.reset(style, settings.timeout, ignoring(settings.ignore))
+        self.strays = Strays(config, settings, self.recorder, self.judge_test)
+        self.test: RunningTest | None = None
+        self.last: RunningTest | None = None  # that has run, or is running
+        self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them
+        self._introduced = False
+        #: Why there is no probe.
+        self.refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
+        self.connect()
+
+    def connect(self) -> None:
+        """At first, and where the last helper was lost."""
+        if self.refusal is None:
+            before = self.was_armed
+            try:
+                error, self._early_error = self._early_error, None
+                if error is not None:
+                    raise error  # it has just been tried
+                self.recorder.ensure()
+            except ProbeUnavailable as error:
+                self.refusal = str(error)
+                if self.settings.mode == "require" and not before:
+                    raise pytest.UsageError(required(error)) from None
+        if not self._introduced:
+            self._introduced = True
+            probe = in_words(self.recorder.description)
+            if self.refusal:
+                probe = f"no probe: {self.refusal.removeprefix('execprobe: ')}"
+            self.strays.totals.probe = probe
+            if self.reporting is not None:
+                self.reporting.totals.probe = probe  # now, for the header
+
+    @property
+    def was_armed(self) -> bool:
+        """Whether there has ever been a probe, or would have been but for another process."""
+        return self.recorder.was_armed
+
+    @property
+    def is_unchecked(self) -> bool:
+        """Whether there is no probe, and never was one."""
+        return self.refusal is not None and not self.was_armed
+
+    @property
+    def gathers(self) -> bool:
+        """Whether this process gathers a report; a forked child's parent sees all that it executes."""
+        return self.settings.gathers and not self.recorder.forked
+
+    def gather_window(self, owner: Owner, phase: Phase, window: RecordedWindow) -> None:
+        assert window.end is not None
+        self.strays.gatherer.span(owner, phase, window.start, window.end)
+        if self.was_armed:  # else it is not checked, which is all that is known
+            self.strays.gatherer.losses(owner, window.tally()[1])
+
+    # ---- rules ----
+
+    def judge_test(self, item: pytest.Item, marks: Marks | None = None) -> Judge:
+        """The rules that apply to a test."""
+        if self.settings.baseline is not None:  # which has rows for each
+            return self.judge(item, "tests", item.nodeid)
+        marks = marks_of(item) if marks is None else marks
+        key: object = None
+        parameters: Sequence[pytest.Mark] = ()
+        if marks:  # those of one function's tests, with other parameters, are the same
+            parameters = getattr(getattr(item, "callspec", None), "marks", ())
+            name = getattr(item, "originalname", None) or item.name
+            levels = [(level, id(mark)) for level, mark in marks]
+            key = (id(item.parent), name, *levels, *map(id, parameters))
+        if key not in self._judges:
+            self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks, parameters)
+        return self._judges[key][0].fresh()
+
+    def judge(self, node: Node, section: Section, name: str, during: Phase | None = None) -> Judge:
+        """The rules that apply to a test, or to a fixture that belongs to a node. ``during``: the phase in which marks
+        have been added."""
+        baseline = self.strays.baseline_rules(section, name)
+        try:
+            levels = self._markers.levels(node, during)
+            return Judge(deciders([*levels, self.settings.command_line, self.settings.ini, baseline]))
+        except RuleError as error:  # a mark that was added after the collection
+            raise pytest.UsageError(str(error)) from None
+
+    def judge_window(
+        self,
+        test: RunningTest,
+        window: RecordedWindow,
+        judge: Judge,
+        phase: Phase,
+        where: str,
+        during: Phase | None = None,
+        *,
+        baseline: bool = True,
+        last: bool = False,
+    ) -> Problem | None:
+        """What is wrong with a window, if rules are about it. ``last``: no other phase of the test will come."""
+        if not judge.concerns(phase):
+            return None
+        evidence = self.strays.counting(test.item, window.evidence())
+        if during is not None:
+            evidence = evidence.begun_in(phase)
+            if not evidence.records and not evidence.lost:
+                return None
+        found = judge.judge(phase, evidence, during, baseline=baseline)
+        if last:  # an update of such a run would write nothing
+            found = [replace(one, advice="") if one.rules[0].kind == "baseline" else one for one in found]
+        return self._problem(test, found, evidence, window.start, where) if found else None
+
+    def show(
+        self, test: RunningTest, judge: Judge, phase: Phase, window: RecordedWindow, during: Phase | None = None
+    ) -> None:
+        """Has a judge see what ran in a phase that has ended."""
+
+        def evidence() -> Evidence:
+            known = self.strays.counting(test.item, window.evidence())
+            return known if during is None else known.begun_in(phase)
+
+        judge.show(phase, evidence, during)
+
+    def judge_belated(self, test: RunningTest, judge: Judge, now: Phase | None, of: str = "") -> Problem | None:
+        """What is wrong by rules that were added after what they are about."""
+        problem = None
+        for phase, during, evidence, found in judge.belated(now):
+            where = of or (f"left running until {during}" if during else f"{phase} phase")
+            start = evidence.records[0].timestamp_ns if evidence.records else 0
+            problem = both(problem, self._problem(test, found, evidence, start, where))
+        return problem
+
+    def _problem(
+        self, test: RunningTest, found: list[RuleFinding], evidence: Evidence, start: int, where: str
+    ) -> Problem:
+        test.unexpected.update(
+            dict.fromkeys(
+                printable(record.program or "?")
+                for finding in found
+                if finding.rules[0].kind != "budget"
+                for record in Kinds(finding.marked, in_tree=False).first
+            )
+        )
+        return Problem.of(found, evidence, start, where, self.recorder.style)
+
+
+def _recorder(settings: Settings, helper: HelperSettings, style: Style) -> Recorder:
+    return Recorder(
+        lambda: start_helper(helper), style=style, timeout=settings.timeout, ignores=ignoring(settings.ignore)
+    )
+
+
+def marks_of(node: Node) -> Marks:
+    found: Marks = []
+    level = 0
+    above: Node | None = node
+    while above is not None:
+        if above.own_markers:
+            found += [(level, mark) for mark in above.own_markers if mark.name in MARKERS]
+        level += 1
+        above = above.parent
+    return found
+
+
+def both(one: Problem | None, other: Problem | None) -> Problem | None:
+    return one.and_also(other) if one and other else one or other

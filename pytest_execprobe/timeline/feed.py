@@ -1,0 +1,222 @@
+"""Keeps a source and a timeline together. A source that is lost is a gap in what is known, never an exception."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any, Generic, Protocol, TypeVar
+
+from .._util import clock, originals
+from .._util.collector import postponed
+from ..errors import IncompleteLogError, ProbeObstructed, SourceLost
+from ..source.doubts import doubts
+from ..source.events import Batch, Running, Source
+from .evidence import Gap
+from .timeline import Timeline
+
+_ARMED_LATER = "the probe was armed only after that: name execprobe in the test's or the fixture's parameters"
+_SLICE = 0.05  # seconds that a wait keeps other threads from reading
+_GREEN_SLICE = 0.01  # seconds that a wait leaves to green threads
+
+AnySource = TypeVar("AnySource", bound=Source)
+AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
+
+
+class Feed(Generic[AnySource]):
+    """What the source has is added to the timeline."""
+
+    #: What is done about a lost source.
+    after_loss = ""
+
+    def __init__(self, timeline: Timeline, source: AnySource | None) -> None:
+        self.timeline = timeline
+        self.source = source
+
+    def _add(self, batch: Batch) -> None:
+        with postponed:
+            self.timeline.add(batch)
+
+    def take(self, ask: Callable[[float, object], Batch], timeout: float) -> bool:
+        """Adds a batch; False if the source is lost. An exception, as that of a signal's handler, may break in: then
+        the next batch has what this one had."""
+        try:
+            self._add(ask(timeout, self.timeline.known.mark))
+        except SourceLost as error:
+            self._lose(str(error))
+            return False
+        return True
+
+    def ask_running(self, since: int, timeout: float) -> Running | None:
+        """The processes of branches begun ``since`` that have not ended; None without a source."""
+        try:
+            return None if self.source is None else self.source.running(since, timeout)
+        except SourceLost as error:
+            self._lose(str(error))
+            return None
+
+    def go_blind(self, why: str) -> None:
+        """Gives the source up: until there is another, nothing is known."""
+        if self.source is not None:
+            self.source.close()
+        # In this order: an exception may come in between, and at no moment may there be neither.
+        self.timeline.blind = Gap(self.timeline.complete_to, None, why)
+        self.source = None
+
+    def _lose(self, why: str) -> None:
+        self.go_blind(f"the probe helper was lost: {why}{self.after_loss}")
+        self.timeline.settle()
+
+
+class ProcessSource(Source, Protocol):
+    """A source that belongs to the process that made it."""
+
+    pid: int
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the helper says of itself."""
+
+    def in_child(self, *, fresh: bool, timeout: float) -> ProcessSource:
+        """For a forked child, ``fresh`` if it has no child yet: a source of its own. Raises SourceLost."""
+
+
+_READS: set[CodeType] = set()
+
+
+def read(method: AnyMethod) -> AnyMethod:
+    """A read, into the middle of which no other may come."""
+    _READS.add(method.__code__)
+    return method
+
+
+class ProcessFeed(Feed[ProcessSource]):
+    """That of this process, or of a forked child. ``connect`` makes a source and raises ProbeUnavailable."""
+
+    after_loss = ". The next test gets a new one"
+
+    def __init__(self, connect: Callable[[], ProcessSource], timeline: Timeline, timeout: float) -> None:
+        super().__init__(timeline, None)
+        self._connect = connect
+        self.timeout = timeout
+        self.lock = originals.RLock()
+        #: From when on everything is recorded, ns; 0 before there was a source.
+        self.since = 0
+        self.attempts_refused: str | None = None
+        #: What the helper says of itself.
+        self.description: Mapping[str, Any] = {}
+        #: Whether the running test uses its log, so that its forked children will too.
+        self.in_use = False
+        self._obstructed = False
+        timeline.blind = Gap(0, None, _ARMED_LATER)
+
+    @property
+    def was_armed(self) -> bool:
+        """Whether there has ever been a source, or would have been but for another process: what is not known then
+        must not pass."""
+        return self.timeline.armed_at != 0 or self._obstructed
+
+    def ensure(self) -> None:
+        """Connects, at first and after the source was lost. Raises ProbeUnavailable."""
+        with self.lock:
+            self._follow_fork()
+            if self.source is None:
+                try:
+                    self.source = self._connect()
+                except ProbeObstructed as error:
+                    self._obstruct(str(error).removeprefix("execprobe: "))
+                    raise
+            elif self.timeline.blind is None:
+                return
+            source = self.source
+            self.attempts_refused, self.description = source.attempts_refused, source.description
+            self.timeline.armed_at = self.timeline.armed_at or source.armed_at
+            now = clock.monotonic_ns()
+            self.since = self.since or now
+            self._see_again(source, now)
+
+    def _obstruct(self, why: str) -> None:
+        self._obstructed = True
+        if self.timeline.blind is not None:
+            self.timeline.blind = Gap(self.timeline.blind.start, None, f"there was no probe: {why}")
+
+    def _see_again(self, source: ProcessSource, now: int) -> None:
+        blind = self.timeline.blind
+        for why in doubts(source):
+            self.timeline.add_gap(Gap(source.armed_at, None, why))
+        if blind is not None:
+            # Not only up to armed_at: what was there before has been adopted since.
+            self.timeline.add_gap(Gap(blind.start, now, blind.why))
+            self.timeline.blind = None
+
+    @read
+    def sync(self) -> None:
+        """Takes in everything up to now."""
+        self.refuse_nested()
+        with self.lock:
+            self._follow_fork()
+            if self.source is not None:
+                self.take(self.source.sync, self.timeout)
+
+    @read
+    def wait(self, timeout: float) -> bool:
+        """Until something new is there, or for a moment: other threads want to read, too. False if nothing can come."""
+        sleep = _green_sleep()
+        self.refuse_nested()
+        with self.lock:
+            patience = 0.0 if sleep is not None else min(timeout, _SLICE)
+            can_come = self.source is not None and self.take(self.source.wait, patience)
+        if can_come and sleep is not None:
+            sleep(min(timeout, _GREEN_SLICE))
+        return can_come
+
+    def refuse_nested(self) -> None:
+        """A handler of a signal may read a log, but not in the middle of a read: that could not go on."""
+        if not self.lock._is_owned():  # type: ignore[attr-defined]
+            return  # no read is in the middle, and to look for one takes as long as all else
+        frame = originals.frame(1).f_back  # of what calls the read that is to begin
+        while frame is not None:
+            if frame.f_code in _READS and frame.f_locals.get("self") is self:
+                raise IncompleteLogError(
+                    "a log was read by what broke into a read of it, such as a signal's handler: read it when that is"
+                    " over"
+                )
+            frame = frame.f_back
+
+    # ---- forked children ----
+
+    def after_fork(self) -> None:
+        """In a forked child. It becomes a root of its own if its test uses the log: now, before it spawns anything."""
+        self.lock = originals.RLock()  # another thread may have held it
+        if self.source is not None and self.in_use:
+            self._adopt_child(self.source, fresh=True)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether there is a source, and it is this process's, and not its parent's."""
+        return self.source is not None and self.source.pid == originals.getpid()
+
+    def _follow_fork(self) -> None:
+        if self.source is not None and self.source.pid != originals.getpid():
+            self._adopt_child(self.source)
+
+    def _adopt_child(self, source: ProcessSource, *, fresh: bool = False) -> None:
+        forked = Gap(0, None, "the test's process was forked, and registered only after that")
+        self.timeline.blind = None if fresh else forked
+        self.timeline.forget()
+        try:
+            self.source = source.in_child(fresh=fresh, timeout=self.timeout)
+        except SourceLost as error:
+            self._lose(str(error))
+        else:
+            self.timeline.armed_at = self.source.armed_at
+            self._see_again(self.source, clock.monotonic_ns())
+
+
+def _green_sleep() -> Callable[[float], object] | None:
+    """That of gevent or eventlet, where one is loaded: the green threads of this thread go on only while it sleeps."""
+    for name in ("gevent", "eventlet"):
+        sleep: Callable[[float], object] | None = getattr(sys.modules.get(name), "sleep", None)
+        if sleep is not None:
+            return sleep
+    return None

@@ -1,0 +1,136 @@
+"""What is read of a timeline: the evidence of a stretch of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .._util import clock
+from .._util.collector import postponed
+from .._util.text import Style
+from ..source.command import Command
+from .evidence import NOTHING, Evidence
+from .feed import ProcessFeed, ProcessSource, read
+from .record import ExecRecord
+from .spans import Owner
+from .timeline import Timeline
+
+
+class Readable(ProcessFeed):
+    """A feed of which windows are read. ``style`` is how their logs are printed; what ``ignores`` says true of is in
+    none of them."""
+
+    def __init__(
+        self,
+        connect: Callable[[], ProcessSource],
+        timeline: Timeline,
+        timeout: float,
+        style: Style,
+        ignores: Callable[[ExecRecord], bool] | None,
+    ) -> None:
+        super().__init__(connect, timeline, timeout)
+        self.style = style
+        self.ignores = ignores
+
+    def is_ignored(self, record: ExecRecord) -> bool:
+        return self.ignores is not None and self.ignores(record)
+
+    @read
+    def evidence(self, window: RecordedWindow, end: int) -> Evidence:
+        self.refuse_nested()
+        with self.lock:
+            timeline = self.timeline
+            if timeline.is_quiet(window.start, end):
+                return NOTHING
+            state = timeline.state(end)
+            if window.last is not None and state is not None and window.last[:2] == (timeline, state):
+                last, losses = window.last[2], timeline.losses(window.start, end)
+                if (last.unknown, last.gaps) == (losses.unknown, losses.gaps):
+                    return last
+            with postponed:
+                evidence = timeline.evidence(window.start, end, window.owner, self.ignores)
+            window.last = timeline, state, evidence
+            return evidence
+
+    def is_quiet(self, start: int, end: int) -> bool:
+        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, and all until
+        then is here."""
+        with self.lock:
+            return self.timeline.is_quiet(start, end)
+
+    def were_quiet(self, windows: Sequence[RecordedWindow]) -> bool:
+        """Of closed windows that follow each other, whether it is certain of them all."""
+        end = windows[-1].end
+        return end is not None and self.knows(end) and self.is_quiet(windows[0].start, end)
+
+    @read
+    def tally(self, window: RecordedWindow, end: int) -> tuple[list[Command], Evidence]:
+        self.refuse_nested()
+        with self.lock:
+            return self.timeline.tally(window.start, end, window.owner)
+
+    def knows(self, until: int) -> bool:
+        """Whether everything up to a moment is here, so that there is no need to ask."""
+        return self.timeline.complete_to >= until and not self.timeline.is_late
+
+
+class RecordedWindow:
+    """It is closed once it has an end, and never changes after it was first read then."""
+
+    def __init__(self, feed: Readable, owner: Owner | None, start: int, label: str, end: int | None = None) -> None:
+        self._feed = feed
+        self.owner = owner
+        self.start = start
+        self.label = label
+        self.end = end
+        #: What was seen in it last, while it is open, and by what state of which timeline.
+        self.last: tuple[Timeline, object, Evidence] | None = None
+        self._final: Evidence | None = None
+
+    @property
+    def style(self) -> Style:
+        return self._feed.style
+
+    @property
+    def attempts_refused(self) -> str | None:
+        return self._feed.attempts_refused
+
+    @property
+    def closed(self) -> bool:
+        return self.end is not None
+
+    @property
+    def is_final(self) -> bool:
+        return self._final is not None
+
+    def _synchronised(self) -> int:
+        """Its end, or now, when all up to then is known."""
+        end = clock.monotonic_ns() if self.end is None else self.end
+        if not self._feed.knows(end):
+            self._feed.sync()
+        return end
+
+    def evidence(self) -> Evidence:
+        if self._final is not None:
+            return self._final
+        evidence = self._feed.evidence(self, self._synchronised())
+        if self.end is not None:
+            self._final, self.last = evidence, None
+        return evidence
+
+    @property
+    def is_quiet(self) -> bool:
+        """Of a closed one: whether it is certain that nothing was executed in it, by whatever process of the tree.
+        False where that takes a closer look."""
+        assert self.end is not None
+        if self._final is None and self._feed.is_quiet(self.start, self._synchronised()):
+            self._final, self.last = NOTHING, None
+        return self._final is NOTHING
+
+    def tally(self) -> tuple[list[Command], Evidence]:
+        if self._final is not None or self._feed.ignores is not None:
+            evidence = self.evidence()
+            return evidence.commands, evidence
+        return self._feed.tally(self, self._synchronised())
+
+    def wait(self, timeout: float) -> bool:
+        return self._feed.wait(timeout)
