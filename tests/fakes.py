@@ -218,7 +218,7 @@ class FakeSource:
         self.childs_were_adopted: bool | None = None
         #: Done the next time that everything is asked for, before it is answered: what goes on meanwhile.
         self.meanwhile: Callable[[], object] | None = None
-        self.under_way = 0
+        self.in_flight = 0
         self.unplaced = 0
         #: What has not ended, and how many processes besides that are not listed.
         self.running_now: list[Process] = []
@@ -321,8 +321,8 @@ class FakeSource:
             raise SourceLost(self.broken)
         events, mark = tuple(self._new), object()
         self._given = (mark, len(events), self.unplaced)
-        under_way = self.under_way if complete_to else 0
-        return Batch(events, complete_to, under_way, self.unplaced, self.armed_at, tick(), mark=mark)
+        in_flight = self.in_flight if complete_to else 0
+        return Batch(events, complete_to, in_flight, self.unplaced, self.armed_at, tick(), mark=mark)
 
     def _forget(self, taken: object) -> None:
         mark, events, unplaced = self._given
