@@ -92,6 +92,22 @@ def test_it_ends_when_its_only_client_closes(made: Recording) -> None:
         made.recorder.close()
 
 
+def ends_with_its_client(program: str, *arguments: str) -> None:
+    """A program writes the numbers of its helper and of a child (0: it has none), and is killed."""
+    client = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None
+    helper, child = map(int, client.stdout.readline().split())
+    try:
+        with watched_to_its_end(helper):
+            client.kill()
+            client.wait()
+    finally:
+        client.stdout.close()
+        if child:
+            with watched_to_its_end(child):  # or the next helper finds it, and can't know whose it is
+                os.kill(child, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("holder", [False, True], ids=["alone", "with a forked child that holds the socket"])
 def test_it_ends_with_its_client_however_that_ends(holder: bool) -> None:
     """The client is a process of its own, is killed, and may leave a child that has all its descriptors."""
@@ -107,18 +123,7 @@ if {holder}:
 print(source.description["pid"], child, flush=True)
 signal.pause()
 """
-    client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert client.stdout is not None
-    helper, child = map(int, client.stdout.readline().split())
-    try:
-        with watched_to_its_end(helper):
-            client.kill()
-            client.wait()
-    finally:
-        client.stdout.close()
-        if child:
-            with watched_to_its_end(child):  # or the next helper finds it, and can't know whose it is
-                os.kill(child, signal.SIGKILL)
+    ends_with_its_client(program)
 
 
 def test_it_ends_with_a_pytest_that_is_killed(pytester: pytest.Pytester) -> None:
@@ -334,20 +339,10 @@ source = start_helper(HelperSettings(shared=sys.argv[1]))
 if os.fork() == 0:
     child = source.in_child(fresh=True, timeout=30)
     child.sync(30)
-    print(os.getpid(), child.description["pid"], flush=True)
+    print(child.description["pid"], os.getpid(), flush=True)
 signal.pause()
 """
-    client = subprocess.Popen([sys.executable, "-c", program, new_secret()], stdout=subprocess.PIPE, text=True)
-    assert client.stdout is not None
-    child, helper = map(int, client.stdout.readline().split())
-    try:
-        with watched_to_its_end(helper):
-            client.kill()
-            client.wait()
-    finally:
-        client.stdout.close()
-        with watched_to_its_end(child):
-            os.kill(child, signal.SIGKILL)
+    ends_with_its_client(program, new_secret())
 
 
 def test_after_it_was_killed_there_is_a_new_one_at_the_same_name() -> None:

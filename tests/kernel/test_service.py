@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from environments import Environment
 from service import CAPABILITIES, LENDS_ITS_NAME, MISUSES, PYTHON, RECORDS, misuse, person, service, with_capabilities
-from town import Town, clean, folder, town
+from town import BEGINS_A_CHILD, Town, clean, folder, town
 from users import needs_root
 
 from pytest_execprobe.helper import wire
@@ -112,20 +112,7 @@ def test_who_arms_without_a_name_is_no_root(town: Town, folder: Path) -> None:
         assert b.ask("sync") == f"{wire.ERROR} there is no root yet"
 
 
-#: Has a child when it begins to record, which may have become another user.
-ADOPTS = (
-    """
-import os, sys
-program, uid = sys.argv[2], int(sys.argv[3])
-told, tell = os.pipe()
-os.set_inheritable(tell, True)
-code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
-os.posix_spawn(program, [program, "-I", "-c", code], {})
-os.close(tell)
-assert int(os.read(told, 10)) == uid
-"""
-    + RECORDS
-)
+ADOPTS = BEGINS_A_CHILD + RECORDS
 
 
 def test_process_of_another_user_is_not_adopted_and_makes_logs_incomplete(town: Town, folder: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from recording import open_for_reader, watched_to_its_end
 from service import LENDS_ITS_NAME, PYTHON, RUNS, Person, misuse, person
-from town import Town, clean, folder, sudoer, town
+from town import BEGINS_A_CHILD, Town, clean, folder, sudoer, town
 from users import as_user, being, needs_root
 
 from pytest_execprobe.helper import bounds, handshake, wire
@@ -137,20 +137,7 @@ def test_a_user_that_makes_another_execute_its_name_sees_nothing(town: Town, fol
         assert clean(a.ask("seen"), str(link), "secret")
 
 
-#: Has a child when it begins to record, which becomes another user by a setuid program.
-ADOPTS = (
-    """
-import os, sys
-program, uid = sys.argv[2], int(sys.argv[3])
-told, tell = os.pipe()
-os.set_inheritable(tell, True)
-code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
-os.posix_spawn(program, [program, "-I", "-c", code], {})
-os.close(tell)
-assert int(os.read(told, 10)) == uid
-"""
-    + RUNS
-)
+ADOPTS = BEGINS_A_CHILD + RUNS
 
 
 @pytest.fixture
