@@ -339,10 +339,7 @@ def test_what_was_left_behind_in_the_namespace_before_is_said(pytester: pytest.P
 
 def test_who_is_outside_of_the_helpers_namespace_is_refused() -> None:
     """It has no number where the helper is: whether it lives is unknown."""
-    with (
-        helper_in_a_namespace() as address,
-        pytest.raises(ProbeUnavailable, match="PID namespace"),
-    ):
+    with helper_in_a_namespace() as address, pytest.raises(ProbeUnavailable, match="PID namespace"):
         start_helper(HelperSettings(address=address))
 
 

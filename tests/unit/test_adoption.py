@@ -256,8 +256,7 @@ def test_command_lines_are_cut_and_only_for_who_may_see_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reapers", "expected"),
-    [(set(), 0), ({70080}, 1), ({70090}, 1), ({70080, 70090}, 2), ({80}, 0), (None, 2)],
+    ("reapers", "expected"), [(set(), 0), ({70080}, 1), ({70090}, 1), ({70080, 70090}, 2), ({80}, 0), (None, 2)]
 )
 def test_orphans_are_with_what_the_kernel_calls_a_reaper(
     monkeypatch: pytest.MonkeyPatch, reapers: set[int] | None, expected: int

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execprobe.helper import (
-    listening,
-)
+from pytest_execprobe.helper import listening
 from pytest_execprobe.helper.errors import ProbeError
 
 

@@ -20,10 +20,7 @@ from pytest_execprobe.source.connect import HelperSettings, start_helper
 
 KERNEL = tuple(int(number) for number in platform.release().split("-")[0].split(".")[:2])
 
-pytestmark = [
-    pytest.mark.may_skip,
-    pytest.mark.skipif(KERNEL < (6, 16), reason="this kernel refuses no descriptors"),
-]
+pytestmark = [pytest.mark.may_skip, pytest.mark.skipif(KERNEL < (6, 16), reason="this kernel refuses no descriptors")]
 
 
 @contextlib.contextmanager
