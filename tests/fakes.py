@@ -218,7 +218,7 @@ class FakeSource:
         self.childs_were_adopted: bool | None = None
         #: Done the next time that everything is asked for, before it is answered: what goes on meanwhile.
         self.meanwhile: Callable[[], object] | None = None
-        self.under_way = 0
+        self.in_flight = 0
         self.unplaced = 0
         #: What has not ended, and how many processes besides that are not listed.
         self.running_now: list[Process] = []
@@ -321,8 +321,8 @@ class FakeSource:
             raise SourceLost(self.broken)
         events, mark = tuple(self._new), object()
         self._given = (mark, len(events), self.unplaced)
-        under_way = self.under_way if complete_to else 0
-        return Batch(events, complete_to, under_way, self.unplaced, self.armed_at, tick(), mark=mark)
+        in_flight = self.in_flight if complete_to else 0
+        return Batch(events, complete_to, in_flight, self.unplaced, self.armed_at, tick(), mark=mark)
 
     def _forget(self, taken: object) -> None:
         mark, events, unplaced = self._given
@@ -435,8 +435,8 @@ class FakeProbe:
     living: dict[int, list[Alive] | None] = field(default_factory=dict)
     #: The process that takes the names that are claimed, by the kernel's number.
     claimant: int = field(default_factory=os.getpid)
-    #: What the kernel has passed the probe over for since the last look.
-    passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
+    #: What the kernel has skipped the probe for since the last look.
+    skips: Missed = field(default_factory=lambda: Missed(0, 0, 0))
     #: The memory of its counters.
     page: Page | None = None
 
@@ -521,7 +521,7 @@ class FakeProbe:
         return self.counts() if self.reconciles else None
 
     def missed(self) -> Missed:
-        found, self.passed_over = self.passed_over, Missed(0, 0, 0)
+        found, self.skips = self.skips, Missed(0, 0, 0)
         return found
 
     def claim(self, name: bytes, root: int) -> bool:

@@ -52,7 +52,6 @@ PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first
 #                 certain that there were no more. Each is a list: its pid as the client sees it (0: not known), the
 #                 kernel's, when it was forked (0: before the client registered), pid and time of the image that it
 #                 runs, whether it has executed that itself, and its name
-
 PAGES_GIVEN = 24  # {"cpus"}, and two descriptors: the counters of that many CPUs, and helper.life. No descriptors where
 #                   the client has to ask each time
 PACKED = 25  # what would be EVENTS, by zlib
@@ -125,12 +124,10 @@ FLAG_SCRIPTS_ALL = 8
 FLAG_ARGV0_KEPT = 16
 FLAG_BORROWED = 32
 
-
 _NUMBER = struct.Struct("<I")
 _UID_AT = struct.calcsize("<IiQQQQIII")
 _ARGV_LENGTHS = struct.Struct("<II")  # argv_len and data_len, where it ends
 _ARGV_LENGTHS_AT = HEAD.size - _ARGV_LENGTHS.size
-
 
 Buffer = Union[bytes, memoryview]
 
@@ -335,20 +332,15 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
             yield payload[first : first + length], type == HEAD_ALONE
 
 
-def take_descriptors(sock: _socket.socket) -> None:
-    """The opposite, of a helper that is known."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, 1)
-
-
-def take_no_descriptors(sock: _socket.socket) -> None:
-    """Has the kernel refuse descriptors that a peer sends, on this socket or on all that connect to it from now on.
+def take_descriptors(sock: _socket.socket, wanted: bool) -> None:
+    """Unless ``wanted``: has the kernel refuse descriptors that a peer sends, on this socket or on all that connect to
+    it from now on.
 
     They would be closed here, and to close what another user has opened can take as long as that user likes: a TCP
     connection lingers. Before Linux 6.16 there is no such refusal.
     """
     with contextlib.suppress(OSError):
-        sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, 0)
+        sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, wanted)
 
 
 def peer_pidfd(sock: _socket.socket) -> Tuple[int, bool]:

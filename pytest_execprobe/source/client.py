@@ -210,7 +210,7 @@ class HelperSource:
                 unplaced=sum(loss.number for loss in losses),
                 unplaced_from=max(self._settled, min(loss.since for loss in losses)) if losses else 0,
                 unplaced_to=max((loss.until for loss in losses), default=0),
-                passed_over=sum(loss.skipped for loss in losses),
+                skipped=sum(loss.skipped for loss in losses),
                 unbounded=any(loss.unbounded for loss in losses),
                 mark=mark,
             )

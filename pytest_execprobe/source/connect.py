@@ -217,7 +217,7 @@ def _start_with(
     try:
         listener = originals.socket(AF_UNIX, SOCK_STREAM)
         try:
-            wire.take_no_descriptors(listener)
+            wire.take_descriptors(listener, wanted=False)
             listener.bind("\0" + name)
             listener.listen(1)
             proof = originals.memfd_create("execprobe-tokens")

@@ -74,19 +74,19 @@ Event = Exec | Ended | Blind
 class Batch(NamedTuple):
     """What is new since the last batch.
 
-    ``complete_to``: every exec entered up to this time (ns) is in a batch, save at most ``under_way`` ones, which took
+    ``complete_to``: every exec entered up to this time (ns) is in a batch, save at most ``in_flight`` ones, which took
     longer than was waited; 0 where the batch proves nothing of the kind. At most ``unplaced`` events, between
     ``unplaced_from`` and ``unplaced_to``, were lost and it is not known whose they were, or more if that is
-    ``unbounded``; the kernel had ``passed_over`` the probe for so many of them. ``mark`` is the batch's own.
+    ``unbounded``; the kernel had ``skipped`` the probe for so many of them. ``mark`` is the batch's own.
     """
 
     events: tuple[Event, ...]
     complete_to: int = 0
-    under_way: int = 0
+    in_flight: int = 0
     unplaced: int = 0
     unplaced_from: int = 0
     unplaced_to: int = 0
-    passed_over: int = 0
+    skipped: int = 0
     unbounded: bool = False
     mark: object = None
 

@@ -48,7 +48,7 @@ def listen(name: str) -> socket | None:
     """A socket that listens there; None if another process has taken the name."""
     listener = originals.socket(AF_UNIX, SOCK_STREAM)
     try:
-        wire.take_no_descriptors(listener)
+        wire.take_descriptors(listener, wanted=False)
         listener.bind("\0" + name)
         listener.listen(BACKLOG)
     except BaseException as error:
@@ -72,7 +72,7 @@ def connect(place: str, timeout: float) -> socket:
     """
     sock = originals.socket(AF_UNIX, SOCK_STREAM)
     try:
-        wire.take_no_descriptors(sock)
+        wire.take_descriptors(sock, wanted=False)
         _connect_whole(sock, place, timeout)
         _, uid, _ = wire.credentials(sock)
         if not is_trusted(uid):

@@ -215,9 +215,9 @@ class Connection(Generic[_T]):
         used any more. Raises SourceLost."""
         given = self.stream.given = []
         try:
-            wire.take_descriptors(self.stream.sock)
+            wire.take_descriptors(self.stream.sock, wanted=True)
             said = self.ask(type, {}, deadline)
-            wire.take_no_descriptors(self.stream.sock)
+            wire.take_descriptors(self.stream.sock, wanted=False)
         except BaseException:
             for descriptor in given:
                 originals.close(descriptor)

@@ -35,8 +35,8 @@ class Known(NamedTuple):
         """When a batch has come with these among its events: they are still to find their place."""
         late = self.late
         if batch.complete_to:
-            why = f"{batch.under_way} execs were still in flight after the wait for them: raise --execprobe-timeout"
-            late = Gap(0, batch.complete_to, why, batch.under_way) if batch.under_way else None
+            why = f"{batch.in_flight} execs were still in flight after the wait for them: raise --execprobe-timeout"
+            late = Gap(0, batch.complete_to, why, batch.in_flight) if batch.in_flight else None
         unattributed = [_unattributed(batch)] if batch.unplaced else []
         return self._replace(
             complete_to=max(self.complete_to, batch.complete_to),
@@ -53,9 +53,9 @@ class Known(NamedTuple):
 
 
 def _unattributed(batch: Batch) -> Gap:
-    if batch.passed_over == batch.unplaced:
+    if batch.skipped == batch.unplaced:
         # It does so on a CPU where it has preempted one of the probe's programs.
-        why = f"the kernel skipped the probe {batch.passed_over} times, as it can on a busy CPU: run it again"
+        why = f"the kernel skipped the probe {batch.skipped} times, as it can on a busy CPU: run it again"
     else:
         why = f"{batch.unplaced} records more were lost than can be told apart: raise --execprobe-buffer-pages"
     return Gap(batch.unplaced_from, batch.unplaced_to, why, None if batch.unbounded else batch.unplaced)

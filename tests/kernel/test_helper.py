@@ -87,9 +87,25 @@ def test_the_routes_to_failed_attempts(attempts: str) -> None:
         assert attempts not in ("always", "tracepoint") or made.recorder.attempts_refused is None
 
 
-def test_it_ends_when_its_only_client_hangs_up(made: Recording) -> None:
+def test_it_ends_when_its_only_client_closes(made: Recording) -> None:
     with watched_to_its_end(made.helper):
         made.recorder.close()
+
+
+def ends_with_its_client(program: str, *arguments: str) -> None:
+    """A program writes the numbers of its helper and of a child (0: it has none), and is killed."""
+    client = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None
+    helper, child = map(int, client.stdout.readline().split())
+    try:
+        with watched_to_its_end(helper):
+            client.kill()
+            client.wait()
+    finally:
+        client.stdout.close()
+        if child:
+            with watched_to_its_end(child):  # or the next helper finds it, and can't know whose it is
+                os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("holder", [False, True], ids=["alone", "with a forked child that holds the socket"])
@@ -107,18 +123,7 @@ if {holder}:
 print(source.description["pid"], child, flush=True)
 signal.pause()
 """
-    client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert client.stdout is not None
-    helper, child = map(int, client.stdout.readline().split())
-    try:
-        with watched_to_its_end(helper):
-            client.kill()
-            client.wait()
-    finally:
-        client.stdout.close()
-        if child:
-            with watched_to_its_end(child):  # or the next helper finds it, and can't tell whose it is
-                os.kill(child, signal.SIGKILL)
+    ends_with_its_client(program)
 
 
 def test_it_ends_with_a_pytest_that_is_killed(pytester: pytest.Pytester) -> None:
@@ -166,7 +171,7 @@ def test_other_users_are_turned_away(made: Recording) -> None:
     made.execprobe.assert_nothing_ran()
 
 
-def test_a_second_client_that_sends_garbage_harms_nobody(made: Recording) -> None:
+def test_a_second_client_that_sends_garbage_harms_none(made: Recording) -> None:
     address = "\0" + made.source.description["address"]
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", wire.HEADER.pack(wire.MAGIC, wire.VERSION, wire.SYNC, 1, 1 << 31)):
         with socket.socket(socket.AF_UNIX) as sock:
@@ -310,7 +315,7 @@ def test_a_connection_that_only_holds_it_keeps_it_and_is_not_watched() -> None:
         with workers(1) as (worker,), contextlib.ExitStack() as stack:
             assert worker.ask(f"record {settings.shared}") == str(holder.description["pid"])
             assert worker.runs_and_sees("a") == "a 0"
-            # A forked child's connection does not keep it, and tells whether it is there.
+            # A forked child's connection does not keep it, and shows whether it is there.
             child = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
             stack.callback(child.close)
             child._connection.stream.sock.connect("\0" + holder.description["address"])
@@ -334,20 +339,10 @@ source = start_helper(HelperSettings(shared=sys.argv[1]))
 if os.fork() == 0:
     child = source.in_child(fresh=True, timeout=30)
     child.sync(30)
-    print(os.getpid(), child.description["pid"], flush=True)
+    print(child.description["pid"], os.getpid(), flush=True)
 signal.pause()
 """
-    client = subprocess.Popen([sys.executable, "-c", program, new_secret()], stdout=subprocess.PIPE, text=True)
-    assert client.stdout is not None
-    child, helper = map(int, client.stdout.readline().split())
-    try:
-        with watched_to_its_end(helper):
-            client.kill()
-            client.wait()
-    finally:
-        client.stdout.close()
-        with watched_to_its_end(child):
-            os.kill(child, signal.SIGKILL)
+    ends_with_its_client(program, new_secret())
 
 
 def test_after_it_was_killed_there_is_a_new_one_at_the_same_name() -> None:
@@ -472,7 +467,7 @@ def test_one_whose_starter_ends_before_it_is_ready_serves_those_who_wait(start_a
 
 
 @needs_root
-def test_one_for_which_nobody_waits_any_more_ends(start_at: Callable[[str], Starting]) -> None:
+def test_one_for_which_none_waits_any_more_ends(start_at: Callable[[str], Starting]) -> None:
     starting = start_at(new_name())
     starting.reach_the_source()
     with watched_to_its_end(starting.pid):

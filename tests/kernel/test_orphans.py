@@ -126,7 +126,7 @@ def stranger_after_start(address: str) -> Iterator[Staged]:
     os.close(told)
 
 
-#: Leaves daemons behind on and on, while it begins to record. Each executes something when it is told.
+#: Leaves daemons behind on and on, while it begins to record. Each executes something when it is asked.
 FORKS = """
 import os, sys, threading, time
 from pytest_execprobe.source.connect import HelperSettings, start_helper
@@ -223,7 +223,7 @@ def test_helper_mounts_a_proc_of_its_own_that_hides_nothing(pytester: pytest.Pyt
 
 
 @needs_root
-def test_where_it_may_not_the_reason_is_told(pytester: pytest.Pytester) -> None:
+def test_where_it_may_not_the_reason_is_said(pytester: pytest.Pytester) -> None:
     result = suite(pytester, [*HIDES, *MAY_NOT_MOUNT])
     result.assert_outcomes(failed=0, errors=1)
     result.stdout.fnmatch_lines(["*/proc hides processes from the probe helper (hidepid)*"])
@@ -237,7 +237,7 @@ def test_who_has_started_nothing_needs_no_proc(pytester: pytest.Pytester) -> Non
 
 
 @needs_root
-def test_doctor_tells(pytester: pytest.Pytester) -> None:
+def test_doctor_says_so(pytester: pytest.Pytester) -> None:
     doctor = [sys.executable, "-m", "pytest_execprobe.cli", "doctor"]
     result = pytester.run(*HIDES, *doctor, timeout=120)
     result.stdout.fnmatch_lines(["ok * processes *hidepid*for itself alone*", "This machine can probe*"])

@@ -363,7 +363,7 @@ def test_files_of_users_are_not_taken_for_others_than_root(town: Town, programs:
 
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("place", ["of_a", "of_b", "libc"])
-def test_who_calls_by_sudo_probes_roots_files_alone(town: Town, programs: Programs, place: str) -> None:
+def test_a_user_by_sudo_probes_roots_files_alone(town: Town, programs: Programs, place: str) -> None:
     """What sudo's rule starts, with what sudo puts into its environment."""
     ids = pwd.getpwnam(town.a)
     target = "c" if place == "libc" else shutil.copy(programs.probed, getattr(town, place))

@@ -1,4 +1,4 @@
-"""In PID namespaces: logs tell the numbers that the test sees, and miss nothing.
+"""In PID namespaces: logs have the numbers that the test sees, and miss nothing.
 
 The suite below runs in a pytest of its own, once for each arrangement of namespaces. What its programs report of
 themselves, and what strace sees from where the test is, are the truth.
@@ -243,7 +243,7 @@ def run(pytester: pytest.Pytester, place: list[str], *options: str) -> pytest.Ru
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_logs_tell_the_numbers_that_the_test_sees(suite: pytest.Pytester, place: list[str]) -> None:
+def test_logs_have_the_numbers_that_the_test_sees(suite: pytest.Pytester, place: list[str]) -> None:
     if shutil.which("strace") is None:
         pytest.skip("execprobe: the truth about namespaces of a test comes from strace, and there is none")
     run(suite, place).assert_outcomes(passed=SUITE.count("\ndef test_"))
@@ -273,7 +273,7 @@ finally:
 
 
 def test_others_that_wait_meanwhile_do_not_answer_for_the_helper() -> None:
-    """It asks for a process by waiting for it, and the kernel side hears of everybody who waits."""
+    """It asks for a process by waiting for it, and the kernel side sees all that wait."""
     with recording() as made:
         python = made.source.description["python"]
     command = [*NAMESPACE, *UNDER_AN_INIT, python, "-c", ASK, str(HERE.parents[1]), str(bpf_folder())]
@@ -283,7 +283,7 @@ def test_others_that_wait_meanwhile_do_not_answer_for_the_helper() -> None:
     assert child > 3
 
 
-def test_each_of_two_logs_tells_the_numbers_of_its_own_test(pytester: pytest.Pytester, execprobe: ExecProbe) -> None:
+def test_each_of_two_logs_has_the_numbers_of_its_own_test(pytester: pytest.Pytester, execprobe: ExecProbe) -> None:
     """A pytest in a namespace that a test has made: one exec has a number in the log of either."""
     pytester.makepyfile(
         """
@@ -309,7 +309,7 @@ def test_each_of_two_logs_tells_the_numbers_of_its_own_test(pytester: pytest.Pyt
     assert "pytest" in grep.parent.argv
 
 
-def test_what_was_left_behind_in_the_namespace_before_is_told(pytester: pytest.Pytester) -> None:
+def test_what_was_left_behind_in_the_namespace_before_is_said(pytester: pytest.Pytester) -> None:
     """Where nothing leads to a process any more: also where only the namespace's own number 1 has taken it in."""
     pytester.makeconftest(
         """
@@ -338,11 +338,8 @@ def test_what_was_left_behind_in_the_namespace_before_is_told(pytester: pytest.P
 
 
 def test_who_is_outside_of_the_helpers_namespace_is_refused() -> None:
-    """It has no number where the helper is: whether it lives could not be told."""
-    with (
-        helper_in_a_namespace() as address,
-        pytest.raises(ProbeUnavailable, match="PID namespace"),
-    ):
+    """It has no number where the helper is: whether it lives is unknown."""
+    with helper_in_a_namespace() as address, pytest.raises(ProbeUnavailable, match="PID namespace"):
         start_helper(HelperSettings(address=address))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from environments import Environment
 from service import CAPABILITIES, LENDS_ITS_NAME, MISUSES, PYTHON, RECORDS, misuse, person, service, with_capabilities
-from town import Town, clean, folder, town
+from town import BEGINS_A_CHILD, Town, clean, folder, town
 from users import needs_root
 
 from pytest_execprobe.helper import wire
@@ -26,7 +26,7 @@ __all__ = ["folder", "town"]
 
 pytestmark = [needs_root, pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(20000)]
 
-_UNPRIVILEGED = 61001  # nobody's number
+_UNPRIVILEGED = 61001  # no user's number
 
 
 # ---- users ----
@@ -47,7 +47,7 @@ def test_two_users_see_each_their_own(town: Town, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MISUSES)
-def test_nobody_is_harmed_by_one_who(name: str, town: Town, folder: Path) -> None:
+def test_none_is_harmed_by_one_that(name: str, town: Town, folder: Path) -> None:
     options = ["--attempts=tracepoint"] if name == "fails without end" else []
     with (
         service(folder, "--max-clients=800", "--max-clients-per-user=400", *options) as served,
@@ -80,7 +80,7 @@ def test_one_users_connections_leave_room_for_others(town: Town, folder: Path) -
             assert f"serves 7 processes of user {uid} already" in more.ask("record")
 
 
-def test_name_that_another_process_takes_on_makes_nobody_a_root(town: Town, folder: Path) -> None:
+def test_name_that_another_process_takes_on_makes_none_a_root(town: Town, folder: Path) -> None:
     with service(folder) as served, person(town.python, town.b, LENDS_ITS_NAME, served.path) as b:
         b.answer()
         b.ask("child takes it")
@@ -88,7 +88,7 @@ def test_name_that_another_process_takes_on_makes_nobody_a_root(town: Town, fold
         assert b.ask("sync") == f"{wire.ERROR} there is no root yet"
 
 
-def test_who_makes_another_user_execute_his_name_sees_nothing_of_him(town: Town, folder: Path) -> None:
+def test_a_user_that_makes_another_execute_its_name_sees_nothing(town: Town, folder: Path) -> None:
     """As with a link that lies where the other executes all that there is."""
     with (
         service(folder) as served,
@@ -112,20 +112,7 @@ def test_who_arms_without_a_name_is_no_root(town: Town, folder: Path) -> None:
         assert b.ask("sync") == f"{wire.ERROR} there is no root yet"
 
 
-#: Has a child when it begins to record, which may have become another user.
-ADOPTS = (
-    """
-import os, sys
-program, uid = sys.argv[2], int(sys.argv[3])
-told, tell = os.pipe()
-os.set_inheritable(tell, True)
-code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
-os.posix_spawn(program, [program, "-I", "-c", code], {})
-os.close(tell)
-assert int(os.read(told, 10)) == uid
-"""
-    + RECORDS
-)
+ADOPTS = BEGINS_A_CHILD + RECORDS
 
 
 def test_process_of_another_user_is_not_adopted_and_makes_logs_incomplete(town: Town, folder: Path) -> None:
@@ -142,7 +129,7 @@ def test_process_of_another_user_is_not_adopted_and_makes_logs_incomplete(town: 
             assert b.ask("record") == "recording 1"
 
 
-#: Has left somebody behind when it begins to record.
+#: Has left a process behind when it begins to record.
 LEAVES = (
     """
 import ctypes, os, signal, sys
@@ -177,7 +164,7 @@ def limit_files(helper: int, number: object) -> None:
 
 @pytest.mark.parametrize("free", [0, 1, 2, 3])
 def test_without_descriptors_nothing_is_overlooked(town: Town, folder: Path, free: int) -> None:
-    """With a child that it must find; whoever is refused is told so, and the service goes on."""
+    """With a child that it must find; what is refused learns so, and the service goes on."""
     arguments = (PYTHON, subprocess.check_output(["id", "-u", town.b], text=True).strip())
     with (
         service(folder) as served,
@@ -224,7 +211,7 @@ def test_folder_above_that_others_can_write_to(folder: Path, mode: int, serves: 
             assert "other users can write to" in served.said
 
 
-def test_socket_lets_in_its_group_and_nobody_else(town: Town, folder: Path) -> None:
+def test_socket_lets_in_its_group_alone(town: Town, folder: Path) -> None:
     group = subprocess.check_output(["id", "-gn", town.a], text=True).strip()
     with (
         service(folder, f"--group={group}", mode="0660") as served,
@@ -310,7 +297,7 @@ def test_service_that_stops_in_the_middle_of_a_run(town: Town, folder: Path, res
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_it_is_told_and_removes_its_socket(folder: Path, number: int) -> None:
+def test_it_ends_at_a_signal_and_removes_its_socket(folder: Path, number: int) -> None:
     with service(folder) as served:
         assert served.serves
         assert stat.S_ISSOCK(os.lstat(served.path).st_mode)
@@ -334,7 +321,7 @@ def test_it_keeps_no_privilege_and_outlives_its_clients(town: Town, folder: Path
 
 def test_socket_of_a_service_that_was_killed_is_removed_all_the_same(folder: Path) -> None:
     with service(folder) as served:
-        # The janitor has its standard output closed, so this waits for the service alone, and then for nobody.
+        # The janitor has its standard output closed, so this waits for the service alone, and then for none.
         children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
         (janitor,) = map(int, children)
         ended = os.pidfd_open(janitor)
@@ -392,7 +379,7 @@ def test_command_serves(folder: Path) -> None:
 # ---- systemd ----
 
 
-def test_it_tells_systemd_when_it_is_ready_and_when_it_ends(folder: Path) -> None:
+def test_it_notifies_systemd_when_it_is_ready_and_when_it_ends(folder: Path) -> None:
     notified = folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(notified))

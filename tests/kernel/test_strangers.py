@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from recording import open_for_reader, watched_to_its_end
 from service import LENDS_ITS_NAME, PYTHON, RUNS, Person, misuse, person
-from town import Town, clean, folder, sudoer, town
+from town import BEGINS_A_CHILD, Town, clean, folder, sudoer, town
 from users import as_user, being, needs_root
 
 from pytest_execprobe.helper import bounds, handshake, wire
@@ -111,7 +111,7 @@ def test_only_the_first_have_real_time_priority(town: Town, uids: tuple[int, int
         assert policy_of(pid) == policy
 
 
-def test_whole_run_whose_user_has_all_his_helpers_is_no_green_one(town: Town, uids: tuple[int, int]) -> None:
+def test_whole_run_whose_user_has_all_its_helpers_is_no_green_one(town: Town, uids: tuple[int, int]) -> None:
     with places_taken(uids[0], bounds.HELPER.most):
         status, output = town.run(town.a, "--execprobe=auto")
     assert status == 1, output
@@ -122,7 +122,7 @@ def test_whole_run_whose_user_has_all_his_helpers_is_no_green_one(town: Town, ui
 # ---- what others would see of them ----
 
 
-def test_who_makes_another_user_execute_his_name_sees_nothing_of_him(town: Town, folder: Path) -> None:
+def test_a_user_that_makes_another_execute_its_name_sees_nothing(town: Town, folder: Path) -> None:
     """As with a link that lies where the other executes all that there is."""
     with runs(town, town.b) as holder, runs(town, town.a) as a:
         assert holder.ask("record") == a.ask("record") == "recording 0"
@@ -137,25 +137,12 @@ def test_who_makes_another_user_execute_his_name_sees_nothing_of_him(town: Town,
         assert clean(a.ask("seen"), str(link), "secret")
 
 
-#: Has a child when it begins to record, which becomes another user by a setuid program.
-ADOPTS = (
-    """
-import os, sys
-program, uid = sys.argv[2], int(sys.argv[3])
-told, tell = os.pipe()
-os.set_inheritable(tell, True)
-code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({tell}, str(os.getuid()).encode()); signal.pause()"
-os.posix_spawn(program, [program, "-I", "-c", code], {})
-os.close(tell)
-assert int(os.read(told, 10)) == uid
-"""
-    + RUNS
-)
+ADOPTS = BEGINS_A_CHILD + RUNS
 
 
 @pytest.fixture
 def python_of_a(folder: Path, uids: tuple[int, int]) -> Path:
-    """A setuid program of one user, that does as it is told."""
+    """A setuid program of one user, that does as it is asked."""
     python = folder / "python"
     shutil.copyfile(os.path.realpath(PYTHON), python)
     os.chown(python, uids[0], -1)
@@ -184,10 +171,10 @@ except FileNotFoundError:
 """
 
 
-def test_arguments_of_what_another_users_process_failed_to_execute_are_his(
+def test_arguments_of_what_another_users_process_failed_to_execute_are_that_users(
     town: Town, uids: tuple[int, int], python_of_a: Path
 ) -> None:
-    """/proc shows to nobody what was never executed; a setuid program keeps its memory from who has started it."""
+    """/proc shows to none what was never executed; a setuid program keeps its memory from who has started it."""
     with runs(town, town.b, attempts="tracepoint") as b:
         assert b.ask("record") == "recording 0"
         b.ask("python " + json.dumps([PYTHON, FAILS, "0", "own"]))
@@ -248,7 +235,7 @@ def test_name_of_a_run_can_not_be_taken_beforehand(town: Town) -> None:
             pid, address = first.ask("helper").split()
             with watched_to_its_end(int(pid)):
                 os.kill(int(pid), signal.SIGKILL)
-            # Now he has it. Those of the run that come by meet again, elsewhere.
+            # Now it is taken. Those of the run that come by meet again, elsewhere.
             with runs(town, town.a, shared=shared) as third, runs(town, town.a, shared=shared) as fourth:
                 assert third.ask("record") == fourth.ask("record") == "recording 0"
                 assert third.ask("helper") == fourth.ask("helper")
@@ -258,7 +245,7 @@ def test_name_of_a_run_can_not_be_taken_beforehand(town: Town) -> None:
 
 
 def test_helper_of_another_users_is_none(town: Town, folder: Path) -> None:
-    """Which is root's, and calls where he says."""
+    """Which is root's, and connects where the user says."""
     go = folder / "go"
     os.mkfifo(go, 0o644)
     slow = folder / "python3"
@@ -331,7 +318,7 @@ def cpu_share(pid: int, seconds: float) -> float:
 
 
 @pytest.mark.parametrize("threads", [1, 200], ids=["a few", "more than may wait"])
-def test_strangers_who_are_refused_cost_little_and_keep_nobody_out(town: Town, threads: int) -> None:
+def test_strangers_who_are_refused_cost_little_and_keep_none_out(town: Town, threads: int) -> None:
     with runs(town, town.a) as a, contextlib.ExitStack() as stack:
         assert a.ask("record") == "recording 0"
         pid, address = a.ask("helper").split()
@@ -405,7 +392,7 @@ def test_no_user_can_have_any_number_of_counters(uids: tuple[int, int], full: bo
 
 
 @pytest.mark.may_skip
-def test_no_user_gives_his_helper_the_priority_back_that_it_has_left(town: Town) -> None:
+def test_no_user_gives_a_helper_the_priority_back_that_it_has_left(town: Town) -> None:
     with runs(town, town.a) as a:
         assert a.ask("record") == "recording 0"
         pid, address = a.ask("helper").split()

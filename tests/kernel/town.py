@@ -29,6 +29,19 @@ def test_runs_nothing(execprobe):
 """
 
 
+#: Has a child before it begins to record, which may become another user by a setuid program.
+BEGINS_A_CHILD = """
+import os, sys
+program, uid = sys.argv[2], int(sys.argv[3])
+read, written = os.pipe()
+os.set_inheritable(written, True)
+code = f"import os, signal; os.setreuid({uid}, {uid}); os.write({written}, str(os.getuid()).encode()); signal.pause()"
+os.posix_spawn(program, [program, "-I", "-c", code], {})
+os.close(written)
+assert int(os.read(read, 10)) == uid
+"""
+
+
 @dataclass(frozen=True)
 class Town:
     """A folder and a Python with the plugin that every user can enter, and two users."""

@@ -73,7 +73,7 @@ def test_orphans_are_what_nothing_leads_to_any_more(
         205: process(1, 60, 90),  # in the tree already
         209: process(1, 60, 90),  # ended meanwhile
         300: process(1, 60, 90),  # a helper
-        # By session: of the client's child, of nobody who is left, its own; of an older process, of a later login.
+        # By session: of the client's child, of none that is left, its own; of an older process, of a later login.
         400: process(1, 60, 110),
         401: process(1, 60, 399),
         402: process(1, 60, 402),
@@ -180,7 +180,7 @@ def test_what_could_not_be_looked_at_does_not_pass_for_ended(
 
 
 @pytest.mark.parametrize("child", [False, True])
-def test_whether_there_was_a_child_is_told(monkeypatch: pytest.MonkeyPatch, child: bool) -> None:
+def test_whether_there_was_a_child_is_said(monkeypatch: pytest.MonkeyPatch, child: bool) -> None:
     table = {1: process(0, 1), 100: process(1, 50), 200: process(1, 60)}
     if child:
         table[210] = process(100, 60)
@@ -256,10 +256,9 @@ def test_command_lines_are_cut_and_only_for_who_may_see_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reapers", "expected"),
-    [(set(), 0), ({70080}, 1), ({70090}, 1), ({70080, 70090}, 2), ({80}, 0), (None, 2)],
+    ("reapers", "expected"), [(set(), 0), ({70080}, 1), ({70090}, 1), ({70080, 70090}, 2), ({80}, 0), (None, 2)]
 )
-def test_orphans_are_with_whom_the_kernel_calls_a_reaper(
+def test_orphans_are_with_what_the_kernel_calls_a_reaper(
     monkeypatch: pytest.MonkeyPatch, reapers: set[int] | None, expected: int
 ) -> None:
     table = {
@@ -335,14 +334,14 @@ def test_a_process_that_has_ended_needs_no_adoption(above: Numbers) -> None:
     assert adopted(lambda number: 0 if number == ended else kernels(number)) == ([OF_CHILD], 0)
 
 
-def test_a_process_that_the_kernel_does_not_tell_of_is_missing(above: Numbers) -> None:
+def test_a_process_that_the_kernel_does_not_show_is_missing(above: Numbers) -> None:
     silent = GRANDCHILD - 3999
     assert above[str(GRANDCHILD)] == (GRANDCHILD, silent)
     assert adopted(lambda number: None if number == silent else kernels(number)) == ([OF_CHILD], 1)
 
 
 @pytest.mark.parametrize("answer", [None, 0, 12345])
-def test_a_client_that_is_somebody_else_to_the_kernel(above: Numbers, answer: int | None) -> None:
+def test_a_client_that_is_another_to_the_kernel(above: Numbers, answer: int | None) -> None:
     assert above
     assert adopted(lambda _: answer) == ([], 1)
 

@@ -637,10 +637,10 @@ def test_branch_that_was_begun_after_the_loss_is_not_affected(story: Story) -> N
 
 
 def test_what_the_kernel_passed_over_is_called_so(story: Story) -> None:
-    story.happens(complete_to=170, unplaced=2, passed_over=2, unplaced_from=140, unplaced_to=175)
+    story.happens(complete_to=170, unplaced=2, skipped=2, unplaced_from=140, unplaced_to=175)
     (why,) = story.timeline.evidence(100, 170, None).why
     assert "the kernel skipped the probe 2 times" in why
-    story.happens(complete_to=205, unplaced=2, passed_over=1, unplaced_from=180, unplaced_to=205)
+    story.happens(complete_to=205, unplaced=2, skipped=1, unplaced_from=180, unplaced_to=205)
     (why,) = story.timeline.evidence(190, 205, None).why
     assert "raise --execprobe-buffer-pages" in why
 
@@ -659,7 +659,7 @@ def test_unplaced_loss_told_by_a_wait_poisons_all_since(story: Story) -> None:
 def test_execs_under_way_leave_a_gap_that_heals_with_the_next_complete_batch(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     slow = ran("slow", 140, at=180)
-    story.happens(ran("git", 120), complete_to=150, under_way=1)
+    story.happens(ran("git", 120), complete_to=150, in_flight=1)
     assert story.seen(100, 160, "test_a") == ["git"]
     assert (story.evidence(100, 160, "test_a").surely_lost, story.evidence(100, 160, "test_a").missing) == (0, 1)
     assert story.evidence(150, 160, "test_a").missing == 0
@@ -694,7 +694,7 @@ def test_complete_to_never_goes_back(story: Story) -> None:
 def test_forgetting_leaves_nothing_of_the_past(story: Story) -> None:
     story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", 120), ran("gpg", 130, lost=True), Blind(140, moment=False, why="full"))
-    story.happens(complete_to=150, under_way=1)
+    story.happens(complete_to=150, in_flight=1)
     story.timeline.forget()
     found = story.evidence(0, 999, "test_a")
     assert (found.records, found.missing) == ((), 0)

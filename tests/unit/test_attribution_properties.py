@@ -67,7 +67,7 @@ class Process:
     adopted: bool
     parent: Ran | None = None
     image: Ran | None = None
-    under_way: Ran | None = None
+    in_flight: Ran | None = None
     ended: int | None = None
     end_gone: bool = False
     forked: int = 0
@@ -208,7 +208,7 @@ class World:
 
     def alive(self, choice: int) -> Process | None:
         """One of those that can do something, the youngest if ``choice`` is 0."""
-        there = [process for process in self.processes if process.ended is None and process.under_way is None]
+        there = [process for process in self.processes if process.ended is None and process.in_flight is None]
         return there[-1 - choice % len(there)] if there else None
 
     def fork(self, choice: int) -> None:
@@ -234,17 +234,17 @@ class World:
         if process is not None:
             entered = self.tick()
             running = self.running()
-            process.under_way = Ran(f"p{len(self.execs)}", process, entered, running)
-            process.under_way.parent, process.under_way.previous = process.parent, process.image
+            process.in_flight = Ran(f"p{len(self.execs)}", process, entered, running)
+            process.in_flight.parent, process.in_flight.previous = process.parent, process.image
 
     def finish(self, choice: int, *, error: bool, lost: bool, gone: bool = False) -> None:
-        entering = [process for process in self.processes if process.under_way is not None]
+        entering = [process for process in self.processes if process.in_flight is not None]
         if not entering:
             return
         process = entering[choice % len(entering)]
-        ran = process.under_way
+        ran = process.in_flight
         assert ran is not None
-        process.under_way = None
+        process.in_flight = None
         ran.at, ran.error, ran.lost, ran.gone = self.tick(), error, lost or gone, gone
         self.execs.append(ran)
         if not error:
@@ -286,14 +286,14 @@ class World:
     def deliver(self, choice: int, *, vouch: bool, patient: bool = True) -> None:
         """A batch. One that vouches has all of a stretch of time, and of what came after that as much as there was."""
         until = 0
-        under_way = 0
+        in_flight = 0
         if vouch:
             if patient:
-                while any(process.under_way for process in self.processes):
+                while any(process.in_flight for process in self.processes):
                     self.finish(0, error=False, lost=False)
             until = max(self.vouched, self.now - choice % 5)
-            under_way = sum(
-                process.under_way is not None and process.under_way.entered <= until for process in self.processes
+            in_flight = sum(
+                process.in_flight is not None and process.in_flight.entered <= until for process in self.processes
             )
             self.vouched = until
         given: list[Event] = []
@@ -306,8 +306,8 @@ class World:
         loss = (self.unplaced, self.settled, at) if self.unplaced else (0, 0, 0)
         self.losses += [(due, self.settled, at) for due in self.lost_now]
         self.unplaced, self.lost_now = 0, []
-        self.timeline.add(Batch(tuple(given), until, under_way, *loss))
-        if vouch and not under_way:
+        self.timeline.add(Batch(tuple(given), until, in_flight, *loss))
+        if vouch and not in_flight:
             self.settled = until
 
     def closes(self) -> None:
@@ -441,7 +441,7 @@ def played(given_steps: Steps, *, deliveries: bool = True, forgets: bool = True)
         else:
             world.tick()
             if kind == "sync":
-                while any(process.under_way for process in world.processes):
+                while any(process.in_flight for process in world.processes):
                     world.finish(0, error=False, lost=False)
     world.closes()
     return world

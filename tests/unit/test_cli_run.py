@@ -150,7 +150,7 @@ def test_records_that_belong_nowhere_are_a_bound(whole: bool) -> None:
 
 def test_an_exec_that_is_under_way_at_last_is_a_bound(whole: bool) -> None:
     source, recording = started(whole=whole)
-    source.under_way = 1
+    source.in_flight = 1
     recording.look(1)
     end(recording)
     assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 1)
@@ -160,9 +160,9 @@ def test_an_exec_that_is_under_way_at_last_is_a_bound(whole: bool) -> None:
 def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
     source, recording = started(whole=whole)
     entered = tick()
-    source.under_way = 1
+    source.in_flight = 1
     recording.look(1)
-    source.under_way = 0
+    source.in_flight = 0
     at = tick()
     source.happens(
         exec_event(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fakes import CountingProbe, FakeRun, kernel_record
-from test_server import Helper
+from serving import Helper
 
 from pytest_execprobe._util import collector
 from pytest_execprobe._util.collector import Postponed

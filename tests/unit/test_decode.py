@@ -17,10 +17,14 @@ CUT, UNREAD, ALL, KEPT = wire.FLAG_ARGV_CUT, wire.FLAG_ARGV_UNREAD, wire.FLAG_SC
 AT_FDCWD = -100
 
 
-def decoded(**fields: object) -> Exec:
-    event = event_of(kernel_record(**fields), 1, lost=False)  # type: ignore[arg-type]
+def exec_of(record: bytes, root: int = 1, *, lost: bool = False) -> Exec:
+    event = event_of(record, root, lost)
     assert isinstance(event, Exec)
     return event
+
+
+def decoded(**fields: object) -> Exec:
+    return exec_of(kernel_record(**fields))  # type: ignore[arg-type]
 
 
 def test_events_are_taken_apart_as_they_come() -> None:
@@ -88,21 +92,17 @@ def test_exec_without_a_parent_or_a_previous_image() -> None:
 
 
 def test_script() -> None:
-    event = decoded(
+    command = decoded(
         path=b"./release.sh\0",
         interpreter=b"/bin/sh\0",
         components=b"dash\0bin\0usr\0/\0",
         scripts=b"release-1.sh\0opt\0/\0",
         argv=b"/bin/sh\0-e\0./release.sh\0v1.2\0",
         flags=ALL,
-    )
-    assert (event.command.path, event.command.interpreter, event.command.executable) == (
-        "./release.sh",
-        "/bin/sh",
-        "/usr/bin/dash",
-    )
-    assert (event.command.script, event.command.nested, event.command.arguments_at) == ("/opt/release-1.sh", (), 3)
-    assert event.command.argv == ("/bin/sh", "-e", "./release.sh", "v1.2")
+    ).command
+    assert (command.path, command.interpreter, command.executable) == ("./release.sh", "/bin/sh", "/usr/bin/dash")
+    assert (command.script, command.nested, command.arguments_at) == ("/opt/release-1.sh", (), 3)
+    assert command.argv == ("/bin/sh", "-e", "./release.sh", "v1.2")
 
 
 @pytest.mark.parametrize(
@@ -221,14 +221,9 @@ def test_unread_path_is_none_and_not_empty() -> None:
 
 
 def test_bytes_that_are_no_utf_8_survive() -> None:
-    event = decoded(path=b"/opt/\xff\0", comm=b"\xffgit", interpreter=b"/\xfe\0")
-    assert (event.command.path, event.command.comm, event.command.interpreter) == (
-        "/opt/\udcff",
-        "\udcffgit",
-        "/\udcfe",
-    )
-    assert event.command.path is not None
-    assert event.command.path.encode("utf-8", "surrogateescape") == b"/opt/\xff"
+    command = decoded(path=b"/opt/\xff\0", comm=b"\xffgit", interpreter=b"/\xfe\0").command
+    assert (command.path, command.comm, command.interpreter) == ("/opt/\udcff", "\udcffgit", "/\udcfe")
+    assert command.path.encode("utf-8", "surrogateescape") == b"/opt/\xff"
 
 
 def test_comm_ends_at_its_nul() -> None:
@@ -295,17 +290,12 @@ def test_successful_execveat_keeps_the_kernels_own_path() -> None:
 
 def test_branch_is_that_of_the_asking_root() -> None:
     data = kernel_record(slots=[(7, 900, 70, 1), (9, 950, 77, 2)])
-    inner, outer = event_of(data, 9, lost=False), event_of(data, 7, lost=False)
-    assert isinstance(inner, Exec)
-    assert isinstance(outer, Exec)
-    assert inner.branch == Branch(950, 77, 2)
-    assert outer.branch == Branch(900, 70, 1)
+    assert [exec_of(data, root).branch for root in (9, 7)] == [Branch(950, 77, 2), Branch(900, 70, 1)]
 
 
 def test_last_slot_is_read_too() -> None:
     slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
-    event = event_of(kernel_record(slots=slots), 10 + wire.SLOTS - 1, lost=False)
-    assert isinstance(event, Exec)
+    event = exec_of(kernel_record(slots=slots), 10 + wire.SLOTS - 1)
     assert event.branch.top == 10 + wire.SLOTS - 1
 
 
@@ -322,24 +312,21 @@ def test_each_root_sees_numbers_of_its_own(kind: int) -> None:
     slots = [(7, 900, 70, 1), (9, 950, 77, 2), (11, 960, 77, 3)]
     seen = [(77, 7), (5, 1), (2, 0)]
     record = kernel_record(kind, error=2, parent=(70, 500), previous_at=600, slots=slots, seen=seen)
-    events = [event_of(record, root, lost=False) for root in (7, 9, 11)]
-    assert [(event.seen_pid, event.ppid) for event in events if isinstance(event, Exec)] == [(None, 7), *seen[1:]]
+    events = [exec_of(record, root) for root in (7, 9, 11)]
+    assert [(event.seen_pid, event.ppid) for event in events] == [(None, 7), *seen[1:]]
     # Whatever links one record to another goes by the kernel's numbers.
-    links = {(event.pid, event.parent, event.previous) for event in events if isinstance(event, Exec)}
-    assert links == {(77, (70, 500), (77, 600))}
+    assert {(event.pid, event.parent, event.previous) for event in events} == {(77, (70, 500), (77, 600))}
 
 
 def test_last_slot_has_numbers_too() -> None:
     slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
     seen = [(2 * root, 3 * root) for root in range(10, 10 + wire.SLOTS)]
-    event = event_of(kernel_record(slots=slots, seen=seen), 10 + wire.SLOTS - 1, lost=False)
-    assert isinstance(event, Exec)
+    event = exec_of(kernel_record(slots=slots, seen=seen), 10 + wire.SLOTS - 1)
     assert (event.seen_pid, event.ppid) == seen[-1]
 
 
 def test_number_of_a_parent_that_was_just_ending_is_not_known() -> None:
-    event = event_of(kernel_record(seen=[(5, wire.NOT_KNOWN)]), 1, lost=False)
-    assert isinstance(event, Exec)
+    event = exec_of(kernel_record(seen=[(5, wire.NOT_KNOWN)]))
     assert (event.seen_pid, event.ppid) == (5, None)
 
 
@@ -371,12 +358,8 @@ def test_end_of_another_process_of_a_branch() -> None:
     ],
 )
 def test_working_directory(cwd: bytes, expected: str | None) -> None:
-    event = decoded(cwd=cwd)
-    assert (event.command.cwd, event.command.executable, event.command.argv) == (
-        expected,
-        "/usr/bin/git",
-        ("git", "fetch"),
-    )
+    command = decoded(cwd=cwd).command
+    assert (command.cwd, command.executable, command.argv) == (expected, "/usr/bin/git", ("git", "fetch"))
 
 
 def test_end_of_a_branch_survives_the_loss_of_its_record() -> None:
@@ -385,22 +368,19 @@ def test_end_of_a_branch_survives_the_loss_of_its_record() -> None:
 
 
 def test_blindness() -> None:
-    lasting = event_of(kernel_record(wire.KIND_UNFOLLOWED), 1, lost=False)
-    moment = event_of(kernel_record(wire.KIND_UNMARKED), 1, lost=False)
-    assert isinstance(lasting, Blind)
-    assert isinstance(moment, Blind)
-    assert (lasting.at, lasting.moment) == (2000, False)
-    assert (moment.at, moment.moment) == (2000, True)
+    for kind, moment in ((wire.KIND_UNFOLLOWED, False), (wire.KIND_UNMARKED, True)):
+        found = event_of(kernel_record(kind), 1, lost=False)
+        assert isinstance(found, Blind)
+        assert (found.at, found.moment) == (2000, moment)
 
 
 # ---- lost records ----
 
 
 @pytest.mark.parametrize(("kind", "error"), [(wire.KIND_EXEC, None), (wire.KIND_ATTEMPT, "ENOENT")])
-def test_lost_record_tells_only_that_it_took_place(kind: int, error: str | None) -> None:
+def test_lost_record_shows_only_that_it_took_place(kind: int, error: str | None) -> None:
     head = kernel_record(kind, error=2, parent=(70, 500))[: wire.HEAD.size]
-    event = event_of(head, 1, lost=True)
-    assert isinstance(event, Exec)
+    event = exec_of(head, lost=True)
     assert (event.lost, event.entered, event.pid, event.error) == (True, 1000, 77, error)
     assert event.branch == Branch(900, 77, 5)
     assert event.command is None

@@ -755,7 +755,7 @@ def test_a_proof_with_losses() -> None:
     source.unplaced = 1
     broken(proof_with(source, lambda: source.runs("true")), "it lost what it saw", mend="report this")
     source = FakeSource()
-    source.under_way = 1
+    source.in_flight = 1
     broken(proof_with(source, lambda: source.runs("true")), "it lost what it saw", mend="report this")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from fakes import CountingProbe, FakeRun, FakeSource, event_of, kernel_record
-from test_server import Helper
+from serving import Helper
 
 from pytest_execprobe import ExecRecord, IncompleteLogError
 from pytest_execprobe._util.text import Style

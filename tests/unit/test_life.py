@@ -1,4 +1,4 @@
-"""The word that tells whether a process lives, on the kernel that is there."""
+"""The word that shows whether a process lives, on the kernel that is there."""
 
 from __future__ import annotations
 

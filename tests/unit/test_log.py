@@ -265,10 +265,10 @@ def test_certainly_false_check_wins_over_an_undecided_one() -> None:
 
 
 def test_execs_in_flight_make_a_log_incomplete_until_they_are_over(run: FakeRun, probe: ExecProbe) -> None:
-    run.source.under_way = 1
+    run.source.in_flight = 1
     with pytest.raises(IncompleteLogError, match="in flight"):
         _ = probe.records
-    run.source.under_way = 0
+    run.source.in_flight = 0
     assert probe.records == ()
 
 

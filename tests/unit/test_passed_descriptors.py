@@ -1,4 +1,4 @@
-"""Descriptors that a stranger sends along: who receives one has to close it, and that can take as long as he likes."""
+"""Descriptors that a stranger sends along: the receiver has to close them, which can take any time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ from pytest_execprobe.source.connect import HelperSettings, start_helper
 
 KERNEL = tuple(int(number) for number in platform.release().split("-")[0].split(".")[:2])
 
-pytestmark = [
-    pytest.mark.may_skip,
-    pytest.mark.skipif(KERNEL < (6, 16), reason="this kernel refuses no descriptors"),
-]
+pytestmark = [pytest.mark.may_skip, pytest.mark.skipif(KERNEL < (6, 16), reason="this kernel refuses no descriptors")]
 
 
 @contextlib.contextmanager
@@ -68,7 +65,7 @@ def test_none_can_be_sent_to_a_helper(whose: str, tmp_path: Path, monkeypatch: p
     }
     with listeners[whose]() as listener, socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(listener.getsockname())
-        with pytest.raises(PermissionError):  # before he is let in, and afterwards
+        with pytest.raises(PermissionError):  # before it is let in, and afterwards
             send_one(stranger)
         listener.setblocking(True)
         sock, _ = listener.accept()
@@ -82,7 +79,7 @@ def test_none_can_be_sent_to_a_helper(whose: str, tmp_path: Path, monkeypatch: p
 def test_none_can_be_sent_to_who_looks_for_a_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[OSError | None] = []
 
-    def judge(sock: socket.socket) -> tuple[int, int, int]:  # at this moment the stranger has his chance
+    def judge(sock: socket.socket) -> tuple[int, int, int]:  # at this moment the stranger has its chance
         stranger, _ = listener.accept()
         with stranger:
             try:

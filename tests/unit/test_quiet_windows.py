@@ -81,7 +81,7 @@ NOT_QUIET: dict[str, Callable[[], Timeline]] = {
     "a gap": lambda: timeline(Blind(150, True, "why")),
     "a gap without an end": lambda: timeline(Blind(50, False, "why")),
     "lost, and not known whose": lambda: timeline(unplaced=1, unplaced_from=120, unplaced_to=130),
-    "under way": lambda: timeline(under_way=1),
+    "under way": lambda: timeline(in_flight=1),
     "no probe": blind,
     "nobody vouches for its end": lambda: timeline(complete_to=END - 1),
     "one that waits for the next phase": waiting,
@@ -105,9 +105,9 @@ def test_what_is_not_quiet(case: str) -> None:
     "batch",
     [
         Batch((at(150),), 200),
-        Batch((), 200, under_way=1),
+        Batch((), 200, in_flight=1),
         Batch((), 200, unplaced=1),
-        Batch((), 200, passed_over=1),
+        Batch((), 200, skipped=1),
         Batch((), 200, unbounded=True),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_quiet_batch_vouches_and_forgets_nothing() -> None:
 
 @pytest.mark.parametrize("why", ["late", "held"])
 def test_a_quiet_batch_is_taken_in_where_something_waits_for_it(why: str) -> None:
-    made = timeline(at(150), under_way=1) if why == "late" else timeline(at(250))
+    made = timeline(at(150), in_flight=1) if why == "late" else timeline(at(250))
     made.add(Batch((), 300))
     assert not made.is_late
     assert len(made.evidence(START, 300, None).records) == 1

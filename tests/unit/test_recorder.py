@@ -173,9 +173,9 @@ def test_a_source_is_not_asked_for_what_is_known() -> None:
 def test_it_is_asked_again_where_an_exec_was_under_way() -> None:
     run = FakeRun()
     run.begin(in_use=False)
-    run.source.under_way = 1
+    run.source.in_flight = 1
     run.end()
-    run.source.under_way = 0
+    run.source.in_flight = 0
     assert run.recorder.windows["call"].evidence().missing == 0
 
 

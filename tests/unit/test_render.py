@@ -459,7 +459,7 @@ def _told_by(*events: Blind, **batch: int) -> ExecLog:
 @pytest.mark.parametrize(
     ("subject", "why", "remedy"),
     [
-        (_told_by(under_way=2), "2 execs were still in flight", "--execprobe-timeout"),
+        (_told_by(in_flight=2), "2 execs were still in flight", "--execprobe-timeout"),
         (_told_by(unplaced=7, unplaced_from=10, unplaced_to=50), "7 records", "--execprobe-buffer-pages"),
         (log_of(lost=1), "perf buffer full", "--execprobe-buffer-pages"),
     ],

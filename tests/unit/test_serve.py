@@ -9,24 +9,20 @@ import os
 import resource
 import secrets
 import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from fakes import FakeProbe, kernel_record
-from talking import PATIENCE, Talker
+from fakes import FakeProbe
+from serving import PATIENCE, Client, Setter, eventually, of
 
 from pytest_execprobe.helper import (
     admission,
     adoption,
     clients,
-    delivery,
     handshake,
     identity,
-    listening,
     privilege,
     proc,
     quotas,
@@ -40,30 +36,6 @@ WELCOME = {"bcc": "fake", "kernel": "fake", "entry": ["fake"], "privilege": "non
 LIMITS = quotas.Limits(
     clients=20, clients_per_user=6, claims_per_user=2, claim_time=600, share=None, room_per_user=True
 )
-
-
-class Client(Talker):
-    def send(self, type: int, **fields: object) -> None:
-        self.sock.sendall(wire.frame(type, 1, fields))
-
-    def arm(self) -> Client:
-        self.send(wire.CLAIM)
-        self.expect(wire.CLAIMED)
-        self.send(wire.ARM, fresh=True)
-        self.root = self.expect(wire.ARMED).json()["root"]
-        return self
-
-    def sync(self) -> tuple[int, int, int]:
-        """Of what happened: whole records, lost ones, and those that were only counted."""
-        self.send(wire.SYNC, timeout=0)
-        whole = lost = 0
-        while True:
-            frame = self.receive()
-            assert frame is not None, "the service has hung up"
-            if frame.type == wire.SYNCED:
-                return whole, lost, frame.json()["unplaced"]
-            for _, cut in wire.split_events(wire.events_of(frame)):
-                whole, lost = whole + (not cut), lost + cut
 
 
 class Running:
@@ -91,7 +63,7 @@ class Running:
             self.error = error
 
     def call(self, uid: int) -> Client:
-        """A client of a user, who has been let in or told why not."""
+        """A client of a user that has been let in, or refused."""
         self._uid = uid
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(self._address)
@@ -103,9 +75,7 @@ class Running:
         return client
 
     def welcome(self, uid: int) -> Client:
-        client = self.call(uid)
-        client.expect(wire.WELCOME)
-        return client
+        return self.call(uid).welcome()
 
     def stop(self) -> None:
         os.write(self._tell, b"!")
@@ -127,13 +97,6 @@ class Running:
 
 
 @pytest.fixture
-def probe() -> Iterator[FakeProbe]:
-    probe = FakeProbe()
-    yield probe
-    probe.close()
-
-
-@pytest.fixture
 def limits() -> quotas.Limits:
     return LIMITS
 
@@ -145,30 +108,17 @@ def running(probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, limits: quotas.Li
     running.close()
 
 
-def of(*roots: int, size: int = 0) -> bytes:
-    return kernel_record(slots=[(root, 1, 7, 1) for root in roots], argv=b"x" * size)
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        os.sched_yield()
-    return True
-
-
 # ---- users ----
 
 
 def test_users_are_served_side_by_side_and_see_their_own(running: Running, probe: FakeProbe) -> None:
     a, b = running.welcome(1).arm(), running.welcome(2).arm()
     probe.submit(of(a.root), of(b.root), of(b.root))
-    assert a.sync() == (1, 0, 0)
-    assert b.sync() == (2, 0, 0)
+    assert a.totals() == (1, 0, 0)
+    assert b.totals() == (2, 0, 0)
 
 
-def test_service_outlives_its_clients_and_ends_when_it_is_told(running: Running) -> None:
+def test_service_outlives_its_clients_and_ends_at_a_signal(running: Running) -> None:
     running.welcome(1).arm().sock.close()
     again = running.welcome(1).arm()
     running.stop()
@@ -200,10 +150,10 @@ def test_more_claims_than_a_user_may_have_wait_for_their_turn(running: Running, 
     clients[2].expect(wire.CLAIMED)
     clients[1].sock.close()
     clients[3].expect(wire.CLAIMED)
-    assert other.sync() == (0, 0, 0)
+    assert other.totals() == (0, 0, 0)
 
 
-def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, probe: FakeProbe) -> None:
+def test_a_client_that_goes_while_it_waits_for_its_claim_is_skipped(running: Running, probe: FakeProbe) -> None:
     clients = [running.welcome(1) for _ in range(4)]
     for client in clients:
         client.send(wire.CLAIM)
@@ -217,10 +167,9 @@ def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, 
 
 
 @pytest.mark.parametrize("limits", [LIMITS._replace(claim_time=0.05)])
-def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> None:
+def test_claim_that_no_process_takes_ends(running: Running, probe: FakeProbe) -> None:
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     assert "did not take on its name" in client.expect(wire.FAILED).json()["reason"]
     assert client.receive() is None
     assert eventually(lambda: (probe.withdrawn, probe.forgotten) == ([probe.claims[1]], [1]))
@@ -229,14 +178,13 @@ def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> Non
 def test_name_that_another_process_has_taken_makes_no_root(running: Running, probe: FakeProbe) -> None:
     probe.claimant += 1
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     probe.submit(of(1))
     client.send(wire.ARM, fresh=True)
-    assert "taken on by another process" in client.expect(wire.ERROR).json()["reason"]
+    assert "taken on by another process" in client.refused()
     assert probe.forgotten == [1]
     client.send(wire.SYNC, timeout=0)
-    assert client.expect(wire.ERROR).json()["reason"] == "there is no root yet"
+    assert client.refused() == "there is no root yet"
     assert running.service._delivery.by_root == {}
 
 
@@ -244,23 +192,21 @@ def test_name_that_the_number_of_an_ended_process_has_taken_makes_no_root(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     monkeypatch.setattr(identity, "has_ended", lambda _: True)
     client.send(wire.ARM, fresh=True)
-    assert "taken on by another process" in client.expect(wire.ERROR).json()["reason"]
+    assert "taken on by another process" in client.refused()
 
 
 @pytest.mark.parametrize(("owner", "armed"), [(1, True), (2, False), (None, False)])
-def test_where_a_caller_is_known_by_number_alone_it_must_be_his(
+def test_where_a_peer_is_known_by_number_alone_it_must_be_its_users(
     running: Running, monkeypatch: pytest.MonkeyPatch, owner: int | None, armed: bool
 ) -> None:
     """As before Linux 6.5."""
     monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(os.getpid()), False))
     monkeypatch.setattr(proc, "real_user", lambda _: owner)
     client = running.welcome(1)
-    client.send(wire.CLAIM)
-    client.expect(wire.CLAIMED)
+    client.claim()
     client.send(wire.ARM, fresh=True)
     client.expect(wire.ARMED if armed else wire.ERROR)
 
@@ -290,13 +236,12 @@ def test_flood_of_one_user_is_answered_in_turn_with_the_others(
 
 
 @pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5)])
-def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -> None:
+def test_a_user_over_its_quota_waits_alone(running: Running) -> None:
     greedy = running.welcome(1)
     running.service._quotas.users[1].charge(3600)
     greedy.send(wire.CLAIM)
     other = running.welcome(2)
-    other.send(wire.CLAIM)
-    other.expect(wire.CLAIMED)
+    other.claim()
     greedy.sock.settimeout(0.2)
     with pytest.raises(TimeoutError):
         greedy.receive()
@@ -320,7 +265,9 @@ def test_calling_is_charged_for(running: Running, monkeypatch: pytest.MonkeyPatc
     assert eventually(lambda: charged == [1, 2])
 
 
-def test_without_descriptors_calls_wait_and_nobody_spins(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_descriptors_connections_wait_and_nothing_spins(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[float] = []
     door = running.service._admission
     real = door._listener.accept
@@ -370,7 +317,7 @@ def test_shares_are_used_up_and_grow_again(monkeypatch: pytest.MonkeyPatch) -> N
 def test_records_are_charged_to_whose_they_are(
     running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever it is whose request has them fetched; and no more than the user can pay before his reads fail."""
+    """Whoever it is whose request has them fetched; and no more than the user can pay before reads fail."""
     a, b, c = (running.welcome(uid).arm() for uid in (1, 2, 3))
     spent, drain = 0.0, probe.drain
 
@@ -385,13 +332,13 @@ def test_records_are_charged_to_whose_they_are(
     for _ in range(3):
         with probe._lock:
             probe._submitted += [of(a.root)] * 3 + [of(b.root)]
-        assert c.sync() == (0, 0, 0)
+        assert c.totals() == (0, 0, 0)
     assert spent == 12
     assert 3 < users[1].waits() <= 4  # nine, and owes two
     assert 0 < users[2].waits() <= 2  # three
     assert users[3].waits() == 0
-    assert b.sync() == (3, 0, 0)
-    assert a.sync() == (9, 0, 0)
+    assert b.totals() == (3, 0, 0)
+    assert a.totals() == (9, 0, 0)
 
 
 def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,7 +374,7 @@ def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pyt
 
 
 def test_precedence_of_a_users_own_process_is_left_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For he can take for it what it may take. The limit goes first: in between he could do just that."""
+    """For the user can take for it what it may take. The limit goes first: in between that could be done."""
     asked: list[object] = []
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -455,31 +402,27 @@ def test_precedence_that_was_refused_is_not_asked_for_again(monkeypatch: pytest.
 # ---- what is kept ----
 
 
-def test_one_user_leaves_half_of_the_room_whatever_he_does(
-    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 400_000)
+def test_one_user_leaves_half_of_the_room(running: Running, probe: FakeProbe, room: Setter) -> None:
+    room(400_000)
     hogs = [running.welcome(1).arm() for _ in range(6)]
     other = running.welcome(2).arm()
     probe.submit(*(of(hog.root, size=1_000) for _ in range(500) for hog in hogs))
     probe.submit(*(of(other.root, size=1_000) for _ in range(40)))
-    assert other.sync() == (40, 0, 0)
+    assert other.totals() == (40, 0, 0)
     assert sum(client.kept for client in running.service._clients if client.user.uid == 1) <= 210_000
-    assert [sum(hog.sync()) for hog in hogs] == [500] * 6
+    assert [sum(hog.totals()) for hog in hogs] == [500] * 6
 
 
-def test_what_was_sent_and_is_not_read_counts_as_kept(
-    running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 4_000_000)
+def test_what_was_sent_and_is_not_read_counts_as_kept(running: Running, probe: FakeProbe, room: Setter) -> None:
+    room(4_000_000)
     hogs, other = [running.welcome(1).arm() for _ in range(5)], running.welcome(2).arm()
     for hog in hogs:  # each has had its answer, and not read it; and is sent more
         probe.submit(*(of(hog.root, size=15_000) for _ in range(150)))
-        assert other.sync() == (0, 0, 0)
+        assert other.totals() == (0, 0, 0)
         hog.send(wire.SYNC, timeout=0)
-    assert other.sync() == (0, 0, 0)
+    assert other.totals() == (0, 0, 0)
     probe.submit(*(of(hog.root, size=15_000) for _ in range(150) for hog in hogs))
-    assert other.sync() == (0, 0, 0)
+    assert other.totals() == (0, 0, 0)
     assert sum(client.backlog.size + len(client.out) for client in running.service._clients) <= 4_000_000
     for hog in hogs:
         hog.sock.close()
@@ -521,105 +464,8 @@ def test_process_that_ends_while_it_is_adopted(monkeypatch: pytest.MonkeyPatch) 
         identity.enter(adopt, found(os.getpid()), 1, 1, os.geteuid())
 
 
-# ---- the socket ----
-
-
-def test_socket_has_its_mode_from_the_beginning(tmp_path: Path) -> None:
-    path = str(tmp_path / "new" / "socket")
-    with listening.listen_at(path, 0o640, os.getegid()):
-        found = os.stat(path)
-        assert stat.S_ISSOCK(found.st_mode)
-        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o640, os.getegid())
-        assert stat.S_IMODE(os.stat(tmp_path / "new").st_mode) == 0o755
-
-
-def test_stale_socket_is_replaced(tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    listening.listen_at(path, 0o600, -1).close()
-    before = os.stat(path).st_ino, os.stat(path).st_ctime_ns
-    with listening.listen_at(path, 0o600, -1), socket.socket(socket.AF_UNIX) as caller:
-        caller.connect(path)
-        assert (os.stat(path).st_ino, os.stat(path).st_ctime_ns) != before
-
-
-@pytest.mark.parametrize("crowded", [False, True])
-def test_socket_of_a_living_service_stays(tmp_path: Path, crowded: bool) -> None:
-    path = str(tmp_path / "socket")
-    with socket.socket(socket.AF_UNIX) as living, contextlib.ExitStack() as callers:
-        living.bind(path)
-        living.listen(0)
-        for _ in range(2 if crowded else 0):
-            caller = callers.enter_context(socket.socket(socket.AF_UNIX))
-            caller.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                caller.connect(path)
-        with pytest.raises(ProbeError, match="a service is there already"):
-            listening.listen_at(path, 0o600, -1)
-        assert os.path.exists(path)
-
-
-def test_file_that_is_no_socket_stays(tmp_path: Path) -> None:
-    (tmp_path / "socket").write_text("precious")
-    with pytest.raises(ProbeError, match="is no socket"):
-        listening.listen_at(str(tmp_path / "socket"), 0o600, -1)
-    assert (tmp_path / "socket").read_text() == "precious"
-
-
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
-def test_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
-    folder = tmp_path / "open"
-    folder.mkdir()
-    folder.chmod(mode)
-    with pytest.raises(ProbeError, match="other users can write to"):
-        listening.listen_at(str(folder / "socket"), 0o600, -1)
-
-
-@pytest.mark.parametrize(
-    ("path", "why"), [("/proc/nowhere/socket", "No such file"), ("/tmp/" + "x" * 200 + "/socket", "path too long")]
-)
-def test_socket_that_can_not_be_made_is_said_to_be_so(path: str, why: str, tmp_path: Path) -> None:
-    place = path.replace("/tmp", str(tmp_path))
-    with pytest.raises(ProbeError, match=f"no socket can be made at .*{why}"):
-        listening.listen_at(place, 0o600, -1)
-
-
-def test_group_that_is_not_there() -> None:
-    with pytest.raises(ProbeError, match="there is no group no-such-group"):
-        listening._gid("no-such-group")
-
-
-def test_socket_of_systemds_is_meant_for_this_process_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LISTEN_FDS", "1")
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))
-    assert listening._passed_socket() is None
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    monkeypatch.setenv("LISTEN_FDS", "2")
-    with pytest.raises(ProbeError, match="handed over 2 sockets"):
-        listening._passed_socket()
-
-
-@pytest.mark.parametrize("listens", [True, False])
-def test_socket_of_systemds_is_a_listening_one(monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
-    monkeypatch.setenv("LISTEN_FDS", "1")
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    with socket.socket(socket.AF_UNIX) as made:
-        if listens:
-            made.bind("\0pytest-execprobe-test-" + secrets.token_hex(8))
-            made.listen()
-        monkeypatch.setattr(listening, "_FIRST_PASSED", os.dup(made.fileno()))
-        if not listens:
-            with pytest.raises(ProbeError, match="no unix stream socket"):
-                listening._passed_socket()
-            return
-        passed = listening._passed_socket()
-        assert passed is not None
-        with passed:
-            assert passed.getsockname() == made.getsockname()
-            assert not passed.get_inheritable()
-
-
 class Besieged(socket.socket):
-    """With somebody more at the door, however many were let in."""
+    """With one more that connects, however many were accepted."""
 
     accepted = 0
 

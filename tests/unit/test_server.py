@@ -5,171 +5,25 @@ Every wait is bounded by PATIENCE, which only a failure reaches.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import mmap
 import os
-import re
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import types
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import CountingProbe, FakeProbe, kernel_record
-from talking import PATIENCE, Talker
+from serving import PATIENCE, WELCOME, Client, Helper, Setter, eventually, of, pid_of, registered
 
-from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from pytest_execprobe.helper import backlog, delivery, registration, server, wire
-from pytest_execprobe.helper.priority import Precedence
 from pytest_execprobe.helper.probe import Missed, Page, Process
 from pytest_execprobe.helper.quotas import RUN_LIMITS, Limits
-from pytest_execprobe.source import connect as connect_module
-from pytest_execprobe.source import meeting
 from pytest_execprobe.source.client import HelperSource
-from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.source.events import Exec
 from pytest_execprobe.timeline.timeline import Timeline
-
-WELCOME = {"bcc": "fake", "attempts_refused": "they were not asked for", "address": "nowhere"}
-
-
-class Client(Talker):
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self._requests = 0
-
-    def send(self, type: int, fields: dict[str, Any] | None = None) -> int:
-        self._requests += 1
-        self.sock.sendall(wire.frame(type, self._requests, fields))
-        return self._requests
-
-    def arm(self, *, child: bool = False) -> Client:
-        self.expect(wire.WELCOME)
-        self.send(wire.CLAIM, {"child": child})
-        assert str(self.expect(wire.CLAIMED).json()["name"]).isalnum()
-        self.send(wire.ARM, {"fresh": True})
-        self.root = self.expect(wire.ARMED).json()["root"]
-        return self
-
-    def answer(self) -> tuple[list[tuple[bytes, bool]], dict[str, Any]]:
-        """The events up to the next SYNCED, and that."""
-        events: list[tuple[bytes, bool]] = []
-        while True:
-            frame = self.receive()
-            assert frame is not None, "the server has hung up"
-            if frame.type == wire.SYNCED:
-                return events, {"request": frame.request, **frame.json()}
-            assert frame.type in (wire.EVENTS, wire.PACKED), frame
-            events += wire.split_events(wire.events_of(frame))
-
-    def sync(self, timeout: float = 0) -> tuple[list[tuple[bytes, bool]], dict[str, Any]]:
-        request = self.send(wire.SYNC, {"timeout": timeout})
-        events, done = self.answer()
-        assert done["request"] == request
-        return events, done
-
-    def pids(self) -> list[int]:
-        """Of the whole records that a synchronisation brings."""
-        events, _ = self.sync()
-        return [pid_of(record) for record, lost in events if not lost]
-
-
-def pid_of(record: bytes) -> int:
-    pid = wire.HEAD.unpack_from(record)[7]
-    assert isinstance(pid, int)
-    return pid
-
-
-def of(*roots: int, pid: int = 1, size: int = 0) -> bytes:
-    """A record of a process in these trees, with so many bytes of argv."""
-    return kernel_record(slots=[(root, 1, pid, 1) for root in roots], pid=pid, argv=b"x" * size)
-
-
-class Helper:
-    """A server in a thread, and the first client."""
-
-    def __init__(
-        self, probe: FakeProbe, address: str | None = None, backlog: int = 64, limits: Limits = RUN_LIMITS
-    ) -> None:
-        self.probe = probe
-        here, there = socket.socketpair()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.secret = meeting.new_secret()
-        self.address = address or "\0" + next(meeting.names(self.secret))
-        self._listener.bind(self.address)
-        self._listener.listen(backlog)
-        self._listener.setblocking(False)
-        precedence = Precedence(False)
-        self.server = server.Server(probe, there, self._listener, WELCOME, precedence, limits)
-        self.first = Client(here)
-        self.clients = [self.first]
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.server.run()
-        except BaseException as error:
-            self.error = error
-            for client in self.server._clients:  # as when the process ends: nobody is to wait for it
-                client.sock.shutdown(socket.SHUT_RDWR)
-
-    def connect(self) -> Client:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(PATIENCE)
-        sock.connect(self.address)
-        self.clients.append(Client(sock))
-        return self.clients[-1]
-
-    def has_ended(self) -> bool:
-        self._thread.join(PATIENCE)
-        return not self._thread.is_alive()
-
-    def stop(self) -> None:
-        for client in reversed(self.clients):
-            client.sock.close()
-        ended = self.has_ended()
-        for left in list(self.server._clients):  # the process would have ended, and these with it
-            os.close(left.pidfd)
-            left.sock.close()
-        self.server._selector.close()
-        self._listener.close()
-        assert ended, "the server did not end with its last client"
-        if self.error is not None:
-            raise self.error
-
-
-@pytest.fixture
-def probe() -> Iterator[FakeProbe]:
-    probe = FakeProbe()
-    yield probe
-    probe.close()
-
-
-@pytest.fixture
-def helper(probe: FakeProbe) -> Iterator[Helper]:
-    helper = Helper(probe)
-    yield helper
-    helper.stop()
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        os.sched_yield()
-    return True
-
 
 # ---- becoming a root ----
 
@@ -179,7 +33,7 @@ def test_client_is_welcomed_and_becomes_a_root(helper: Helper, probe: FakeProbe)
     assert frame.json() == WELCOME
     helper.first.send(wire.CLAIM)
     name = helper.first.expect(wire.CLAIMED).json()["name"]
-    request = helper.first.send(wire.ARM, {"fresh": True})
+    request = helper.first.send(wire.ARM, fresh=True)
     armed = helper.first.expect(wire.ARMED)
     assert armed.request == request
     fields = armed.json()
@@ -196,8 +50,7 @@ def test_each_root_has_a_number_and_a_name_of_its_own(helper: Helper, probe: Fak
 
 @pytest.mark.parametrize("type", [wire.SYNC, wire.WAIT, wire.ARM, wire.RUNNING])
 def test_request_before_there_is_a_root_is_an_error_and_no_hanging(helper: Helper, type: int) -> None:
-    helper.first.expect(wire.WELCOME)
-    request = helper.first.send(type, {"timeout": 0})
+    request = helper.first.welcome().send(type, timeout=0)
     refusal = helper.first.expect(wire.ERROR)
     assert refusal.request == request
     assert refusal.json()["reason"]
@@ -205,12 +58,10 @@ def test_request_before_there_is_a_root_is_an_error_and_no_hanging(helper: Helpe
 
 def test_root_for_which_there_is_no_room_is_refused(helper: Helper, probe: FakeProbe) -> None:
     probe.full = True
-    helper.first.expect(wire.WELCOME)
-    helper.first.send(wire.CLAIM)
-    helper.first.expect(wire.CLAIMED)
-    helper.first.send(wire.ARM, {"fresh": True})
-    assert "no room" in helper.first.expect(wire.ERROR).json()["reason"]
-    helper.first.send(wire.SYNC, {"timeout": 0})
+    helper.first.claim()
+    helper.first.send(wire.ARM, fresh=True)
+    assert "no room" in helper.first.refused()
+    helper.first.send(wire.SYNC, timeout=0)
     helper.first.expect(wire.ERROR)
 
 
@@ -222,14 +73,14 @@ def process(pid: int, born: int = 1, comm: bytes = b"sleep") -> Process:
 
 
 def running(client: Client, since: int = 0) -> tuple[int, list[list[Any]]]:
-    request = client.send(wire.RUNNING, {"since": since})
+    request = client.send(wire.RUNNING, since=since)
     answer = client.expect(wire.PROCESSES)
     assert answer.request == request
     fields = answer.json()
     return fields["count"], fields["listed"]
 
 
-def test_a_client_is_told_of_its_own_tree_alone(helper: Helper, probe: FakeProbe) -> None:
+def test_a_client_sees_its_own_tree_alone(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.living = {a.root: [process(6, born=5), process(5, born=3, comm=b"\xff")], b.root: [process(7)]}
     assert running(a) == (2, [[1005, 5, 5, 7, 9, True, "\udcff"], [1006, 6, 6, 7, 9, True, "sleep"]])
@@ -238,35 +89,30 @@ def test_a_client_is_told_of_its_own_tree_alone(helper: Helper, probe: FakeProbe
     assert running(helper.connect().arm()) == (0, [])
 
 
-def test_a_list_of_processes_is_bounded_and_their_number_is_not(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_a_list_of_processes_is_bounded_and_their_number_is_not(client: Client, probe: FakeProbe) -> None:
     probe.living[client.root] = [process(pid) for pid in range(3000, 0, -1)]
     count, listed = running(client)
     assert (count, len(listed)) == (3000, wire.LISTED)
     assert [one[1] for one in listed] == list(range(1, wire.LISTED + 1))  # the oldest
 
 
-def test_processes_that_can_not_be_listed_are_there(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_processes_that_can_not_be_listed_are_there(client: Client, probe: FakeProbe) -> None:
     probe.living[client.root] = None
     assert running(client) == (1, [])
 
 
 def test_name_that_another_process_has_taken_makes_no_root_in_a_run_either(helper: Helper, probe: FakeProbe) -> None:
-    helper.first.expect(wire.WELCOME)
-    helper.first.send(wire.CLAIM)
-    helper.first.expect(wire.CLAIMED)
+    helper.first.claim()
     probe.claimant += 1
-    helper.first.send(wire.ARM, {"fresh": True})
-    assert "taken on by another process" in helper.first.expect(wire.ERROR).json()["reason"]
+    helper.first.send(wire.ARM, fresh=True)
+    assert "taken on by another process" in helper.first.refused()
     assert probe.forgotten == [1]
 
 
 # ---- answers ----
 
 
-def test_sync_brings_what_happened_once(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_sync_brings_what_happened_once(client: Client, probe: FakeProbe) -> None:
     record = of(client.root, pid=5)
     probe.submit(record)
     events, done = client.sync()
@@ -275,8 +121,7 @@ def test_sync_brings_what_happened_once(helper: Helper, probe: FakeProbe) -> Non
     assert client.sync()[0] == []
 
 
-def test_sync_is_complete_to_when_it_was_asked(helper: Helper) -> None:
-    client = helper.first.arm()
+def test_sync_is_complete_to_when_it_was_asked(client: Client) -> None:
     before = time.monotonic_ns()
     _, done = client.sync()
     assert before <= done["at"] <= time.monotonic_ns()
@@ -290,10 +135,10 @@ def test_records_go_to_every_root_that_they_are_of_and_to_no_other(helper: Helpe
     assert c.pids() == []
 
 
-def test_sync_waits_for_execs_under_way_of_its_own_tree(helper: Helper, probe: FakeProbe) -> None:
+def test_sync_waits_for_execs_in_flight_of_its_own_tree(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.entering = [(1, (a.root,))]
-    a.send(wire.SYNC, {"timeout": 600})
+    a.send(wire.SYNC, timeout=600)
     assert b.pids() == []  # is none of b's business
     probe.submit(of(a.root, pid=7))
     probe.entering = []
@@ -303,21 +148,19 @@ def test_sync_waits_for_execs_under_way_of_its_own_tree(helper: Helper, probe: F
     assert done["in_flight"] == 0
 
 
-def test_sync_does_not_wait_for_execs_that_were_entered_after_it(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_sync_does_not_wait_for_execs_that_were_entered_after_it(client: Client, probe: FakeProbe) -> None:
     probe.entering = [(time.monotonic_ns() + 10**12, (client.root,))]
     assert client.sync(timeout=600)[1]["in_flight"] == 0
 
 
-def test_sync_whose_time_is_up_says_how_many_are_under_way(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_sync_whose_time_is_up_says_how_many_are_in_flight(client: Client, probe: FakeProbe) -> None:
     probe.entering = [(1, (client.root,)), (2, (client.root, 99)), (3, (99,))]
     assert client.sync(timeout=0)[1]["in_flight"] == 2
 
 
-def test_wait_is_answered_by_news(helper: Helper, probe: FakeProbe) -> None:
+def test_wait_is_answered_by_what_is_new(helper: Helper, probe: FakeProbe) -> None:
     client, other = helper.first.arm(), helper.connect().arm()
-    client.send(wire.WAIT, {"timeout": 600})
+    client.send(wire.WAIT, timeout=600)
     probe.submit(of(other.root, pid=6))
     probe.submit(of(client.root, pid=7))
     events, done = client.answer()
@@ -329,7 +172,7 @@ def test_wait_is_answered_at_once_by_what_is_there(helper: Helper, probe: FakePr
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(of(a.root, b.root, pid=7))
     assert b.pids() == [7]
-    a.send(wire.WAIT, {"timeout": 600})
+    a.send(wire.WAIT, timeout=600)
     assert len(a.answer()[0]) == 1
 
 
@@ -350,7 +193,7 @@ def pages(client: Client, cpus: int = 3) -> list[int]:
     return list(given)
 
 
-def test_a_client_is_given_the_counters_and_what_tells_that_they_count(helper: Helper, probe: FakeProbe) -> None:
+def test_a_client_is_given_the_counters_and_what_shows_that_they_count(helper: Helper, probe: FakeProbe) -> None:
     assert pages(helper.first.arm(), cpus=0) == []  # of a probe that has none
     probe.page = Page(os.memfd_create("counters"), 3)
     counters, alive = pages(helper.first)
@@ -384,24 +227,21 @@ def test_what_is_lost_later_is_not_laid_to_what_was_read_without_asking() -> Non
     probe.close()
 
 
-def test_an_answer_says_what_the_counters_are_while_nothing_more_happens(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_an_answer_says_what_the_counters_are_while_nothing_more_happens(client: Client, probe: FakeProbe) -> None:
     _, done = client.sync()
     assert (done["seen"], done["entered"]) == (0, 0)
-    probe.entering.append((time.monotonic_ns(), (99,)))  # of another tree, and still under way
+    probe.entering.append((time.monotonic_ns(), (99,)))  # of another tree, and still in flight
     _, done = client.sync()
     assert (done["seen"], done["entered"]) == (-1, -1)
 
 
-def test_wait_whose_time_is_up_is_answered_without_events(helper: Helper) -> None:
-    client = helper.first.arm()
-    client.send(wire.WAIT, {"timeout": 0})
+def test_wait_whose_time_is_up_is_answered_without_events(client: Client) -> None:
+    client.send(wire.WAIT, timeout=0)
     nothing = {"at": 0, "in_flight": 0, "unplaced": 0, "skipped": 0, "unplaced_from": 0, "unbounded": False}
     assert client.answer() == ([], {"request": 3, **nothing, "seen": -1, "entered": -1})
 
 
-def test_two_requests_in_one_packet(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_two_requests_in_one_packet(client: Client, probe: FakeProbe) -> None:
     probe.submit(of(client.root, pid=7))
     client.sock.sendall(wire.frame(wire.SYNC, 50, {"timeout": 0}) + wire.frame(wire.SYNC, 51, {"timeout": 0}))
     events, done = client.answer()
@@ -410,8 +250,7 @@ def test_two_requests_in_one_packet(helper: Helper, probe: FakeProbe) -> None:
     assert (events, done["request"]) == ([], 51)
 
 
-def test_whoever_asks_again_no_longer_waits_for_the_last_answer(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_a_client_that_asks_again_no_longer_waits_for_the_last_answer(client: Client, probe: FakeProbe) -> None:
     client.sock.sendall(wire.frame(wire.WAIT, 50, {"timeout": 600}) + wire.frame(wire.SYNC, 51, {"timeout": 0}))
     assert client.answer()[1]["request"] == 51
     probe.submit(of(client.root, pid=7))
@@ -420,8 +259,8 @@ def test_whoever_asks_again_no_longer_waits_for_the_last_answer(helper: Helper, 
 
 def test_two_clients_wait_at_once(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
-    a.send(wire.WAIT, {"timeout": 600})
-    b.send(wire.WAIT, {"timeout": 600})
+    a.send(wire.WAIT, timeout=600)
+    b.send(wire.WAIT, timeout=600)
     probe.submit(of(b.root, pid=2))
     assert len(b.answer()[0]) == 1
     probe.submit(of(a.root, pid=1))
@@ -441,29 +280,27 @@ def test_dropped_record_comes_as_its_head(helper: Helper, probe: FakeProbe) -> N
     assert (events, done["unplaced"]) == ([], 0)
 
 
-def test_unlisted_loss_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
+def test_unlisted_loss_comes_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.drop(unlisted=3)
     assert [client.sync()[1]["unplaced"] for client in (a, b, a, b)] == [3, 3, 0, 0]
 
 
-def test_client_that_comes_after_a_loss_is_not_told_of_it(helper: Helper, probe: FakeProbe) -> None:
+def test_client_that_comes_after_a_loss_does_not_get_it(helper: Helper, probe: FakeProbe) -> None:
     a = helper.first.arm()
     probe.drop(unlisted=3)
     assert a.sync()[1]["unplaced"] == 3
     assert helper.connect().arm().sync()[1]["unplaced"] == 0
 
 
-def test_counters_that_do_not_add_up_are_a_loss(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_counters_that_do_not_add_up_are_a_loss(client: Client, probe: FakeProbe) -> None:
     probe.reconciles = False
     assert client.sync()[1]["unplaced"] > 0
     probe.reconciles = True
     assert client.sync()[1]["unplaced"] == 0
 
 
-def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(client: Client, probe: FakeProbe) -> None:
     probe.drop(unlisted=3)
     assert client.sync()[1]["unbounded"] is False
     probe.drop(unlisted=1, blind=1)  # a process that is not followed
@@ -476,17 +313,15 @@ def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(helper: Help
     ("kind", "unbounded"), [(wire.KIND_EXEC, False), (wire.KIND_EXIT, False), (wire.KIND_UNFOLLOWED, True)]
 )
 def test_head_for_which_there_is_no_room(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, kind: int, unbounded: bool
+    client: Client, probe: FakeProbe, kind: int, unbounded: bool, room: Setter
 ) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 0)
-    client = helper.first.arm()
+    room(0)
     probe.submit(kernel_record(kind=kind, slots=[(client.root, 1, 1, 1)]))
     done = client.sync()[1]
     assert (done["unplaced"], done["unbounded"]) == (1, unbounded)
 
 
-def test_what_is_in_the_making_is_waited_for(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_what_is_in_the_making_is_waited_for(client: Client, probe: FakeProbe) -> None:
     tries: list[float] = []
 
     def reconcile() -> None:
@@ -505,19 +340,19 @@ def told(client: Client) -> tuple[int, int]:
     return done["unplaced"], done["skipped"]
 
 
-def test_what_the_kernel_passed_over_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
+def test_what_the_kernel_skipped_comes_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
-    probe.passed_over = Missed(0, 2, 0)
+    probe.skips = Missed(0, 2, 0)
     assert [told(client) for client in (a, b, a, b)] == [(2, 2), (2, 2), (0, 0), (0, 0)]
-    probe.passed_over = Missed(0, 0, 1)
+    probe.skips = Missed(0, 0, 1)
     probe.drop(unlisted=1)
     assert [told(client) for client in (b, a)] == [(2, 1), (2, 1)]
 
 
 def test_a_probe_that_has_missed_a_fork_is_given_up(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
-    probe.passed_over = Missed(1, 0, 0)
-    helper.first.send(wire.SYNC, {"timeout": 0})
+    probe.skips = Missed(1, 0, 0)
+    helper.first.send(wire.SYNC, timeout=0)
     assert helper.first.receive() is None
     assert isinstance(helper.error, delivery.ProbeDamagedError)
     assert "where a process began (1 times)" in str(helper.error)
@@ -526,12 +361,9 @@ def test_a_probe_that_has_missed_a_fork_is_given_up(helper: Helper, probe: FakeP
 
 def test_a_root_that_was_lost_again_at_once_is_none(helper: Helper, probe: FakeProbe) -> None:
     probe.overwritten = True
-    client = helper.first
-    client.expect(wire.WELCOME)
-    client.send(wire.CLAIM, {"child": False})
-    client.expect(wire.CLAIMED)
-    client.send(wire.ARM, {"fresh": True})
-    assert "try again" in client.expect(wire.ERROR).json()["reason"]
+    helper.first.claim()
+    helper.first.send(wire.ARM, fresh=True)
+    assert "try again" in helper.first.refused()
     assert probe.forgotten == [1]
 
 
@@ -545,18 +377,10 @@ def test_a_root_that_comes_after_it_was_forgotten_is_forgotten_again(
     monkeypatch.setattr(probe, "withdraw", lambda name: order.append(("withdraw", name)))
     monkeypatch.setattr(probe, "forget_root", lambda root: order.append(("forget", root)))
     third = helper.connect()
-    third.expect(wire.WELCOME)
-    third.send(wire.CLAIM, {"child": False})
-    name = third.expect(wire.CLAIMED).json()["name"].encode()
+    name = third.claim()
     third.sock.close()
     root = second.root + 1
     assert eventually(lambda: order == [("withdraw", name), ("forget", root), ("forget", root)])
-
-
-def registered(client: Client) -> HelperSource:
-    source = HelperSource(client.sock, os.getpid())
-    source.register(fresh=True, timeout=PATIENCE)
-    return source
 
 
 def test_loss_poisons_every_window_in_which_it_can_have_been(helper: Helper, probe: FakeProbe) -> None:
@@ -573,7 +397,7 @@ def test_loss_poisons_every_window_in_which_it_can_have_been(helper: Helper, pro
 
 
 def test_loss_during_a_synchronisation_poisons_the_window_after_it(helper: Helper, probe: FakeProbe) -> None:
-    # It came after what the answer says it is complete to, and in no later answer is it told of again.
+    # It came after what the answer says it is complete to, and in no later answer does it come again.
     source, timeline, lost = registered(helper.first), Timeline(), []
 
     def lose() -> None:
@@ -589,7 +413,7 @@ def test_loss_during_a_synchronisation_poisons_the_window_after_it(helper: Helpe
 
 
 def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(helper: Helper, probe: FakeProbe) -> None:
-    # An exec is entered, another record is lost and told apart, and then the exec's record is lost and is not.
+    # An exec is entered, the head of another lost record comes, and then the exec's record is lost without one.
     source, timeline = registered(helper.first), Timeline()
     other = helper.connect().arm()
     timeline.add(source.sync(PATIENCE))
@@ -601,7 +425,7 @@ def test_loss_of_what_was_entered_before_the_last_loss_poisons_its_own_window(he
     assert timeline.evidence(entered, entered + 1, None).missing == 1
 
 
-def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: FakeProbe) -> None:
+def test_loss_that_a_wait_brings_poisons_its_window(helper: Helper, probe: FakeProbe) -> None:
     source, timeline = registered(helper.first), Timeline()
     timeline.add(source.sync(PATIENCE))
     probe.drop(unlisted=3)
@@ -616,10 +440,10 @@ def test_loss_that_a_wait_tells_of_poisons_its_window(helper: Helper, probe: Fak
 
 
 def test_more_than_there_is_room_for_is_packed_and_nothing_lost(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, room: Setter
 ) -> None:
     """Also where it came for several clients, record by record."""
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 16_000_000)
+    room(16_000_000)
     monkeypatch.setattr(backlog, "_LOOSE", 2_000_000)
     alone = helper.first.arm()
     for number in range(1, 15_001, 1_500):  # each as much as a buffer may hold
@@ -634,9 +458,8 @@ def test_more_than_there_is_room_for_is_packed_and_nothing_lost(
 
 
 def test_a_client_that_is_alone_sees_no_more_than_others_do(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, client: Client, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = helper.first.arm()
     (user,) = helper.server._quotas.users.values()
     failed = kernel_record(wire.KIND_ATTEMPT, uid=7, slots=[(client.root, 1, 1, 1)], argv=b"secret\0", error=2)
     for uid, is_shown in ((0, True), (8, False), (7, True)):
@@ -655,9 +478,9 @@ def test_what_was_for_one_that_has_gone_is_for_no_other(helper: Helper, probe: F
 
 
 def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, probe: FakeProbe, room: Setter
 ) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 200_000)  # half of it, as long as the other has nothing
+    room(200_000)  # half of it, as long as the other has nothing
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=10_000) for pid in range(1, 31)))
     assert b.pids() == []
@@ -670,9 +493,9 @@ def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
 
 
 def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+    helper: Helper, probe: FakeProbe, room: Setter
 ) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 10_000)
+    room(10_000)
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=1_000) for pid in range(1, 501)))
     assert b.pids() == []
@@ -682,10 +505,8 @@ def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
     assert a.sync()[1]["unplaced"] == 0
 
 
-def test_one_that_never_asks_leaves_room_for_each_of_many(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 1_000_000)
+def test_one_that_never_asks_leaves_room_for_each_of_many(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(1_000_000)
     hog, *others = [helper.first.arm(), *(helper.connect().arm() for _ in range(8))]
     probe.submit(*(of(hog.root, pid=pid, size=1_000) for pid in range(1, 5_001)))
     assert others[0].pids() == []
@@ -699,10 +520,8 @@ def test_one_that_never_asks_leaves_room_for_each_of_many(
     )
 
 
-def test_all_that_is_kept_together_is_bounded(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 300_000)
+def test_all_that_is_kept_together_is_bounded(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(300_000)
     clients = [helper.first.arm(), *(helper.connect().arm() for _ in range(5))]
     probe.submit(*(of(client.root, pid=pid, size=2_000) for pid in range(1, 501) for client in clients))
     answers = [client.sync() for client in clients[:1]]
@@ -716,10 +535,8 @@ def test_all_that_is_kept_together_is_bounded(
     assert eventually(lambda: helper.server._delivery.kept == 0)
 
 
-def test_what_is_kept_for_a_client_goes_with_it(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 100_000)
+def test_what_is_kept_for_a_client_goes_with_it(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(100_000)
     helper.first.arm()
     second = helper.connect().arm()
     probe.submit(*(of(second.root, size=1_000) for _ in range(100)))
@@ -730,11 +547,8 @@ def test_what_is_kept_for_a_client_goes_with_it(
     assert eventually(lambda: helper.server._delivery.kept == 0)
 
 
-def test_queue_is_empty_again_once_it_was_read(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 10_000)
-    client = helper.first.arm()
+def test_queue_is_empty_again_once_it_was_read(client: Client, probe: FakeProbe, room: Setter) -> None:
+    room(10_000)
     for _ in range(5):
         probe.submit(*(of(client.root, size=5_000) for _ in range(5)))
         client.sync()
@@ -742,10 +556,8 @@ def test_queue_is_empty_again_once_it_was_read(
     assert client.pids() == [7]
 
 
-def test_full_queue_costs_the_other_roots_of_a_record_nothing(
-    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 50_000)
+def test_full_queue_costs_the_other_roots_of_a_record_nothing(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+    room(50_000)
     a, b = helper.first.arm(), helper.connect().arm()
     read: list[int] = []
     for pid in range(1, 21):  # b reads as they come, a never does
@@ -759,7 +571,7 @@ def test_full_queue_costs_the_other_roots_of_a_record_nothing(
 def test_client_that_never_reads_costs_the_others_nothing(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*[of(a.root, size=15_000)] * 400)
-    a.send(wire.SYNC, {"timeout": 0})  # more than a socket holds, and it is never read
+    a.send(wire.SYNC, timeout=0)  # more than a socket holds, and it is never read
     for pid in range(1, 20):
         probe.submit(of(b.root, pid=pid), of(a.root, pid=pid))
         assert b.pids() == [pid]
@@ -793,8 +605,7 @@ def test_flood_of_requests_is_not_taken_in_while_its_answers_are_not_read(helper
         a.answer()
 
 
-def test_flood_of_events_is_delivered_whole_to_who_reads(helper: Helper, probe: FakeProbe) -> None:
-    client = helper.first.arm()
+def test_flood_of_events_is_delivered_whole_to_who_reads(client: Client, probe: FakeProbe) -> None:
     probe.submit(*(of(client.root, pid=pid, size=pid % 500) for pid in range(1, 20_001)))
     assert client.pids() == [*range(1, 20_001)]
 
@@ -802,17 +613,16 @@ def test_flood_of_events_is_delivered_whole_to_who_reads(helper: Helper, probe: 
 # ---- peers ----
 
 
-def test_client_of_another_user_is_hung_up_on(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_of_another_user_is_refused(helper: Helper, peers_are: Setter) -> None:
     helper.first.arm()
-    real = wire.credentials
-    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], os.geteuid() + 4242, 4242))
+    peers_are(os.geteuid() + 4242)
     stranger = helper.connect()
     assert f"can't use a helper of user {os.geteuid()}" in stranger.expect(wire.FAILED).json()["reason"]
     assert stranger.receive() is None
     assert helper.first.pids() == []
 
 
-def test_one_client_more_than_can_be_served_is_told_so(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_client_more_than_can_be_served_is_refused(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helper.server._quotas, "limits", RUN_LIMITS._replace(clients=2))
     helper.first.arm()
     helper.connect().arm()
@@ -822,27 +632,23 @@ def test_one_client_more_than_can_be_served_is_told_so(helper: Helper, monkeypat
     assert helper.first.pids() == []
 
 
-def test_stranger_is_never_made_a_root(helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stranger_is_never_made_a_root(helper: Helper, probe: FakeProbe, peers_are: Setter) -> None:
     helper.first.arm()
-    real = wire.credentials
-    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], os.geteuid() + 4242, 4242))
+    peers_are(os.geteuid() + 4242)
     stranger = helper.connect()
     try:
         stranger.send(wire.CLAIM)
         while (frame := stranger.receive()) is not None:
             assert frame.type != wire.CLAIMED
     except OSError:
-        pass  # it has hung up already
+        pass  # it was closed already
     assert list(probe.claims) == [helper.first.root]
 
 
 @pytest.mark.parametrize("uid", [0, os.geteuid()])
-def test_second_client_may_be_the_firsts_user_or_root(
-    helper: Helper, monkeypatch: pytest.MonkeyPatch, uid: int
-) -> None:
+def test_second_client_may_be_the_firsts_user_or_root(helper: Helper, uid: int, peers_are: Setter) -> None:
     helper.first.arm()
-    real = wire.credentials
-    monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], uid, uid))
+    peers_are(uid)
     assert helper.connect().arm().pids() == []
 
 
@@ -869,7 +675,7 @@ def test_second_client_may_be_the_firsts_user_or_root(
     ],
     ids=lambda nonsense: ascii(nonsense[:40]),
 )
-def test_client_that_talks_nonsense_is_hung_up_on_and_the_others_are_served(helper: Helper, nonsense: bytes) -> None:
+def test_client_that_talks_nonsense_is_dropped_and_the_others_are_served(helper: Helper, nonsense: bytes) -> None:
     helper.first.arm()
     second = helper.connect().arm()
     second.sock.sendall(nonsense)
@@ -908,7 +714,7 @@ def test_client_does_not_notice_that_the_first_goes_while_it_waits(helper: Helpe
     helper.first.arm()
     second = helper.connect().arm()
     probe.entering = [(1, (second.root,))]
-    second.send(wire.SYNC, {"timeout": 600})
+    second.send(wire.SYNC, timeout=600)
     helper.first.sock.close()
     assert eventually(lambda: probe.forgotten == [helper.first.root])
     probe.submit(of(second.root, pid=7))
@@ -921,7 +727,7 @@ def test_helper_ends_even_while_a_forked_child_waits(helper: Helper, probe: Fake
     helper.first.arm()
     child = helper.connect().arm(child=True)
     probe.entering = [(1, (child.root,))]
-    child.send(wire.SYNC, {"timeout": 600})
+    child.send(wire.SYNC, timeout=600)
     helper.first.sock.close()
     assert helper.has_ended()
 
@@ -938,8 +744,7 @@ def test_forked_child_does_not_keep_the_helper_and_another_client_does(helper: H
 
 
 def test_client_that_is_no_root_keeps_the_helper(helper: Helper, probe: FakeProbe) -> None:
-    holder = helper.connect()
-    holder.expect(wire.WELCOME)
+    holder = helper.connect().welcome()
     child = helper.connect().arm(child=True)
     helper.first.sock.close()
     probe.submit(of(child.root, pid=7))
@@ -950,24 +755,16 @@ def test_client_that_is_no_root_keeps_the_helper(helper: Helper, probe: FakeProb
 
 @pytest.mark.parametrize("child", [1, "true", None, [True]])
 def test_only_who_says_so_in_plain_words_is_a_child(helper: Helper, child: object) -> None:
-    other = helper.connect()
-    other.expect(wire.WELCOME)
-    other.send(wire.CLAIM, {"child": child})
-    other.expect(wire.CLAIMED)
+    helper.connect().claim(child=child)
     assert not any(client.child for client in helper.server._clients)
 
 
-def test_whoever_called_before_the_last_client_went_is_let_in(
-    probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_connected_before_the_last_client_went_is_let_in(probe: FakeProbe, ready: threading.Event) -> None:
     """As while the probe is being made: the client that had it started may be gone when it is ready."""
-    started = threading.Event()
-    real = server.Server.run
-    monkeypatch.setattr(server.Server, "run", lambda self: started.wait(PATIENCE) and real(self))
     helper = Helper(probe)
     helper.first.sock.close()
     second = helper.connect()
-    started.set()
+    ready.set()
     assert second.arm().pids() == []
     helper.stop()
 
@@ -1003,7 +800,7 @@ def test_strangers_who_connect_on_and_on_do_not_keep_it(helper: Helper, monkeypa
     assert helper.has_ended()
 
 
-def test_helper_goes_on_when_another_client_hangs_up(helper: Helper, probe: FakeProbe) -> None:
+def test_helper_goes_on_when_another_client_closes(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
     second = helper.connect().arm()
     name = probe.claims[second.root]
@@ -1014,11 +811,11 @@ def test_helper_goes_on_when_another_client_hangs_up(helper: Helper, probe: Fake
     assert helper.first.pids() == [7]
 
 
-def test_client_that_hangs_up_without_reading_its_answer(helper: Helper, probe: FakeProbe) -> None:
+def test_client_that_closes_without_reading_its_answer(helper: Helper, probe: FakeProbe) -> None:
     helper.first.arm()
     second = helper.connect().arm()
     probe.submit(*[of(second.root, size=15_000)] * 400)
-    second.send(wire.SYNC, {"timeout": 0})
+    second.send(wire.SYNC, timeout=0)
     second.sock.close()
     assert eventually(lambda: probe.forgotten == [second.root])
     assert helper.first.pids() == []
@@ -1040,7 +837,7 @@ def test_client_whose_process_has_ended_is_gone_though_a_child_holds_its_socket(
     assert eventually(lambda: probe.forgotten == [second.root])
 
 
-def test_abandoned_clients_are_told_why(helper: Helper) -> None:
+def test_abandoned_clients_learn_why(helper: Helper) -> None:
     clients = [helper.first.arm(), helper.connect().arm()]
     clients[0].pids()
     helper.server.abandon("it broke")
@@ -1064,7 +861,7 @@ def test_source_and_server_understand_each_other(helper: Helper, probe: FakeProb
     assert source.wait(0).complete_to == 0
 
 
-def test_source_that_holds_hears_who_the_helper_is_and_is_no_root(helper: Helper, probe: FakeProbe) -> None:
+def test_source_that_holds_learns_who_the_helper_is_and_is_no_root(helper: Helper, probe: FakeProbe) -> None:
     source = HelperSource(helper.first.sock, os.getpid())
     source.greet(PATIENCE)
     assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
@@ -1081,295 +878,3 @@ def test_sources_child_is_a_child(helper: Helper, probe: FakeProbe) -> None:
     helper.first.sock.close()
     assert helper.has_ended()
     child.close()
-
-
-# ---- finding a helper ----
-
-
-@contextlib.contextmanager
-def listening(address: str, serve: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Somebody who listens there, and does this with whoever calls first."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen()
-        listener.settimeout(PATIENCE)
-
-        def run() -> None:
-            with listener.accept()[0] as sock:
-                listener.close()  # as when a helper ends, the name is free
-                serve(sock)
-                with contextlib.suppress(OSError):
-                    while sock.recv(4096):  # until the caller has hung up
-                        pass
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        yield
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-
-
-def hang_up(sock: socket.socket) -> None:
-    sock.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[HelperSettings]:
-    """What a helper was to be started with. None ever is."""
-    settings: list[HelperSettings] = []
-
-    def start(given: HelperSettings, listener: socket.socket, enter: object) -> HelperSource:  # noqa: ARG001
-        settings.append(given)
-        listener.close()
-        raise ProbeUnavailable("none is started here")
-
-    monkeypatch.setattr(connect_module, "_start", start)
-    return settings
-
-
-def test_names_of_a_run_are_told_by_its_secret_alone() -> None:
-    a, b = (set(itertools.islice(meeting.names(secret), 50)) for secret in ("a", "b"))
-    assert len(a | b) == 100
-    assert a == set(itertools.islice(meeting.names("a"), 50))
-    assert all(re.fullmatch("pytest-execprobe-[0-9a-f]{32}", name) for name in a)
-    assert meeting.new_secret() != meeting.new_secret()
-
-
-def test_helper_that_listens_already_is_used(helper: Helper, started: list[HelperSettings]) -> None:
-    for settings in (HelperSettings(shared=helper.secret), HelperSettings(address="@" + helper.address[1:])):
-        source = start_helper(settings)
-        assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
-        assert source.sync(PATIENCE).complete_to > source.armed_at > 0
-        source.close()
-    assert started == []
-
-
-def test_helper_at_a_path_is_used_by_a_forked_child_too(
-    probe: FakeProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    helper = Helper(probe, "helper.sock")
-    source = start_helper(HelperSettings(address="helper.sock"))
-    monkeypatch.chdir("/")
-    child = source.in_child(fresh=True, timeout=PATIENCE)
-    probe.submit(of(child.root))
-    assert len(child.sync(PATIENCE).events) == 1
-    child.close()
-    helper.stop()
-
-
-def test_helper_that_is_still_starting_is_waited_for(started: list[HelperSettings]) -> None:
-    secret, late = meeting.new_secret(), threading.Event()
-
-    def greet(sock: socket.socket) -> None:
-        assert late.wait(PATIENCE)
-        sock.sendall(wire.frame(wire.WELCOME, 0, WELCOME))
-
-    with listening("\0" + next(meeting.names(secret)), greet), ThreadPoolExecutor(1) as pool:
-        held = pool.submit(hold_helper, HelperSettings(shared=secret))
-        assert not held.done()
-        late.set()
-        held.result(PATIENCE).close()
-    assert started == []
-
-
-def first_place(settings: HelperSettings) -> str:
-    assert settings.shared is not None
-    return "\0" + next(meeting.names(settings.shared))
-
-
-def test_helper_that_is_just_ending_is_succeeded_by_another(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
-    with listening(first_place(settings), hang_up), pytest.raises(ProbeUnavailable, match="none is started here"):
-        start_helper(settings)
-    assert started == [settings]
-
-
-@pytest.mark.parametrize("listens", [False, True], ids=["bound", "listening, and its queue full"])
-def test_name_that_somebody_has_taken_is_left_to_him(
-    started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, listens: bool
-) -> None:
-    monkeypatch.setattr(connect_module, "_ROOM_TIMEOUT", 0.05)
-    settings = HelperSettings(shared=meeting.new_secret())
-    place = first_place(settings)
-    with socket.socket(socket.AF_UNIX) as taken, socket.socket(socket.AF_UNIX) as waits:
-        taken.bind(place)
-        if listens:
-            taken.listen(0)
-            waits.connect(place)
-        with pytest.raises(ProbeUnavailable, match="none is started here"):
-            start_helper(settings)
-    assert started == [settings]
-
-
-def test_helper_that_cannot_be_had_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever keeps it away: it is no reason to skip a test."""
-    monkeypatch.setattr(connect_module, "_PAUSE", 0)
-    tries: list[str] = []
-    monkeypatch.setattr(meeting, "listen", lambda name: tries.append(name))
-    with pytest.raises(ProbeObstructed, match=r"neither be reached nor started at any of 50 addresses"):
-        start_helper(HelperSettings(shared="secret"))
-    assert list(dict.fromkeys(tries)) == list(itertools.islice(meeting.names("secret"), 50))
-    assert len(tries) <= 1000
-
-
-def failing(code: str, reason: str, remedy: str = "") -> Callable[[socket.socket], None]:
-    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": remedy})
-    return lambda sock: sock.sendall(data)
-
-
-@pytest.mark.parametrize(
-    ("code", "obstructed"), [("no-privilege", False), ("not-started", False), ("busy", True), ("obstructed", True)]
-)
-def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
-    started: list[HelperSettings], code: str, obstructed: bool
-) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
-    with (
-        listening(first_place(settings), failing(code, "the kernel refused a BPF map", "run as root")),
-        pytest.raises(
-            ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. Fix: run as root$"
-        ) as refusal,
-    ):
-        start_helper(settings)
-    assert isinstance(refusal.value, ProbeObstructed) is obstructed
-    assert started == []
-
-
-@pytest.mark.parametrize("kind", [ProbeUnavailable, ProbeObstructed])
-def test_who_waits_for_a_helper_hears_from_its_starter_that_there_is_none(
-    monkeypatch: pytest.MonkeyPatch, kind: type[ProbeUnavailable]
-) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
-    waiting = threading.Event()
-
-    def refuse(*_: object, **__: object) -> list[str]:
-        assert waiting.wait(PATIENCE)
-        raise kind("execprobe: there is no sudo")
-
-    def connect(sock: socket.socket, place: str, timeout: float) -> None:
-        real(sock, place, timeout)
-        waiting.set()
-
-    real = meeting._connect_whole
-    monkeypatch.setattr(connect_module, "privilege_route", refuse)
-    monkeypatch.setattr(meeting, "_connect_whole", connect)
-    with ThreadPoolExecutor(2) as pool:
-        calls = [pool.submit(hold_helper, settings) for _ in range(2)]
-        errors = [call.exception(PATIENCE) for call in calls]
-    assert [(type(error), str(error)) for error in errors] == [(kind, "execprobe: there is no sudo")] * 2
-
-
-def test_shared_helper_in_an_interpreter_without_bcc_is_no_reason_to_give_up(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
-    with (
-        listening(first_place(settings), failing("wrong-bcc", "not the BPF Compiler Collection")),
-        pytest.raises(ProbeUnavailable, match="none is started here"),
-    ):
-        start_helper(settings)
-    assert started == [settings]
-
-
-@pytest.mark.parametrize("begin", [start_helper, hold_helper])
-@pytest.mark.parametrize(
-    ("serve", "complaint"),
-    [
-        (lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak this protocol"),
-        (lambda sock: sock.sendall(wire.frame(wire.SYNCED, 0)), "did not say who it is"),
-        (lambda sock: sock.sendall(wire.raw_frame(wire.WELCOME, 0, b"[]")), "not a JSON object"),
-        (lambda _: None, "did not answer in time"),
-        (hang_up, "closed the connection"),
-    ],
-    ids=["HTTP", "another frame", "no fields", "silence", "closed"],
-)
-def test_what_is_no_helper_is_refused_in_words(
-    begin: Callable[[HelperSettings], HelperSource],
-    serve: Callable[[socket.socket], None],
-    complaint: str,
-    started: list[HelperSettings],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(connect_module, "_WELCOME_TIMEOUT", 0.3)
-    address = str(tmp_path / "socket")
-    with listening(address, serve), pytest.raises(ProbeUnavailable) as refusal:
-        begin(HelperSettings(address=address))
-    assert f"no helper to be used at {address} (--execprobe-helper): " in str(refusal.value)
-    assert complaint in str(refusal.value)
-    assert "leave the option out" in str(refusal.value)
-    assert started == []
-
-
-def test_where_nobody_listens_is_told_and_nothing_started(started: list[HelperSettings], tmp_path: Path) -> None:
-    plain = tmp_path / "file"
-    plain.touch()
-    for address, why in (
-        (f"@{meeting.new_name()}", "Connection refused"),
-        (str(plain), "Connection refused"),
-        (str(tmp_path / "nothing"), "No such file"),
-        (str(tmp_path / ("x" * 200)), "too long"),
-    ):
-        with pytest.raises(ProbeUnavailable, match=f"{re.escape(address)} .*--execprobe-helper.*{why}"):
-            start_helper(HelperSettings(address=address, shared=meeting.new_secret()))
-    assert started == []
-
-
-@pytest.mark.parametrize("uid", [os.geteuid() + 4242, 65534 if os.geteuid() != 65534 else 65533])
-def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
-    helper: Helper, started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, uid: int
-) -> None:
-    real = wire.credentials
-    source = HelperSource(helper.connect().sock, os.getpid(), helper.address)
-    source.register(fresh=True, timeout=PATIENCE)
-    # The clients' call alone: the helper goes by the module's, of its own.
-    fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
-    monkeypatch.setattr(meeting, "wire", fake)
-    for begin in (start_helper, hold_helper):
-        with pytest.raises(
-            ProbeObstructed,
-            match=f"the process that listens there is user {uid}'s, and only one of root's or of this user's",
-        ):
-            begin(HelperSettings(address="@" + helper.address[1:]))
-    assert started == []
-    with pytest.raises(SourceLost, match=f"could not be registered: the process that listens there is user {uid}'s"):
-        source.in_child(fresh=True, timeout=PATIENCE)
-    with pytest.raises(ProbeUnavailable, match="none is started here"):  # at the run's next name
-        start_helper(HelperSettings(shared=helper.secret))
-    assert started == [HelperSettings(shared=helper.secret)]
-
-
-def test_caller_for_whom_there_is_no_room_to_wait_is_let_in_when_there_is(
-    started: list[HelperSettings], probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ready = threading.Event()
-    real = server.Server.run
-    monkeypatch.setattr(server.Server, "run", lambda self: ready.wait(PATIENCE) and real(self))
-    helper = Helper(probe, backlog=0)
-    helper.connect()
-    with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(hold_helper, HelperSettings(shared=helper.secret))
-        assert not wait([held], 0.1).done  # the helper lets nobody in
-        ready.set()
-        held.result(PATIENCE).close()
-    assert started == []
-    helper.stop()
-
-
-def test_signals_do_not_pass_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python takes a connect() that a signal broke off for one that goes on by itself, as with TCP."""
-    settings = HelperSettings(address="@" + meeting.new_name())
-    monkeypatch.setattr(connect_module, "_WELCOME_TIMEOUT", 0.5)
-    signals = []
-    before = signal.signal(signal.SIGALRM, lambda *_: signals.append(1))
-    with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as waits:
-        full.bind("\0" + settings.address[1:])  # type: ignore[index]
-        full.listen(0)
-        waits.connect("\0" + settings.address[1:])  # type: ignore[index]
-        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-        try:
-            with pytest.raises(ProbeObstructed, match="as many as can wait to be let in do so"):
-                hold_helper(settings)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-    assert signals

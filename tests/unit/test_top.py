@@ -178,6 +178,12 @@ def test_near_names_are_few_and_of_both_kinds() -> None:
 # ---- programs and libraries ----
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a file is crafted."""
+    return tmp_path / "crafted"
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
     file = os.open(path, os.O_RDONLY)
@@ -192,8 +198,7 @@ def opened(path: Path) -> Iterator[int]:
     [b"", b"#!/bin/sh\n" * 10, b"\x7fELF" + bytes(10), b"\x7fELF" + b"\x07" * 100, b"\x7fELF\x02\x01" + b"\xff" * 100],
     ids=["empty", "script", "short", "unknown width", "broken"],
 )
-def test_what_is_no_elf_file(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "file"
+def test_what_is_no_elf_file(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(elf.ElfError), opened(path) as file:
         elf.Elf(file)
@@ -249,8 +254,7 @@ def sought(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return ""
 
 
-def test_a_crafted_file_that_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "good"
+def test_a_crafted_file_that_is_good(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = NAMES + NOTE + SYMBOL
     symbols = (0, 2, NOTES_AT + len(NOTE), len(SYMBOL))
     crafted(path, body, (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, len(NOTE)), symbols)
@@ -266,19 +270,17 @@ def test_a_crafted_file_that_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_file_with_very_many_parts_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], more: dict[str, int], said: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], more: dict[str, int], said: str
 ) -> None:
-    path = tmp_path / "crafted"
     crafted(path, bytes(70000 * 64), (0, 3, 4096, 1), **more)
     assert sought(path, "usdt", monkeypatch) == f"{path} can't be probed: it has {said}"
     assert len(reads) == 1
 
 
 def test_a_file_with_very_many_symbols_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]
+    path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]
 ) -> None:
     """Of one table that is said to be huge, or of the same table very often."""
-    path = tmp_path / "crafted"
     said = f"{path} can't be probed: it has more symbols and notes than the {1 << 21} that are read at most"
     crafted(path, NAMES, (0, 3, NAMES_AT, len(NAMES)), (0, 2, NAMES_AT, 1 << 40))
     os.truncate(path, 1 << 41)
@@ -294,9 +296,8 @@ def test_a_file_with_very_many_symbols_is_not_read(
 
 @pytest.mark.parametrize("note", [NOTE, struct.pack("<III", 0, 0, 9)], ids=["a probe's", "another"])
 def test_a_file_with_very_many_notes_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], note: bytes
+    path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], note: bytes
 ) -> None:
-    path = tmp_path / "crafted"
     monkeypatch.setattr(elf, "_ENTRIES_MAX", 100)
     crafted(path, NAMES + note * 5000, (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, 5000 * len(note)))
     said = f"{path} can't be probed: it has more symbols and notes than the 100 that are read at most"
@@ -306,10 +307,9 @@ def test_a_file_with_very_many_notes_is_not_read(
 
 @pytest.mark.parametrize("kind", ["usdt", "uprobe"])
 def test_a_file_with_very_long_texts_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], kind: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], kind: str
 ) -> None:
     """The same text, over and over."""
-    path = tmp_path / "crafted"
     monkeypatch.setattr(elf, "_BYTES_MAX", 10_000)
     long = b"x" * 3000 + b"\0"
     if kind == "usdt":
@@ -330,8 +330,7 @@ def test_a_file_with_very_long_texts_is_not_read(
     [(struct.pack("<III", 1 << 24, 32, 3), 1 << 20), (struct.pack("<III", 8, 1 << 20, 3) + NOTE[12:44], 4 << 20)],
     ids=["a long owner", "many texts"],
 )
-def test_a_crafted_note_takes_little_memory(tmp_path: Path, head: bytes, most: int) -> None:
-    path = tmp_path / "crafted"
+def test_a_crafted_note_takes_little_memory(path: Path, head: bytes, most: int) -> None:
     crafted(path, NAMES + head + bytes(1 << 24), (0, 3, NAMES_AT, len(NAMES)), (1, 7, NOTES_AT, 12))
     with opened(path) as file:
         reader = elf.Elf(file)
@@ -343,17 +342,15 @@ def test_a_crafted_note_takes_little_memory(tmp_path: Path, head: bytes, most: i
             tracemalloc.stop()
 
 
-def test_a_name_without_an_end(tmp_path: Path) -> None:
-    path = tmp_path / "crafted"
+def test_a_name_without_an_end(path: Path) -> None:
     crafted(path, b"", (0, 3, 4096, 64))
     path.write_bytes(path.read_bytes() + b"x" * 100)
     with pytest.raises(elf.ElfError, match="it is broken: it ends within"), opened(path) as file:
         elf.Elf(file)._string(elf.Section(0, 3, 0, path.stat().st_size - 50, 0, 0), 0)
 
 
-def test_a_file_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_off_while_it_is_read(path: Path) -> None:
     """Of a file in memory that would end the helper by SIGBUS."""
-    path = tmp_path / "crafted"
     crafted(path, NAMES + bytes(1 << 20), (0, 3, NAMES_AT, len(NAMES)), (0, 2, 1 << 16, 24 * 100), (1, 7, 1 << 16, 12))
     with opened(path) as file:
         reader = elf.Elf(file)
@@ -363,8 +360,7 @@ def test_a_file_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
                 read()
 
 
-def test_what_is_read_across_blocks(tmp_path: Path) -> None:
-    path = tmp_path / "long"
+def test_what_is_read_across_blocks(path: Path) -> None:
     path.write_bytes(bytes(64) + b"x" * 200_000 + b"\0" + b"y" * 100)
     with opened(path) as file:
         reader = elf._File(file)
@@ -375,8 +371,7 @@ def test_what_is_read_across_blocks(tmp_path: Path) -> None:
             reader.read(64, 200_102)
 
 
-def test_reading_has_an_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "crafted"
+def test_reading_has_an_end_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crafted(path, NAMES + SYMBOL, (0, 3, NAMES_AT, len(NAMES)), (0, 2, NOTES_AT, len(SYMBOL)))
     monkeypatch.setattr(elf, "_SECONDS", 0.0)
     assert sought(path, "uprobe", monkeypatch) == f"{path} can't be probed: it takes longer than 0 s to read"
@@ -420,16 +415,14 @@ def noted(path: Path, place: int, semaphore: int, flags: int = 6, size: int = 81
     ],
 )
 def test_a_probe_of_code_alone_and_a_semaphore_in_data_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, semaphore: int, more: dict[str, int], said: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, place: int, semaphore: int, more: dict[str, int], said: str
 ) -> None:
-    path = tmp_path / "crafted"
     noted(path, place, semaphore, **more)
     assert sought(path, "usdt", monkeypatch) == (said and f"{path} can't be probed: it is broken: {said}")
 
 
-def test_a_semaphore_where_the_kernel_has_no_number_for_it(tmp_path: Path) -> None:
+def test_a_semaphore_where_the_kernel_has_no_number_for_it(path: Path) -> None:
     """It has 32 bits, and would take the rest for all."""
-    path = tmp_path / "crafted"
     noted(path, 0x100, 5000, size=1 << 34)
     os.truncate(path, 1 << 34)
     with opened(path) as file:
@@ -609,14 +602,14 @@ def test_the_json() -> None:
 
 
 class Helper:
-    """One that has told this, and has ended."""
+    """One that has written this, and has ended."""
 
-    def __init__(self, *told: TopCounts) -> None:
-        self.told = told
+    def __init__(self, *written: TopCounts) -> None:
+        self.written = written
         self.closed = False
 
     def messages(self) -> Iterator[TopCounts]:
-        yield from self.told
+        yield from self.written
 
     def hang_up(self) -> None: ...
 
@@ -651,7 +644,7 @@ def test_counts_that_were_not_the_last_are_shown_and_do_not_pass(
     assert "1  100.0%  ls" in capsys.readouterr().out
 
 
-def test_a_helper_that_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_that_wrote_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError, match="was killed before its first counts"):
         outcome(monkeypatch, Helper())
 
@@ -668,7 +661,7 @@ def unprivileged(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.mark.usefixtures("unprivileged")
-def test_sudo_asks_for_a_password_only_where_somebody_is_to_type_it() -> None:
+def test_sudo_asks_for_a_password_only_where_a_user_is_to_type_it() -> None:
     assert launch.privilege_route("x") == ["/usr/bin/sudo", "-n", "--"]
     assert launch.privilege_route("x", may_ask=True) == ["/usr/bin/sudo", "--"]
 

@@ -224,7 +224,7 @@ def test_records_of_one_tree_that_follow_each_other_are_one_run() -> None:
     assert all(len(events) == number for _, events, number, _ in found)
 
 
-def test_what_is_no_record_is_passed_over() -> None:
+def test_what_is_no_record_is_skipped() -> None:
     said = wire.EVENT.pack(2, 24, 0) + bytes(12)
     assert [*wire.split_events(said + wire.event(kernel_record()) + said)] == [(kernel_record(), False)]
 

@@ -305,7 +305,7 @@ def test_every_field_of_an_exec_comes_out_as_it_went_in(data: st.DataObject) -> 
         entry_unseen=bool(flags & wire.FLAG_ENTRY_UNSEEN),
     )
     assert event_of(raw, ROOT, lost=False) == expected
-    # Cut to its head, and told to be lost, it is the same exec, of which only that is known.
+    # Cut to its head, and marked as lost, it is the same exec, of which only that is known.
     known = exec_event(
         at, entered, pid, expected.branch, parent=expected.parent, previous=expected.previous, lost=True,
         entry_unseen=expected.entry_unseen,

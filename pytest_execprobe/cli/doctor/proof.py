@@ -77,7 +77,7 @@ def prove(
 def _wrong(batch: Batch, program: str) -> str | None:
     """What is wrong with what was seen of one run of a program."""
     execs = [event for event in batch.events if isinstance(event, Exec) and event.error is None]
-    if batch.under_way or batch.unplaced or not batch.complete_to or any(event.lost for event in execs):
+    if batch.in_flight or batch.unplaced or not batch.complete_to or any(event.lost for event in execs):
         return f"it lost what it saw while {program} ran"
     paths = [str(event.command and event.command.path) for event in execs]
     if paths != [program]:

@@ -153,9 +153,7 @@ def _lines_of_tracefs(name: str) -> List[str]:
 def _open_file(bcc: Any, place: str, roots_alone: bool) -> int:
     if not os.path.exists("%s/uprobe/type" % _SOURCES):
         raise Unattached(
-            "no-uprobes",
-            "this kernel was built without uprobes",
-            "use a kernel with CONFIG_UPROBES, as distros' are",
+            "no-uprobes", "this kernel was built without uprobes", "use a kernel with CONFIG_UPROBES, as distros' are"
         )
     if "/" in place:
         return open_regular(place, roots_alone)

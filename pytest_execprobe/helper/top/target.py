@@ -13,12 +13,7 @@ from typing import Iterable, List, NamedTuple
 #: Successful execs of the whole machine.
 EXEC = "exec"
 
-FORMS = (
-    "kprobe:FUNCTION",
-    "tracepoint:CATEGORY:NAME",
-    "uprobe:LIBRARY:SYMBOL",
-    "usdt:BINARY:PROVIDER:NAME",
-)
+FORMS = ("kprobe:FUNCTION", "tracepoint:CATEGORY:NAME", "uprobe:LIBRARY:SYMBOL", "usdt:BINARY:PROVIDER:NAME")
 
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 _TRACEPOINT = re.compile(r"[A-Za-z0-9_-]{1,100}")

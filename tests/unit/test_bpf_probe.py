@@ -1,4 +1,4 @@
-"""What the helper makes of the kernel side's maps, where these change while it reads them, or can't be read."""
+"""What the helper makes of the kernel side's maps, counters and misses, where these change while it reads them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from fakes import kernel_proc
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.bpf import probe
+from pytest_execprobe.helper.bpf import library, probe
+from pytest_execprobe.helper.bpf.attach import FALLBACKS
 from pytest_execprobe.helper.bpf.load import Table, possible_cpus
 from pytest_execprobe.helper.bpf.unit import Map
 from pytest_execprobe.helper.probe import Counts, Page
@@ -74,7 +75,7 @@ def in_flight(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[]
 
 
 def test_an_exec_that_is_counted_and_not_listed_yet_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert in_flight(monkeypatch, 1, lambda: [(1, 0)]) == 0  # somebody else's
+    assert in_flight(monkeypatch, 1, lambda: [(1, 0)]) == 0  # another tree's
     assert in_flight(monkeypatch, 1, list) == 1
     assert in_flight(monkeypatch, 2, lambda: [(1, 0), (1, 0)]) == 1  # the list began anew while it was read
     assert in_flight(monkeypatch, 1, lambda: [(1, None)]) == 1  # it has ended since the list was read, or so it seems
@@ -271,7 +272,7 @@ def test_what_forks_on_and_on_is_there_and_is_not_listed(monkeypatch: pytest.Mon
     assert made.running(ROOT, 0) is None
 
 
-def test_a_process_whose_end_the_kernel_did_not_tell_of_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_whose_end_the_kernel_skipped_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert living(monkeypatch, Procs(20, 21), ended=(20,)) == [21]
     assert living(monkeypatch, Procs(20, 21), ended=(20, 21)) == []
 
@@ -288,8 +289,76 @@ def test_a_process_is_numbered_as_the_root_sees_it() -> None:
 
 
 @pytest.mark.parametrize("twice", [False, True])
-def test_counters_are_not_given_where_the_kernel_can_pass_over_the_probe(twice: bool) -> None:
+def test_counters_are_not_given_where_the_kernel_can_skip_the_probe(twice: bool) -> None:
     """For they do not show it."""
     made = bare(counts=SimpleNamespace(fd=5))
     made._attached = SimpleNamespace(twice=twice)  # type: ignore[assignment]
     assert made.page == (None if twice else Page(5, possible_cpus()))
+
+
+# ---- what the kernel skipped both of two programs for ----
+
+PROGRAMS = [name + end for name in FALLBACKS for end in ("", "_fallback")]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
+    """By program."""
+    numbers: dict[str, int | None] = dict.fromkeys(PROGRAMS, 0)
+    monkeypatch.setattr(library, "misses", lambda _, name: numbers[name])
+    return numbers
+
+
+def loaded(*, twice: bool) -> probe.BpfProbe:
+    made = object.__new__(probe.BpfProbe)
+    made._lib = SimpleNamespace()  # type: ignore[assignment]
+    made._looks = {}
+    programs = {name: name for name in PROGRAMS}
+    made._attached = SimpleNamespace(twice=twice, loaded=SimpleNamespace(programs=programs))  # type: ignore[assignment]
+    made.missed()
+    return made
+
+
+def test_a_single_program_misses_what_it_is_skipped_for(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=False)
+    counted.update(on_exec=2, on_newtask=1)
+    assert [made.missed(), made.missed()] == [(1, 2, 0), (0, 0, 0)]
+    counted["on_exec"] = None  # older kernels do not say
+    made = loaded(twice=False)
+    assert made.missed() == (0, 0, 0)
+
+
+def test_of_two_programs_each_makes_up_for_the_other(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=True)
+    counted["on_exec"] = 5
+    assert made.missed() == (0, 0, 0)
+    made.missed()
+    made.missed()
+    counted["on_exec_fallback"] = 3
+    assert made.missed() == (0, 0, 0)
+
+
+def test_what_both_are_skipped_for_is_missed(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=True)
+    counted.update(on_exit=1, on_exit_fallback=1)
+    assert made.missed() == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("on_newtask", "on_newtask_fallback"), ("on_newtask_fallback", "on_newtask")]
+)
+def test_what_is_missed_between_two_readings_is_found_with_the_next_look(
+    counted: dict[str, int | None], first: str, second: str
+) -> None:
+    made = loaded(twice=True)
+    counted[first] = 1
+    assert made.missed() == (0, 0, 0)
+    counted[second] = 1
+    assert made.missed().forks == 1
+
+
+def test_a_kernel_that_must_say_and_does_not_is_believed_nothing(counted: dict[str, int | None]) -> None:
+    made = loaded(twice=True)
+    counted["on_exec_fallback"] = None
+    with pytest.raises(OSError, match="does not say"):
+        made.missed()
