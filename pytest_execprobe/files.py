@@ -13,7 +13,7 @@ from pathlib import Path
 from ._util import originals
 from .helper.walk import Step, walk
 
-_LOCK_SECONDS = 10  # after which a lock is nobody's who will be done soon
+_LOCK_SECONDS = 10  # after which its holder will not be done soon
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -108,14 +108,14 @@ def _write(descriptor: int, data: bytes, mode: int | None = None, *, whole: bool
 
 
 def _mode(old: stat_result) -> int | None:
-    # Another name of a file, in a folder of somebody else's, is not what its owner has chosen the mode for.
+    # Another name of a file, in a folder of another user's, is not what its owner has chosen the mode for.
     if old.st_uid != originals.geteuid() or old.st_nlink != 1:
         return None
     return old.st_mode & 0o777
 
 
 def _judge(step: Step) -> None:
-    """Raises PermissionError for what another user may have put there to have this write to a place of his choice."""
+    """Raises PermissionError for what another user may have put there to have this write to another place."""
     assert step.entry is not None
     status = originals.fstat(step.entry)
     if stat.S_ISDIR(status.st_mode) or _is_trusted(status):
@@ -123,7 +123,7 @@ def _judge(step: Step) -> None:
     folder = originals.fstat(step.folder)
     if stat.S_ISREG(status.st_mode):
         # It is replaced by another of that name and not written to, which whoever can write to the folder may do. In a
-        # sticky one the owner alone may, and root, who could lose what he takes for his own.
+        # sticky one the owner alone may, and root, which could lose what it takes for its own.
         is_refused = bool(folder.st_mode & stat.S_ISVTX)
     else:
         is_refused = not _is_trusted(folder) or bool(folder.st_mode & 0o022)

@@ -1,4 +1,4 @@
-"""Holds reports against a baseline, and tells what is new since an earlier one. Pure.
+"""Holds reports against a baseline, and finds what is new since an earlier one. Pure.
 
 What is certainly beyond a limit is exceeded, and so is what a run itself has found broken. Where something is missing
 that could be, nothing is within: an incomplete report never passes.
@@ -22,18 +22,19 @@ from .baseline.model import (
     Rows,
     Section,
     covers,
+    few,
     is_wildcard,
     is_within,
     table_name,
 )
 from .log.checks import times_word
-from .report.digest import Found, found, may_follow
-from .report.model import Document, Kind, Run, Unit
+from .report.digest import PlacedBreach, found, may_follow
+from .report.model import Document, Run, Unit, UnitKind
 from .timeline.evidence import Evidence, Gap, Lost
 from .timeline.kinds import Kinds
 from .timeline.record import ExecRecord
 
-_SECTION_OF: Mapping[Kind, Section] = {
+_SECTION_OF: Mapping[UnitKind, Section] = {
     "test": "tests",
     "fixture": "fixtures",
     "collection": "around",
@@ -41,11 +42,10 @@ _SECTION_OF: Mapping[Kind, Section] = {
 }
 #: What limits of the run as a whole are called.
 TOTAL = "the run as a whole"
-_FEW = 3
 _FAILED, _NO_TESTS = 1, 5  # pytest's exit statuses
 
 
-class Status(IntEnum):
+class GateStatus(IntEnum):
     """The exit status of ``execprobe gate``."""
 
     WITHIN = 0
@@ -54,8 +54,8 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A limit that was exceeded, or with ``excess.holds`` None one of which that can't be told."""
+class BudgetFinding:
+    """A limit that was exceeded, or with ``excess.holds`` None one of which that is not known."""
 
     #: A test, a fixture, a package, or TOTAL.
     name: str
@@ -68,8 +68,7 @@ class Finding:
     @property
     def who(self) -> str:
         """The first few of those."""
-        more = f", … {len(self.names) - _FEW} more" if len(self.names) > _FEW else ""
-        return ", ".join(printable(name) for name in self.names[:_FEW]) + more
+        return few(map(printable, self.names))
 
 
 @dataclass(frozen=True)
@@ -83,38 +82,38 @@ class New:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What came of it."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[BudgetFinding, ...] = ()
     #: Why something is missing.
     incomplete: tuple[str, ...] = ()
     #: Rules that the runs themselves have found broken, or undecided, and that nothing excuses.
-    rules: tuple[Found, ...] = ()
+    rules: tuple[PlacedBreach, ...] = ()
     #: What was beyond a limit in a try of a test that another one has followed, which alone counts.
-    before: tuple[Finding, ...] = ()
+    before: tuple[BudgetFinding, ...] = ()
 
     @property
-    def exceeded(self) -> tuple[Finding, ...]:
+    def exceeded(self) -> tuple[BudgetFinding, ...]:
         return tuple(finding for finding in self.findings if finding.excess.holds is False)
 
     @property
-    def undecided(self) -> tuple[Finding, ...]:
+    def undecided(self) -> tuple[BudgetFinding, ...]:
         return tuple(finding for finding in self.findings if finding.excess.holds is None)
 
     @property
-    def broken_rules(self) -> tuple[Found, ...]:
+    def broken_rules(self) -> tuple[PlacedBreach, ...]:
         return tuple(rule for rule in self.rules if not rule.breach.undecided)
 
     @property
-    def undecided_rules(self) -> tuple[Found, ...]:
+    def undecided_rules(self) -> tuple[PlacedBreach, ...]:
         return tuple(rule for rule in self.rules if rule.breach.undecided)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> GateStatus:
         if self.exceeded or self.broken_rules:
-            return Status.EXCEEDED
-        return Status.INCOMPLETE if self.incomplete or self.undecided or self.rules else Status.WITHIN
+            return GateStatus.EXCEEDED
+        return GateStatus.INCOMPLETE if self.incomplete or self.undecided or self.rules else GateStatus.WITHIN
 
 
 def judge(
@@ -124,7 +123,7 @@ def judge(
     *,
     budget_only: bool = False,
     allow_deselected: bool = False,
-) -> Verdict:
+) -> GateVerdict:
     """All limits of a baseline, over all that a report has, and what the runs themselves have found.
 
     ``runs`` is how many must be in it, each of another part of the tests, if that is known. With ``budget_only``
@@ -143,15 +142,15 @@ def judge(
     if not budget_only:
         why += (reason for index, run in enumerate(document.runs) for reason in _unsuccessful(document, index, run))
     rules = () if budget_only else _broken_rules(document, findings)
-    return Verdict(tuple(findings), tuple(dict.fromkeys(why)), tuple(rules), tuple(before))
+    return GateVerdict(tuple(findings), tuple(dict.fromkeys(why)), tuple(rules), tuple(before))
 
 
-def _broken_rules(document: Document, findings: Iterable[Finding]) -> Iterator[Found]:
+def _broken_rules(document: Document, findings: Iterable[BudgetFinding]) -> Iterator[PlacedBreach]:
     """What the runs have found, save what this has found of the same units."""
     beyond = {finding.unit and finding.unit.name for finding in findings if finding.excess.holds is False}
     for item in found(document):
-        told = item.breach.headline.startswith(BEYOND) and (item.unit and item.unit.name) in beyond
-        if item.excused is None and not told:
+        known = item.breach.headline.startswith(BEYOND) and (item.unit and item.unit.name) in beyond
+        if item.excused is None and not known:
             yield item
 
 
@@ -181,7 +180,7 @@ def _left_out(document: Document, baseline: Baseline) -> Iterator[str]:
     every = dict.fromkeys(name for run in document.runs for name in run.left_out if name not in seen)
     names = [name for name in every if baseline.table("tests", name) is not None]
     if names:
-        yield f"deselected, and no run has them, though the baseline speaks of them: {_first(names)}"
+        yield f"deselected, and no run has them, though the baseline has them: {few(names)}"
 
 
 def _not_collected(document: Document, baseline: Baseline, allow_deselected: bool) -> Iterator[str]:
@@ -203,8 +202,8 @@ def _not_collected(document: Document, baseline: Baseline, allow_deselected: boo
     if names and not allow_deselected:
         places = dict.fromkeys(place for run in runs if run.collection for place in run.collection.places)
         yield (
-            f"not collected, and no run has them, though the baseline speaks of them: {_first(names)}"
-            f" (collected was {_first([*places]) or 'nothing that is known'})"
+            f"not collected, and no run has them, though the baseline has them: {few(names)}"
+            f" (collected was {few([*places]) or 'nothing that is known'})"
         )
     elif (
         (absent and not names)
@@ -212,16 +211,11 @@ def _not_collected(document: Document, baseline: Baseline, allow_deselected: boo
         and any(unit.kind == "test" for unit in document.units)
         and not any(run.collection and run.collection.has_file_of(tables) for run in runs)
     ):
-        yield f"the baseline speaks of no test that is there, such as {absent[0]}: was the root directory another one?"
+        yield f"the baseline matches no test in these reports, such as {absent[0]}: was the root directory another one?"
 
 
 def _may_leave_out(run: Run, name: str) -> bool:
     return run.collection is None or run.collection.leaves_out(name.replace("\\*", "*"))
-
-
-def _first(names: list[str]) -> str:
-    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(names[:_FEW]) + more
 
 
 def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
@@ -239,16 +233,16 @@ def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
 
 
 def _unlimited(document: Document, baseline: Baseline, allow_deselected: bool) -> Iterator[str]:
-    """What a baseline does not speak of, although somebody may think that it does."""
+    """What a baseline does not limit, although it seems to."""
     if baseline.limits_nothing:
         yield f"{baseline.path} limits nothing: it has no tables of tests, fixtures, packages or the total"
     elif any(unit.kind == "command" for unit in document.units) and all(sums.name for sums in baseline.sums):
-        yield f"{baseline.path} has no [total], and nothing else speaks of a command"
+        yield f"{baseline.path} has no [total], and nothing else in it is about a command"
     for sums in baseline.sums:
         if not sums.name or any(_is_in(unit, sums.name) for unit in document.units):
             continue
         if not (allow_deselected and _is_left_out(document, sums.name)):
-            yield f'packages."{sums.name}" speaks of no test that is there'
+            yield f'packages."{sums.name}" matches no test in these reports'
 
 
 def _is_left_out(document: Document, package: str) -> bool:
@@ -261,7 +255,7 @@ def _is_left_out(document: Document, package: str) -> bool:
 
 
 def _ignored(document: Document, baseline: Baseline) -> Iterator[str]:
-    """What a run was told not to count, and the baseline limits by its name."""
+    """What a run has not counted (--execprobe-ignore), and the baseline limits by its name."""
     tables = [rows for section in SECTIONS for rows in baseline.sections.get(section, {}).values()]
     rows = [*tables, *(sums.programs for sums in baseline.sums)]
     limited = {key for table in rows for key, limit in table.limits.items() if limit.most is not None}
@@ -272,7 +266,7 @@ def _ignored(document: Document, baseline: Baseline) -> Iterator[str]:
             yield f"{ran}, though the baseline limits it"
 
 
-def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
+def judge_sums(document: Document, baseline: Baseline) -> Iterator[BudgetFinding]:
     """The limits of the run as a whole, and of packages."""
     for sums in baseline.sums:
         units = [unit for unit in document.units if not sums.name or _is_in(unit, sums.name)]
@@ -281,7 +275,7 @@ def judge_sums(document: Document, baseline: Baseline) -> Iterator[Finding]:
             # Record by record, for the same one is in the evidence and in its unit.
             marked = set(map(id, excess.marked))
             names = dict.fromkeys(unit.name for unit in units if not marked.isdisjoint(map(id, unit.all_records)))
-            yield Finding(sums.name or TOTAL, excess, None, tuple(names))
+            yield BudgetFinding(sums.name or TOTAL, excess, None, tuple(names))
 
 
 def _is_in(unit: Unit, package: str) -> bool:
@@ -289,14 +283,14 @@ def _is_in(unit: Unit, package: str) -> bool:
     return unit.kind in ("test", "fixture") and is_within(unit.name, package)
 
 
-def _judge_units(document: Document, baseline: Baseline) -> Iterator[tuple[int, Finding]]:
+def _judge_units(document: Document, baseline: Baseline) -> Iterator[tuple[int, BudgetFinding]]:
     """What of each unit is beyond its rows, by the unit's index."""
     for index, unit in enumerate(document.units):
         section = _SECTION_OF.get(unit.kind)
         if section is not None and baseline.has(section):
             evidence = evidence_of(document, [unit])
             for excess in baseline.beyond(baseline.rows(section, unit.name), evidence):
-                yield index, Finding(unit.name, excess, unit)
+                yield index, BudgetFinding(unit.name, excess, unit)
 
 
 def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = False) -> Evidence:
@@ -382,7 +376,7 @@ def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
 
 
 def unseen(document: Document, baseline: Baseline, sections: Iterable[Section] = SECTIONS) -> list[str]:
-    """The tables of the baseline that speak of nothing in a report: obsolete, or not run."""
+    """The tables of the baseline that match nothing in a report: obsolete, or not run."""
     seen: dict[Section, set[str]] = {}
     for unit in document.units:
         section = _SECTION_OF.get(unit.kind)

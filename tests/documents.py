@@ -9,7 +9,7 @@ from typing import Any
 from fakes import record
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.report.model import Breach, Collection, Document, Process, Run, Unit
+from pytest_execprobe.report.model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit
 
 MS = 1_000_000
 START = 5_000_000_000_000
@@ -93,12 +93,12 @@ def rich() -> Document:
     helper = ran("redis-cli", "ping", parent=server, at=260, lasted=3, exit_code=0, _shared=True, begun_by="redis")
     stray = ran("sleep", "1", at=400, lasted=1000, exit_code=0)
     strays_child = ran("true", parent=stray, at=410, lasted=1, exit_code=0)
-    breach = Breach(
+    breach = ReportedBreach(
         "exec budget exceeded: 8 execs, at most 4 allowed",
         "exec budget exceeded: 8 execs, at most 4 allowed (call phase)\n  rule  exec_budget(4) on TestRelease\n\n"
         "  if this is right: exec_budget(8)",
     )
-    undecided = Breach("cannot tell whether curl ran: 3 execs missing from the log", "", undecided=True)
+    undecided = ReportedBreach("cannot tell whether curl ran: 3 execs missing from the log", "", undecided=True)
     units = (
         Unit("collection", "collection", worker="gw0", phases={"call": (START, START + 8 * MS)}),
         Unit(
@@ -143,7 +143,7 @@ def rich() -> Document:
         Unit("test", "tests/test_cache.py::test_blind", outcome="passed", not_checked="the probe helper has gone"),
         Unit("outside", "outside of tests", phases={"call": (START, START + 1500 * MS)}, unknown=("it hung up",)),
     )
-    over = Breach("session budget exceeded: 14 execs, at most 10 allowed")
+    over = ReportedBreach("session budget exceeded: 14 execs, at most 10 allowed")
     return Document((run(exit_status=1, ignored={"coverage": 2}, breaches=(over,)),), units)
 
 
@@ -156,7 +156,7 @@ def good() -> Document:
 def left(**more: Any) -> Document:
     """A command that has left processes running, and nothing else is missing."""
     shell = ran("sh", at=1)
-    running = (Process(42, "redis", True, START + 500 * MS), Process(None, "sh", False, None))
+    running = (LeftRunning(42, "redis", True, START + 500 * MS), LeftRunning(None, "sh", False, None))
     made = run(kind="command", command=("sh", "-c", "redis &"), **{"running": running, **more})
     return Document((made,), (Unit("command", "sh -c 'redis &'", phases=phases(0), records=(shell,)),))
 
@@ -179,7 +179,7 @@ def hostile() -> Document:
             lasted=1,
             exit_code=0,
         )
-        breach = Breach(text or "empty", f"{text}\n{text}", undecided=bool(index % 2))
+        breach = ReportedBreach(text or "empty", f"{text}\n{text}", undecided=bool(index % 2))
         units.append(
             Unit(
                 "test",
@@ -196,7 +196,9 @@ def hostile() -> Document:
                 breaches=(breach,),
             )
         )
-    running = tuple(Process(index or None, text, bool(index % 2), index or None) for index, text in enumerate(HOSTILE))
+    running = tuple(
+        LeftRunning(index or None, text, bool(index % 2), index or None) for index, text in enumerate(HOSTILE)
+    )
     first = run(
         command=HOSTILE,
         started=HOSTILE[0],

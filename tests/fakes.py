@@ -17,8 +17,9 @@ from pytest_execprobe._util.text import Style
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import probe as helper_probe
-from pytest_execprobe.helper.bpf.load import possible_cpus
-from pytest_execprobe.helper.bpf.probe import Claimed, Counts, Missed
+from pytest_execprobe.helper.probe import Claimed, Counts, Missed, Page
+from pytest_execprobe.helper.probe import Process as Alive
+from pytest_execprobe.helper.probe import Running as Listed
 from pytest_execprobe.source.command import Command
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
@@ -420,7 +421,7 @@ class FakeProbe:
     claims: dict[int, bytes] = field(default_factory=dict)
     withdrawn: list[bytes] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
-    #: Execs under way: (entered, roots of the process).
+    #: Execs in flight: (entered, roots of the process).
     entering: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     #: Whether all that was submitted can be drained.
     reconciles: bool = True
@@ -431,13 +432,13 @@ class FakeProbe:
     #: Whether what makes a process a root was lost again.
     overwritten: bool = False
     #: Processes by the root of their tree; None where there are some that can't be listed.
-    living: dict[int, list[helper_probe.Process] | None] = field(default_factory=dict)
+    living: dict[int, list[Alive] | None] = field(default_factory=dict)
     #: The process that takes the names that are claimed, by the kernel's number.
     claimant: int = field(default_factory=os.getpid)
     #: What the kernel has passed the probe over for since the last look.
     passed_over: Missed = field(default_factory=lambda: Missed(0, 0, 0))
     #: The memory of its counters.
-    page_fd: int | None = None
+    page: Page | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -502,15 +503,15 @@ class FakeProbe:
 
     def counts(self) -> Counts:
         with self._lock:
-            nothing = Counts(*[0] * len(Counts._fields))
+            nothing = Counts(*[0] * 7)
             return nothing._replace(
                 dropped=self._dropped, unlisted=self._unlisted, blind=self._blind, entered=len(self.entering)
             )
 
-    def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
-        return sum(at <= before and concerns(_proc(roots)) for at, roots in list(self.entering))
+    def in_flight(self, before: int, root: int) -> int:
+        return sum(at <= before and root in roots for at, roots in list(self.entering))
 
-    def want_bell(self, wanted: bool) -> None:
+    def want_wakeup(self, wanted: bool) -> None:
         pass
 
     def reconcile(self) -> Counts | None:
@@ -536,11 +537,11 @@ class FakeProbe:
     def holds(self, pid: int, root: int) -> bool:
         return pid == self.claimant and root in self.claims and not self.overwritten
 
-    def running(self, root: int, since: int) -> helper_probe.Running | None:
+    def running(self, root: int, since: int) -> Listed | None:
         living = self.living.get(root, [])
         if living is None:
             return None
-        return helper_probe.Running([process for process in living if process.born >= since], are_all=True)
+        return Listed([process for process in living if process.born >= since], are_all=True)
 
     def forget_root(self, root: int) -> None:
         self.forgotten.append(root)
@@ -557,13 +558,13 @@ class CountingProbe(FakeProbe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.page_fd = os.memfd_create("counters")
+        self._memory, self._seen = os.memfd_create("counters"), 0
+        self.page = Page(self._memory, 1)
         self._count(0)
 
     def _count(self, more: int) -> None:
-        self._seen = getattr(self, "_seen", 0) + more
-        data = wire.COUNTERS.pack(0, 0, 0, self._seen, 0, 0, 0, 0, 0).ljust(possible_cpus() * wire.COUNTERS.size, b"\0")
-        os.pwrite(self.page_fd or 0, data, 0)
+        self._seen += more
+        os.pwrite(self._memory, wire.COUNTERS.pack(*Counts(*[0] * 7)._replace(seen=self._seen)), 0)
 
     def submit(self, *records: bytes) -> None:
         self._count(len(records))
@@ -577,13 +578,8 @@ class CountingProbe(FakeProbe):
         return super().counts()._replace(seen=self._seen)
 
     def close(self) -> None:
-        os.close(self.page_fd or 0)
+        os.close(self._memory)
         super().close()
-
-
-def _proc(roots: tuple[int, ...]) -> bytes:
-    """A ``struct proc`` of a process in these trees."""
-    return kernel_proc([(root, 1, 1, 1) for root in roots])
 
 
 def kernel_proc(

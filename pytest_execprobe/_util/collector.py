@@ -10,7 +10,7 @@ _is_enabled, _enable, _disable = partial(gc.isenabled), partial(gc.enable), part
 
 
 class Postponed:
-    """A context in which it does not run, unless it is to be had by nobody anyway.
+    """A context in which it does not run, unless it was switched off before.
 
     An exception can break in anywhere, as that of a signal's handler does: what was not undone then is undone when this
     is left the next time.

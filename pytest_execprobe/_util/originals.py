@@ -39,7 +39,7 @@ def _bound(function: _F) -> _F:
 
 
 def _if_built(name: str) -> Any:
-    """What is missing where Python was built for an older libc: whoever asks for it is told, and not who imports."""
+    """What is missing where Python was built for an older libc: to call it says so, and not to import this."""
 
     def missing(*_: object) -> NoReturn:
         raise OSError(errno.ENOSYS, f"this Python was built without os.{name}")
@@ -48,7 +48,7 @@ def _if_built(name: str) -> Any:
 
 
 def _copy(name: str) -> Any:
-    """A module made once more: nobody else holds it, and in it is nothing that was replaced before."""
+    """A module made once more: no other holds it, and in it is nothing that was replaced before."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.loader is not None

@@ -27,7 +27,7 @@ def leads_through_descriptor(path: str, cwd: str | None) -> bool:
 
 
 def _plain(path: str, cwd: str | None) -> str | None:
-    """The path without what says nothing, if it can be one of these; most are told not to be, and soon."""
+    """The path without what says nothing, if it can be one of these; most are not, as is soon seen."""
     path = absolute(path, cwd) or path
     if not ("/proc/" in path or "/dev/" in path):
         return None

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 from .._util.text import printable
 from ..log.checks import execs
-from .model import Baseline, Limit, Section
-
-_FEW = 3
+from .model import Baseline, Limit, Section, few
 
 #: Section, name, row: how often a run has used it.
 Uses = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -43,7 +41,7 @@ class Changes:
 
 
 def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen: Mapping[str, Seen]) -> dict[str, str]:
-    """Which obsolete tables seem to speak of something that is new: the same programs, and a file or a last name in
+    """Which obsolete tables seem to be about something that is new: the same programs, and a file or a last name in
     common. One that could be several is none."""
     tables = baseline.sections.get(section, {})
     fresh = {name: what for name, what in seen.items() if what.usage and baseline.table(section, name) is None}
@@ -59,8 +57,8 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
                 and not any(_beyond(limits[k], n) for k, n in what.usage.items())
             ):
                 found.setdefault(old, []).append(new)
-    taken = Counter(new for news in found.values() for new in news)
-    return {old: news[0] for old, news in found.items() if len(news) == 1 and taken[news[0]] == 1}
+    taken = Counter(new for names in found.values() for new in names)
+    return {old: names[0] for old, names in found.items() if len(names) == 1 and taken[names[0]] == 1}
 
 
 def _beyond(limit: Limit, count: int) -> bool:
@@ -89,13 +87,9 @@ def moved(
     for key in sorted(more.keys() & less.keys()):
         number = sum(more[key].values())
         if number == sum(less[key].values()):
+            less_here, more_here = (few(map(printable, names[key])) for names in (less, more))
             yield (
-                f"{key} ({execs(number)}) from {_few(less[key])} to {_few(more[key])}: if it runs once a process, in"
+                f"{key} ({execs(number)}) from {less_here} to {more_here}: if it runs once a process, in"
                 f' whichever test is first, write everywhere = ["{key}"] in {baseline.path.name}, for an update would'
                 " only move it"
             )
-
-
-def _few(names: Collection[str]) -> str:
-    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(printable(name) for name in [*names][:_FEW]) + more

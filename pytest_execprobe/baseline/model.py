@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,16 +20,16 @@ from ..timeline.evidence import Evidence
 from ..timeline.kinds import Answers
 from ..timeline.record import ExecRecord
 
-#: What a table of rows speaks of; the first three are names of sections in the file, too.
+#: What a table of rows is about; the first three are names of sections in the file, too.
 Section = Literal["tests", "fixtures", "around"]
 #: The row of programs whose names could not be read. A program of this name has another.
 NAMELESS = "?"
 SECTIONS: tuple[Section, ...] = ("tests", "fixtures", "around")
-#: How the headline begins that tells of what is beyond a baseline.
+#: How the headline of what is beyond a baseline begins.
 BEYOND = "beyond the baseline"
-#: What can't be told where something is missing.
+#: What is not known where something is missing.
 WITHIN = "whether only what the baseline has ran"
-
+_FEW = 3  # names that stand for many
 
 COLLECTION = "collection"
 #: Between tests: in hooks of conftest files and plugins, or by what tests left running.
@@ -71,7 +71,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Excess:
-    """A row that was exceeded, or with ``holds`` None one of which that can't be told.
+    """A row that was exceeded, or with ``holds`` None one of which that is not known.
 
     ``key`` is the row's, None where it is the number of all programs together, or an exec of unknown name.
     """
@@ -125,7 +125,7 @@ class Baseline:
         return replace(rows, free=PYTHONS_OWN) if section == "around" else rows
 
     def table(self, section: Section, name: str) -> str | None:
-        """The name of the table that speaks of a test."""
+        """The name of a test's table."""
         tables = self.sections.get(section, {})
         name = table_name(name)
         if name in tables:
@@ -281,6 +281,13 @@ def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:
     if any(match is True for match in matches):
         return False
     return None if record._lineage_lost or any(match is None for match in matches) else True
+
+
+def few(names: Iterable[str]) -> str:
+    """The first of some names, and how many more there are."""
+    names = list(names)
+    more = f", … {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
 
 
 def covers(key: str, name: str) -> bool:

@@ -1,6 +1,6 @@
-"""What the source of a test file tells of tests that a run has not found in it: whether another run may. Pure.
+"""Whether another run may find tests in a file that this run has not found there, by the file's source. Pure.
 
-What can't be told from it may be there: such a table of a baseline is removed by hand.
+Where that is not certain, a test may be there: its table of a baseline is removed by hand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes a baseline anew from what a run has used, and keeps what people wrote into it: comments, ranges, patterns.
+"""Rewrites a baseline from what a run has used, and keeps what people wrote into it: comments, ranges, patterns.
 
 Pure, save for tomlkit, of the extra ``baseline``, which reads TOML with its comments.
 """
@@ -87,7 +87,7 @@ def updated(
     changes = Changes()
     gone: dict[Section, list[str]] = {section: [] if only_add else [*obsolete.get(section, ())] for section in SECTIONS}
     for section in SECTIONS:
-        there, news = tables[section], seen.get(section, {})
+        there, found = tables[section], seen.get(section, {})
         for old, new in renamed.get(section, {}).items():
             if old in there and new not in there:
                 there[new] = there.pop(old)
@@ -95,7 +95,7 @@ def updated(
             elif old in there and not only_add:  # its test has a table by the new name
                 gone[section].append(old)
         there_still = [name for name in gone[section] if name in there]
-        unknown = {name: what for name, what in news.items() if name not in there}
+        unknown = {name: what for name, what in found.items() if name not in there}
         for old, new in renames(baseline, section, there_still, unknown).items():
             there[new] = there.pop(old)
             gone[section].remove(old)
@@ -103,13 +103,13 @@ def updated(
         for name in gone[section]:
             if there.pop(name, None) is not None:
                 changes.gone.append((name, ""))
-        for name, what in news.items():
+        for name, what in found.items():
             _update(there, name, what, baseline, section, only_add, changes)
         wide = [name for name in there if is_wildcard(name)]
         tables[section] = {
             name: table
             for name, table in sorted(there.items())
-            # An empty table says that nothing may run: where somebody has written it, or another would speak instead.
+            # An empty table says that nothing may run: where a person wrote it, or another table would apply.
             if table.rows or table.was_empty or any(name != other and covers(other, name) for other in wide)
         }
     return _written(head, tables, tail), changes
@@ -125,7 +125,7 @@ def _update(
     changes: Changes,
 ) -> None:
     key = name if name in tables else baseline.table(section, name) or name
-    # It speaks of others, too, which may not have been seen; what fixtures and the collection run depends on the tests.
+    # It is also about others, which may not have been seen; what fixtures and the collection run depends on the tests.
     shared = key != name or section != "tests"
     lowers = seen.whole and not (shared or only_add)
     table = tables.setdefault(key, _Table())

@@ -1,7 +1,7 @@
 """The command ``execprobe``: finds the subcommand, and says what went wrong in one line.
 
-Each module here that is named in _COMMANDS is a subcommand: SUMMARY is a line about it, its docstring what its --help
-says, ``add_arguments`` tells what it takes, and ``run`` does it. What takes long to import they import in ``run``.
+Each module here that is named in _COMMANDS is a subcommand: SUMMARY is a line about it, its docstring, USAGE and EPILOG
+are what its --help says, ``add_arguments`` has what it takes, and ``run`` does it. Slow imports are in ``run``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ examples:
   execprobe run -- make -j4             every program that a build executes
   execprobe report execs.json -o execs.html
 
-'execprobe COMMAND --help' tells more of each, and its exit statuses. The manual is docs/cli.md.
+'execprobe COMMAND --help' has more about each, and its exit statuses. The manual is docs/cli.md.
 """
 
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return 130  # as a shell says of a command that SIGINT has ended
-    except BrokenPipeError:  # whoever was to read has gone: `execprobe report … | head`
+    except BrokenPipeError:  # its reader has gone: `execprobe report … | head`
         return 141  # and of one that SIGPIPE has ended
     finally:
         _empty_streams()
@@ -71,7 +71,7 @@ def script() -> NoReturn:
 
 
 def _empty_streams() -> None:
-    """What nobody takes goes nowhere. Python would try again at its end, and change the exit status."""
+    """What can't be written is dropped: Python would try again at its end, and change the exit status."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -89,7 +89,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", prog="execprobe", metavar="COMMAND", required=True)
     for name in _named(argv):
         module = import_module(f"{__name__}.{name}")
-        command = commands.add_parser(name, help=module.SUMMARY, description=_flowing(module.__doc__))
+        command = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=_flowing(module.__doc__),
+            usage=getattr(module, "USAGE", None),
+            epilog=getattr(module, "EPILOG", None),
+        )
         module.add_arguments(command)
         # Not given here, it is what was given before the command.
         _add_common(command.add_argument_group("in every command"), default=argparse.SUPPRESS)
@@ -109,7 +115,7 @@ def _add_common(group: argparse._ArgumentGroup, default: str) -> None:
 
 
 def _named(argv: Sequence[str]) -> Iterable[str]:
-    """The command that is asked for, so that no other is imported; all of them if it can't be told."""
+    """The command that is asked for, so that no other is imported; all of them if there is none."""
     words = iter(argv)
     for word in words:
         if word == "--color":
@@ -170,7 +176,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from .._util.text import printable
 
-        self.exit(UNUSABLE, f"execprobe: {printable(message)} ('{self.prog} --help' tells more)\n")
+        self.exit(UNUSABLE, f"execprobe: {printable(message)} ('{self.prog} --help' has more)\n")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

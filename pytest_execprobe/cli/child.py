@@ -29,10 +29,10 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        #: As a shell tells it, None as long as it runs.
+        #: As a shell has it, None as long as it runs.
         self.status: int | None = None
         if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or nobody could tell how it ended
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or its status would be lost
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             self._pid = self._start(list(command))
@@ -84,7 +84,7 @@ class Child:
         # What the terminal sends it sends to the command as well. A hangup it may send to a session's leader alone.
         from_terminal = received.si_code > 0 and received.si_signo != signal.SIGHUP
         if not from_terminal and received.si_pid != self._pid:
-            os.kill(self._pid, received.si_signo)  # it may have ended, but nobody has waited for it
+            os.kill(self._pid, received.si_signo)  # it may have ended, but was not waited for
 
     def interrupted(self) -> str | None:
         """When the command has ended: the name of a signal that has come since, and is to end this."""

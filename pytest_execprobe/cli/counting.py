@@ -22,7 +22,7 @@ _PATIENCE = 10.0  # seconds that the helper has to end
 
 
 @dataclass(frozen=True)
-class Failed:
+class TopFailed:
     """There can be no probe. The code is for programs, and the names are of probes that may have been meant."""
 
     code: str
@@ -32,22 +32,22 @@ class Failed:
 
     def __str__(self) -> str:
         near = f". Near it: {', '.join(self.near)}" if self.near else ""
-        remedy = f". To mend it: {self.remedy}" if self.remedy else ""
+        remedy = f". Fix: {self.remedy}" if self.remedy else ""
         return self.reason + near + remedy
 
 
 @dataclass(frozen=True)
-class Attached:
+class TopAttached:
     """It counts from now on."""
 
     where: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Counts:
+class TopCounts:
     """All that was counted since the probe was attached, the most first: by name, or by the user's number.
 
-    ``no_room`` were seen when there were too many names, ``missed`` were not seen: None where the kernel does not tell.
+    ``no_room`` were seen when there were too many names, ``missed`` were not seen: None where the kernel has no count.
     """
 
     elapsed: float
@@ -61,7 +61,7 @@ class Counts:
         return sum(count for _, count in self.by) + self.no_room
 
 
-Message = Failed | Attached | Counts
+Message = TopFailed | TopAttached | TopCounts
 
 
 def parse_line(line: bytes) -> Message:
@@ -70,19 +70,19 @@ def parse_line(line: bytes) -> Message:
     kind = fields.choice("type", ("failed", "attached", "counts"))
     if kind == "failed":
         code, reason, remedy = map(fields.text, ("code", "reason", "remedy"))
-        return Failed(code, reason, remedy, tuple(fields.texts("near")))
+        return TopFailed(code, reason, remedy, tuple(fields.texts("near")))
     if kind == "attached":
-        return Attached(tuple(fields.texts("where")))
+        return TopAttached(tuple(fields.texts("where")))
     by = [_count(pair) for pair in fields.items("counts")]
     # Of equals the first by name is first: so nothing moves about on the screen.
     by.sort(key=lambda pair: (-pair[1], str(pair[0])))
     missed = fields.maybe(fields.whole, "missed")
-    return Counts(fields.real("elapsed"), tuple(by), fields.whole("no_room"), missed, fields.flag("last"))
+    return TopCounts(fields.real("elapsed"), tuple(by), fields.whole("no_room"), missed, fields.flag("last"))
 
 
 def _count(pair: Any) -> tuple[str | int, int]:
     if not isinstance(pair, list) or len(pair) != 2 or not is_whole(pair[1]):
-        raise ValueError(f"{pair!r} is no count of anything")
+        raise ValueError(f"{pair!r} expected a name and a count")
     key, count = pair
     if not isinstance(key, str) and not is_whole(key):
         raise ValueError(f"{key!r} is neither a name nor a user's number")
@@ -149,7 +149,7 @@ def start_counting(prefix: Sequence[str], python: str | None, options: Sequence[
         helper = Counting(helper_command(prefix, path, "top", *options), asks=asks)
         try:
             first = next(helper.messages(), None)
-            if isinstance(first, Attached):
+            if isinstance(first, TopAttached):
                 return helper
             tried.append(f"{path}: {_why_not(first, helper, prefix)}")
         except BaseException:
@@ -161,7 +161,7 @@ def start_counting(prefix: Sequence[str], python: str | None, options: Sequence[
 
 def _why_not(first: Message | None, helper: Counting, prefix: Sequence[str]) -> str:
     """Why this interpreter does not do. Raises ProbeUnavailable if no other would."""
-    if isinstance(first, Failed):
+    if isinstance(first, TopFailed):
         if first.code not in _ELSEWHERE:
             raise ProbeUnavailable(str(first))
         return first.reason

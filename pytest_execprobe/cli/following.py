@@ -7,18 +7,46 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from .._util import clock
+from .._util.text import printable
+from ..report.digest import cut
+from ..timeline.program import described
 from .child import Child
-from .recording import Recording, Seen
-from .terminal import Terminal
+from .recording import NewExec, Recording
+from .terminal import Line, Terminal
 from .totals import most, number
 
 _POLL = 0.1  # seconds between two looks
 
-Show = Callable[[Sequence[Seen]], None]
+_SHOWN = 50  # execs that are shown at a time: to show more would take longer than to record them
+
+Show = Callable[[Sequence[NewExec]], None]
 
 
-class Reader(threading.Thread):
-    """Takes in what is new, until it is told to stop. ``timeout`` is how long, in seconds, an answer may take; no
+def display(terminal: Terminal, began: int) -> Show:
+    """Shows execs as they come, if standard error is a terminal. ``began`` is when the command did (ns)."""
+    if not terminal.attended:
+        return lambda _: None
+
+    def show(execs: Sequence[NewExec]) -> None:
+        for new in execs[:_SHOWN]:
+            terminal.complain(*_line(new, began, terminal.width))
+        if len(execs) > _SHOWN:
+            terminal.complain((f"+ … {len(execs) - _SHOWN:,} more", "dim"))
+
+    return show
+
+
+def _line(new: NewExec, began: int, width: int) -> Line:
+    """When, which process, begun by which program, and the command line."""
+    since = (new.record.timestamp_ns - began) / 1e6
+    head = f"+{since:9.1f} ms {new.record.pid:>7} {cut(printable(new.parent or ''), 12):<12} "
+    words = cut(printable(described(new.record)), max(20, width - len(head) - 1))
+    program, blank, rest = words.partition(" ")
+    return ((head, "dim"), (program, "strong"), blank + rest)
+
+
+class Follower(threading.Thread):
+    """Takes in what is new, until :meth:`stop`. ``timeout`` is how long, in seconds, an answer may take; no
     signal is to wait for that, so this is a thread."""
 
     def __init__(self, recording: Recording, show: Show, timeout: float) -> None:
@@ -42,15 +70,15 @@ class Reader(threading.Thread):
         running, more = self._recording.still_running()
         programs = Counter(process.program or "?" for process in running)
         self._left = f"{number(len(running) + more, 'process', 'processes')}: {most(programs)}"
-        if not running and not more:  # or there is no helper to ask any more
+        if not running and not more:  # or the helper is lost
             self._nothing_left.set()
 
-    def wait_for_the_rest(self, child: Child, patience: float, tell: Callable[[str], None]) -> str | None:
+    def wait_for_the_rest(self, child: Child, patience: float, say: Callable[[str], None]) -> str | None:
         """Until nothing is left of the command's tree; if it was not waited for so long, how long it was."""
         began = clock.monotonic()
         self._awaiting.set()
         while self.is_alive() and not self._nothing_left.wait(_POLL):
-            tell(self._left)
+            say(self._left)
             waited = clock.monotonic() - began
             interrupted = child.interrupted()
             if interrupted is not None:
@@ -70,7 +98,7 @@ class Reader(threading.Thread):
         self._stopped.set()
 
 
-def follow(child: Child, reader: Reader, patience: float | None, terminal: Terminal) -> str | None:
+def follow(child: Child, reader: Follower, patience: float | None, terminal: Terminal) -> str | None:
     """Until the command has ended, and then for as many seconds as there is ``patience`` until what it has left running
     has. If that was not enough: how long it was waited."""
     cut_off = None
@@ -79,8 +107,8 @@ def follow(child: Child, reader: Reader, patience: float | None, terminal: Termi
         while not child.wait(_POLL):
             pass
         if patience is not None:
-            with terminal.working("waiting for what the command has left running (Ctrl-C ends this)") as tell:
-                cut_off = reader.wait_for_the_rest(child, patience, tell)
+            with terminal.working("waiting for what the command has left running (Ctrl-C ends this)") as say:
+                cut_off = reader.wait_for_the_rest(child, patience, say)
     finally:
         reader.stop()
         child.release()

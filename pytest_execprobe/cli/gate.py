@@ -1,7 +1,7 @@
 """Holds one or many stored reports (of CI's shards, say) against a budget file, for a release pipeline.
 
 The budget is a baseline, as pytest --execprobe-baseline=FILE --execprobe-update writes it: rows for each test, fixture
-and collection, and limits for packages of tests and for everything together, if somebody has written those.
+and collection, and limits for packages of tests and for everything together, where the file has those.
 
 What is certainly beyond a limit is exceeded, and so is a rule that a run itself has found broken. A report in which
 something is missing never passes.
@@ -12,24 +12,24 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import gate
 from .._util.names import has_no_place
 from .._util.text import printable
-from ..baseline.model import Baseline
-from ..baseline.read import BaselineError, read_baseline
 from ..files import write_atomically
-from ..report.digest import Found
+from ..report.digest import PlacedBreach
 from ..report.model import Document
-from .inputs import merge, read_all
-from .terminal import CommandError, Line, Terminal
+from .inputs import merge, read_all, read_budget
+from .terminal import CommandError, Line, Terminal, plain
+from .totals import number
 
 SUMMARY = "hold stored reports against a budget"
 
-_USAGE = "execprobe gate STORED... --budget FILE.toml [--runs N] [--since OLD] [OPTION]..."
-_EPILOG = """\
+USAGE = "execprobe gate STORED... --budget FILE.toml [--runs N] [--since OLD] [OPTION]..."
+EPILOG = """\
 examples:
   execprobe gate shards/ --runs 2 --budget execs.toml
   execprobe gate shards/ --budget execs.toml --since last.json -o gate.md
@@ -45,15 +45,13 @@ _MOST = 20  # that are shown of a kind, in text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = _USAGE
-    parser.epilog = _EPILOG
     inputs = parser.add_argument_group("input")
     inputs.add_argument("stored", nargs="+", metavar="STORED", help="a stored report, or a folder of them")
     inputs.add_argument("--budget", required=True, type=Path, metavar="FILE", help="the baseline: a TOML file")
     inputs.add_argument(
         "--since",
         metavar="OLD",
-        help="tell what is new since an earlier release: its report (.json), or its budget (.toml)",
+        help="show what is new since an earlier release: its report (.json), or its budget (.toml)",
     )
     inputs.add_argument(
         "--runs",
@@ -84,15 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     form = _form(arguments.format, arguments.output)
-    baseline = _budget(arguments.budget)
-    with terminal.working("reading the reports") as tell:
-        document = merge(read_all(arguments.stored, tell))
+    baseline = read_budget(arguments.budget)
+    with terminal.working("reading the reports") as say:
+        document = merge(read_all(arguments.stored, say))
         new = None
         if arguments.since is not None:
             path = Path(arguments.since)
-            old = _budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], tell))
+            old = read_budget(path) if path.suffix == ".toml" else merge(read_all([arguments.since], say))
             new = gate.new_since(document, old, baseline)
-        tell("all of them against the budget")
+        say("all of them against the budget")
         verdict = gate.judge(
             document,
             baseline,
@@ -104,7 +102,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     result = _Result(document, verdict, new, unseen)
     if form == "text":
         lines = list(_text(result))
-        text = "".join("".join(part if isinstance(part, str) else part[0] for part in line) + "\n" for line in lines)
+        text = "".join(f"{plain(line)}\n" for line in lines)
     else:
         text = json.dumps(_data(result), indent=2) + "\n" if form == "json" else _markdown(result)
         lines = [[line] for line in text.splitlines()]
@@ -127,36 +125,26 @@ def _form(asked: str | None, output: Path | None) -> str:
     return _ENDINGS[output.suffix]
 
 
-def _budget(path: Path) -> Baseline:
-    try:
-        return read_baseline(path)
-    except BaselineError as error:
-        raise CommandError(str(error)) from None
-
-
+@dataclass(frozen=True)
 class _Result:
     """What there is to say."""
 
-    def __init__(
-        self, document: Document, verdict: gate.Verdict, new: list[gate.New] | None, unseen: list[str]
-    ) -> None:
-        self.document = document
-        self.verdict = verdict
-        self.new = new
-        self.unseen = unseen
+    document: Document
+    verdict: gate.GateVerdict
+    new: list[gate.New] | None
+    unseen: list[str]
+
+    @property
+    def tests(self) -> int:
+        return len({unit.name for unit in self.document.units if unit.kind == "test"})
 
     @property
     def checked(self) -> str:
-        tests = len({unit.name for unit in self.document.units if unit.kind == "test"})
-        runs = len(self.document.runs)
-        return f"{_count(self.document.execs, 'exec')} in {_count(tests, 'test')} of {_count(runs, 'run')}"
+        execs, runs = self.document.execs, len(self.document.runs)
+        return f"{number(execs, 'exec')} in {number(self.tests, 'test')} of {number(runs, 'run')}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-_STYLES = {gate.Status.WITHIN: "good", gate.Status.EXCEEDED: "bad", gate.Status.INCOMPLETE: "bad"}
+_STYLES = {gate.GateStatus.WITHIN: "good", gate.GateStatus.EXCEEDED: "bad", gate.GateStatus.INCOMPLETE: "bad"}
 
 
 def _headline(result: _Result) -> Line:
@@ -171,10 +159,10 @@ def _text(result: _Result) -> Iterable[Line]:
     yield _headline(result)
     verdict = result.verdict
     for title, style, groups in (
-        ("beyond", "bad", _grouped(verdict.exceeded)),
+        ("beyond", "bad", _findings(verdict.exceeded)),
         ("broken", "bad", _rules(verdict.broken_rules)),
-        ("unknown", "bad", [*_grouped(verdict.undecided), *_rules(verdict.undecided_rules)]),
-        ("retried", "warn", _grouped(verdict.before)),
+        ("unknown", "bad", [*_findings(verdict.undecided), *_rules(verdict.undecided_rules)]),
+        ("retried", "warn", _findings(verdict.before)),
     ):
         for name, what in groups:
             yield [(f"  {title:<9}", style), printable(name)]
@@ -184,7 +172,8 @@ def _text(result: _Result) -> Iterable[Line]:
         yield [("  missing  ", "bad"), printable(line)]
     if result.new is not None:
         for new in result.new:
-            yield [("  new      ", "warn"), f"{printable(new.program)} {new.count} ({_names(new)})"]
+            names = ", ".join(map(printable, new.names))
+            yield [("  new      ", "warn"), f"{printable(new.program)} {new.count} ({names})"]
         if not result.new:
             yield ["  new      no program"]
     for line in _some(result.unseen):
@@ -192,20 +181,24 @@ def _text(result: _Result) -> Iterable[Line]:
         yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and {remark}"]
 
 
-def _grouped(findings: Iterable[gate.Finding]) -> list[tuple[str, list[str]]]:
-    grouped: dict[str, dict[str, None]] = {}
-    for finding in findings:
-        who = f" ({finding.who})" if finding.names else ""
-        grouped.setdefault(finding.name, {})[f"{finding.excess.what}{who}"] = None
-    return [(name, list(what)) for name, what in grouped.items()]
+def _findings(findings: Iterable[gate.BudgetFinding]) -> list[tuple[str, list[str]]]:
+    return _grouped((one.name, one.excess.what + (f" ({one.who})" if one.names else "")) for one in findings)
 
 
-def _rules(rules: Iterable[Found]) -> list[tuple[str, list[str]]]:
+def _rules(rules: Iterable[PlacedBreach]) -> list[tuple[str, list[str]]]:
+    return _grouped((_name(rule), rule.breach.headline) for rule in rules)
+
+
+def _name(rule: PlacedBreach) -> str:
+    return gate.TOTAL if rule.unit is None else rule.unit.name
+
+
+def _grouped(said: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """By name, in order, each text of a name once."""
     grouped: dict[str, dict[str, None]] = {}
-    for rule in rules:
-        name = gate.TOTAL if rule.unit is None else rule.unit.name
-        grouped.setdefault(name, {})[rule.breach.headline] = None
-    return [(name, list(what)) for name, what in grouped.items()]
+    for name, text in said:
+        grouped.setdefault(name, {})[text] = None
+    return [(name, list(texts)) for name, texts in grouped.items()]
 
 
 def _some(lines: Iterable[str]) -> list[str]:
@@ -213,22 +206,18 @@ def _some(lines: Iterable[str]) -> list[str]:
     return [*lines[:_MOST], f"… {len(lines) - _MOST} more"] if len(lines) > _MOST else lines
 
 
-def _names(new: gate.New) -> str:
-    return ", ".join(printable(name) for name in new.names)
-
-
 # ---- JSON ----
 
 
 def _data(result: _Result) -> dict[str, Any]:
-    """``format`` and ``version`` tell what this is; the rest is what the text says, with its numbers."""
+    """What the text says, with its numbers."""
     return {
         "format": "pytest-execprobe gate",
         "version": 1,
         "verdict": result.verdict.status.name.lower(),
         "exit_status": int(result.verdict.status),
         "execs": result.document.execs,
-        "tests": len({unit.name for unit in result.document.units if unit.kind == "test"}),
+        "tests": result.tests,
         "runs": len(result.document.runs),
         "findings": [
             {
@@ -245,7 +234,7 @@ def _data(result: _Result) -> dict[str, Any]:
         ],
         "rules": [
             {
-                "name": gate.TOTAL if rule.unit is None else rule.unit.name,
+                "name": _name(rule),
                 "certain": not rule.breach.undecided,
                 "file": rule.unit and rule.unit.file,
                 "line": rule.unit and rule.unit.line,
@@ -271,9 +260,9 @@ def _markdown(result: _Result) -> str:
     lines = [f"## Exec budget: {result.verdict.status.name.lower()}", "", result.checked, ""]
     verdict = result.verdict
     for title, groups in (
-        ("beyond, or not known to be within", [*_grouped(verdict.exceeded), *_grouped(verdict.undecided)]),
+        ("beyond, or not known to be within", [*_findings(verdict.exceeded), *_findings(verdict.undecided)]),
         ("rules broken, or undecided", [*_rules(verdict.broken_rules), *_rules(verdict.undecided_rules)]),
-        ("beyond in an earlier try alone", _grouped(verdict.before)),
+        ("beyond in an earlier try alone", _findings(verdict.before)),
     ):
         if groups:
             lines += [f"| {title} | what |", "| --- | --- |"]

@@ -1,4 +1,4 @@
-"""Stored reports that a command is given: files, and folders of them."""
+"""What a command is given: stored reports, as files or folders of them, and budgets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from .._util.text import printable
+from ..baseline.model import Baseline
+from ..baseline.read import BaselineError, read_baseline
 from ..report.model import Document, RunsDiffer, merged
 from .terminal import CommandError
 
 
-def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None) -> list[Document]:
+def read_all(paths: Iterable[str], say: Callable[[str], None] = lambda _: None) -> list[Document]:
     """The reports of files and folders; a file that is named twice, or reached by links, is taken once. Raises
     CommandError."""
     from ..report import read
@@ -21,12 +23,20 @@ def read_all(paths: Iterable[str], tell: Callable[[str], None] = lambda _: None)
         files.setdefault(os.path.realpath(file), file)
     documents = []
     for path in files.values():
-        tell(printable(str(path)))
+        say(printable(str(path)))
         try:
             documents.append(read.read(path))
         except read.DocumentError as error:
             raise CommandError(str(error)) from None
     return documents
+
+
+def read_budget(path: Path) -> Baseline:
+    """Raises CommandError."""
+    try:
+        return read_baseline(path)
+    except BaselineError as error:
+        raise CommandError(str(error)) from None
 
 
 def merge(documents: Iterable[Document]) -> Document:

@@ -11,21 +11,19 @@ from .terminal import CommandError, Terminal
 
 SUMMARY = "make one stored report of several"
 
-_USAGE = "execprobe merge STORED... -o PATH.json"
-_EPILOG = """\
+USAGE = "execprobe merge STORED... -o PATH.json"
+EPILOG = """\
 examples:
   execprobe merge amd64.json arm64.json -o all.json
   execprobe merge shards/ -o all.json && execprobe gate all.json --budget execs.toml
 
 exit status:
   0    done
-  2    an input is no report or can't be read, or the output can't be written, which then stays as it was
+  2    an input can't be read, or is not a report, or the output can't be written, which then stays as it was
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = _USAGE
-    parser.epilog = _EPILOG
     inputs = parser.add_argument_group("input")
     inputs.add_argument("stored", nargs="+", metavar="STORED", help="a stored report, or a folder of them")
     output = parser.add_argument_group("output")
@@ -42,11 +40,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     path = arguments.output
     if not path.endswith(".json") or forms.form_of(path) is not forms.FORMS[".json"]:
         raise CommandError(
-            f"{path}: is no name for a stored report, which ends with .json; other forms are made of it"
-            " by 'execprobe report'"
+            f"{path}: expected a name that ends with .json; other forms are made of it by 'execprobe report'"
         )
-    with terminal.working("reading reports") as tell:
-        read = read_all(arguments.stored, tell)
+    with terminal.working("reading reports") as say:
+        read = read_all(arguments.stored, say)
     document = merge(read)
     try:
         with terminal.working("writing the report"):

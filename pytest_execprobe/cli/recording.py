@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from .._util import clock
 from .._util.text import printable
 from ..errors import SourceLost
-from ..log import checks
-from ..log.checks import Verdict, execs
-from ..log.pattern import Pattern, Side, any_match
 from ..report import model as document
 from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..source.launch import is_helper
@@ -29,47 +26,12 @@ from ..timeline.timeline import Timeline
 from .terminal import as_ours
 
 
-class Seen(NamedTuple):
-    """An exec that has just been told of."""
+class NewExec(NamedTuple):
+    """An exec that has just arrived."""
 
     record: ExecRecord
     #: What the process ran that began this one; None for the command itself, and where it is not known.
     parent: str | None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the command may execute."""
-
-    at_most: int | None = None
-    allow: tuple[Pattern, ...] = ()
-    deny: tuple[Pattern, ...] = ()
-
-    @property
-    def need_ancestors(self) -> bool:
-        """Whether a pattern looks at what is above an exec, so that all of it must be kept."""
-        return any(pattern.text.startswith("subtree:") for pattern in (*self.allow, *self.deny))
-
-    def concern(self, record: ExecRecord) -> bool:
-        """Whether an exec is, or may be, beyond what the patterns allow. Of others, only their number matters."""
-        if self.allow and any_match(self.allow, record, Side.ALLOW) is not True:
-            return True
-        return bool(self.deny) and any_match(self.deny, record, Side.FORBID) is not False
-
-    def broken(self, evidence: Evidence, ran: int) -> list[Verdict]:
-        """The limits that do not hold, or can't be decided: certain ones first. ``ran`` is how many execs are recorded;
-        ``evidence`` has at least those of them that concern the limits."""
-        verdicts: list[Verdict] = []
-        if self.at_most is not None:
-            # What is missing must fit into what is left of the budget.
-            left = checks.at_most(replace(evidence, records=()), self.at_most - ran, None)
-            counted = execs(ran + evidence.surely_lost)
-            headline = f"exec budget exceeded: {counted}, at most {self.at_most} allowed"
-            verdicts.append(Verdict(left.holds, headline, f"whether at most {execs(self.at_most)} ran"))
-        if self.allow:
-            verdicts.append(checks.only_ran(evidence, self.allow))
-        verdicts += checks.not_ran(evidence, self.deny)
-        return sorted((verdict for verdict in verdicts if not verdict.holds), key=lambda verdict: verdict.holds is None)
 
 
 class _Count(NamedTuple):
@@ -83,7 +45,7 @@ class _Count(NamedTuple):
     helpers: frozenset[Image] = frozenset()
     entries: int = 0
     records: int = 0
-    news: tuple[Seen, ...] = ()
+    new: tuple[NewExec, ...] = ()
 
 
 class Recording:
@@ -129,18 +91,18 @@ class Recording:
         """How many are recorded."""
         return self.programs.total()
 
-    def look(self, timeout: float) -> list[Seen]:
-        """What is new; ``timeout`` is how long it may wait for execs under way."""
-        self._counted = self._counted._replace(news=())
+    def look(self, timeout: float) -> list[NewExec]:
+        """What is new; ``timeout`` is how long it may wait for execs in flight."""
+        self._counted = self._counted._replace(new=())
         self._count()  # what the last look has left, if an exception broke into it
         if self._source is None:
-            return list(self._counted.news)
+            return list(self._counted.new)
         try:
             self._take(self._source.sync(timeout, self._timeline.known.mark))
         except SourceLost as error:
             self._lose(str(error))
         self._count()
-        return list(self._counted.news)
+        return list(self._counted.new)
 
     def look_for_running(self, timeout: float) -> None:
         """Asks which processes of the command's tree have not ended."""
@@ -152,17 +114,17 @@ class Recording:
             self._lose(str(error))
 
     def end(self, timeout: float) -> None:
-        """The command has ended, and nobody waits for what it has left running: what is executed from now on is not
+        """The command has ended, and what it has left running is not waited for: what is executed from now on is not
         recorded. What has not ended is asked for before that, so that nothing executes anything in between unseen."""
         self.look_for_running(timeout)
         self.ended = clock.monotonic_ns()
 
-    def finish(self, timeout: float) -> list[Seen]:
+    def finish(self, timeout: float) -> list[NewExec]:
         """Takes in the rest, and closes the source."""
-        news = self.look(timeout)
+        new = self.look(timeout)
         if self._source is not None:
             self._source.close()
-        return news
+        return new
 
     def evidence(self) -> Evidence:
         """What was kept, and what is missing."""
@@ -177,18 +139,18 @@ class Recording:
             gaps=tuple(replace(gap, why=as_ours(gap.why)) for gap in losses.gaps),
         )
 
-    def still_running(self) -> tuple[tuple[document.Process, ...], int]:
+    def still_running(self) -> tuple[tuple[document.LeftRunning, ...], int]:
         """The processes of the command's tree that had not ended when that was last asked for, and how many more there
-        were. Nobody is told of other runs' probe helpers."""
+        were. Other runs' probe helpers are not among them."""
         shown = [process for process in self._running.listed if process.image not in self._counted.helpers]
         more = self._running.count - len(self._running.listed)
         return tuple(map(self._process, shown)), more
 
     # ---- inner workings ----
 
-    def _process(self, process: Process) -> document.Process:
+    def _process(self, process: Process) -> document.LeftRunning:
         program = self._known_processes.program_of(process.image) or printable(process.comm)
-        return document.Process(process.pid, program or None, process.own_exec, process.since)
+        return document.LeftRunning(process.pid, program or None, process.own_exec, process.since)
 
     @property
     def _known_processes(self) -> _Processes:
@@ -198,7 +160,7 @@ class Recording:
         assert self._source is not None
         self._running = Running(0)  # which is as unknown as all else from here on
         self._source.close()
-        # Before the source is none any more: an exception may come in between.
+        # Before there is no source: an exception may come in between.
         self._timeline.blind = Gap(self._timeline.complete_to, None, f"the probe helper was lost: {why}")
         self._timeline.settle()
         self._source = None
@@ -233,7 +195,7 @@ class Recording:
         """Takes in what the timeline has, and what was not counted yet."""
         old, timeline = self._counted, self._timeline
         del self._entries[old.entries :], self._records[old.records :]
-        programs, lost, helpers, news = old.programs.copy(), old.lost, set(old.helpers), [*old.news]
+        programs, lost, helpers, new = old.programs.copy(), old.lost, set(old.helpers), [*old.new]
         for entry in timeline.placed_since(old.placed if timeline is old.timeline else 0):
             event, record = entry.event, entry.record
             if not self._is_own(event) or (self.ended is not None and event.entered >= self.ended):
@@ -248,7 +210,7 @@ class Recording:
                     self._entries.append(entry)
                 elif self._keep(record):
                     self._records.append(record)
-                news.append(Seen(record, self._parent(event, record)))
+                new.append(NewExec(record, self._parent(event, record)))
         self._counted = _Count(
             timeline,
             timeline.known.placed,
@@ -257,7 +219,7 @@ class Recording:
             frozenset(helpers),
             len(self._entries),
             len(self._records),
-            tuple(news),
+            tuple(new),
         )
 
     def _parent(self, event: Exec, record: ExecRecord) -> str | None:
@@ -267,8 +229,8 @@ class Recording:
 
 
 def _is_helpers(event: Exec, helpers: Container[Image | None]) -> bool:
-    """Whether it is of another run's probe helper, such as that of a pytest below: as in a test, that is no one's
-    business. ``helpers`` are those that are known of it."""
+    """Whether it is of another run's probe helper, such as that of a pytest below: as in a test, that is not
+    counted. ``helpers`` are those that are known of it."""
     return (
         event.parent in helpers
         or event.previous in helpers
@@ -281,7 +243,7 @@ class _Processes:
 
     def __init__(self, programs: Mapping[int, tuple[int, str]], over: Mapping[int, tuple[int, str | None]]) -> None:
         self._programs = programs
-        self._over = over  # those that were told of last
+        self._over = over  # those of the last look
 
     @property
     def images(self) -> list[Image]:
@@ -300,7 +262,7 @@ class _Processes:
             elif (
                 isinstance(event, Exec)
                 and event.error is None
-                # CPUs are read in turn: that it has ended may have been told before.
+                # CPUs are read in turn: that it has ended may have arrived before.
                 and self._over.get(event.pid, (0, None))[0] < event.at
             ):
                 name = "?" if event.command is None else event.command.program or "?"

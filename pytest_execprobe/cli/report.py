@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "show stored reports, or write them in other forms"
 
-_USAGE = "execprobe report STORED... [-o PATH]... [--format FORM]"
-_EPILOG = """\
+USAGE = "execprobe report STORED... [-o PATH]... [--format FORM]"
+EPILOG = """\
 examples:
   execprobe report execs.json                          totals, and what ran most
   execprobe report execs.json -o execs.html -o execs.trace.json
@@ -27,7 +27,7 @@ examples:
 
 exit status:
   0    done, whatever the reports say ('execprobe gate' is what judges them)
-  2    an input is no report or can't be read, or an output can't be written
+  2    an input can't be read, or is not a report, or an output can't be written
 """
 
 _FORMS = ("text", "json", "html", "md", "trace")
@@ -36,8 +36,6 @@ _RUNS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = _USAGE
-    parser.epilog = _EPILOG
     inputs = parser.add_argument_group("input")
     inputs.add_argument("stored", nargs="+", metavar="STORED", help="a stored report, or a folder of them")
     output = parser.add_argument_group("output")
@@ -71,11 +69,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         form = forms.FORMS.get(_ENDINGS.get(arguments.format or "", ""))
         if form is not None:
             forms.check_available(form)
-        with terminal.working("reading reports") as tell:
-            document = merge(read_all(arguments.stored, tell))
-        with terminal.working("writing reports") as tell:
+        with terminal.working("reading reports") as say:
+            document = merge(read_all(arguments.stored, say))
+        with terminal.working("writing reports") as say:
             for path in paths:
-                tell(path)
+                say(path)
                 forms.write(document, path)
     except (ValueError, forms.FormUnavailable, forms.ReportNotWritten) as error:
         raise CommandError(str(error)) from None
@@ -95,7 +93,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 def lines(document: Document) -> Iterator[Line]:
     """What matters most of a report."""
     from ..report import digest
-    from .totals import ROWS, row, table
+    from .totals import ROWS, rest, row, table
 
     styles = {digest.Level.GOOD: "good", digest.Level.INCOMPLETE: "warn"}
     verdict = digest.verdict(document)
@@ -106,35 +104,29 @@ def lines(document: Document) -> Iterator[Line]:
         took = digest.duration(max(0, run.end_ns - run.start_ns))
         yield row(title, f"{digest.cut(digest.started_by(run), 80)}, {run.started}, {took}, {digest.ended(run)}")
         title = ""
-    if len(document.runs) > _RUNS:
-        yield row("", (f"… {len(document.runs) - _RUNS} more", "dim"))
+    yield from rest(len(document.runs) - _RUNS)
     for reason in digest.missing(document):
         yield row("missing", (reason, "warn"))
     running = [text for run in document.runs for text in digest.running(run)]
     for text in running[:ROWS]:
         yield row("still running", text)
-    if len(running) > ROWS:
-        yield row("", (f"… {len(running) - ROWS} more", "dim"))
+    yield from rest(len(running) - ROWS)
     found = digest.found(document)
     for item in found[:ROWS]:
         title = "excused" if item.excused else "undecided" if item.breach.undecided else "broken"
         text = f"{digest.shown(item.breach.headline)}, in {digest.cut(item.where, 80)}"
         yield row(title, (text, "dim" if item.excused else "bad"))
-    if len(found) > ROWS:
-        yield row("", (f"… {len(found) - ROWS} more", "dim"))
+    yield from rest(len(found) - ROWS)
     yield from table("most executed", [(count, program, "") for program, count in document.programs.items()])
-    tests = [unit for unit in document.units if unit.kind == "test"]
-    others = [unit for unit in document.units if unit.kind not in ("test", "command")]
-    yield from table("most by test", map(_counted, filter(_ran, tests)))
-    yield from table("besides tests", map(_counted, filter(_ran, others)))
+    ran = [unit for unit in document.units if unit.all_records]
+    tests = [unit for unit in ran if unit.kind == "test"]
+    others = [unit for unit in ran if unit.kind not in ("test", "command")]
+    yield from table("most by test", map(_counted, tests))
+    yield from table("besides tests", map(_counted, others))
 
 
 def _number(name: str, number: str) -> str:
     return f"1 {name.removesuffix('s')}" if number == "1" else f"{number} {name}"
-
-
-def _ran(unit: Unit) -> bool:
-    return bool(unit.all_records)
 
 
 def _counted(unit: Unit) -> tuple[int, str, str]:

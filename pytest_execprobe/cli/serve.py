@@ -1,7 +1,7 @@
 """Runs a probe helper that unprivileged users share, until Ctrl-C or SIGTERM ends it.
 
 Users who may use its socket need neither sudo nor a privilege of their own: they run pytest with
-``--execprobe-helper=PATH``. Each sees the processes that descend from his own, and no others. It takes root, or
+``--execprobe-helper=PATH``. Each sees the processes that descend from their own, and no others. It takes root, or
 CAP_BPF and CAP_PERFMON, to start; once it probes, it keeps none of that. systemd can run it, and make its socket:
 docs/serve.md has the units, and says who can do what.
 """
@@ -9,16 +9,13 @@ docs/serve.md has the units, and says who can do what.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .._util.text import printable
 from ..errors import ProbeUnavailable
 from ..source.launch import (
-    HELPER,
     PYTHON_VARIABLE,
     bpf_folder,
     helper_command,
@@ -27,6 +24,8 @@ from ..source.launch import (
     no_interpreter,
     privilege_route,
 )
+from .doctor.bcc import ask
+from .doctor.machine import Machine
 from .terminal import CommandError, Terminal, as_ours
 from .values import whole
 
@@ -34,7 +33,7 @@ SUMMARY = "run a probe helper for unprivileged users"
 
 _SOCKET = "/run/execprobe/execprobe.sock"
 _CLIENTS_MAX = 900
-#: What systemd tells a service by, besides descriptors.
+#: How systemd passes a service its sockets, besides the descriptors.
 _SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET")
 
 
@@ -43,9 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", type=_mode, metavar="OCTAL", help="the socket's mode: who can write to it may use it (default: 0660)"
     )
-    parser.add_argument("--group", metavar="NAME", help="the socket's group (default: that of whoever starts this)")
+    parser.add_argument("--group", metavar="NAME", help="the socket's group (default: the user's who starts this)")
     parser.add_argument(
-        "--user", metavar="NAME", help="whom the helper becomes once it probes, if it is root (default: nobody)"
+        "--user",
+        metavar="NAME",
+        help="the user the helper becomes once it probes, if it is root (default: nobody)",
     )
     parser.add_argument(
         "--python", metavar="PATH", help=f"interpreter to run it with, one that has BCC (also {PYTHON_VARIABLE})"
@@ -84,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:  # noqa: ARG001
-    """Becomes the service, so that whoever has started this command has started that."""
+    """Becomes the service: what has started this command, such as systemd, has started that."""
     try:
         route = privilege_route("this", may_ask=sys.stdin.isatty())
         if route and os.environ.get("LISTEN_PID") == str(os.getpid()):
@@ -125,29 +126,16 @@ def _interpreter(named: str | None) -> str:
     """One that has BCC: asked first, because what it becomes can't become another."""
     tried = []
     for path in interpreters(named, f"--python or {PYTHON_VARIABLE}"):
-        reason = _why_not(path)
-        if reason is None:
+        interpreter = ask(Machine(), path)
+        if interpreter.reason is None:
             return path
-        tried.append(f"{path}: {reason}")
+        tried.append(f"{path}: {interpreter.reason}")
     raise no_interpreter(tried, "--python")
-
-
-def _why_not(path: str) -> str | None:
-    command = [path, "-I", "-B", str(HELPER / "check.py")]
-    try:
-        made = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, env=helper_environment(), check=False
-        )
-        found: Any = json.loads(made.stdout)
-        reason = found.get("reason")
-        return None if reason is None else str(reason)
-    except (OSError, ValueError, RecursionError, AttributeError, subprocess.TimeoutExpired):
-        return "it runs no Python"
 
 
 def _mode(text: str) -> str:
     if not (text.isascii() and 1 <= len(text) <= 4 and all(digit in "01234567" for digit in text)) or (
         int(text, 8) > 0o777
     ):
-        raise argparse.ArgumentTypeError(f"{text!r} is no mode such as 0660")
+        raise argparse.ArgumentTypeError(f"expected a mode such as 0660, not {text!r}")
     return text

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -68,9 +68,9 @@ class Terminal:
         self._color = color
         self._consoles: dict[TextIO, Console | None] = {}
         self._notice: _Notice | None = None
-        #: Whether somebody looks on, so that a display can be redrawn.
+        #: Whether standard output is a screen, where a display can be redrawn.
         self.interactive = _is_screen(self._out) and find_spec("rich") is not None
-        #: Whether somebody reads what is said on standard error as it is said.
+        #: Whether standard error is a screen.
         self.attended = _is_screen(self._err)
 
     @property
@@ -84,7 +84,7 @@ class Terminal:
         return _size(self._err)[0]
 
     def say(self, *parts: Part) -> None:
-        """A line on standard output. Raises BrokenPipeError if nobody reads it, CommandError if it can't be written."""
+        """A line on standard output. Raises BrokenPipeError if its reader has gone, else CommandError if it fails."""
         try:
             self._write(self._out, parts)
         except BrokenPipeError:
@@ -93,7 +93,7 @@ class Terminal:
             raise CommandError(f"standard output can't be written: {error.strerror or error}") from None
 
     def put(self, text: str) -> None:
-        """A whole text on standard output, as UTF-8 in any locale: what is written there is a file for somebody."""
+        """A whole text on standard output, as UTF-8 in any locale: it may be redirected to a file."""
         data = memoryview(text.encode("utf-8", "backslashreplace"))
         try:
             self._out.flush()
@@ -106,7 +106,7 @@ class Terminal:
             raise CommandError(f"standard output can't be written: {error.strerror or error}") from None
 
     def complain(self, *parts: Part) -> None:
-        """A line on standard error. That nobody can read it stops nothing."""
+        """A line on standard error. That it can't be written stops nothing."""
         with suppress(OSError):
             self._write(self._err, parts)
 
@@ -116,7 +116,7 @@ class Terminal:
                 self._consoles[stream] = _console(stream, self._color)
             console = self._consoles[stream]
             if console is None:
-                stream.write("".join(_text_of(part) for part in parts) + "\n")
+                stream.write(plain(parts) + "\n")
                 stream.flush()
             else:
                 console.print(_styled(parts), soft_wrap=True)
@@ -130,7 +130,7 @@ class Terminal:
             return
         with _Notice(self._err, what) as self._notice:
             try:
-                yield self._notice.tell
+                yield self._notice.show
             finally:
                 self._notice = None
 
@@ -160,7 +160,7 @@ class _Notice:
         self._shown = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def tell(self, done: str) -> None:
+    def show(self, done: str) -> None:
         self._text = f"{self._what}: {done}"
 
     def __enter__(self) -> _Notice:
@@ -175,12 +175,9 @@ class _Notice:
         with self.hidden():
             pass
 
-    def hidden(self) -> AbstractContextManager[None]:
-        """While the block runs, another may write."""
-        return self._hidden()
-
     @contextmanager
-    def _hidden(self) -> Iterator[None]:
+    def hidden(self) -> Iterator[None]:
+        """While the block runs, another may write."""
         with self._lock:
             if self._shown:
                 self._shown = False
@@ -230,7 +227,7 @@ def _frame(lines: Sequence[Line]) -> Text:
 
 
 def _console(stream: TextIO, color: str) -> Console | None:
-    """What gives lines their styles; None where they are to have none, or there is no rich."""
+    """What gives lines their styles; None where they have none, or rich is not installed."""
     if _is_plain(color) or not (color == "always" or stream.isatty() or os.environ.get("FORCE_COLOR")):
         return None
     if find_spec("rich") is None:
@@ -267,5 +264,6 @@ def _styled(parts: Line) -> Text:
     return Text.assemble(*(part if isinstance(part, str) else (part[0], _STYLES[part[1]]) for part in parts))
 
 
-def _text_of(part: Part) -> str:
-    return part if isinstance(part, str) else part[0]
+def plain(parts: Line) -> str:
+    """A line without its styles."""
+    return "".join(part if isinstance(part, str) else part[0] for part in parts)

@@ -1,4 +1,4 @@
-"""Counts the execs of the whole machine by program, or by user, until Ctrl-C or --duration ends it.
+"""TopCounts the execs of the whole machine by program, or by user, until Ctrl-C or --duration ends it.
 
 On a terminal the table is shown as it grows. The names are those of the programs, as they were executed: no arguments
 are read. It takes root, or sudo, which may ask for a password. docs/top.md has more.
@@ -11,7 +11,7 @@ import json
 import pwd
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
@@ -21,9 +21,10 @@ from .._util.text import printable
 from ..errors import ProbeUnavailable, SourceLost
 from ..helper.top import target as targets
 from ..source.launch import PYTHON_VARIABLE, privilege_route
-from .counting import Counting, Counts, start_counting
+from .counting import Counting, TopCounts, start_counting
 from .terminal import CommandError, Line, Terminal, as_ours
-from .values import whole
+from .totals import number
+from .values import real, whole
 
 SUMMARY = "count the execs of the whole machine, by program"
 
@@ -49,12 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--interval",
-        type=_number(0.1, 3600),
+        type=real(0.1, 3600),
         default=1.0,
         metavar="SECONDS",
-        help="how often to show the table anew (default: 1)",
+        help="how often to update the table (default: 1)",
     )
-    parser.add_argument("--duration", type=_number(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
+    parser.add_argument("--duration", type=real(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
     parser.add_argument(
         "--rows", type=whole(1, 1 << 20), metavar="N", help=f"show so many (default: what fits, {_ROWS} if piped)"
     )
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     except (ProbeUnavailable, SourceLost) as error:
         raise CommandError(printable(as_ours(str(error)))) from error
     if counts is None:
-        raise CommandError("the helper that counts was killed before it had told of anything. Start again")
+        raise CommandError("the helper that counts was killed before its first counts. Start again")
     if arguments.json:
         terminal.say(json.dumps(as_data(counts, asked), indent=2))
     else:
@@ -105,19 +106,6 @@ def _target(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
-        return value
-
-    return number
 
 
 # ---- what the user sees ----
@@ -141,22 +129,22 @@ class Asked:
         return f"counting {self.what} of the whole machine by {self.by}{end}"
 
 
-def table(counts: Counts, asked: Asked, rows: int) -> list[Line]:
+def table(counts: TopCounts, asked: Asked, rows: int) -> list[Line]:
     """The most executed first, and at the end what there was in all."""
     shown, rest = counts.by[:rows], counts.by[rows:]
     more = sum(count for _, count in rest)
     width = max(len(f"{count:,}") for count in (10000, more, counts.no_room, *(count for _, count in shown[:1])))
 
     def row(count: int, name: str, style: str = "") -> Line:
-        number, share = f"{count:>{width},}", f"  {count / counts.total:6.1%}  "
-        return [(number + share + name, style)] if style else [(number, "strong"), share + name]
+        figure, share = f"{count:>{width},}", f"  {count / counts.total:6.1%}  "
+        return [(figure + share + name, style)] if style else [(figure, "strong"), share + name]
 
     lines: list[Line] = []
     if counts.by:
         lines.append([(f"{'count':>{width}}   share  {asked.by}", "dim")])
     lines += [row(count, _name(key)) for key, count in shown]
     if rest:
-        lines.append(row(more, f"{_many(len(rest), asked.by)} more", "dim"))
+        lines.append(row(more, f"{number(len(rest), asked.by)} more", "dim"))
     if counts.no_room:
         lines.append(row(counts.no_room, f"of {asked.by}s that found no room: raise --max-names", "warn"))
     if counts.missed:
@@ -166,18 +154,14 @@ def table(counts: Counts, asked: Asked, rows: int) -> list[Line]:
     return lines
 
 
-def _sum(counts: Counts, asked: Asked) -> str:
+def _sum(counts: TopCounts, asked: Asked) -> str:
     what = asked.what
     if counts.total == 1:
         what = what.replace("execs", "exec", 1).replace("hits", "hit", 1)
     of = "of" if asked.probe == targets.EXEC and asked.by == "program" else "by"
-    who = f" {of} {_many(len(counts.by), asked.by)}" if counts.by else ""
+    who = f" {of} {number(len(counts.by), asked.by)}" if counts.by else ""
     rate = f", {counts.total / counts.elapsed:,.1f} a second" if counts.total and counts.elapsed >= 1 else ""
     return f"{counts.total:,} {what}{who} in {counts.elapsed:,.1f} s{rate}"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _name(key: str | int) -> str:
@@ -193,7 +177,7 @@ def _user(uid: int) -> str | None:
         return None
 
 
-def as_data(counts: Counts, asked: Asked) -> dict[str, Any]:
+def as_data(counts: TopCounts, asked: Asked) -> dict[str, Any]:
     """For programs. Bytes of a name that are no text are lone surrogates in it, as os.fsdecode() has them."""
     by: list[dict[str, Any]] = []
     for key, count in counts.by:
@@ -226,37 +210,34 @@ def _start(arguments: argparse.Namespace, terminal: Terminal, live: bool) -> Cou
         return start_counting(prefix, arguments.python, options, asks=asks)
 
 
-def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: bool) -> Counts | None:
+def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: bool) -> TopCounts | None:
     """The last counts that came, when it has ended, by itself or because of a signal."""
     counts = None
     if terminal.attended and not live:
         terminal.complain((asked.title, "dim"))
-    with _ending(helper.hang_up), terminal.live() if live else nullcontext(_show_nothing) as show:
+    with _ending(helper.hang_up), terminal.live() if live else nullcontext(lambda _: None) as show:
         show([[(asked.title, "dim")]])
         for message in helper.messages():
-            if isinstance(message, Counts):
+            if isinstance(message, TopCounts):
                 counts = message
                 show([[(asked.title, "dim")], *table(counts, asked, rows)])
     return counts
-
-
-def _show_nothing(_: Sequence[Line]) -> None: ...
 
 
 @contextmanager
 def _ending(end: Callable[[], None]) -> Iterator[None]:
     """While the block runs, the first Ctrl-C, or a SIGTERM, does this instead of breaking it off."""
 
-    def at_signal(number: int, _: FrameType | None) -> None:
-        signal.signal(number, before[number])
+    def at_signal(signum: int, _: FrameType | None) -> None:
+        signal.signal(signum, before[signum])
         end()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
-    for number in numbers:
-        signal.signal(number, at_signal)
+    ending = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {signum: signal.getsignal(signum) or signal.SIG_DFL for signum in ending}
+    for signum in ending:
+        signal.signal(signum, at_signal)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
+        for signum in ending:
+            signal.signal(signum, before[signum])

@@ -24,8 +24,13 @@ def table(title: str, counted: Iterable[tuple[int, str, str]], rows: int = ROWS)
     for count, name, more in counted[:rows]:
         yield row(title, f"{count:>{width},}  ", (printable(name), "strong"), f": {more}" if more else "")
         title = ""
-    if len(counted) > rows:
-        yield row("", (f"… {len(counted) - rows:,} more", "dim"))
+    yield from rest(len(counted) - rows)
+
+
+def rest(count: int) -> Iterator[Line]:
+    """How many more there are than are shown, if any."""
+    if count > 0:
+        yield row("", (f"… {count:,} more", "dim"))
 
 
 def most(counter: Counter[str], rows: int = 5) -> str:

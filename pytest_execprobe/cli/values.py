@@ -1,17 +1,34 @@
-"""Values of options."""
+"""Values of options, as types for argparse."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number in decimal digits, within bounds."""
+    """A whole number in decimal digits, within bounds."""
 
     def number(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, not {text!r}")
         return int(text)
+
+    return number
+
+
+def real(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """A number within bounds."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            bounds = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {bounds}, not {text!r}")
+        return value
 
     return number

@@ -1,10 +1,10 @@
 """Runs the helper: ``python3 -I -B .../helper --connect NAME --bpf DIR``.
 
-It calls the waiting client back on an abstract unix socket. No inherited descriptor would do, for sudo closes those;
+It connects to the waiting client's abstract unix socket. No inherited descriptor would do, for sudo closes those;
 standard input, which it may replace by a pipe of its own, brings what the two know each other by.
 
-``python3 -I -B .../helper top`` is what ``execprobe top`` runs: another program, that serves nobody. A sudo rule for
-the one does not let through the other.
+``python3 -I -B .../helper top`` is what ``execprobe top`` runs: another program, that serves no client. A sudo rule
+for the one does not let through the other.
 """
 
 import importlib.util

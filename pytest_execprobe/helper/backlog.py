@@ -50,7 +50,7 @@ class Backlog:
 
 
 class Outgoing:
-    """What is to be sent, copied by nobody but the kernel."""
+    """What is to be sent, copied by the kernel alone."""
 
     def __init__(self) -> None:
         self._parts: Deque[memoryview] = deque()

@@ -1,6 +1,6 @@
-"""What a user can have of a machine by helpers that sudo lets him start: he chooses their options, and how many.
+"""Bounds on what a user can have of a machine by helpers that sudo allows: their options, and how many.
 
-A rule of sudo's that is written with care bounds the options, too. These bounds hold whatever the rule says.
+They hold whatever sudo's rule says.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COUNTER = Kind("processes of execprobe top", 4, 1 << 40)
 #: So many of the helpers have real-time priority, so that other processes are left most of a large machine.
 REAL_TIME = 4
 
-_TELLING = 1.0  # seconds to take what is said to a user
+_WRITING = 1.0  # seconds for a user to read
 
 _LOCKS = "/run/execprobe-helpers.lock"
 _LOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
@@ -53,7 +53,7 @@ def number(least: int, most: int) -> Callable[[str], int]:
 
 
 def sudo_user() -> Optional[int]:
-    """Who has had this process started through sudo; None if nobody has, or root itself."""
+    """The user that has had this process started through sudo; None if there is none, or if it is root."""
     # Of its starter's environment a helper gets next to nothing, so this is the word of the sudo that started it.
     uid = os.environ.get("SUDO_UID", "0")
     return int(uid) if os.geteuid() == 0 and uid.isdigit() and int(uid) else None
@@ -102,9 +102,9 @@ def take_place(uid: int, kind: Kind = HELPER) -> int:
     )
 
 
-def tell(fd: int, words: bytes) -> None:
-    """Writes what a user is to read, as far as he takes it: he keeps no process of root's waiting."""
-    ends = time.monotonic() + _TELLING
+def write_for(fd: int, words: bytes) -> None:
+    """Writes what a user is to read, as far as it is read in time: no user keeps a process of root's waiting."""
+    ends = time.monotonic() + _WRITING
     with contextlib.suppress(OSError):
         while words and select.select([], [fd], [], max(0.0, ends - time.monotonic()))[1]:
             words = words[os.write(fd, words[: select.PIPE_BUF]) :]

@@ -1,12 +1,12 @@
 """How a starter and the helper that it has started know each other.
 
-The starter waits at a name that everyone can read, and root itself can be made to call there: whoever may start a
-helper can have his own call another's. So there are two tokens, which the starter alone has thought up and which reach
-its helper by standard input: sudo hands that on, and nobody else can read it. The helper shows the one when it calls,
-and the starter answers with the other. A token is worth nothing once it was shown.
+The starter waits at a name that all can read, and root itself can be made to connect there: a user that may start a
+helper can have it connect to another user's. So there are two tokens, which the starter alone has thought up and which
+reach its helper by standard input: sudo hands that on, and no other process can read it. The helper shows the one when
+it connects, and the starter answers with the other. A token is worth nothing once it was shown.
 
-With its token the starter hands over the socket that the helper is to serve. So it is the starter who has bound its
-name, before that stood anywhere, and nothing that is privileged listens at a name of somebody's choice.
+With its token the starter hands over the socket that the helper is to serve. So it is the starter that has bound its
+name, before that stood anywhere, and nothing privileged listens at a name of another's choice.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from json import dumps, loads
 from socket import SCM_RIGHTS, SOL_SOCKET
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-BACKLOG = 256  # who may wait to be let in while the probe is being made: as many as there may be clients
-REFUSED = 75  # exit status of a helper that does not call its starter: it has written why
+BACKLOG = 256  # that may wait to be let in while the probe is being made: as many as there may be clients
+REFUSED = 75  # exit status of a helper that does not connect to its starter: it has written why
 
 _SIZE = 32  # characters of a token: 128 bits
 _PATIENCE = 30.0  # seconds that the helper waits for what the starter has to say
@@ -36,7 +36,7 @@ _urandom = functools.partial(posix.urandom)
 
 
 class HandshakeError(Exception):
-    """Who is at the other end did not show the token."""
+    """The peer did not show the token."""
 
 
 class Tokens(NamedTuple):
@@ -72,7 +72,7 @@ def put_down(tokens: Tokens, file: int) -> None:
 
 
 def admit(sock: _socket.socket, tokens: Tokens, listener: _socket.socket, timeout: float) -> bool:
-    """Whether it is the helper that has called: so many seconds it has to show it. Then it has the listening socket."""
+    """Whether it is the helper that has connected, within so many seconds. Then it has the listening socket."""
     try:
         sock.settimeout(timeout)
         if not compare_digest(sock.recv(_SIZE), tokens.of_helper):  # so little is sent, and comes, as a whole
@@ -98,7 +98,7 @@ def read_tokens(fd: int = 0) -> Tokens:
     return Tokens(text[:_SIZE], text[_SIZE:])
 
 
-def call(name: str, tokens: Tokens) -> "Tuple[socket.socket, socket.socket]":
+def connect(name: str, tokens: Tokens) -> "Tuple[socket.socket, socket.socket]":
     """A connection to the starter, and the listening socket from it. Raises OSError, HandshakeError."""
     first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     first.connect("\0" + name)
@@ -107,7 +107,7 @@ def call(name: str, tokens: Tokens) -> "Tuple[socket.socket, socket.socket]":
     token, descriptors, _, _ = socket.recv_fds(first, _SIZE, 1)
     try:
         if not compare_digest(token, tokens.of_starter) or len(descriptors) != 1:
-            raise HandshakeError("who waits there is not the starter")
+            raise HandshakeError("what waits there is not the starter")
         listener = socket.socket(fileno=descriptors[0])
     except (HandshakeError, OSError):
         for fd in descriptors:
@@ -115,7 +115,7 @@ def call(name: str, tokens: Tokens) -> "Tuple[socket.socket, socket.socket]":
         raise
     listener.set_inheritable(False)
     if not is_listening(listener):
-        raise HandshakeError("what the starter handed over is no listening unix stream socket")
+        raise HandshakeError("expected a listening unix stream socket from the starter")
     listener.setblocking(False)
     first.setblocking(True)
     return first, listener

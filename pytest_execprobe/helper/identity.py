@@ -7,7 +7,8 @@ import select
 import time
 from typing import Callable, Optional
 
-from .adoption import AdoptionError, Found, is_zombie, real_user
+from . import proc
+from .adoption import AdoptionError, Found
 
 _REUSED = 0.001  # seconds in which no number of a process comes back, and the new one has run something and ended
 
@@ -31,19 +32,17 @@ def is_connected(pid: int, pidfd: int, is_certain: bool, uid: int) -> bool:
 
 
 def _owner(pidfd: int) -> Optional[int]:
-    """Who runs it. None where that can't be told."""
+    """Who runs it. None where that is unknown."""
     try:
-        with open("/proc/self/fdinfo/%d" % pidfd, "rb") as file:
-            fields = dict(line.split(b":", 1) for line in file if b":" in line)
+        number = proc.number_of(pidfd)
+        return None if number is None else proc.real_user(number)
     except OSError:
         return None
-    number = int(fields.get(b"Pid", b"0"))  # as /proc has it
-    return real_user(number) if number > 0 else None
 
 
 def enter(put: Callable[[int, int, int], bool], found: Found, root: int, top: int, uid: int) -> bool:
-    """Has a process watched for this user if it is his, or he is root. False if it can't be, True if that is done or it
-    has ended.
+    """Has a process watched for a user if it is that user's, or the user is root. False if it can't be, True if that is
+    done or it has ended.
 
     It is entered by its number, which must not have become another user's process meanwhile. Raises AdoptionError.
     """
@@ -52,7 +51,7 @@ def enter(put: Callable[[int, int, int], bool], found: Found, root: int, top: in
     except ProcessLookupError:
         return True
     try:
-        owner = real_user(found.in_proc)
+        owner = proc.real_user(found.in_proc)
         if owner is None:
             return True
         if uid not in (0, owner):
@@ -61,8 +60,8 @@ def enter(put: Callable[[int, int, int], bool], found: Found, root: int, top: in
         entered = put(found.kernels, root, top)
         if not has_ended(pidfd):
             return entered
-        # What is entered under a number that nobody has is gone when somebody gets it.
-        is_another = os.path.exists("/proc/%d" % found.in_proc) and not is_zombie(found.in_proc)
+        # What is entered under a number that no process has is gone when one gets it.
+        is_another = os.path.exists("/proc/%d" % found.in_proc) and not proc.is_zombie(found.in_proc)
         if is_another or time.monotonic() - before > _REUSED:
             raise AdoptionError("a process that it has started before ended while it was entered: try again")
         return True

@@ -21,9 +21,9 @@ _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
 def listener_of(options: argparse.Namespace) -> "Tuple[socket.socket, Optional[Janitor], str]":
-    """A listening socket, who removes it (None: whoever made it), and where it is in words.
+    """A listening socket, what removes it (None: whatever made it), and where it is in words.
 
-    All of that while this is still privileged: the kernel tells clients whose process has called listen().
+    All of that while this is still privileged: clients see the credentials of the process that has called listen().
     """
     passed = _passed_socket()
     if passed is not None:
@@ -94,7 +94,7 @@ def listen_at(path: str, mode: int, gid: int) -> socket.socket:
 def _locked(path: str) -> Iterator[None]:
     """Of services that start at once one looks whether another is there, and begins to listen, before the next does.
 
-    By a file that nobody else can open: that is all that it takes to lock one.
+    By a file that no other user can open: that is all that it takes to lock one.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -111,11 +111,8 @@ def _locked(path: str) -> Iterator[None]:
 
 
 def _make_checked(folder: str) -> None:
-    """Makes a folder, if it is not there. Who else can write to it, or rename it, could put a socket of his own in the
-    place of this one.
-
-    From the first folder on: in one that nobody else can write to, nobody exchanges the next.
-    """
+    """Makes a folder, if it is not there. A user that can write to it, or rename it, could put another socket in the
+    place of this one. From the first folder on: in one that no other user can write to, none exchanges the next."""
     names = list(filter(None, folder.split("/")))
     for depth in range(len(names) + 1):
         place, is_last = "/" + "/".join(names[:depth]), depth == len(names)
@@ -123,7 +120,7 @@ def _make_checked(folder: str) -> None:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(place, 0o755)
         status = os.lstat(place)
-        # In a sticky folder such as /tmp nobody renames what is another's.
+        # In a sticky folder such as /tmp no user renames what is another's.
         open_to_all = status.st_mode & 0o022 and (is_last or not status.st_mode & stat.S_ISVTX)
         if not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -149,7 +146,7 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
             return
         except BlockingIOError:
-            pass  # as many as can wait to be let in do so: somebody lives there
+            pass  # as many as can wait to be let in do so: the service lives
         raise ProbeError("address-taken", "a service is there already: %s" % path, "stop that, or name another")
 
 
@@ -157,7 +154,7 @@ def _listen(path: str, mode: int, gid: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         wire.take_no_descriptors(listener)
-        before = os.umask(0o777)  # nobody may call before it is as it is to be; nor could he, before listen()
+        before = os.umask(0o777)  # none may connect before its mode is set
         try:
             listener.bind(path)
         finally:

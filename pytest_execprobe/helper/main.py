@@ -1,4 +1,4 @@
-"""The helper's life: become a daemon, call its starter back, make the probe, give up privilege, serve."""
+"""The helper's life: become a daemon, connect back to its starter, make the probe, give up privilege, serve."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import sys
 from typing import List, Optional, Tuple
 
 from . import bounds, handshake, privilege, wire
-from .bpf import probe
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
+from .bpf.probe import BpfProbe, Settings
 from .errors import ProbeError
 from .priority import Precedence
-from .process import last_words
+from .process import capture_output, explain
 from .server import Server
 
 #: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.
@@ -33,17 +33,16 @@ def main(argv: Optional[List[str]] = None) -> None:
         sys.exit("execprobe-helper: %s" % error)
     _become_daemon()
     try:
-        first, listener = handshake.call(options.connect, tokens)
+        first, listener = handshake.connect(options.connect, tokens)
     except (handshake.HandshakeError, OSError):
-        os._exit(1)  # nobody is there to be told
-    output = _capture_output()
+        os._exit(1)  # there is no peer to say so to
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    output = capture_output()
     try:
         look_for_bcc()
         server = _make_server(options, user, place, first, listener)
-    except ProbeError as error:
-        _fail(first, listener, error.code, error.reason + last_words(output), error.remedy)
     except Exception as error:
-        _fail(first, listener, "helper-failed", "%s: %s" % (type(error).__name__, error) + last_words(output), "")
+        _fail(first, listener, *explain(error, output))
     try:
         server.run()
     except Exception as error:
@@ -58,18 +57,18 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--connect", required=True, help="abstract socket on which the client waits")
     parser.add_argument("--bpf", required=True, help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=ROUTES, default="auto")
-    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
-    parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=probe.Settings().procs)
+    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=Settings().pages)
+    parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=Settings().procs)
     return parser.parse_args(argv)
 
 
 def _take_place() -> "Tuple[Optional[int], int]":
-    """Who has had this started through sudo, and which of his helpers it is: before it waits for anything, as root."""
+    """Who has had this started through sudo, and which of that user's helpers it is: before it waits, as root."""
     user = bounds.sudo_user()
     try:
         return user, 0 if user is None else bounds.take_place(user)
     except ProbeError as error:
-        bounds.tell(2, handshake.refusal(error.code, error.reason, error.remedy))
+        bounds.write_for(2, handshake.refusal(error.code, error.reason, error.remedy))
         sys.exit(handshake.REFUSED)
 
 
@@ -78,21 +77,21 @@ def _make_server(
 ) -> Server:
     if user is not None:
         bounds.check(user, options.pages, options.procs)
-    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs))
+    probe = BpfProbe(options.bpf, Settings(options.attempts, options.pages, options.procs))
     precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence(), returns=user is None)
     _, uid, gid = wire.credentials(first)
     privilege.ensure_visible_processes()
     route = privilege.route()
     left = privilege.give_up(uid, gid, kernel_version())
     welcome = dict(
-        made.describe(),
+        probe.describe(),
         route=route,
         privilege=left,
         address=os.fsdecode(listener.getsockname()).lstrip("\0"),
         pid=os.getpid(),
         python=sys.executable,
     )
-    return Server(made, first, listener, welcome, precedence)
+    return Server(probe, first, listener, welcome, precedence)
 
 
 def _close_inherited() -> None:
@@ -105,27 +104,17 @@ def _close_inherited() -> None:
 
 def _become_daemon() -> None:
     """Leaves the client's session, and its children: a test that waits for any child must not meet this process."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that ends with this process may hang up before setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that ends with this process may send it before setsid()
     if os.fork():
         os._exit(0)
     os.setsid()
     os.chdir("/")
 
 
-def _capture_output() -> int:
-    """BCC's compiler and the verifier write to standard error; kept for the reason of a failure."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    output = os.memfd_create("execprobe-output")
-    os.dup2(null, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    return output
-
-
 def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str, remedy: str) -> None:
-    """Tells the client, and those who have called meanwhile: a helper that they would start would fail the same way."""
+    """Sends why to the client, and to those that have connected meanwhile: a helper of theirs would fail, too."""
     _, uid, _ = wire.credentials(first)
-    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
+    data = wire.failed(code, reason, remedy)
     with contextlib.suppress(OSError):  # it has gone
         first.setblocking(False)
         first.send(data)

@@ -1,6 +1,6 @@
 """Real-time priority, for as long as this process needs little of a CPU.
 
-With it, buffers are emptied while all CPUs are busy. What it takes then it takes from everybody, and users can make
+With it, buffers are emptied while all CPUs are busy. What it takes then it takes from all others, and users can make
 work: by processes of theirs that fail to execute something as fast as they can, or by requests. So under sustained load
 this process becomes one like others, and takes priority again when that is over, if it may.
 """
@@ -20,7 +20,7 @@ _SOON = 0.001  # seconds; what is reckoned by fractions may lack one
 class Precedence:
     def __init__(self, held: bool, returns: bool = True) -> None:
         """``held``: this process has it. ``returns``: it may take it again. Where it has become the user whose work it
-        does it may not: what it can take he can take for it, at any time."""
+        does it may not: that user can take for it what it may take, at any time."""
         self._may_have = self.held = held
         self._returns = returns
         self._bucket = Bucket(_SHARE, _BURST)

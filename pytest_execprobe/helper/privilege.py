@@ -31,16 +31,20 @@ def _call(what: str, result: int) -> None:
         raise PrivilegeError("%s: %s" % (what, os.strerror(ctypes.get_errno())))
 
 
+def _enter_mount_namespace(purpose: str) -> None:
+    _call("a mount namespace for " + purpose, _libc.unshare(_CLONE_NEWNS))
+    _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
+
+
 def ensure_tracefs() -> None:
-    """Makes tracefs visible to this process, and to nobody else.
+    """Makes tracefs visible to this process, and to no other.
 
     The numbers of system-call tracepoints stand in it. It is looked at in a mount namespace of the helper's own, which
     ends with the helper: where tracefs is not mounted it is mounted there, and where it is, even a look at it through
     debugfs would mount it once more for everyone. Raises PrivilegeError.
     """
     try:
-        _call("a mount namespace for tracefs", _libc.unshare(_CLONE_NEWNS))
-        _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
+        _enter_mount_namespace("tracefs")
     except PrivilegeError:
         if _tracefs_is_there():
             return
@@ -50,11 +54,11 @@ def ensure_tracefs() -> None:
 
 
 def ensure_visible_processes() -> None:
-    """Makes processes of all users visible to the user that this process is going to be, and to nobody else.
+    """Makes processes of all users visible to this process, also as the user that it is going to be, and to no other.
 
     Where /proc is mounted with ``hidepid``, root alone sees those of others. What a client has started before is looked
     for when this process is root no more, so it mounts a /proc of its own, as it does with tracefs: since Linux 5.8
-    each mount has options of its own. Where it can't, ``adoption.Search.hidden`` tells.
+    each mount has options of its own. Where it can't, ``adoption.Search.hidden`` says so.
     """
     try:
         with open("/proc/self/mounts", errors="replace") as file:
@@ -63,8 +67,7 @@ def ensure_visible_processes() -> None:
     except OSError:
         return
     with contextlib.suppress(PrivilegeError):
-        _call("a mount namespace for /proc", _libc.unshare(_CLONE_NEWNS))
-        _call("a private mount namespace", _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None))
+        _enter_mount_namespace("/proc")
         _call("mounting /proc", _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV_NOEXEC, b"hidepid=0"))
 
 
@@ -119,7 +122,7 @@ def route() -> str:
 
 
 def caller() -> "Tuple[int, int]":
-    """The numbers of the user and group of who asks: of him who called sudo, if this was started through it."""
+    """The uid and gid of the user that asks: of sudo's caller, if this was started through it."""
     if os.geteuid() != 0:
         return os.getuid(), os.getgid()
     # sudo's own words, since of its caller's environment it lets none of these through.
@@ -129,38 +132,35 @@ def caller() -> "Tuple[int, int]":
 def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:
     """Becomes an ordinary user for good, and returns in words what is left.
 
-    The user is the one who asked, or nobody where that was root. The buffers and maps are open by then, and since
+    The user is the one that asked, or ``nobody`` where that was root. The buffers and maps are open by then, and since
     5.19 the kernel checks capabilities only when one is made; before that CAP_BPF must stay to use them.
     Raises PrivilegeError.
     """
     keep = kernel < (5, 19)
-    _call("PR_SET_NO_NEW_PRIVS", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    # Nobody may attach a debugger and use what is open here.
-    _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
-    if os.geteuid() != 0:
-        _set_capabilities(1 << _CAP_BPF if keep else 0)
-        return _left(keep)
-    if uid == 0:
-        uid = gid = _NOBODY
-    if keep:
-        _call("PR_SET_KEEPCAPS", _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
+    _shut_off()
+    if os.geteuid() == 0:
+        if uid == 0:
+            uid = gid = _NOBODY
+        if keep:
+            _call("PR_SET_KEEPCAPS", _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
     _set_capabilities(1 << _CAP_BPF if keep else 0)
-    _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
-    return _left(keep)
+    _shut_off()  # to become another user may have undone it
+    return "uid %d, %s" % (os.geteuid(), "CAP_BPF alone" if keep else "no capabilities")
 
 
 def keep_no_capability() -> None:
     """For a process that stays the user that it is. Raises PrivilegeError."""
-    _call("PR_SET_NO_NEW_PRIVS", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    _shut_off()
     _set_capabilities(0)
 
 
-def _left(keep: bool) -> str:
-    return "uid %d, %s" % (os.geteuid(), "CAP_BPF alone" if keep else "no capabilities")
+def _shut_off() -> None:
+    """No program that this process executes has more privilege, and no other attaches a debugger to it."""
+    _call("PR_SET_NO_NEW_PRIVS", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _call("PR_SET_DUMPABLE", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
 
 
 def _set_capabilities(mask: int) -> None:

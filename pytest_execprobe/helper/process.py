@@ -1,9 +1,29 @@
-"""What the helper's processes have in common: how they are ended, and what there is to say of what has failed."""
+"""What the helper's processes have in common: where they run, how they end, and what there is to say of a failure."""
 
 from __future__ import annotations
 
 import os
 import signal
+from typing import Tuple
+
+from .errors import ProbeError
+
+#: The inode of the machine's first PID namespace, in every kernel.
+FIRST_PID_NAMESPACE = 0xEFFFFFFC
+
+
+def sees_all() -> bool:
+    """Whether /proc hides no processes of other users from this one (hidepid)."""
+    return os.path.exists("/proc/1/stat")
+
+
+def bpf_folder(source: str) -> str:
+    """Where a BPF source is: in the package when it was installed, beside it in a checkout. Raises ProbeError."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in (os.path.join(package, "bpf"), os.path.join(os.path.dirname(package), "bpf")):
+        if os.path.isfile(os.path.join(folder, source)):
+            return folder
+    raise ProbeError("no-source", "its BPF source, bpf/%s, is missing" % source, "reinstall pytest-execprobe")
 
 
 def wake_at(*numbers: int) -> int:
@@ -16,8 +36,19 @@ def wake_at(*numbers: int) -> int:
     return wakeup
 
 
-def last_words(output: int) -> str:
-    """What the compiler or the verifier wrote of an error, ready to follow a reason; empty if nothing."""
+def capture_output() -> int:
+    """A file for what BCC's compiler and the verifier write, to both standard outputs: see :func:`explain`."""
+    output = os.memfd_create("execprobe-output")
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    return output
+
+
+def explain(error: Exception, output: int) -> "Tuple[str, str, str]":
+    """The code, reason and remedy of a failed start, with what the compiler or the verifier wrote of an error."""
     text = os.pread(output, 1 << 16, max(0, os.fstat(output).st_size - (1 << 16))).decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if "error" in line.lower() or "denied" in line.lower()]
-    return ": " + "; ".join(lines[-3:]) if lines else ""
+    written = ": " + "; ".join(lines[-3:]) if lines else ""
+    if isinstance(error, ProbeError):
+        return error.code, error.reason + written, error.remedy
+    return "helper-failed", "%s: %s" % (type(error).__name__, error) + written, ""

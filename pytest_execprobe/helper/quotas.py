@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import time
 from collections import deque
-from typing import Any, Deque, NamedTuple, Optional, Set
+from typing import Any, Callable, Counter, Deque, Dict, Iterator, NamedTuple, Optional, Set
 
 
 class Limits(NamedTuple):
@@ -12,7 +14,7 @@ class Limits(NamedTuple):
 
     clients: int = 256
     clients_per_user: Optional[int] = None
-    claims_per_user: Optional[int] = None  # at a time; who asks for more waits for his turn
+    claims_per_user: Optional[int] = None  # at a time; another has to wait
     claim_time: Optional[float] = None  # seconds within which a name must have been taken on
     adoption_time: Optional[float] = None  # seconds to find what a process has started before
     share: Optional[float] = None  # of the helper's time, in the long run
@@ -20,7 +22,7 @@ class Limits(NamedTuple):
     room_per_user: bool = False  # whether what is kept is divided among users first, and then among their processes
 
 
-#: The helper of one run has one user, who can harm nobody but himself.
+#: The helper of one run has one user, who can harm no other.
 RUN_LIMITS = Limits()
 
 
@@ -74,8 +76,8 @@ class User:
             self._bucket.charge(seconds)
 
     def charge_records(self, seconds: float) -> None:
-        """For records of what his processes execute, which can't be put off: he owes no more for them than he can have
-        at once, so that his reads are late and do not fail."""
+        """For records of what this user's processes execute, which can't be put off: no more is owed for them than can
+        be had at once, so that reads are late and do not fail."""
         if self._bucket is not None:
             self._bucket.charge(seconds, debt=self._burst)
 
@@ -86,3 +88,50 @@ class User:
     def is_idle(self) -> bool:
         """Whether there is nothing to remember."""
         return not self.clients and (self._bucket is None or self._bucket.fills() == 0)
+
+
+class Quotas:
+    """The users of a helper, and what they pay of its time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.users: Dict[int, User] = {}
+        #: Records by the user they are for, while they are fetched.
+        self.brought: Counter[User] = collections.Counter()
+        self._charged = 0.0  # seconds, to users for their records
+
+    @property
+    def clients(self) -> int:
+        return sum(user.clients for user in self.users.values())
+
+    def user(self, uid: int) -> User:
+        if uid not in self.users:
+            # Those who have gone are remembered until they have paid for what they had.
+            self.users = {uid: user for uid, user in self.users.items() if not user.is_idle()}
+            self.users[uid] = User(uid, self.limits)
+        return self.users[uid]
+
+    def run(self, user: User, do: Callable[[], None]) -> None:
+        """Does this at the user's expense; not at all while the user has exceeded its quota."""
+        if self.limits.share is None:
+            do()
+            return
+        if user.waits():
+            return
+        before, charged = time.thread_time(), self._charged
+        do()
+        user.charge(time.thread_time() - before - (self._charged - charged))
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """What is done in here is paid by those whose records it has ``brought``, each by its part, and by no other."""
+        if self.limits.share is None:
+            yield
+            return
+        self.brought.clear()
+        before = time.thread_time()
+        yield
+        spent, total = time.thread_time() - before, sum(self.brought.values())
+        for user, number in self.brought.items():
+            user.charge_records(spent * number / total)
+        self._charged += spent if total else 0.0

@@ -1,7 +1,7 @@
-"""The helper as a service: one probe for all users that its socket lets in, until it is told to end.
+"""The helper as a service: one probe for all users that its socket lets in, until a signal ends it.
 
 ``python3 -I -B .../helper serve`` runs it in the foreground. It listens on a socket that it makes, or on one that
-systemd hands over (socket units); it tells systemd when it is ready, if asked to. It ends at SIGTERM and SIGINT.
+systemd hands over (socket units); it notifies systemd when it is ready, if asked to. It ends at SIGTERM and SIGINT.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional
 
 from . import bounds, handshake, privilege, wire
-from .bpf import probe
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
+from .bpf.probe import BpfProbe, Settings
 from .errors import ProbeError
 from .listening import Janitor, listener_of
 from .priority import Precedence
-from .process import last_words, wake_at
+from .probe import Probe
+from .process import FIRST_PID_NAMESPACE, bpf_folder, capture_output, explain, sees_all, wake_at
 from .quotas import Limits
 from .server import Server
 
 DEFAULT_SOCKET = "/run/execprobe/execprobe.sock"
 
-_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # the kernel's fixed number for it
 _OTHER_FILES = 64  # descriptors that are opened for a moment; clients take two each, and keep them
 _CLIENTS_MAX = 900  # roots are 1024 in the kernel side's map
 _REFUSED = 2  # exit status: there is no service to be had here
@@ -49,10 +49,8 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
             listener, janitor, where = listener_of(options)
             service = _make_service(options, listener, wakeup)
             refusal = None
-        except ProbeError as error:
-            refusal = (error.code, error.reason + last_words(words), error.remedy)
         except Exception as error:
-            refusal = ("helper-failed", "%s: %s" % (type(error).__name__, error) + last_words(words), "")
+            refusal = explain(error, words)
     if refusal is not None:
         _refuse(listener, *refusal)
         if janitor is not None:
@@ -80,7 +78,7 @@ def _end(status: int) -> NoReturn:
     os._exit(status)  # not through atexit: the kernel takes the probe down with the process, at once
 
 
-# ---- what it is told ----
+# ---- options ----
 
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
@@ -88,11 +86,11 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--socket", default=DEFAULT_SOCKET, metavar="PATH")
     parser.add_argument("--mode", type=_mode, metavar="OCTAL", help="of the socket (default 0660)")
     parser.add_argument("--group", metavar="NAME", help="of the socket")
-    parser.add_argument("--user", default="nobody", metavar="NAME", help="whom root becomes once it probes")
-    parser.add_argument("--bpf", default=_bpf_folder(), metavar="FOLDER", help="folder of execprobe.c")
+    parser.add_argument("--user", default="nobody", metavar="NAME", help="the user that root becomes once it probes")
+    parser.add_argument("--bpf", metavar="FOLDER", help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=ROUTES, default="auto")
-    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=probe.Settings().pages)
-    parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=probe.Settings().procs)
+    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=Settings().pages)
+    parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=Settings().procs)
     parser.add_argument("--max-clients", type=bounds.number(1, _CLIENTS_MAX), default=512)
     parser.add_argument("--max-clients-per-user", type=bounds.number(1, _CLIENTS_MAX), default=128)
     return parser.parse_args(argv)
@@ -108,29 +106,22 @@ def _mode(text: str) -> int:
     return mode
 
 
-def _bpf_folder() -> str:
-    """In the package when it was installed, beside it in a checkout."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    inside = os.path.join(package, "bpf")
-    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "bpf")
-
-
 # ---- the probe, and what becomes of privilege ----
 
 
 def _check_surroundings() -> None:
-    if os.stat("/proc/self/ns/pid").st_ino != _FIRST_PID_NAMESPACE:
+    if os.stat("/proc/self/ns/pid").st_ino != FIRST_PID_NAMESPACE:
         raise ProbeError(
             "pid-namespace",
-            "in a pid namespace, as in a container, it can't be told which process a user may watch",
+            "in a PID namespace, as in a container, it is unknown which process a user may watch",
             "run the service outside: its socket can be mounted into containers",
         )
 
 
 def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
-    # Who is not root stays the same user, and must not have in its hands what the next one loads with privilege.
-    keeps = os.geteuid() == 0
-    made = probe.Probe(options.bpf, probe.Settings(options.attempts, options.pages, options.procs, keeps))
+    # Without root this stays the same user, which must not have in its hands what the next one loads with privilege.
+    settings = Settings(options.attempts, options.pages, options.procs, keeps=os.geteuid() == 0)
+    probe = BpfProbe(options.bpf or bpf_folder("execprobe.c"), settings)
     precedence = Precedence(privilege.take_precedence())
     clients = _make_room(options.max_clients)
     try:
@@ -139,7 +130,7 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
         raise ProbeError("bad-user", "there is no user %s" % options.user, "name another: --user") from None
     route = privilege.route()
     left = privilege.give_up(user.pw_uid, user.pw_gid, kernel_version())
-    if not os.path.exists("/proc/1/stat"):
+    if not sees_all():
         raise ProbeError(
             "hidden-processes",
             "/proc hides other users' processes from the service (hidepid), so that it can't see what a process that"
@@ -147,7 +138,7 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
             "give the service a /proc that shows them; in a systemd unit, the group that /proc's gid= option names"
             " (SupplementaryGroups=), and no ProtectProc=",
         )
-    welcome = dict(made.describe(), route=route, privilege=left, pid=os.getpid(), python=sys.executable)
+    welcome = dict(probe.describe(), route=route, privilege=left, pid=os.getpid(), python=sys.executable)
     limits = Limits(
         clients=clients,
         clients_per_user=options.max_clients_per_user,
@@ -157,7 +148,7 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
         share=0.5,
         room_per_user=True,
     )
-    return Service(made, listener, welcome, precedence, limits, wakeup)
+    return Service(probe, listener, welcome, precedence, limits, wakeup)
 
 
 def _make_room(clients: int) -> int:
@@ -179,14 +170,14 @@ class Service(Server):
 
     def __init__(
         self,
-        made: probe.Probe,
+        probe: Probe,
         listener: socket.socket,
         welcome: Dict[str, Any],
         precedence: Precedence,
         limits: Limits,
         wakeup: int,
     ) -> None:
-        super().__init__(made, None, listener, welcome, precedence, limits)
+        super().__init__(probe, None, listener, welcome, precedence, limits)
         self._is_over = False
         self._selector.register(wakeup, selectors.EVENT_READ, self._stop)
 
@@ -202,24 +193,18 @@ class Service(Server):
     def _stop(self) -> None:
         self._is_over = True
 
-    def _may_call(self, sock: socket.socket) -> bool:  # noqa: ARG002
-        return True  # the socket's mode has let him in
-
 
 # ---- words ----
 
 
 @contextlib.contextmanager
 def _captured() -> Iterator[int]:
-    """BCC's compiler and the verifier write to standard output and error; kept for the reason of a failure."""
+    """While the probe is made."""
     sys.stdout.flush()
     sys.stderr.flush()
-    output = os.memfd_create("execprobe-output")
     kept = os.dup(1), os.dup(2)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
     try:
-        yield output
+        yield capture_output()
     finally:
         for fd, copy in enumerate(kept, 1):
             os.dup2(copy, fd)
@@ -232,16 +217,15 @@ def _say(words: str) -> None:
 
 
 def _refuse(listener: Optional[socket.socket], code: str, reason: str, remedy: str) -> None:
-    """Says why there is no service, to those who have called meanwhile too."""
-    sys.stderr.write("execprobe: %s%s\n" % (reason, ". To mend it: " + remedy if remedy else ""))
+    """Says why there is no service, also to those that have connected meanwhile."""
+    sys.stderr.write("execprobe: %s%s\n" % (reason, ". Fix: " + remedy if remedy else ""))
     _notify("STATUS=%s\n" % reason.splitlines()[0])
-    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
     if listener is not None:
-        wire.refuse_all(listener, None, data, handshake.BACKLOG)
+        wire.refuse_all(listener, None, wire.failed(code, reason, remedy), handshake.BACKLOG)
 
 
 def _notify(state: str) -> None:
-    """Tells systemd, as sd_notify(3) describes it; nobody if it has not asked."""
+    """Notifies systemd, as sd_notify(3) describes it, if it has asked for that."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

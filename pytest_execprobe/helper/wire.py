@@ -45,9 +45,7 @@ ARMED = 19  # {"root", "armed_at", "pid", "unadopted", "orphans", "listed", "chi
 #             client sees it or null, its age in seconds, its command line or null]; whether no descendant was
 #             there; and whether processes are hidden from the helper
 EVENTS = 20  # records
-SYNCED = (
-    21  # {"at", "under_way", "unplaced", "unplaced_from", "passed_over", "unbounded", "seen", "entered"}: the last two
-)
+SYNCED = 21  # {"at", "in_flight", "unplaced", "unplaced_from", "skipped", "unbounded", "seen", "entered"}: the last two
 #              are the sums of those counters as long as nothing happens that is not in the answer, or -1
 ERROR = 22  # {"reason"}
 PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first LISTED of them, and whether it is
@@ -66,12 +64,13 @@ LISTED = 256
 ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 
-COUNTERS = struct.Struct("<9Q56x")  # bpf/execprobe.c, struct counters, of one CPU
-SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same, these two
+#: bpf/execprobe.c, struct counters, of one CPU: what helper.probe.Counts has of it.
+COUNTERS = struct.Struct("<6Q16xQ56x")
+SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same
 LIFE = 40  # bytes, of a pthread_mutex_t
 
 # One event in an EVENTS payload, as a perf buffer has it (uapi/linux/perf_event.h): what it is, its size with this, and
-# that of the record, of which up to seven bytes are filling. What is neither of these two is passed over.
+# that of the record, of which up to seven bytes are filling. What is neither of these two is skipped.
 EVENT = struct.Struct("<I2xHI")
 WHOLE = 9  # PERF_RECORD_SAMPLE
 HEAD_ALONE = 1 << 16  # all but its head was lost. No type of the kernel's
@@ -158,6 +157,11 @@ class Frame(NamedTuple):
 
 def frame(type: int, request: int, payload: Optional[Dict[str, Any]] = None) -> bytes:
     return raw_frame(type, request, dumps(payload or {}).encode("utf-8"))
+
+
+def failed(code: str, reason: str, remedy: str = "") -> bytes:
+    """There is no probe, or none for this client. ``code`` is for programs, the others are for people."""
+    return frame(FAILED, 0, {"code": code, "reason": reason[:4000], "remedy": remedy})
 
 
 def raw_frame(type: int, request: int, payload: bytes) -> bytes:
@@ -301,7 +305,7 @@ def events_of(frame: Frame) -> bytes:
 
 def shown_to(uid: int, record: bytes) -> bytes:
     """A record as this user may see it: of an exec that failed without its arguments, where the process was another
-    user's or had another's rights. /proc shows arguments of programs that run, and those to nobody."""
+    user's or had another's rights. /proc shows arguments of programs that run, not those."""
     if uid == 0 or _NUMBER.unpack_from(record)[0] != KIND_ATTEMPT or len(record) <= HEAD.size:
         return record
     (flags,) = _NUMBER.unpack_from(record, COMMAND_AT)
@@ -340,8 +344,8 @@ def take_descriptors(sock: _socket.socket) -> None:
 def take_no_descriptors(sock: _socket.socket) -> None:
     """Has the kernel refuse descriptors that a peer sends, on this socket or on all that connect to it from now on.
 
-    They would be closed here, and to close what somebody else has opened can take as long as he likes: a TCP connection
-    lingers. Before Linux 6.16 there is no such refusal.
+    They would be closed here, and to close what another user has opened can take as long as that user likes: a TCP
+    connection lingers. Before Linux 6.16 there is no such refusal.
     """
     with contextlib.suppress(OSError):
         sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, 0)
@@ -364,28 +368,33 @@ def credentials(sock: _socket.socket) -> Tuple[int, int, int]:
     return pid, uid, gid
 
 
-def may_call(sock: _socket.socket, uid: int) -> bool:
-    """Whether the other end is root or this user: anybody can read an abstract address, in /proc/net/unix."""
-    return credentials(sock)[1] in (0, uid)
+def may_connect(sock: _socket.socket, uid: Optional[int]) -> bool:
+    """Whether the other end is root or this user (None: any): all can read an abstract address, in /proc/net/unix."""
+    return uid is None or credentials(sock)[1] in (0, uid)
 
 
 def accept(listener: _socket.socket) -> _socket.socket:
-    """The next that calls. Raises OSError."""
+    """The next that connects. Raises OSError."""
     return _new_socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
 
 
 def refuse_all(listener: _socket.socket, uid: Optional[int], data: bytes, at_most: int) -> None:
-    """Says this to who waits to be let in, as root or this user (None: whoever it is), and ends: not more than so many
-    are heard, for strangers can call on and on."""
+    """Sends this to those that wait to be let in, as root or this user (None: any), and closes their connections: at
+    most to so many, for strangers can connect on and on."""
     listener.setblocking(False)
-    with contextlib.suppress(OSError):  # nobody is left
+    with contextlib.suppress(OSError):  # none is left
         for _ in range(at_most):
             sock = accept(listener)
             with contextlib.suppress(OSError):
-                if uid is None or may_call(sock, uid):
+                if may_connect(sock, uid):
                     sock.setblocking(False)
                     sock.send(data)
             sock.close()
+
+
+def whole(fields: Dict[str, Any], name: str, low: int = 0, high: int = 1 << 63) -> int:
+    """A checked whole number of a control frame. Raises WireError."""
+    return int(number(fields, name, low, high))
 
 
 def number(fields: Dict[str, Any], name: str, low: float, high: float) -> float:

@@ -7,7 +7,7 @@ important come first, and the last says how many are left out.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .digest import Found, cut, found, missing, shown_lines
+from .digest import PlacedBreach, cut, found, missing, shown_lines
 from .model import Document
 
 _SHOWN = 10  # of a kind and step
@@ -30,7 +30,7 @@ def annotations(document: Document) -> list[str]:
     return [*_commands("error", errors, "broken or undecided rules"), *_commands("warning", warnings, "reasons")]
 
 
-def _breach(item: Found) -> _Annotation:
+def _breach(item: PlacedBreach) -> _Annotation:
     text = "\n".join(dict.fromkeys([item.where, *shown_lines(item.breach.text or item.breach.headline)]))
     title = f"execprobe: {item.breach.headline}"
     if item.unit is None:
@@ -57,7 +57,7 @@ def _command(kind: str, annotation: _Annotation) -> str:
 
 
 def _data(text: str) -> str:
-    """As GitHub decodes it: a line feed within a message is %0A. What is no text is escaped before."""
+    """As GitHub decodes it: a line feed within a message is %0A. Control characters are escaped before."""
     text = "\n".join(shown_lines(text))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Gap
 from ..timeline.record import ExecRecord
 from ..timeline.spans import Owner
-from .json import Commands, id_of
-from .model import Breach, Collection, Document, Kind, Process, Run, Unit
+from .json import CommandTable, id_of
+from .model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
 from .read import Records, read_command
 
 
@@ -30,13 +30,13 @@ class Gatherer:
     def __init__(self) -> None:
         self._serials: dict[Owner, int] = {}
         self._last = 0
-        self._commands = Commands()
-        self._told = 0  # how many of them
+        self._commands = CommandTable()
+        self._exported = 0  # how many of them
         self._gaps: set[tuple[int, Gap]] = set()
-        self._running: dict[int, Entry] = {}  # told of, but not how they ended
-        self._news: dict[str, Any] = {}
+        self._running: dict[int, Entry] = {}  # exported, but not how they ended
+        self._new: dict[str, Any] = {}
 
-    def unit(self, owner: Owner, kind: Kind, file: str | None = None, line: int | None = None) -> None:
+    def unit(self, owner: Owner, kind: UnitKind, file: str | None = None, line: int | None = None) -> None:
         """From now on an owner's execs are a unit's."""
         if owner not in self._serials:
             self._serials[owner] = self._last = self._last + 1
@@ -85,7 +85,7 @@ class Gatherer:
         self._list("spans").append([self._serials[owner], phase, start, end])
 
     def losses(self, owner: Owner, evidence: Evidence) -> None:
-        """Why more may be missing from a unit than was told of; a gap that several windows overlap is one."""
+        """Why more may be missing from a unit than what arrived; a gap that several windows overlap is one."""
         serial = self._serials[owner]
         for reason in evidence.unknown:
             self._list("unknown").append([serial, reason])
@@ -103,12 +103,12 @@ class Gatherer:
         self._list("breaches").append([name, headline, text, undecided])
 
     def _list(self, name: str) -> list[Any]:
-        return self._news.setdefault(name, [])  # type: ignore[no-any-return]
+        return self._new.setdefault(name, [])  # type: ignore[no-any-return]
 
     @property
-    def has_news(self) -> bool:
+    def has_new(self) -> bool:
         """Whether there can be anything to export."""
-        return bool(self._news or self._running or self._told < len(self._commands.listed))
+        return bool(self._new or self._running or self._exported < len(self._commands.listed))
 
     def export(self) -> str:
         """What is new, "" for nothing; from then on it is no longer new.
@@ -119,23 +119,23 @@ class Gatherer:
             facts = entry.facts()
             self._list("ends").append([id_of(entry.image), facts.exit_code, facts.signal, facts.duration_ns])
             del self._running[id(entry)]
-        if self._told < len(self._commands.listed):
-            self._list("commands").extend(self._commands.listed[self._told :])
-            self._told = len(self._commands.listed)
-        news, self._news = self._news, {}
-        return originals.json_dumps(news) if news else ""
+        if self._exported < len(self._commands.listed):
+            self._list("commands").extend(self._commands.listed[self._exported :])
+            self._exported = len(self._commands.listed)
+        new, self._new = self._new, {}
+        return originals.json_dumps(new) if new else ""
 
 
 @dataclass
 class _Try:
-    """One try of a test, as pytest's reports tell of it."""
+    """One try of a test, as pytest's reports have it."""
 
     file: str | None
     line: int | None
     outcomes: list[str] = field(default_factory=list)
     called: bool = False
     over: bool = False
-    breaches: list[Breach] = field(default_factory=list)
+    breaches: list[ReportedBreach] = field(default_factory=list)
 
     @property
     def outcome(self) -> str | None:
@@ -149,7 +149,7 @@ class _Try:
 @dataclass
 class _Unit:
     worker: str | None
-    kind: Kind
+    kind: UnitKind
     name: str
     file: str | None
     line: int | None
@@ -177,7 +177,7 @@ class Assembly:
         self._tries: dict[tuple[str | None, str], list[_Try]] = {}
         self._commands: dict[str | None, list[Command]] = {}  # by worker
         self._records: dict[str | None, Records] = {}
-        self._breaches: dict[str, list[Breach]] = {}
+        self._breaches: dict[str, list[ReportedBreach]] = {}
         self._uncounted: set[str] = set()
 
     def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
@@ -212,13 +212,13 @@ class Assembly:
         done = {name for (_, name), tries in self._tries.items() if tries[-1].over and tries[-1].outcome is not None}
         return len(done)
 
-    def breach(self, name: str, breach: Breach, worker: str | None = None) -> None:
+    def breach(self, name: str, breach: ReportedBreach, worker: str | None = None) -> None:
         """One of a test is its last try's, in whose report it came, unless it is a late one."""
         tries = self._tries.get((worker, name))
         those = tries[-1].breaches if tries and not breach.late else self._breaches.setdefault(name, [])
         those.append(breach)
 
-    def found(self, is_meant: Callable[[Breach], bool]) -> tuple[list[str], list[str]]:
+    def found(self, is_meant: Callable[[ReportedBreach], bool]) -> tuple[list[str], list[str]]:
         """The names that have such a breach, and those that have it only in tries that another one has followed."""
         late = [name for name, those in self._breaches.items() if any(map(is_meant, those))]
         last = [name for name, tries in self._last_tries().items() if _any(is_meant, tries)]
@@ -228,30 +228,30 @@ class Assembly:
 
     def take(self, worker: str | None, exported: str) -> None:
         """What a worker's gatherer has exported."""
-        news = originals.json_loads(exported)
-        for serial, kind, name, file, line in news.get("units", ()):
+        new = originals.json_loads(exported)
+        for serial, kind, name, file, line in new.get("units", ()):
             self._units[worker, serial] = _Unit(worker, kind, name, file, line)
         commands = self._commands.setdefault(worker, [])
-        commands += map(read_command, news.get("commands", ()))
+        commands += map(read_command, new.get("commands", ()))
         records = self._records.setdefault(worker, Records(commands))
-        for serial, stray, *values in news.get("execs", ()):
+        for serial, stray, *values in new.get("execs", ()):
             record = records.add(values)
             if serial:  # else it is only above others
                 unit = self._units[worker, serial]
                 (unit.strays if stray else unit.records).append(record)
-        for id, *end in news.get("ends", ()):
+        for id, *end in new.get("ends", ()):
             records.end(id, *end)
-        self._uncounted.update(news.get("uncounted", ()))
-        for serial in news.get("lost", ()):
+        self._uncounted.update(new.get("uncounted", ()))
+        for serial in new.get("lost", ()):
             self._units[worker, serial].lost += 1
-        for serial, why in news.get("unknown", ()):
+        for serial, why in new.get("unknown", ()):
             self._units[worker, serial].unknown[why] = None
-        for serial, why, most in news.get("gaps", ()):
+        for serial, why, most in new.get("gaps", ()):
             self._units[worker, serial].gaps[why] += most
-        for serial, phase, start, end in news.get("spans", ()):
+        for serial, phase, start, end in new.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
-        for name, headline, text, undecided in news.get("breaches", ()):
-            self.breach(name, Breach(headline, text, undecided), worker)
+        for name, headline, text, undecided in new.get("breaches", ()):
+            self.breach(name, ReportedBreach(headline, text, undecided), worker)
 
     def document(
         self,
@@ -267,44 +267,15 @@ class Assembly:
         collection: Collection | None = None,
         variant: str = "",
         names: Mapping[str, str],
-        running: Iterable[Process] = (),
+        running: Iterable[LeftRunning] = (),
         more_running: int = 0,
     ) -> Document:
         """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
         collected and are not to run, ``collection`` what was collected; ``names`` are the units by the names that
         breaches have for them."""
-        tries = {key: list(those) for key, those in self._tries.items()}
-        breaches = {name: tuple(those) for name, those in self._breaches.items()}
-        units: list[Unit] = []
-        for unit in self._units.values():
-            of_test = tries.get((unit.worker, unit.name), []) if unit.kind == "test" else []
-            tried = of_test.pop(0) if of_test else None
-            units.append(
-                Unit(
-                    kind=unit.kind,
-                    name=self._portable(unit.name),
-                    worker=unit.worker,
-                    outcome=None if tried is None else tried.outcome,
-                    file=unit.file,
-                    line=unit.line,
-                    phases=unit.phases,
-                    records=tuple(unit.records),
-                    strays=tuple(unit.strays),
-                    uncounted=self._uncounted_of((*unit.records, *unit.strays)),
-                    lost=unit.lost,
-                    unknown=tuple(unit.unknown),
-                    gaps=dict(unit.gaps),
-                    not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
-                    breaches=() if tried is None else tuple(tried.breaches),
-                )
-            )
-        for (worker, name), left in tries.items():  # of which no record came
-            for tried in left:
-                why = not_checked.get(name)
-                unit_of = Unit("test", self._portable(name), 0, worker, tried.outcome, tried.file, tried.line)
-                units.append(replace(unit_of, not_checked=why, breaches=tuple(tried.breaches)))
-        placed = _place_breaches(units, breaches, {name: self._portable(names.get(name, name)) for name in breaches})
-        rest = [breach for name, those in breaches.items() if name not in placed for breach in those]
+        units = list(self._made_units(not_checked))
+        placed = self._place_breaches(units, names)
+        rest = [breach for name, those in self._breaches.items() if name not in placed for breach in those]
         run = Run(
             id=self._id,
             kind="pytest",
@@ -328,13 +299,55 @@ class Assembly:
         )
         return Document((run,), tuple(sorted(units, key=_begin)))
 
-    def _uncounted_of(self, records: Iterable[ExecRecord]) -> tuple[ExecRecord, ...]:
-        if not self._uncounted:
-            return ()
-        return tuple(record for record in records if id_of(record._identity) in self._uncounted)
+    def _made_units(self, not_checked: Mapping[str, str]) -> Iterator[Unit]:
+        tries = {key: list(those) for key, those in self._tries.items()}
+        for unit in self._units.values():
+            of_test = tries.get((unit.worker, unit.name)) if unit.kind == "test" else None
+            tried = of_test.pop(0) if of_test else None
+            every = (*unit.records, *unit.strays) if self._uncounted else ()
+            yield Unit(
+                kind=unit.kind,
+                name=self._portable(unit.name),
+                worker=unit.worker,
+                outcome=None if tried is None else tried.outcome,
+                file=unit.file,
+                line=unit.line,
+                phases=unit.phases,
+                records=tuple(unit.records),
+                strays=tuple(unit.strays),
+                uncounted=tuple(record for record in every if id_of(record._identity) in self._uncounted),
+                lost=unit.lost,
+                unknown=tuple(unit.unknown),
+                gaps=dict(unit.gaps),
+                not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
+                breaches=() if tried is None else tuple(tried.breaches),
+            )
+        for (worker, name), left in tries.items():  # of which no record came
+            for tried in left:
+                yield Unit(
+                    kind="test",
+                    name=self._portable(name),
+                    worker=worker,
+                    outcome=tried.outcome,
+                    file=tried.file,
+                    line=tried.line,
+                    not_checked=not_checked.get(name),
+                    breaches=tuple(tried.breaches),
+                )
+
+    def _place_breaches(self, units: list[Unit], names: Mapping[str, str]) -> set[str]:
+        """Gives each breach of no try to the last unit of its name, and returns those that have one."""
+        last = {unit.name: index for index, unit in enumerate(units)}
+        placed = set()
+        for name, those in self._breaches.items():
+            index = last.get(self._portable(names.get(name, name)))
+            if index is not None:
+                units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
+                placed.add(name)
+        return placed
 
 
-def _any(is_meant: Callable[[Breach], bool], tries: Iterable[_Try]) -> bool:
+def _any(is_meant: Callable[[ReportedBreach], bool], tries: Iterable[_Try]) -> bool:
     return any(is_meant(breach) for one in tries for breach in one.breaches)
 
 
@@ -352,17 +365,3 @@ def _platform() -> str:
 def _begin(unit: Unit) -> int:
     starts = [start for start, _ in unit.phases.values()] + [record.timestamp_ns for record in unit.records[:1]]
     return min(starts, default=sys.maxsize)
-
-
-def _place_breaches(
-    units: list[Unit], breaches: Mapping[str, tuple[Breach, ...]], names: Mapping[str, str]
-) -> set[str]:
-    """Gives each breach to the last unit of its name, and returns those that have one. ``names`` are the units'."""
-    last = {unit.name: index for index, unit in enumerate(units)}
-    placed = set()
-    for name, those in breaches.items():
-        index = last.get(names[name])
-        if index is not None:
-            units[index] = replace(units[index], breaches=(*units[index].breaches, *those))
-            placed.add(name)
-    return placed

@@ -16,9 +16,9 @@ from .._util import originals
 from .._util.text import printable
 from ..log.checks import between, execs
 from ..timeline.record import ExecRecord
-from .model import Breach, Document, Kind, Process, Run, Unit
+from .model import Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
 
-KIND_NAMES: dict[Kind, str] = {
+KIND_NAMES: dict[UnitKind, str] = {
     "test": "test",
     "fixture": "fixture",
     "collection": "collection",
@@ -40,10 +40,10 @@ class Level(Enum):
 
 
 @dataclass(frozen=True)
-class Found:
+class PlacedBreach:
     """A breach, and where it was found: in no unit if it is the run's."""
 
-    breach: Breach
+    breach: ReportedBreach
     run: Run
     unit: Unit | None = None
 
@@ -58,7 +58,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ReportVerdict:
     level: Level
     text: str
 
@@ -75,29 +75,31 @@ def shown_lines(text: str) -> list[str]:
     return [shown(line) for line in text.split("\n")]
 
 
-def found(document: Document) -> list[Found]:
+def found(document: Document) -> list[PlacedBreach]:
     """Every breach: broken rules first, then undecided ones, then those that decide nothing."""
     every = [
-        *(Found(breach, run) for run in document.runs for breach in run.breaches),
-        *(Found(breach, document.runs[unit.run], unit) for unit in document.units for breach in unit.breaches),
+        *(PlacedBreach(breach, run) for run in document.runs for breach in run.breaches),
+        *(PlacedBreach(breach, document.runs[unit.run], unit) for unit in document.units for breach in unit.breaches),
     ]
     return sorted(every, key=lambda item: (item.excused is not None, item.breach.undecided))
 
 
-def verdict(document: Document) -> Verdict:
+def verdict(document: Document) -> ReportVerdict:
     """What matters most, in a line."""
     counting = [item for item in found(document) if item.excused is None]
     undecided = sum(item.breach.undecided for item in counting)
     broken = len(counting) - undecided
     if broken:
-        return Verdict(Level.BROKEN, f"{_rules(broken)} broken" + (f", {undecided} undecided" if undecided else ""))
+        return ReportVerdict(
+            Level.BROKEN, f"{_rules(broken)} broken" + (f", {undecided} undecided" if undecided else "")
+        )
     if undecided:
-        return Verdict(Level.UNDECIDED, f"{_rules(undecided)} could not be decided")
+        return ReportVerdict(Level.UNDECIDED, f"{_rules(undecided)} could not be decided")
     if not document.complete:
-        return Verdict(Level.INCOMPLETE, "no rule broken by what was recorded, but not everything was")
+        return ReportVerdict(Level.INCOMPLETE, "no rule broken by what was recorded, but not everything was")
     left = sum(run.still_running for run in document.runs)
     until = f" up to the end, when {_processes(left)} still ran" if left else ""
-    return Verdict(Level.GOOD, f"no rule broken, every exec recorded{until}")
+    return ReportVerdict(Level.GOOD, f"no rule broken, every exec recorded{until}")
 
 
 def missing(document: Document) -> list[str]:
@@ -133,7 +135,7 @@ def running(run: Run) -> list[str]:
     return [process(one, run.end_ns) for one in run.running] + more
 
 
-def process(one: Process, now: int) -> str:
+def process(one: LeftRunning, now: int) -> str:
     """One that runs: its number, what it runs, and how long it has by ``now`` (ns)."""
     pid = "pid not known" if one.pid is None else f"pid {one.pid}"
     program = shown(one.program or "?")
@@ -146,7 +148,7 @@ def totals(document: Document) -> list[tuple[str, str]]:
     kinds = Counter(unit.kind for unit in document.units)
     open_ended = "" if document.complete else "+"
     lines = [("execs", f"{document.execs:,}{open_ended}"), ("programs", f"{len(document.programs):,}")]
-    names: list[tuple[Kind, str]] = [
+    names: list[tuple[UnitKind, str]] = [
         ("test", "tests"),
         ("command", "commands"),
         ("fixture", "fixture set-ups"),

@@ -19,28 +19,8 @@ from .. import __version__
 from .._util import originals
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
-from .digest import (
-    KIND_NAMES,
-    Found,
-    ancestors,
-    cut,
-    duration,
-    ended,
-    found,
-    missing,
-    most,
-    running,
-    shown,
-    shown_lines,
-    signal_name,
-    span,
-    started_by,
-    successors,
-    title,
-    totals,
-    verdict,
-)
-from .model import Breach, Document, Run, Unit
+from . import digest
+from .model import Document, ReportedBreach, Run, Unit
 
 #: Characters of the arguments of an exec that are kept: a page with all of them may be too much for a browser.
 _ARGUMENTS = 4096
@@ -52,32 +32,9 @@ _RUNNING = 50
 # Of an exec, in this order. Texts are indices into a list of texts, -1 if there is none; times are nanoseconds from the
 # beginning of the unit's time line.
 _COLUMNS = (
-    "level",  # in the tree of the unit
-    "parent",  # its row, -1 if what started it is not in this tree
-    "above",  # what started it, in words, where it has no row
-    "program",
-    "command",
-    "path",
-    "executable",
-    "interpreter",
-    "script",
-    "argv",  # a list, None if not known
-    "cut",  # characters of the arguments that are left out, -1 if their number is not known
-    "cwd",
-    "pid",
-    "ppid",
-    "uid",
-    "gid",
-    "depth",
-    "at",
-    "duration",  # None if not known
-    "became",  # the program that the process ran next
-    "exit",
-    "signal",
-    "phase",
-    "begun",
-    "shared",  # whether it counts for another than began it
-    "site",
+    *("level", "parent", "above", "program", "command", "path", "executable", "interpreter", "script", "argv", "cut"),
+    *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
+    *("shared", "site"),
 )
 
 
@@ -85,8 +42,8 @@ def render(document: Document) -> str:
     """The page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     style, script = _part("report.css"), _part("report.js")
-    every = found(document)
-    programs = most(document.programs)
+    every = digest.found(document)
+    programs = digest.most(document.programs)
     return environment.from_string(_part("report.html.j2")).render(
         title=_title(document),
         version=__version__,
@@ -94,10 +51,10 @@ def render(document: Document) -> str:
         style=Markup(style),
         script=Markup(script),
         data=Markup(_embedded(data(document))),
-        verdict=verdict(document),
+        verdict=digest.verdict(document),
         runs=[_run(run) for run in document.runs],
-        totals=totals(document),
-        missing=missing(document),
+        totals=digest.totals(document),
+        missing=digest.missing(document),
         breaches=[_breach_row(item) for item in every[:_BREACHES]],
         more_breaches=max(0, len(every) - _BREACHES),
         programs=[_program(program, programs) for program in programs[:_PROGRAMS]],
@@ -140,38 +97,38 @@ def _embedded(value: object) -> str:
 
 def _title(document: Document) -> str:
     runs = document.runs
-    return cut(title(runs[0]), 100) if len(runs) == 1 else f"{len(runs)} runs"
+    return digest.cut(digest.title(runs[0]), 100) if len(runs) == 1 else f"{len(runs)} runs"
 
 
 def _run(run: Run) -> dict[str, Any]:
-    left = running(run)
+    left = digest.running(run)
     return {
-        "command": started_by(run),
-        "started": shown(run.started),
-        "took": duration(run.end_ns - run.start_ns) if run.end_ns > run.start_ns else "",
-        "ended": ended(run),
-        "probe": shown(run.probe),
-        "ignored": ", ".join(f"{shown(name)} {count}" for name, count in sorted(run.ignored.items())),
+        "command": digest.started_by(run),
+        "started": digest.shown(run.started),
+        "took": digest.duration(run.end_ns - run.start_ns) if run.end_ns > run.start_ns else "",
+        "ended": digest.ended(run),
+        "probe": digest.shown(run.probe),
+        "ignored": ", ".join(f"{digest.shown(name)} {count}" for name, count in sorted(run.ignored.items())),
         "running": left[:_RUNNING],
         "more_running": max(0, len(left) - _RUNNING),
     }
 
 
-def _breach_row(item: Found) -> dict[str, Any]:
+def _breach_row(item: digest.PlacedBreach) -> dict[str, Any]:
     return {
         **_breach(item.breach),
         "where": item.where,
-        "unit": None if item.unit is None else shown(item.unit.name),
+        "unit": None if item.unit is None else digest.shown(item.unit.name),
         "excused": item.excused,
     }
 
 
-def _breach(breach: Breach) -> dict[str, Any]:
-    lines = shown_lines(breach.text)
-    if lines[0] == shown(breach.headline):
+def _breach(breach: ReportedBreach) -> dict[str, Any]:
+    lines = digest.shown_lines(breach.text)
+    if lines[0] == digest.shown(breach.headline):
         del lines[0]
     text = "\n".join(lines).rstrip()
-    return {"headline": shown(breach.headline), "text": text, "undecided": breach.undecided, "late": breach.late}
+    return {"headline": digest.shown(breach.headline), "text": text, "undecided": breach.undecided, "late": breach.late}
 
 
 def _program(program: tuple[str, int], every: Sequence[tuple[str, int]]) -> dict[str, Any]:
@@ -195,7 +152,7 @@ class _Texts:
         place = self._places.get(text)
         if place is None:
             place = self._places[text] = len(self.every)
-            self.every.append(shown(text))
+            self.every.append(digest.shown(text))
         return place
 
 
@@ -203,21 +160,23 @@ def data(document: Document) -> dict[str, Any]:
     """What the script gets."""
     texts = _Texts()
     became = [
-        successors(record for unit in document.units if unit.run == index for record in unit.all_records)
+        digest.successors(record for unit in document.units if unit.run == index for record in unit.all_records)
         for index in range(len(document.runs))
     ]
     units = [_unit(unit, document.runs[unit.run], became[unit.run], texts) for unit in document.units]
     return {
         "columns": _COLUMNS,
-        "kinds": KIND_NAMES,
-        "runs": [{"label": cut(title(run), 60), "command": run.kind == "command"} for run in document.runs],
+        "kinds": digest.KIND_NAMES,
+        "runs": [
+            {"label": digest.cut(digest.title(run), 60), "command": run.kind == "command"} for run in document.runs
+        ],
         "units": units,
         "texts": texts.every,
     }
 
 
 def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Texts) -> dict[str, Any]:
-    whole = span(unit)
+    whole = digest.span(unit)
     times = [*(record.timestamp_ns for record in unit.records), *(whole or ())]
     origin, end = (min(times), max(times)) if times else (run.start_ns, run.start_ns)
     if whole is None:
@@ -227,17 +186,17 @@ def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Te
     strays_end = max((record.timestamp_ns + (record.duration_ns or 0) for record in unit.strays), default=origin)
     return {
         "kind": unit.kind,
-        "name": shown(unit.name),
+        "name": digest.shown(unit.name),
         "run": unit.run,
-        "worker": None if unit.worker is None else shown(unit.worker),
-        "outcome": None if unit.outcome is None else shown(unit.outcome),
-        "place": None if unit.file is None else shown(f"{unit.file}:{unit.line}" if unit.line else unit.file),
+        "worker": None if unit.worker is None else digest.shown(unit.worker),
+        "outcome": None if unit.outcome is None else digest.shown(unit.outcome),
+        "place": None if unit.file is None else digest.shown(f"{unit.file}:{unit.line}" if unit.line else unit.file),
         "begins": origin - run.start_ns if run.start_ns else None,
         "took": None if whole is None else max(0, whole[1] - whole[0]),
         "phases": [[phase, begin - origin, max(0, stop - origin)] for phase, (begin, stop) in unit.phases.items()],
         "lost": unit.lost,
-        "unknown": [shown(why) for why in unit.why],
-        "unchecked": None if unit.not_checked is None else shown(unit.not_checked),
+        "unknown": [digest.shown(why) for why in unit.why],
+        "unchecked": None if unit.not_checked is None else digest.shown(unit.not_checked),
         "breaches": [_breach(breach) for breach in unit.breaches],
         "length": end - origin,
         "records": _tree(unit, unit.records, origin, became, texts),
@@ -255,7 +214,7 @@ def _tree(
     known = set(ordered)
     below: dict[ExecRecord | None, list[ExecRecord]] = {}
     for record in ordered:
-        below.setdefault(next((above for above in ancestors(record) if above in known), None), []).append(record)
+        below.setdefault(next((above for above in digest.ancestors(record) if above in known), None), []).append(record)
     rows: list[list[Any]] = []
     todo = [(record, 0, -1) for record in reversed(below.get(None, []))]
     while todo:
@@ -289,17 +248,17 @@ def _row(
     if lasted is None and became is not None:
         lasted = became.timestamp_ns - record.timestamp_ns
     row = {
-        "level": level,
-        "parent": parent,
-        "above": place(above),
+        "level": level,  # in the tree of the unit
+        "parent": parent,  # its row, -1 if what started it is not in this tree
+        "above": place(above),  # what started it, in words, where it has no row
         "program": place(record.program or "?"),
-        "command": place(cut(described(record), _ARGUMENTS)),
+        "command": place(digest.cut(described(record), _ARGUMENTS)),
         "path": place(record.path),
         "executable": place(record.executable),
         "interpreter": place(record.interpreter),
         "script": place(record.script),
         "argv": None if argv is None else [place(argument) for argument in argv],
-        "cut": left_out,
+        "cut": left_out,  # characters of the arguments, -1 if their number is not known
         "cwd": place(record.cwd),
         "pid": record.pid,
         "ppid": record.ppid,
@@ -310,10 +269,10 @@ def _row(
         "duration": None if lasted is None else max(0, lasted),
         "became": -1 if became is None else place(became.program or "?"),
         "exit": record.exit_code,
-        "signal": -1 if record.signal is None else place(signal_name(record.signal)),
+        "signal": -1 if record.signal is None else place(digest.signal_name(record.signal)),
         "phase": record.phase,
         "begun": place(record.begun_by),
-        "shared": int(record._shared),
+        "shared": int(record._shared),  # whether it counts for another than began it
         "site": -1 if record.call_site is None else place("{}:{} in {}".format(*record.call_site)),
     }
     return [row[column] for column in _COLUMNS]

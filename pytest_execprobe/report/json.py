@@ -7,19 +7,20 @@ list of the run's commands: a suite executes few commands, and those often.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from .._util import originals
 from ..source.command import Command
 from ..source.events import Image
 from ..timeline.record import ExecRecord
-from .model import Breach, Document, Run, Unit
+from .model import Document
 
 FORMAT = "pytest-execprobe report"
 VERSION = 2
 
 _AT_ONCE = 1000  # records that are written at once
+_OF_COMMAND = [field.name for field in fields(Command) if field.init]
 
 
 def dump(document: Document) -> str:
@@ -29,12 +30,14 @@ def dump(document: Document) -> str:
 
 def _pieces(document: Document) -> Iterator[str]:
     """Of very many records, there is never the plain data of all at once."""
-    commands = [Commands() for _ in document.runs]
+    commands = [CommandTable() for _ in document.runs]
     head = {"format": FORMAT, "version": VERSION}
     yield _json(head)[:-1] + ',"units":['
     for index, unit in enumerate(document.units):
         yield "," if index else ""
-        yield from _object(_unit_data(unit), commands[unit.run], {"records": unit.records, "strays": unit.strays})
+        data = {**vars(unit), "uncounted": [_id(record) for record in unit.uncounted]}
+        lists = {name: data.pop(name) for name in ("records", "strays")}
+        yield from _object(data, commands[unit.run], lists)
     yield '],"runs":['
     for index, (run, its) in enumerate(zip(document.runs, commands, strict=True)):
         yield "," if index else ""
@@ -42,11 +45,11 @@ def _pieces(document: Document) -> Iterator[str]:
         ancestors = above(listed)
         for record in ancestors:
             its.number(record._command)
-        yield from _object({**_run_data(run), "commands": its.listed}, its, {"above": ancestors})
+        yield from _object({**vars(run), "commands": its.listed}, its, {"above": ancestors})
     yield "]}"
 
 
-def _object(data: dict[str, Any], commands: Commands, lists: Mapping[str, Sequence[ExecRecord]]) -> Iterator[str]:
+def _object(data: dict[str, Any], commands: CommandTable, lists: Mapping[str, Sequence[ExecRecord]]) -> Iterator[str]:
     """Some data, and lists of records."""
     yield _json(data)[:-1]
     for name, records in lists.items():
@@ -59,10 +62,10 @@ def _object(data: dict[str, Any], commands: Commands, lists: Mapping[str, Sequen
 
 
 def _json(data: object) -> str:
-    return originals.json_dumps(data, separators=(",", ":"))
+    return originals.json_dumps(data, separators=(",", ":"), default=vars)  # its dataclasses have the schema's names
 
 
-class Commands:
+class CommandTable:
     """The commands of some records, each once."""
 
     def __init__(self) -> None:
@@ -97,71 +100,12 @@ def above(records: Iterable[ExecRecord]) -> list[ExecRecord]:
     return found
 
 
-def _run_data(run: Run) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "kind": run.kind,
-        "command": list(run.command),
-        "started": run.started,
-        "start_ns": run.start_ns,
-        "end_ns": run.end_ns,
-        "exit_status": run.exit_status,
-        "probe": run.probe,
-        "ignored": dict(run.ignored),
-        "filtered": run.filtered,
-        "unknown": list(run.unknown),
-        "gaps": dict(run.gaps),
-        "breaches": [_breach_data(breach) for breach in run.breaches],
-        "left_out": list(run.left_out),
-        "collection": run.collection and {name: list(found) for name, found in asdict(run.collection).items()},
-        "platform": run.platform,
-        "variant": run.variant,
-        "running": [asdict(process) for process in run.running],
-        "more_running": run.more_running,
-    }
-
-
-def _unit_data(unit: Unit) -> dict[str, Any]:
-    return {
-        "kind": unit.kind,
-        "name": unit.name,
-        "run": unit.run,
-        "worker": unit.worker,
-        "outcome": unit.outcome,
-        "file": unit.file,
-        "line": unit.line,
-        "phases": {phase: list(times) for phase, times in unit.phases.items()},
-        "lost": unit.lost,
-        "unknown": list(unit.unknown),
-        "gaps": dict(unit.gaps),
-        "not_checked": unit.not_checked,
-        "breaches": [_breach_data(breach) for breach in unit.breaches],
-        "uncounted": [_id(record) for record in unit.uncounted],
-    }
-
-
-def _breach_data(breach: Breach) -> dict[str, Any]:
-    return {"headline": breach.headline, "text": breach.text, "undecided": breach.undecided, "late": breach.late}
-
-
 def command_data(command: Command) -> dict[str, Any]:
     """As plain data."""
-    return {
-        "program": command.program,
-        "path": command.path,
-        "executable": command.executable,
-        "argv": None if command.argv is None else list(command.argv),
-        "argv_truncated": command.argv_truncated,
-        "comm": command.comm,
-        "cwd": command.cwd,
-        "interpreter": command.interpreter,
-        "script": command.script,
-        "nested": None if command.nested is None else list(command.nested),
-        "arguments_at": command.arguments_at,
-    }
+    return {name: getattr(command, name) for name in ("program", *_OF_COMMAND)}
 
 
-def record_data(record: ExecRecord, commands: Commands) -> dict[str, Any]:
+def record_data(record: ExecRecord, commands: CommandTable) -> dict[str, Any]:
     """A record as plain data; those that it refers to by their ids alone."""
     return {
         "id": _id(record),
@@ -183,7 +127,7 @@ def record_data(record: ExecRecord, commands: Commands) -> dict[str, Any]:
         "exit_code": record.exit_code,
         "signal": record.signal,
         "duration_ns": record.duration_ns,
-        "call_site": None if record.call_site is None else list(record.call_site),
+        "call_site": record.call_site,
     }
 
 

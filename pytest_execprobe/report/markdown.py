@@ -10,27 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from ..timeline.record import ExecRecord
-from .digest import (
-    KIND_NAMES,
-    Found,
-    Level,
-    cut,
-    duration,
-    ended,
-    found,
-    missing,
-    most,
-    running,
-    shown,
-    shown_lines,
-    span,
-    started_by,
-    totals,
-    verdict,
-)
+from . import digest
 from .model import Document, Run, Unit
 
 #: In bytes. GitHub's own limit is 1 MiB for a step, which may have more to say than this.
@@ -43,7 +25,12 @@ _BREACH_LINES = 40
 _WIDTH = 200
 _PROGRAMS = 5
 
-_ALERTS = {Level.BROKEN: "CAUTION", Level.UNDECIDED: "CAUTION", Level.INCOMPLETE: "WARNING", Level.GOOD: "NOTE"}
+_ALERTS = {
+    digest.Level.BROKEN: "CAUTION",
+    digest.Level.UNDECIDED: "CAUTION",
+    digest.Level.INCOMPLETE: "WARNING",
+    digest.Level.GOOD: "NOTE",
+}
 
 _CUT_OFF = "\n_There is more than fits here: the rest is in the report's other forms._\n"
 
@@ -86,14 +73,14 @@ def render(document: Document, *, limit: int = LIMIT) -> str:
 
 
 def _head(document: Document) -> Iterable[str]:
-    said = verdict(document)
+    said = digest.verdict(document)
     yield f"### Execs: {said.text}\n"
-    numbers = " · ".join(f"**{number}** {name}" for name, number in totals(document))
+    numbers = " · ".join(f"**{number}** {name}" for name, number in digest.totals(document))
     yield f"\n{numbers}\n"
 
 
 def _missing(document: Document) -> Iterable[str]:
-    reasons = missing(document)
+    reasons = digest.missing(document)
     if not reasons:
         return
     yield "\n> [!WARNING]\n> **This report is incomplete.** What is missing from it may have broken a rule.\n"
@@ -104,28 +91,28 @@ def _missing(document: Document) -> Iterable[str]:
 
 
 def _breaches(document: Document) -> Iterable[str]:
-    every = [item for item in found(document) if item.excused is None]
+    every = [item for item in digest.found(document) if item.excused is None]
     if not every:
         return
-    yield f"\n> [!{_ALERTS[verdict(document).level]}]\n> **{verdict(document).text}**\n"
+    yield f"\n> [!{_ALERTS[digest.verdict(document).level]}]\n> **{digest.verdict(document).text}**\n"
     for item in every[:_BREACHES]:
         yield from _breach(item)
     yield from _more(len(every) - _BREACHES, "broken or undecided rules")
 
 
-def _breach(item: Found) -> Iterable[str]:
+def _breach(item: digest.PlacedBreach) -> Iterable[str]:
     headline = code(item.breach.headline, 500)
     place = _place(item.unit) if item.unit else item.where
     # Without empty lines, at which Markdown would take the block for ended.
-    lines = [line for line in shown_lines(item.breach.text) if line.strip()]
-    if lines[:1] == [shown(item.breach.headline)]:
+    lines = [line for line in digest.shown_lines(item.breach.text) if line.strip()]
+    if lines[:1] == [digest.shown(item.breach.headline)]:
         del lines[0]
     if len(lines) > _BREACH_LINES:
         lines = [*lines[:_BREACH_LINES], f"… {len(lines) - _BREACH_LINES} lines more"]
     if not lines:
         yield f"\n- {headline} in {place}\n"
         return
-    body = "\n".join(_escaped(cut(line, _WIDTH)) for line in lines)
+    body = "\n".join(_escaped(digest.cut(line, _WIDTH)) for line in lines)
     # One block, so that no tag is opened and not closed.
     yield f"\n<details><summary>{headline} in {place}</summary>\n<pre>\n{body}\n</pre>\n</details>\n"
 
@@ -143,17 +130,17 @@ def _runs(document: Document) -> Iterable[str]:
 
 
 def _run_row(run: Run) -> Sequence[str]:
-    took = duration(run.end_ns - run.start_ns) if run.end_ns > run.start_ns else ""
-    return code(started_by(run)), code(run.started), took, ended(run), code(run.probe, 300)
+    took = digest.duration(run.end_ns - run.start_ns) if run.end_ns > run.start_ns else ""
+    return code(digest.started_by(run)), code(run.started), took, digest.ended(run), code(run.probe, 300)
 
 
 def _running(document: Document) -> Iterable[str]:
-    rows = [(code(started_by(run)), code(text)) for run in document.runs for text in running(run)]
+    rows = [(code(digest.started_by(run)), code(text)) for run in document.runs for text in digest.running(run)]
     yield from _table("Still running when the recording ended", ("started by", "process"), rows, "processes")
 
 
 def _programs(document: Document) -> Iterable[str]:
-    rows = [(code(program), f"{count:,}") for program, count in most(document.programs)]
+    rows = [(code(program), f"{count:,}") for program, count in digest.most(document.programs)]
     yield from _table("Most executed programs", ("program", "-execs"), rows, "programs")
     ignored = sum(sum(run.ignored.values()) for run in document.runs)
     if ignored:
@@ -193,7 +180,7 @@ def _not_checked(document: Document) -> Iterable[str]:
 
 
 def _excused(document: Document) -> Iterable[str]:
-    every = [item for item in found(document) if item.excused is not None]
+    every = [item for item in digest.found(document) if item.excused is not None]
     rows = [
         (_place(item.unit) if item.unit else "", item.excused or "", code(item.breach.headline, 300))
         for item in every[: _ROWS + 1]
@@ -206,20 +193,14 @@ def _excused(document: Document) -> Iterable[str]:
 # ---- pieces ----
 
 
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    rule: str
-
-
 def _table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], what: str, total: int | None = None
 ) -> Iterable[str]:
     """A heading and a table; nothing for no row. A column with a dash before its name has numbers."""
     if not rows:
         return
-    made = [_Column(name.lstrip("-"), "--:" if name.startswith("-") else "---") for name in columns]
-    head = f"\n#### {title}\n\n{_row(column.name for column in made)}{_row(column.rule for column in made)}"
+    rules = ("--:" if name.startswith("-") else "---" for name in columns)
+    head = f"\n#### {title}\n\n{_row(name.lstrip('-') for name in columns)}{_row(rules)}"
     # The head is never without a row.
     yield head + _row(rows[0])
     for row in rows[1:_ROWS]:
@@ -238,13 +219,13 @@ def _row(cells: Iterable[str]) -> str:
 
 def _place(unit: Unit) -> str:
     name = code(unit.name)
-    kind = "" if unit.kind in ("test", "outside", "collection") else f"{KIND_NAMES[unit.kind]} "
+    kind = "" if unit.kind in ("test", "outside", "collection") else f"{digest.KIND_NAMES[unit.kind]} "
     worker = f" on {code(unit.worker, 40)}" if unit.worker else ""
     return f"{kind}{name}{worker}"
 
 
 def _programs_of(records: Sequence[ExecRecord]) -> str:
-    counted = most(Counter(record.program or "?" for record in records))
+    counted = digest.most(Counter(record.program or "?" for record in records))
     named = ", ".join(f"{code(program, 60)} {count:,}" for program, count in counted[:_PROGRAMS])
     return named + (f", … {len(counted) - _PROGRAMS} more" if len(counted) > _PROGRAMS else "")
 
@@ -254,13 +235,13 @@ def _counted(unit: Unit) -> str:
 
 
 def _taken(unit: Unit) -> str:
-    times = span(unit)
-    return "" if times is None else duration(max(0, times[1] - times[0]))
+    times = digest.span(unit)
+    return "" if times is None else digest.duration(max(0, times[1] - times[0]))
 
 
 def code(text: str, width: int = _WIDTH) -> str:
     """A text that comes from a run, of at most ``width`` characters, as it may stand anywhere in Markdown."""
-    return f"<code>{_escaped(cut(shown(text), width))}</code>" if text else ""
+    return f"<code>{_escaped(digest.cut(digest.shown(text), width))}</code>" if text else ""
 
 
 def _escaped(text: str) -> str:

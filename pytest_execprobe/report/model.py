@@ -14,15 +14,15 @@ from ..timeline.record import ExecRecord, Phase
 
 #: What a unit is: a test, one set-up and end of a fixture of wider scope, the collection of tests, what ran between
 #: tests (hooks, what tests left running), or a command that ``execprobe run`` recorded.
-Kind = Literal["test", "fixture", "collection", "outside", "command"]
-KINDS: tuple[Kind, ...] = ("test", "fixture", "collection", "outside", "command")
+UnitKind = Literal["test", "fixture", "collection", "outside", "command"]
+KINDS: tuple[UnitKind, ...] = ("test", "fixture", "collection", "outside", "command")
 
 #: A test's: as pytest counts it. A command's is "passed" or "failed".
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "rerun")
 
 
 @dataclass(frozen=True)
-class Breach:
+class ReportedBreach:
     """A rule that was found broken, or undecided."""
 
     headline: str
@@ -34,7 +34,7 @@ class Breach:
 
 
 @dataclass(frozen=True)
-class Process:
+class LeftRunning:
     """A process of a run's tree that had not ended when the recording did."""
 
     #: As the run's own process sees it; None if not known.
@@ -92,7 +92,7 @@ class Collection:
         start, star, _ = file.partition("*")
         above = ["/".join(start.split("/")[:depth]) or "." for depth in range(start.count("/") + 1)]
         if not (star or file.endswith(".py")) or file in (*self.files, *self.examples):
-            return True  # such files may have been passed over, and nothing tells
+            return True  # whether such a file was left out is not known
         if not any(folder in self.folders for folder in above):
             return True
         return any(
@@ -105,7 +105,7 @@ class Collection:
 class Run:
     """One pytest run, or one command."""
 
-    #: Random: tells runs apart when reports are merged.
+    #: Random: by it runs are kept apart when reports are merged.
     id: str
     kind: Literal["pytest", "command"]
     #: How it was started.
@@ -128,9 +128,9 @@ class Run:
     #: of which they can have been.
     gaps: Mapping[str, int] = field(default_factory=dict)
     #: Breaches of no unit in particular, such as of the session budget.
-    breaches: tuple[Breach, ...] = ()
+    breaches: tuple[ReportedBreach, ...] = ()
     #: The processes of its tree that had not ended when the recording did, and how many there were besides.
-    running: tuple[Process, ...] = ()
+    running: tuple[LeftRunning, ...] = ()
     more_running: int = 0
     #: Tests that were collected and then left out: by -k, -m, --deselect, --lf, or a plugin that makes shards.
     left_out: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ class Unit:
     """Something that execs are counted for. Several have the same name where it took place more than once: a test that
     was tried again, a fixture that was set up for several modules, the collection of each xdist worker."""
 
-    kind: Kind
+    kind: UnitKind
     #: A test's node id; ``FILE::NAME (SCOPE)`` of a fixture; a command line.
     name: str
     #: The index of its run.
@@ -177,7 +177,7 @@ class Unit:
     unknown: tuple[str, ...] = ()
     #: Why nothing was recorded, where something should have been.
     not_checked: str | None = None
-    breaches: tuple[Breach, ...] = ()
+    breaches: tuple[ReportedBreach, ...] = ()
     #: Why so many more than ``lost``, at most, may be missing.
     gaps: Mapping[str, int] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from .._util.fields import Fields, is_whole
 from ..source.command import Command
 from ..timeline.record import ExecRecord, Phase
 from .json import FORMAT, VERSION, id_of
-from .model import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit
+from .model import KINDS, OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit
 
 _ID = re.compile(r"([0-9]{1,10})\.([0-9]{1,20})")
 _PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
@@ -32,7 +32,7 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise DocumentError(f"{path}: can't be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
-        raise DocumentError(f"{path}: is no JSON: it is not UTF-8") from None
+        raise DocumentError(f"{path}: expected JSON, and it is not UTF-8") from None
     try:
         return load(text)
     except DocumentError as error:
@@ -44,14 +44,14 @@ def load(text: str) -> Document:
     try:
         data = originals.json_loads(text)
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"is no JSON, or was cut off ({error})") from None
+        raise DocumentError(f"expected JSON; it may be cut off ({error})") from None
     return from_data(data)
 
 
 def from_data(data: object) -> Document:
     """Raises DocumentError."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise DocumentError('is no report of pytest-execprobe\'s (its "format" does not say so)')
+        raise DocumentError(f'expected a report of pytest-execprobe, whose "format" is "{FORMAT}"')
     version = data.get("version")
     if isinstance(version, int) and version > VERSION:
         raise DocumentError(
@@ -79,45 +79,28 @@ def from_data(data: object) -> Document:
 
 def _run(fields: Fields) -> Run:
     return Run(
-        id=fields.text("id"),
         kind=fields.choice("kind", _RUNS),
-        command=tuple(fields.texts("command")),
-        started=fields.text("started"),
-        start_ns=fields.whole("start_ns"),
-        end_ns=fields.whole("end_ns"),
         exit_status=fields.maybe(fields.number, "exit_status"),
-        probe=fields.text("probe"),
-        ignored=fields.counts("ignored"),
         filtered=fields.flag("filtered"),
-        unknown=tuple(fields.texts("unknown")),
-        gaps=fields.counts("gaps"),
         breaches=_breaches(fields),
-        running=tuple(map(_process, fields.objects("running"))),
-        more_running=fields.whole("more_running"),
-        left_out=tuple(fields.texts("left_out")),
+        running=tuple(map(_left_running, fields.objects("running"))),
         collection=fields.maybe(lambda name: _collection(fields.object(name)), "collection"),
-        platform=fields.text("platform"),
-        variant=fields.text("variant"),
+        **_each(fields.text, "id", "started", "probe", "platform", "variant"),
+        **_each(fields.whole, "start_ns", "end_ns", "more_running"),
+        **_each(fields.counts, "ignored", "gaps"),
+        **_tuples(fields, "command", "unknown", "left_out"),
     )
 
 
 def _collection(fields: Fields) -> Collection:
-    return Collection(
-        places=tuple(fields.texts("places")),
-        files=tuple(fields.texts("files")),
-        examples=tuple(fields.texts("examples")),
-        skipped=tuple(fields.texts("skipped")),
-        folders=tuple(fields.texts("folders")),
-        passed_over=tuple(fields.texts("passed_over")),
-    )
+    return Collection(**_tuples(fields, "places", "files", "examples", "skipped", "folders", "passed_over"))
 
 
-def _process(fields: Fields) -> Process:
-    return Process(
-        pid=fields.maybe(fields.whole, "pid"),
+def _left_running(fields: Fields) -> LeftRunning:
+    return LeftRunning(
         program=fields.maybe(fields.text, "program"),
         own_exec=fields.flag("own_exec"),
-        since_ns=fields.maybe(fields.whole, "since_ns"),
+        **_maybe(fields, fields.whole, "pid", "since_ns"),
     )
 
 
@@ -126,33 +109,43 @@ def _unit(fields: Fields, made: Mapping[str, ExecRecord]) -> Unit:
     for phase, times in fields.mapping("phases").items():
         are_times = isinstance(times, list) and len(times) == 2 and all(map(is_whole, times))
         if phase not in _PHASES or not are_times or times[0] > times[1]:
-            raise DocumentError(f"{fields.where}.phases: {phase!r} is no phase with its beginning and end")
+            raise DocumentError(f"{fields.where}.phases: expected a phase's beginning and end, not {phase!r}: {times}")
         phases[phase] = (times[0], times[1])
     records, strays = (tuple(made[data["id"]] for data in fields.get(name)) for name in ("records", "strays"))
     uncounted = set(fields.texts("uncounted"))
     return Unit(
         kind=fields.choice("kind", KINDS),
         name=fields.text("name"),
-        run=fields.whole("run"),
-        worker=fields.maybe(fields.text, "worker"),
         outcome=fields.maybe(lambda name: fields.choice(name, OUTCOMES), "outcome"),
-        file=fields.maybe(fields.text, "file"),
-        line=fields.maybe(fields.whole, "line"),
         phases=phases,
         records=records,
         strays=strays,
         uncounted=tuple(one for one in (*records, *strays) if id_of(one._identity) in uncounted) if uncounted else (),
-        lost=fields.whole("lost"),
         unknown=tuple(fields.texts("unknown")),
         gaps=fields.counts("gaps"),
-        not_checked=fields.maybe(fields.text, "not_checked"),
         breaches=_breaches(fields),
+        **_each(fields.whole, "run", "lost"),
+        **_maybe(fields, fields.text, "worker", "file", "not_checked"),
+        **_maybe(fields, fields.whole, "line"),
     )
 
 
-def _breaches(fields: Fields) -> tuple[Breach, ...]:
+def _each(read: Callable[[str], Any], *names: str) -> dict[str, Any]:
+    """Several fields of one type, by their names."""
+    return {name: read(name) for name in names}
+
+
+def _maybe(fields: Fields, read: Callable[[str], Any], *names: str) -> dict[str, Any]:
+    return {name: fields.maybe(read, name) for name in names}
+
+
+def _tuples(fields: Fields, *names: str) -> dict[str, Any]:
+    return {name: tuple(fields.texts(name)) for name in names}
+
+
+def _breaches(fields: Fields) -> tuple[ReportedBreach, ...]:
     return tuple(
-        Breach(breach.text("headline"), breach.text("text"), breach.flag("undecided"), breach.flag("late"))
+        ReportedBreach(**_each(breach.text, "headline", "text"), **_each(breach.flag, "undecided", "late"))
         for breach in fields.objects("breaches")
     )
 
@@ -238,7 +231,7 @@ class Records:
     def end(self, id: str, exit_code: int | None, signal: int | None, duration_ns: int | None) -> None:
         """How the process of a record that was added has ended."""
         for name, value in (("exit_code", exit_code), ("signal", signal), ("duration_ns", duration_ns)):
-            object.__setattr__(self._made[id], name, value)  # nobody has been given it yet
+            object.__setattr__(self._made[id], name, value)  # no one else has it yet
 
 
 _FIELDS = (
@@ -298,16 +291,12 @@ def read_command(data: object) -> Command:
 def _command(fields: Fields) -> Command:
     argv, nested = fields.maybe(fields.texts, "argv"), fields.maybe(fields.maybe_texts, "nested")
     command = Command(
-        path=fields.maybe(fields.text, "path"),
-        executable=fields.maybe(fields.text, "executable"),
         argv=None if argv is None else tuple(argv),
         argv_truncated=fields.flag("argv_truncated"),
         comm=fields.text("comm"),
-        cwd=fields.maybe(fields.text, "cwd"),
-        interpreter=fields.maybe(fields.text, "interpreter"),
-        script=fields.maybe(fields.text, "script"),
         nested=None if nested is None else tuple(nested),
         arguments_at=fields.maybe(fields.whole, "arguments_at"),
+        **_maybe(fields, fields.text, "path", "executable", "cwd", "interpreter", "script"),
     )
     command.program = fields.maybe(fields.text, "program")
     return command

@@ -16,15 +16,15 @@ from typing import Any
 from .._util import originals
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
-from .digest import KIND_NAMES, ancestors, cut, end_of, running, shown, span, successors, title
-from .model import Document, Kind, Run, Unit
+from . import digest
+from .model import Document, Run, Unit, UnitKind
 
 _ARGUMENTS = 2000  # characters of a command line: what more there is stands in the other forms
 
-Event = dict[str, Any]
+TraceEvent = dict[str, Any]
 
 # On which thread units are drawn: those of one kind mostly follow each other, those of several do not.
-_GROUPS: dict[Kind, str] = {
+_GROUPS: dict[UnitKind, str] = {
     "test": "tests",
     "fixture": "fixtures",
     "collection": "around tests",
@@ -40,7 +40,7 @@ def render(document: Document) -> str:
 def trace(document: Document) -> dict[str, Any]:
     """The trace as plain data."""
     flows = iter(range(1, 1 << 53))
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     free = _free_numbers(document)
     for index, run in enumerate(document.runs):
         units = [unit for unit in document.units if unit.run == index]
@@ -72,27 +72,27 @@ class _Run:
         self, run: Run, index: int, several: bool, units: Sequence[Unit], free: Iterator[int], flows: Iterator[int]
     ) -> None:
         self._run = run
-        self._label = f"{title(run)} (run {index + 1})" if several else title(run)
+        self._label = f"{digest.title(run)} (run {index + 1})" if several else digest.title(run)
         self._units = units
         self._free = free
         self._flows = flows
         records = [record for unit in units for record in unit.all_records]
-        self._became = successors(records)
+        self._became = digest.successors(records)
         first = [*(record.timestamp_ns for record in records), *(begin for begin, _ in _spans(units))]
         # What was adopted ran before the run's own beginning, and no time is to be negative.
         self._start = min([run.start_ns, *first]) if run.start_ns else min(first, default=0)
         self._end = max([run.end_ns, *(end for _, end in _spans(units)), *(record.timestamp_ns for record in records)])
 
-    def events(self) -> Iterable[Event]:
+    def events(self) -> Iterable[TraceEvent]:
         workers = list(dict.fromkeys(unit.worker for unit in self._units)) or [None]
         #: By record: process and thread of the trace, and its slice.
         drawn: dict[ExecRecord, tuple[int, int, _Slice]] = {}
         for worker in workers:
             process = next(self._free)
             units = [unit for unit in self._units if unit.worker == worker]
-            name = cut(self._label, 200) + (f" [{shown(worker)}]" if worker else "")
+            name = digest.cut(self._label, 200) + (f" [{digest.shown(worker)}]" if worker else "")
             yield _metadata("process_name", process, process, name=name)
-            yield _metadata("process_labels", process, process, labels=cut(shown(self._run.probe), 200))
+            yield _metadata("process_labels", process, process, labels=digest.cut(digest.shown(self._run.probe), 200))
             yield _metadata("process_sort_index", process, process, sort_index=process)
             order = iter(range(1 << 31))
             yield from self._phases(units, process, order)
@@ -101,7 +101,7 @@ class _Run:
 
     # ---- units ----
 
-    def _phases(self, units: Sequence[Unit], process: int, order: Iterator[int]) -> Iterable[Event]:
+    def _phases(self, units: Sequence[Unit], process: int, order: Iterator[int]) -> Iterable[TraceEvent]:
         groups: dict[str, list[_Slice]] = defaultdict(list)
         for unit in units:
             groups[_GROUPS[unit.kind]] += self._slices_of(unit)
@@ -114,20 +114,20 @@ class _Run:
 
     def _slices_of(self, unit: Unit) -> Iterable[_Slice]:
         arguments = {
-            "kind": KIND_NAMES[unit.kind],
+            "kind": digest.KIND_NAMES[unit.kind],
             "outcome": unit.outcome,
             "execs": len(unit.records),
             "strays": len(unit.strays),
             "lost": unit.lost,
-            "unknown": [shown(why) for why in unit.why],
-            "not checked": None if unit.not_checked is None else shown(unit.not_checked),
-            "breaches": [shown(breach.headline) for breach in unit.breaches],
-            "still running": running(self._run) if unit.kind == "command" else [],
-            "place": None if unit.file is None else shown(f"{unit.file}:{unit.line or '?'}"),
+            "unknown": [digest.shown(why) for why in unit.why],
+            "not checked": None if unit.not_checked is None else digest.shown(unit.not_checked),
+            "breaches": [digest.shown(breach.headline) for breach in unit.breaches],
+            "still running": digest.running(self._run) if unit.kind == "command" else [],
+            "place": None if unit.file is None else digest.shown(f"{unit.file}:{unit.line or '?'}"),
         }
         said = {name: value for name, value in arguments.items() if value not in (None, [])}
-        name = shown(unit.name)
-        whole = span(unit)
+        name = digest.shown(unit.name)
+        whole = digest.span(unit)
         # A fixture is set up and ended in different tests: its phases are no parts of one slice.
         if whole is not None and unit.kind != "fixture":
             yield _Slice(self._time(whole[0]), self._time(whole[1]), name, unit.kind, said)
@@ -145,10 +145,10 @@ class _Run:
         process: int,
         order: Iterator[int],
         drawn: dict[ExecRecord, tuple[int, int, _Slice]],
-    ) -> Iterable[Event]:
+    ) -> Iterable[TraceEvent]:
         threads: dict[int, list[_Slice]] = defaultdict(list)
         for unit in units:
-            whole = span(unit)
+            whole = digest.span(unit)
             end = self._end if whole is None else whole[1]
             for record in unit.records:
                 threads[record.pid].append(self._exec(record, unit, end, stray=False))
@@ -158,7 +158,7 @@ class _Run:
             apart = _apart(slices)
             programs = list(dict.fromkeys(part.name for part in apart))
             label = " > ".join(programs[:3]) + (" > …" if len(programs) > 3 else "")
-            yield _metadata("thread_name", process, pid, name=f"{cut(label, 100)} {pid}")
+            yield _metadata("thread_name", process, pid, name=f"{digest.cut(label, 100)} {pid}")
             yield _metadata("thread_sort_index", process, pid, sort_index=next(order))
             for part in apart:
                 assert part.record is not None
@@ -168,38 +168,41 @@ class _Run:
     def _exec(self, record: ExecRecord, unit: Unit, unit_end: int, *, stray: bool) -> _Slice:
         next_exec = self._became.get(record)
         if record.duration_ns is not None:
-            end, ended = record.timestamp_ns + max(0, record.duration_ns), end_of(record) or "with what is not known"
+            end, ended = (
+                record.timestamp_ns + max(0, record.duration_ns),
+                digest.end_of(record) or "how is not known",
+            )
         elif next_exec is not None:
-            end, ended = next_exec.timestamp_ns, f"became {shown(next_exec.program or '?')}"
+            end, ended = next_exec.timestamp_ns, f"became {digest.shown(next_exec.program or '?')}"
         else:
             end, ended = unit_end, "when and how is not known: drawn to the end of what it counts for"
         arguments = {
-            "command line": cut(shown(described(record)), _ARGUMENTS),
-            "executable": None if record.executable is None else shown(record.executable),
-            "cwd": None if record.cwd is None else shown(record.cwd),
+            "command line": digest.cut(digest.shown(described(record)), _ARGUMENTS),
+            "executable": None if record.executable is None else digest.shown(record.executable),
+            "cwd": None if record.cwd is None else digest.shown(record.cwd),
             "pid": record.pid,
             "parent pid": record.ppid,
             "exit code": record.exit_code,
             "ended": ended,
-            KIND_NAMES[unit.kind]: shown(unit.name),
+            digest.KIND_NAMES[unit.kind]: digest.shown(unit.name),
             "phase": record.phase,
             "stray": stray or None,
-            "begun by": None if record.begun_by is None else shown(record.begun_by),
+            "begun by": None if record.begun_by is None else digest.shown(record.begun_by),
         }
         begin = self._time(record.timestamp_ns)
         return _Slice(
             begin,
             max(begin, self._time(end)),
-            shown(record.program or "?"),
+            digest.shown(record.program or "?"),
             "stray" if stray else "exec",
             {name: value for name, value in arguments.items() if value is not None},
             record,
         )
 
-    def _arrows(self, drawn: Mapping[ExecRecord, tuple[int, int, _Slice]]) -> Iterable[Event]:
+    def _arrows(self, drawn: Mapping[ExecRecord, tuple[int, int, _Slice]]) -> Iterable[TraceEvent]:
         """From each process to what it started. An arrow begins and ends within slices, or it would belong to none."""
         for record, (process, thread, part) in drawn.items():
-            above = next((parent for parent in ancestors(record) if parent in drawn), None)
+            above = next((parent for parent in digest.ancestors(record) if parent in drawn), None)
             if above is None:
                 continue
             parents_process, parents_thread, parent = drawn[above]
@@ -243,7 +246,7 @@ def _apart(slices: Iterable[_Slice]) -> list[_Slice]:
     ]
 
 
-def _complete(part: _Slice, process: int, thread: int) -> Event:
+def _complete(part: _Slice, process: int, thread: int) -> TraceEvent:
     return {
         "ph": "X",
         "name": part.name,
@@ -256,9 +259,9 @@ def _complete(part: _Slice, process: int, thread: int) -> Event:
     }
 
 
-def _metadata(name: str, process: int, thread: int, /, **arguments: Any) -> Event:
+def _metadata(name: str, process: int, thread: int, /, **arguments: Any) -> TraceEvent:
     return {"ph": "M", "name": name, "pid": process, "tid": thread, "ts": 0, "args": arguments}
 
 
 def _spans(units: Iterable[Unit]) -> list[tuple[int, int]]:
-    return [times for unit in units if (times := span(unit)) is not None]
+    return [times for unit in units if (times := digest.span(unit)) is not None]

@@ -40,12 +40,12 @@ class Course:
     set_up_only: bool = False
 
 
-def is_beyond(breach: stored.Breach) -> bool:
+def is_beyond(breach: stored.ReportedBreach) -> bool:
     """Whether a test, or the like, has run what a baseline does not allow, whatever else is wrong with it."""
     return any(line.startswith(BEYOND) for line in (breach.headline, *breach.text.splitlines()))
 
 
-def is_undecided(breach: stored.Breach) -> bool:
+def is_undecided(breach: stored.ReportedBreach) -> bool:
     """Whether that can't be told."""
     said = f"cannot tell {WITHIN}"
     return any(line.startswith(said) for line in (breach.headline, *breach.text.splitlines()))
@@ -53,7 +53,7 @@ def is_undecided(breach: stored.Breach) -> bool:
 
 def beyond_sums(document: Document, baseline: Baseline) -> Iterator[LateBreach]:
     """What is beyond the limits of the run as a whole, and of packages."""
-    found: dict[tuple[str, bool | None], list[gate.Finding]] = {}
+    found: dict[tuple[str, bool | None], list[gate.BudgetFinding]] = {}
     for finding in gate.judge_sums(document, baseline):
         found.setdefault((finding.name, finding.excess.holds), []).append(finding)
     for (name, holds), findings in found.items():

@@ -312,7 +312,9 @@ def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_fil
     if colons:
         if originals.is_folder(place):
             return "" if _may_define(place, rest) else "there is no such fixture"
-        return "" if path not in whole or may_make(_source(place), rest) else "the file has nothing of that name"
+        plain = "*" not in rest.partition("[")[0]  # in a package's name it stands for nothing else
+        may_be = path not in whole or (plain and may_make(_source(place), rest))
+        return "" if may_be else "the file has nothing of that name"
     was_searched = any(path == known or known == "." or path.startswith(f"{known}/") for known in whole if known)
     if not was_searched:
         return ""

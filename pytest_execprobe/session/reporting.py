@@ -273,7 +273,7 @@ class Reporting:
             collection=collection_in(self.totals.collected),
             variant=self._settings.variant,
             names={name: name.partition("::")[2] for name in around},
-            running=[stored.Process(*process) for process in self.totals.running],
+            running=[stored.LeftRunning(*process) for process in self.totals.running],
             more_running=self.totals.more_running,
         )
 
@@ -314,7 +314,9 @@ class Reporting:
     def _report(self, session: pytest.Session, breach: LateBreach) -> None:
         """An error like that of a teardown: in the summary, in JUnit's file and in the exit status."""
         late = not breach.is_around
-        self._assembly.breach(breach.nodeid, stored.Breach(breach.headline, breach.text, breach.undecided, late))
+        self._assembly.breach(
+            breach.nodeid, stored.ReportedBreach(breach.headline, breach.text, breach.undecided, late)
+        )
         error = (RuleUndecided if breach.undecided else RuleBroken)(breach.text)
         report = pytest.TestReport(
             nodeid=breach.nodeid,

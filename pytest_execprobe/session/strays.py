@@ -18,7 +18,7 @@ from .._util.text import printable
 from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
 from ..errors import RuleUndecided
 from ..report.collect import Gatherer
-from ..report.model import Kind
+from ..report.model import UnitKind
 from ..rules.judge import Judge, RuleFinding
 from ..rules.precedence import deciders
 from ..rules.rule import Rule, baseline_rule
@@ -215,7 +215,7 @@ class Strays:
             item, _ = self._owners[owner]
             self.gather_test(owner, item)
         else:
-            kinds: dict[str, Kind] = {COLLECTION: "collection", OUTSIDE: "outside"}
+            kinds: dict[str, UnitKind] = {COLLECTION: "collection", OUTSIDE: "outside"}
             self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
         self.gatherer.exec(entry, owner, stray=entry.stray_of is not None)
 
@@ -296,7 +296,7 @@ class Strays:
 
     @property
     def _has_much_new(self) -> bool:
-        return self.gatherer.has_news or not self.totals.is_empty
+        return self.gatherer.has_new or not self.totals.is_empty
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""

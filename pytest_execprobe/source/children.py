@@ -75,7 +75,7 @@ def has_none() -> bool:
 
 
 def to_be_sent() -> dict[str, Any]:
-    """What helps the helper to tell whose an orphan is; empty if nothing does."""
+    """What helps the helper to find out whose an orphan is; empty if nothing does."""
     known, begun = _here(), _begun("self")
     if known.since == 0 or begun is None:
         return {}
@@ -107,19 +107,19 @@ class Parting:
                 begun = None if pid is None else _begun_of(pid)
                 if begun is not None:
                     found.append((kernel_pid, begun))
-        except _NotToldError:
+        except _UnknownError:
             return  # what was known before is true still
         if len(found) <= MOST_LEFT and all(pid is not None for pid, _ in left):
             known = _here()
             known.since, known.ended, known.left = self._since, self._ended, tuple(found)
 
 
-class _NotToldError(Exception):
-    """/proc does not tell."""
+class _UnknownError(Exception):
+    """/proc does not say."""
 
 
 def _begun_of(pid: int) -> int | None:
-    """When another process has begun, None if it has ended. Raises _NotToldError."""
+    """When another process has begun, None if it has ended. Raises _UnknownError."""
     begun = _begun(str(pid)) if _proc_is_ours() else None
     if begun is not None:
         return begun
@@ -129,7 +129,7 @@ def _begun_of(pid: int) -> int | None:
         return None
     except PermissionError:
         pass
-    raise _NotToldError
+    raise _UnknownError
 
 
 def _proc_is_ours() -> bool:

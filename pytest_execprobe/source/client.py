@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,7 @@ class _Loss(NamedTuple):
     number: int
     since: int
     until: int
-    passed_over: int
+    skipped: int
     unbounded: bool
 
 
@@ -48,7 +48,7 @@ class HelperSource:
     """
 
     def __init__(self, sock: socket, pid: int, place: str | None = None) -> None:
-        self._connection = Connection(sock, self._told_by)
+        self._connection = Connection(sock, self._read)
         self._place = place
         self.pid = pid
         self._lock = originals.RLock()
@@ -71,7 +71,7 @@ class HelperSource:
     # ---- becoming a root ----
 
     def greet(self, timeout: float) -> None:
-        """Hears who the helper is. From then on, and until this is closed, it stays: a connection holds it.
+        """Reads who the helper is. From then on, and until this is closed, it stays: a connection holds it.
 
         Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
         """
@@ -104,22 +104,22 @@ class HelperSource:
         armed = self._connection.ask(wire.ARM, {"fresh": fresh, **({} if child else children.to_be_sent())}, deadline)
         after = clock.monotonic_ns()
         try:
-            self.root = int(wire.number(armed, "root", 1, 1 << 63))
-            self.armed_at = int(wire.number(armed, "armed_at", 1, 1 << 63))
-            self.unadopted = int(wire.number(armed, "unadopted", 0, 1 << 32))
+            self.root = wire.whole(armed, "root", 1)
+            self.armed_at = wire.whole(armed, "armed_at", 1)
+            self.unadopted = wire.whole(armed, "unadopted", 0, 1 << 32)
             self.orphans = _orphans(armed)
             self.hidden = armed.get("hidden") is True
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
         said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
-        self._pages = pages.given(descriptors, int(wire.number(said, "cpus", 1, 1 << 16)))
+        self._pages = pages.given(descriptors, wire.whole(said, "cpus", 0, 1 << 16))
         # Asked only now: a child that /proc did not show has ended before, and so is counted.
         if armed.get("childless") is True and not child and children.has_left_none():
             self.orphans = Orphans()
         if not before <= self.armed_at <= after:
             raise ProbeUnavailable(
                 "execprobe: this process's CLOCK_MONOTONIC is not the kernel's, as in a time namespace: execs could not"
-                " be told to belong to one test or another. Run pytest outside the time namespace"
+                " be assigned to one test or another. Run pytest outside the time namespace"
             )
 
     def in_child(self, *, fresh: bool, timeout: float) -> HelperSource:
@@ -128,14 +128,18 @@ class HelperSource:
         place = self._place or "\0" + str(self.description.get("address"))
         try:
             source = HelperSource(meeting.connect(place, timeout), originals.getpid(), place)
-            try:
-                source.register(fresh=fresh, timeout=timeout, child=True)
-            except BaseException:
-                source.close()
-                raise
+            return source.entered(lambda: source.register(fresh=fresh, timeout=timeout, child=True))
         except (OSError, ProbeUnavailable, SourceLost, WrongInterpreter) as error:
             raise SourceLost(f"a forked child could not be registered: {error}") from error
-        return source
+
+    def entered(self, enter: Callable[[], None]) -> HelperSource:
+        """This source, once it was entered; closed if that has failed."""
+        try:
+            enter()
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     # ---- events ----
 
@@ -157,7 +161,7 @@ class HelperSource:
         self._connection.close()
 
     def part(self, timeout: float) -> None:
-        """Closes it, and remembers what of the tree goes on: the next helper of this process is told."""
+        """Closes it, and remembers what of the tree goes on: the next helper of this process is sent that."""
         try:
             if self._knows_all():
                 parting = children.Parting()
@@ -184,9 +188,9 @@ class HelperSource:
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE
             done = self._connection.ask(type, {"timeout": timeout}, deadline)
             try:
-                complete_to = int(wire.number(done, "at", 0, 1 << 63))
-                under_way = int(wire.number(done, "under_way", 0, 1 << 32))
-                sums = tuple(int(wire.number(done, name, -1, 1 << 63)) for name in ("seen", "entered"))
+                complete_to = wire.whole(done, "at")
+                in_flight = wire.whole(done, "in_flight", 0, 1 << 32)
+                sums = tuple(wire.whole(done, name, -1, 1 << 63) for name in ("seen", "entered"))
             except wire.WireError as error:
                 raise SourceLost(str(error)) from error
             answered = clock.monotonic_ns()
@@ -197,16 +201,16 @@ class HelperSource:
                 )
             if type == wire.SYNC:
                 self._sums = None if -1 in sums else (sums[0], sums[1])
-            told, mark = self._connection.told()
-            losses = [one for one in told if isinstance(one, _Loss)]
+            kept, mark = self._connection.kept()
+            losses = [one for one in kept if isinstance(one, _Loss)]
             return Batch(
-                tuple([one for one in told if not isinstance(one, _Loss)]),
+                tuple([one for one in kept if not isinstance(one, _Loss)]),
                 complete_to,
-                under_way,
+                in_flight,
                 unplaced=sum(loss.number for loss in losses),
                 unplaced_from=max(self._settled, min(loss.since for loss in losses)) if losses else 0,
                 unplaced_to=max((loss.until for loss in losses), default=0),
-                passed_over=sum(loss.passed_over for loss in losses),
+                passed_over=sum(loss.skipped for loss in losses),
                 unbounded=any(loss.unbounded for loss in losses),
                 mark=mark,
             )
@@ -217,25 +221,25 @@ class HelperSource:
             return False
         return self._pages.sums() == self._sums
 
-    def _told_by(self, frame: wire.Frame) -> Sequence[Event | _Loss]:
+    def _read(self, frame: wire.Frame) -> Sequence[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""
         if frame.type in (wire.EVENTS, wire.PACKED):
-            told: Sequence[Event | _Loss] = decode(wire.events_of(frame), self.root, self._commands)
+            found: Sequence[Event | _Loss] = decode(wire.events_of(frame), self.root, self._commands)
         else:
-            told = _losses(frame) if frame.type == wire.SYNCED and self.root else []
-        if not _OF_TREE.issuperset(map(type, told)):
+            found = _losses(frame) if frame.type == wire.SYNCED and self.root else []
+        if not _OF_TREE.issuperset(map(type, found)):
             self._has_lost_sight = True  # what could not be followed was not, for all that is known
-        return told
+        return found
 
 
 def _losses(frame: wire.Frame) -> list[_Loss]:
     """What the end of an answer says of lost records. Raises WireError."""
     fields = frame.json()
-    number = int(wire.number(fields, "unplaced", 0, 1 << 63))
-    since = int(wire.number(fields, "unplaced_from", 0, 1 << 63))
-    passed_over = int(wire.number(fields, "passed_over", 0, number))
+    number = wire.whole(fields, "unplaced")
+    since = wire.whole(fields, "unplaced_from")
+    skipped = wire.whole(fields, "skipped", 0, number)
     unbounded = fields.get("unbounded") is not False
-    return [_Loss(number, since, clock.monotonic_ns(), passed_over, unbounded)] if number else []
+    return [_Loss(number, since, clock.monotonic_ns(), skipped, unbounded)] if number else []
 
 
 def refused(fields: dict[str, Any]) -> Exception:
@@ -244,7 +248,7 @@ def refused(fields: dict[str, Any]) -> Exception:
     if fields.get("code") in ("no-bcc", "wrong-bcc"):
         return WrongInterpreter(reason)
     kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
-    return kind(f"execprobe: {reason}" + (f". To mend it: {remedy}" if remedy else ""))
+    return kind(f"execprobe: {reason}" + (f". Fix: {remedy}" if remedy else ""))
 
 
 def in_words(description: Mapping[str, Any]) -> str:
@@ -271,9 +275,9 @@ def _orphans(armed: dict[str, Any]) -> Orphans:
         command = fields["command"]
         if command is not None and (not isinstance(command, str) or len(command) > wire.COMMAND_MAX):
             raise wire.WireError("an orphan's command line must be a short text")
-        pid = None if fields["pid"] is None else int(wire.number(fields, "pid", 1, 1 << 32))
+        pid = None if fields["pid"] is None else wire.whole(fields, "pid", 1, 1 << 32)
         found.append(Orphan(pid, wire.number(fields, "age", 0, 1 << 40), command))
-    return Orphans(int(wire.number(armed, "orphans", len(found), 1 << 32)), tuple(found))
+    return Orphans(wire.whole(armed, "orphans", len(found), 1 << 32), tuple(found))
 
 
 def _take_name_for_a_moment(name: str) -> None:

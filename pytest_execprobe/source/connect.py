@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 _NAMED_BY = f"--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python"
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
-_CALL_TIMEOUT = 10.0  # seconds that the helper has to call, once its launcher has ended
+_CONNECT_TIMEOUT = 10.0  # seconds that the helper has to connect, once its launcher has ended
 _WELCOME_TIMEOUT = 30.0  # seconds; a helper that runs already answers at once, unless it is just starting
-_PROOF_TIMEOUT = 2.0  # seconds that who calls has to show that it is the helper
+_PROOF_TIMEOUT = 2.0  # seconds that a peer has to show that it is the helper
 _ROOM_TIMEOUT = 10.0  # seconds to wait for room in a run's helper's queue, which is empty most of the time
 _TRIES = 20  # at one name to find a run's helper, or to start it, while those of others come and go
 _NAMES = 50  # that strangers may have taken
@@ -73,7 +73,7 @@ def hold_helper(settings: HelperSettings) -> HelperSource:
 _Enter = Callable[["HelperSource", float], None]
 
 
-class _Nobody(Exception):
+class _NoHelper(Exception):
     """No helper listens, or it was just ending."""
 
 
@@ -130,7 +130,7 @@ def _find_at(name: str, settings: HelperSettings, enter: _Enter) -> HelperSource
     for _ in range(_TRIES):
         try:
             return _connect("\0" + name, enter, _START_TIMEOUT, _ROOM_TIMEOUT)
-        except _Nobody:
+        except _NoHelper:
             pass
         except meeting.Stranger:
             return None
@@ -151,7 +151,7 @@ def _use_running(address: str, enter: _Enter) -> HelperSource:
     place = "\0" + address[1:] if address.startswith("@") else originals.abspath(address)
     try:
         return _connect(place, enter, _WELCOME_TIMEOUT, _WELCOME_TIMEOUT)
-    except (_Nobody, SourceLost) as error:
+    except (_NoHelper, SourceLost) as error:
         kind = ProbeObstructed if isinstance(error, SourceLost) else ProbeUnavailable
         raise kind(
             f"execprobe: there is no helper to be used at {address} (--execprobe-helper): {error}. Name one that runs,"
@@ -160,36 +160,30 @@ def _use_running(address: str, enter: _Enter) -> HelperSource:
 
 
 def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> HelperSource:
-    """Raises _Nobody where another helper may be had, SourceLost where what listens is none."""
+    """Raises _NoHelper where another helper may be had, SourceLost where what listens is none."""
     try:
         sock = meeting.connect(place, room_timeout)
     except PermissionError as error:
-        raise _Nobody(
+        raise _NoHelper(
             "its socket does not let this user in (Permission denied): who may use it is made a member of the socket's"
             " group, and logs in anew"
         ) from error
     except OSError as error:
-        raise _Nobody(f"nobody could be reached there ({error.strerror or error})") from error
+        raise _NoHelper(f"no process could be reached there ({error.strerror or error})") from error
     source = HelperSource(sock, originals.getpid(), place)
     try:
-        enter(source, timeout)
+        return source.entered(lambda: enter(source, timeout))
     except Gone as error:
-        source.close()
-        raise _Nobody("who listened there hung up") from error
+        raise _NoHelper("the process that listened there closed the connection") from error
     except WrongInterpreter as error:
-        source.close()
-        raise _Nobody(f"who listened there could not start ({error})") from error
-    except BaseException:
-        source.close()
-        raise
-    return source
+        raise _NoHelper(f"the process that listened there could not start ({error})") from error
 
 
 # ---- a helper that is started ----
 
 
 def _start(settings: HelperSettings, listener: socket, enter: _Enter) -> HelperSource:
-    """A helper that serves this socket. Those who wait there meanwhile are told why if none can be had."""
+    """A helper that serves this socket. Those that wait there meanwhile are sent why if none can be had."""
     try:
         try:
             bpf = bpf_folder()
@@ -214,13 +208,9 @@ def _start_with(
 ) -> HelperSource:
     name = meeting.new_name()
     command = helper_command(prefix, python, "--connect", name, "--bpf", str(bpf))
-    for option, value in (
-        ("--attempts", settings.attempts),
-        ("--pages", settings.pages),
-        ("--procs", settings.procs),
-    ):
-        if value is not None:
-            command += [option, str(value)]
+    for option in ("attempts", "pages", "procs"):
+        value = getattr(settings, option)
+        command += [] if value is None else [f"--{option}", str(value)]
     tokens = handshake.new_tokens()
     words = originals.memfd_create("execprobe-stderr")
     process = Launcher()
@@ -236,7 +226,7 @@ def _start_with(
                 process.start(command, helper_environment(settings.environment), proof, words)
             finally:
                 originals.close(proof)
-            sock = _await_call(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
+            sock = _await_helper(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
         finally:
             listener.close()
         if sock is None:
@@ -249,18 +239,13 @@ def _start_with(
         originals.close(words)
     source = HelperSource(sock, originals.getpid())
     try:
-        enter(source, _START_TIMEOUT)
+        return source.entered(lambda: enter(source, _START_TIMEOUT))
     except SourceLost as error:
-        source.close()
         raise ProbeObstructed(f"execprobe: the probe helper was lost while it started: {error}") from error
-    except BaseException:
-        source.close()
-        raise
-    return source
 
 
-def _await_call(process: Launcher, listener: socket, admit: Callable[[socket], bool]) -> socket | None:
-    """The helper's connection; None if its launcher failed, or the helper has not called.
+def _await_helper(process: Launcher, listener: socket, admit: Callable[[socket], bool]) -> socket | None:
+    """The helper's connection; None if its launcher failed, or the helper has not connected.
 
     The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
     that a test which waits for any child does not meet it. Raises ProbeObstructed if others were in its way.
@@ -286,8 +271,8 @@ def _await_call(process: Launcher, listener: socket, admit: Callable[[socket], b
                 if process.reap() != 0:
                     return None
                 watched.unregister(launcher)
-                # The helper has left it and is about to call; a program that is no Python has not, and nobody will.
-                deadline = min(deadline, clock.monotonic() + _CALL_TIMEOUT)
+                # The helper has left it and is about to connect, unless that was no Python.
+                deadline = min(deadline, clock.monotonic() + _CONNECT_TIMEOUT)
     finally:
         originals.close(launcher)
     _give_up_waiting(process, strangers)
@@ -297,8 +282,8 @@ def _await_call(process: Launcher, listener: socket, admit: Callable[[socket], b
 def _give_up_waiting(process: Launcher, strangers: int) -> None:
     running = process.give_up()
     if running or strangers:
-        why = "is still on its way" if running else "has not called back"
-        others = f", while {strangers} other processes called in its place" if strangers else ""
+        why = "is still on its way" if running else "has not connected"
+        others = f", while {strangers} other processes connected in its place" if strangers else ""
         raise ProbeObstructed(f"execprobe: the probe helper was started and {why}{others}. Start pytest again")
 
 

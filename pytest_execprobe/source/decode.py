@@ -11,6 +11,10 @@ from ..helper import wire
 from .command import Command
 from .events import Blind, Branch, Ended, Event, Exec, Process, Running
 
+# Looked up once, for decode() goes by them for each record.
+_WHOLE, _HEAD_ALONE, _RECORD = wire.WHOLE, wire.HEAD_ALONE, wire.EVENT.size
+_EXEC, _ATTEMPT, _EXIT = wire.KIND_EXEC, wire.KIND_ATTEMPT, wire.KIND_EXIT
+_HEAD, _WITH_HEAD = wire.HEAD.size, wire.EVENT.size + wire.HEAD.size
 _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
@@ -40,77 +44,61 @@ class Commands:
 
 
 def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
-    """The events of an EVENTS payload, as seen from ``root``: those in that root's tree.
-
-    Raises wire.WireError for what the kernel side can't have written.
-    """
+    """The events of an EVENTS payload that are in a root's tree, as it sees them. Raises wire.WireError."""
     found: list[Event] = []
-    at, end = 0, len(payload)
+    at, end, last = 0, len(payload), len(payload) - _WITH_HEAD
     add, unpack, known = found.append, wire.FIRST.unpack_from, commands.known
-    whole, is_exec, is_attempt, is_exit = wire.WHOLE, wire.KIND_EXEC, wire.KIND_ATTEMPT, wire.KIND_EXIT
-    to_record, to_command, head_size = wire.EVENT.size, wire.EVENT.size + wire.COMMAND_AT, wire.HEAD.size
     # What is equal is mostly so for one after the other, and is one object then: there are very many.
     branch, parent, uid, gid = Branch(0, 0, 0), (0, 0), 0, 0
-    while at < end:
-        if end - at < to_record + head_size:
-            if [*wire.split_events(payload[at:])]:
-                raise wire.WireError("an event is cut short")
-            break
+    while at <= last:
         (
             type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, _, its_uid,
             its_gid, its_root, born, top, thread, seen_pid, seen_ppid, flags, data_len,
         ) = unpack(payload, at)  # fmt: skip
-        begin = at
+        record = at + _RECORD
         at += size
-        if type != whole and type != wire.HEAD_ALONE:
-            if size < to_record or at > end:
-                raise wire.WireError("an event is cut short")
+        if type != _WHOLE and type != _HEAD_ALONE and size >= _RECORD:
             continue
-        if at > end or not head_size <= length <= size - to_record:
+        if at > end or not _HEAD <= length <= size - _RECORD:
             raise wire.WireError("an event is cut short")
         if its_root != root:
-            slot = _slot(payload, begin + to_record, root)
-            if slot is None:
+            if (slot := _slot(payload, record, root)) is None:
                 continue
             born, top, thread, seen_pid, seen_ppid = slot
         if born != branch.born or top != branch.top or thread != branch.thread:
             branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room
-        if kind == is_exit:
+        if kind == _EXIT:
             add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
-            continue
-        if kind != is_exec and kind != is_attempt:
+        elif kind != _EXEC and kind != _ATTEMPT:
             add(_blind(kind, happened))
-            continue
-        if parent_at != parent[1] or parent_pid != parent[0]:
-            parent = (parent_pid, parent_at)
-        command = None
-        if type == whole:
-            if length < head_size + data_len:
-                raise wire.WireError("a record is shorter than it says")
-            if seen_pid != pid and seen_pid in (0, wire.NOT_KNOWN):
-                raise wire.WireError("a record of a process that has no number where its root is")
-            data = payload[begin + to_command : begin + to_record + head_size + data_len]
-            command = known[kind == is_attempt].get(data) or commands.meet(data, kind == is_attempt)
-            if its_uid != uid or its_gid != gid:
-                uid, gid = its_uid, its_gid
-        add(
-            Exec(
-                happened,
-                entered,
-                pid,
-                branch,
-                parent if parent_at else None,
+        else:
+            if parent_at != parent[1] or parent_pid != parent[0]:
+                parent = (parent_pid, parent_at)
+            command = None
+            if type == _WHOLE:
+                if length < _HEAD + data_len or (seen_pid != pid and seen_pid in (0, wire.NOT_KNOWN)):
+                    raise _wrong(length < _HEAD + data_len)
+                data = payload[record + wire.COMMAND_AT : record + _HEAD + data_len]
+                command = known[kind == _ATTEMPT].get(data) or commands.meet(data, kind == _ATTEMPT)
+                if its_uid != uid or its_gid != gid:
+                    uid, gid = its_uid, its_gid
+            add(Exec(
+                happened, entered, pid, branch, parent if parent_at else None,
                 (pid, previous_at) if previous_at else None,
                 seen_pid if command and seen_pid != pid else None,
                 seen_ppid if command and seen_ppid != wire.NOT_KNOWN else None,
-                uid if command else 0,
-                gid if command else 0,
-                _error_name(error) if kind == is_attempt else None,
-                flags & wire.FLAG_ENTRY_UNSEEN != 0,
-                command,
-            )
-        )
+                uid if command else 0, gid if command else 0,
+                _error_name(error) if kind == _ATTEMPT else None, flags & wire.FLAG_ENTRY_UNSEEN != 0, command,
+            ))  # fmt: skip
+    if at > end or (at < end and [*wire.split_events(payload[at:])]):
+        raise wire.WireError("an event is cut short")
     return found
+
+
+def _wrong(is_short: bool) -> wire.WireError:
+    if is_short:
+        return wire.WireError("a record is shorter than it says")
+    return wire.WireError("a record of a process that has no number where its root is")
 
 
 def _slot(payload: bytes, record: int, root: int) -> tuple[int, int, int, int, int] | None:
@@ -128,7 +116,7 @@ def _blind(kind: int, at: int) -> Blind:
         why = "the map of watched processes was full, and a new one not followed: run fewer at once"
         return Blind(at=at, moment=False, why=why)
     if kind == wire.KIND_UNMARKED:
-        why = "the map of execs under way was full, and an exec not waited for: run fewer at once"
+        why = "the map of execs in flight was full, and an exec not waited for: run fewer at once"
         return Blind(at=at, moment=True, why=why)
     raise wire.WireError(f"a record of unknown kind {kind}")
 
@@ -168,7 +156,7 @@ def _read(command: Command, data: bytes, is_attempt: bool = False) -> None:
 
 def running(fields: Mapping[str, Any]) -> Running:
     """What a helper says of the processes that have not ended. Raises wire.WireError."""
-    count = int(wire.number(dict(fields), "count", 0, 1 << 32))
+    count = wire.whole(dict(fields), "count", 0, 1 << 32)
     listed = fields.get("listed")
     if not isinstance(listed, list) or not len(listed) <= min(count, wire.LISTED):
         raise wire.WireError("the field 'listed' must be a list of at most as many processes as there are")
@@ -191,7 +179,7 @@ def _process(item: object) -> Process:
 
 
 def arguments_at(argv: tuple[str, ...] | None, path: str | None, levels: int | None, argv0_kept: bool) -> int | None:
-    """Where in a script's argv its own arguments begin; None where that can't be told.
+    """Where in a script's argv its own arguments begin; None where that is unknown.
 
     Each of the ``levels`` (the script, and scripts that are its interpreter; None: not known how many) has put the
     interpreter's path in front, and perhaps one option. A binfmt_misc interpreter with flag P has none, and behind the
@@ -243,26 +231,11 @@ def _files(data: bytes) -> list[str | None]:
 #: include/linux/errno.h. They reach no program, and so have no name in errno: to the caller an execve that was to be
 #: restarted is one that goes on, or it has been killed.
 _KERNELS_OWN = {
-    512: "ERESTARTSYS",
-    513: "ERESTARTNOINTR",
-    514: "ERESTARTNOHAND",
-    515: "ENOIOCTLCMD",
-    516: "ERESTART_RESTARTBLOCK",
-    517: "EPROBE_DEFER",
-    518: "EOPENSTALE",
-    519: "ENOPARAM",
-    521: "EBADHANDLE",
-    522: "ENOTSYNC",
-    523: "EBADCOOKIE",
-    524: "ENOTSUPP",
-    525: "ETOOSMALL",
-    526: "ESERVERFAULT",
-    527: "EBADTYPE",
-    528: "EJUKEBOX",
-    529: "EIOCBQUEUED",
-    530: "ERECALLCONFLICT",
-    531: "ENOGRACE",
-}
+    512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND", 515: "ENOIOCTLCMD", 516: "ERESTART_RESTARTBLOCK",
+    517: "EPROBE_DEFER", 518: "EOPENSTALE", 519: "ENOPARAM", 521: "EBADHANDLE", 522: "ENOTSYNC", 523: "EBADCOOKIE",
+    524: "ENOTSUPP", 525: "ETOOSMALL", 526: "ESERVERFAULT", 527: "EBADTYPE", 528: "EJUKEBOX", 529: "EIOCBQUEUED",
+    530: "ERECALLCONFLICT", 531: "ENOGRACE",
+}  # fmt: skip
 
 
 def _error_name(number: int) -> str:

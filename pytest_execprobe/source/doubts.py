@@ -14,7 +14,7 @@ def doubts(source: Source) -> Iterator[str]:
         yield (
             "/proc hides processes from the probe helper (hidepid), so that what was started before the probe can't be"
             " found: mount /proc without hidepid, or run pytest where the helper may mount one of its own (execprobe"
-            " doctor tells)"
+            " doctor says whether)"
         )
     if source.unadopted:
         count = "a process is" if source.unadopted == 1 else f"{source.unadopted} processes are"
@@ -34,7 +34,7 @@ def _of_orphans(orphans: Orphans) -> str:
         named += f"; and {more} more"
     who = "it" if orphans.count == 1 else "them"
     return (
-        f"{count} left behind by parents that have ended, before the probe was armed, so that it can't be told whether"
+        f"{count} left behind by parents that have ended, before the probe was armed, so that it is unknown whether"
         f" this run has started {who}{': ' if named else ''}{named}. If it has, start"
         " that in a fixture; if other work has, run this again, or in a PID namespace of its own (unshare --pid)"
     )

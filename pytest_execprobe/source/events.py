@@ -1,4 +1,4 @@
-"""What a source of events tells, before anyone has decided whose exec it is."""
+"""What a source of events brings, before it is decided whose exec it is."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Source(Protocol):
     armed_at: int
     #: How many processes that were there before could not be adopted.
     unadopted: int
-    #: What may have been one of those, and can't be told from processes of other work.
+    #: What may have been one of those, or a process of other work.
     orphans: Orphans
     #: Whether processes are hidden from the helper, so that there may be more of either.
     hidden: bool

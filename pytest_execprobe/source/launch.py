@@ -49,7 +49,7 @@ def bpf_folder() -> Path:
 
 
 def interpreters(named: str | None, named_by: str, environment: Mapping[str, str] | None = None) -> list[str]:
-    """Those that may have BCC, the likeliest first, or the one that the user names. ``named_by`` says how he can."""
+    """Those that may have BCC, the likeliest first, or the one that the user names. ``named_by`` says how."""
     named = named or _variable(environment, PYTHON_VARIABLE)
     if named:
         path = originals.which(named, _variable(environment, "PATH"))
@@ -76,7 +76,7 @@ def no_interpreter(tried: Sequence[str], option: str) -> ProbeUnavailable:
 
 def privilege_route(who: str, *, may_ask: bool = False, environment: Mapping[str, str] | None = None) -> list[str]:
     """What to put before the helper's command line. ``who`` is what else could be run as root, in words; ``may_ask``:
-    somebody is there whom sudo may ask for a password."""
+    there is a user whom sudo may ask for a password."""
     if originals.geteuid() == 0 or _effective_capabilities() & _CAPABILITIES:
         return []
     sudo = originals.which("sudo", _variable(environment, "PATH"))
@@ -167,7 +167,7 @@ class Launcher:
                     self.reap()
                     return False
                 originals.kill(self.pid, SIGKILL)
-                # Its usage is not known, so that what others have left can't be told from then on.
+                # Its usage is not known, so that what others have left is unknown from then on.
                 originals.waitpid(self.pid, 0)
         return running
 

@@ -1,4 +1,4 @@
-"""Where the processes of a run meet their helper: names in the abstract namespace, that nobody can take beforehand.
+"""Where the processes of a run meet their helper: names in the abstract namespace, that none can take beforehand.
 
 They are made of a secret that the processes of one run have, and stand nowhere until a socket is bound to them. Whoever
 takes one that has become free meets none of the run's processes there: they go on to the next.
@@ -26,7 +26,7 @@ _TIMEVAL = struct.Struct("@ll")
 
 
 class Stranger(SourceLost):
-    """Another user's process listens there, or nobody lets this one in: it need not be a helper."""
+    """Another user's process listens there, or this one is not let in: it need not be a helper."""
 
 
 def new_secret() -> str:
@@ -60,16 +60,15 @@ def listen(name: str) -> socket | None:
 
 
 def refuse(listener: socket, uid: int, code: str, reason: str) -> None:
-    """Tells those who wait there for a helper that there will be none."""
-    data = wire.frame(wire.FAILED, 0, {"code": code, "reason": reason, "remedy": ""})
-    wire.refuse_all(listener, uid, data, BACKLOG)
+    """Sends those that wait there for a helper why there will be none."""
+    wire.refuse_all(listener, uid, wire.failed(code, reason), BACKLOG)
 
 
 def connect(place: str, timeout: float) -> socket:
     """A connection to whoever listens there, if that is root or this user: names can be read by all, and taken.
 
     A run's helper listens at a socket that was made by who started it, and a service at root's. Raises OSError if
-    nobody listens, SourceLost if a stranger does, or nobody has room for this one in time.
+    no process listens, SourceLost if a stranger does, or there is no room for this one in time.
     """
     sock = originals.socket(AF_UNIX, SOCK_STREAM)
     try:
@@ -78,8 +77,8 @@ def connect(place: str, timeout: float) -> socket:
         _, uid, _ = wire.credentials(sock)
         if not is_trusted(uid):
             raise Stranger(
-                f"who listens there is user {uid}, and only root or this user, {originals.geteuid()}, is taken for a"
-                " helper"
+                f"the process that listens there is user {uid}'s, and only one of root's or of this user's,"
+                f" {originals.geteuid()}, is taken for a helper"
             )
     except BaseException:
         sock.close()

@@ -1,4 +1,4 @@
-"""Memory of the kernel side and of the helper, by which a process sees that nothing has happened, and asks nobody."""
+"""Memory of the kernel side and of the helper, by which a process sees that nothing has happened without asking."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _CHUNK = 1 << 18
 _MAX_FRAME = wire.MAX_REPLY + (64 << 10)
 _PEEK = MSG_PEEK | MSG_DONTWAIT
 _TWO_DESCRIPTORS = CMSG_SPACE(8)
-_LAST_WORDS = 0.5  # seconds to read what a helper has said before it hung up; it is there already
+_LAST_WORDS = 0.5  # seconds to read what a helper has sent before it closed the connection
 
 
 class Gone(SourceLost):
@@ -152,7 +152,7 @@ class _Inbox(NamedTuple):
     received: list[bytes]
     #: Of a frame that has not come whole.
     rest: bytes
-    #: What frames have told, in this order; only the first ``kept`` count, for behind them may be what was broken off.
+    #: What frames have brought, in this order. The first ``kept`` count: behind them may be what was broken off.
     journal: list[Any]
     kept: int = 0
     #: The last frame that is no part of an answer, and the one that says that the helper has failed.
@@ -163,15 +163,15 @@ class _Inbox(NamedTuple):
 
 
 class Connection(Generic[_T]):
-    """Asks, and keeps what is told. ``told_by`` is what a frame tells besides answering, and raises WireError.
+    """Sends requests, and keeps what answers bring. ``read`` makes that of a frame, and raises WireError.
 
-    Requests are numbered, so that an answer to one that was broken off is not taken for another's; what it tells is
+    Requests are numbered, so that an answer to one that was broken off is not taken for another's; what it brings is
     kept with the rest.
     """
 
-    def __init__(self, sock: socket, told_by: Callable[[wire.Frame], Sequence[_T]]) -> None:
+    def __init__(self, sock: socket, read: Callable[[wire.Frame], Sequence[_T]]) -> None:
         self.stream = Stream(sock)
-        self._told_by = told_by
+        self._read = read
         self._request = 0
         self._inbox = _Inbox([], b"", [])
 
@@ -188,7 +188,7 @@ class Connection(Generic[_T]):
         try:
             self.stream.send(wire.frame(type, request, payload), self._inbox.received, deadline)
         except Gone as error:
-            self._hear_last_words()
+            self._read_last_words()
             raise Gone(self._failure() or str(error)) from error
         answer = self._answer(request)
         if answer is None:
@@ -240,12 +240,12 @@ class Connection(Generic[_T]):
             pass
         return False
 
-    def told(self) -> tuple[list[_T], object]:
-        """What has been told and was not forgotten, and a mark to forget it by."""
+    def kept(self) -> tuple[list[_T], object]:
+        """What has come and was not forgotten, and a mark to forget it by."""
         inbox, mark = self._inbox, object()
-        told = inbox.journal[: inbox.kept]
+        kept = inbox.journal[: inbox.kept]
         self._inbox = inbox._replace(given=(mark, inbox.kept))
-        return told, mark
+        return kept, mark
 
     def forget(self, mark: object) -> None:
         """What was given with this mark or, with LAST, what was given last. Another mark is of what was forgotten."""
@@ -265,7 +265,7 @@ class Connection(Generic[_T]):
         said = fields(self._inbox.failure)
         return f"it {'ended' if said.get('code') == 'service-ended' else 'failed'}: {said.get('reason')}"
 
-    def _hear_last_words(self) -> None:
+    def _read_last_words(self) -> None:
         deadline = clock.monotonic() + _LAST_WORDS
         try:
             while self._inbox.failure is None:
@@ -283,7 +283,7 @@ class Connection(Generic[_T]):
         try:
             frames, rest = wire.cut(inbox.rest + b"".join(inbox.received), wire.REPLIES, _MAX_FRAME)
             for frame in frames:
-                inbox.journal.extend(self._told_by(frame))
+                inbox.journal.extend(self._read(frame))
                 if frame.type == wire.FAILED:
                     failure = frame
                 elif frame.type not in (wire.EVENTS, wire.PACKED):

@@ -12,7 +12,7 @@ from documents import HOSTILE, good, hostile, many, ran, rich, run
 from showing import Shown
 
 from pytest_execprobe.report.digest import shown as printed
-from pytest_execprobe.report.model import Breach, Document, Unit, merged
+from pytest_execprobe.report.model import Document, ReportedBreach, Unit, merged
 
 # What the browser starts while a test uses it; that it starts at all counts for its fixture.
 pytestmark = pytest.mark.exec_budget(40)
@@ -469,7 +469,11 @@ def test_the_policy_stops_what_would_run(shown: Shown) -> None:
 def test_units_of_every_kind_and_a_breach_of_many_lines(shown: Shown) -> None:
     lines = "\n".join(f"line {number} \x1b[31m" for number in range(500))
     unit = Unit(
-        "command", "make all", outcome="failed", records=(ran("make", at=1),), breaches=(Breach("too many", lines),)
+        "command",
+        "make all",
+        outcome="failed",
+        records=(ran("make", at=1),),
+        breaches=(ReportedBreach("too many", lines),),
     )
     shown.open(Document((run(kind="command", command=("make", "all")),), (unit,)))
     item = opened(shown, "make all")

@@ -18,8 +18,7 @@ SEEDS = [
         wire.EVENTS, 1, wire.event(kernel_record()) + wire.event(kernel_record()[: wire.HEAD.size], lost=True)
     ),
     bytes([40]) + wire.raw_frame(wire.PACKED, 1, wire.pack(wire.event(kernel_record()))),
-    bytes([7])
-    + wire.frame(wire.SYNCED, 2, {"at": 5, "under_way": 0, "unplaced": 1, "passed_over": 1, "unplaced_from": 3}),
+    bytes([7]) + wire.frame(wire.SYNCED, 2, {"at": 5, "in_flight": 0, "unplaced": 1, "skipped": 1, "unplaced_from": 3}),
     bytes([60])
     + wire.frame(
         wire.ARMED, 3, {"root": 1, "armed_at": 2, "pid": 3, "unadopted": 0, "orphans": 1, "listed": [[4, 1.5, "sh"]]}

@@ -8,7 +8,7 @@ import socket
 import fuzzing
 
 with fuzzing.instrumented():
-    from pytest_execprobe.helper import priority, server, wire
+    from pytest_execprobe.helper import priority, registration, server, wire
 
 from fakes import FakeProbe, kernel_record
 
@@ -34,13 +34,13 @@ class _Fuzzed:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind("")  # an abstract address that the kernel chooses
         listener.setblocking(False)
-        self.server = server.Server(self.probe, there, listener, {"bcc": "fuzz"}, priority.Precedence(False))  # type: ignore[arg-type]
+        self.server = server.Server(self.probe, there, listener, {"bcc": "fuzz"}, priority.Precedence(False))
         self.others = set(self.server._clients)
 
     def meet(self, pieces: list[bytes]) -> None:
         here, there = socket.socketpair()
         here.setblocking(False)
-        self.server._let_in(there)
+        self.server._admission.let_in(there)
         (client,) = self.server._clients - self.others
         replies = wire.Reader(wire.REPLIES, wire.MAX_REPLY)
         frames = []
@@ -52,7 +52,7 @@ class _Fuzzed:
             while client.requests and not client.out:
                 self.server._serve()
             self.probe.submit(*(kernel_record(slots=[(root, 1, 5, 1)]) for root in self.probe.claims))
-            self.server._collect()
+            self.server._delivery.collect()
             try:
                 while data := here.recv(1 << 16):
                     frames += replies.feed(data)
@@ -68,12 +68,13 @@ class _Fuzzed:
         self.probe.claims.clear()
         del self.probe.withdrawn[:], self.probe.forgotten[:]
         assert self.server._clients == self.others, "it took somebody else with it"
-        assert not self.server._by_root
-        assert self.server._kept == 0, "what it had not asked for is still kept"
+        assert not self.server._delivery.by_root
+        assert self.server._delivery.kept == 0, "what it had not asked for is still kept"
 
 
 _met: list[_Fuzzed] = []
-server.adopt_descendants = lambda *_, **__: server.Search()  # it reads /proc, and that is not what is looked at here
+# It reads /proc, and that is not what is looked at here.
+registration.adopt_descendants = lambda *_, **__: registration.Search()
 
 
 def check(data: bytes) -> None:

@@ -22,7 +22,7 @@ import pytest
 from programs import Programs
 from recording import watched_to_its_end
 
-from pytest_execprobe.cli.counting import Counting, Counts, start_counting
+from pytest_execprobe.cli.counting import Counting, TopCounts, start_counting
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.helper.top.elf import Elf, ElfError
 from pytest_execprobe.source.launch import helper_command, helper_environment, interpreters, privilege_route
@@ -43,7 +43,7 @@ class Counted:
 
     def __init__(self, helper: Counting) -> None:
         self.helper = helper
-        self.counts: Counts
+        self.counts: TopCounts
 
     def of(self, name: str | int) -> int:
         return dict(self.counts.by).get(name, 0)
@@ -62,7 +62,7 @@ def counting(*options: str) -> Iterator[Counted]:
         yield made
         helper.hang_up()
         *_, last = helper.messages()
-        assert isinstance(last, Counts)
+        assert isinstance(last, TopCounts)
         assert last.last
         assert len(dict(last.by)) == len(last.by)
         made.counts = last
@@ -343,8 +343,8 @@ def test_it_tells_at_every_interval() -> None:
     with counting("--interval", "0.1") as counted:
         messages = counted.helper.messages()
         first, second = next(messages), next(messages)
-    assert isinstance(first, Counts)
-    assert isinstance(second, Counts)
+    assert isinstance(first, TopCounts)
+    assert isinstance(second, TopCounts)
     assert not first.last
     assert first.elapsed < second.elapsed < counted.counts.elapsed
 

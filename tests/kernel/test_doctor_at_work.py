@@ -63,7 +63,7 @@ class Result:
         assert self.data["ok"] is False
         for word in words:
             assert word in self[check]["found"], self[check]
-        assert self["proof"]["remedy"] == f"mend what is not ok above: {check}"
+        assert self["proof"]["remedy"] == f"fix what is not ok above: {check}"
         return str(self[check]["remedy"])
 
     def is_proven(self) -> None:
@@ -309,7 +309,7 @@ def test_a_pid_namespace(doctor: Doctor) -> None:
 @pytest.mark.may_skip
 def test_a_user_namespace(doctor: Doctor) -> None:
     result = doctor.run(*unshare("--user", "--map-root-user"))
-    assert "run it outside" in result.is_broken_by("user-namespace", "root included")
+    assert "run it outside" in result.is_broken_by("user-namespace", "root's included")
 
 
 @needs_root

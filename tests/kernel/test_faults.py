@@ -280,7 +280,7 @@ def test_what_the_one_behind_has_done_does_not_stand_for_the_next_exec(
         assert log.programs == ["env", "env", "true"]
 
 
-@pytest.mark.parametrize("passed_over", ["executed(ctx, 0)", "follow(ctx)", "ended(ctx)"])
+@pytest.mark.parametrize("skipped", ["executed(ctx, 0)", "follow(ctx)", "ended(ctx)"])
 def test_what_a_program_is_passed_over_for_the_one_behind_it_does(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed_over: str
 ) -> None:
@@ -410,9 +410,7 @@ NONSENSE = {
     "half a frame, then closed": wire.frame(wire.SYNC, 9, {"timeout": 1})[:-3],
     "2 GiB": wire.HEADER.pack(wire.MAGIC, wire.VERSION, wire.SYNC, 9, 1 << 31),
     "another version": wire.HEADER.pack(wire.MAGIC, 99, wire.SYNC, 9, 0),
-    "a reply": wire.frame(
-        wire.SYNCED, 9, {"at": 1, "under_way": 0, "unplaced": 0, "passed_over": 0, "unplaced_from": 0}
-    ),
+    "a reply": wire.frame(wire.SYNCED, 9, {"at": 1, "in_flight": 0, "unplaced": 0, "skipped": 0, "unplaced_from": 0}),
     "no JSON": wire.raw_frame(wire.SYNC, 9, b"\xff"),
 }
 
@@ -637,7 +635,7 @@ def test_more_execs_under_way_than_can_be_noted(
             spawn(programs.minimal)
         os.waitpid(child, 0)
         assert made.execprobe.lost is None
-        with pytest.raises(IncompleteLogError, match="the map of execs under way was full"):
+        with pytest.raises(IncompleteLogError, match="the map of execs in flight was full"):
             made.execprobe.assert_not_ran("ls")
         log = next_test(made)
         spawn(programs.minimal)

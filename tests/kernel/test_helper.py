@@ -500,7 +500,10 @@ def test_another_users_listener_is_no_helper(begin: Callable[[HelperSettings], H
     secret = new_secret()
     first, second, *_ = itertools.islice(names(secret), 3)
     with listener_of_another_user("\0" + first):
-        with pytest.raises(ProbeObstructed, match="who listens there is user 65534, and only root or this user, 0"):
+        with pytest.raises(
+            ProbeObstructed,
+            match="the process that listens there is user 65534's, and only one of root's or of this user's, 0",
+        ):
             begin(HelperSettings(address="@" + first))
         source = begin(HelperSettings(shared=secret))  # the run goes on to its next name
         assert source.description["address"] == second
@@ -515,7 +518,7 @@ def test_a_forked_child_does_not_take_another_users_listener_for_the_helper(made
     made.kill_helper()
     with (
         listener_of_another_user("\0" + made.source.description["address"]),
-        pytest.raises(SourceLost, match="who listens there is user 65534"),
+        pytest.raises(SourceLost, match="the process that listens there is user 65534's"),
     ):
         made.source.in_child(fresh=True, timeout=10)
 

@@ -346,8 +346,8 @@ def test_only_what_root_alone_can_change_is_taken_for_others(town: Town, program
         "folder of all": f"{refused} folder /mnt/g",
         "link in a folder of all": f"{refused} folder /mnt/g",
         "link over a folder of all": f"{refused} folder /mnt/g",
-        "secret file": "not everybody may read the file /mnt/h/p",
-        "secret folder": "not everybody may read the folder /mnt/i",
+        "secret file": "not all users may read the file /mnt/h/p",
+        "secret folder": "not all users may read the folder /mnt/i",
         "nosuid": "/mnt is on a file system that is mounted nosuid, as what users mount is",
     }
 

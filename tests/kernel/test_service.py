@@ -358,7 +358,7 @@ def test_stale_socket_is_replaced_and_that_of_a_living_service_is_not(folder: Pa
     with service(folder) as served:
         assert served.serves
         with service(folder) as second:
-            assert second.said.startswith(f"execprobe: a service is there already: {served.path}. To mend it: ")
+            assert second.said.startswith(f"execprobe: a service is there already: {served.path}. Fix: ")
             assert second.stop()[0] == 2
         with socket.socket(socket.AF_UNIX) as caller:
             caller.settimeout(30)
@@ -509,5 +509,5 @@ def test_service_that_can_not_see_all_processes_refuses_to_serve(folder: Path) -
 
 def test_service_in_a_pid_namespace_refuses_to_serve(folder: Path) -> None:
     with service(folder, prefix=["unshare", "--pid", "--fork", "--mount-proc"]) as served:
-        assert "in a pid namespace, as in a container" in served.said
+        assert "in a PID namespace, as in a container" in served.said
         assert served.stop()[0] == 2

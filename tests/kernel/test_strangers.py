@@ -51,7 +51,7 @@ def test_options_that_ask_for_too_much(town: Town, uids: tuple[int, int], settin
     with runs(town, town.a, **settings) as a:
         said = a.ask("record")
     assert said.startswith(f"ProbeUnavailable: execprobe: --{option}={value} is more than the ")
-    assert f" that user {uids[0]} can have through sudo. To mend it: " in said
+    assert f" that user {uids[0]} can have through sudo. Fix: " in said
 
 
 def test_options_at_their_bounds(town: Town) -> None:

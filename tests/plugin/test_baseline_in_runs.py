@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from conftest import Played
 
 SUITE = """
-import pytest
-from played import runs, breaks, ends
-
 @pytest.fixture(scope="session")
 def server():
     runs("server")
@@ -56,18 +54,22 @@ stop = 1
 [around]
 """
 
-Run = Callable[..., pytest.RunResult]
+HEAD = "import os, pytest\nfrom played import ends, leaves, runs\n"
+Result = pytest.RunResult
+Run = Callable[..., Result]
 UPDATE = "--execprobe-update"
 
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001
-    """Runs a suite against execs.toml."""
+    """Runs a suite, under HEAD, against execs.toml."""
     monkeypatch.setenv("COLUMNS", "160")  # so that pytest's summary lines fit
 
-    def run(*options: str, source: str | None = SUITE, baseline: str | None = None) -> pytest.RunResult:
+    def run(
+        *options: str, source: str | None = SUITE, head: str = HEAD, baseline: str | None = None
+    ) -> pytest.RunResult:
         if source is not None:
-            pytester.makepyfile(test_it=source)
+            pytester.makepyfile(test_it=head + dedent(source))
         if baseline is not None:
             (pytester.path / "execs.toml").write_text("version = 1\n" + dedent(baseline))
         return pytester.runpytest_inprocess("-p", "no:cacheprovider", "--execprobe-baseline=execs.toml", *options)
@@ -151,6 +153,7 @@ def test_an_update_leaves_examples_alone_that_their_file_leaves_out(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of a function on another system, and those of the module in a run without examples."""
+    run = partial(run, head="")  # the docstring is to come first
     source = "'''\n>>> from played import runs\n>>> _ = runs('ls')\n'''\nimport os\nif 'WITH' in os.environ:\n"
     source += "    def helper():\n        '''\n        >>> from played import runs; _ = runs('ls')\n        '''\n"
     source += "def test_a(): pass\n"
@@ -183,7 +186,7 @@ def test_an_update_leaves_parameters_of_other_options_alone(
 ) -> None:
     option, _, hook = HOOK.partition("\n")[2].partition("\n")
     pytester.makeconftest(HOOK if where == "conftest" else option)
-    source = "from played import runs\ndef test_a(): runs('git')\ndef test_b(): runs('ls')\n"
+    source = "def test_a(): runs('git')\ndef test_b(): runs('ls')\n"
     source += hook if where == "test file" else ""
     run(UPDATE, "--more=2", source=source)
     run(UPDATE, source=None)
@@ -199,7 +202,7 @@ def test_an_update_leaves_a_test_alone_that_its_file_leaves_out(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """As on another system."""
-    source = "import os\nfrom played import runs\nif 'WITH' in os.environ:\n    def test_a(): runs('git')\n"
+    source = "import os\nif 'WITH' in os.environ:\n    def test_a(): runs('git')\n"
     pytester.makepyfile(test_other="def test_b(): pass\n")
     monkeypatch.setenv("WITH", "1")
     run(UPDATE, source=source, baseline=f'[tests."test_it.py::{name}"]\ngit = 1\n')
@@ -232,7 +235,7 @@ def test_an_update_leaves_a_test_alone_that_other_circumstances_make(
         "    if 'WITH' in os.environ:\n        def test_inherited(self): runs('git')\n"
     )
     pytester.syspathinsert()
-    source = f"import os, pytest\nfrom played import runs\n{source}\ndef test_other(): runs('git')\n"
+    source = f"import os, pytest\n{source}\ndef test_other(): runs('git')\n"
     monkeypatch.setenv("WITH", "1")
     run(UPDATE, source=source)
     written = rows(pytester)
@@ -246,7 +249,7 @@ def test_an_update_leaves_a_test_alone_that_other_circumstances_make(
 
 def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:
     run(UPDATE)
-    pytester.makepyfile(test_it=SUITE.replace("pass", "assert 0"))
+    pytester.makepyfile(test_it=HEAD + SUITE.replace("pass", "assert 0"))
     pytester.runpytest_inprocess()
     pytester.runpytest_inprocess("--lf", "--execprobe-baseline=execs.toml", UPDATE)
     assert rows(pytester) == BASELINE
@@ -282,7 +285,7 @@ def test_a_test_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -
 
 
 def test_what_was_lost_is_not_written(run: Run, pytester: pytest.Pytester) -> None:
-    result = run(UPDATE, source="from played import runs\ndef test_a():\n    runs('git', lost=True)\n")
+    result = run(UPDATE, source="def test_a():\n    runs('git', lost=True)\n")
     assert "test_a" not in rows(pytester)
     result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: *"])
 
@@ -414,8 +417,6 @@ def test_the_command_accepts_it(run: Run) -> None:
 
 def test_set_up_and_teardown_count_too(run: Run) -> None:
     source = """
-        import pytest
-        from played import runs
         @pytest.fixture
         def f():
             runs("git")
@@ -423,29 +424,25 @@ def test_set_up_and_teardown_count_too(run: Run) -> None:
             runs("curl")
         def test_a(f): pass
     """
-    result = run(source=dedent(source), baseline='[tests."test_it.py::test_a"]\ngit = 1\n')
+    result = run(source=source, baseline='[tests."test_it.py::test_a"]\ngit = 1\n')
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["beyond the baseline: new: curl ran once (*"])
 
 
 def test_a_test_runs_although_its_set_up_is_beyond(run: Run) -> None:
     source = """
-        import pytest
-        from played import runs
         @pytest.fixture
         def f(): runs("git")
         def test_a(f): runs("ls")
         def test_b(f): pytest.skip("so")
     """
-    result = run(source=dedent(source), baseline="[tests]\n")
+    result = run(source=source, baseline="[tests]\n")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["beyond the baseline: new: git ran once; new: ls ran once (setup and call phases)"])
 
 
 def test_a_breach_is_told_once(run: Run) -> None:
     source = """
-        import pytest
-        from played import runs
         @pytest.fixture
         def f():
             runs("git")
@@ -453,7 +450,7 @@ def test_a_breach_is_told_once(run: Run) -> None:
             runs("git")
         def test_a(f): pass
     """
-    result = run(source=dedent(source), baseline="[tests]\n")
+    result = run(source=source, baseline="[tests]\n")
     assert result.stdout.str().count("\nbeyond the baseline: ") == 1
 
 
@@ -468,8 +465,6 @@ def test_wider_fixtures_are_judged_by_rows_of_their_own(run: Run) -> None:
 @pytest.mark.parametrize("mark", ["xfail", "xfail(strict=True)"])
 def test_a_wider_fixture_is_not_excused_by_the_test_that_needs_it_first(run: Run, mark: str) -> None:
     source = f"""
-        import pytest
-        from played import runs
         @pytest.fixture(scope="session")
         def f():
             runs("id")
@@ -481,22 +476,20 @@ def test_a_wider_fixture_is_not_excused_by_the_test_that_needs_it_first(run: Run
         @pytest.mark.xfail
         def test_c(): assert 0
     """
-    result = run(source=dedent(source), baseline="[tests]\n[fixtures]\n")
+    result = run(source=source, baseline="[tests]\n[fixtures]\n")
     assert result.ret == 1
     result.stdout.fnmatch_lines_random(["beyond the baseline: new: id ran once*", "beyond the baseline: new: who ran*"])
 
 
 def test_a_run_that_a_fixture_ends_is_judged(run: Run) -> None:
     source = """
-        import pytest
-        from played import runs
         @pytest.fixture
         def f():
             runs("id")
             pytest.exit("enough", returncode=0)
         def test_a(f): pass
     """
-    result = run("--execprobe-report=a.json", source=dedent(source), baseline="[tests]\n")
+    result = run("--execprobe-report=a.json", source=source, baseline="[tests]\n")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*beyond the baseline: new: id ran once*"])
 
@@ -508,7 +501,7 @@ def test_a_report_of_a_part_of_a_run_says_so(run: Run, pytester: pytest.Pytester
 
 
 def test_a_test_that_was_broken_off_has_not_passed(run: Run, pytester: pytest.Pytester) -> None:
-    run("--execprobe-report=a.json", source="import pytest\ndef test_a(): pytest.exit('enough')\n", baseline=BASELINE)
+    run("--execprobe-report=a.json", source="def test_a(): pytest.exit('enough')\n", baseline=BASELINE)
     assert stored(pytester)["test test_it.py::test_a"]["outcome"] == "error"
 
 
@@ -520,16 +513,14 @@ def test_a_fixture_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester
 
 def test_a_class_that_cannot_be_collected_is_not_obsolete(run: Run, pytester: pytest.Pytester) -> None:
     source = """
-        import pytest
-        from played import runs
         def test_a(): pass
         class TestC:
             @pytest.mark.parametrize("x", [1])
             def test_c(self, x): runs("ls")
     """
-    run(UPDATE, source=dedent(source))
+    run(UPDATE, source=source)
     before = rows(pytester)
-    run(UPDATE, "--continue-on-collection-errors", source=dedent(source).replace("[1]", "3"))
+    run(UPDATE, "--continue-on-collection-errors", source=source.replace("[1]", "3"))
     assert rows(pytester) == before
 
 
@@ -573,7 +564,6 @@ def test_a_test_that_was_moved_to_where_the_baseline_is_is_no_other_roots(run: R
 
 def test_a_stray_counts_for_its_test(run: Run) -> None:
     source = """
-        from played import runs, ends
         top = None
         def test_a():
             global top
@@ -583,12 +573,11 @@ def test_a_stray_counts_for_its_test(run: Run) -> None:
             runs("curl", by=top)
     """
     baseline = '[tests."test_it.py::test_a"]\nsh = 1\n[tests."test_it.py::test_b"]\ncurl = 9\n'
-    result = run(source=dedent(source), baseline=baseline)
+    result = run(source=source, baseline=baseline)
     result.stdout.fnmatch_lines(["*new: curl ran once*", '  rule  tests."test_it.py::test_a" in execs.toml'])
 
 
 STRAY = """
-from played import runs, ends
 top = None
 def test_a():
     global top
@@ -610,7 +599,7 @@ def test_how_much_of_a_stray_comes_in_time_is_a_range(run: Run, pytester: pytest
 
 
 def test_a_first_update_sorts_like_every_other(run: Run, pytester: pytest.Pytester) -> None:
-    source = "from played import runs\ndef test_a():\n    for p in ('hello', 'make', 'z z', 'git'): runs(p)\n"
+    source = "def test_a():\n    for p in ('hello', 'make', 'z z', 'git'): runs(p)\n"
     run(UPDATE, source=source, baseline='patterns = ["subtree:make", "subtree:git"]\n')
     first = rows(pytester)
     assert '"]\n"subtree:make" = 1\n"subtree:git" = 1\n"argv:\'z z\'" = 1\nhello = 1\n' in first
@@ -620,7 +609,7 @@ def test_a_first_update_sorts_like_every_other(run: Run, pytester: pytest.Pytest
 
 
 def test_the_collection_has_rows(run: Run, pytester: pytest.Pytester) -> None:
-    source = "from played import runs\nruns('git')\ndef test_a(): pass\n"
+    source = "runs('git')\ndef test_a(): pass\n"
     result = run(source=source, baseline="[around]\n")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*beyond the baseline: new: git ran once (collection)*"])
@@ -629,7 +618,7 @@ def test_the_collection_has_rows(run: Run, pytester: pytest.Pytester) -> None:
 
 
 def test_what_is_not_known_is_undecided(run: Run) -> None:
-    source = "import pytest\nfrom played import runs\n@pytest.mark.xfail\ndef test_a():\n    runs('git', lost=True)\n"
+    source = "@pytest.mark.xfail\ndef test_a():\n    runs('git', lost=True)\n"
     result = run(source=source, baseline=BASELINE)
     result.assert_outcomes(errors=1)
     assert result.ret == 1
@@ -814,7 +803,6 @@ def test_what_ran_less_is_told(run: Run) -> None:
 def test_what_runs_once_a_process_in_another_order_is_said_to_have_moved(run: Run) -> None:
     """Whoever is first fills the cache. An update would break the order that the baseline was written in."""
     source = """
-        from played import runs
 
         cache = []
 
@@ -879,7 +867,7 @@ def test_what_runs_no_test_needs_no_probe(run: Run, played: Played) -> None:
 @pytest.mark.usefixtures("played")
 def test_an_empty_option_takes_back_the_ini_files(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nexecprobe_baseline = execs.toml\n")
-    pytester.makepyfile(test_it=SUITE)
+    pytester.makepyfile(test_it=HEAD + SUITE)
     (pytester.path / "execs.toml").write_text("version = 1\n[tests]\n")
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 1
     pytester.makepyfile(test_it="def test_a(): pass")
@@ -890,7 +878,7 @@ def test_an_empty_option_takes_back_the_ini_files(pytester: pytest.Pytester) -> 
 def test_from_an_ini_file(run: Run, pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
     run(UPDATE)
     pytester.makeini("[pytest]\nexecprobe_baseline = execs.toml\n")
-    pytester.makepyfile(test_it=SUITE.replace('runs("ls")', 'runs("dir")'))
+    pytester.makepyfile(test_it=HEAD + SUITE.replace('runs("ls")', 'runs("dir")'))
     folder = pytester.mkdir("elsewhere")
     pytester.chdir()
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v", f"--rootdir={pytester.path}")
@@ -950,8 +938,7 @@ def test_a_report_has_everything(run: Run, pytester: pytest.Pytester) -> None:
 
 
 PLACES = """
-import os, pytest, tempfile
-from played import runs
+import tempfile
 places = [tempfile.gettempdir() + "/data", os.path.expanduser("~") + "/data"]
 @pytest.fixture(scope="module", params=places)
 def f(request):
@@ -997,15 +984,13 @@ def test_a_report_judged_elsewhere(run: Run, pytester: pytest.Pytester, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", "/elsewhere/tmp")
     monkeypatch.setenv("HOME", "/elsewhere/home")
     document, baseline = read(pytester.path / "a.json"), read_baseline(pytester.path / "execs.toml")
-    assert gate.judge(document, baseline).status is gate.Status.WITHIN
+    assert gate.judge(document, baseline).status is gate.GateStatus.WITHIN
     assert not gate.unseen(document, baseline)
 
 
 # ---- names that depend on the machine ----
 
 IN_FOLDER = """
-import os, pytest
-from played import runs
 @pytest.fixture(scope="module")
 def f():
     runs("make")
@@ -1024,7 +1009,7 @@ def run_at(run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("HOME", home)
         folder = pytester.path / "src/opt/home"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "test_in.py").write_text(IN_FOLDER.replace("/opt/home/x", f"{home}/x"))
+        (folder / "test_in.py").write_text(HEAD + IN_FOLDER.replace("/opt/home/x", f"{home}/x"))
         return run(*options, baseline=baseline)
 
     return run_at
@@ -1120,13 +1105,11 @@ def test_an_earlier_name_beside_a_right_one_is_obsolete(run_at: Run, pytester: p
 def test_tests_that_a_baseline_cannot_tell_apart_are_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/opt/home")
     source = """
-        import pytest
-        from played import runs
         @pytest.mark.parametrize("place", ["~/x", "/opt/home/x"])
         def test_a(place): runs("git")
     """
     for options in ((UPDATE,), ()):
-        result = run(*options, source=dedent(source))
+        result = run(*options, source=source)
         assert result.ret == 1
         result.stdout.fnmatch_lines(
             [
@@ -1146,7 +1129,7 @@ def test_a_report_says_whether_a_lost_exec_may_have_been_none_that_counts(
     if filtering == "hook":
         pytester.makeconftest("def pytest_execprobe_record(record): pass\n")
     options = ["--execprobe-ignore=coverage*"] if filtering == "ignore" else []
-    source = "from played import runs\ndef test_a():\n    runs('git')\n    runs('git', lost=True)\n"
+    source = "def test_a():\n    runs('git')\n    runs('git', lost=True)\n"
     result = run(*options, "--execprobe-report=a.json", source=source, baseline="[total]\nat_most = 1\n")
     (told,) = json.loads((pytester.path / "a.json").read_text())["runs"]
     assert (told["ignored"], told["filtered"]) == ({}, filtering is not None)
@@ -1158,7 +1141,7 @@ def test_a_report_says_whether_a_lost_exec_may_have_been_none_that_counts(
 
 
 def test_what_was_lost_and_what_was_not_checked(run: Run, pytester: pytest.Pytester, played: Played) -> None:
-    source = "from played import runs\ndef test_a():\n    runs('git', lost=True)\ndef test_b(): pass\n"
+    source = "def test_a():\n    runs('git', lost=True)\ndef test_b(): pass\n"
     options = ["--execprobe-report=a.json", "--execprobe=auto"]
     run(*options, source=source, baseline="[total]\nat_most = 9\n")
     assert stored(pytester)["test test_it.py::test_a"]["lost"] == 1
@@ -1207,7 +1190,6 @@ def test_the_path_of_a_report(pytester: pytest.Pytester, played: Played) -> None
 
 
 LEAVES = """
-from played import leaves, runs
 def test_a():
     shell = runs("sh")
     leaves(runs("redis", by=shell))
@@ -1218,7 +1200,7 @@ def test_a():
 
 def test_what_has_not_ended_is_told(pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
     """And makes no run incomplete: it is over when its session is."""
-    pytester.makepyfile(test_it=LEAVES)
+    pytester.makepyfile(test_it=HEAD + LEAVES)
     result = pytester.runpytest_inprocess("--execprobe-audit", "--execprobe-report=a.json", "--execprobe-report=a.md")
     assert result.ret == 0
     result.stdout.fnmatch_lines(

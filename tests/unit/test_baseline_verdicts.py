@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.baseline.model import COLLECTION, Baseline, Rows, Section
 from pytest_execprobe.baseline.read import read_baseline
-from pytest_execprobe.gate import Status
+from pytest_execprobe.gate import GateStatus
 from pytest_execprobe.gate import judge as gate
 from pytest_execprobe.report.collect import Assembly
-from pytest_execprobe.report.model import Breach, Document, Run, Unit
+from pytest_execprobe.report.model import Document, ReportedBreach, Run, Unit
 from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders
 from pytest_execprobe.rules.rule import baseline_rule
@@ -109,7 +109,7 @@ class Model:
     def _around(self) -> None:
         judge = self._judge("around", COLLECTION)
         for finding in judge.judge("call", evidence(self.suite.collection)):
-            self.assembly.breach(f"execprobe::{COLLECTION}", Breach(finding.headline, late=True))
+            self.assembly.breach(f"execprobe::{COLLECTION}", ReportedBreach(finding.headline, late=True))
         self._use("around", COLLECTION, judge, "")
         self.units.append(Unit("collection", COLLECTION, records=judge.seen.records))
 
@@ -118,7 +118,7 @@ class Model:
         judge = self._judge("tests", name)
         reports = OUTCOMES[one.outcome]
         interrupted = "teardown" not in reports
-        found: list[Breach] = []
+        found: list[ReportedBreach] = []
         shown: dict[Phase, str] = {}
         for phase in ("setup", "call", "teardown"):
             ends_here = interrupted and phase not in reports
@@ -128,7 +128,8 @@ class Model:
             asked = ends_here or phase != "setup"
             findings = judge.judge(phase, evidence(one.ran.get(phase, {}), lost=lost), baseline=asked)
             news = [
-                Breach(item.headline or f"cannot tell {item.question}", "", item.holds is None) for item in findings
+                ReportedBreach(item.headline or f"cannot tell {item.question}", "", item.holds is None)
+                for item in findings
             ]
             if ends_here:
                 found += [replace(item, late=True) for item in news]
@@ -144,7 +145,7 @@ class Model:
         self.units.append(Unit("test", name, outcome=_whole(shown), records=judge.seen.records, lost=int(one.lost)))
         return again
 
-    def _report(self, name: str, shown: dict[Phase, str], found: list[Breach], *, is_last: bool) -> bool:
+    def _report(self, name: str, shown: dict[Phase, str], found: list[ReportedBreach], *, is_last: bool) -> bool:
         """As pytest-rerunfailures does: nothing of a try is reported after its first failure if there is another."""
         if shown:
             self.assembly.begin_try(None, name, None, None)
@@ -311,7 +312,7 @@ def test_the_run_and_the_gate_find_the_same(suite: Suite, rows: dict[str, dict[s
         baseline = read_baseline(path)
     run = Model(suite, baseline, update=False).run()
     if run.broken_off:
-        assert gate(run.document, baseline).status is not Status.WITHIN
+        assert gate(run.document, baseline).status is not GateStatus.WITHIN
         return
     found = {finding.name for finding in gate(run.document, baseline).exceeded}
     told = {name.removeprefix("execprobe::") for name in run.course.beyond}

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from pytest_execprobe.cli import main
 from pytest_execprobe.report import forms
-from pytest_execprobe.report.model import Breach, Document, Run, Unit
+from pytest_execprobe.report.model import Document, ReportedBreach, Run, Unit
 
 Capture = pytest.CaptureFixture[str]
 
@@ -94,8 +94,10 @@ def test_incomplete(folder: Path, capsys: Capture) -> None:
 
 
 RULED = document(
-    Unit("test", A, records=(record("git"),), breaches=(Breach("ls must not run, but it ran once", "…"),), line=3),
-    Unit("outside", "outside of tests", breaches=(Breach("cannot tell whether nc ran", undecided=True),)),
+    Unit(
+        "test", A, records=(record("git"),), breaches=(ReportedBreach("ls must not run, but it ran once", "…"),), line=3
+    ),
+    Unit("outside", "outside of tests", breaches=(ReportedBreach("cannot tell whether nc ran", undecided=True),)),
 )
 
 
@@ -139,7 +141,7 @@ def test_what_was_deselected(folder: Path, capsys: Capture) -> None:
     forms.write(Document((left_out,), GOOD.units), folder / "part.json")
     assert gate("part.json") == 2
     assert (
-        "  missing  deselected, and no run has them, though the baseline speaks of them: tests/test_a.py::test_gone\n"
+        "  missing  deselected, and no run has them, though the baseline has them: tests/test_a.py::test_gone\n"
         in capsys.readouterr().out
     )
     assert gate("part.json", "--allow-deselected") == 0
@@ -210,7 +212,7 @@ def test_into_a_file(folder: Path, capsys: Capture) -> None:
     ("arguments", "message"),
     [
         (["none.json"], "execprobe: none.json: can't be read"),
-        (["execs.toml"], "execprobe: execs.toml: is no JSON"),
+        (["execs.toml"], "execprobe: execs.toml: expected JSON"),
         (["good.json", "--since", "none.json"], "execprobe: none.json: can't be read"),
         (["good.json", "--since", "none.toml"], "execprobe: there is no none.toml"),
     ],

@@ -150,8 +150,7 @@ def test_an_output_that_is_no_stored_report(tmp_path: Path, shards: list[str], c
     path = name if name == "-" else str(tmp_path / name)
     assert main(["merge", *shards, "-o", path]) == 2
     assert capsys.readouterr().err == (
-        f"execprobe: {path}: is no name for a stored report, which ends with .json; other forms are made of it by"
-        " 'execprobe report'\n"
+        f"execprobe: {path}: expected a name that ends with .json; other forms are made of it by 'execprobe report'\n"
     )
 
 
@@ -163,7 +162,7 @@ def test_an_input_that_is_no_report_leaves_the_output_as_it_is(tmp_path: Path, c
     assert main(["merge", str(tmp_path / "shards"), "-o", str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"execprobe: {tmp_path}/shards/bad.json: is no report of pytest-execprobe's")
+    assert err.startswith(f"execprobe: {tmp_path}/shards/bad.json: expected a report of pytest-execprobe")
     assert path.read_text() == "what was there before"
 
 

@@ -170,13 +170,13 @@ def test_an_input_that_is_no_report(tmp_path: Path, capsys: Capture) -> None:
     assert f"{bad}: can't be read (No such file or directory)" in refused(capsys, source, str(bad))
     for text in ("", "{}", "[]", "{", "\udcff"):
         bad.write_bytes(text.encode("utf-8", "surrogateescape"))
-        assert f"execprobe: {bad}: is no " in refused(capsys, source, str(bad))
-    assert f"{bad}: is no " in refused(capsys, str(tmp_path))
+        assert f"execprobe: {bad}: expected " in refused(capsys, source, str(bad))
+    assert f"{bad}: expected " in refused(capsys, str(tmp_path))
 
 
 def test_a_trace_is_named_as_what_it_is_not(tmp_path: Path, capsys: Capture) -> None:
     trace = stored(tmp_path, "a.trace.json", good())
-    assert f"{trace}: is no report" in refused(capsys, trace)
+    assert f"{trace}: expected a report" in refused(capsys, trace)
 
 
 def test_a_trace_beside_a_report_is_not_meant(tmp_path: Path, capsys: Capture) -> None:

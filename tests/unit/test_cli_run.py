@@ -17,15 +17,15 @@ from fakes import FakeSource, evidence, exec_event, record, tick
 
 from pytest_execprobe import cli
 from pytest_execprobe.cli import main
-from pytest_execprobe.cli import run as module
 from pytest_execprobe.cli.child import Child
-from pytest_execprobe.cli.following import Reader, follow
-from pytest_execprobe.cli.recording import Limits, Recording, Seen
+from pytest_execprobe.cli.following import Follower, display, follow
+from pytest_execprobe.cli.limits import Allowed
+from pytest_execprobe.cli.recording import NewExec, Recording
 from pytest_execprobe.cli.terminal import CommandError
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.report import read as reading
-from pytest_execprobe.report.model import Process
+from pytest_execprobe.report.model import LeftRunning
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
 from pytest_execprobe.source.events import Branch, Ended, Exec, Running
@@ -35,15 +35,30 @@ pytestmark = pytest.mark.exec_budget(6)
 
 Capture = pytest.CaptureFixture[str]
 
-MODES = pytest.mark.parametrize("whole", [False, True], ids=["counted", "kept"])
+
+@pytest.fixture(params=[False, True], ids=["counted", "kept"])
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether all records are kept, or they are only counted."""
+    return bool(request.param)
 
 
 def patterns(*texts: str) -> tuple:  # type: ignore[type-arg]
     return tuple(compile_pattern(text) for text in texts)
 
 
-def recording_of(source: FakeSource | None, *, whole: bool = False, limits: Limits = Limits()) -> Recording:  # noqa: B008
+def recording_of(source: FakeSource | None, *, whole: bool = False, limits: Allowed = Allowed()) -> Recording:  # noqa: B008
     return Recording(source, "the command", None if whole else limits.concern)
+
+
+def started(*, whole: bool = False) -> tuple[FakeSource, Recording]:
+    source = FakeSource()
+    return source, recording_of(source, whole=whole)
+
+
+def end(recording: Recording) -> None:
+    """The command has ended, and the rest is taken in."""
+    recording.end(1)
+    recording.finish(1)
 
 
 def ends(source: FakeSource, run: Exec) -> None:
@@ -53,18 +68,15 @@ def ends(source: FakeSource, run: Exec) -> None:
 # ---- what a recording makes of events ----
 
 
-@MODES
 def test_all_that_runs_is_counted(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     source.runs("true", by=top)
     assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("sh", None), ("true", "sh")]
     source.runs("true", by=top)
     source.runs("missing", by=top, error="ENOENT")
     assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("true", "sh")]
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"true": 2, "sh": 1})
     assert (recording.execs, recording.lost) == (3, 0)
     assert recording.evidence().missing == 0
@@ -72,12 +84,11 @@ def test_all_that_runs_is_counted(whole: bool) -> None:
     assert source.closed
 
 
-@MODES
 @pytest.mark.parametrize("forks", [True, False])
 def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: bool) -> None:
     """What it is called stands in argv[0] alone, and counts if what is above it, told of before, is the same file."""
     source = FakeSource()
-    recording = recording_of(source, whole=whole, limits=Limits(deny=patterns("sleep")))
+    recording = recording_of(source, whole=whole, limits=Allowed(deny=patterns("sleep")))
     busybox = source.runs("busybox", "sh")
     for _ in range(3):
         recording.look(1)
@@ -90,13 +101,11 @@ def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: 
         )
     )  # fmt: skip
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
-    (broken,) = Limits(deny=patterns("sleep")).broken(recording.evidence(), recording.execs)
+    end(recording)
+    (broken,) = Allowed(deny=patterns("sleep")).broken(recording.evidence(), recording.execs)
     assert (broken.holds, broken.headline) == (False, "sleep must not run, but it ran once")
 
 
-@MODES
 def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
     source = FakeSource(unadopted=3)
     before = source.runs("before")
@@ -109,10 +118,8 @@ def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
     assert recording.evidence().missing == 0
 
 
-@MODES
 def test_what_runs_after_the_end_is_not_the_commands(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     recording.end(1)
     source.runs("late", by=top)
@@ -120,49 +127,38 @@ def test_what_runs_after_the_end_is_not_the_commands(whole: bool) -> None:
     assert recording.programs == Counter({"sh": 1})
 
 
-@MODES
 def test_lost_execs_are_counted(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     source.runs("x", by=top, lost=True)
     recording.look(1)
     source.runs("x", by=top, lost=True)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     found = recording.evidence()
     assert (recording.execs, recording.lost, found.missing, found.surely_lost) == (1, 2, 2, 2)
 
 
-@MODES
 def test_records_that_belong_nowhere_are_a_bound(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     source.unplaced = 3
     recording.look(1)
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 3)
     assert recording.evidence().why == ("3 records more were lost than can be told apart: raise --buffer-pages",)
 
 
-@MODES
 def test_an_exec_that_is_under_way_at_last_is_a_bound(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     source.under_way = 1
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 1)
     assert "raise --timeout" in recording.evidence().why[0]
 
 
-@MODES
 def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     entered = tick()
     source.under_way = 1
     recording.look(1)
@@ -171,16 +167,13 @@ def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
     source.happens(
         exec_event(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",))
     )
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"slow": 1})
     assert recording.evidence().missing == 0
 
 
-@MODES
 def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     source.runs("sh")
     assert len(recording.look(1)) == 1
     source.runs("true")
@@ -188,16 +181,13 @@ def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
     assert recording.look(1) == []
     assert source.closed
     assert recording.look(1) == []
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"sh": 1})
     assert recording.evidence().unknown == ("the probe helper was lost: it died",)
 
 
-@MODES
 def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("pytest")
     name = f"pytest-execprobe-{'0' * 32}"
     argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
@@ -206,16 +196,13 @@ def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
     below = source.runs("modprobe", by=helper)
     source.runs("sh", by=below)
     source.runs("true", by=top)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"pytest": 1, "true": 1})
 
 
-@MODES
 def test_processes_that_have_not_ended(whole: bool) -> None:
     """Whoever was only forked among them: no exec tells of those."""
-    source = FakeSource()
-    recording = recording_of(source, whole=whole)
+    source, recording = started(whole=whole)
     top = source.runs("sh")
     daemon = source.runs("a-daemon-of-a-long-name", by=top)
     gone = source.runs("x", by=top, lost=True)
@@ -224,8 +211,7 @@ def test_processes_that_have_not_ended(whole: bool) -> None:
     source.unlisted = 3
     recording.look(1)
     ends(source, top)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     running, more = recording.still_running()
     assert source.asked_since == recording.began
     assert [(one.pid, one.program, one.own_exec, one.since_ns) for one in running] == [
@@ -238,20 +224,17 @@ def test_processes_that_have_not_ended(whole: bool) -> None:
 
 
 def test_what_was_forked_from_a_process_that_has_ended_has_the_name_that_the_kernel_gave_it() -> None:
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     top = source.runs("a-shell-of-a-long-name")
     source.leaves(forked_from=top)
     ends(source, top)
     recording.look(1)
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert [one.program for one in recording.still_running()[0]] == ["a-shell-of-a-lo"]
 
 
 def test_a_helper_of_a_run_below_is_not_waited_for() -> None:
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     name = f"pytest-execprobe-{'0' * 32}"
     argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
     helper = source.runs("python3", *argv, by=source.runs("pytest"))
@@ -263,8 +246,7 @@ def test_a_helper_of_a_run_below_is_not_waited_for() -> None:
 
 def test_what_runs_before_it_is_known_that_nothing_is_left_counts() -> None:
     """Or the recording would end with a hole: after it, nothing lives that the answer could tell of."""
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     asked = source.running
 
     def runs_and_ends(since: int, timeout: float) -> Running:
@@ -272,20 +254,17 @@ def test_what_runs_before_it_is_known_that_nothing_is_left_counts() -> None:
         return asked(since, timeout)
 
     source.running = runs_and_ends  # type: ignore[method-assign]
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.programs == Counter({"ls": 1})
 
 
 def test_a_helper_that_is_lost_when_it_is_asked_what_is_left() -> None:
-    source = FakeSource()
-    recording = recording_of(source)
+    source, recording = started()
     source.leaves(source.runs("sh"))
     recording.look(1)
     recording.look_for_running(1)
     source.broken = "it died"
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.still_running() == ((), 0)
     assert recording.evidence().unknown == ("the probe helper was lost: it died",)
 
@@ -305,7 +284,7 @@ def test_an_end_that_is_told_of_before_its_exec() -> None:
 
 def test_nothing_piles_up_where_nothing_is_kept() -> None:
     source = FakeSource()
-    limits = Limits(at_most=3, allow=patterns("true"), deny=patterns("curl"))
+    limits = Allowed(at_most=3, allow=patterns("true"), deny=patterns("curl"))
     recording = recording_of(source, limits=limits)
     for _ in range(20):
         for _ in range(20):
@@ -321,8 +300,7 @@ def test_nothing_piles_up_where_nothing_is_kept() -> None:
 def test_without_a_source_nothing_is_recorded() -> None:
     recording = recording_of(None)
     assert recording.look(1) == []
-    recording.end(1)
-    recording.finish(1)
+    end(recording)
     assert recording.execs == 0
 
 
@@ -335,24 +313,34 @@ Broken = list[tuple[bool | None, str]]
 @pytest.mark.parametrize(
     ("limits", "found", "ran", "broken"),
     [
-        (Limits(), evidence(unknown="gap", lost=3), 5, []),
-        (Limits(at_most=2), evidence(GIT, SH), 2, []),
-        (Limits(at_most=1), evidence(GIT, SH), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
-        (Limits(at_most=0), evidence(), 1, [(False, "exec budget exceeded: 1 exec, at most 0 allowed")]),
-        (Limits(at_most=3), evidence(lost=1), 2, []),
-        (Limits(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
-        (Limits(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
-        (Limits(at_most=1), evidence(unknown="gap"), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
-        (Limits(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
-        (Limits(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
-        (Limits(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
-        (Limits(allow=patterns("argv:git push x")), evidence(CUT), 1, [(None, "whether only argv:git push x ran")]),
-        (Limits(deny=patterns("curl")), evidence(GIT, SH), 2, []),
-        (Limits(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
-        (Limits(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
-        (Limits(deny=patterns("curl")), evidence(unknown="gap"), 2, [(None, "whether curl ran")]),
+        (Allowed(), evidence(unknown="gap", lost=3), 5, []),
+        (Allowed(at_most=2), evidence(GIT, SH), 2, []),
+        (Allowed(at_most=1), evidence(GIT, SH), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+        (Allowed(at_most=0), evidence(), 1, [(False, "exec budget exceeded: 1 exec, at most 0 allowed")]),
+        (Allowed(at_most=3), evidence(lost=1), 2, []),
+        (Allowed(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
+        (Allowed(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
         (
-            Limits(at_most=9, allow=patterns("git"), deny=patterns("curl", "sh")),
+            Allowed(at_most=1),
+            evidence(unknown="gap"),
+            2,
+            [(False, "exec budget exceeded: 2 execs, at most 1 allowed")],
+        ),
+        (Allowed(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
+        (Allowed(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
+        (Allowed(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
+        (
+            Allowed(allow=patterns("argv:git push x")),
+            evidence(CUT),
+            1,
+            [(None, "whether only argv:git push x ran")],
+        ),
+        (Allowed(deny=patterns("curl")), evidence(GIT, SH), 2, []),
+        (Allowed(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
+        (Allowed(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
+        (Allowed(deny=patterns("curl")), evidence(unknown="gap"), 2, [(None, "whether curl ran")]),
+        (
+            Allowed(at_most=9, allow=patterns("git"), deny=patterns("curl", "sh")),
             evidence(GIT, SH, lost=1),
             2,
             [
@@ -363,7 +351,7 @@ Broken = list[tuple[bool | None, str]]
         ),
     ],
 )
-def test_limits(limits: Limits, found: Evidence, ran: int, broken: Broken) -> None:
+def test_limits(limits: Allowed, found: Evidence, ran: int, broken: Broken) -> None:
     verdicts = limits.broken(found, ran)
     assert [(one.holds, one.question if one.holds is None else one.headline) for one in verdicts] == broken
     # Of records that do not concern them, only the number matters.
@@ -374,9 +362,9 @@ def test_limits(limits: Limits, found: Evidence, ran: int, broken: Broken) -> No
 
 
 def test_which_limits_look_above_an_exec() -> None:
-    assert Limits(allow=patterns("subtree:git")).need_ancestors
-    assert Limits(deny=patterns("git", "subtree:argv:git push")).need_ancestors
-    assert not Limits(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
+    assert Allowed(allow=patterns("subtree:git")).need_ancestors
+    assert Allowed(deny=patterns("git", "subtree:argv:git push")).need_ancestors
+    assert not Allowed(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
 
 
 # ---- the whole command, with a probe that is played ----
@@ -402,11 +390,11 @@ class Played:
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     stage = Played()
-    end = Recording.end
+    end_it = Recording.end
 
     def look_and_end(recording: Recording, timeout: float) -> None:
         recording.look(1)  # what is played is to come before the command's end, which may be there at once
-        end(recording, timeout)
+        end_it(recording, timeout)
 
     monkeypatch.setattr(connect, "start_helper", stage.start)
     monkeypatch.setattr(Recording, "end", look_and_end)
@@ -530,8 +518,8 @@ def test_what_is_left_is_in_every_report_and_no_gate_passes_it(played: Played, c
     (run,) = document.runs
     redis, forked = played.source.running_now
     assert run.running == (
-        Process(redis.pid, "redis", True, redis.since),
-        Process(forked.pid, "sh", False, forked.since),
+        LeftRunning(redis.pid, "redis", True, redis.since),
+        LeftRunning(forked.pid, "sh", False, forked.since),
     )
     assert (run.more_running, document.complete) == (0, False)
     for path in paths:
@@ -578,9 +566,14 @@ class Leaving(FakeSource):
         return super().running(since, timeout)
 
 
-def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, tmp_path: Path) -> None:
-    played.source = source = Leaving(3)
+def leaving(played: Played, times: int) -> Leaving:
+    played.source = source = Leaving(times)
     played.happens = source.starts
+    return source
+
+
+def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, tmp_path: Path) -> None:
+    leaving(played, 3)
     path = tmp_path / "a.json"
     assert main(["run", "--wait", "--report", str(path), "--deny", "curl", "sh", "-c", "exit 0"]) == 0
     assert "still running" not in capfd.readouterr().err
@@ -590,21 +583,18 @@ def test_with_wait_all_that_is_left_is_recorded(played: Played, capfd: Capture, 
 
 
 def test_with_wait_the_status_is_the_commands(played: Played) -> None:
-    played.source = source = Leaving(2)
-    played.happens = source.starts
+    leaving(played, 2)
     assert main(["run", "--wait", "--deny", "curl", "sh", "-c", "exit 7"]) == 7
 
 
 def test_what_is_forbidden_while_it_is_waited(played: Played, capfd: Capture) -> None:
-    played.source = source = Leaving(2)
-    played.happens = source.starts
+    leaving(played, 2)
     assert main(["run", "--wait", "--deny", "ls", "sh", "-c", "exit 0"]) == 1
     assert "execprobe: ls must not run, but it ran once\n" in capfd.readouterr().err
 
 
 def test_a_wait_that_is_too_short(played: Played, capfd: Capture) -> None:
-    played.source = source = Leaving(1000)
-    played.happens = source.starts
+    leaving(played, 1000)
     assert main(["run", "--wait=0.2", "--deny", "curl", "true"]) == 2
     said = capfd.readouterr().err
     assert "still running   1 process that it has left behind: waited for 0.2 s\n" in said
@@ -613,8 +603,7 @@ def test_a_wait_that_is_too_short(played: Played, capfd: Capture) -> None:
 
 def test_a_helper_that_is_lost_while_it_is_waited(played: Played, capfd: Capture) -> None:
     """It would be for ever: nobody is there to tell that all have ended."""
-    played.source = source = Leaving(1000)
-    played.happens = source.starts
+    source = leaving(played, 1000)
 
     def dies(since: int, timeout: float) -> Running:
         source.broken = "it died"
@@ -627,8 +616,7 @@ def test_a_helper_that_is_lost_while_it_is_waited(played: Played, capfd: Capture
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_a_signal_ends_the_wait_and_not_the_run(played: Played, capfd: Capture, tmp_path: Path, name: str) -> None:
-    played.source = source = Leaving(1000)
-    played.happens = source.starts
+    source = leaving(played, 1000)
     running = source.running
     path = tmp_path / "a.json"
 
@@ -680,7 +668,7 @@ def test_the_command_is_not_taken_for_the_seconds(
 @pytest.mark.parametrize("value", ["x", "-1", "nan", "5s"])
 def test_seconds_that_are_none(capfd: Capture, value: str) -> None:
     assert main(["run", f"--wait={value}", "true"]) == 2
-    assert f"argument --wait: is a number of seconds, not {value!r}" in capfd.readouterr().err
+    assert f"argument --wait: expected a number from 0 on, not {value!r}" in capfd.readouterr().err
 
 
 def test_what_is_not_known_is_said(played: Played, capfd: Capture) -> None:
@@ -1019,7 +1007,7 @@ def test_a_budget_file_and_something_lost(played: Played, capfd: Capture, tmp_pa
     ("text", "said"),
     [
         (None, "there is no "),
-        ("version = 1\n[tests]\n", "has no [total], and nothing else in a budget file speaks of a command"),
+        ("version = 1\n[tests]\n", "has no [total], and nothing else in a budget file is about a command"),
         ("version", "is damaged"),
         ("version = 99", "is of version 99"),
     ],
@@ -1054,11 +1042,11 @@ class Screen:
 
 def test_lines_of_the_display() -> None:
     screen, began = Screen(), 1_000_000_000
-    show = module._display(screen, began)  # type: ignore[arg-type]
+    show = display(screen, began)  # type: ignore[arg-type]
     top = record("make", "-j4", pid=4242, at=began + 1_500_000)
     long = record("cc", "-c", "x" * 100, pid=4243, at=began + 12_345_678_901)
     odd = record("a b", "\x1b[31m", pid=7, at=began + 2_000_000)
-    show([Seen(top, None), Seen(long, "make"), Seen(odd, "a-rather-long-name")])
+    show([NewExec(top, None), NewExec(long, "make"), NewExec(odd, "a-rather-long-name")])
     assert screen.lines == [
         "+      1.5 ms    4242              /usr/bin/make -j4",
         "+  12345.7 ms    4243 make         /usr/bin/cc -c xxxxxxxx…",
@@ -1069,8 +1057,8 @@ def test_lines_of_the_display() -> None:
 
 def test_a_storm_is_not_shown_line_by_line() -> None:
     screen = Screen()
-    show = module._display(screen, 0)  # type: ignore[arg-type]
-    show([Seen(record("true"), None)] * 1234)
+    show = display(screen, 0)  # type: ignore[arg-type]
+    show([NewExec(record("true"), None)] * 1234)
     assert len(screen.lines) == 51
     assert screen.lines[-1] == "+ … 1,184 more"
 
@@ -1078,7 +1066,7 @@ def test_a_storm_is_not_shown_line_by_line() -> None:
 def test_no_display_where_nobody_looks() -> None:
     screen = Screen()
     screen.attended = False
-    module._display(screen, 0)([Seen(record("true"), None)])  # type: ignore[arg-type]
+    display(screen, 0)([NewExec(record("true"), None)])  # type: ignore[arg-type]
     assert not screen.lines
 
 
@@ -1095,7 +1083,7 @@ def test_the_command_is_let_go_when_this_is_at_fault() -> None:
 
     child = Child()
     with pytest.raises(CommandError):
-        follow(child, Reader(recording_of(None), lambda _: None, 1), None, Screen())  # type: ignore[arg-type]
+        follow(child, Follower(recording_of(None), lambda _: None, 1), None, Screen())  # type: ignore[arg-type]
     assert child.released
 
 

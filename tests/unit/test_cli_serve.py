@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.cli import main, serve
+from pytest_execprobe.cli.doctor.bcc import Interpreter, ask
+from pytest_execprobe.cli.doctor.machine import Machine
 from pytest_execprobe.source.launch import HELPER, bpf_folder
 
 Capture = pytest.CaptureFixture[str]
@@ -28,7 +30,8 @@ def became(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
     monkeypatch.setattr(os, "execvpe", execvpe)
     monkeypatch.setattr(serve, "interpreters", lambda *_: ["/no/bcc", "/with/bcc"])
-    monkeypatch.setattr(serve, "_why_not", lambda path: None if path == "/with/bcc" else "it has none")
+    none = {"reason": "it has none"}
+    monkeypatch.setattr(serve, "ask", lambda _, path: Interpreter(path, {} if path == "/with/bcc" else none))
     monkeypatch.setattr(serve, "privilege_route", lambda *_, **__: [])
     return found
 
@@ -68,12 +71,12 @@ def test_options_are_handed_on(became: dict[str, object], monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--mode=8", "'8' is no mode such as 0660"),
-        ("--mode=1777", "'1777' is no mode such as 0660"),
-        ("--mode=", "'' is no mode such as 0660"),
-        ("--max-clients=0", "'0' is no whole number from 1 to 900"),
-        ("--max-clients=901", "'901' is no whole number from 1 to 900"),
-        ("--buffer-pages=²", "'²' is no whole number"),
+        ("--mode=8", "expected a mode such as 0660, not '8'"),
+        ("--mode=1777", "expected a mode such as 0660, not '1777'"),
+        ("--mode=", "expected a mode such as 0660, not ''"),
+        ("--max-clients=0", "expected a whole number from 1 to 900, not '0'"),
+        ("--max-clients=901", "expected a whole number from 1 to 900, not '901'"),
+        ("--buffer-pages=²", "expected a whole number from 1 to 1048576, not '²'"),
     ],
 )
 def test_what_can_not_be_meant_is_said(option: str, said: str, became: dict[str, object], capsys: Capture) -> None:
@@ -83,7 +86,7 @@ def test_what_can_not_be_meant_is_said(option: str, said: str, became: dict[str,
 
 
 def test_no_python_with_bcc(became: dict[str, object], monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr(serve, "_why_not", lambda _: "it has none")
+    monkeypatch.setattr(serve, "ask", lambda _, path: Interpreter(path, {"reason": "it has none"}))
     assert main(["serve"]) == 2
     assert "no Python with BCC was found (/no/bcc: it has none; /with/bcc: it has none)" in capsys.readouterr().err
     assert not became
@@ -116,5 +119,5 @@ def test_program_that_can_not_be_run(
 
 @pytest.mark.exec_budget(1)
 def test_an_interpreter_that_is_none() -> None:
-    assert serve._why_not("/bin/true") == "it runs no Python"
-    assert serve._why_not("/nonexistent/python") == "it runs no Python"
+    for path in ("/bin/true", "/nonexistent/python"):
+        assert (ask(Machine(), path).reason or "").startswith("it runs no Python: ")

@@ -167,7 +167,7 @@ WRITES = {
 }
 WRITES |= {"replace", "symlink", "symlink_to", "chmod", "chown", "copy", "copyfile", "move"}
 OWN = {"files.py", "helper/walk.py"}
-OWN |= {"helper/serve.py", "helper/bpf/kept.py"}  # a socket, and what was compiled, in folders that were walked
+OWN |= {"helper/listening.py", "helper/bpf/kept.py"}  # a socket, and what was compiled, in folders that were walked
 
 
 def writes(call: ast.Call) -> bool:

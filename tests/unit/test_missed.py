@@ -20,8 +20,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
     return numbers
 
 
-def loaded(*, twice: bool) -> probe.Probe:
-    made = object.__new__(probe.Probe)
+def loaded(*, twice: bool) -> probe.BpfProbe:
+    made = object.__new__(probe.BpfProbe)
     made._lib = SimpleNamespace()  # type: ignore[assignment]
     made._looks = {}
     programs = {name: name for name in PROGRAMS}
@@ -69,5 +69,5 @@ def test_what_is_missed_between_two_readings_is_found_with_the_next_look(
 def test_a_kernel_that_must_tell_and_does_not_is_believed_nothing(counted: dict[str, int | None]) -> None:
     made = loaded(twice=True)
     counted["on_exec_again"] = None
-    with pytest.raises(OSError, match="does not tell"):
+    with pytest.raises(OSError, match="does not say"):
         made.missed()

@@ -20,7 +20,7 @@ CPUS = 3
 def descriptors(seen: int = 0, entered: int = 0) -> list[int]:
     """Of counters, the same on each CPU, and of what stands for a life."""
     counters = os.memfd_create("counters")
-    os.write(counters, wire.COUNTERS.pack(9, 9, 9, seen, entered, 9, 9, 9, 9) * CPUS)
+    os.write(counters, wire.COUNTERS.pack(9, 9, 9, seen, entered, 9, 9) * CPUS)
     life = os.memfd_create("life")
     os.truncate(life, mmap.PAGESIZE)
     return [counters, life]

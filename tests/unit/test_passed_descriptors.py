@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper import serve, wire
+from pytest_execprobe.helper import listening, wire
 from pytest_execprobe.source import connect, meeting
 from pytest_execprobe.source.connect import HelperSettings, start_helper
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 @contextlib.contextmanager
 def at_a_path(folder: Path) -> Iterator[socket.socket]:
-    with serve._listen(str(folder / "socket"), 0o600, -1) as listener:
+    with listening.listen_at(str(folder / "socket"), 0o600, -1) as listener:
         yield listener
 
 
@@ -37,10 +37,10 @@ def of_systemds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socke
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(folder / "socket"))
         made.listen()
-        monkeypatch.setattr(serve, "_FIRST_PASSED", os.dup(made.fileno()))
+        monkeypatch.setattr(listening, "_FIRST_PASSED", os.dup(made.fileno()))
         monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
         monkeypatch.setenv("LISTEN_FDS", "1")
-        passed = serve._passed_socket()
+        passed = listening._passed_socket()
         assert passed is not None
         with passed:
             yield passed

@@ -13,21 +13,21 @@ from fakes import kernel_proc
 
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import probe
-from pytest_execprobe.helper.bpf.load import Table
-from pytest_execprobe.helper.bpf.probe import Counts
+from pytest_execprobe.helper.bpf.load import Table, possible_cpus
 from pytest_execprobe.helper.bpf.unit import Map
+from pytest_execprobe.helper.probe import Counts, Page
 
 PID, ROOT, TOP = 7, 3, 7
 
 
-def bare(**maps: Any) -> probe.Probe:
-    made = object.__new__(probe.Probe)
+def bare(**maps: Any) -> probe.BpfProbe:
+    made = object.__new__(probe.BpfProbe)
     made._tables = maps
     return made
 
 
-class Page:
-    """The counters' memory. Each copy of it finds one exec more, of two CPUs, under way or over."""
+class Memory:
+    """The counters' memory. Each copy of it finds one exec more, of two CPUs, in flight or over."""
 
     def __init__(self) -> None:
         self.copies = 0
@@ -41,14 +41,14 @@ class Page:
 def test_what_is_counted_last_is_read_last() -> None:
     """Or an exec that is counted as seen, and not as submitted yet, would not be missed."""
     made = bare()
-    made.page = Page()  # type: ignore[assignment]
+    made._counters = Memory()  # type: ignore[assignment]
     counts = made.counts()
     assert (counts.submitted, counts.dropped, counts.unlisted, counts.ended) == (2, 2, 2, 2)
     assert (counts.seen, counts.entered, counts.blind) == (4, 4, 4)
 
 
 class Entering:
-    """The map of execs under way: its list is read anew each time, and some that it has are gone when they are read."""
+    """The map of execs in flight: its list is read anew each time, and some that it has are gone when they are read."""
 
     def __init__(self, listed: Callable[[], list[tuple[int, int | None]]]) -> None:
         self._listed = listed
@@ -65,22 +65,21 @@ class Entering:
         return None if at is None else probe._ENTRY.pack(at, PID)
 
 
-def under_way(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int | None]]]) -> int:
+def in_flight(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int | None]]]) -> int:
     """So many have been entered and have not ended; there is a list of (task, time) that is read anew each time."""
     made = bare(entering=Entering(listed))
-    nothing = Counts(*[0] * len(Counts._fields))
-    monkeypatch.setattr(made, "counts", lambda: nothing._replace(entered=entered))
-    monkeypatch.setattr(made, "_proc", lambda _: b"")
-    return made.under_way(time.monotonic_ns() - 10**9, lambda _: False)
+    monkeypatch.setattr(made, "counts", lambda: Counts(*[0] * 7)._replace(entered=entered))
+    monkeypatch.setattr(made, "_proc", lambda _: None)
+    return made.in_flight(time.monotonic_ns() - 10**9, ROOT)
 
 
-def test_an_exec_that_is_counted_and_not_listed_yet_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert under_way(monkeypatch, 1, lambda: [(1, 0)]) == 0  # somebody else's
-    assert under_way(monkeypatch, 1, list) == 1
-    assert under_way(monkeypatch, 2, lambda: [(1, 0), (1, 0)]) == 1  # the list began anew while it was read
-    assert under_way(monkeypatch, 1, lambda: [(1, None)]) == 1  # it has ended since the list was read, or so it seems
+def test_an_exec_that_is_counted_and_not_listed_yet_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_flight(monkeypatch, 1, lambda: [(1, 0)]) == 0  # somebody else's
+    assert in_flight(monkeypatch, 1, list) == 1
+    assert in_flight(monkeypatch, 2, lambda: [(1, 0), (1, 0)]) == 1  # the list began anew while it was read
+    assert in_flight(monkeypatch, 1, lambda: [(1, None)]) == 1  # it has ended since the list was read, or so it seems
     later = time.monotonic_ns() + 10**12
-    assert under_way(monkeypatch, 1, lambda: [(2, later)]) == 1  # that one was entered after the count
+    assert in_flight(monkeypatch, 1, lambda: [(2, later)]) == 1  # that one was entered after the count
 
 
 @pytest.fixture
@@ -107,7 +106,7 @@ def of_roots(*roots: int) -> bytes:
     return kernel_proc([(root, 0, 0, 0) for root in roots])
 
 
-def adopting(procs: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch, gone: tuple[int, ...] = ()) -> probe.Probe:
+def adopting(procs: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch, gone: tuple[int, ...] = ()) -> probe.BpfProbe:
     made = bare(procs=Updated(procs))
     monkeypatch.setattr(made, "_proc", lambda pid: procs.get(struct.pack("<I", pid)))
     monkeypatch.setattr(made, "claimed", lambda root: None if root in gone else "a root")
@@ -204,7 +203,7 @@ def running(
     monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, ...] = (), level: int = 0
 ) -> probe.Running | None:
     made = bare(procs=read_from(table))
-    made._pid_namespace = probe._PidNamespace(0, probe._FIRST_PID_NAMESPACE, 1)
+    made._pid_namespace = probe._PidNamespace(0, probe.FIRST_PID_NAMESPACE, 1)
     monkeypatch.setattr(made, "_proc", table.entries.get)
     monkeypatch.setattr(made, "_forks", lambda _: (table.forks, level))
 
@@ -293,4 +292,4 @@ def test_counters_are_not_given_where_the_kernel_can_pass_over_the_probe(twice: 
     """For they do not show it."""
     made = bare(counts=SimpleNamespace(fd=5))
     made._attached = SimpleNamespace(twice=twice)  # type: ignore[assignment]
-    assert made.page_fd == (None if twice else 5)
+    assert made.page == (None if twice else Page(5, possible_cpus()))

@@ -8,7 +8,7 @@ import pytest
 from documents import good, hostile, rich, run
 
 from pytest_execprobe.report.annotations import annotations
-from pytest_execprobe.report.model import Breach, Document, Unit
+from pytest_execprobe.report.model import Document, ReportedBreach, Unit
 
 COMMAND = re.compile(r"::(error|warning) ((?:[a-z]+=[^:,\r\n]*)(?:,[a-z]+=[^:,\r\n]*)*)::([^\r\n]*)")
 
@@ -28,7 +28,7 @@ def decoded(text: str) -> str:
 
 
 def broken(count: int, **more: object) -> Document:
-    units = [Unit("test", f"test_{n}", breaches=(Breach(f"broken {n}"),), **more) for n in range(count)]  # type: ignore[arg-type]
+    units = [Unit("test", f"test_{n}", breaches=(ReportedBreach(f"broken {n}"),), **more) for n in range(count)]  # type: ignore[arg-type]
     return Document((run(),), tuple(units))
 
 
@@ -74,7 +74,7 @@ def test_escaping() -> None:
         "t",
         file="a,b:c%.py\n",
         line=3,
-        breaches=(Breach("50% of: a, b\r\n::x::", "one, two: 3%\n::error::no"),),
+        breaches=(ReportedBreach("50% of: a, b\r\n::x::", "one, two: 3%\n::error::no"),),
     )
     (line,) = annotations(Document((run(),), (unit,)))
     assert line == (
@@ -101,7 +101,7 @@ def test_no_more_than_are_shown(count: int, more: int | None) -> None:
 
 
 def test_broken_rules_come_before_undecided_ones() -> None:
-    unsure = Unit("test", "a", breaches=(Breach("unsure", undecided=True),))
+    unsure = Unit("test", "a", breaches=(ReportedBreach("unsure", undecided=True),))
     document = Document((run(breaches=()),), (*[unsure] * 20, *broken(3).units))
     headlines = [properties["title"] for _, properties, _ in map(parsed, annotations(document))]
     assert headlines[:4] == ["execprobe: broken 0", "execprobe: broken 1", "execprobe: broken 2", "execprobe: unsure"]
@@ -116,6 +116,6 @@ def test_warnings_are_counted_apart_and_one_for_each_reason() -> None:
 
 
 def test_a_message_is_bounded() -> None:
-    unit = Unit("test", "t", breaches=(Breach("x" * 10_000, "y" * 1_000_000),))
+    unit = Unit("test", "t", breaches=(ReportedBreach("x" * 10_000, "y" * 1_000_000),))
     (line,) = annotations(Document((run(),), (unit,)))
     assert len(line) < 5000

@@ -20,7 +20,17 @@ from pytest_execprobe import ExecRecord
 from pytest_execprobe.report import json as form
 from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.json import dump
-from pytest_execprobe.report.model import KINDS, OUTCOMES, Breach, Collection, Document, Process, Run, Unit, merged
+from pytest_execprobe.report.model import (
+    KINDS,
+    OUTCOMES,
+    Collection,
+    Document,
+    LeftRunning,
+    ReportedBreach,
+    Run,
+    Unit,
+    merged,
+)
 from pytest_execprobe.report.read import DocumentError
 from pytest_execprobe.source.command import Command
 
@@ -49,7 +59,7 @@ def test_what_is_written_is_read(document: Document) -> None:
 
 
 def test_every_field_of_a_record_is_written() -> None:
-    data = form.record_data(record(), form.Commands())
+    data = form.record_data(record(), form.CommandTable())
     written = {name.lstrip("_") for name in [*data, *form.command_data(record()._command)]} - {"command"}
     known = {field.name.lstrip("_") for kind in (ExecRecord, Command) for field in fields(kind)}
     known -= {"error", "itself", "command", "raw", "read"}  # only execs that succeeded are in reports
@@ -61,8 +71,8 @@ def test_every_field_of_units_and_runs_is_written() -> None:
     data = data_of(rich())
     assert {field.name for field in fields(Unit)} == set(data["units"][0])
     assert {field.name for field in fields(Run)} | {"above", "commands"} == set(data["runs"][0])
-    assert {field.name for field in fields(Breach)} == set(data["units"][1]["breaches"][0])
-    assert {field.name for field in fields(Process)} == set(data_of(left())["runs"][0]["running"][0])
+    assert {field.name for field in fields(ReportedBreach)} == set(data["units"][1]["breaches"][0])
+    assert {field.name for field in fields(LeftRunning)} == set(data_of(left())["runs"][0]["running"][0])
 
 
 def test_processes_that_had_not_ended() -> None:
@@ -212,7 +222,7 @@ def documents(draw: st.DrawFn) -> Document:
                 unknown=tuple(draw(st.lists(texts, max_size=2))),
                 not_checked=draw(st.none() | texts),
                 breaches=tuple(
-                    draw(st.lists(st.builds(Breach, texts, texts, st.booleans(), st.booleans()), max_size=2))
+                    draw(st.lists(st.builds(ReportedBreach, texts, texts, st.booleans(), st.booleans()), max_size=2))
                 ),
                 gaps=draw(st.dictionaries(texts, whole, max_size=2)),
             ),
@@ -255,12 +265,12 @@ def refused(text: str) -> str:
 
 @pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, dump(rich())[:-20], '{"format": 1e'])
 def test_what_is_no_json(text: str) -> None:
-    assert "is no JSON" in refused(text)
+    assert "expected JSON" in refused(text)
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "null", "{}", '{"format": "other", "version": 2}'])
 def test_what_is_no_report(text: str) -> None:
-    assert "is no report" in refused(text)
+    assert "expected a report" in refused(text)
 
 
 def test_a_newer_version_says_so_whatever_else_it_has() -> None:
@@ -312,7 +322,7 @@ def test_two_records_with_one_id() -> None:
 def test_times_that_cannot_be(times: list[int]) -> None:
     data = data_of(one(ran("git", at=1)))
     data["units"][0]["phases"] = {"call": times}
-    with pytest.raises(DocumentError, match=r"units\[0\].phases: 'call' is no phase"):
+    with pytest.raises(DocumentError, match=r"units\[0\].phases: expected a phase's beginning and end, not 'call'"):
         reading.from_data(data)
 
 
@@ -358,7 +368,7 @@ def test_the_schema_describes_every_field() -> None:
 def _full() -> dict[str, Any]:
     """A small report in which every field has a value that is of its type, and nothing refers to what is not there."""
     git = ran("git", "x", at=2, lasted=1, parent=ran("ignored", at=1), exit_code=1, call_site=("a.py", 1, "f"))
-    breach = Breach("headline", "text")
+    breach = ReportedBreach("headline", "text")
     unit = Unit(
         "test",
         "test_a",

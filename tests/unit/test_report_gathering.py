@@ -6,7 +6,7 @@ from fakes import FakeRun
 
 from pytest_execprobe._util.names import Folders
 from pytest_execprobe.report.collect import Assembly, Gatherer
-from pytest_execprobe.report.model import Breach, Document
+from pytest_execprobe.report.model import Document, ReportedBreach
 from pytest_execprobe.source.events import Ended
 from pytest_execprobe.timeline.entry import Entry
 from pytest_execprobe.timeline.evidence import Evidence, Gap
@@ -27,7 +27,7 @@ def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
     for name in names:
         assembly.begin_try("gw0", name, "test_it.py", 3)
         assembly.outcome("gw0", name, "call", "failed")
-        assembly.breach(name, Breach(f"of {name}"))
+        assembly.breach(name, ReportedBreach(f"of {name}"))
     document = document_of(assembly, not_checked={names[0]: "it crashed"})
     assert [unit.name for unit in document.units] == ["test_it.py::test_a[$TMPDIR/x]", "test_it.py::test_a[~/x]"]
     assert [unit.not_checked for unit in document.units] == ["it crashed", None]

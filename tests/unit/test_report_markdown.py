@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from pytest_execprobe._util.text import printable
 from pytest_execprobe.report.markdown import code, render
-from pytest_execprobe.report.model import Breach, Document, Unit
+from pytest_execprobe.report.model import Document, ReportedBreach, Unit
 
 OWN_TAGS = {
     *("h3", "h4", "p", "strong", "em", "blockquote", "ul", "li", "code", "pre", "details", "summary"),
@@ -141,7 +141,10 @@ def test_what_github_makes_links_of_has_no_beginning() -> None:
 )
 def test_the_text_of_a_breach_stays_in_its_place(text: str) -> None:
     shown = page(
-        of(Unit("test", "t", breaches=(Breach("headline", text),)), Unit("test", "u", records=(ran("git", at=1),)))
+        of(
+            Unit("test", "t", breaches=(ReportedBreach("headline", text),)),
+            Unit("test", "u", records=(ran("git", at=1),)),
+        )
     )
     assert shown.tags <= OWN_TAGS
     assert "u" in shown.codes
@@ -163,7 +166,7 @@ def test_it_is_never_longer_than_its_limit(document: Document, limit: int) -> No
 
 
 def test_a_huge_report_is_bounded_and_says_what_it_leaves_out() -> None:
-    broken = Breach("broken " * 1000, "line\n" * 100_000)
+    broken = ReportedBreach("broken " * 1000, "line\n" * 100_000)
     many_broken = tuple(replace(unit, breaches=(broken,), strays=unit.records) for unit in many(300, 30).units)
     text = render(Document((run(),), many_broken))
     assert len(text.encode()) < 500_000

@@ -19,7 +19,20 @@ import pytest
 from fakes import FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
-from pytest_execprobe.helper import adoption, handshake, identity, listening, privilege, quotas, serve, server, wire
+from pytest_execprobe.helper import (
+    admission,
+    adoption,
+    clients,
+    delivery,
+    handshake,
+    identity,
+    listening,
+    privilege,
+    proc,
+    quotas,
+    serve,
+    wire,
+)
 from pytest_execprobe.helper.errors import ProbeError
 from pytest_execprobe.helper.priority import Precedence
 
@@ -61,7 +74,7 @@ class Running:
         self._listener.listen(64)
         self._listener.setblocking(False)
         self._wakeup, self._tell = os.pipe()
-        self.service = serve.Service(probe, self._listener, WELCOME, Precedence(False), limits, self._wakeup)  # type: ignore[arg-type]
+        self.service = serve.Service(probe, self._listener, WELCOME, Precedence(False), limits, self._wakeup)
         self._uid = 1
         real = wire.credentials
         monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], self._uid, self._uid))
@@ -170,7 +183,7 @@ def test_one_user_can_not_have_all_the_connections(running: Running) -> None:
     assert refused.receive() is None
     running.welcome(2).arm()
     held[0].sock.close()
-    assert eventually(lambda: running.service._users[1].clients == 5)
+    assert eventually(lambda: running.service._quotas.users[1].clients == 5)
     running.welcome(1)
 
 
@@ -197,7 +210,7 @@ def test_who_goes_while_he_waits_for_his_claim_is_passed_over(running: Running, 
     for client in clients[:2]:
         client.expect(wire.CLAIMED)
     clients[2].sock.close()
-    assert eventually(lambda: running.service._users[1].clients == 3)
+    assert eventually(lambda: running.service._quotas.users[1].clients == 3)
     clients[0].sock.close()
     clients[3].expect(wire.CLAIMED)
     assert len(probe.claims) == 3
@@ -208,7 +221,7 @@ def test_claim_that_nobody_takes_ends(running: Running, probe: FakeProbe) -> Non
     client = running.welcome(1)
     client.send(wire.CLAIM)
     client.expect(wire.CLAIMED)
-    assert "did not take on the name" in client.expect(wire.FAILED).json()["reason"]
+    assert "did not take on its name" in client.expect(wire.FAILED).json()["reason"]
     assert client.receive() is None
     assert eventually(lambda: (probe.withdrawn, probe.forgotten) == ([probe.claims[1]], [1]))
 
@@ -224,7 +237,7 @@ def test_name_that_another_process_has_taken_makes_no_root(running: Running, pro
     assert probe.forgotten == [1]
     client.send(wire.SYNC, timeout=0)
     assert client.expect(wire.ERROR).json()["reason"] == "there is no root yet"
-    assert running.service._by_root == {}
+    assert running.service._delivery.by_root == {}
 
 
 def test_name_that_the_number_of_an_ended_process_has_taken_makes_no_root(
@@ -244,7 +257,7 @@ def test_where_a_caller_is_known_by_number_alone_it_must_be_his(
 ) -> None:
     """As before Linux 6.5."""
     monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(os.getpid()), False))
-    monkeypatch.setattr(identity, "real_user", lambda _: owner)
+    monkeypatch.setattr(proc, "real_user", lambda _: owner)
     client = running.welcome(1)
     client.send(wire.CLAIM)
     client.expect(wire.CLAIMED)
@@ -260,7 +273,7 @@ def test_flood_of_one_user_is_answered_in_turn_with_the_others(
     began = threading.Event()
     finish = running.service._finish
 
-    def finishing(client: server.Client, *args: int, **fields: int) -> None:
+    def finishing(client: clients.Client, *args: int, **fields: int) -> None:
         served.append(client.user.uid)
         if not began.is_set():
             other.send(wire.SYNC, timeout=0)
@@ -279,7 +292,7 @@ def test_flood_of_one_user_is_answered_in_turn_with_the_others(
 @pytest.mark.parametrize("limits", [LIMITS._replace(share=0.5)])
 def test_who_has_used_up_his_share_waits_and_nobody_with_him(running: Running) -> None:
     greedy = running.welcome(1)
-    running.service._users[1].charge(3600)
+    running.service._quotas.users[1].charge(3600)
     greedy.send(wire.CLAIM)
     other = running.welcome(2)
     other.send(wire.CLAIM)
@@ -309,7 +322,8 @@ def test_calling_is_charged_for(running: Running, monkeypatch: pytest.MonkeyPatc
 
 def test_without_descriptors_calls_wait_and_nobody_spins(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[float] = []
-    real = running.service._listener.accept
+    door = running.service._admission
+    real = door._listener.accept
 
     class Listener:
         def accept(self) -> object:
@@ -318,10 +332,10 @@ def test_without_descriptors_calls_wait_and_nobody_spins(running: Running, monke
                 raise OSError(errno.EMFILE, "Too many open files")
             return real()
 
-    monkeypatch.setattr(running.service, "_listener", Deputy(running.service._listener, Listener().accept))
+    monkeypatch.setattr(door, "_listener", Deputy(door._listener, Listener().accept))
     running.welcome(1)
     assert len(calls) >= 4
-    assert all(later - earlier >= server._DEAF / 2 for earlier, later in itertools.pairwise(calls[:4]))
+    assert all(later - earlier >= admission._PAUSE / 2 for earlier, later in itertools.pairwise(calls[:4]))
 
 
 class Deputy:
@@ -367,7 +381,7 @@ def test_records_are_charged_to_whose_they_are(
 
     monkeypatch.setattr(time, "thread_time", lambda: spent)
     probe.drain = takes_a_second_for_each  # type: ignore[method-assign]
-    users = running.service._users
+    users = running.service._quotas.users
     for _ in range(3):
         with probe._lock:
             probe._submitted += [of(a.root)] * 3 + [of(b.root)]
@@ -444,7 +458,7 @@ def test_precedence_that_was_refused_is_not_asked_for_again(monkeypatch: pytest.
 def test_one_user_leaves_half_of_the_room_whatever_he_does(
     running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 400_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 400_000)
     hogs = [running.welcome(1).arm() for _ in range(6)]
     other = running.welcome(2).arm()
     probe.submit(*(of(hog.root, size=1_000) for _ in range(500) for hog in hogs))
@@ -457,7 +471,7 @@ def test_one_user_leaves_half_of_the_room_whatever_he_does(
 def test_what_was_sent_and_is_not_read_counts_as_kept(
     running: Running, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 4_000_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 4_000_000)
     hogs, other = [running.welcome(1).arm() for _ in range(5)], running.welcome(2).arm()
     for hog in hogs:  # each has had its answer, and not read it; and is sent more
         probe.submit(*(of(hog.root, size=15_000) for _ in range(150)))
@@ -469,7 +483,7 @@ def test_what_was_sent_and_is_not_read_counts_as_kept(
     assert sum(client.backlog.size + len(client.out) for client in running.service._clients) <= 4_000_000
     for hog in hogs:
         hog.sock.close()
-    assert eventually(lambda: running.service._kept == 0)
+    assert eventually(lambda: running.service._delivery.kept == 0)
 
 
 # ---- adoption ----

@@ -27,9 +27,9 @@ from fakes import CountingProbe, FakeProbe, kernel_record
 from talking import PATIENCE, Talker
 
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from pytest_execprobe.helper import backlog, server, wire
-from pytest_execprobe.helper.bpf.probe import Missed, Process
+from pytest_execprobe.helper import backlog, delivery, registration, server, wire
 from pytest_execprobe.helper.priority import Precedence
+from pytest_execprobe.helper.probe import Missed, Page, Process
 from pytest_execprobe.helper.quotas import RUN_LIMITS, Limits
 from pytest_execprobe.source import connect as connect_module
 from pytest_execprobe.source import meeting
@@ -108,7 +108,7 @@ class Helper:
         self._listener.listen(backlog)
         self._listener.setblocking(False)
         precedence = Precedence(False)
-        self.server = server.Server(probe, there, self._listener, WELCOME, precedence, limits)  # type: ignore[arg-type]
+        self.server = server.Server(probe, there, self._listener, WELCOME, precedence, limits)
         self.first = Client(here)
         self.clients = [self.first]
         self.error: BaseException | None = None
@@ -271,7 +271,7 @@ def test_sync_brings_what_happened_once(helper: Helper, probe: FakeProbe) -> Non
     probe.submit(record)
     events, done = client.sync()
     assert events == [(record, False)]
-    assert (done["under_way"], done["unplaced"]) == (0, 0)
+    assert (done["in_flight"], done["unplaced"]) == (0, 0)
     assert client.sync()[0] == []
 
 
@@ -300,19 +300,19 @@ def test_sync_waits_for_execs_under_way_of_its_own_tree(helper: Helper, probe: F
     probe.ring()
     events, done = a.answer()
     assert [pid_of(record) for record, _ in events] == [7]
-    assert done["under_way"] == 0
+    assert done["in_flight"] == 0
 
 
 def test_sync_does_not_wait_for_execs_that_were_entered_after_it(helper: Helper, probe: FakeProbe) -> None:
     client = helper.first.arm()
     probe.entering = [(time.monotonic_ns() + 10**12, (client.root,))]
-    assert client.sync(timeout=600)[1]["under_way"] == 0
+    assert client.sync(timeout=600)[1]["in_flight"] == 0
 
 
 def test_sync_whose_time_is_up_says_how_many_are_under_way(helper: Helper, probe: FakeProbe) -> None:
     client = helper.first.arm()
     probe.entering = [(1, (client.root,)), (2, (client.root, 99)), (3, (99,))]
-    assert client.sync(timeout=0)[1]["under_way"] == 2
+    assert client.sync(timeout=0)[1]["in_flight"] == 2
 
 
 def test_wait_is_answered_by_news(helper: Helper, probe: FakeProbe) -> None:
@@ -341,32 +341,32 @@ def test_roots_that_have_gone_hide_none_behind_them(helper: Helper, probe: FakeP
     assert [client.pids() for client in clients] == [[] if place in gone else [7] for place in range(wire.SLOTS)]
 
 
-def pages(client: Client) -> list[int]:
+def pages(client: Client, cpus: int = 3) -> list[int]:
     """What a client is given that asks for the counters' memory."""
     client.send(wire.PAGES)
     data, given, _, _ = socket.recv_fds(client.sock, 4096, 2)
     (frame,) = wire.Reader(wire.REPLIES, 4096).feed(data)
-    assert (frame.type, frame.json()) == (wire.PAGES_GIVEN, {"cpus": server.possible_cpus()})
+    assert (frame.type, frame.json()) == (wire.PAGES_GIVEN, {"cpus": cpus})
     return list(given)
 
 
 def test_a_client_is_given_the_counters_and_what_tells_that_they_count(helper: Helper, probe: FakeProbe) -> None:
-    assert pages(helper.first.arm()) == []  # of a probe that has none
-    probe.page_fd = os.memfd_create("counters")
+    assert pages(helper.first.arm(), cpus=0) == []  # of a probe that has none
+    probe.page = Page(os.memfd_create("counters"), 3)
     counters, alive = pages(helper.first)
-    assert os.path.samestat(os.fstat(counters), os.fstat(probe.page_fd))
+    assert os.path.samestat(os.fstat(counters), os.fstat(probe.page.fd))
     with mmap.mmap(alive, mmap.PAGESIZE, prot=mmap.PROT_READ) as memory:
         assert any(memory[: wire.LIFE])
-    for descriptor in (counters, alive, probe.page_fd):
+    for descriptor in (counters, alive, probe.page.fd):
         os.close(descriptor)
 
 
 def test_users_who_share_a_helper_do_not_see_what_the_others_do(probe: FakeProbe) -> None:
-    probe.page_fd = os.memfd_create("counters")
+    probe.page = Page(os.memfd_create("counters"), 3)
     helper = Helper(probe, limits=Limits(share=0.5))
     assert pages(helper.first.arm()) == []
     helper.stop()
-    os.close(probe.page_fd)
+    os.close(probe.page.fd)
 
 
 def test_what_is_lost_later_is_not_laid_to_what_was_read_without_asking() -> None:
@@ -396,7 +396,7 @@ def test_an_answer_says_what_the_counters_are_while_nothing_more_happens(helper:
 def test_wait_whose_time_is_up_is_answered_without_events(helper: Helper) -> None:
     client = helper.first.arm()
     client.send(wire.WAIT, {"timeout": 0})
-    nothing = {"at": 0, "under_way": 0, "unplaced": 0, "passed_over": 0, "unplaced_from": 0, "unbounded": False}
+    nothing = {"at": 0, "in_flight": 0, "unplaced": 0, "skipped": 0, "unplaced_from": 0, "unbounded": False}
     assert client.answer() == ([], {"request": 3, **nothing, "seen": -1, "entered": -1})
 
 
@@ -478,7 +478,7 @@ def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(helper: Help
 def test_head_for_which_there_is_no_room(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch, kind: int, unbounded: bool
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 0)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 0)
     client = helper.first.arm()
     probe.submit(kernel_record(kind=kind, slots=[(client.root, 1, 1, 1)]))
     done = client.sync()[1]
@@ -502,7 +502,7 @@ def test_what_is_in_the_making_is_waited_for(helper: Helper, probe: FakeProbe) -
 
 def told(client: Client) -> tuple[int, int]:
     _, done = client.sync()
-    return done["unplaced"], done["passed_over"]
+    return done["unplaced"], done["skipped"]
 
 
 def test_what_the_kernel_passed_over_is_told_to_every_client_once(helper: Helper, probe: FakeProbe) -> None:
@@ -519,7 +519,7 @@ def test_a_probe_that_has_missed_a_fork_is_given_up(helper: Helper, probe: FakeP
     probe.passed_over = Missed(1, 0, 0)
     helper.first.send(wire.SYNC, {"timeout": 0})
     assert helper.first.receive() is None
-    assert isinstance(helper.error, server.ProbeDamagedError)
+    assert isinstance(helper.error, delivery.ProbeDamagedError)
     assert "where a process began (1 times)" in str(helper.error)
     helper.error = None
 
@@ -538,7 +538,7 @@ def test_a_root_that_was_lost_again_at_once_is_none(helper: Helper, probe: FakeP
 def test_a_root_that_comes_after_it_was_forgotten_is_forgotten_again(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_LATE", 0.0)
+    monkeypatch.setattr(registration, "_LATE", 0.0)
     helper.first.arm()
     second = helper.connect().arm()
     order: list[tuple[str, object]] = []
@@ -619,13 +619,13 @@ def test_more_than_there_is_room_for_is_packed_and_nothing_lost(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where it came for several clients, record by record."""
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 16_000_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 16_000_000)
     monkeypatch.setattr(backlog, "_LOOSE", 2_000_000)
     alone = helper.first.arm()
     for number in range(1, 15_001, 1_500):  # each as much as a buffer may hold
         probe.submit(*(of(alone.root, pid=pid, size=1_000) for pid in range(number, number + 1_500)))
         assert eventually(lambda: not probe.has_submitted)
-    assert helper.server._kept < 5_000_000
+    assert helper.server._delivery.kept < 5_000_000
     events, done = alone.sync()
     assert ([pid_of(record) for record, lost in events if not lost], done["unplaced"]) == ([*range(1, 15_001)], 0)
     helper.connect().arm()
@@ -637,7 +637,7 @@ def test_a_client_that_is_alone_sees_no_more_than_others_do(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = helper.first.arm()
-    (user,) = helper.server._users.values()
+    (user,) = helper.server._quotas.users.values()
     failed = kernel_record(wire.KIND_ATTEMPT, uid=7, slots=[(client.root, 1, 1, 1)], argv=b"secret\0", error=2)
     for uid, is_shown in ((0, True), (8, False), (7, True)):
         monkeypatch.setattr(user, "uid", uid)
@@ -657,7 +657,7 @@ def test_what_was_for_one_that_has_gone_is_for_no_other(helper: Helper, probe: F
 def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 200_000)  # half of it, as long as the other has nothing
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 200_000)  # half of it, as long as the other has nothing
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=10_000) for pid in range(1, 31)))
     assert b.pids() == []
@@ -672,7 +672,7 @@ def test_queue_that_is_not_read_shrinks_its_records_to_lost_heads(
 def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 10_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 10_000)
     a, b = helper.first.arm(), helper.connect().arm()
     probe.submit(*(of(a.root, pid=pid, size=1_000) for pid in range(1, 501)))
     assert b.pids() == []
@@ -685,7 +685,7 @@ def test_queue_that_is_full_of_heads_counts_what_it_no_longer_holds(
 def test_one_that_never_asks_leaves_room_for_each_of_many(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 1_000_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 1_000_000)
     hog, *others = [helper.first.arm(), *(helper.connect().arm() for _ in range(8))]
     probe.submit(*(of(hog.root, pid=pid, size=1_000) for pid in range(1, 5_001)))
     assert others[0].pids() == []
@@ -702,36 +702,38 @@ def test_one_that_never_asks_leaves_room_for_each_of_many(
 def test_all_that_is_kept_together_is_bounded(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 300_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 300_000)
     clients = [helper.first.arm(), *(helper.connect().arm() for _ in range(5))]
     probe.submit(*(of(client.root, pid=pid, size=2_000) for pid in range(1, 501) for client in clients))
     answers = [client.sync() for client in clients[:1]]
-    assert eventually(lambda: helper.server._kept == sum(client.backlog.size for client in helper.server._clients))
+    assert eventually(
+        lambda: helper.server._delivery.kept == sum(client.backlog.size for client in helper.server._clients)
+    )
     answers += [client.sync() for client in clients[1:]]
     kept = sum(len(record) for events, _ in answers for record, _ in events)
     assert 150_000 < kept <= 300_000
     assert [len(events) + done["unplaced"] for events, done in answers] == [500] * 6
-    assert eventually(lambda: helper.server._kept == 0)
+    assert eventually(lambda: helper.server._delivery.kept == 0)
 
 
 def test_what_is_kept_for_a_client_goes_with_it(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 100_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 100_000)
     helper.first.arm()
     second = helper.connect().arm()
     probe.submit(*(of(second.root, size=1_000) for _ in range(100)))
     assert helper.first.pids() == []
-    assert helper.server._kept > 0
+    assert helper.server._delivery.kept > 0
     second.sock.close()
     assert eventually(lambda: probe.forgotten == [second.root])
-    assert eventually(lambda: helper.server._kept == 0)
+    assert eventually(lambda: helper.server._delivery.kept == 0)
 
 
 def test_queue_is_empty_again_once_it_was_read(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 10_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 10_000)
     client = helper.first.arm()
     for _ in range(5):
         probe.submit(*(of(client.root, size=5_000) for _ in range(5)))
@@ -743,7 +745,7 @@ def test_queue_is_empty_again_once_it_was_read(
 def test_full_queue_costs_the_other_roots_of_a_record_nothing(
     helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_QUEUE_BYTES", 50_000)
+    monkeypatch.setattr(delivery, "_QUEUE_BYTES", 50_000)
     a, b = helper.first.arm(), helper.connect().arm()
     read: list[int] = []
     for pid in range(1, 21):  # b reads as they come, a never does
@@ -811,7 +813,7 @@ def test_client_of_another_user_is_hung_up_on(helper: Helper, monkeypatch: pytes
 
 
 def test_one_client_more_than_can_be_served_is_told_so(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helper.server, "_limits", server.RUN_LIMITS._replace(clients=2))
+    monkeypatch.setattr(helper.server._quotas, "limits", RUN_LIMITS._replace(clients=2))
     helper.first.arm()
     helper.connect().arm()
     third = helper.connect()
@@ -996,7 +998,7 @@ def test_helper_whose_first_client_is_gone_before_it_is_ready_serves_the_others(
 
 def test_strangers_who_connect_on_and_on_do_not_keep_it(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     helper.first.arm()
-    monkeypatch.setattr(helper.server, "_accept", lambda: True)  # it refuses one, and there is the next
+    monkeypatch.setattr(helper.server._admission, "accept", lambda: True)  # it refuses one, and there is the next
     helper.first.sock.close()
     assert helper.has_ended()
 
@@ -1226,7 +1228,7 @@ def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
     with (
         listening(first_place(settings), failing(code, "the kernel refused a BPF map", "run as root")),
         pytest.raises(
-            ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. To mend it: run as root$"
+            ProbeUnavailable, match=r"^execprobe: the kernel refused a BPF map\. Fix: run as root$"
         ) as refusal,
     ):
         start_helper(settings)
@@ -1276,9 +1278,9 @@ def test_shared_helper_in_an_interpreter_without_bcc_is_no_reason_to_give_up(sta
         (lambda sock: sock.sendall(wire.frame(wire.SYNCED, 0)), "did not say who it is"),
         (lambda sock: sock.sendall(wire.raw_frame(wire.WELCOME, 0, b"[]")), "not a JSON object"),
         (lambda _: None, "did not answer in time"),
-        (hang_up, "hung up"),
+        (hang_up, "closed the connection"),
     ],
-    ids=["HTTP", "another frame", "no fields", "silence", "hung up"],
+    ids=["HTTP", "another frame", "no fields", "silence", "closed"],
 )
 def test_what_is_no_helper_is_refused_in_words(
     begin: Callable[[HelperSettings], HelperSource],
@@ -1323,10 +1325,13 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
     fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
     monkeypatch.setattr(meeting, "wire", fake)
     for begin in (start_helper, hold_helper):
-        with pytest.raises(ProbeObstructed, match=f"who listens there is user {uid}, and only root or this user"):
+        with pytest.raises(
+            ProbeObstructed,
+            match=f"the process that listens there is user {uid}'s, and only one of root's or of this user's",
+        ):
             begin(HelperSettings(address="@" + helper.address[1:]))
     assert started == []
-    with pytest.raises(SourceLost, match=f"could not be registered: who listens there is user {uid}"):
+    with pytest.raises(SourceLost, match=f"could not be registered: the process that listens there is user {uid}'s"):
         source.in_child(fresh=True, timeout=PATIENCE)
     with pytest.raises(ProbeUnavailable, match="none is started here"):  # at the run's next name
         start_helper(HelperSettings(shared=helper.secret))

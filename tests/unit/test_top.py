@@ -17,7 +17,7 @@ import pytest
 
 from pytest_execprobe._util import originals
 from pytest_execprobe.cli import top
-from pytest_execprobe.cli.counting import Attached, Counts, Failed, parse_line
+from pytest_execprobe.cli.counting import TopAttached, TopCounts, TopFailed, parse_line
 from pytest_execprobe.cli.terminal import CommandError, Terminal
 from pytest_execprobe.cli.top import Asked, as_data, table
 from pytest_execprobe.errors import ProbeUnavailable
@@ -471,25 +471,25 @@ COUNTS = {"type": "counts", "elapsed": 2.0, "no_room": 0, "missed": None, "last"
 
 def test_counts_are_sorted_and_of_equals_the_first_by_name_is_first() -> None:
     counts = parse_line(line(**COUNTS, counts=[["b", 1], ["git", 3], ["a", 1]]))
-    assert counts == Counts(2.0, (("git", 3), ("a", 1), ("b", 1)), 0, None, True)
+    assert counts == TopCounts(2.0, (("git", 3), ("a", 1), ("b", 1)), 0, None, True)
     assert counts.total == 5
 
 
 def test_counts_by_user_and_names_that_are_no_text() -> None:
     counts = parse_line(line(**{**COUNTS, "no_room": 4, "missed": 2}, counts=[[0, 3], [1000, 1]]))
-    assert counts == Counts(2.0, ((0, 3), (1000, 1)), 4, 2, True)
+    assert counts == TopCounts(2.0, ((0, 3), (1000, 1)), 4, 2, True)
     assert counts.total == 8
     counts = parse_line(line(**COUNTS, counts=[["\udcff", 1]]))
-    assert isinstance(counts, Counts)
+    assert isinstance(counts, TopCounts)
     assert counts.by == (("\udcff", 1),)
 
 
 def test_the_other_lines() -> None:
-    assert parse_line(line(type="attached", where=["here"], more="ignored")) == Attached(("here",))
+    assert parse_line(line(type="attached", where=["here"], more="ignored")) == TopAttached(("here",))
     failed = parse_line(line(type="failed", code="c", reason="it is not there", remedy="mend it", near=["a", "b"]))
-    assert failed == Failed("c", "it is not there", "mend it", ("a", "b"))
-    assert str(failed) == "it is not there. Near it: a, b. To mend it: mend it"
-    assert str(Failed("c", "it is not there", "", ())) == "it is not there"
+    assert failed == TopFailed("c", "it is not there", "mend it", ("a", "b"))
+    assert str(failed) == "it is not there. Near it: a, b. Fix: mend it"
+    assert str(TopFailed("c", "it is not there", "", ())) == "it is not there"
 
 
 @pytest.mark.parametrize(
@@ -523,13 +523,13 @@ def test_what_the_helper_can_not_have_said(data: bytes) -> None:
 # ---- what the user reads ----
 
 
-def shown(counts: Counts, asked: Asked = Asked(), rows: int = 20) -> str:  # noqa: B008
+def shown(counts: TopCounts, asked: Asked = Asked(), rows: int = 20) -> str:  # noqa: B008
     lines = table(counts, asked, rows)
     return "\n".join("".join(part if isinstance(part, str) else part[0] for part in parts) for parts in lines)
 
 
 def test_the_table() -> None:
-    counts = Counts(4.0, (("cc1", 12000), ("as", 3000), ("sh", 40), ("git", 1)), 0, 0, True)
+    counts = TopCounts(4.0, (("cc1", 12000), ("as", 3000), ("sh", 40), ("git", 1)), 0, 0, True)
     assert (
         shown(counts)
         == """\
@@ -543,7 +543,7 @@ def test_the_table() -> None:
 
 
 def test_the_table_says_what_it_does_not_show_and_what_it_does_not_know() -> None:
-    counts = Counts(10.0, (("cc1", 50), ("as", 30), ("sh", 10), ("ls", 4)), 6, 3, True)
+    counts = TopCounts(10.0, (("cc1", 50), ("as", 30), ("sh", 10), ("ls", 4)), 6, 3, True)
     assert (
         shown(counts, rows=2)
         == """\
@@ -558,17 +558,17 @@ def test_the_table_says_what_it_does_not_show_and_what_it_does_not_know() -> Non
 
 
 def test_the_table_of_nothing_and_of_one() -> None:
-    assert shown(Counts(0.04, (), 0, None, True)) == "0 execs in 0.0 s"
-    assert shown(Counts(0.5, (("ls", 1),), 0, None, True)).endswith("\n1 exec of 1 program in 0.5 s")
+    assert shown(TopCounts(0.04, (), 0, None, True)) == "0 execs in 0.0 s"
+    assert shown(TopCounts(0.5, (("ls", 1),), 0, None, True)).endswith("\n1 exec of 1 program in 0.5 s")
     asked = Asked("kprobe:vfs_read", "user")
-    assert shown(Counts(2.0, ((0, 1),), 0, None, True), asked).endswith(
+    assert shown(TopCounts(2.0, ((0, 1),), 0, None, True), asked).endswith(
         "\n1 hit of kprobe:vfs_read by 1 user in 2.0 s, 0.5 a second"
     )
 
 
 def test_users_have_names_where_there_are_any() -> None:
     asked = Asked(by="user")
-    counts = Counts(1.0, ((0, 2), (4123456789, 1)), 0, None, True)
+    counts = TopCounts(1.0, ((0, 2), (4123456789, 1)), 0, None, True)
     assert (
         shown(counts, asked)
         == """\
@@ -584,7 +584,7 @@ def test_users_have_names_where_there_are_any() -> None:
 
 
 def test_no_name_moves_the_cursor() -> None:
-    text = shown(Counts(1.0, (("\x1b[2J", 1), ("two\nlines", 1), ("\udcff", 1)), 0, None, True))
+    text = shown(TopCounts(1.0, (("\x1b[2J", 1), ("two\nlines", 1), ("\udcff", 1)), 0, None, True))
     assert "\x1b" not in text
     assert "\\x1b[2J" in text
     assert "two\\nlines" in text
@@ -592,7 +592,7 @@ def test_no_name_moves_the_cursor() -> None:
 
 
 def test_the_json() -> None:
-    counts = Counts(1.23456, (("git", 2), ("\udcff", 1)), 1, None, True)
+    counts = TopCounts(1.23456, (("git", 2), ("\udcff", 1)), 1, None, True)
     data = json.loads(json.dumps(as_data(counts, Asked())))
     assert data == {
         "probe": "exec",
@@ -611,11 +611,11 @@ def test_the_json() -> None:
 class Helper:
     """One that has told this, and has ended."""
 
-    def __init__(self, *told: Counts) -> None:
+    def __init__(self, *told: TopCounts) -> None:
         self.told = told
         self.closed = False
 
-    def messages(self) -> Iterator[Counts]:
+    def messages(self) -> Iterator[TopCounts]:
         yield from self.told
 
     def hang_up(self) -> None: ...
@@ -635,7 +635,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, helper: Helper, *arguments: str) ->
 
 
 def test_the_last_counts_are_what_stays(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    helper = Helper(Counts(1.0, (("ls", 1),), 0, 0, False), Counts(2.0, (("ls", 2),), 0, 0, True))
+    helper = Helper(TopCounts(1.0, (("ls", 1),), 0, 0, False), TopCounts(2.0, (("ls", 2),), 0, 0, True))
     assert outcome(monkeypatch, helper) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[1:] == ["     2  100.0%  ls", "2 execs of 1 program in 2.0 s, 1.0 a second"]
@@ -646,13 +646,13 @@ def test_counts_that_were_not_the_last_are_shown_and_do_not_pass(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(CommandError, match="was killed: what came after these counts is not in them") as raised:
-        outcome(monkeypatch, Helper(Counts(1.0, (("ls", 1),), 0, 0, False)))
+        outcome(monkeypatch, Helper(TopCounts(1.0, (("ls", 1),), 0, 0, False)))
     assert raised.value.status == 2
     assert "1  100.0%  ls" in capsys.readouterr().out
 
 
 def test_a_helper_that_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CommandError, match="was killed before it had told of anything"):
+    with pytest.raises(CommandError, match="was killed before its first counts"):
         outcome(monkeypatch, Helper())
 
 

@@ -1,10 +1,10 @@
-"""Tells what this machine can do, what is missing, and what mends it.
+"""Shows what this machine can do, what is missing, and how to fix it.
 
 Everything that a probe needs is looked at, a line each:
 
   ok       as it should be
-  note     it works, but not in every respect, or it could not be told
-  not ok   there can be no probe until this is mended; below it stands how
+  note     it works, but not in every respect, or that is not known
+  not ok   there can be no probe until this is fixed; the fix is below it
 
 Last, a probe is loaded, a program is run, and the probe must have seen that program and nothing else. This proof alone
 decides: the exit status is 0 if it succeeded, else 1. Nothing on the machine is changed.
@@ -30,11 +30,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..._util.text import printable
 from ..terminal import Terminal
+from ..totals import number
 
 if TYPE_CHECKING:
-    from .finding import Examination, Finding
+    from .diagnosis import Diagnosis, Examination
 
-SUMMARY = "tell whether this machine can probe, and what mends it if not"
+SUMMARY = "show whether this machine can probe, and and how to fix it"
 
 _STYLES = {"ok": "good", "note": "warn", "not ok": "bad"}
 
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _examine(python: str | None, progress: Callable[[str], None]) -> Examination:
-    from .finding import Examination, bad
+    from .diagnosis import Examination, bad
 
     if sys.platform != "linux":
         found = f"this is {sys.platform}: BPF, which the probe is made of, is a part of the Linux kernel"
@@ -87,17 +88,18 @@ def show(examination: Examination, terminal: Terminal) -> None:
     notes = sum(finding.status == "note" for finding in examination.findings)
     broken = [finding.check for finding in examination.findings[:-1] if finding.status == "not ok"]
     if examination.ok:
-        of_notes = f" ({'1 note' if notes == 1 else f'{notes} notes'} above)" if notes else ""
-        terminal.say(("This machine can probe, for this user.", "good"), of_notes)
+        terminal.say(
+            ("This machine can probe, for this user.", "good"), f" ({number(notes, 'note')} above)" if notes else ""
+        )
     else:
         what = ", ".join(dict.fromkeys(broken)) or examination.findings[-1].check
         terminal.say(
             ("There can be no probe here, for this user.", "bad"),
-            f" Mend what is not ok ({what}), then run execprobe doctor again.",
+            f" Fix what is not ok ({what}), then run execprobe doctor again.",
         )
 
 
-def _show(finding: Finding, width: int, terminal: Terminal) -> None:
+def _show(finding: Diagnosis, width: int, terminal: Terminal) -> None:
     status = (f"{finding.status:<6}", _STYLES[finding.status])
     terminal.say(status, f"  {finding.check:<{width}}  ", printable(finding.found))
     for line in (finding.remedy or "").splitlines():

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import ProbeUnavailable
 from ...source.launch import HELPER, PYTHON_VARIABLE
-from .finding import Finding, bad, note, ok
+from .diagnosis import Diagnosis, bad, note, ok
 from .machine import Machine
 
 
@@ -33,7 +33,7 @@ class Interpreter:
 
 
 @dataclass(frozen=True)
-class Search:
+class BccSearch:
     """The interpreters that were asked, in their order: up to the first with BCC, as the plugin does it."""
 
     tried: tuple[Interpreter, ...] = ()
@@ -53,21 +53,22 @@ class Search:
         return int(found["offsets"]) if "offsets" in found else str(found.get("btf"))
 
 
-def search(machine: Machine, named: str | None) -> Search:
+def search(machine: Machine, named: str | None) -> BccSearch:
     tried = []
     try:
         candidates = machine.interpreters(named)
     except ProbeUnavailable as error:
-        return Search(refused=str(error).removeprefix("execprobe: "))
+        return BccSearch(refused=str(error).removeprefix("execprobe: "))
     for path in candidates:
-        tried.append(_ask(machine, path))
+        tried.append(ask(machine, path))
         # With a BCC that is too old the helper gives up, and no other interpreter is tried.
         if tried[-1].reason is None or tried[-1].code == "old-bcc":
             break
-    return Search(tuple(tried))
+    return BccSearch(tuple(tried))
 
 
-def _ask(machine: Machine, path: str) -> Interpreter:
+def ask(machine: Machine, path: str) -> Interpreter:
+    """What a Python has for the helper."""
     answer = machine.run([path, "-I", "-B", str(HELPER / "check.py")])
     try:
         found = json.loads(answer.out)
@@ -78,7 +79,7 @@ def _ask(machine: Machine, path: str) -> Interpreter:
     return Interpreter(path, {"reason": f"it runs no Python: {answer.last_words}"})
 
 
-def bcc(machine: Machine, search: Search, named: str | None) -> Iterator[Finding]:
+def bcc(machine: Machine, search: BccSearch, named: str | None) -> Iterator[Diagnosis]:
     for interpreter in search.tried:
         found = interpreter.found
         who = f"{interpreter.path} (Python {found['python']})" if "python" in found else interpreter.path
@@ -91,7 +92,7 @@ def bcc(machine: Machine, search: Search, named: str | None) -> Iterator[Finding
         yield _none(machine, search, named)
 
 
-def _none(machine: Machine, search: Search, named: str | None) -> Finding:
+def _none(machine: Machine, search: BccSearch, named: str | None) -> Diagnosis:
     """No BCC was found."""
     if search.tried and search.tried[-1].code == "old-bcc":
         return bad(

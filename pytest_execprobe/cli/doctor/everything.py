@@ -9,7 +9,7 @@ from dataclasses import replace
 from ... import __version__
 from ...source.connect import HelperSettings
 from .bcc import bcc, search
-from .finding import Examination, Finding
+from .diagnosis import Diagnosis, Examination
 from .installation import EXTRAS, installation, version_of
 from .kernel import AttachPoints, attach_points, bpf, btf, kernel
 from .machine import Machine
@@ -51,7 +51,7 @@ def examine(
     return Examination(tuple(_agreed(found, proof.finding)), versions)
 
 
-def _agreed(found: list[Finding], proof: Finding) -> list[Finding]:
+def _agreed(found: list[Diagnosis], proof: Diagnosis) -> list[Diagnosis]:
     """What was found, and the proof, each in the light of the other."""
     broken = [finding for finding in found if finding.status == "not ok"]
     if not broken:
@@ -59,7 +59,7 @@ def _agreed(found: list[Finding], proof: Finding) -> list[Finding]:
     if proof.status != "ok":
         # Of several causes the helper has met the first, and may have taken it for another.
         above = ", ".join(dict.fromkeys(finding.check for finding in broken))
-        return [*found, replace(proof, remedy=f"mend what is not ok above: {above}")]
+        return [*found, replace(proof, remedy=f"fix what is not ok above: {above}")]
     # What works is not broken, whatever it looked like.
     refuted = "(but the probe works all the same)"
     return [

@@ -12,13 +12,13 @@ from ... import __version__
 from ..._util.text import printable
 from ...errors import ProbeUnavailable
 from ...source.launch import bpf_folder
-from .finding import Finding, bad, note, ok
+from .diagnosis import Diagnosis, bad, note, ok
 
 #: Optional distributions, and what is not there without them.
 EXTRAS = {"rich": "colour and displays that move", "jinja2": "HTML reports", "tomlkit": "updates of a baseline"}
 
 
-def installation() -> Iterator[Finding]:
+def installation() -> Iterator[Diagnosis]:
     version = f"pytest-execprobe {__version__}, pytest {version_of('pytest')}, Python {platform.python_version()}"
     try:
         yield ok("plugin", f"{version}; the probe's source is in {bpf_folder()}")

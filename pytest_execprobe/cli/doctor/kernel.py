@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 
 from ...source.launch import HELPER
-from .bcc import Search
-from .finding import Finding, bad, note, ok
+from .bcc import BccSearch
+from .diagnosis import Diagnosis, bad, note, ok
 from .machine import BPF, SYS_ADMIN, Machine
 
 _OLDEST = (5, 8)
@@ -21,10 +21,10 @@ _TRACEPOINTS = ("task_newtask", "task_rename", "sched_process_exec", "sched_proc
 _SYMBOLS = "/proc/kallsyms"
 
 
-def kernel(machine: Machine) -> Iterator[Finding]:
+def kernel(machine: Machine) -> Iterator[Diagnosis]:
     numbers = re.match(r"(\d+)\.(\d+)", machine.release)
     if numbers is None:
-        yield note("kernel", f"Linux {machine.release}: whether that is 5.8 or later, as is needed, can't be told")
+        yield note("kernel", f"Linux {machine.release}: whether that is 5.8 or later, as is needed, is not known")
     elif tuple(map(int, numbers.groups())) < _OLDEST:
         yield bad("kernel", f"Linux {machine.release} is too old: 5.8 or later is needed", _NEWER)
     else:
@@ -35,7 +35,7 @@ def kernel(machine: Machine) -> Iterator[Finding]:
         yield note("architecture", f"{machine.architecture} is not tested ({', '.join(_TESTED)} is): see the last line")
 
 
-def bpf(machine: Machine) -> Iterator[Finding]:
+def bpf(machine: Machine) -> Iterator[Diagnosis]:
     """bpf(2), and what may stand before it."""
     answer = machine.run([sys.executable, "-I", "-B", str(HELPER / "check.py"), "bpf"])
     error = re.search(r'"error": "(\w+)"', answer.out)
@@ -71,23 +71,23 @@ def bpf(machine: Machine) -> Iterator[Finding]:
             ),
         )
     if filtered:
-        yield note("seccomp", "a seccomp filter is on this process, as in many containers: the proof below tells")
+        yield note("seccomp", "a seccomp filter is on this process, as in many containers: the proof below shows")
     else:
         yield ok("seccomp", "no filter of system calls is on this process")
 
 
-def btf(machine: Machine, search: Search) -> Iterator[Finding]:
+def btf(machine: Machine, search: BccSearch) -> Iterator[Diagnosis]:
     path = "/sys/kernel/btf/vmlinux"
     read = search.libbpf
     if not machine.exists(path):
         yield bad(
             "btf",
-            f"{path} is not there: without the kernel's BTF nobody knows where its structs have which member",
+            f"{path} is not there: without the kernel's BTF the members of its structs can't be found",
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distros' since 5.8 are; in a container or chroot,"
             " mount sysfs: mount -t sysfs sysfs /sys",
         )
     elif read is None:
-        yield ok("btf", f"{path} is there; whether libbpf can read it, BCC's Python will tell")
+        yield ok("btf", f"{path} is there; only BCC's Python shows whether libbpf can read it")
     elif isinstance(read, str):
         yield bad(
             "btf",
@@ -101,7 +101,7 @@ def btf(machine: Machine, search: Search) -> Iterator[Finding]:
 
 
 class AttachPoints:
-    """Which attach points the kernel has, as far as its symbols tell."""
+    """Which attach points the kernel has, as far as its symbols show."""
 
     def __init__(self, machine: Machine) -> None:
         self._symbols = machine.read(_SYMBOLS) or ""
@@ -127,10 +127,10 @@ class AttachPoints:
         return re.search(rf" {symbol}$", self._symbols, re.MULTILINE) is not None
 
 
-def attach_points(points: AttachPoints, can_mount: bool | None) -> Iterator[Finding]:
+def attach_points(points: AttachPoints, can_mount: bool | None) -> Iterator[Diagnosis]:
     """``can_mount``: whether the helper will have the privilege to mount tracefs, None if that is not known."""
     if points.missing is None:
-        yield note("tracepoints", f"{_SYMBOLS} can't be read, so which there are is not known: the proof below tells")
+        yield note("tracepoints", f"{_SYMBOLS} can't be read, so which there are is not known: the proof below shows")
     elif points.missing:
         yield bad(
             "tracepoints", f"the kernel has no {' and no '.join(points.missing)}", f"{_NEWER}, with CONFIG_TRACEPOINTS"
@@ -143,7 +143,7 @@ def attach_points(points: AttachPoints, can_mount: bool | None) -> Iterator[Find
     yield from _tracefs(points, can_mount)
 
 
-def _entry(points: AttachPoints) -> Iterator[Finding]:
+def _entry(points: AttachPoints) -> Iterator[Diagnosis]:
     """How an exec is seen to begin."""
     ways = [
         *(["kprobes"] if points.kprobes else []),
@@ -153,7 +153,7 @@ def _entry(points: AttachPoints) -> Iterator[Finding]:
     if not ways:
         yield bad(
             "entry",
-            "nothing in this kernel tells when an execve begins",
+            "nothing in this kernel shows when an execve begins",
             "boot a kernel with kprobes (CONFIG_KPROBES=y), or Linux 6.10 or later, which has sched_prepare_exec",
         )
     elif ways == ["system-call tracepoints"]:
@@ -167,7 +167,7 @@ def _entry(points: AttachPoints) -> Iterator[Finding]:
         yield ok("entry", f"when an execve begins is seen by {' or '.join(ways)}")
 
 
-def _attempts(points: AttachPoints) -> Iterator[Finding]:
+def _attempts(points: AttachPoints) -> Iterator[Diagnosis]:
     """How failed attempts are seen."""
     if points.kprobes:
         yield ok("attempts", "failed attempts are seen by kprobes, which cost nothing but at an execve")
@@ -181,7 +181,7 @@ def _attempts(points: AttachPoints) -> Iterator[Finding]:
         yield note("attempts", "the kernel has neither kprobes nor tracefs: failed attempts can't be recorded")
 
 
-def _tracefs(points: AttachPoints, can_mount: bool | None) -> Iterator[Finding]:
+def _tracefs(points: AttachPoints, can_mount: bool | None) -> Iterator[Diagnosis]:
     use = (
         "needed to see an execve begin"
         if points.needs_tracefs

@@ -11,14 +11,14 @@ from ...errors import ProbeUnavailable
 from ...helper.bounds import PAGES
 from ...helper.bpf.attach import ROUTES
 from ...source.launch import HELPER, bpf_folder, helper_command
-from .bcc import Search
-from .finding import Finding, bad, note, ok
+from .bcc import BccSearch
+from .diagnosis import Diagnosis, bad, note, ok
 from .machine import BPF, DAC_READ_SEARCH, PERFMON, SETGID, SETUID, SYS_ADMIN, Machine
 
 #: With these in the path of an installation no line for sudoers is written: they would have to be escaped there.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9/_.-]")
 
-#: What a rule lets a user choose: what the helper would take from him.
+#: What a rule lets a user choose: the options that the helper would take.
 OPTIONS = (
     rf"( --attempts ({'|'.join(ROUTES)}))?"
     rf"( --pages ({'|'.join(str(1 << power) for power in range(PAGES.bit_length()))}))?"
@@ -35,7 +35,7 @@ _CONTAINER = (
 class Route:
     """``capabilities`` are those that the helper would start with, None if it can't be started."""
 
-    finding: Finding
+    finding: Diagnosis
     capabilities: int | None
 
     @property
@@ -43,7 +43,7 @@ class Route:
         return None if self.capabilities is None else bool(self.capabilities & SYS_ADMIN)
 
 
-def route(machine: Machine, search: Search) -> Route:
+def route(machine: Machine, search: BccSearch) -> Route:
     """In the order in which the plugin looks: root, capabilities, sudo."""
     effective = machine.capabilities("CapEff")
     if machine.uid == 0:
@@ -109,7 +109,7 @@ def _setpriv(machine: Machine) -> str:
 # ---- sudo ----
 
 
-def _by_sudo(machine: Machine, search: Search) -> Route:
+def _by_sudo(machine: Machine, search: BccSearch) -> Route:
     who = f"user {machine.uid} has no privilege to probe"
     sudo = machine.which("sudo")
     if sudo is None:
@@ -148,9 +148,9 @@ def _by_sudo(machine: Machine, search: Search) -> Route:
     )
 
 
-def _allow(machine: Machine, sudo: str, search: Search, python: str, bpf: str) -> list[str]:
+def _allow(machine: Machine, sudo: str, search: BccSearch, python: str, bpf: str) -> list[str]:
     """How sudo is made to allow the helper, and nothing else, for good."""
-    # Also who can write where modules are looked for before BCC is found has the helper import what he likes.
+    # Folders of modules that come before BCC's count, too: what is written there the helper would import.
     modules = [search.chosen.found["folder"], *search.chosen.found["modules"]] if search.chosen else []
     for privileged in map(Path, (HELPER, bpf, python, *modules)):
         changeable = machine.changeable(privileged)
@@ -176,7 +176,7 @@ def _allow(machine: Machine, sudo: str, search: Search, python: str, bpf: str) -
 # ---- lockdown ----
 
 
-def lockdown(machine: Machine) -> Iterator[Finding]:
+def lockdown(machine: Machine) -> Iterator[Diagnosis]:
     text = machine.read("sys/kernel/security/lockdown")
     chosen = re.search(r"\[(\w+)\]", text or "")
     if chosen is None:

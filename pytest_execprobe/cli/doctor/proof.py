@@ -14,7 +14,7 @@ from ...errors import ProbeUnavailable, SourceLost
 from ...source.client import in_words
 from ...source.connect import HelperSettings, start_helper
 from ...source.events import Batch, Exec, Source
-from .finding import Finding, bad, ok
+from .diagnosis import Diagnosis, bad, ok
 
 _CHECK = "proof"
 _TIMEOUT = 30.0  # seconds for an exec to be reported
@@ -25,7 +25,7 @@ _REPORT = "report this, with all of what is above"
 class Proof:
     """``description`` is the helper's of itself, empty without one."""
 
-    finding: Finding
+    finding: Diagnosis
     description: dict[str, Any]
 
 
@@ -46,7 +46,7 @@ def prove(
     try:
         source = start(settings)
     except ProbeUnavailable as error:
-        found, _, remedy = str(error).removeprefix("execprobe: ").partition(". To mend it: ")
+        found, _, remedy = str(error).removeprefix("execprobe: ").partition(". Fix: ")
         return Proof(bad(_CHECK, found, remedy or "do what this line says"), {})
     loaded = clock.monotonic()
     description = dict(getattr(source, "description", {}))
@@ -54,7 +54,9 @@ def prove(
         run(command)
         batch = source.sync(_TIMEOUT)
     except OSError as error:
-        return Proof(bad(_CHECK, f"{command[0]} could not be run: {error.strerror}", f"mend {command[0]}"), description)
+        return Proof(
+            bad(_CHECK, f"{command[0]} could not be run: {error.strerror}", f"make {command[0]} run"), description
+        )
     except SourceLost as error:
         return Proof(bad(_CHECK, f"a probe was loaded, but the helper was lost: {error}", _REPORT), description)
     finally:

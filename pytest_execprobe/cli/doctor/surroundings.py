@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ...helper.bpf.probe import Settings
 from ...helper.privilege import hides_processes
-from .finding import Finding, bad, note, ok
+from .diagnosis import Diagnosis, bad, note, ok
 from .machine import IPC_LOCK, Machine
 
 # The kernel's numbers of the namespaces that it begins with (include/uapi/linux/nsfs.h).
@@ -20,7 +20,7 @@ _CLIENTS = 256  # a descriptor and a pidfd for each
 _OTHER_FILES = 48  # maps, programs, links: 31, and some more with kprobes or system-call tracepoints
 
 
-def container(machine: Machine) -> Iterator[Finding]:
+def container(machine: Machine) -> Iterator[Diagnosis]:
     signs = [name for name, there in _signs(machine) if there]
     if not signs:
         yield ok("container", "no sign of one")
@@ -44,26 +44,26 @@ def _signs(machine: Machine) -> Iterator[tuple[str, bool]]:
     yield f"init's $container is {first[1] if first else ''}", first is not None
 
 
-def namespaces(machine: Machine) -> Iterator[Finding]:
+def namespaces(machine: Machine) -> Iterator[Diagnosis]:
     yield from _user_namespace(machine)
     yield from _pid_namespace(machine)
     yield from _time_namespace(machine)
 
 
-def _user_namespace(machine: Machine) -> Iterator[Finding]:
+def _user_namespace(machine: Machine) -> Iterator[Diagnosis]:
     users = machine.read("proc/self/uid_map")
     if machine.link("proc/self/ns/user") in (None, _FIRST_USER) and (users is None or users.split() == _EVERYONE):
         yield ok("user-namespace", "the machine's own")
     else:
         yield bad(
             "user-namespace",
-            "one of its own, as in a rootless container: nobody in it, root included, may use BPF",
+            "one of its own, as in a rootless container: no process in it, root's included, may use BPF",
             "run it outside: not under unshare --user or bwrap; with rootful instead of rootless podman or docker"
             " (sudo podman run --privileged IMAGE)",
         )
 
 
-def _pid_namespace(machine: Machine) -> Iterator[Finding]:
+def _pid_namespace(machine: Machine) -> Iterator[Diagnosis]:
     # In older kernels the numbers of namespaces are what they are; NSpid has one column more for each level above.
     if machine.link("proc/self/ns/pid") in (None, _FIRST_PID):
         yield ok("pid-namespace", "the machine's own")
@@ -71,7 +71,7 @@ def _pid_namespace(machine: Machine) -> Iterator[Finding]:
         yield ok("pid-namespace", "one of its own, as in a container: records have the numbers that are seen in here")
 
 
-def _time_namespace(machine: Machine) -> Iterator[Finding]:
+def _time_namespace(machine: Machine) -> Iterator[Diagnosis]:
     offsets = machine.fields("proc/self/timens_offsets", " ")
     shift = [int(word) for word in offsets.get("monotonic", "").split() if word.lstrip("-").isdigit()]
     if any(shift) and machine.link("proc/self/ns/time") != _FIRST_TIME:
@@ -89,7 +89,7 @@ def _time_namespace(machine: Machine) -> Iterator[Finding]:
 # ---- other processes ----
 
 
-def processes(machine: Machine, can_mount: bool | None) -> Iterator[Finding]:
+def processes(machine: Machine, can_mount: bool | None) -> Iterator[Diagnosis]:
     """``can_mount``: whether the helper may mount, None if that is not known."""
     if not hides_processes(machine.read("proc/self/mounts") or ""):
         yield ok("processes", "/proc shows those of all users")
@@ -98,7 +98,7 @@ def processes(machine: Machine, can_mount: bool | None) -> Iterator[Finding]:
     if can_mount:
         yield ok("processes", f"{hidden}; the helper mounts a /proc for itself alone that shows them")
         return
-    why = "and the helper may not mount one that shows them" if can_mount is False else "as far as can be told"
+    why = "and the helper may not mount one that shows them" if can_mount is False else "as far as is known"
     yield note(
         "processes",
         f"{hidden}, {why}: what pytest has started before the probe is armed can't be found, and logs of runs that had"
@@ -110,7 +110,7 @@ def processes(machine: Machine, can_mount: bool | None) -> Iterator[Finding]:
 # ---- limits ----
 
 
-def limits(machine: Machine, capabilities: int | None) -> Iterator[Finding]:
+def limits(machine: Machine, capabilities: int | None) -> Iterator[Diagnosis]:
     """``capabilities``: those that the helper starts with, None if that is not known."""
     yield _buffers(machine, capabilities)
     yield _files(machine)
@@ -121,7 +121,7 @@ def limits(machine: Machine, capabilities: int | None) -> Iterator[Finding]:
         )
 
 
-def _buffers(machine: Machine, capabilities: int | None) -> Finding:
+def _buffers(machine: Machine, capabilities: int | None) -> Diagnosis:
     """The perf buffers are locked memory, of which everyone may have so much and the privileged what they like."""
     pages = Settings().pages
     kib = machine.page // 1024
@@ -150,7 +150,7 @@ def _buffers(machine: Machine, capabilities: int | None) -> Finding:
     )
 
 
-def _files(machine: Machine) -> Finding:
+def _files(machine: Machine) -> Diagnosis:
     least = 2 * machine.cpus + _OTHER_FILES
     most = least + 2 * _CLIENTS
     limit = machine.open_files

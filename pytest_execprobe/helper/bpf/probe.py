@@ -1,7 +1,4 @@
-"""The attached programs, read: their records, their counters and their maps.
-
-It needs privilege to be made and none to be used. Nothing here knows of clients.
-"""
+"""The probe that is made of BPF programs: their records, their counters and their maps, read."""
 
 from __future__ import annotations
 
@@ -9,13 +6,15 @@ import os
 import platform
 import struct
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .. import wire
 from ..errors import ProbeError
+from ..probe import Claimed, Counts, Missed, Page, Process, Running
+from ..process import FIRST_PID_NAMESPACE
 from . import library
 from .attach import AGAIN, Attached, Wanted, bcc_version, is_paranoid, refused
-from .load import cpus
+from .load import cpus, possible_cpus
 from .ring import Ring
 
 _PROCS_MAX = 32768
@@ -32,9 +31,7 @@ _ENTRY = struct.Struct("<Q16xI")  # of struct entry, when it was entered and by 
 _PID = struct.Struct("<I")
 _ZERO = struct.pack("<I", 0)
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
-_WANT_BELL, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
-
-_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, in every kernel
+_WANT_WAKEUP, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
 
 
 class Settings(NamedTuple):
@@ -44,62 +41,8 @@ class Settings(NamedTuple):
     keeps: bool = True
 
 
-class Counts(NamedTuple):
-    """Sums over all CPUs of what the kernel side counted."""
-
-    submitted: int
-    dropped: int
-    unlisted: int
-    seen: int
-    entered: int
-    ended: int
-    bell: int
-    unread: int
-    blind: int
-
-
-class Missed(NamedTuple):
-    """How often the kernel has passed over the probe, as it does where it has put one of its programs aside."""
-
-    forks: int
-    execs: int
-    exits: int
-
-
-class Claimed(NamedTuple):
-    """A process that has taken on a name that was claimed."""
-
-    armed_at: int  # monotonic ns
-    pid: int  # the kernel's number
-    refused: bool
-    reapers: Optional[Set[int]]  # its ancestors that take in orphans, as the kernel numbers them; None: any may
-
-
-class Process(NamedTuple):
-    """A process of a root's tree that has not ended."""
-
-    seen: int  # its pid as the root sees it; 0: not known
-    pid: int  # the kernel's number
-    born: int  # when its branch left the root, monotonic ns; 0: before the root was watched
-    forked: int  # when it was forked itself, likewise
-    image_pid: int  # what it runs
-    image_at: int  # 0: what was there before the root was watched
-    own_exec: bool  # whether it has executed that itself, and does not only run what it was forked from
-    comm: bytes  # of what it runs, as its exec has named it
-
-
-class Running(NamedTuple):
-    """Such processes, and whether it is certain that there were no others."""
-
-    listed: List[Process]
-    are_all: bool
-
-
-class Probe:
-    """The attached program.
-
-    ``drain()`` moves what the perf buffer holds to ``take()``; the counters tell whether that is all.
-    """
+class BpfProbe:
+    """The :class:`.Probe` that the helper has."""
 
     def __init__(self, bpf_dir: str, settings: Settings) -> None:
         self._version = bcc_version()
@@ -115,15 +58,14 @@ class Probe:
         self._tables = self._attached.loaded.tables
         self._tables["asker"].set(_ZERO, _ASKER.pack(*self._pid_namespace))
         self._open_buffers(settings.pages)
-        #: The counters of all CPUs, as the kernel side has them.
-        self.page = self._tables["counts"].map_memory()
+        self._counters = self._tables["counts"].map_memory()  # of all CPUs, as the kernel side has them now
         self._wanted: Dict[int, bool] = {}
 
     def _open_buffers(self, pages: int) -> None:
-        # Records wake nobody: the bell does, when it is time.
+        # Records do not wake this process: a program of their own does, when it is time.
         try:
             self._rings = self._open_rings("events", pages, _NEVER)
-            self._bells = self._open_rings("bell", 1, 1)
+            self._wakeups = self._open_rings("bell", 1, 1)
         except OSError as error:
             if os.geteuid() and is_paranoid():
                 raise refused("a perf buffer", str(error.strerror)) from error
@@ -155,43 +97,37 @@ class Probe:
         }
 
     @property
-    def page_fd(self) -> Optional[int]:
-        """The memory of the counters, for others to read. None where something can happen that they do not show."""
-        return None if self._attached.twice else self._tables["counts"].fd
+    def page(self) -> Optional[Page]:
+        return None if self._attached.twice else Page(self._tables["counts"].fd, possible_cpus())
 
     # ---- reading ----
 
     def fds(self) -> List[int]:
-        """Become readable when there is something to drain."""
-        return [bell.fd for bell in self._bells]
+        return [wakeup.fd for wakeup in self._wakeups]
 
     def drain(self) -> None:
         for ring in self._rings:
             pieces = list(wire.pieces(ring.take()))
             self._pieces += pieces
             self._drained += sum(piece.number for piece in pieces)
-        for bell in self._bells:
-            bell.take()
+        for wakeup in self._wakeups:
+            wakeup.take()
 
     def take(self) -> List[wire.Piece]:
-        """What was drained since the last call."""
         taken, self._pieces = self._pieces, []
         return taken
 
     def take_dropped(self) -> List[bytes]:
-        """The heads of records that found no room."""
         return list(iter(self._tables["dropped"].pop, None))
 
     def counts(self) -> Counts:
         # Read twice, for a copy need not be made in order: what is counted last is not to be older than the rest.
-        first, then = (Counts(*map(sum, zip(*wire.COUNTERS.iter_unpack(self.page[:])))) for _ in range(2))
+        first, then = (Counts(*map(sum, zip(*wire.COUNTERS.iter_unpack(self._counters[:])))) for _ in range(2))
         return first._replace(seen=then.seen, entered=then.entered, blind=then.blind)
 
-    def under_way(self, before: int, concerns: Callable[[bytes], bool]) -> int:
-        """How many execs, at most, are neither done nor failed, of those entered up to ``before`` (ns) by processes
-        whose ``struct proc`` concerns the caller. 0 is certain, and so is that there are some."""
+    def in_flight(self, before: int, root: int) -> int:
         for _ in range(3):
-            # What has ended is read first: an exec that ends in between then counts as under way, never the reverse.
+            # What has ended is read first: an exec that ends in between then counts as in flight, never the reverse.
             ended = self.counts().ended
             until = time.monotonic_ns()
             entered = self.counts().entered
@@ -206,10 +142,8 @@ class Probe:
                 at, tgid = _ENTRY.unpack_from(entry)
                 if at <= until:  # a later one need not be counted, and must not stand for one that is not listed
                     listed.add(task)
-                if at <= before:
-                    proc = self._proc(tgid)
-                    if proc is not None and concerns(proc):
-                        waiting.add(task)
+                if at <= before and self.holds(tgid, root):
+                    waiting.add(task)
             # Counted, and in no list that was read: entered just now, or just ended, or the list had no room.
             unlisted = max(0, entered - ended - len(listed))
             if waiting:
@@ -218,9 +152,8 @@ class Probe:
                 return 0
         return unlisted
 
-    def want_bell(self, wanted: bool) -> None:
-        """Whether the end of every exec is to make :meth:`fds` readable."""
-        self._want(_WANT_BELL, wanted)
+    def want_wakeup(self, wanted: bool) -> None:
+        self._want(_WANT_WAKEUP, wanted)
 
     def _want(self, what: int, wanted: bool) -> None:
         if self._wanted.get(what, False) != wanted:
@@ -228,8 +161,6 @@ class Probe:
             self._wanted[what] = wanted
 
     def reconcile(self) -> Optional[Counts]:
-        """Drains until all that the kernel side had submitted is here; the counts it was reconciled with, or None if
-        that can't be reached."""
         for _ in range(50):
             counts = self.counts()
             self.drain()
@@ -238,17 +169,16 @@ class Probe:
         return None
 
     def missed(self) -> Missed:
-        """What the kernel did not run the probe for since the last look, or not more than that."""
         return Missed(*map(self._missed_by, AGAIN))
 
     def _missed_by(self, function: str) -> int:
         names = [function, function + "_again"] if self._attached.twice else [function]
         found = [library.misses(self._lib, self._attached.loaded.programs[name]) for name in names]
         if self._attached.twice and None in found:
-            raise OSError("the kernel does not tell what it passed the probe over for")
+            raise OSError("the kernel does not say what it skipped the probe for")
         now = [number or 0 for number in found]
         before = self._looks.setdefault(function, [now] * len(names))
-        # What both were passed over for has grown both numbers: since the last look, or since the one before that if it
+        # What both were skipped for has grown both numbers: since the last look, or since the one before that if it
         # happened between the readings of the two.
         new = min(number - old for number, old in zip(now, before[0]))
         self._looks[function] = [*before[1:], now]
@@ -257,19 +187,16 @@ class Probe:
     # ---- roots and lineage ----
 
     def claim(self, name: bytes, root: int) -> bool:
-        """Lets whoever takes this name become a root; False if there are too many such names."""
         self._claims.add(name)
         self._want(_WANT_CLAIMS, True)
         return self._tables["claims"].set(_CLAIM.pack(name), struct.pack("<Q", root))
 
     def withdraw(self, name: bytes) -> None:
-        """Ends a claim, taken or not. A name that is taken at this very moment can still become a root."""
         self._claims.discard(name)
         self._tables["claims"].delete(_CLAIM.pack(name))
         self._want(_WANT_CLAIMS, bool(self._claims))
 
     def claimed(self, root: int) -> Optional[Claimed]:
-        """Who has become this root, None before it took its name."""
         found = self._root_fields(root)
         if found is None:
             return None
@@ -281,12 +208,8 @@ class Probe:
         return None if found is None else _ROOT.unpack(found)
 
     def running(self, root: int, since: int) -> Optional[Running]:
-        """The processes of a root's tree that have not ended, of the branches that left it from ``since`` (ns) on. None
-        if there are some that can't be listed: they fork and end faster than that.
-
-        An empty list is certain, and so is another if nothing was forked while it was read. A child can be put where
-        the list has been read already, and its parent end before it is read: so forks are counted.
-        """
+        # A child can be put where the list has been read already, and its parent end before it is read: so forks are
+        # counted.
         for _ in range(_LOOKS):
             before, level = self._forks(root)
             processes = self._processes()
@@ -322,7 +245,7 @@ class Probe:
         return found
 
     def _has_ended(self, pid: int) -> bool:
-        """Whether the kernel has passed over the probe when a process ended, as far as that can be told here."""
+        """Whether the kernel has skipped the probe when a process ended, as far as that is known here."""
         if not self._pid_namespace.is_first:
             return False
         try:
@@ -334,7 +257,6 @@ class Probe:
         return False
 
     def holds(self, pid: int, root: int) -> bool:
-        """Whether a process, by the kernel's number, is in a root's tree."""
         proc = self._proc(pid)
         return proc is not None and root in roots_of(proc)
 
@@ -342,8 +264,6 @@ class Probe:
         self._tables["roots"].delete(struct.pack("<Q", root))
 
     def kernel_pid(self, pid: int) -> Optional[int]:
-        """The kernel's own number of a process that has this number here; 0 if there is none, None if that can't be
-        told."""
         if self._pid_namespace.is_first:
             return pid
         answers = self._tables["answers"]
@@ -362,8 +282,6 @@ class Probe:
         return number if given else None
 
     def adopt(self, pid: int, root: int, top: int) -> bool:
-        """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be.
-        The numbers are the kernel's."""
         for _ in range(2):
             proc = self._proc(pid)
             fields = list(_PROC.unpack(bytes(_PROC.size) if proc is None else proc))
@@ -410,7 +328,7 @@ class _PidNamespace(NamedTuple):
     @property
     def is_first(self) -> bool:
         """Whether numbers of processes are the kernel's own here."""
-        return self.inode == _FIRST_PID_NAMESPACE
+        return self.inode == FIRST_PID_NAMESPACE
 
 
 def _pid_namespace() -> _PidNamespace:
@@ -418,7 +336,7 @@ def _pid_namespace() -> _PidNamespace:
         found = os.stat("/proc/self/ns/pid")
     except OSError:
         if os.path.exists("/proc/self"):  # a kernel without PID namespaces
-            return _PidNamespace(0, _FIRST_PID_NAMESPACE, os.getpid())
+            return _PidNamespace(0, FIRST_PID_NAMESPACE, os.getpid())
         return _PidNamespace(0, 0, os.getpid())  # here is another namespace's /proc: nothing in it is to be believed
     device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # as the kernel has it
     return _PidNamespace(device, found.st_ino, os.getpid())

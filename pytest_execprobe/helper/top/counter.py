@@ -14,6 +14,7 @@ from ..bpf import library
 from ..bpf.attach import check_privilege, kernel_version
 from ..bpf.btf import Btf, BtfError
 from ..errors import ProbeError
+from ..process import bpf_folder
 from .places import Unattached, find
 from .target import EXEC, Target
 
@@ -35,15 +36,14 @@ class Counter:
     """The attached program and its map. It takes privilege to be made and none to be read."""
 
     def __init__(self, bcc: Any, target: Target, by: str, max_names: int, caller: int) -> None:
-        """``caller`` is the number of the user who asks for it: without being root he has it put into files that root
-        alone can change, and no others."""
+        """``caller`` is the uid of the user that asks for it: unless that is root, it is only put into files that root
+        alone can change."""
         self._bcc = bcc
         self._target = target
         self._by_user = by == "user"
         check_privilege(bcc.lib)
-        self._places = find(
-            bcc, target, roots_alone=caller != 0
-        )  # before it is compiled: whoever has mistyped a name is told at once
+        # Before it is compiled: what is wrong with a name is said at once.
+        self._places = find(bcc, target, roots_alone=caller != 0)
         self._bpf = self._compile(max_names)
         self._program = self._attach()
         self._began = time.monotonic()
@@ -63,7 +63,7 @@ class Counter:
         flags = ["-D%s=%d" % item for item in sorted(defines.items())]
         flags += ["-DEXECS"] if self._target.kind == EXEC else []
         flags += ["-DBY_USER"] if self._by_user else []
-        folder = _bpf_folder()
+        folder = bpf_folder("top.c")  # no option: no user may have root compile what that user has written
         os.environ["BCC_KERNEL_SOURCE"] = folder
         try:
             return self._bcc.BPF(src_file=os.path.join(folder, "top.c"), cflags=flags)
@@ -131,7 +131,7 @@ class Counter:
 
     def counts(self) -> Dict[str, Any]:
         """``counts`` has pairs of a name, or of a user's number, and how often, in the seconds that have ``elapsed``.
-        ``no_room`` were seen after the map was full, ``missed`` were not seen, None where the kernel does not tell."""
+        ``no_room`` were seen after the map was full, ``missed`` were not seen, None where the kernel does not say."""
         elapsed = time.monotonic() - self._began
         pairs: List[Tuple[Any, int]] = []
         for key, value in self._bpf["found"].items():
@@ -147,13 +147,3 @@ class Counter:
         if self._target.kind != EXEC and kernel_version() < _MISSES_COUNTED:
             return None
         return library.misses(self._bcc.lib, self._program)
-
-
-def _bpf_folder() -> str:
-    """Where top.c is: in the package when it was installed, beside it in a checkout. It is not taken from the command
-    line, so that nobody can have root compile what he has written."""
-    package = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-    for folder in (os.path.join(package, "bpf"), os.path.join(os.path.dirname(package), "bpf")):
-        if os.path.isfile(os.path.join(folder, "top.c")):
-            return folder
-    raise ProbeError("no-source", "its BPF source, bpf/top.c, is missing", "reinstall pytest-execprobe")

@@ -1,6 +1,6 @@
 """What a probe must know of a program or library: where its functions and its USDT probes are.
 
-BCC has such a reader too, in C, which is not for files that anybody may have written. Nor does it tell an indirect
+BCC has such a reader too, in C, which is not for files of untrusted users. Nor does it distinguish an indirect
 function (which runs once, to choose another) from a real one or an imported one from a library's own, and it takes no
 USDT probe that has a semaphore or stands in several places.
 """
@@ -24,7 +24,7 @@ _BUILD_ID_MAX = 64
 _SEMAPHORE = 2  # bytes
 _SEMAPHORES_END = 1 << 32  # perf_event_open(2) has 32 bits for where one is
 
-# Anybody may have written the file, and it could say that it has the same to read over and over. The largest libraries
+# Any user may have written the file, and it could say that it has the same to read over and over. The largest libraries
 # have some 60 sections and 300 000 symbols with 20 MB of names; with all that a linker can leave in, a few times that.
 _SEGMENTS_MAX, _SECTIONS_MAX = 64, 4096
 _ENTRIES_MAX = 1 << 21  # symbols and notes, of all tables together
@@ -183,7 +183,7 @@ class Elf:
         return b""
 
     def functions(self, symbols: "Optional[Elf]" = None) -> Functions:
-        """Those that this file tells of, or another that has only the symbols of this one."""
+        """Those that this file names, or another that has only the symbols of this one."""
         found = Functions({}, set(), set())
         source = symbols or self
         for table in source._sections:

@@ -19,13 +19,13 @@ import os
 import select
 import signal
 import time
-from typing import Any, List, NoReturn, Optional, Tuple
+from typing import Any, List, NoReturn, Optional
 
 from .. import bounds, privilege
 from ..bpf.attach import kernel_version
 from ..bpf.build import import_bcc
 from ..errors import ProbeError
-from ..process import last_words, wake_at
+from ..process import capture_output, explain, wake_at
 from .counter import Counter
 from .target import EXEC, Target, parse
 
@@ -35,23 +35,21 @@ _NAMES_MAX = 262144  # of programs or users: some 80 MB of the kernel's memory
 def main(argv: Optional[List[str]] = None) -> NoReturn:
     wakeup = wake_at(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    out, words = _take_output()
+    out, words = os.dup(1), capture_output()
     try:
         _take_place()
         options = _parse(argv)
         uid, gid = privilege.caller()
         counter = Counter(import_bcc(), options.probe, options.by, options.max_names, uid)
         described = dict(counter.describe(), privilege=privilege.give_up(uid, gid, kernel_version()))
-    except ProbeError as error:
-        _fail(out, error.code, error.reason + last_words(words), error.remedy, getattr(error, "near", []))
     except Exception as error:
-        _fail(out, "helper-failed", "%s: %s" % (type(error).__name__, error) + last_words(words), "", [])
-    _tell(out, type="attached", **described)
+        _fail(out, *explain(error, words), getattr(error, "near", []))
+    _write(out, type="attached", **described)
     _report(counter, out, wakeup, options)
     os._exit(0)  # not through atexit: the kernel takes the probe down with the process, at once
 
 
-# ---- what it is told, and how it tells ----
+# ---- what it reads and writes ----
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,7 +67,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     for name, value in vars(options).items():
         if isinstance(value, list):  # what some Pythons make of "--by=--", and show to no check
-            parser.error("--%s: it needs a value, and -- is none" % name.replace("_", "-"))
+            parser.error("--%s: expected a value, and -- is none" % name.replace("_", "-"))
     return options
 
 
@@ -93,15 +91,6 @@ def _number(kind: Any, least: float, most: float) -> Any:
     return number
 
 
-def _take_output() -> Tuple[int, int]:
-    """Where the lines go, and what BCC's compiler and the verifier write, which go to both standard outputs."""
-    out = os.dup(1)
-    words = os.memfd_create("execprobe-output")
-    os.dup2(words, 1)
-    os.dup2(words, 2)
-    return out, words
-
-
 def _take_place() -> None:
     """First of all: what a user starts through sudo is root until it counts."""
     user = bounds.sudo_user()
@@ -111,21 +100,21 @@ def _take_place() -> None:
 
 def _fail(out: int, code: str, reason: str, remedy: str, near: List[str]) -> NoReturn:
     fields = {"type": "failed", "code": code, "reason": reason, "remedy": remedy, "near": near}
-    bounds.tell(out, json.dumps(fields).encode() + b"\n")
+    bounds.write_for(out, json.dumps(fields).encode() + b"\n")
     os._exit(1)
 
 
-def _tell(out: int, **fields: Any) -> None:
+def _write(out: int, **fields: Any) -> None:
     data = json.dumps(fields).encode() + b"\n"
     try:
         while data:
             data = data[os.write(out, data) :]
     except OSError:
-        os._exit(1)  # nobody is there to be told
+        os._exit(1)  # no reader is left
 
 
 def _report(counter: Counter, out: int, wakeup: int, options: argparse.Namespace) -> None:
-    """Tells the counts until it is to end, and then once more."""
+    """Writes the counts until it is to end, and then once more."""
     poll = select.poll()
     poll.register(wakeup, select.POLLIN)
     poll.register(0, select.POLLIN)
@@ -137,17 +126,17 @@ def _report(counter: Counter, out: int, wakeup: int, options: argparse.Namespace
         if now >= ends:
             break
         if now >= due:
-            _tell(out, type="counts", last=False, **counter.counts())
-            due = max(due + every, time.monotonic())  # late, if nobody read: then no line is made up for
+            _write(out, type="counts", last=False, **counter.counts())
+            due = max(due + every, time.monotonic())  # late, if there was no reader: then no line is made up for
         wait = min(due, ends) - time.monotonic()
         ready = dict(poll.poll(None if wait == float("inf") else max(0, wait) * 1000 + 1))
         if wakeup in ready or (0 in ready and not _reads_on()):
             break
-    _tell(out, type="counts", last=True, **counter.counts())
+    _write(out, type="counts", last=True, **counter.counts())
 
 
 def _reads_on() -> bool:
-    """Whether whoever holds the other end of standard input is still there. What he writes means nothing."""
+    """Whether the other end of standard input is still open. What is written there means nothing."""
     try:
         return bool(os.read(0, 4096))
     except OSError:

@@ -18,10 +18,10 @@ class Foreign(NotTaken):
 
 
 def open_regular(path: str, roots_alone: bool) -> int:
-    """A descriptor to read from. With ``roots_alone``, of a file that nobody but root can have put there or can change,
-    and that everybody may read.
+    """A descriptor to read from. With ``roots_alone``, of a file that root alone can have put there or can change, and
+    that all may read.
 
-    What is no regular file is looked at and not opened: opening alone does something to a device, or to who waits at
+    What is no regular file is looked at and not opened: opening alone does something to a device, or to what waits at
     the other end of a pipe. Raises NotTaken or OSError.
     """
     if not roots_alone:
@@ -57,4 +57,4 @@ def _judge(step: Step) -> None:
         # Users may mount such, with files in them that seem to be root's.
         raise Foreign("%s is on a file system that is mounted nosuid, as what users mount is" % step.path)
     if not status.st_mode & (0o001 if stat.S_ISDIR(status.st_mode) else 0o004):
-        raise Foreign("not everybody may read the %s %s" % (what, step.path))
+        raise Foreign("not all users may read the %s %s" % (what, step.path))

@@ -37,7 +37,7 @@ class Places(NamedTuple):
 
 
 def find(bcc: Any, target: Target, roots_alone: bool) -> Places:
-    """With ``roots_alone``, in files alone that nobody but root can change. Raises Unattached."""
+    """With ``roots_alone``, only in files that root alone can change. Raises Unattached."""
     if target.kind == EXEC:
         return Places(["raw tracepoint sched_process_exec"])
     if target.kind == "kprobe":

@@ -32,7 +32,7 @@ _NEAR = 6
 _PER_WAY = 3  # so that neither way to be near takes all the room
 _ALIKE = 0.7  # of 1
 _AT_ONCE, _MOMENT = 100, 3.0  # names, seconds
-_SHORTEST = 4  # a shorter word is in far too many names to tell anything
+_SHORTEST = 4  # a shorter word is in far too many names to say anything
 
 
 class Target(NamedTuple):

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "note", "not ok"]
-
 
 @dataclass(frozen=True)
-class Finding:
-    """``found`` is in plain words, for one line. ``remedy`` is what to run, or do, in one line or
-    several."""
+class Diagnosis:
+    """``found`` is in plain words, for one line. ``remedy`` is what to run, or do, in one line or several."""
 
     check: str
-    status: Status
+    status: Literal["ok", "note", "not ok"]
     found: str
     remedy: str | None = None
 
@@ -23,7 +20,7 @@ class Finding:
 class Examination:
     """All findings, and the versions of what takes part; None: it is not there, or not known."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnosis, ...]
     versions: dict[str, str | None]
 
     @property
@@ -32,15 +29,15 @@ class Examination:
         return self.findings[-1].status == "ok"
 
 
-def ok(check: str, found: str) -> Finding:
-    return Finding(check, "ok", found)
+def ok(check: str, found: str) -> Diagnosis:
+    return Diagnosis(check, "ok", found)
 
 
-def note(check: str, found: str, remedy: str | None = None) -> Finding:
+def note(check: str, found: str, remedy: str | None = None) -> Diagnosis:
     """It works, but."""
-    return Finding(check, "note", found, remedy)
+    return Diagnosis(check, "note", found, remedy)
 
 
-def bad(check: str, found: str, remedy: str) -> Finding:
-    """There can be no probe, until this is mended."""
-    return Finding(check, "not ok", found, remedy)
+def bad(check: str, found: str, remedy: str) -> Diagnosis:
+    """There can be no probe until this is fixed."""
+    return Diagnosis(check, "not ok", found, remedy)

@@ -1,0 +1,128 @@
+"""Processes that may descend from one whose tree is watched, though nothing leads to them any more."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from typing import Callable, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from . import proc, wire
+
+_HZ = os.sysconf("SC_CLK_TCK")
+
+
+class Orphan(NamedTuple):
+    """A process that may be a descendant whose parent has ended."""
+
+    pid: Optional[int]  # as the process sees it whose it may be
+    age: float  # seconds
+    command: Optional[str]  # None: its user may not see it
+
+
+def ancestors(table: proc.Table, pid: int) -> Iterator[int]:
+    """Those in its own PID namespace: no others take in what it leaves behind. Raises TornError."""
+    level = len(proc.numbers(str(pid)))
+    for above in proc.line(table, pid):
+        if above != pid:
+            if len(proc.numbers(str(above))) != level:
+                return
+            yield above
+
+
+def find(
+    table: proc.Table, client: int, adopted: Set[int], nearer: Set[int], since: int, tick: Callable[[], None]
+) -> List[int]:
+    """Processes that may have been started by this one's tree and left behind, without those ``adopted``.
+
+    What a later process of the same user is, whose parent has gone, is unknown, unless its session is another's.
+    Helpers are known. ``nearer``: the ancestors that take in orphans before number 1 does. What has begun before
+    ``since`` is none. Raises TornError.
+    """
+    uid = proc.real_user(client)
+    reapers = _init(table, client, tick) | nearer
+    found = []
+    for other, stat in table.items():
+        tick()
+        if (
+            stat.parent in reapers
+            and stat.started >= since
+            and other not in adopted
+            and proc.real_user(other) == uid
+            and not _is_foreign(table, stat.session, client, adopted, reapers)
+            and _may_exec(other)
+        ):
+            found.append(other)
+    return found
+
+
+def listed(table: proc.Table, orphans: List[int], client: int) -> Tuple[Orphan, ...]:
+    """The first of them, for its user to look at."""
+    now, uid = time.clock_gettime(time.CLOCK_BOOTTIME), proc.real_user(client)
+    level = len(proc.numbers(str(client)))
+
+    def seen(pid: int) -> Optional[int]:
+        numbers = proc.numbers(str(pid))
+        return numbers[level - 1] if 0 < level <= len(numbers) else None
+
+    return tuple(
+        Orphan(seen(pid), max(0.0, now - table[pid].started / _HZ), _command_line(pid, uid))
+        for pid in sorted(orphans, key=lambda pid: table[pid].started)[: wire.ORPHANS_LISTED]
+    )
+
+
+def _command_line(pid: int, uid: Optional[int]) -> Optional[str]:
+    """Of a process, cut; None if this user could not read it: it is another's by now, or changes users."""
+    try:
+        if uid != 0 and os.stat("/proc/%d" % pid).st_uid != uid:
+            return None
+        words = proc.command_line(pid, wire.COMMAND_MAX * 4).rstrip(b"\0").split(b"\0")
+    except proc.GONE:
+        return None
+    text = " ".join(shlex.quote(word.decode("utf-8", "backslashreplace")) for word in words)
+    return text if len(text) <= wire.COMMAND_MAX else text[: wire.COMMAND_MAX - 1] + "\u2026"
+
+
+def _init(table: proc.Table, pid: int, tick: Callable[[], None]) -> Set[int]:
+    """Number 1 of this process's PID namespace, or what may be that."""
+    level = len(proc.numbers(str(pid)))
+    if level < 2:
+        return {1}
+
+    def may_be(other: int) -> bool:
+        tick()
+        numbers = proc.numbers(str(other))
+        return len(numbers) == level and numbers[-1] == 1
+
+    for above in proc.line(table, pid):
+        if may_be(above):
+            return {above}
+    return set(filter(may_be, table))  # it was put into its namespace from outside
+
+
+def _is_foreign(table: proc.Table, session: int, pid: int, adopted: Set[int], reapers: Set[int]) -> bool:
+    """Whether a session is certainly not this process's, nor one that a descendant of it has begun.
+
+    A session other than one's own is joined by being forked in it alone, so its members descend from its leader.
+    """
+    client = table[pid]
+    if session == 0 != client.session:  # its leader is outside of this PID namespace: none can begin that in here
+        return True
+    if session == client.session or session not in table or table[session].session != session:
+        return False
+    for above in proc.line(table, session):  # of true parents, for orphans have a reaper
+        if above in reapers or above in adopted:
+            return False
+        if table[above].started < client.started:
+            return True
+    return False
+
+
+def _may_exec(pid: int) -> bool:
+    """Neither a helper nor ended."""
+    try:
+        words = proc.command_line(pid).split(b"\0")
+    except proc.GONE:
+        return False
+    is_helper = b"--connect" in words and any(word.endswith(b"/pytest_execprobe/helper") for word in words)
+    return not is_helper and not proc.is_zombie(pid)

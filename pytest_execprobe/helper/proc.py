@@ -1,0 +1,99 @@
+"""Other processes, by what /proc shows of them. Their numbers are those of the PID namespace that it was mounted in."""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+
+#: Says that there is no such process, or none that this one may look at. Whatever else goes wrong (no descriptor is
+#: free) must not pass for that.
+GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
+class Stat(NamedTuple):
+    """Of /proc/PID/stat."""
+
+    parent: int
+    started: int  # clock ticks since boot
+    session: int  # its leader's pid, and no other process's while the session lasts
+
+
+#: All processes, by number.
+Table = Dict[int, Stat]
+
+
+class TornError(Exception):
+    """Processes have ended and begun while a table was read, so that one descends from itself by it."""
+
+
+def read_table(tick: Callable[[], None]) -> Table:
+    """``tick`` is called for every process that is looked at."""
+    table = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            tick()
+            fields = _stat(int(name))
+            if len(fields) > 19:
+                table[int(name)] = Stat(int(fields[1]), int(fields[19]), int(fields[3]))
+    return table
+
+
+def line(table: Table, pid: int) -> Iterator[int]:
+    """A process, its parent, and so on. Raises TornError."""
+    for _ in range(len(table) + 1):
+        if pid not in table:
+            return
+        yield pid
+        pid = table[pid].parent
+    raise TornError
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether it has ended, and keeps its number until its parent asks."""
+    return (_stat(pid) or [b"X"])[0] in (b"Z", b"X")
+
+
+def _stat(pid: int) -> "list[bytes]":
+    """The fields behind its name, which can be anything; none if it has ended."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except GONE:
+        return []
+
+
+def command_line(pid: int, size: int = -1) -> bytes:
+    """So many bytes of it. Raises one of ``GONE``."""
+    with open("/proc/%d/cmdline" % pid, "rb") as file:
+        return file.read(size)
+
+
+def real_user(pid: int) -> Optional[int]:
+    """Who runs it, of a setuid program too. None if it has ended.
+
+    The owner of files in /proc is another thing: root, of a process that is not dumpable.
+    """
+    fields = _fields("%d/status" % pid)
+    return int(fields[b"Uid"].split()[0]) if b"Uid" in fields else None
+
+
+def numbers(name: str) -> Tuple[int, ...]:
+    """What a process (or ``self``) is called in the PID namespace of /proc, and in each below that down to its own;
+    nothing if it is not there."""
+    fields = _fields(name + "/status")
+    return tuple(map(int, fields.get(b"NSpid", fields.get(b"Pid", b"")).split()))
+
+
+def number_of(pidfd: int) -> Optional[int]:
+    """Of the process that a descriptor refers to; None if it has ended, or is not in this /proc."""
+    number = int(_fields("self/fdinfo/%d" % pidfd).get(b"Pid", b"0"))
+    return number if number > 0 else None
+
+
+def _fields(path: str) -> Dict[bytes, bytes]:
+    """The lines of a file with a name and a colon first; none if the process has ended."""
+    try:
+        with open("/proc/" + path, "rb") as file:
+            return dict(line.split(b":", 1) for line in file if b":" in line)
+    except GONE:
+        return {}
