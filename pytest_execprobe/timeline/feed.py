@@ -61,11 +61,11 @@ class Feed(Generic[AnySource]):
             self.source.close()
         # In this order: an exception may come in between, and at no moment may there be neither.
         self.timeline.blind = Gap(self.timeline.complete_to, None, why)
+        self.timeline.settle()
         self.source = None
 
     def _lose(self, why: str) -> None:
         self.go_blind(f"the probe helper was lost: {why}{self.after_loss}")
-        self.timeline.settle()
 
 
 class ProcessSource(Source, Protocol):
