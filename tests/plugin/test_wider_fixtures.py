@@ -61,7 +61,7 @@ def test_wider_fixture_is_not_judged_by_the_rules_of_a_test(run: Run) -> None:
 
 
 def test_a_test_and_its_fixture_both_break_a_rule(run: Run) -> None:
-    """Both are told, each with what ran in it."""
+    """Both are reported, each with what ran in it."""
     mark = "pytestmark = pytest.mark.exec_none()"
     source = SERVER.format(mark=mark).replace(
         "def test_a(", "@pytest.fixture\ndef own(server): runs('ls')\n\ndef test_a(own, "

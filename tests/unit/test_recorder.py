@@ -21,7 +21,7 @@ def recorder_of(source: FakeSource, *ignore: str) -> Recorder:
     return made
 
 
-def news(run: FakeRun) -> list[tuple[str | None, str | None]]:
+def new_entries(run: FakeRun) -> list[tuple[str | None, str | None]]:
     """(program, whose it is) of what is new."""
     run.recorder.sync()
     return [
@@ -33,7 +33,7 @@ def news(run: FakeRun) -> list[tuple[str | None, str | None]]:
 # ---- spans ----
 
 
-def test_what_runs_in_a_span_is_nobody_elses() -> None:
+def test_what_runs_in_a_span_is_its_own_alone() -> None:
     run = FakeRun()
     run.begin()
     run.source.runs("git")
@@ -102,25 +102,25 @@ def test_what_may_be_one_to_ignore_is_not_ignored() -> None:
 # ---- what is new ----
 
 
-def test_news_are_told_once_and_with_their_owners() -> None:
+def test_new_entries_are_given_once_and_with_their_owners() -> None:
     run = FakeRun()
     run.source.runs("hook")
     run.begin("test_a")
     run.source.runs("git")
     run.source.runs("sh", error="ENOENT")
     run.source.runs("gpg", lost=True)
-    assert news(run) == [("hook", None), ("git", "test_a"), (None, "test_a")]
-    assert news(run) == []
+    assert new_entries(run) == [("hook", None), ("git", "test_a"), (None, "test_a")]
+    assert new_entries(run) == []
 
 
-def test_helpers_of_other_runs_are_no_news() -> None:
+def test_helpers_of_other_runs_are_no_new_entries() -> None:
     run = FakeRun()
     run.begin("test_a")
     words = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", "pytest-execprobe-01")
     helper = run.source.runs("python3", *words)
     run.source.runs("uname", by=helper)
     run.source.runs("git")
-    assert news(run) == [("git", "test_a")]
+    assert new_entries(run) == [("git", "test_a")]
 
 
 # ---- since when all is known ----
@@ -170,7 +170,7 @@ def test_a_source_is_not_asked_for_what_is_known() -> None:
     assert run.source.syncs == asked
 
 
-def test_it_is_asked_again_where_an_exec_was_under_way() -> None:
+def test_it_is_asked_again_where_an_exec_was_in_flight() -> None:
     run = FakeRun()
     run.begin(in_use=False)
     run.source.under_way = 1
@@ -198,7 +198,7 @@ def test_processes_that_have_not_ended() -> None:
     assert [process for process, _ in running] == left
     assert [record and record.program for _, record in running] == ["sleep", "sh", None]
     assert more == 2
-    assert run.source.asked_since == 1  # what was there before the probe is nobody's
+    assert run.source.asked_since == 1  # what was there before the probe has no owner
 
 
 def test_a_helper_that_is_lost_when_it_is_asked_what_has_not_ended() -> None:
@@ -212,7 +212,7 @@ def test_a_helper_that_is_lost_when_it_is_asked_what_has_not_ended() -> None:
     assert run.recorder.running() == ([], 0)
 
 
-def test_a_long_run_forgets_what_nobody_can_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_forgets_what_can_not_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "_MUCH", 50)
     run = FakeRun()
     run.begin("first")

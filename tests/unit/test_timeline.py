@@ -25,7 +25,7 @@ _pids = itertools.count(100)
 
 
 class Story:
-    """A timeline, told in whole milliseconds (as plain numbers)."""
+    """A timeline in whole milliseconds (as plain numbers)."""
 
     def __init__(self) -> None:
         self.timeline = Timeline()
@@ -125,7 +125,7 @@ def story() -> Story:
 # ---- a test's own ----
 
 
-def test_what_a_test_runs_is_its_own_and_nobody_elses(story: Story) -> None:
+def test_what_a_test_runs_is_its_own_alone(story: Story) -> None:
     story.test("test_b", 200, 210, 290, 300)
     story.happens(ran("git", 150), ran("gpg", 250))
     assert story.seen(100, 200, "test_a") == ["git"]
@@ -456,7 +456,7 @@ def test_failed_attempts_are_apart(story: Story) -> None:
     assert [(success.program, success.error) for success in found.records] == [("git", None)]
 
 
-def test_failed_attempt_is_nobodys_parent(story: Story) -> None:
+def test_failed_attempt_is_no_parent(story: Story) -> None:
     failed = ran("git", 120, error="ENOENT")
     story.happens(failed, ran("gpg", 130, by=failed))
     assert story.only(100, 200, "test_a").parent is None
@@ -591,7 +591,7 @@ def test_lost_end_of_a_top_leaves_open_whether_a_branch_is_shared(empty: Story) 
     assert empty.seen(310, 400, "test_c") == ["top"]
 
 
-def test_end_of_a_top_that_was_told_leaves_nothing_open(story: Story) -> None:
+def test_end_of_a_top_that_arrived_leaves_nothing_open(story: Story) -> None:
     kept, left = branch(150), branch(160)
     story.happens(Ended(170, left.top, left), complete_to=205, unplaced=1, unplaced_from=90, unplaced_to=205)
     story.test("test_b", 210, 220, 290, 300)
@@ -618,7 +618,7 @@ def test_what_the_kernel_passed_over_is_called_so(empty: Story) -> None:
     assert "raise --execprobe-buffer-pages" in why
 
 
-def test_unplaced_loss_told_by_a_wait_poisons_all_since(empty: Story) -> None:
+def test_unattributed_loss_in_an_answer_to_a_wait_poisons_all_since(empty: Story) -> None:
     # A wait's batch proves nothing complete, and the loss is later than what an earlier one proved.
     empty.test("test_a", 0, 0, 1000, 1000)
     empty.happens(complete_to=100)
@@ -629,7 +629,7 @@ def test_unplaced_loss_told_by_a_wait_poisons_all_since(empty: Story) -> None:
     assert empty.evidence(50, 100, "test_a").missing == 0
 
 
-def test_execs_under_way_leave_a_gap_that_heals_with_the_next_complete_batch(story: Story) -> None:
+def test_execs_in_flight_leave_a_gap_that_heals_with_the_next_complete_batch(story: Story) -> None:
     slow = ran("slow", 140, at=180)
     story.happens(ran("git", 120), complete_to=150, under_way=1)
     assert story.seen(100, 160, "test_a") == ["git"]
@@ -694,7 +694,7 @@ def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
     assert len(empty.timeline.take_new()) == 2
 
 
-def test_exec_that_is_told_of_too_late_is_never_slipped_in(story: Story) -> None:
+def test_exec_event_that_arrives_too_late_is_never_slipped_in(story: Story) -> None:
     story.happens(complete_to=150)
     assert story.evidence(110, 150, "test_a").missing == 0
     story.happens(ran("git", 140), complete_to=160)
@@ -812,10 +812,10 @@ def test_of_nothing_merged_nothing_is_missing() -> None:
     assert Evidence.merged([]) == Evidence()
 
 
-# ---- news ----
+# ---- new_entries ----
 
 
-def news(story: Story) -> list[tuple[str | None, str | None, str | None, str | None]]:
+def new_entries(story: Story) -> list[tuple[str | None, str | None, str | None, str | None]]:
     """(program, whose it is, whose stray it is, where its branch began) of what is new."""
     return [
         (
@@ -828,22 +828,22 @@ def news(story: Story) -> list[tuple[str | None, str | None, str | None, str | N
     ]
 
 
-def test_news_are_told_once(story: Story) -> None:
+def test_new_entries_are_given_once(story: Story) -> None:
     story.happens(ran("git", 120), ran("sh", 130))
-    assert news(story) == [("git", "test_a", None, "test_a"), ("sh", "test_a", None, "test_a")]
-    assert news(story) == []
+    assert new_entries(story) == [("git", "test_a", None, "test_a"), ("sh", "test_a", None, "test_a")]
+    assert new_entries(story) == []
     story.happens(ran("gpg", 140))
-    assert news(story) == [("gpg", "test_a", None, "test_a")]
+    assert new_entries(story) == [("gpg", "test_a", None, "test_a")]
 
 
-def test_news_say_whose_each_is(empty: Story) -> None:
+def test_new_entries_say_whose_each_is(empty: Story) -> None:
     empty.fixture("server", 50, 60)
     empty.test("test_a", 100, 110, 190, 200)
     empty.test("test_b", 210, 220, 290, 300)
     left, running = branch(120), branch(130)
     empty.happens(Ended(140, left.top, left))
     empty.happens(ran("server", 55), ran("left", 230, left), ran("running", 240, running), ran("hook", 205))
-    assert sorted(news(empty)) == [
+    assert sorted(new_entries(empty)) == [
         ("hook", None, None, None),
         ("left", None, "test_a", "test_a"),
         ("running", "test_b", None, "test_a"),
@@ -851,34 +851,34 @@ def test_news_say_whose_each_is(empty: Story) -> None:
     ]
 
 
-def test_failed_attempts_are_no_news(story: Story) -> None:
+def test_failed_attempts_are_no_new_entries(story: Story) -> None:
     story.happens(ran("git", 120, error="ENOENT"))
-    assert news(story) == []
+    assert new_entries(story) == []
 
 
-def test_lost_execs_are_news(story: Story) -> None:
+def test_lost_execs_are_new_entries(story: Story) -> None:
     story.happens(ran("git", 120, lost=True))
-    assert news(story) == [(None, "test_a", None, "test_a")]
+    assert new_entries(story) == [(None, "test_a", None, "test_a")]
 
 
-def test_what_has_no_place_yet_is_no_news(story: Story) -> None:
+def test_what_has_no_place_yet_is_no_new_entry(story: Story) -> None:
     story.happens(ran("git", 150), complete_to=140)
-    assert news(story) == []
+    assert new_entries(story) == []
     story.happens(complete_to=160)
-    assert [program for program, *_ in news(story)] == ["git"]
+    assert [program for program, *_ in new_entries(story)] == ["git"]
 
 
-def test_a_forked_child_has_no_news_of_its_parent(story: Story) -> None:
+def test_a_forked_child_has_no_new_entries_of_its_parent(story: Story) -> None:
     story.happens(ran("git", 150))
     story.timeline.forget()
-    assert news(story) == []
+    assert new_entries(story) == []
 
 
 # ---- a test's protocol around its phases ----
 
 
 def protocol(story: Story) -> None:
-    """A test whose hooks have a span of their own, as armed.py has it: 90 to 210, its phases from 100 to 200."""
+    """A test whose hooks have a span of their own, as a run has it: 90 to 210, its phases from 100 to 200."""
     around = Owner("hooks of test_a", is_test=True, began=90)
     story.owners["around"] = around
     span = story.timeline.spans.open(around, None, 90)
