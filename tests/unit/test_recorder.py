@@ -15,9 +15,12 @@ from pytest_execprobe.timeline.recorder import Recorder
 
 
 def recorder_of(source: FakeSource, *ignore: str) -> Recorder:
+    """In the call of a test."""
     patterns = [compile_pattern(text) for text in ignore]
     made = Recorder(lambda: source, style=Style(), timeout=1.0, ignores=ignoring(patterns))
     made.ensure()
+    made.begin_test("test_a")
+    made.begin_phase("call")
     return made
 
 
@@ -68,8 +71,6 @@ def test_span_around_a_test() -> None:
 def test_ignored_ones_are_in_no_window() -> None:
     source = FakeSource()
     recorder = recorder_of(source, "git", "argv:sh -c")
-    recorder.begin_test("test_a")
-    recorder.begin_phase("call")
     for words in (("git", "fetch"), ("sh", "-c", "x"), ("sh", "x"), ("gpg",)):
         source.runs(*words)
     source.runs("git", error="ENOENT")
@@ -82,8 +83,6 @@ def test_ignored_ones_are_in_no_window() -> None:
 def test_where_nothing_is_to_be_ignored_a_lost_exec_counts() -> None:
     source = FakeSource()
     recorder = recorder_of(source)
-    recorder.begin_test("test_a")
-    recorder.begin_phase("call")
     source.runs("git", lost=True)
     found = recorder.windows["call"].evidence()
     assert (found.filtered, found.surely_lost) == (False, 1)
@@ -92,8 +91,6 @@ def test_where_nothing_is_to_be_ignored_a_lost_exec_counts() -> None:
 def test_what_may_be_one_to_ignore_is_not_ignored() -> None:
     source = FakeSource()
     recorder = recorder_of(source, "argv:git fetch")
-    recorder.begin_test("test_a")
-    recorder.begin_phase("call")
     source.runs("git", cut=True)
     source.runs("git")
     assert [each.program for each in recorder.windows["call"].evidence().records] == ["git", "git"]
