@@ -1,37 +1,47 @@
 /* SPDX-License-Identifier: MIT
  *
- * The kernel side: follow watched process trees by fork, and report every exec in them.
+ * The kernel side: follows watched process trees by fork, and reports every exec in them.
  *
- * Compiled by BCC. It filters and copies and decides nothing. What it must know of the kernel's
- * structs comes in as OFF_* constants, which the helper looks up in the running kernel's BTF.
+ * Compiled by BCC, which makes calls of the kernel out of map.lookup() and the like. It filters and copies and decides
+ * nothing. What it shares with the helper is in abi.h, how it reads the kernel's structs in kread.h. The sections
+ * follow the life of a process: registration, fork, exec entered, exec succeeded, exec failed, exit.
  *
  * The programs, and where the helper attaches them:
- *   on_rename    raw tracepoint task_rename           a process claims to be a root
+ *   on_rename    raw tracepoint task_rename           a process becomes a root
  *   on_newtask   raw tracepoint task_newtask          a child inherits its creator's lineage
- *   *_again      as without                           for what the one before has been passed over (newest kernels)
- *   *_bell       behind those                         wakes the helper for what they have recorded (newest kernels)
+ *   *_enter_*    kprobe or system-call tracepoint     an exec is entered: its earliest moment, and its arguments
  *   on_prepare   raw tracepoint sched_prepare_exec    an exec is in flight, and has opened its files (since Linux 6.10)
  *   *_prepare    kprobe begin_new_exec                the same, before that
- *   *_enter_*    kprobe or system-call tracepoint     an exec is under way: earlier, and with its arguments
  *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded
  *   *_leave      kretprobe or system-call tracepoint  an exec has failed
  *   on_exit      raw tracepoint sched_process_exit    a process, or a thread of it, has ended
  *   on_wait      raw tracepoint sched_process_wait    the helper asks who a process is (in a PID namespace alone)
+ *   *_fallback   behind on_newtask, on_exec, on_exit  does the same if the kernel skipped that (newest kernels)
+ *   *_wakeup     behind those                         wakes the reader for what they have recorded (newest kernels)
  *
- * Newer kernels run these programs so that they can be preempted (PREEMPTED): others of them can run on the same CPU in
- * the middle of one. There the counters are added to atomically, and scratch memory is taken and given back. The kernel
- * does not let a program begin on a CPU where it has not ended: then another one does its work. If that is passed over as
- * well, the kernel has counted it, and the helper looks.
+ * Newer kernels (seen on 7.3) run these programs with preemption on (PREEMPTED): others of them can run on the same CPU
+ * in the middle of one. There counters are added to atomically, and scratch memory is taken and returned. And the
+ * kernel skips a program on a CPU where the same program has been preempted: then its fallback does the work. If that
+ * is skipped as well, the kernel has counted both (recursion_misses), and the helper looks.
  */
 #include <uapi/linux/ptrace.h>
 
-#define CLONE_THREAD 0x00010000 /* uapi/linux/sched.h */
-#define AT_FDCWD -100           /* uapi/linux/fcntl.h */
-#define SIGNAL_GROUP_EXIT 4     /* linux/sched/signal.h */
-#define FMODE_EXEC 0x20         /* linux/fs.h: in f_flags of a file that an exec has opened */
-#define PRESERVE_ARGV0 8        /* linux/binfmts.h: in interp_flags, since Linux 5.12 */
-#define MNT_NS_INIT_INO 0xeffffff8U /* uapi/linux/nsfs.h: no namespace with a number of its own has a lower one */
-#define NOT_KNOWN 0xffffffff    /* of a number of a process */
+#include "abi.h"
+#include "kread.h"
+
+#define CLONE_THREAD 0x00010000   /* uapi/linux/sched.h */
+#define AT_FDCWD -100             /* uapi/linux/fcntl.h */
+#define BPF_F_MMAPABLE (1U << 10) /* uapi/linux/bpf.h */
+
+#define NAME_CAP 256                    /* bytes of a file's name, with the NUL */
+#define FILE_CAP (PATH_CAP + NAME_CAP)  /* a path's components, and what ends them */
+#define FILES_CAP (2 * FILE_CAP + 2048) /* a record has to fit into 32 KiB, the limit of a per-CPU map's value */
+#define ARGV_CAP 16384
+#define DATA_CAP (PATH_CAP + INTERP_CAP + FILES_CAP + ARGV_CAP)
+#define ATTEMPT_ARGS 48
+#define ATTEMPT_ARG_CAP 1024
+#define ANCESTORS 64 /* of a root that are looked at */
+#define STEPS 16     /* components, mount points and entries of lists that one program takes */
 
 /* Records that can be in the making on a CPU at once. */
 #ifdef PREEMPTED
@@ -40,274 +50,74 @@
 #define SCRATCHES 1
 #endif
 
-#define ANCESTORS 64 /* of a root that are looked at, and how many of them may be subreapers */
-#define REAPERS 8
-
-/* How many roots (a pytest inside a pytest inside ...) one process can belong to. */
-#define SLOTS 6
-#define PATH_CAP 4096
-#define NAME_CAP 256
-#define INTERP_CAP 512
-#define FILE_CAP (PATH_CAP + NAME_CAP) /* a path's components, and what ends them */
-#define STEPS 16                       /* components, mount points and entries of lists that one program takes */
-#define ARGV_CAP 16384
-#define ATTEMPT_ARGS 48
-#define ATTEMPT_ARG_CAP 1024
-#define FILES_CAP (2 * FILE_CAP + 2048) /* a record has to fit into 32 KiB, the limit of a map for each CPU */
-#define DATA_CAP (PATH_CAP + INTERP_CAP + FILES_CAP + ARGV_CAP)
-
-#define BPF_F_MMAPABLE (1U << 10) /* uapi/linux/bpf.h */
-
-enum kind { KIND_EXEC = 1, KIND_ATTEMPT = 2, KIND_EXIT = 3, KIND_UNFOLLOWED = 4, KIND_UNMARKED = 5 };
-
-enum flag {
-    FLAG_ARGV_CUT = 1,
-    FLAG_ARGV_UNREAD = 2,
-    FLAG_ENTRY_UNSEEN = 4,
-    FLAG_SCRIPTS_ALL = 8, /* of a script: all files of FILE_SCRIPTS are there */
-    FLAG_BORROWED = 32,   /* the process has another user's rights, or another group's, as setuid programs have */
-    FLAG_ARGV0_KEPT = 16, /* of a script: argv has the caller's argv[0], behind the path of what it belongs to */
-};
-
-/* The files of an exec, in the order in which a record has their paths. From FILE_SCRIPTS on they are what the kernel
- * opened before the executable, the last first: the script that was executed stands behind those that are its
- * interpreters. */
-enum exec_file { FILE_EXECUTABLE, FILE_CWD, FILE_SCRIPTS };
-
-/* What stands behind the components of a path, and can be none: it reaches the root, no folder holds the file (a memfd),
- * or where it goes on is not known. */
-enum path_end { END_ROOT = '/', END_NOWHERE = '.', END_UNKNOWN = '.' | '.' << 8 };
-
-/* Where a process stands below one root: which branch of the root it belongs to. */
-struct slot {
-    u64 root;   /* the root's id, 0: none, or one that had gone; others may follow */
-    u64 born;   /* when the branch left the root, 0: before the root was watched, or the root itself */
-    u32 top;    /* the process that the root forked, 0: this is the root itself */
-    u32 thread; /* the thread of the root that forked it, 0: not known */
-};
-
-/* One process of a watched tree. An image is named by its pid and the time of its exec. */
-struct proc {
-    u64 image_at;  /* the image it runs, 0: the one that was there when watching began */
-    u64 parent_at; /* the image its creator ran when it forked this process */
-    u32 image_pid;
-    u32 parent_pid;
-    u32 own_exec; /* has it exec'd since it was forked? */
-    u32 recorded; /* has on_exec seen its exec? until on_exec_again knows that */
-    struct slot slots[SLOTS];
-    u64 forked;      /* when it was, 0: before the root was watched */
-    char comm[16];   /* of its image, as the exec has named it */
-    u32 pids[SLOTS]; /* its pid as the root of each slot sees it, 0: not known */
-};
-
-struct head {
-    u32 kind;
-    s32 error; /* an attempt's errno; of an exit the status, as wait() has it */
-    u64 at;
-    u64 entered; /* when execve was entered; at, where that was not seen */
-    u64 parent_at;
-    u64 previous_at; /* the image this process ran before, 0: none of its own */
-    u32 parent_pid;
-    u32 pid;
-    u32 ppid;
-    u32 uid;
-    u32 gid;
-    u32 unused;
-    struct slot slots[SLOTS];
-    /* pid and ppid in the PID namespace of each slot's root, as users see them; 0 where the parent is outside of it. */
-    u32 pids[SLOTS];
-    u32 ppids[SLOTS];
-    /* From here on, with what follows the head, all bytes are the same for execs of one command. */
-    u32 flags;
-    s32 dirfd; /* an attempt's execveat argument */
-    char comm[16];
-    /* What follows the head: the path, the interpreter, the paths of files, argv. Each length counts the NULs of its
-     * strings. A file's path is its components, the last first, and an enum path_end. */
-    u32 path_len;
-    u32 interp_len;
-    u32 argv_len;
-    u32 data_len;
-};
+/* A local variable whose value is known has the verifier follow each value by itself, through all that comes after: so
+ * what changes in a loop is in a map, and is read and written there by this each time. */
+#define IN_MEMORY(field) (*(volatile u32 *)&(field))
 
 /* How far the paths of an exec's files are recorded. */
 struct walk {
-    u64 mount;    /* where the path that is being appended has come to; no dentry: at the next file */
-    u64 above[2]; /* the mount that it is mounted in, and the dentry there */
-    u64 top;      /* its root */
-    u64 dentry;
-    u64 mm;
-    u64 works;      /* what is left of the task's list */
-    u64 executable; /* see struct entry */
-    u32 file;       /* enum exec_file */
-    u32 cap;        /* how far data may be filled by then */
+    kptr mount;         /* where the path that is being appended has come to */
+    struct mount_at at; /* where that is mounted */
+    kptr dentry;        /* 0: at the next file */
+    kptr climbed;       /* the mount whose root was reached first since the last component */
+    kptr rooted;        /* one that was climbed to the end of a path: most end there, and need not climb it again */
+    kptr mm;
+    kptr works;      /* what is left of the task's list */
+    kptr executable; /* see struct exec_in_flight */
+    u32 file;        /* enum exec_file */
+    u32 cap;         /* how far data may be filled by then */
+    u32 end;         /* enum path_end */
     u32 has_scripts; /* that can be found */
     u32 is_over;
-    u32 again; /* by executed_again() */
+    u32 in_fallback; /* begun by on_exec_fallback */
 };
 
 struct record {
     struct head head;
-    char data[DATA_CAP];
+    union {
+        char data[DATA_CAP];
+        struct proc child; /* on the stack, the verifier would take seven times as long for a fork */
+    };
     struct walk walk;
     u32 place; /* in its CPU's scratch memory */
 };
 
-struct entry {
-    u64 at;
-    u64 path;
-    u64 argv;
-    u32 tgid;
-    s32 dirfd;
-    u64 args_known;
-    u64 works;      /* the task's list of works when its new image was prepared, 0: none, or that was not seen */
-    u64 executable; /* a file that the kernel keeps open for an interpreter, 0: none */
-    u64 prepared;   /* these two are known, and the list stays as it is till the exec is over */
-};
-
-/* One for each CPU, so that they cost nothing, and a page that is shared with who waits for them to change. seen == submitted + dropped once all is quiet; and seen comes after these two,
- * because the helper gets them in this order, and must not find them equal while something is in the making. */
-struct counters {
-    u64 submitted;
-    u64 dropped;
-    u64 unlisted; /* dropped, and the list of dropped ones was full too */
-    u64 seen;
-    u64 entered;
-    u64 ended;
-    u64 bell;   /* is to be rung, by the program for that */
-    u64 unread; /* bytes submitted since the reader was last woken for them */
-    u64 blind;  /* of the unlisted: each stands for any number of execs. Counted first, and read last */
-    u64 apart[7]; /* no two CPUs have the same cache line */
-};
-
-enum want { WANT_BELL, WANT_CLAIMS, WANT_NUMBER, WANTS };
-
-struct claim {
-    char comm[16];
-};
-
-struct root {
-    u64 armed_at;
-    u64 forks; /* in its tree; counted after the child is in the map, so that a list of the map can be checked by it */
-    u32 tgid;
-    u32 refused; /* all SLOTS of the process were taken */
-    u32 level;   /* how many PID namespaces its own is below the machine's first */
-    u32 reapers[REAPERS]; /* its ancestors that are subreapers */
-    u32 all_reapers;      /* 0: there are more of them, or more ancestors, than there is room for */
-    u32 found;
-};
-
-/* The helper, in its PID namespace. */
-struct asker {
-    u64 device; /* the namespace's */
-    u64 inode;
-    u32 pid;
-};
-
-/* What a process is to the kernel that the helper knows by its number in a PID namespace. */
-struct answer {
-    u32 given;
-    u32 pid; /* 0: there is none */
-};
-
 BPF_PERF_OUTPUT(events);
-BPF_PERF_OUTPUT(bell);
+BPF_PERF_OUTPUT(wakeups);
 BPF_PERCPU_ARRAY(scratch, struct record, SCRATCHES);
 #ifdef PREEMPTED
-BPF_HASH(taken, u32, u8, CPUS_MAX * SCRATCHES); /* which of them are, by CPU */
+BPF_HASH(scratch_in_use, u32, u8, CPUS_MAX * SCRATCHES); /* keys are CPU * SCRATCHES + place */
 #endif
-BPF_PROG_ARRAY(parts, 1); /* on_exec_paths, which goes on with itself: the kernel allows 33 of these in a row */
+BPF_PROG_ARRAY(tail_calls, 1); /* on_exec_paths, which goes on with itself: the kernel allows 33 of these in a row */
 BPF_F_TABLE("array", u32, struct counters, counts, CPUS_MAX, BPF_F_MMAPABLE);
-BPF_ARRAY(wanted, u64, WANTS); /* by enum want: what the helper waits for, 0 if it does not */
+BPF_ARRAY(wanted, u64, WANTS); /* by enum want: whether the helper waits for it */
 BPF_HASH(procs, u32, struct proc, 32768); /* the helper may have it made larger or smaller */
-BPF_HASH(entering, u64, struct entry, 8192);
+BPF_HASH(execs_in_flight, kptr, struct exec_in_flight, 8192);
 BPF_HASH(claims, struct claim, u64, 256);
 BPF_HASH(roots, u64, struct root, 1024);
-BPF_ARRAY(answers, struct answer, 1);
-BPF_ARRAY(asker, struct asker, 1);
+BPF_ARRAY(pid_answer, struct pid_answer, 1);
+BPF_ARRAY(helper_process, struct helper_process, 1);
 BPF_QUEUE(dropped, struct head, 4096);
 
-static __always_inline u64 read64(u64 at)
+/* ---- counters, scratch memory and records: what all sections use ---- */
+
+static __always_inline void wake_reader(void *ctx, int later); /* see wakeups */
+
+static __always_inline u32 current_tgid(void)
 {
-    u64 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
-    return value;
+    return bpf_get_current_pid_tgid() >> 32;
 }
 
-static __always_inline u32 read32(u64 at)
+static __always_inline int is_wanted(int what)
 {
-    u32 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
-    return value;
-}
-
-static __always_inline u8 read8(u64 at)
-{
-    u8 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
-    return value;
-}
-
-/* Two that mostly stand side by side: a read costs more than what is read. */
-static __always_inline void read_two(u64 at, u64 first, u64 second, u64 *values)
-{
-    if (second == first + sizeof(u64)) {
-        bpf_probe_read_kernel(values, 2 * sizeof(u64), (void *)(at + first));
-    } else {
-        values[0] = read64(at + first);
-        values[1] = read64(at + second);
-    }
-}
-
-/* A process has a number in its own PID namespace and in each of those above; 0 in one that it is outside of. */
-static __always_inline u32 number(u64 pid, u64 level)
-{
-    if (pid == 0)
-        return NOT_KNOWN; /* it is ending just now */
-    if (read32(pid + OFF_PID_LEVEL) < level)
-        return 0;
-    return read32(pid + OFF_PID_NUMBERS + level * SIZE_UPID + OFF_UPID_NR);
-}
-
-static __always_inline u64 pid_of(u64 task)
-{
-    return read64(read64(task + OFF_TASK_GROUP_LEADER) + OFF_TASK_THREAD_PID);
+    u64 *value = wanted.lookup(&what);
+    return value && *value;
 }
 
 static __always_inline struct counters *counters(void)
 {
     u32 cpu = bpf_get_smp_processor_id();
     return counts.lookup(&cpu);
-}
-
-/* To be given back. 0 where all are taken. */
-static __always_inline struct record *take_record(void)
-{
-#ifndef PREEMPTED
-    int zero = 0;
-    return scratch.lookup(&zero);
-#else
-    u32 first = bpf_get_smp_processor_id() * SCRATCHES;
-    u8 one = 1;
-#pragma unroll
-    for (int i = 0; i < SCRATCHES; i++) {
-        u32 key = first + i;
-        if (taken.insert(&key, &one) == 0) {
-            struct record *record = scratch.lookup(&i);
-            if (record)
-                record->place = i;
-            return record;
-        }
-    }
-    return 0;
-#endif
-}
-
-static __always_inline void give_back(struct record *record)
-{
-#ifdef PREEMPTED
-    u32 key = bpf_get_smp_processor_id() * SCRATCHES + record->place;
-    taken.delete(&key);
-#endif
 }
 
 static __always_inline void add(u64 *number)
@@ -319,41 +129,58 @@ static __always_inline void add(u64 *number)
 #endif
 }
 
-/* What can't be recorded, and not even listed. */
-static __always_inline void lose(void)
+/* Memory for a record, to be put back; 0 where all of it is in use. Insertion of a key that is not there is the atomic
+ * exchange that BCC's compiler lacks. */
+static __always_inline struct record *scratch_get(void)
+{
+#ifndef PREEMPTED
+    int zero = 0;
+    return scratch.lookup(&zero);
+#else
+    u32 first = bpf_get_smp_processor_id() * SCRATCHES;
+    u8 one = 1;
+#pragma unroll
+    for (int i = 0; i < SCRATCHES; i++) {
+        u32 key = first + i;
+        if (scratch_in_use.insert(&key, &one) == 0) {
+            struct record *record = scratch.lookup(&i);
+            if (record)
+                record->place = i;
+            return record;
+        }
+    }
+    return 0;
+#endif
+}
+
+static __always_inline void scratch_put(struct record *record)
+{
+#ifdef PREEMPTED
+    u32 key = bpf_get_smp_processor_id() * SCRATCHES + record->place;
+    scratch_in_use.delete(&key);
+#endif
+}
+
+static __always_inline void count_unlisted(struct counters *count, u32 kind)
+{
+    if (kind == KIND_UNFOLLOWED || kind == KIND_UNMARKED) /* these stand for any number of execs */
+        add(&count->blind);
+    add(&count->unlisted);
+}
+
+/* For what there is no memory to record, or to list. */
+static __always_inline void count_loss(u32 kind)
 {
     struct counters *count = counters();
     if (!count)
         return;
     add(&count->seen);
-    add(&count->unlisted);
+    count_unlisted(count, kind);
     add(&count->dropped);
 }
 
-static __always_inline int is_wanted(int what)
-{
-    u64 *value = wanted.lookup(&what);
-    return value && *value;
-}
-
-/* Wakes the helper. That costs more than a record does, so records alone do not: only much of them, one that found no
- * room, and the end of an exec while somebody waits for it. */
-static __always_inline void ring_bell(void *ctx, int later)
-{
-    u64 nothing = 0;
-#ifdef PREEMPTED
-    /* The helper would put aside the program that wakes it, and others of its kind would be passed over. */
-    struct counters *count = counters();
-    if (later && count) {
-        count->bell = 1;
-        return;
-    }
-#endif
-    bell.perf_submit(ctx, &nothing, sizeof(nothing));
-}
-
-/* What can't be delivered is listed by its head alone, so that it can be charged to the right window. */
-static __always_inline void deliver(void *ctx, struct head *head, u64 size, int bell_later)
+/* What can't be delivered is listed by its head alone. */
+static __always_inline void deliver(void *ctx, struct head *head, u64 size, int wake_later)
 {
     struct counters *count = counters();
     if (!count)
@@ -361,7 +188,7 @@ static __always_inline void deliver(void *ctx, struct head *head, u64 size, int 
     add(&count->seen);
     if (events.perf_submit(ctx, head, size) == 0) {
         add(&count->submitted);
-        count->unread += size; /* this may lose some to another program's: then the bell rings a little later */
+        count->unread += size; /* may lose a part to a program that preempts this: the reader is woken a little later */
         if (count->unread < WATERMARK)
             return;
     } else {
@@ -370,35 +197,29 @@ static __always_inline void deliver(void *ctx, struct head *head, u64 size, int 
         add(&count->dropped);
     }
     count->unread = 0;
-    ring_bell(ctx, bell_later);
+    wake_reader(ctx, wake_later);
 }
 
-static __always_inline void deliver_record(void *ctx, struct record *record, int bell_later)
+static __always_inline void deliver_record(void *ctx, struct record *record, int wake_later)
 {
-    u64 size = sizeof(struct head) + *(volatile u32 *)&record->head.data_len;
+    u64 size = sizeof(struct head) + IN_MEMORY(record->head.data_len);
     asm volatile("" : "+r"(size)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
     if (size > sizeof(struct head) + DATA_CAP)
         size = sizeof(struct head) + DATA_CAP;
-    deliver(ctx, &record->head, size, bell_later);
-}
-
-/* One of those kinds that stand for any number of execs is not listed. */
-static __always_inline void lose_sight(struct counters *count, u32 kind)
-{
-    if (kind == KIND_UNFOLLOWED || kind == KIND_UNMARKED)
-        add(&count->blind);
+    deliver(ctx, &record->head, size, wake_later);
 }
 
 /* For what has no record of its own: a map was full, or the end of an attempt went unseen. */
 static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid, u64 entered)
 {
     struct counters *count = counters();
-    struct record *record = take_record();
+    struct record *record;
+
     if (!count)
         return;
+    record = scratch_get();
     if (!record) {
-        lose_sight(count, kind);
-        lose();
+        count_loss(kind);
         return;
     }
     __builtin_memset(&record->head, 0, sizeof(record->head));
@@ -408,381 +229,321 @@ static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid, u
     record->head.pid = pid;
     __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
     add(&count->seen);
-    if (dropped.push(&record->head, 0) != 0) {
-        lose_sight(count, kind);
-        add(&count->unlisted);
-    }
+    if (dropped.push(&record->head, 0) != 0)
+        count_unlisted(count, kind);
     add(&count->dropped);
-    give_back(record);
+    scratch_put(record);
 }
 
-/* ---- lineage ---- */
-
-/* Who takes in what a tree leaves behind: PR_SET_CHILD_SUBREAPER shows in no file of /proc. Those of other PID namespaces
- * take in nothing. */
-static __always_inline void find_reapers(struct root *root, u64 task)
-{
-    /* Their number is counted in the map: the verifier would follow each value of a local variable by itself. */
-#pragma nounroll
-    for (int i = 0; i < ANCESTORS; i++) {
-        task = read64(task + OFF_TASK_REAL_PARENT);
-        u32 tgid = read32(task + OFF_TASK_TGID);
-        if (tgid <= 1 || read32(pid_of(task) + OFF_PID_LEVEL) != root->level) {
-            root->all_reapers = 1;
-            return;
-        }
-        u8 bits = read8(read64(task + OFF_TASK_SIGNAL) + BIT_SIGNAL_SUBREAPER / 8);
-        if (bits >> BIT_SIGNAL_SUBREAPER % 8 & 1) {
-            if (root->found >= REAPERS)
-                return;
-            root->reapers[root->found & (REAPERS - 1)] = tgid;
-            root->found++;
-        }
-    }
-}
-
-/* A process becomes a root by taking, for a moment, a name that only it was told. So it is the kernel that
- * says which process that is, and pid namespaces do not matter. */
-static __always_inline int claim_root(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct claim claim = {};
-    struct root root = {}, *kept;
-    struct slot slot = {};
-    u64 *id;
-    struct proc *proc;
-
-    if (!is_wanted(WANT_CLAIMS)) /* every exec comes here */
-        return 0;
-    bpf_probe_read_kernel_str(claim.comm, sizeof(claim.comm), (void *)ctx->args[1]);
-    id = claims.lookup(&claim);
-    if (!id)
-        return 0;
-    slot.root = *id;
-    if (claims.delete(&claim) != 0)
-        return 0; /* it was withdrawn just now */
-    root.armed_at = bpf_ktime_get_ns();
-    root.tgid = read32(ctx->args[0] + OFF_TASK_TGID);
-    root.level = read32(pid_of(ctx->args[0]) + OFF_PID_LEVEL);
-
-    proc = procs.lookup(&root.tgid);
-    if (!proc) {
-        struct proc fresh = {};
-        fresh.slots[0] = slot;
-        if (procs.update(&root.tgid, &fresh) != 0)
-            root.refused = 1;
-    } else {
-        int placed = 0;
-#pragma unroll
-        for (int i = 0; i < SLOTS; i++) {
-            if (!placed && (proc->slots[i].root == 0 || !roots.lookup(&proc->slots[i].root))) {
-                proc->slots[i] = slot;
-                placed = 1;
-            }
-        }
-        root.refused = !placed;
-    }
-    roots.update(&slot.root, &root);
-    kept = roots.lookup(&slot.root);
-    if (kept)
-        find_reapers(kept, ctx->args[0]);
-    return 0;
-}
-
-static __always_inline int follow(struct bpf_raw_tracepoint_args *ctx)
-{
-    u64 child = ctx->args[0];
-    u64 self = bpf_get_current_pid_tgid();
-    u32 tgid = self >> 32;
-    u32 child_tgid;
-    int followed = 0;
-    struct proc *parent, fresh = {};
-    struct root *root, *living[SLOTS] = {};
-
-    if (ctx->args[1] & CLONE_THREAD)
-        return 0;
-    child_tgid = read32(child + OFF_TASK_TGID);
-    parent = procs.lookup(&tgid);
-    if (!parent) {
-        procs.delete(&child_tgid); /* pid numbers come back: nothing stale may match */
-        return 0;
-    }
-    fresh.image_at = fresh.parent_at = parent->image_at;
-    fresh.image_pid = fresh.parent_pid = parent->image_pid;
-    fresh.forked = bpf_ktime_get_ns();
-    __builtin_memcpy(fresh.comm, parent->comm, sizeof(fresh.comm));
-#pragma unroll
-    for (int i = 0; i < SLOTS; i++) {
-        struct slot slot = parent->slots[i];
-        root = slot.root ? roots.lookup(&slot.root) : 0;
-        if (!root)
-            continue; /* a root that has gone takes its slot along */
-        if (slot.top == 0) {
-            slot.top = child_tgid;
-            slot.thread = self;
-            slot.born = fresh.forked;
-        }
-        living[i] = root;
-        fresh.slots[i] = slot;
-        fresh.pids[i] = root->level ? number(pid_of(child), root->level) : child_tgid;
-        followed = 1;
-    }
-    if (!followed) {
-        procs.delete(&child_tgid);
-        return 0;
-    }
-    if (procs.update(&child_tgid, &fresh) != 0) {
-        deliver_loss(KIND_UNFOLLOWED, parent, child_tgid, 0);
-        return 0;
-    }
-#pragma unroll
-    for (int i = 0; i < SLOTS; i++)
-        if (living[i])
-            __sync_fetch_and_add(&living[i]->forks, 1);
-    return 0;
-}
-
-static __always_inline int follow_again(struct bpf_raw_tracepoint_args *ctx)
-{
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    u32 child_tgid = read32(ctx->args[0] + OFF_TASK_TGID);
-    struct proc *parent, *child;
-
-    if (ctx->args[1] & CLONE_THREAD)
-        return 0;
-    child = procs.lookup(&child_tgid);
-    parent = procs.lookup(&tgid);
-    if (!parent)
-        return child ? follow(ctx) : 0;
-    if (child && !child->own_exec && child->parent_pid == parent->image_pid && child->parent_at == parent->image_at)
-        return 0; /* done */
-    return follow(ctx);
-}
-
-/* The helper knows processes by their numbers in its own PID namespace, and the kernel's are nowhere to be read there.
- * So it waits for a process that is no child of its. Nothing comes of it, but the kernel has looked the process up. */
-static __always_inline int answer_helper(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct bpf_pidns_info self = {};
-    struct answer answer = {.given = 1};
-    int zero = 0;
-    struct asker *helper = asker.lookup(&zero);
-    u64 pid = ctx->args[0];
-
-    if (!is_wanted(WANT_NUMBER)) /* every wait() of the machine comes here */
-        return 0;
-    if (!helper || bpf_get_ns_current_pid_tgid(helper->device, helper->inode, &self, sizeof(self)) != 0 ||
-        self.tgid != helper->pid)
-        return 0;
-    if (pid)
-        answer.pid = number(pid, 0);
-    answers.update(&zero, &answer);
-    return 0;
-}
-
-static __always_inline void lose_attempt(struct proc *proc, u32 tgid, u64 entered)
+static __always_inline void deliver_lost_attempt(struct proc *proc, u32 tgid, u64 entered)
 {
 #ifdef ATTEMPTS
     deliver_loss(KIND_ATTEMPT, proc, tgid, entered);
 #endif
 }
 
-static __always_inline void leave(void *ctx, u64 task, int bell_later)
+/* The pids of the task and its parent as the root of each slot sees them. */
+static __always_inline void fill_pids(struct head *head, struct proc *proc, kptr task, kptr parent)
 {
-    struct counters *count = counters();
-    if (entering.delete(&task) == 0 && count) {
-        add(&count->ended);
-        if (is_wanted(WANT_BELL))
-            ring_bell(ctx, bell_later);
+    for (int i = 0; i < SLOTS; i++) {
+        u64 id = proc->slots[i].root;
+        struct root *root = id ? roots.lookup(&id) : 0;
+        if (!root)
+            continue;
+        head->pids[i] = root->level ? pid_at_level(task_pid(task), root->level) : head->pid;
+        head->ppids[i] = root->level ? pid_at_level(task_pid(parent), root->level) : head->ppid;
     }
 }
 
-/* As wait() would have it, of a process whose last thread is ending. */
-static __always_inline u32 exit_status(u64 task)
-{
-    u64 signal = read64(task + OFF_TASK_SIGNAL);
-    if (read32(signal + OFF_SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT)
-        return read32(signal + OFF_SIGNAL_GROUP_EXIT_CODE);
-    return read32(read64(task + OFF_TASK_GROUP_LEADER) + OFF_TASK_EXIT_CODE);
-}
-
-static __always_inline int ended(struct bpf_raw_tracepoint_args *ctx)
-{
-    u64 task = ctx->args[0];
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    int tops = 0;
-    struct entry *entry;
-    struct proc *proc;
-
-    proc = procs.lookup(&tgid);
-    entry = entering.lookup(&task);
-    if (entry) { /* also of one that is not the last of its process to go, and comes here after the last */
-        if (proc)
-            lose_attempt(proc, tgid, entry->at); /* killed inside execve, or it has failed and that went unseen */
-        leave(ctx, task, 1);
-    }
-    if (!proc)
-        return 0;
-    /* signal->live was counted down before: 0 when this was the process's last thread. */
-    if (read32(read64(task + OFF_TASK_SIGNAL) + OFF_SIGNAL_LIVE) != 0)
-        return 0;
-#pragma unroll
-    for (int i = 0; i < SLOTS; i++)
-        if (proc->slots[i].root != 0 && proc->slots[i].top == tgid)
-            tops = 1;
-    if (tops || proc->own_exec) {
-        struct head head = {.kind = KIND_EXIT, .pid = tgid};
-        head.at = head.entered = bpf_ktime_get_ns();
-        head.previous_at = proc->own_exec ? proc->image_at : 0;
-        head.error = exit_status(task);
-        __builtin_memcpy(head.slots, proc->slots, sizeof(proc->slots));
-        deliver(ctx, &head, sizeof(head), 1);
-    }
-    procs.delete(&tgid);
-    return 0;
-}
-
-static __always_inline int ended_again(struct bpf_raw_tracepoint_args *ctx)
-{
-    u64 task = ctx->args[0];
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    if (procs.lookup(&tgid) || entering.lookup(&task))
-        return ended(ctx); /* else both were taken out; what lives on in other threads is left as it is */
-    return 0;
-}
-
-static __always_inline int ring_now(void *ctx)
-{
-    struct counters *count = counters();
-    if (count && count->bell) {
-        count->bell = 0;
-        ring_bell(ctx, 0);
-    }
-    return 0;
-}
-
-/* ---- an exec is under way ---- */
-
-static __always_inline void enter(void *ctx, struct entry *entry, int replace)
-{
-    u64 task = bpf_get_current_task();
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    struct proc *proc = procs.lookup(&tgid);
-    struct counters *count = counters();
-    struct entry *known;
-
-    if (!proc || !count)
-        return;
-    proc->recorded = 0;
-    entry->tgid = tgid;
-    known = entering.lookup(&task);
-    if (known && replace) { /* the end of the last one, which failed, went unseen: kretprobes can be missed */
-        u64 entered = known->at;
-        entry->at = bpf_ktime_get_ns();
-        *known = *entry;
-        lose_attempt(proc, tgid, entered);
-        return;
-    }
-    if (known) {
-        known->works = entry->works;
-        known->executable = entry->executable;
-        known->prepared = entry->prepared;
-        return;
-    }
-    add(&count->entered); /* before the clock is read: whoever looks after that moment must find something */
-    entry->at = bpf_ktime_get_ns();
-    if (entering.update(&task, entry) != 0) {
-        add(&count->ended);
-        deliver_loss(KIND_UNMARKED, proc, tgid, 0);
-    }
-}
-
-/* The last moment at which the files that the exec has opened stand alone on the task's list of works. */
-static __always_inline void prepare(void *ctx, u64 bprm)
-{
-    u64 task = bpf_get_current_task();
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    struct entry entry = {};
-
-    if (!procs.lookup(&tgid)) /* every exec of the machine comes here */
-        return;
-    entry.works = read64(task + OFF_TASK_WORKS);
-    entry.executable = read64(bprm + OFF_BPRM_EXECUTABLE);
-    entry.prepared = OFF_TASK_IO_URING == 0 || read64(task + OFF_TASK_IO_URING) == 0; /* or it does works early */
-    enter(ctx, &entry, 0);
-}
-
-/* ---- an exec has succeeded, or failed ---- */
-
-static __always_inline void fill_head(struct record *record, u32 kind, struct proc *proc, u32 tgid, u64 task)
+static __always_inline void fill_head(struct head *head, u32 kind, struct proc *proc, u32 tgid, kptr task)
 {
     u64 ids = bpf_get_current_uid_gid();
-    u64 parent = read64(task + OFF_TASK_REAL_PARENT);
-    struct head *head = &record->head;
+    kptr parent = task_parent(task);
+
     __builtin_memset(head, 0, sizeof(*head));
     head->kind = kind;
     head->at = bpf_ktime_get_ns();
     head->pid = tgid;
-    head->ppid = read32(parent + OFF_TASK_TGID);
+    head->ppid = task_tgid(parent);
     head->uid = ids;
     head->gid = ids >> 32;
     head->parent_at = proc->parent_at;
     head->parent_pid = proc->parent_pid;
     head->previous_at = proc->own_exec ? proc->image_at : 0;
     __builtin_memcpy(head->slots, proc->slots, sizeof(proc->slots));
-    for (int i = 0; i < SLOTS; i++) {
-        u64 id = proc->slots[i].root;
-        struct root *root = id ? roots.lookup(&id) : 0;
-        if (!root)
-            continue;
-        head->pids[i] = root->level ? number(pid_of(task), root->level) : tgid;
-        head->ppids[i] = root->level ? number(pid_of(parent), root->level) : head->ppid;
-    }
+    fill_pids(head, proc, task, parent);
     bpf_get_current_comm(head->comm, sizeof(head->comm));
 }
 
-/* Appends a string and returns its length with the NUL, 0 if it can't be read. How much data there is stands in the
- * record and is read anew each time: so the verifier sees one case at each turn of a loop, not one for every length. */
-static __always_inline u32 append(struct record *record, u32 cap, u64 from, int user)
+/* Appends a string from the kernel's memory or the user's, and returns its length with the NUL, 0 if it can't be read.
+ * */
+static __always_inline u32 append(struct record *record, u32 cap, u64 from, int is_user)
 {
-    u32 used = *(volatile u32 *)&record->head.data_len;
+    u32 used = IN_MEMORY(record->head.data_len);
     int len;
+
     if (used > DATA_CAP - cap)
         return 0;
-    if (user)
+    if (is_user)
         len = bpf_probe_read_user_str(&record->data[used], cap, (void *)from);
     else
         len = bpf_probe_read_kernel_str(&record->data[used], cap, (void *)from);
     if (len <= 0)
         return 0;
-    *(volatile u32 *)&record->head.data_len = used + len;
+    IN_MEMORY(record->head.data_len) = used + len;
     return len;
 }
 
-/* A task's list of works has the files that it closes: for good they are closed only as the system call returns. There
- * this exec has left scripts when it turned to their interpreters. Other works are in no struct file; that this one is
- * shown by two pointers to one inode. */
-static __always_inline int is_opened_to_execute(u64 file)
-{
-    u64 inode = read64(file + OFF_FILE_INODE);
-    u64 dentry = read64(file + OFF_FILE_PATH + OFF_PATH_DENTRY);
+/* ---- registration: a process becomes a root ---- */
 
-    return inode && dentry && read64(dentry + OFF_DENTRY_INODE) == inode && read32(file + OFF_FILE_FLAGS) & FMODE_EXEC;
+/* Its ancestors that take in what a tree leaves behind: PR_SET_CHILD_SUBREAPER shows in no file of /proc. Those of
+ * other PID namespaces take in nothing. */
+static __always_inline void find_reapers(struct root *root, kptr task)
+{
+#pragma nounroll
+    for (int i = 0; i < ANCESTORS; i++) {
+        task = task_parent(task);
+        u32 tgid = task_tgid(task);
+        if (tgid <= 1 || pid_level(task_pid(task)) != root->level) {
+            root->all_reapers = 1;
+            return;
+        }
+        u32 is_reaper = task_is_subreaper(task);
+        root->reapers[root->found & (REAPERS - 1)] |= tgid * is_reaper; /* a branch would double the verifier's work */
+        root->found += is_reaper;
+        if (root->found > REAPERS)
+            return;
+    }
 }
 
-/* The struct path of the file that comes next; 0: none at this step, and none any more once the walk is over. */
-static __always_inline u64 next_file(struct record *record, u64 task)
+/* Puts a root into the first free slot of its own process. Returns whether there was one. */
+static __always_inline int fill_free_slot(u32 tgid, struct slot *slot)
+{
+    struct proc *proc = procs.lookup(&tgid);
+    int is_placed = 0;
+
+    if (!proc) {
+        struct proc fresh = {};
+        fresh.slots[0] = *slot;
+        return procs.update(&tgid, &fresh) == 0;
+    }
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        if (!is_placed && (proc->slots[i].root == 0 || !roots.lookup(&proc->slots[i].root))) {
+            proc->slots[i] = *slot;
+            is_placed = 1;
+        }
+    }
+    return is_placed;
+}
+
+/* The comm handshake: see struct claim. So it is the kernel that says which process that is, and PID namespaces do not
+ * matter. */
+static __always_inline void register_root(kptr task, kptr comm)
+{
+    struct claim claim = {};
+    struct root root = {}, *kept;
+    struct slot slot = {};
+    u64 *id;
+
+    if (!is_wanted(WANT_CLAIMS)) /* every exec comes here */
+        return;
+    bpf_probe_read_kernel_str(claim.comm, sizeof(claim.comm), (void *)comm);
+    id = claims.lookup(&claim);
+    if (!id)
+        return;
+    slot.root = *id;
+    if (claims.delete(&claim) != 0)
+        return; /* it was withdrawn just now */
+    root.armed_at = bpf_ktime_get_ns();
+    root.tgid = task_tgid(task);
+    root.level = pid_level(task_pid(task));
+    root.refused = !fill_free_slot(root.tgid, &slot);
+    roots.update(&slot.root, &root);
+    kept = roots.lookup(&slot.root);
+    if (kept) /* in the map, where the verifier does not follow what is counted */
+        find_reapers(kept, task);
+}
+
+/* ---- fork ---- */
+
+/* Returns the root's id; 0 where there is none: a root that has gone takes its slot along. */
+static __always_inline u64 inherit_slot(struct proc *parent, struct proc *child, int i, kptr task, u32 tgid)
+{
+    struct slot slot = parent->slots[i];
+    struct root *root = slot.root ? roots.lookup(&slot.root) : 0;
+
+    if (!root)
+        return 0;
+    if (slot.top == 0) {
+        slot.top = tgid;
+        slot.thread = bpf_get_current_pid_tgid();
+        slot.born = child->forked;
+    }
+    child->slots[i] = slot;
+    child->pids[i] = root->level ? pid_at_level(task_pid(task), root->level) : tgid;
+    return slot.root;
+}
+
+/* Roots are looked up again: each pointer that was kept would be two cases more for the verifier. */
+static __always_inline void count_fork(struct proc *child)
+{
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        struct root *root = child->slots[i].root ? roots.lookup(&child->slots[i].root) : 0;
+        if (root)
+            __sync_fetch_and_add(&root->forks, 1);
+    }
+}
+
+/* Whatever was known of the child's pid is replaced or deleted: pids are used again, and nothing stale may match. */
+static __always_inline void add_child(struct record *record, struct proc *parent, kptr task, u32 tgid)
+{
+    struct proc *child = &record->child;
+    u64 any = 0; /* not a mere yes or no, of which the verifier would follow both */
+
+    __builtin_memset(child, 0, sizeof(*child));
+    child->image_at = child->parent_at = parent->image_at;
+    child->image_pid = child->parent_pid = parent->image_pid;
+    child->forked = bpf_ktime_get_ns();
+    __builtin_memcpy(child->comm, parent->comm, sizeof(child->comm));
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++)
+        any |= inherit_slot(parent, child, i, task, tgid);
+    if (!any)
+        procs.delete(&tgid);
+    else if (procs.update(&tgid, child) != 0)
+        deliver_loss(KIND_UNFOLLOWED, parent, tgid, 0);
+    else
+        count_fork(child);
+}
+
+static __always_inline void inherit_lineage(kptr task, u64 clone_flags)
+{
+    u32 tgid = current_tgid(), child_tgid;
+    struct proc *parent;
+    struct record *record;
+
+    if (clone_flags & CLONE_THREAD)
+        return;
+    child_tgid = task_tgid(task);
+    parent = procs.lookup(&tgid);
+    if (!parent) {
+        procs.delete(&child_tgid);
+        return;
+    }
+    record = scratch_get();
+    if (!record) {
+        count_loss(KIND_UNFOLLOWED);
+        return;
+    }
+    add_child(record, parent, task, child_tgid);
+    scratch_put(record);
+}
+
+static __always_inline void inherit_lineage_if_skipped(kptr task, u64 clone_flags)
+{
+    u32 tgid = current_tgid();
+    u32 child_tgid = task_tgid(task);
+    struct proc *parent, *child;
+
+    if (clone_flags & CLONE_THREAD)
+        return;
+    child = procs.lookup(&child_tgid);
+    parent = procs.lookup(&tgid);
+    if (parent && child && !child->own_exec && child->parent_pid == parent->image_pid &&
+        child->parent_at == parent->image_at)
+        return; /* done */
+    inherit_lineage(task, clone_flags);
+}
+
+/* ---- exec entered ---- */
+
+/* Begun by kprobe or tracepoint (replace), or met by on_prepare, which adds what it knows. */
+static __always_inline void enter_exec(struct exec_in_flight *exec, int replace)
+{
+    kptr task = bpf_get_current_task();
+    u32 tgid = current_tgid();
+    struct proc *proc = procs.lookup(&tgid);
+    struct counters *count = counters();
+    struct exec_in_flight *known;
+
+    if (!proc || !count)
+        return;
+    proc->recorded = 0;
+    exec->tgid = tgid;
+    known = execs_in_flight.lookup(&task);
+    if (known && replace) { /* the last one failed, and that went unseen: kretprobes can be missed */
+        u64 entered = known->at;
+        exec->at = bpf_ktime_get_ns();
+        *known = *exec;
+        deliver_lost_attempt(proc, tgid, entered);
+        return;
+    }
+    if (known) {
+        known->works = exec->works;
+        known->executable = exec->executable;
+        known->prepared = exec->prepared;
+        return;
+    }
+    add(&count->entered); /* before the clock is read: whoever looks after that moment must find something */
+    exec->at = bpf_ktime_get_ns();
+    if (execs_in_flight.update(&task, exec) != 0) {
+        add(&count->ended);
+        deliver_loss(KIND_UNMARKED, proc, tgid, 0);
+    }
+}
+
+/* Of a script, the last moment at which the files that the exec has opened stand alone on the task's list of works. */
+static __always_inline void prepare_exec(kptr bprm)
+{
+    kptr task = bpf_get_current_task();
+    u32 tgid = current_tgid();
+    struct exec_in_flight exec = {};
+    kptr names[2] = {};
+
+    if (!procs.lookup(&tgid)) /* every exec of the machine comes here */
+        return;
+    bprm_names(bprm, names);
+    if (names[1] != names[0]) {
+        exec.works = task_works(task);
+        exec.executable = bprm_executable(bprm);
+        exec.prepared = !task_uses_io_uring(task); /* or it does works early */
+    }
+    enter_exec(&exec, 0);
+}
+
+/* However it has ended. */
+static __always_inline void leave_exec(void *ctx, kptr task, int wake_later)
+{
+    struct counters *count = counters();
+    if (execs_in_flight.delete(&task) == 0 && count) {
+        add(&count->ended);
+        if (is_wanted(WANT_WAKEUP))
+            wake_reader(ctx, wake_later);
+    }
+}
+
+/* ---- exec succeeded ---- */
+
+/* The struct path of the file that comes next; 0: none at this step, and none any more once the walk is over.
+ *
+ * Scripts are found on the task's list of works, which has the files that it closes: for good they are closed only as
+ * the system call returns. There this exec has left scripts when it turned to their interpreters. */
+static __always_inline kptr next_path(struct record *record, kptr task)
 {
     struct walk *walk = &record->walk;
-    u32 file = *(volatile u32 *)&walk->file;
+    u32 file = IN_MEMORY(walk->file);
+    kptr work;
 
-    *(volatile u32 *)&walk->file = file + 1;
+    IN_MEMORY(walk->file) = file + 1;
     if (file == FILE_EXECUTABLE) {
         walk->cap = PATH_CAP + INTERP_CAP + FILE_CAP;
-        return read64(walk->mm + OFF_MM_EXE_FILE) + OFF_FILE_PATH;
+        return mm_exe_path(walk->mm);
     }
     if (file == FILE_CWD) {
         walk->cap += FILE_CAP;
-        return read64(task + OFF_TASK_FS) + OFF_FS_PWD;
+        return task_cwd_path(task);
     }
     walk->cap = PATH_CAP + INTERP_CAP + FILES_CAP;
     if (!walk->has_scripts) {
@@ -790,107 +551,106 @@ static __always_inline u64 next_file(struct record *record, u64 task)
         return 0;
     }
     if (file == FILE_SCRIPTS && walk->executable)
-        return walk->executable + OFF_FILE_PATH;
-
-    u64 work = walk->works;
+        return file_path(walk->executable);
+    work = walk->works;
     if (!work) {
         record->head.flags |= FLAG_SCRIPTS_ALL;
         walk->is_over = 1;
         return 0;
     }
-    walk->works = read64(work + OFF_WORK_NEXT);
-    return is_opened_to_execute(work - OFF_FILE_WORK) ? work - OFF_FILE_WORK + OFF_FILE_PATH : 0;
+    walk->works = work_next(work);
+    return work_exec_path(work);
 }
 
-/* What stands behind a path's components. */
-static __always_inline void end_path(struct record *record, u32 end)
-{
-    u32 used = *(volatile u32 *)&record->head.data_len;
-    if (used > DATA_CAP - sizeof(end))
-        return;
-    __builtin_memcpy(&record->data[used], &end, sizeof(end));
-    *(volatile u32 *)&record->head.data_len = used + (end > 0xff ? 3 : 2);
-}
-
-static __always_inline void enter_mount(struct walk *walk, u64 mount, u64 dentry)
+static __always_inline void enter_mount(struct walk *walk, kptr mount, kptr dentry)
 {
     walk->mount = mount;
     walk->dentry = dentry;
-    read_two(mount, OFF_MOUNT_PARENT, OFF_MOUNT_MOUNTPOINT, walk->above);
-    walk->top = read64(mount + OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT);
+    read_mount(mount, &walk->at);
 }
 
-struct entry_of_folder {
-    u64 parent;
-    u32 hash;
-    u32 length;
-    u64 name;
-};
-
-static __always_inline void read_dentry(u64 dentry, struct entry_of_folder *found)
+/* From a mount's root to where it is mounted. Returns 0 at the end of the path, and sets which it is. */
+static __always_inline int leave_mount(struct walk *walk)
 {
-    if (OFF_DENTRY_NAME == OFF_DENTRY_PARENT + __builtin_offsetof(struct entry_of_folder, name) &&
-        OFF_DENTRY_LENGTH == OFF_DENTRY_PARENT + __builtin_offsetof(struct entry_of_folder, length)) {
-        bpf_probe_read_kernel(found, sizeof(*found), (void *)(dentry + OFF_DENTRY_PARENT));
-    } else {
-        found->parent = read64(dentry + OFF_DENTRY_PARENT);
-        found->length = read32(dentry + OFF_DENTRY_LENGTH);
-        found->name = read64(dentry + OFF_DENTRY_NAME);
+    if (!walk->climbed)
+        walk->climbed = walk->mount;
+    if (walk->mount == walk->rooted) {
+        walk->end = END_ROOT;
+    } else if (walk->at.parent != walk->mount) {
+        enter_mount(walk, walk->at.parent, walk->at.mountpoint);
+        return 1;
+    } else if (mount_is_in_a_tree(walk->mount)) {
+        walk->end = END_ROOT;
+        walk->rooted = walk->climbed;
     }
+    return 0;
 }
 
-/* One component of a path, or one mount point, or the next path. Components come from the end, as d_path() takes them;
- * but what has no place in the tree of mounts any more (umount -l) has no path. */
-static __always_inline void step(struct record *record, u64 task)
+/* Returns 0 at the end of the path, likewise. Half a name is none: those of FUSE and vfat can be longer than others. A
+ * root of a file system that is not the mount's has the name "/": its folder was moved away from under a bind mount, or
+ * the file was opened by a handle. Memfds are in no folder either, but have names. */
+static __always_inline int append_component(struct record *record)
 {
     struct walk *walk = &record->walk;
-    struct entry_of_folder found = {};
-    u64 dentry = walk->dentry, path, start[2] = {};
-    u32 end = END_UNKNOWN;
+    kptr dentry = walk->dentry;
+    struct dentry_at found = {};
 
-    if (!dentry) {
-        path = next_file(record, task);
+    read_dentry(dentry, &found);
+    if (found.length >= NAME_CAP || (found.parent == dentry && kread_u8(found.name) == '/') ||
+        IN_MEMORY(record->head.data_len) > walk->cap - 2 * NAME_CAP || append(record, NAME_CAP, found.name, 0) == 0)
+        return 0;
+    walk->dentry = found.parent;
+    walk->climbed = 0;
+    if (found.parent != dentry)
+        return 1;
+    walk->end = END_NOWHERE;
+    return 0;
+}
+
+static __always_inline void end_path(struct record *record, u32 end)
+{
+    u32 used = IN_MEMORY(record->head.data_len);
+    if (used > DATA_CAP - sizeof(end))
+        return;
+    __builtin_memcpy(&record->data[used], &end, sizeof(end));
+    IN_MEMORY(record->head.data_len) = used + (end > 0xff ? 3 : 2);
+}
+
+/* One component of a path, or one mount point, or the next path. Components come from the end, as d_path() takes them.
+ * */
+static __always_inline void take_step(struct record *record, kptr task)
+{
+    struct walk *walk = &record->walk;
+    kptr path, mount, dentry;
+
+    walk->end = END_UNKNOWN;
+    if (!walk->dentry) {
+        path = next_path(record, task);
+        walk->climbed = 0;
         if (path) {
-            read_two(path, OFF_PATH_MNT, OFF_PATH_DENTRY, start);
-            enter_mount(walk, start[0] - OFF_MOUNT_MNT, start[1]);
+            read_path(path, &mount, &dentry);
+            enter_mount(walk, mount, dentry);
         }
         return;
     }
-    if (dentry == walk->top) {
-        if (walk->above[0] != walk->mount) {
-            enter_mount(walk, walk->above[0], walk->above[1]);
+    if (walk->dentry == walk->at.root) {
+        if (leave_mount(walk))
             return;
-        }
-        /* A mount that is in no folder yet (fsmount, open_tree) has a namespace to itself, which has no number. */
-        if (read32(read64(walk->mount + OFF_MOUNT_NS) + OFF_MNT_NS_NUMBER) >= MNT_NS_INIT_INO)
-            end = END_ROOT;
-    } else {
-        read_dentry(dentry, &found);
-        /* A file system that ends here, though the mount's root has not been met: the folder was moved away from under a
-         * bind mount, or the file was opened by a handle. Memfds end themselves, too, but have names. Those of FUSE and
-         * vfat can be longer than others, and half a name is none. */
-        if (found.length < NAME_CAP && (found.parent != dentry || read8(found.name) != '/') &&
-            *(volatile u32 *)&record->head.data_len <= walk->cap - 2 * NAME_CAP &&
-            append(record, NAME_CAP, found.name, 0) != 0) {
-            walk->dentry = found.parent;
-            if (found.parent != dentry)
-                return;
-            end = END_NOWHERE;
-        }
+    } else if (append_component(record)) {
+        return;
     }
-    end_path(record, end);
+    end_path(record, IN_MEMORY(walk->end));
     walk->dentry = 0;
 }
 
-/* What is left of an exec's record, once it has all paths that it can have. */
-static __always_inline void finish(struct bpf_raw_tracepoint_args *ctx, struct record *record)
+/* The last part of an exec's record. */
+static __always_inline void append_argv(struct record *record)
 {
-    u64 task = ctx->args[0];
-    u32 used = *(volatile u32 *)&record->head.data_len;
-    u64 range[2] = {};
+    u32 used = IN_MEMORY(record->head.data_len);
+    uptr range[2] = {};
     u64 length;
 
-    read_two(record->walk.mm, OFF_MM_ARG_START, OFF_MM_ARG_END, range);
+    mm_arguments(record->walk.mm, range);
     length = range[1] - range[0];
     if (length > ARGV_CAP) {
         length = ARGV_CAP;
@@ -902,205 +662,348 @@ static __always_inline void finish(struct bpf_raw_tracepoint_args *ctx, struct r
     }
     record->head.argv_len = length;
     record->head.data_len += length;
-    deliver_record(ctx, record, 1);
-    give_back(record);
-    leave(ctx, task, 1);
 }
 
-/* Goes on with an exec's record. One program for all paths would keep the verifier busy for a fifth of a second. */
-static __always_inline void record_paths(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline void finish_exec(void *ctx, struct record *record, kptr task)
+{
+    append_argv(record);
+    deliver_record(ctx, record, 1);
+    scratch_put(record);
+    leave_exec(ctx, task, 1);
+}
+
+/* The record that record_exec() has begun; 0 if it is not there any more. */
+static __always_inline struct record *record_in_the_making(struct proc *proc, u32 tgid)
 {
     struct record *record;
     int place = 0;
 
 #ifdef PREEMPTED
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    struct proc *proc = procs.lookup(&tgid);
     place = proc ? proc->recorded - 1 : SCRATCHES;
 #endif
     record = scratch.lookup(&place);
 #ifdef PREEMPTED
-    if (!proc || !record || record->head.pid != tgid) { /* the helper has written over its place meanwhile */
-        lose();
-        leave(ctx, ctx->args[0], 1);
-        return;
-    }
-#else
-    if (!record)
-        return;
+    if (!proc || !record || record->head.pid != tgid)
+        return 0; /* the helper has written over its place, while it adopted the process */
 #endif
-#pragma nounroll
-    for (int i = 0; i < STEPS && !*(volatile u32 *)&record->walk.is_over; i++)
-        step(record, ctx->args[0]);
-    if (!*(volatile u32 *)&record->walk.is_over) {
-        parts.call(ctx, 0);
-        end_path(record, END_UNKNOWN); /* it was the last one */
-    }
-#ifdef PREEMPTED
-    if (record->walk.again) /* nothing returns to executed_again() */
-        proc->recorded = 0;
-#endif
-    finish(ctx, record);
+    return record;
 }
 
-static __always_inline int executed(struct bpf_raw_tracepoint_args *ctx, int again)
+/* Goes on with an exec's record: the paths of its files, and what comes behind. One program for all of them would keep
+ * the verifier busy for a fifth of a second, so this one takes a few steps and calls itself. */
+static __always_inline void record_paths(void *ctx, kptr task)
 {
-    u64 task = ctx->args[0];
-    u64 bprm = ctx->args[2];
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    u64 names[2] = {}; /* the file's and the interpreter's, in kernel memory */
+    u32 tgid = current_tgid();
     struct proc *proc = procs.lookup(&tgid);
-    struct record *record;
-    struct entry *entry;
-    struct walk *walk;
+    struct record *record = record_in_the_making(proc, tgid);
 
-    if (!proc)
-        return 0;
-    bpf_get_current_comm(proc->comm, sizeof(proc->comm));
-    record = take_record();
     if (!record) {
-        proc->image_at = bpf_ktime_get_ns(); /* what is above it is not known, and must not seem to be */
-        proc->image_pid = tgid;
-        proc->own_exec = 1;
-        proc->recorded = 1;
-        lose();
-        leave(ctx, task, 1);
-        return 0;
+        count_loss(KIND_EXEC);
+        leave_exec(ctx, task, 1);
+        return;
     }
-    walk = &record->walk;
-    fill_head(record, KIND_EXEC, proc, tgid, task);
-    entry = entering.lookup(&task);
-    if (entry) {
-        record->head.entered = entry->at;
-        walk->works = entry->works;
-        walk->executable = entry->executable;
-        walk->has_scripts = entry->prepared;
+#pragma nounroll
+    for (int i = 0; i < STEPS && !IN_MEMORY(record->walk.is_over); i++)
+        take_step(record, task);
+    if (!IN_MEMORY(record->walk.is_over)) {
+        tail_calls.call(ctx, 0);
+        end_path(record, END_UNKNOWN); /* the kernel allows no more calls */
+    }
+#ifdef PREEMPTED
+    if (record->walk.in_fallback) /* a tail call does not return to record_exec_if_skipped() */
+        proc->recorded = 0;
+#endif
+    finish_exec(ctx, record, task);
+}
+
+/* The process runs another image from now on. A root that replaces itself begins a branch of its own. */
+static __always_inline void change_image(struct proc *proc, struct head *head)
+{
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        if (proc->slots[i].root != 0 && proc->slots[i].top == 0) {
+            proc->slots[i].born = head->entered;
+            proc->slots[i].top = head->pid;
+            proc->slots[i].thread = bpf_get_current_pid_tgid();
+            head->slots[i] = proc->slots[i];
+        }
+    }
+    proc->image_at = head->at;
+    proc->image_pid = head->pid;
+    proc->own_exec = 1;
+    __builtin_memcpy(proc->comm, head->comm, sizeof(proc->comm));
+}
+
+/* The same where there is no memory for the record: what is above the image is not known, and must not seem to be. */
+static __always_inline void change_image_unrecorded(struct proc *proc, u32 tgid)
+{
+    bpf_get_current_comm(proc->comm, sizeof(proc->comm));
+    proc->image_at = bpf_ktime_get_ns();
+    proc->image_pid = tgid;
+    proc->own_exec = 1;
+    proc->recorded = 1;
+}
+
+static __always_inline void begin_walk(struct record *record, kptr task, int in_fallback)
+{
+    struct walk *walk = &record->walk;
+    struct exec_in_flight *exec = execs_in_flight.lookup(&task);
+
+    if (exec) {
+        record->head.entered = exec->at;
+        walk->works = exec->works;
+        walk->executable = exec->executable;
+        walk->has_scripts = exec->prepared;
     } else {
         record->head.entered = record->head.at;
         record->head.flags |= FLAG_ENTRY_UNSEEN;
         walk->has_scripts = 0;
     }
-    /* A root that replaces itself begins a branch of its own. */
-#pragma unroll
-    for (int i = 0; i < SLOTS; i++) {
-        if (proc->slots[i].root != 0 && proc->slots[i].top == 0) {
-            proc->slots[i].born = record->head.entered;
-            proc->slots[i].top = tgid;
-            proc->slots[i].thread = bpf_get_current_pid_tgid();
-            record->head.slots[i] = proc->slots[i];
-        }
+    walk->in_fallback = in_fallback;
+    walk->dentry = 0;
+    walk->rooted = 0;
+    walk->mm = task_mm(task);
+    walk->file = FILE_EXECUTABLE;
+    walk->is_over = 0;
+}
+
+static __always_inline void append_names(struct record *record, kptr bprm)
+{
+    kptr names[2] = {};
+
+    bprm_names(bprm, names);
+    record->head.path_len = append(record, PATH_CAP, names[0], 0);
+    if (names[1] == names[0]) {
+        record->walk.has_scripts = 0;
+        return;
     }
-    proc->image_at = record->head.at;
-    proc->image_pid = tgid;
-    proc->own_exec = 1;
+    record->head.interp_len = append(record, INTERP_CAP, names[1], 0);
+    if (bprm_keeps_argv0(bprm))
+        record->head.flags |= FLAG_ARGV0_KEPT;
+}
+
+static __always_inline void record_exec(void *ctx, kptr task, kptr bprm, int in_fallback)
+{
+    u32 tgid = current_tgid();
+    struct proc *proc = procs.lookup(&tgid);
+    struct record *record;
+
+    if (!proc)
+        return;
+    record = scratch_get();
+    if (!record) {
+        change_image_unrecorded(proc, tgid);
+        count_loss(KIND_EXEC);
+        leave_exec(ctx, task, 1);
+        return;
+    }
+    fill_head(&record->head, KIND_EXEC, proc, tgid, task);
+    begin_walk(record, task, in_fallback);
+    change_image(proc, &record->head);
 #ifdef PREEMPTED
     proc->recorded = record->place + 1;
 #endif
-
-    read_two(bprm, OFF_BPRM_FILENAME, OFF_BPRM_INTERP, names);
-    record->head.path_len = append(record, PATH_CAP, names[0], 0);
-    if (names[1] != names[0])
-        record->head.interp_len = append(record, INTERP_CAP, names[1], 0);
-    else
-        walk->has_scripts = 0;
-    if (read32(bprm + OFF_BPRM_INTERP_FLAGS) & PRESERVE_ARGV0)
-        record->head.flags |= FLAG_ARGV0_KEPT;
-
-    walk->again = again;
-    walk->dentry = 0;
-    walk->mm = read64(task + OFF_TASK_MM);
-    walk->file = FILE_EXECUTABLE;
-    walk->is_over = 0;
-    parts.call(ctx, 0);
-    finish(ctx, record); /* not reached */
-    return 0;
+    append_names(record, bprm);
+    tail_calls.call(ctx, 0);        /* to record_paths(), which does not return here */
+    finish_exec(ctx, record, task); /* not reached */
 }
 
-static __always_inline int executed_again(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline void record_exec_if_skipped(void *ctx, kptr task, kptr bprm)
 {
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    u32 tgid = current_tgid();
     struct proc *proc = procs.lookup(&tgid);
     if (!proc)
-        return 0;
+        return;
     if (!proc->recorded)
-        executed(ctx, 1);
+        record_exec(ctx, task, bprm, 1);
     proc->recorded = 0;
-    return 0;
 }
 
-/* In use, or put aside to be taken up again. */
-static __always_inline int has_borrowed(u64 task)
+/* ---- exec failed ---- */
+
+/* An attempt's arguments, from the memory of the process that goes on. */
+static __always_inline void append_arguments(struct record *record, uptr argv)
 {
-    u64 cred = read64(task + OFF_TASK_CRED);
-    u32 uid = read32(cred + OFF_CRED_UID), gid = read32(cred + OFF_CRED_GID);
-    return uid != read32(cred + OFF_CRED_EUID) || uid != read32(cred + OFF_CRED_SUID) ||
-           gid != read32(cred + OFF_CRED_EGID) || gid != read32(cred + OFF_CRED_SGID);
+    struct head *head = &record->head;
+
+    head->flags |= FLAG_ARGV_CUT;
+    for (int i = 0; i < ATTEMPT_ARGS; i++) {
+        uptr arg = 0;
+        u32 len;
+        if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(argv + 8 * i)) != 0) {
+            head->flags |= FLAG_ARGV_UNREAD;
+            break;
+        }
+        if (arg == 0) {
+            head->flags &= ~FLAG_ARGV_CUT;
+            break;
+        }
+        len = append(record, ATTEMPT_ARG_CAP, arg, 1);
+        if (len == 0) {
+            head->flags |= FLAG_ARGV_UNREAD;
+            break;
+        }
+        if (len == ATTEMPT_ARG_CAP) /* it may go on: what follows is not known */
+            break;
+    }
 }
 
-static __always_inline void failed(void *ctx, s64 result)
+static __always_inline void record_attempt(void *ctx, struct proc *proc, struct exec_in_flight *exec, u32 error)
 {
-    u64 task = bpf_get_current_task();
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    struct entry *entry;
-    struct entry copy;
+    kptr task = bpf_get_current_task();
+    struct record *record = scratch_get();
+    struct head *head;
+
+    if (!record) {
+        count_loss(KIND_ATTEMPT);
+        return;
+    }
+    head = &record->head;
+    fill_head(head, KIND_ATTEMPT, proc, current_tgid(), task);
+    head->entered = exec->at;
+    head->error = error;
+    head->dirfd = exec->dirfd;
+    if (task_has_borrowed_rights(task))
+        head->flags |= FLAG_BORROWED;
+    if (exec->args_known) {
+        head->path_len = append(record, PATH_CAP, exec->path, 1);
+        append_arguments(record, exec->argv);
+    } else {
+        head->flags |= FLAG_ARGV_UNREAD;
+    }
+    head->argv_len = IN_MEMORY(head->data_len) - head->path_len;
+    deliver_record(ctx, record, 0);
+    scratch_put(record);
+}
+
+static __always_inline void record_failed_exec(void *ctx, s64 result)
+{
+    kptr task = bpf_get_current_task();
+    u32 tgid = current_tgid();
+    struct proc *proc;
+    struct exec_in_flight *exec, copy;
 
     if (result >= 0) {
-        leave(ctx, task, 0); /* it was only to check whether it may be executed (AT_EXECVE_CHECK): else on_exec has */
+        leave_exec(ctx, task, 0); /* a check whether it may be executed (AT_EXECVE_CHECK): else on_exec has left it */
         return;
     }
-    struct proc *proc = procs.lookup(&tgid);
-    entry = entering.lookup(&task);
-    if (!entry) {
+    proc = procs.lookup(&tgid);
+    exec = execs_in_flight.lookup(&task);
+    if (!exec) {
         if (proc)
-            lose_attempt(proc, tgid, 0); /* its beginning went unseen */
+            deliver_lost_attempt(proc, tgid, 0); /* its beginning went unseen */
         return;
     }
-    copy = *entry;
+    copy = *exec;
 #ifdef ATTEMPTS
-    struct record *record = proc ? take_record() : 0;
-    if (proc && !record)
-        lose();
-    if (proc && record) {
-        fill_head(record, KIND_ATTEMPT, proc, tgid, task);
-        record->head.entered = copy.at;
-        record->head.error = -result;
-        if (has_borrowed(task))
-            record->head.flags |= FLAG_BORROWED;
-        record->head.dirfd = copy.dirfd;
-        if (copy.args_known) {
-            record->head.path_len = append(record, PATH_CAP, copy.path, 1);
-            record->head.flags |= FLAG_ARGV_CUT;
-        } else {
-            record->head.flags |= FLAG_ARGV_UNREAD;
-        }
-        for (int i = 0; copy.args_known && i < ATTEMPT_ARGS; i++) {
-            u64 arg = 0;
-            u32 len;
-            if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(copy.argv + 8 * i)) != 0) {
-                record->head.flags |= FLAG_ARGV_UNREAD;
-                break;
-            }
-            if (arg == 0) {
-                record->head.flags &= ~FLAG_ARGV_CUT;
-                break;
-            }
-            len = append(record, ATTEMPT_ARG_CAP, arg, 1);
-            if (len == 0) {
-                record->head.flags |= FLAG_ARGV_UNREAD;
-                break;
-            }
-            if (len == ATTEMPT_ARG_CAP) /* it may go on: what follows is not known */
-                break;
-        }
-        record->head.argv_len = *(volatile u32 *)&record->head.data_len - record->head.path_len;
-        deliver_record(ctx, record, 0);
-        give_back(record);
-    }
+    if (proc)
+        record_attempt(ctx, proc, &copy, -result);
 #endif
-    leave(ctx, task, 0);
+    leave_exec(ctx, task, 0);
 }
 
-/* ---- where it begins: one part is compiled at a time ---- */
+/* ---- exit ---- */
+
+/* Whether it is the process that a root forked, at the top of a branch. */
+static __always_inline int is_top(struct proc *proc, u32 tgid)
+{
+    int found = 0;
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++)
+        if (proc->slots[i].root != 0 && proc->slots[i].top == tgid)
+            found = 1;
+    return found;
+}
+
+static __always_inline void record_exit(void *ctx, struct proc *proc, u32 tgid, u32 status)
+{
+    struct head head = {.kind = KIND_EXIT, .pid = tgid, .error = status};
+    head.at = head.entered = bpf_ktime_get_ns();
+    head.previous_at = proc->own_exec ? proc->image_at : 0;
+    __builtin_memcpy(head.slots, proc->slots, sizeof(proc->slots));
+    deliver(ctx, &head, sizeof(head), 1);
+}
+
+/* Of a thread, and with the last one of its process. */
+static __always_inline void handle_exit(void *ctx, kptr task)
+{
+    u32 tgid = current_tgid();
+    struct proc *proc = procs.lookup(&tgid);
+    struct exec_in_flight *exec = execs_in_flight.lookup(&task);
+    kptr signal;
+
+    if (exec) { /* also of a thread that comes here after the last one of its process */
+        if (proc)
+            deliver_lost_attempt(proc, tgid, exec->at); /* killed inside execve, or its failure went unseen */
+        leave_exec(ctx, task, 1);
+    }
+    if (!proc)
+        return;
+    signal = task_signal(task);
+    if (task_has_others(signal))
+        return;
+    if (is_top(proc, tgid) || proc->own_exec)
+        record_exit(ctx, proc, tgid, task_exit_status(task, signal));
+    procs.delete(&tgid);
+}
+
+static __always_inline void handle_exit_if_skipped(void *ctx, kptr task)
+{
+    u32 tgid = current_tgid();
+    if (procs.lookup(&tgid) || execs_in_flight.lookup(&task))
+        handle_exit(ctx, task); /* else both were taken out; what lives on in other threads is left as it is */
+}
+
+/* ---- pid translation ---- */
+
+/* The helper knows processes by their numbers in its own PID namespace, and the kernel's are nowhere to be read there.
+ * So it waits for a process that is no child of its own: the kernel looks that up, and finds nothing to wait for. */
+static __always_inline void translate_pid(kptr pid)
+{
+    struct bpf_pidns_info self = {};
+    struct pid_answer answer = {.given = 1};
+    int zero = 0;
+    struct helper_process *helper = helper_process.lookup(&zero);
+
+    if (!is_wanted(WANT_PID)) /* every wait() of the machine comes here */
+        return;
+    if (!helper || bpf_get_ns_current_pid_tgid(helper->device, helper->inode, &self, sizeof(self)) != 0 ||
+        self.tgid != helper->pid)
+        return;
+    if (pid)
+        answer.pid = pid_at_level(pid, 0);
+    pid_answer.update(&zero, &answer);
+}
+
+/* ---- wakeups ---- */
+
+/* Wakes the reader. That costs more than a record does, so records alone do not: only much of them, one that found no
+ * room, and the end of an exec while the helper waits for it. */
+static __always_inline void wake_reader(void *ctx, int later)
+{
+    u64 nothing = 0;
+#ifdef PREEMPTED
+    /* The helper has real-time priority: it would preempt the program that wakes it, and others of its kind would be
+     * skipped. So a program behind these does it. */
+    struct counters *count = counters();
+    if (later && count) {
+        count->wakeup = 1;
+        return;
+    }
+#endif
+    wakeups.perf_submit(ctx, &nothing, sizeof(nothing));
+}
+
+static __always_inline void wake_if_deferred(void *ctx)
+{
+    struct counters *count = counters();
+    if (count && count->wakeup) {
+        count->wakeup = 0;
+        wake_reader(ctx, 0);
+    }
+}
+
+/* ---- the programs: one of these parts is compiled at a time ---- */
 
 #ifdef TRACE
 #define AT(name, call)                             \
@@ -1110,49 +1013,42 @@ static __always_inline void failed(void *ctx, s64 result)
         return 0;                                  \
     }
 
-AT(on_rename, claim_root(ctx))
-AT(on_newtask, follow(ctx))
-AT(on_prepare, prepare(ctx, ctx->args[1]))
-AT(on_exec, executed(ctx, 0))
-AT(on_exec_paths, record_paths(ctx))
-AT(on_exit, ended(ctx))
-#ifdef OWN_NUMBERS
-AT(on_wait, answer_helper(ctx))
+AT(on_rename, register_root(ctx->args[0], ctx->args[1]))
+AT(on_newtask, inherit_lineage(ctx->args[0], ctx->args[1]))
+AT(on_prepare, prepare_exec(ctx->args[1]))
+AT(on_exec, record_exec(ctx, ctx->args[0], ctx->args[2], 0))
+AT(on_exec_paths, record_paths(ctx, ctx->args[0]))
+AT(on_exit, handle_exit(ctx, ctx->args[0]))
+#ifdef PID_NAMESPACE
+AT(on_wait, translate_pid(ctx->args[0]))
 #endif
 #ifdef PREEMPTED
-AT(on_newtask_again, follow_again(ctx))
-AT(on_exec_again, executed_again(ctx))
-AT(on_exit_again, ended_again(ctx))
-AT(on_exec_bell, ring_now(ctx))
-AT(on_exit_bell, ring_now(ctx))
+AT(on_newtask_fallback, inherit_lineage_if_skipped(ctx->args[0], ctx->args[1]))
+AT(on_exec_fallback, record_exec_if_skipped(ctx, ctx->args[0], ctx->args[2]))
+AT(on_exit_fallback, handle_exit_if_skipped(ctx, ctx->args[0]))
+AT(on_exec_wakeup, wake_if_deferred(ctx))
+AT(on_exit_wakeup, wake_if_deferred(ctx))
 #endif
 #endif
 
 #ifdef KPROBES /* they cost execs alone */
 
-/* Where the kernel wraps its system calls, their arguments are in a second pt_regs. */
-#ifdef SYSCALL_WRAPPER
-#define SYSCALL_ARG(ctx, offset, direct) read64(PT_REGS_PARM1(ctx) + (offset))
-#else
-#define SYSCALL_ARG(ctx, offset, direct) direct(ctx)
-#endif
-
 int kprobe_enter_execve(struct pt_regs *ctx)
 {
-    struct entry entry = {.args_known = 1, .dirfd = AT_FDCWD};
-    entry.path = SYSCALL_ARG(ctx, OFF_REGS_ARG1, PT_REGS_PARM1);
-    entry.argv = SYSCALL_ARG(ctx, OFF_REGS_ARG2, PT_REGS_PARM2);
-    enter(ctx, &entry, 1);
+    struct exec_in_flight exec = {.args_known = 1, .dirfd = AT_FDCWD};
+    exec.path = SYSCALL_ARG(ctx, 1);
+    exec.argv = SYSCALL_ARG(ctx, 2);
+    enter_exec(&exec, 1);
     return 0;
 }
 
 int kprobe_enter_execveat(struct pt_regs *ctx)
 {
-    struct entry entry = {.args_known = 1};
-    entry.dirfd = SYSCALL_ARG(ctx, OFF_REGS_ARG1, PT_REGS_PARM1);
-    entry.path = SYSCALL_ARG(ctx, OFF_REGS_ARG2, PT_REGS_PARM2);
-    entry.argv = SYSCALL_ARG(ctx, OFF_REGS_ARG3, PT_REGS_PARM3);
-    enter(ctx, &entry, 1);
+    struct exec_in_flight exec = {.args_known = 1};
+    exec.dirfd = SYSCALL_ARG(ctx, 1);
+    exec.path = SYSCALL_ARG(ctx, 2);
+    exec.argv = SYSCALL_ARG(ctx, 3);
+    enter_exec(&exec, 1);
     return 0;
 }
 
@@ -1160,8 +1056,8 @@ int kprobe_enter_execveat(struct pt_regs *ctx)
 /* 32-bit callers: their pointers are laid out otherwise, so that the exec is marked and no more. */
 int kprobe_enter_compat(struct pt_regs *ctx)
 {
-    struct entry entry = {};
-    enter(ctx, &entry, 1);
+    struct exec_in_flight exec = {};
+    enter_exec(&exec, 1);
     return 0;
 }
 #endif
@@ -1169,13 +1065,13 @@ int kprobe_enter_compat(struct pt_regs *ctx)
 /* Where there is no tracepoint for it. */
 int kprobe_prepare(struct pt_regs *ctx)
 {
-    prepare(ctx, PT_REGS_PARM1(ctx));
+    prepare_exec(PT_REGS_PARM1(ctx));
     return 0;
 }
 
 int kprobe_leave(struct pt_regs *ctx)
 {
-    failed(ctx, (s32)PT_REGS_RC(ctx));
+    record_failed_exec(ctx, (s32)PT_REGS_RC(ctx));
     return 0;
 }
 #endif
@@ -1198,26 +1094,26 @@ struct sys_exit_args {
 
 int tracepoint_enter_execve(struct sys_enter_args *ctx)
 {
-    struct entry entry = {.args_known = 1, .dirfd = AT_FDCWD};
-    entry.path = ctx->args[0];
-    entry.argv = ctx->args[1];
-    enter(ctx, &entry, 1);
+    struct exec_in_flight exec = {.args_known = 1, .dirfd = AT_FDCWD};
+    exec.path = ctx->args[0];
+    exec.argv = ctx->args[1];
+    enter_exec(&exec, 1);
     return 1;
 }
 
 int tracepoint_enter_execveat(struct sys_enter_args *ctx)
 {
-    struct entry entry = {.args_known = 1};
-    entry.dirfd = ctx->args[0];
-    entry.path = ctx->args[1];
-    entry.argv = ctx->args[2];
-    enter(ctx, &entry, 1);
+    struct exec_in_flight exec = {.args_known = 1};
+    exec.dirfd = ctx->args[0];
+    exec.path = ctx->args[1];
+    exec.argv = ctx->args[2];
+    enter_exec(&exec, 1);
     return 1;
 }
 
 int tracepoint_leave(struct sys_exit_args *ctx)
 {
-    failed(ctx, ctx->ret);
+    record_failed_exec(ctx, ctx->ret);
     return 1;
 }
 #endif

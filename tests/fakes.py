@@ -361,7 +361,7 @@ class FakeRun:
         self.recorder.end_test()
 
 
-# ---- kernel records, as bpf/execprobe.c lays them out ----
+# ---- kernel records, as bpf/abi.h lays them out ----
 
 
 def kernel_record(
@@ -442,7 +442,7 @@ class FakeProbe:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._readable, self._bell = os.pipe()
+        self._readable, self._wakeup = os.pipe()
         os.set_blocking(self._readable, False)
         self._submitted: list[bytes] = []
         self._drained: list[bytes] = []
@@ -451,12 +451,12 @@ class FakeProbe:
 
     def close(self) -> None:
         os.close(self._readable)
-        os.close(self._bell)
+        os.close(self._wakeup)
 
     # The kernel's side.
 
     def ring(self) -> None:
-        os.write(self._bell, b"!")
+        os.write(self._wakeup, b"!")
 
     def submit(self, *records: bytes) -> None:
         with self._lock:

@@ -64,7 +64,7 @@ LISTED = 256
 ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 
-#: bpf/execprobe.c, struct counters, of one CPU: what helper.probe.Counts has of it.
+#: bpf/abi.h, struct counters, of one CPU: what helper.probe.Counts has of it.
 COUNTERS = struct.Struct("<6Q16xQ56x")
 SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same
 LIFE = 40  # bytes, of a pthread_mutex_t
@@ -78,7 +78,7 @@ _WALK = struct.Struct("<I2xH4xI")  # with the record's kind
 _ROOT = struct.Struct("<I2xH4xI60xQ")  # and the root in its first slot
 _PIECE = 1 << 17  # bytes: so much is read and sent at once, and copied while it is incomplete
 
-# bpf/execprobe.c, struct head.
+# bpf/abi.h, struct head.
 SLOTS = 6
 _PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIII4x", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
 HEAD = struct.Struct("<" + _PROCESS + _SLOTS + _NUMBERS + _COMMAND)

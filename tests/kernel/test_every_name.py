@@ -185,6 +185,38 @@ def test_what_has_no_place_in_the_tree_of_mounts_has_no_path(
         assert check == execprobe.assert_not_ran or raised.type is IncompleteLogError
 
 
+@pytest.mark.parametrize("folder", ["m/usr", "m"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_paths_of_one_mount_have_what_is_above_it_too(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, folder: str, times: int
+) -> None:
+    """The way from a mount to the root is gone once for all files of an exec; mounts can lie over each other."""
+    (tmp_path / "m").mkdir()
+    mounts = "mount -t tmpfs none m || exit 77; " * times
+    tool = f"{folder}/tool"
+    in_a_mount_of_its_own(
+        tmp_path, f"{mounts} mkdir -p m/usr; cp {shlex.quote(str(programs.minimal))} {tool}; cd {folder}; ./tool"
+    )
+    ran = last(execprobe)
+    assert (ran.executable, ran.cwd) == (str(tmp_path / tool), str(tmp_path / folder))
+
+
+@pytest.mark.exec_deny(inherit=False)
+def test_a_mount_that_has_gone_is_not_taken_for_the_one_that_is_walked_after_it(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    interpreter = "'#!/proc/self/fd/3/interpreter\\n'"
+    in_a_mount_of_its_own(
+        tmp_path,
+        f"mount -t tmpfs none m || exit 77; cp {shlex.quote(str(programs.minimal))} m/interpreter;"
+        f" printf {interpreter} >m/script; chmod +x m/script; exec 3<m; umount -l m; cd /; /proc/self/fd/3/script",
+    )
+    ran = last(execprobe)
+    assert ran.interpreter == "/proc/self/fd/3/interpreter"
+    assert (ran.executable, ran.cwd, ran.script) == (None, "/", None)
+
+
 # What has made a mount, and has not put it into any folder, becomes usr/bin/git in it.
 IN_NO_FOLDER = """
 import ctypes, os, shutil

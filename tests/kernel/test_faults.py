@@ -218,7 +218,7 @@ def test_a_record_that_is_not_taken_from_its_buffer_is_missed(
         tmp_path,
         monkeypatch,
         {
-            "probe.py": {
+            "bpf/probe.py": {
                 "_PROCS_MAX = 32768\n": "import itertools\n_PROCS_MAX, _number = 32768, itertools.count()\n",
                 "wire.pieces(ring.take())": "wire.pieces(b''.join(wire.event(one)"
                 " for one, _ in wire.split_events(ring.take()) if next(_number) != 2))",
@@ -250,7 +250,7 @@ def change_source(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, st
     patch.setattr(connect, "bpf_folder", lambda: bpf)
 
 
-def put_programs_aside(folder: Path, patch: pytest.MonkeyPatch) -> None:
+def preempt_programs(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Has the helper do what it does on kernels where that happens."""
     change_helper(folder, patch, {"bpf/attach.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
 
@@ -261,43 +261,48 @@ def test_an_exec_whose_record_is_not_found_again_is_lost(
 ) -> None:
     """The helper may write over the process's entry, in which its place is, while it adopts it."""
     change_source(tmp_path, monkeypatch, {"place = proc ? proc->recorded - 1": f"place = proc ? {place}"})
-    put_programs_aside(tmp_path, monkeypatch)
+    preempt_programs(tmp_path, monkeypatch)
     with recording() as made, made.execprobe.watch() as log:
         spawn(programs.minimal)
         with pytest.raises(IncompleteLogError, match="can be told apart"):
             log.assert_nothing_ran()
 
 
-def test_what_the_one_behind_has_done_does_not_stand_for_the_next_exec(
+def test_what_a_fallback_has_done_does_not_stand_for_the_next_exec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the same process, where the kernel has passed over the program that sees it begin, too."""
-    unseen = {", executed(ctx, 0))\n": ", 0)\n", "    proc->recorded = 0;\n    entry->tgid": "    entry->tgid"}
+    """Of the same process, where the kernel has skipped the program that sees it begin, too."""
+    unseen = {
+        "\nAT(on_exec, ": "\nAT(on_exec, if (0) ",
+        "    proc->recorded = 0;\n    exec->tgid": "    exec->tgid",
+    }
     change_source(tmp_path, monkeypatch, unseen)
-    put_programs_aside(tmp_path, monkeypatch)
+    preempt_programs(tmp_path, monkeypatch)
     with recording() as made, made.execprobe.watch() as log:
         subprocess.run(["env", "env", "true"], check=True)
         assert log.programs == ["env", "env", "true"]
 
 
-@pytest.mark.parametrize("skipped", ["executed(ctx, 0)", "follow(ctx)", "ended(ctx)"])
-def test_what_a_program_is_passed_over_for_the_one_behind_it_does(
-    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed_over: str
+@pytest.mark.parametrize("skipped", ["on_exec", "on_newtask", "on_exit"])
+def test_what_a_program_is_skipped_for_its_fallback_does(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skipped: str
 ) -> None:
-    """As it happens on kernels that can put programs aside: here the first of the two never does anything."""
-    change_source(tmp_path, monkeypatch, {f", {passed_over})\n": ", 0)\n"})
+    """As it happens on kernels that can preempt programs: here the first of the two never does anything."""
+    change_source(tmp_path, monkeypatch, {f"\nAT({skipped}, ": f"\nAT({skipped}, if (0) "})
     with recording() as made, made.execprobe.watch() as blind:
         spawn(programs.minimal)
         if attach.kernel_version() < attach._PREEMPTED:
             seen = [(record.program, record.exit_code) for record in blind.records]
-            assert seen == ([("minimal", None)] if passed_over == "ended(ctx)" else [])
-    put_programs_aside(tmp_path, monkeypatch)
+            assert seen == ([("minimal", None)] if skipped == "on_exit" else [])
+    preempt_programs(tmp_path, monkeypatch)
     with recording() as made, made.execprobe.watch() as log:
         spawn(programs.minimal)
         assert [(record.program, record.exit_code) for record in log.records] == [("minimal", 0)]
 
 
-@pytest.mark.parametrize("missed", ["int tracepoint_enter_execve(struct sys_enter_args *ctx)\n{", "failed(ctx, "])
+@pytest.mark.parametrize(
+    "missed", ["int tracepoint_enter_execve(struct sys_enter_args *ctx)\n{", "record_failed_exec(ctx, "]
+)
 def test_a_failed_exec_of_which_the_beginning_or_the_end_was_missed_is_a_lost_attempt(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missed: str
 ) -> None:
@@ -323,7 +328,11 @@ def test_an_exception_in_the_helper_is_told(
     change_helper(
         tmp_path,
         monkeypatch,
-        {"server.py": {"        counts = self._probe.reconcile()\n": "        counts = self._probe.no_such_thing()\n"}},
+        {
+            "delivery.py": {
+                "            counts = self._probe.reconcile()\n": "            counts = self._probe.no_such_thing()\n"
+            }
+        },
     )
     with recording() as made:
         spawn(programs.minimal)
@@ -623,10 +632,10 @@ def test_an_exec_that_takes_longer_than_the_timeout(programs: Programs, tmp_path
         assert made.execprobe.programs == ["slow", "minimal"]
 
 
-def test_more_execs_under_way_than_can_be_noted(
+def test_more_execs_in_flight_than_can_be_noted(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_helper(tmp_path, monkeypatch, {"probe.py": {'{"procs": settings.procs}': '{"entering": 1}'}})
+    change_helper(tmp_path, monkeypatch, {"bpf/probe.py": {'{"procs": settings.procs}': '{"execs_in_flight": 1}'}})
     slow = tmp_path / "slow"
     shutil.copy(programs.minimal, slow)
     with recording(BY_TRACEPOINT, timeout=0.2) as made:

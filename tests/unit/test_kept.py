@@ -346,7 +346,8 @@ def name_of(files: Path, unit: str = "TRACE", wanted: Wanted = WANTED, *, twice:
 
 
 @pytest.mark.parametrize(
-    "file", ["bpf/execprobe.c", "bpf/include/linux/version.h", "bpf/include/new.h", "__init__.py", "version.py"]
+    "file",
+    ["bpf/execprobe.c", "bpf/abi.h", "bpf/include/linux/version.h", "bpf/include/new.h", "__init__.py", "version.py"],
 )
 def test_the_name_goes_by_every_file_that_is_compiled_or_compiles(files: Path, file: str) -> None:
     before = name_of(files)

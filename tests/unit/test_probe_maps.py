@@ -47,7 +47,7 @@ def test_what_is_counted_last_is_read_last() -> None:
     assert (counts.seen, counts.entered, counts.blind) == (4, 4, 4)
 
 
-class Entering:
+class InFlight:
     """The map of execs in flight: its list is read anew each time, and some that it has are gone when they are read."""
 
     def __init__(self, listed: Callable[[], list[tuple[int, int | None]]]) -> None:
@@ -62,12 +62,12 @@ class Entering:
 
     def get(self, key: bytes) -> bytes | None:
         at = self._entries[key]
-        return None if at is None else probe._ENTRY.pack(at, PID)
+        return None if at is None else probe._ENTERED.pack(at, PID)
 
 
 def in_flight(monkeypatch: pytest.MonkeyPatch, entered: int, listed: Callable[[], list[tuple[int, int | None]]]) -> int:
     """So many have been entered and have not ended; there is a list of (task, time) that is read anew each time."""
-    made = bare(entering=Entering(listed))
+    made = bare(execs_in_flight=InFlight(listed))
     monkeypatch.setattr(made, "counts", lambda: Counts(*[0] * 7)._replace(entered=entered))
     monkeypatch.setattr(made, "_proc", lambda _: None)
     return made.in_flight(time.monotonic_ns() - 10**9, ROOT)

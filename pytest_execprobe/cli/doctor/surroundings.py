@@ -14,7 +14,7 @@ from .machine import IPC_LOCK, Machine
 _FIRST_USER, _FIRST_PID, _FIRST_TIME = "user:[4026531837]", "pid:[4026531836]", "time:[4026531834]"
 _EVERYONE = ["0", "0", "4294967295"]
 
-_BELL_PAGES = 1
+_WAKEUP_PAGES = 1
 _HEADER_PAGES = 1  # of each buffer
 _CLIENTS = 256  # a descriptor and a pidfd for each
 _OTHER_FILES = 48  # maps, programs, links: 31, and some more with kprobes or system-call tracepoints
@@ -125,7 +125,7 @@ def _buffers(machine: Machine, capabilities: int | None) -> Diagnosis:
     """The perf buffers are locked memory, of which everyone may have so much and the privileged what they like."""
     pages = Settings().pages
     kib = machine.page // 1024
-    needed = machine.cpus * (pages + _BELL_PAGES + 2 * _HEADER_PAGES) * kib
+    needed = machine.cpus * (pages + _WAKEUP_PAGES + 2 * _HEADER_PAGES) * kib
     each = "one CPU" if machine.cpus == 1 else f"each of {machine.cpus} CPUs"
     text = f"{pages} pages for {each}, {needed / 1024:.1f} MiB"
     if capabilities is not None and capabilities & IPC_LOCK:
@@ -138,7 +138,7 @@ def _buffers(machine: Machine, capabilities: int | None) -> Diagnosis:
     if needed <= limit or paranoid == -1:
         return ok("buffers", f"{text}; {limit / 1024:.1f} MiB may be locked (ulimit -l and perf_event_mlock_kb)")
     fits = pages
-    while fits > 1 and machine.cpus * (fits + _BELL_PAGES + 2 * _HEADER_PAGES) * kib > limit:
+    while fits > 1 and machine.cpus * (fits + _WAKEUP_PAGES + 2 * _HEADER_PAGES) * kib > limit:
         fits //= 2
     return bad(
         "buffers",

@@ -24,15 +24,15 @@ from .unit import KPROBE, RAW_TRACEPOINT, TRACEPOINT
 #: system call of the machine a little.
 ROUTES = ("auto", "always", "kprobe", "tracepoint", "off")
 
-#: Programs, by the tracepoint that they are at, of which each has another behind it where it can be passed over.
-AGAIN = {"on_newtask": "task_newtask", "on_exec": "sched_process_exec", "on_exit": "sched_process_exit"}
+#: Programs, by the tracepoint that they are at, of which each has a fallback behind it where the kernel may skip it.
+FALLBACKS = {"on_newtask": "task_newtask", "on_exec": "sched_process_exec", "on_exit": "sched_process_exit"}
 
 _PREEMPTED = (6, 19)  # 6.18 runs tracing programs with preemption off, 7.3 does not
 _WRAPPERS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}  # of system calls, since Linux 4.17 and 4.19
 _COMPAT = "__ia32_compat_sys_"
 
 _RAW = ("on_exit", "on_exec", "on_exec_paths", "on_newtask", "on_rename", "on_prepare", "on_wait")
-_BEHIND = ("on_newtask_again", "on_exec_again", "on_exit_again", "on_exec_bell", "on_exit_bell")
+_BEHIND = ("on_newtask_fallback", "on_exec_fallback", "on_exit_fallback", "on_exec_wakeup", "on_exit_wakeup")
 #: Parts of the source, each compiled by itself and only where it is needed, and their programs.
 _UNITS = {
     "TRACE": [(name, RAW_TRACEPOINT) for name in _RAW + _BEHIND],
@@ -64,14 +64,14 @@ class Attached:
         self.entry: List[str] = []
         self.attempts: Optional[str] = None
         self.attempts_refused: Optional[str] = None
-        #: Whether what one program is passed over for another one does.
+        #: Whether a program that the kernel skips has a fallback.
         self.twice = kernel_version() >= _PREEMPTED
         self._folder = folder
         self._wanted = wanted
         self._kept = Kept(default_folder() if wanted.keeps else None)
         check_privilege(lib)
         self._load("TRACE")
-        self.loaded.let_call("parts", "on_exec_paths")
+        self.loaded.let_call("tail_calls", "on_exec_paths")
         self._attach_trace()
         self._attach_routes()
 
@@ -121,7 +121,7 @@ class Attached:
         chosen = {
             "ATTEMPTS": self._wanted.route != "off",
             "PREEMPTED": self.twice,
-            "OWN_NUMBERS": self._wanted.own_numbers,
+            "PID_NAMESPACE": self._wanted.own_numbers,
             "SYSCALL_WRAPPER": platform.machine() in _WRAPPERS,
         }
         defines.update({name: 1 for name, is_so in chosen.items() if is_so})
@@ -139,8 +139,8 @@ class Attached:
         if self._wanted.own_numbers:
             needed.append(("sched_process_wait", "on_wait"))
         if self.twice:  # after the others, for they run in this order
-            needed += [(tracepoint, function + "_again") for function, tracepoint in AGAIN.items()]
-            needed += [(AGAIN[function], function + "_bell") for function in ("on_exec", "on_exit")]
+            needed += [(tracepoint, function + "_fallback") for function, tracepoint in FALLBACKS.items()]
+            needed += [(FALLBACKS[function], function + "_wakeup") for function in ("on_exec", "on_exit")]
         for tracepoint, function in needed:
             try:
                 self.loaded.attach_raw(tracepoint, function)

@@ -96,7 +96,9 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
 def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -> Unit:
     bcc = import_bcc()
     os.environ["BCC_KERNEL_SOURCE"] = os.path.dirname(source)
-    flags = ["-D%s=%d" % item for item in sorted(defines.items())]
+    folder = os.path.abspath(os.path.dirname(source))
+    # BCC compiles a copy of the source under another name, beside which no header is.
+    flags = ["-I" + folder, *("-D%s=%d" % item for item in sorted(defines.items()))]
     try:
         module = bcc.BPF(src_file=source, cflags=flags)
     except Exception as error:

@@ -84,8 +84,8 @@ def open_perf_buffer(library: ctypes.CDLL, cpu: int, pages: int, wakeup_events: 
 
 
 def misses(library: ctypes.CDLL, program: int) -> Optional[int]:
-    """How often the kernel has passed over a program because one was running on the CPU already; None where it does not
-    tell. It counts that for raw tracepoints since 5.12."""
+    """How often the kernel has skipped a program because it was running on that CPU already; None where it does not
+    say. It counts that for raw tracepoints since 5.12."""
     info = ctypes.create_string_buffer(_PROGRAM_INFO)
     size = ctypes.c_uint32(_PROGRAM_INFO)
     result = library.bpf_obj_get_info(program, info, ctypes.byref(size))

@@ -13,7 +13,7 @@ from ..errors import ProbeError
 from ..probe import Claimed, Counts, Missed, Page, Process, Running
 from ..process import FIRST_PID_NAMESPACE
 from . import library
-from .attach import AGAIN, Attached, Wanted, bcc_version, is_paranoid, refused
+from .attach import FALLBACKS, Attached, Wanted, bcc_version, is_paranoid, refused
 from .load import cpus, possible_cpus
 from .ring import Ring
 
@@ -21,17 +21,18 @@ _PROCS_MAX = 32768
 _NEVER = 1 << 30
 _LOOKS = 10  # at the map of processes, while it changes
 
+# Of bpf/abi.h.
 _PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "Q16s" + "I" * wire.SLOTS)  # struct proc
 _PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
 _ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
-_ANSWER = struct.Struct("<II")  # struct answer
-_CLAIM = struct.Struct("<16s")
-_ASKER = struct.Struct("<QQI4x")  # struct asker
-_ENTRY = struct.Struct("<Q16xI")  # of struct entry, when it was entered and by whom
+_PID_ANSWER = struct.Struct("<II")  # struct pid_answer
+_CLAIM = struct.Struct("<16s")  # struct claim
+_HELPER = struct.Struct("<QQI4x")  # struct helper_process
+_ENTERED = struct.Struct("<Q16xI")  # of struct exec_in_flight, when it was entered and by whom
 _PID = struct.Struct("<I")
 _ZERO = struct.pack("<I", 0)
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
-_WANT_WAKEUP, _WANT_CLAIMS, _WANT_NUMBER = 0, 1, 2  # enum want
+_WANT_WAKEUP, _WANT_CLAIMS, _WANT_PID = 0, 1, 2  # enum want
 
 
 class Settings(NamedTuple):
@@ -56,7 +57,7 @@ class BpfProbe:
         wanted = Wanted(settings.route, settings.pages, {"procs": settings.procs}, own_numbers, settings.keeps)
         self._attached = Attached(self._lib, bpf_dir, wanted)
         self._tables = self._attached.loaded.tables
-        self._tables["asker"].set(_ZERO, _ASKER.pack(*self._pid_namespace))
+        self._tables["helper_process"].set(_ZERO, _HELPER.pack(*self._pid_namespace))
         self._open_buffers(settings.pages)
         self._counters = self._tables["counts"].map_memory()  # of all CPUs, as the kernel side has them now
         self._wanted: Dict[int, bool] = {}
@@ -65,7 +66,7 @@ class BpfProbe:
         # Records do not wake this process: a program of their own does, when it is time.
         try:
             self._rings = self._open_rings("events", pages, _NEVER)
-            self._wakeups = self._open_rings("bell", 1, 1)
+            self._wakeups = self._open_rings("wakeups", 1, 1)
         except OSError as error:
             if os.geteuid() and is_paranoid():
                 raise refused("a perf buffer", str(error.strerror)) from error
@@ -135,11 +136,11 @@ class BpfProbe:
                 return 0
             # Listed by task, for the list begins anew where what was read last has ended meanwhile.
             listed, waiting = set(), set()
-            for task in self._tables["entering"]:
-                entry = self._tables["entering"].get(task)
-                if entry is None:
+            for task in self._tables["execs_in_flight"]:
+                found = self._tables["execs_in_flight"].get(task)
+                if found is None:
                     continue
-                at, tgid = _ENTRY.unpack_from(entry)
+                at, tgid = _ENTERED.unpack_from(found)
                 if at <= until:  # a later one need not be counted, and must not stand for one that is not listed
                     listed.add(task)
                 if at <= before and self.holds(tgid, root):
@@ -169,10 +170,10 @@ class BpfProbe:
         return None
 
     def missed(self) -> Missed:
-        return Missed(*map(self._missed_by, AGAIN))
+        return Missed(*map(self._missed_by, FALLBACKS))
 
     def _missed_by(self, function: str) -> int:
-        names = [function, function + "_again"] if self._attached.twice else [function]
+        names = [function, function + "_fallback"] if self._attached.twice else [function]
         found = [library.misses(self._lib, self._attached.loaded.programs[name]) for name in names]
         if self._attached.twice and None in found:
             raise OSError("the kernel does not say what it skipped the probe for")
@@ -266,19 +267,19 @@ class BpfProbe:
     def kernel_pid(self, pid: int) -> Optional[int]:
         if self._pid_namespace.is_first:
             return pid
-        answers = self._tables["answers"]
-        answers.set(_ZERO, _ANSWER.pack(0, 0))
-        self._want(_WANT_NUMBER, True)
+        answers = self._tables["pid_answer"]
+        answers.set(_ZERO, _PID_ANSWER.pack(0, 0))
+        self._want(_WANT_PID, True)
         try:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except OSError:
             pass  # it is no child, of course
         finally:
-            self._want(_WANT_NUMBER, False)
+            self._want(_WANT_PID, False)
         answer = answers.get(_ZERO)
         if answer is None:
             return None
-        given, number = _ANSWER.unpack(answer)
+        given, number = _PID_ANSWER.unpack(answer)
         return number if given else None
 
     def adopt(self, pid: int, root: int, top: int) -> bool:
@@ -319,7 +320,7 @@ def _in_tree(pid: int, proc: bytes, root: int, level: int) -> Optional[Process]:
 
 
 class _PidNamespace(NamedTuple):
-    """That of this process: struct asker of bpf/execprobe.c."""
+    """That of this process: struct helper_process of bpf/abi.h."""
 
     device: int
     inode: int

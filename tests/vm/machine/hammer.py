@@ -1,7 +1,7 @@
 """Reads a large map of BPF's without end, on one CPU: hammer.py CPU. For the system's Python, which has BCC.
 
 While a process is inside such a call, the kernel runs no BPF program of kprobes on its CPU, and since some version none
-of raw tracepoints, for anybody. Where the kernel is preemptible it can be put aside there, and others go on.
+of raw tracepoints, for anybody. Where the kernel is preemptible it can be preempted there, and others go on.
 """
 
 import ctypes

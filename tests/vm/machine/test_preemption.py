@@ -1,4 +1,4 @@
-"""Another user of BPF on the machine is put aside in the middle of a call, and for that long the kernel runs no BPF
+"""Another user of BPF on the machine is preempted in the middle of a call, and for that long the kernel runs no BPF
 program on its CPU. What the probe has missed in that time must not be missing silently."""
 
 from __future__ import annotations
