@@ -18,14 +18,7 @@ from ._util import originals
 from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 from .rules.markers import MARKERS
 from .session.options import add_options
-from .session.settings import (
-    SETTINGS,
-    Early,
-    Settings,
-    forget_reports,
-    read_settings,
-    runs_none,
-)
+from .session.settings import SETTINGS, Early, Settings, forget_reports, read_settings, runs_none
 from .session.suite import denied, ignored_in_vain
 from .source import children
 
@@ -89,7 +82,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     settings = config.stash[SETTINGS]
-    if _runs_no_test(config):
+    if runs_none(config):
         if settings.reports and not hasattr(config, "workerinput"):
             _reporting(config)  # so that a report says so, and none of an earlier run is taken for this one's
         return
@@ -119,7 +112,7 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks what there is to say
 def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
-    if _runs_no_test(config) or _is_controller(config):
+    if runs_none(config) or _is_controller(config):
         return
     if "pyfakefs" in sys.modules:  # what is first imported while a test has its file system, it removes when that ends
         from .session import phases  # noqa: F401
@@ -133,7 +126,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """No mark that was added while tests ran, in a run that had no reason to probe, passes without a word."""
     config = session.config
-    if config.pluginmanager.has_plugin("execprobe-armed") or _runs_no_test(config) or _is_controller(config):
+    if config.pluginmanager.has_plugin("execprobe-armed") or runs_none(config) or _is_controller(config):
         return
     marked = [item.nodeid for item in getattr(session, "items", ()) if _any_marked([item])]
     if marked:
@@ -193,9 +186,8 @@ def _markers(config: pytest.Config) -> Markers:
 
 
 def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
-    shared = (
-        _shared_secret(config) if _is_controller(config) else getattr(config, "workerinput", {}).get("execprobe_shared")
-    )
+    is_controller = _is_controller(config)
+    shared = _shared_secret(config) if is_controller else getattr(config, "workerinput", {}).get("execprobe_shared")
     return _helper_of(config.stash[SETTINGS], attempts, shared)
 
 
@@ -226,10 +218,6 @@ def _probes_all(settings: Settings) -> bool:
 
 def _is_controller(config: pytest.Config) -> bool:
     return config.pluginmanager.has_plugin("dsession")
-
-
-def _runs_no_test(config: pytest.Config) -> bool:
-    return runs_none(config) is not None
 
 
 def _uses_probe(item: pytest.Item) -> bool:

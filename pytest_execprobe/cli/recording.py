@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from .._util import clock
 from .._util.text import printable
-from ..errors import SourceLost
 from ..report import model as document
 from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
 from ..source.launch import is_helper
 from ..timeline.entry import Entry
-from ..timeline.evidence import Evidence, Gap, Lost
+from ..timeline.evidence import Evidence, Lost
+from ..timeline.feed import Feed
 from ..timeline.known import Known
 from ..timeline.record import ExecRecord
 from ..timeline.spans import Owner
@@ -48,7 +48,7 @@ class _Count(NamedTuple):
     new: tuple[NewExec, ...] = ()
 
 
-class Recording:
+class Recording(Feed[Source]):
     """The tree of a command that is started right after this was made.
 
     ``keep`` says which records are needed at the end; None: all of them, with all that becomes known of them.
@@ -60,15 +60,15 @@ class Recording:
     def __init__(self, source: Source | None, name: str, keep: Callable[[ExecRecord], bool] | None) -> None:
         self.began = clock.monotonic_ns()
         self.ended: int | None = None
-        self._source = source
+        self._armed_at = self.began if source is None else source.armed_at
         self._keep = keep
         self._owner = Owner(name, is_test=False, began=self.began)
-        self._timeline = self._new_timeline(Known())
+        super().__init__(self._new_timeline(Known()), source)
         self._entries: list[Entry] = []  # of these, and of the records, the first ones count
         self._records: list[ExecRecord] = []
         #: By the mark of the last batch: that which the timeline has, or is about to have.
         self._processes: dict[object, _Processes] = {None: _Processes({}, {})}
-        self._counted = _Count(self._timeline, 0, Counter())
+        self._counted = _Count(self.timeline, 0, Counter())
         self._running = Running(0)
 
     @property
@@ -95,23 +95,15 @@ class Recording:
         """What is new; ``timeout`` is how long it may wait for execs in flight."""
         self._counted = self._counted._replace(new=())
         self._count()  # what the last look has left, if an exception broke into it
-        if self._source is None:
-            return list(self._counted.new)
-        try:
-            self._take(self._source.sync(timeout, self._timeline.known.mark))
-        except SourceLost as error:
-            self._lose(str(error))
-        self._count()
+        if self.source is not None:
+            self.take(self.source.sync, timeout)
+            self._count()
         return list(self._counted.new)
 
     def look_for_running(self, timeout: float) -> None:
         """Asks which processes of the command's tree have not ended."""
-        if self._source is None:
-            return
-        try:
-            self._running = self._source.running(self.began, timeout)
-        except SourceLost as error:
-            self._lose(str(error))
+        if self.source is not None:
+            self._running = self.ask_running(self.began, timeout) or Running(0)
 
     def end(self, timeout: float) -> None:
         """The command has ended, and what it has left running is not waited for: what is executed from now on is not
@@ -122,8 +114,8 @@ class Recording:
     def finish(self, timeout: float) -> list[NewExec]:
         """Takes in the rest, and closes the source."""
         new = self.look(timeout)
-        if self._source is not None:
-            self._source.close()
+        if self.source is not None:
+            self.source.close()
         return new
 
     def evidence(self) -> Evidence:
@@ -131,7 +123,7 @@ class Recording:
         entries, records = self._entries[: self._counted.entries], self._records[: self._counted.records]
         kept = [entry.record for entry in entries if entry.record is not None] or records
         end = clock.monotonic_ns() if self.ended is None else self.ended
-        losses = self._timeline.losses(self.began, end)
+        losses = self.timeline.losses(self.began, end)
         return Evidence(
             records=tuple(sorted(kept, key=lambda record: record.timestamp_ns)),
             lost=(Lost(self.began, False, "call"),) * self.lost,
@@ -154,38 +146,32 @@ class Recording:
 
     @property
     def _known_processes(self) -> _Processes:
-        return self._processes[self._timeline.known.mark]
+        return self._processes[self.timeline.known.mark]
 
     def _lose(self, why: str) -> None:
-        assert self._source is not None
         self._running = Running(0)  # which is as unknown as all else from here on
-        self._source.close()
-        # Before there is no source: an exception may come in between.
-        self._timeline.blind = Gap(self._timeline.complete_to, None, f"the probe helper was lost: {why}")
-        self._timeline.settle()
-        self._source = None
+        super()._lose(why)
 
     def _new_timeline(self, known: Known) -> Timeline:
-        armed_at = self._source.armed_at if self._source is not None else self.began
-        timeline = Timeline(armed_at=armed_at, known=known)
+        timeline = Timeline(armed_at=self._armed_at, known=known)
         timeline.spans.open(self._owner, "call", self.began)
         return timeline
 
-    def _take(self, batch: Batch) -> None:
-        mark = self._timeline.known.mark
+    def _add(self, batch: Batch) -> None:
+        mark = self.timeline.known.mark
         before = self._known_processes
         after = before.after(event for event in batch.events if self._is_own(event))
         self._processes = {mark: before, batch.mark: after}
         if self._keep is None:
-            self._timeline.add(batch)
+            self.timeline.add(batch)
             return
         # A new one each time, so that nothing piles up. It knows what ran, and not what is above that.
-        old = self._timeline.known
+        old = self.timeline.known
         new = self._new_timeline(Known(0 if old.late is not None else old.complete_to, old.gaps))
-        new.remember(self._timeline, before.images)
+        new.remember(self.timeline, before.images)
         new.add(batch)
         new.settle()
-        self._timeline = new
+        self.timeline = new
 
     def _is_own(self, event: Event) -> bool:
         """Whether it is of the command's branch, and not of one that this process had before."""
@@ -193,7 +179,7 @@ class Recording:
 
     def _count(self) -> None:
         """Takes in what the timeline has, and what was not counted yet."""
-        old, timeline = self._counted, self._timeline
+        old, timeline = self._counted, self.timeline
         del self._entries[old.entries :], self._records[old.records :]
         programs, lost, helpers, new = old.programs.copy(), old.lost, set(old.helpers), [*old.new]
         for entry in timeline.placed_since(old.placed if timeline is old.timeline else 0):

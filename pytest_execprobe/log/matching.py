@@ -41,31 +41,55 @@ def name_pattern(glob: str) -> Pattern:
 
 
 def path_pattern(glob: str, start: Path) -> Pattern:
-    if glob.endswith("/") or originals.is_folder(originals.join(start, glob)):
-        folder = glob.rstrip("/") + "/*"
-        raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
-    is_relative = glob[0] not in "/*?["
-    regex, resolved, from_cwd = map(_glob, (glob, _resolved(glob, start), originals.normpath(glob)))
-    goes_up = originals.normpath(glob).startswith("..")
-    last = glob.rpartition("/")[2]
+    paths = _PathGlob(glob, start)
+    return Pattern(glob, paths.test, by_links=paths.by_links)
 
-    def may_be(path: str) -> Match:
-        return None if set(last) & set("*?[") or last == base(path) else False
 
-    def match(path: str | None, record: ExecRecord) -> Match:
-        if path is None or regex.match(path) or resolved.match(path):
+class _PathGlob:
+    """A glob over the paths by which a program is known: as it was executed, and of its file."""
+
+    def __init__(self, glob: str, start: Path) -> None:
+        if glob.endswith("/") or originals.is_folder(originals.join(start, glob)):
+            folder = glob.rstrip("/") + "/*"
+            raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
+        self._last = glob.rpartition("/")[2]
+        self._is_relative = glob[0] not in "/*?["
+        self._is_of_memfd = glob.startswith("memfd:")
+        normal = originals.normpath(glob)
+        self._goes_up = normal.startswith("..")
+        self._regex, self._resolved, self._from_cwd = map(_glob, (glob, _resolved(glob, start), normal))
+
+    def test(self, record: ExecRecord, side: Side) -> Match:
+        if side is Side.ALLOW:
+            return self._match_file(record.executable if record.interpreter is None else record.script, record, side)
+        return either(
+            self._as_executed(record.path, record),
+            _any_name(lambda path: self._as_executed(path, record), *interpreters(record)),
+            *(self._match_file(file, record, side) for file in files(record)),
+        )
+
+    def by_links(self, record: ExecRecord) -> bool:
+        certain, possible = interpreters(record)
+        paths = [absolute(path, record.cwd) for path in (record.path, *certain, *possible) if path is not None]
+        return any(path is not None and _may_be_linked(originals.normpath(path), record) for path in paths)
+
+    def _may_be(self, path: str) -> Match:
+        return None if set(self._last) & set("*?[") or self._last == base(path) else False
+
+    def _match(self, path: str | None, record: ExecRecord) -> Match:
+        if path is None or self._regex.match(path) or self._resolved.match(path):
             return None if path is None else True
-        if not is_relative or not path.startswith("/"):
+        if not self._is_relative or not path.startswith("/"):
             return False
         if record.cwd is None:
-            return may_be(path)
+            return self._may_be(path)
         below = f"{record.cwd.rstrip('/')}/"
         if path.startswith(below):
-            return from_cwd.match(path[len(below) :]) is not None
-        return goes_up and from_cwd.match(originals.relpath(path, record.cwd)) is not None
+            return self._from_cwd.match(path[len(below) :]) is not None
+        return self._goes_up and self._from_cwd.match(originals.relpath(path, record.cwd)) is not None
 
-    def as_executed(path: str | None, record: ExecRecord) -> Match:
-        if path is None or regex.match(path):
+    def _as_executed(self, path: str | None, record: ExecRecord) -> Match:
+        if path is None or self._regex.match(path):
             return None if path is None else True
         whole = absolute(path, record.cwd)
         # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere; and
@@ -73,44 +97,29 @@ def path_pattern(glob: str, start: Path) -> Pattern:
         leads_back = ".." in path.lstrip("./").split("/") or leads_through_descriptor(path, record.cwd)
         plain = whole and originals.normpath(whole)
         if plain is None or (leads_back and plain not in (record.executable, record.script)):
-            return may_be(path)
-        return either(match(plain, record), in_linked_folder(plain, record))
+            return self._may_be(path)
+        return either(self._match(plain, record), self._in_linked_folder(plain, record))
 
-    def may_be_linked(plain: str, record: ExecRecord) -> bool:
-        """Whether its folder may be behind a link: the kernel names none by one."""
-        folder = f"{originals.dirname(plain).rstrip('/')}/"
-        return not any(f"{known}/".startswith(folder) for known in (record.cwd, *files(record)) if known)
-
-    def in_linked_folder(plain: str, record: ExecRecord) -> Match:
+    def _in_linked_folder(self, plain: str, record: ExecRecord) -> Match:
         """Of a link in a folder that is behind a link (/bin/sh), no file's path names the folder that it lies in."""
-        if not may_be_linked(plain, record):
+        if not _may_be_linked(plain, record):
             return False
         folder, name = originals.dirname(plain), originals.basename(plain)
-        if not match(originals.join(_behind_links(folder), name), record):
+        if not self._match(originals.join(_behind_links(folder), name), record):
             return False
         # Links are as they are now, and here: in a chroot, say, they can be others.
         return True if originals.realpath(plain) in files(record) else None
 
-    def match_file(file: str | None, record: ExecRecord, side: Side) -> Match:
+    def _match_file(self, file: str | None, record: ExecRecord, side: Side) -> Match:
         # A memfd is in no folder, whatever it is called.
-        is_elsewhere = file is not None and not file.startswith("/") and not glob.startswith("memfd:")
-        return False if is_elsewhere and side is not Side.FORBID else match(file, record)
+        is_elsewhere = file is not None and not file.startswith("/") and not self._is_of_memfd
+        return False if is_elsewhere and side is not Side.FORBID else self._match(file, record)
 
-    def test(record: ExecRecord, side: Side) -> Match:
-        if side is Side.ALLOW:
-            return match_file(record.executable if record.interpreter is None else record.script, record, side)
-        return either(
-            as_executed(record.path, record),
-            _any_name(lambda path: as_executed(path, record), *interpreters(record)),
-            *(match_file(file, record, side) for file in files(record)),
-        )
 
-    def by_links(record: ExecRecord) -> bool:
-        certain, possible = interpreters(record)
-        paths = [absolute(path, record.cwd) for path in (record.path, *certain, *possible) if path is not None]
-        return any(path is not None and may_be_linked(originals.normpath(path), record) for path in paths)
-
-    return Pattern(glob, test, by_links=by_links)
+def _may_be_linked(plain: str, record: ExecRecord) -> bool:
+    """Whether its folder may be behind a link: the kernel names none by one."""
+    folder = f"{originals.dirname(plain).rstrip('/')}/"
+    return not any(f"{known}/".startswith(folder) for known in (record.cwd, *files(record)) if known)
 
 
 def _behind_links(folder: str) -> str:

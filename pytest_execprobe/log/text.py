@@ -75,60 +75,60 @@ def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
     return [f"  hint  {hint}" for hint in found]
 
 
+#: What was not recorded of some commands, and what to do about it.
+_UNREAD: list[tuple[Callable[[ExecRecord], bool], str]] = [
+    (
+        lambda record: record.argv_truncated,
+        "argv of {rows} is longer than what is kept (16 KiB): match on the program's name",
+    ),
+    (
+        lambda record: None in files(record),
+        "the file of {rows} could not be resolved (it lies too deep, or in no mount any more; or it is a script, and"
+        " the process that executed it uses io_uring, or the kernel shows no exec being prepared): allow it by the"
+        " program's name",
+    ),
+    (
+        lambda record: record.path is not None and leads_through_descriptor(record.path, record.cwd),
+        "the folder of {rows} is named by a descriptor, and not known: match on the program's name",
+    ),
+    (
+        may_name_descriptor,
+        "the path of {rows} may lead through a descriptor, and then argv[0] and the file name it: execute it by a path"
+        " of its own",
+    ),
+    (
+        has_unclear_arguments,
+        "which words in argv of {rows} are options of #! lines stands nowhere: match on the script's name",
+    ),
+    (
+        lambda record: record.argv is None,
+        "argv of {rows} could not be read: match on the program's name",
+    ),
+]
+
+
 def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:
     """The message of a check that can't be decided: what is missing, why, and what to change."""
-    question = printable(question)
+    what = "what would tell was not recorded"
     reasons: list[str] = [*evidence.why]
     if evidence.missing != 0:
-        headline = f"cannot tell {question}: {_missing(evidence)} missing from the log"
+        what = f"{_missing(evidence)} missing from the log"
     else:
-        headline = f"cannot tell {question}: what would tell was not recorded"
-        cut = _numbered(evidence, lambda record: record.argv_truncated)
-        unread = _numbered(evidence, lambda record: record.argv is None)
-        if cut:
-            reasons.append(f"argv of {_numbers(cut)} is longer than what is kept (16 KiB): match on the program's name")
-        unresolved = _numbered(evidence, lambda record: None in files(record))
-        if unresolved:
-            reasons.append(
-                f"the file of {_numbers(unresolved)} could not be resolved (it lies too deep, or in no mount any more;"
-                " or it is a script, and the process that executed it uses io_uring, or the kernel shows no exec being"
-                " prepared): allow it by the program's name"
-            )
-        through = _numbered(
-            evidence, lambda record: record.path is not None and leads_through_descriptor(record.path, record.cwd)
-        )
-        if through:
-            reasons.append(
-                f"the folder of {_numbers(through)} is named by a descriptor, and not known: match on the program's"
-                " name"
-            )
-        if beside := _numbered(evidence, may_name_descriptor):
-            reasons.append(
-                f"the path of {_numbers(beside)} may lead through a descriptor, and then argv[0] and the file name it:"
-                " execute it by a path of its own"
-            )
-        if unclear := _numbered(evidence, has_unclear_arguments):
-            reasons.append(
-                f"which words in argv of {_numbers(unclear)} are options of #! lines stands nowhere: match on the"
-                " script's name"
-            )
-        if unread:
-            reasons.append(f"argv of {_numbers(unread)} could not be read: match on the program's name")
+        for is_meant, reason in _UNREAD:
+            if rows := _numbered(evidence, is_meant):
+                reasons.append(reason.format(rows=_numbers(rows)))
     orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage_lost]
     if orphans:
-        reasons.append(
-            f"a record above {_numbers(orphans)} in the tree was lost: raise --execprobe-buffer-pages, or match without"
-            " subtree()"
-        )
+        above = f"a record above {_numbers(orphans)} in the tree was lost"
+        reasons.append(f"{above}: raise --execprobe-buffer-pages, or match without subtree()")
     if evidence.lost:
-        reasons.append(
-            f"{execs(len(evidence.lost))} found the perf buffer full:"
-            " raise --execprobe-buffer-pages, or give the helper a CPU"
-        )
-    lines = [headline, *(f"  why   {reason}" for reason in reasons)]
+        full = f"{execs(len(evidence.lost))} found the perf buffer full"
+        reasons.append(f"{full}: raise --execprobe-buffer-pages, or give the helper a CPU")
+    headline = f"cannot tell {printable(question)}: {what}"
     if style.rows == 0:
         return headline
-    return "\n".join([*lines, *table(evidence, start, (), style), footer(evidence, where)])
+    why = [f"  why   {reason}" for reason in reasons]
+    return "\n".join([headline, *why, *table(evidence, start, (), style), footer(evidence, where)])
 
 
 def _numbered(evidence: Evidence, is_meant: Callable[[ExecRecord], bool]) -> list[int]:

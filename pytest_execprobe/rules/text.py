@@ -25,6 +25,10 @@ class Problem:
     in_report: str
 
     @property
+    def undecided(self) -> bool:
+        return isinstance(self.error, RuleUndecided)
+
+    @property
     def in_full(self) -> str:
         """With what are sections where there is a report to hold some."""
         return _joined(str(self.error), self.sections)
@@ -44,7 +48,7 @@ class Problem:
 
     def and_also(self, other: Problem) -> Problem:
         """Both of them, what is certain first."""
-        first, second = (other, self) if isinstance(self.error, RuleUndecided) else (self, other)
+        first, second = (other, self) if self.undecided else (self, other)
         error = type(first.error)(f"{first.error}\n{second.error}")
         return Problem(
             error, first.headline, first.sections + second.sections, f"{first.in_report}\n{second.in_report}"

@@ -5,20 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pytest
 
 from .._util import originals
 
-if TYPE_CHECKING:
-    pass
-
-
 MODES = ("auto", "require", "off")
 ROUTES = ("auto", "kprobe", "tracepoint", "off")
-
-
 _TRUE, _FALSE = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")  # as pytest has them
 
 
@@ -118,18 +112,13 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("execprobe", "assertions about spawned programs")
     for option in OPTIONS:
         # No default anywhere here: an option that is not given must not shadow the ini file.
+        how: dict[str, Any] = {"action": "append" if option.repeatable else "store", "metavar": option.metavar}
         if option.metavar is None:
-            group.addoption(option.flag, dest=option.key, action="store_true", default=None, help=option.help)
-        else:
-            action = "append" if option.repeatable else "store"
-            group.addoption(
-                option.flag, dest=option.key, action=action, metavar=option.metavar, default=None, help=option.help
-            )
-        if not option.in_ini:
-            continue
-        kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
-        # Without a default, what is not there differs from what is empty.
-        parser.addini(option.key, option.help, type=kind, default=None)
+            how = {"action": "store_true"}
+        group.addoption(option.flag, dest=option.key, default=None, help=option.help, **how)
+        if option.in_ini:  # likewise: what is not there differs from what is empty
+            kind: Literal["linelist", "string"] = "linelist" if option.repeatable else "string"
+            parser.addini(option.key, option.help, type=kind, default=None)
 
 
 def option_named(name: str) -> Option:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..errors import IncompleteLogError, RuleBroken, RuleUndecided
+from ..errors import IncompleteLogError
 from ..log import checks
 from ..timeline.evidence import Evidence
 from .reporting import EXPORTED, UNDECIDED, as_text
@@ -81,16 +81,15 @@ class Outcomes:
         if problem is None:
             return report
         expected = hasattr(report, "wasxfail")
-        undecided = isinstance(problem.error, RuleUndecided)
-        if not expected or undecided:
-            strays.gatherer.breach(item.nodeid, problem.headline, problem.in_report, undecided=undecided)
-        if expected and isinstance(problem.error, RuleBroken):
+        if not expected or problem.undecided:
+            strays.gatherer.breach(item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided)
+        if expected and not problem.undecided:
             strays.totals.excused[item.nodeid] = problem.headline
             self._report_fixtures(item)  # which are not expected to do that, whichever test sets them up
         elif problem.error is error or not report.failed:
             # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
             # broken: unittest keeps skips, and its own failures, from the hooks.
-            _fail(report, as_text(problem.error, problem.headline), undecided=undecided)
+            _fail(report, as_text(problem.error, problem.headline), undecided=problem.undecided)
         else:
             report.sections.append(("execprobe", str(problem.error)))
         if report.failed:

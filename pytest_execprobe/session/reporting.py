@@ -27,7 +27,7 @@ from .settings import Settings, runs_none
 from .totals import LateBreach, Totals
 
 if TYPE_CHECKING:
-    from . import baseline as closing
+    from . import closing
 
 #: The attribute of a report whose test raised IncompleteLogError.
 UNDECIDED = "execprobe_undecided"
@@ -188,7 +188,7 @@ class Reporting:
 
     def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[LateBreach]:
         """What a baseline says to no purpose."""
-        from . import baseline as closing  # few runs have a baseline
+        from . import closing  # few runs have a baseline
 
         collected = self.totals.collected
         yield from closing.shared_names(baseline, self._settings, collected)
@@ -200,7 +200,7 @@ class Reporting:
             self._said += summary.left_out(found.left_out)
 
     def _judge_sums(self, session: pytest.Session) -> Iterator[LateBreach]:
-        from . import baseline as closing  # few runs have a baseline
+        from . import closing  # few runs have a baseline
 
         baseline = self._settings.baseline
         if baseline is not None and baseline.sums and not self.totals.is_unchecked:
@@ -208,7 +208,7 @@ class Reporting:
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
         """Reports what is stale in the baseline, or rewrites it."""
-        from . import baseline as closing  # few runs have a baseline
+        from . import closing  # few runs have a baseline
 
         root, collected = session.config.rootpath, self.totals.collected
         assert self._settings.folders is not None, "read wherever there is a baseline"
@@ -218,15 +218,15 @@ class Reporting:
             for section, names in obsolete(baseline, collected, root).items()
         }
         course = self._course(session)
-        known = (baseline, self._settings, self.totals, course, gone, named)
+        end = closing.Closing(baseline, self._settings, self.totals, course, gone, named)
         if self._settings.update is None:
-            self._said += closing.compared(*known)
+            self._said += end.compared()
         elif course.hindrance:
             self._said.append(f"{'baseline':<16}NOT WRITTEN: {course.hindrance}")
         else:
             failure = ""
             try:
-                self._said += closing.rewritten(*known)
+                self._said += end.rewritten()
             except (OSError, ValueError) as error:  # also if it was damaged meanwhile
                 reason = getattr(error, "strerror", None) or error
                 failure = f"the baseline {baseline.path} can't be written: {reason}"
@@ -234,7 +234,7 @@ class Reporting:
 
     def _course(self, session: pytest.Session) -> closing.Course:
         """How the run went."""
-        from . import baseline as closing  # few runs have a baseline
+        from . import closing  # few runs have a baseline
 
         outcomes = self._assembly.outcomes()
         beyond, before = self._assembly.found(closing.is_beyond)
@@ -252,7 +252,7 @@ class Reporting:
         return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
 
     def _of_another_root(self, session: pytest.Session) -> str:
-        from . import baseline as closing  # few runs have a baseline
+        from . import closing  # few runs have a baseline
 
         baseline, root = self._settings.baseline, session.config.rootpath
         return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)

@@ -241,8 +241,7 @@ class ProbedRun:
         problem = None
         for phase, during, evidence, found in judge.belated(now):
             where = of or (f"left running until {during}" if during else f"{phase} phase")
-            start = evidence.records[0].timestamp_ns if evidence.records else 0
-            problem = both(problem, self._problem(test, found, evidence, start, where))
+            problem = both(problem, self._problem(test, found, evidence, evidence.start, where))
         return problem
 
     def _problem(

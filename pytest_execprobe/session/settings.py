@@ -12,21 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pytest
 
 from .._util import clock, originals
-from .options import (
-    MODES,
-    ROUTES,
-    absolute,
-    blamed_for,
-    choice,
-    flag,
-    given,
-    in_file,
-    number,
-    option_named,
-    single,
-    spelling,
-    wrong,
-)
+from . import options
+from .options import absolute, blamed_for, choice, flag, given, in_file, number, option_named, single, spelling, wrong
 from .suite import denied, denied_by, ignored_in_vain, patterns_of, suite_rules
 
 if TYPE_CHECKING:
@@ -131,7 +118,7 @@ class Early:
     def runs_nothing(self) -> bool:
         """Whether pytest will say something and end, or run no test."""
         says = ("help", "version", "markers", "cacheshow")
-        return any(getattr(self.option, name, False) for name in says) or runs_none(self.as_config()) is not None
+        return any(getattr(self.option, name, False) for name in says) or bool(runs_none(self.as_config()))
 
     @property
     def distributes(self) -> bool:
@@ -146,7 +133,7 @@ SETTINGS = pytest.StashKey[Settings]()
 
 def read_settings(config: pytest.Config) -> Settings:
     """Raises pytest.UsageError for a wrong value, with those that are right."""
-    mode = choice(config, "", MODES)
+    mode = choice(config, "", options.MODES)
     command_line = tuple(suite_rules(config, from_ini=False))
     ini = tuple(suite_rules(config, from_ini=True))
     ignore = tuple(
@@ -179,7 +166,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ignore_spelt=tuple(spelt for _, spelt in ignore),
         helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
         python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
-        attempts=choice(config, "attempts", ROUTES) or "auto",
+        attempts=choice(config, "attempts", options.ROUTES) or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
         invocation=None if baseline is None else _invocation(config),
@@ -253,12 +240,8 @@ def forget_reports(config: pytest.Config) -> None:
         return  # no run
     for from_ini in (False, True):
         with contextlib.suppress(ValueError, TypeError, pytest.UsageError):  # raised when the settings are read
-            values = (
-                config.getini(option_named("report").key)
-                if from_ini
-                else getattr(given, option_named("report").key, None)
-            )
-            for value in values or ():
+            key = option_named("report").key
+            for value in (config.getini(key) if from_ini else getattr(given, key, None)) or ():
                 from ..files import remove_file
                 from ..report.forms import form_of
 

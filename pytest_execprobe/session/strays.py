@@ -24,7 +24,7 @@ from ..rules.precedence import deciders
 from ..rules.rule import Rule, baseline_rule
 from ..rules.text import Problem
 from ..timeline.entry import Entry
-from ..timeline.evidence import Evidence, Lost
+from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
@@ -203,8 +203,8 @@ class Strays:
 
     def late(self, item: pytest.Item, problem: Problem, attempt: str = "") -> None:
         """What is found wrong with a test that has been reported; with ``attempt`` that try of it alone."""
-        text, undecided = problem.in_full, isinstance(problem.error, RuleUndecided)
-        self.totals.breaches.append(LateBreach(item.nodeid, item.location, problem.headline, text, undecided, attempt))
+        what = (problem.headline, problem.in_full, problem.undecided)
+        self.totals.breaches.append(LateBreach(item.nodeid, item.location, *what, attempt))
 
     def _gather(self, entry: Entry) -> None:
         """Puts an exec into the unit of the report that it counts for."""
@@ -243,19 +243,12 @@ class Strays:
     def _evidence(self, entries: list[Entry]) -> Evidence:
         return Evidence(
             records=tuple(entry.record for entry in entries if entry.record is not None),
-            lost=tuple(
-                Lost(entry.event.entered, entry.event.branch.top == entry.event.pid)
-                for entry in entries
-                if entry.record is None
-            ),
+            lost=tuple(entry.lost for entry in entries if entry.record is None),
             filtered=bool(self._settings.ignore),
         )
 
     def _late(self, found: list[RuleFinding], evidence: Evidence, where: str) -> Problem | None:
-        if not found:
-            return None
-        start = evidence.records[0].timestamp_ns if evidence.records else 0
-        return Problem.of(found, evidence, start, where, self._recorder.style)
+        return Problem.of(found, evidence, evidence.start, where, self._recorder.style) if found else None
 
     def look_for_running(self) -> None:
         """At the end of the run, after the last synchronisation."""

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .options import (
-    blamed_for,
-    folder_of,
-    given,
-    spelling,
-    whole,
-)
+from .options import blamed_for, folder_of, given, spelling, whole
 
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
@@ -41,7 +36,7 @@ def suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
             rule = make_rule(marker, args, kwargs, "")
         except RuleError as error:  # pragma: no cover - its parts were checked
             raise pytest.UsageError(f"{blamed}: {error}") from None
-        yield _renamed(rule, " ".join(f"{spelt}={value}" for value in values), _where(config, from_ini))
+        yield replace(rule, text=" ".join(f"{spelt}={value}" for value in values), where=_where(config, from_ini))
 
 
 def _refuse_empty(name: str, values: list[str], blamed: str) -> None:
@@ -78,12 +73,6 @@ def denied_by(baseline: Baseline) -> Iterator[tuple[Pattern, str]]:
         for key, pattern in rows.alone.items():
             if rows.limits[key].most == 0:
                 yield pattern, f"in {baseline.path.name}"
-
-
-def _renamed(rule: Rule, text: str, where: str) -> Rule:
-    from dataclasses import replace
-
-    return replace(rule, text=text, where=where)
 
 
 def _where(config: pytest.Config, from_ini: bool) -> str:

@@ -66,6 +66,11 @@ class Evidence:
         return [record._command for record in self.records]
 
     @property
+    def start(self) -> int:
+        """When the first record was entered, ns; 0 without any."""
+        return self.records[0].timestamp_ns if self.records else 0
+
+    @property
     def missing(self) -> int | None:
         """How many execs, at most, are not in ``records``, None if there is no bound."""
         return None if self.unknown else len(self.lost) + sum(gap.most or 0 for gap in self.gaps)

@@ -61,11 +61,11 @@ class Feed(Generic[AnySource]):
             self.source.close()
         # In this order: an exception may come in between, and at no moment may there be neither.
         self.timeline.blind = Gap(self.timeline.complete_to, None, why)
+        self.timeline.settle()
         self.source = None
 
     def _lose(self, why: str) -> None:
         self.go_blind(f"the probe helper was lost: {why}{self.after_loss}")
-        self.timeline.settle()
 
 
 class ProcessSource(Source, Protocol):
@@ -119,7 +119,8 @@ class ProcessFeed(Feed[ProcessSource]):
     def ensure(self) -> None:
         """Connects, at first and after the source was lost. Raises ProbeUnavailable."""
         with self.lock:
-            self._follow_fork()
+            if self.source is not None and self.source.pid != originals.getpid():
+                self._adopt_child(self.source)
             if self.source is None:
                 try:
                     self.source = self._connect()
@@ -154,7 +155,8 @@ class ProcessFeed(Feed[ProcessSource]):
         """Takes in everything up to now."""
         self.refuse_nested()
         with self.lock:
-            self._follow_fork()
+            if self.source is not None and self.source.pid != originals.getpid():
+                self._adopt_child(self.source)
             if self.source is not None:
                 self.take(self.source.sync, self.timeout)
 
@@ -195,10 +197,6 @@ class ProcessFeed(Feed[ProcessSource]):
     def is_own(self) -> bool:
         """Whether there is a source, and it is this process's, and not its parent's."""
         return self.source is not None and self.source.pid == originals.getpid()
-
-    def _follow_fork(self) -> None:
-        if self.source is not None and self.source.pid != originals.getpid():
-            self._adopt_child(self.source)
 
     def _adopt_child(self, source: ProcessSource, *, fresh: bool = False) -> None:
         forked = Gap(0, None, "the test's process was forked, and registered only after that")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import pytest
 from fakes import FakeSource
+from suites import Ran, Run
 
 import pytest_execprobe.session.run
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable
@@ -41,3 +44,21 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     module.ends = lambda top: stage.sources[-1].ends(top)
     module.leaves = lambda *args, **kwargs: stage.sources[-1].leaves(*args, **kwargs)
     return stage
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001
+    """Runs a suite of one file, and tells what came of it."""
+    monkeypatch.setenv("COLUMNS", "160")  # so that pytest's summary lines fit
+
+    def run(source: str, *options: str, conftest: str = "", ini: str = "", **outcomes: int) -> Ran:
+        pytester.makeini(f"[pytest]\n{ini}")
+        if conftest:
+            pytester.makeconftest(conftest)
+        pytester.makepyfile(test_it="import pytest\nfrom played import *\n" + dedent(source))
+        result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+        if outcomes:
+            result.assert_outcomes(**outcomes)
+        return Ran(result)
+
+    return run

@@ -77,7 +77,7 @@ def test_what_runs_no_test_starts_no_helper(suite: pytest.Pytester, played: Play
     assert played.settings == []
 
 
-def test_wrong_settings_are_told_before_anything_is_started(suite: pytest.Pytester, played: Played) -> None:
+def test_wrong_settings_are_reported_before_anything_is_started(suite: pytest.Pytester, played: Played) -> None:
     assert run(suite, "--execprobe=nonsense").ret == pytest.ExitCode.USAGE_ERROR
     assert played.settings == []
 

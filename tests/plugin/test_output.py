@@ -115,7 +115,7 @@ def test_a_watch_points_at_the_users_line(pytester: pytest.Pytester) -> None:
     )
 
 
-def test_what_can_not_be_told_is_an_error_that_says_why(pytester: pytest.Pytester) -> None:
+def test_what_can_not_be_decided_is_an_error_that_says_why(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_it="""
         from played import runs, breaks

@@ -1,4 +1,4 @@
-"""How the plugin fits into a run of pytest: phases, outcomes, options, and what it does when nobody uses it."""
+"""How the plugin fits into a run of pytest: phases, outcomes, options, and what it does when no test uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run(pytester: pytest.Pytester, source: str, *options: str, **outcomes: int) 
     return result
 
 
-def test_nobody_uses_it(pytester: pytest.Pytester, played: Played) -> None:
+def test_no_test_uses_it(pytester: pytest.Pytester, played: Played) -> None:
     run(pytester, "def test(request): assert not request.config.pluginmanager.has_plugin('execprobe-armed')", passed=1)
     assert played.settings == []
 
@@ -68,7 +68,7 @@ def test_phases(pytester: pytest.Pytester, played: Played) -> None:
 
 
 def test_asked_for_in_the_middle(pytester: pytest.Pytester, played: Played) -> None:
-    """What ran in the call before it was asked for, nobody saw."""
+    """What ran in the call before it was asked for was not recorded."""
     run(
         pytester,
         """
@@ -192,7 +192,7 @@ def test_skipped_with_the_reason(pytester: pytest.Pytester, played: Played) -> N
         skipped=2,
     )
     result.stdout.fnmatch_lines(["SKIPPED *execprobe: no BCC. Install it"])
-    assert len(played.settings) == 1  # not tried anew for each test
+    assert len(played.settings) == 1  # not tried again for each test
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_fixtures_wider_than_a_test(pytester: pytest.Pytester, played: Played) -
     assert len(played.sources) == 1
 
 
-def test_a_faked_clock_fools_nobody(pytester: pytest.Pytester, played: Played) -> None:
+def test_a_faked_clock_is_not_used(pytester: pytest.Pytester, played: Played) -> None:
     run(
         pytester,
         """

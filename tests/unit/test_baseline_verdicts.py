@@ -28,7 +28,7 @@ from pytest_execprobe.report.model import Document, ReportedBreach, Run, Unit
 from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders
 from pytest_execprobe.rules.rule import baseline_rule
-from pytest_execprobe.session import baseline as closing
+from pytest_execprobe.session import closing
 from pytest_execprobe.session.collected import Former
 from pytest_execprobe.session.invocation import Invocation
 from pytest_execprobe.session.settings import Settings
@@ -178,8 +178,8 @@ class Model:
     def summary(self) -> str:
         """What is said at the end; an update is written."""
         settings = Settings(baseline=self.baseline, invocation=Invocation())
-        told = (self.baseline, settings, self.totals, self.course, {}, Former({}, ()))
-        return "\n".join(closing.rewritten(*told) if self.update else closing.compared(*told))
+        end = closing.Closing(self.baseline, settings, self.totals, self.course, {}, Former({}, ()))
+        return "\n".join(end.rewritten() if self.update else end.compared())
 
     @property
     def document(self) -> Document:

@@ -49,7 +49,7 @@ from pytest_execprobe.timeline.record import Phase
 WHY = "the helper was lost"
 fast = settings(deadline=None, max_examples=100)
 
-#: Whatever can run, in words, and what of each can be unread. ``x`` is what no pattern speaks of: a pattern for
+#: Whatever can run, in words, and what of each can be unread. ``x`` is what no pattern is about: a pattern for
 #: everything there is would be true of a lost exec, too, and is not said of it.
 EVERY = ("git push", "git", "sh", "x")
 READINGS = {"git …": ("git push", "git")}
@@ -276,7 +276,7 @@ class Phased:
 few = st.lists(st.sampled_from([*EVERY, *READINGS]), max_size=2).map(tuple)
 few_known = st.builds(Known, few, st.sampled_from([0, 0, 0, 1]), st.just(False), st.sampled_from([False, False, True]))
 few_known |= st.builds(Known, few, st.just(0), st.just(False), st.just(False), st.just(1))
-# Of what is missing without a trace nobody knows whether the test's own process began it.
+# Of what is missing without a trace it is not known whether the test's own process began it.
 phased = st.builds(Phased, st.tuples(few_known, few_known, few_known), st.booleans()).filter(
     lambda known: known.direct or not any(phase.more for phase in known.phases)
 )
@@ -435,15 +435,15 @@ def test_sums_find_what_is_so_of_all_that_can_have_run(
     (sums,) = baseline.sums
     sums = replace(sums, at_most=most)
     found = baseline.beyond_sums(sums, known.evidence)
-    told = {excess.key: excess.holds for excess in found}
+    reported = {excess.key: excess.holds for excess in found}
     for key, limit in [*rows.items(), (None, most)]:
         if limit is not None:
             expected = truth(
                 lambda done, key=key, limit=limit: sum(key is None or w in MATCHES[key] for w in done) <= limit, known
             )
-            answer = told.pop(key, True)
+            answer = reported.pop(key, True)
             assert answer is expected or (answer is None and expected is False and known.unknown)
-    assert told == {}
+    assert reported == {}
     assert [excess.holds for excess in found] == sorted((excess.holds for excess in found), key=lambda h: h is None)
 
 
@@ -482,16 +482,16 @@ class Part:
 parts = st.builds(Part, knowns, st.booleans(), st.sampled_from([None, None, None, WHY]))
 
 
-def document(name: str, told: Sequence[Part]) -> Document:
+def document(name: str, reported: Sequence[Part]) -> Document:
     made = [Unit("test", "runs nothing")]  # a run without a test proves nothing
-    for number, part in enumerate(told):
+    for number, part in enumerate(reported):
         known = part.known
         records = tuple(replace(r, _identity=(number, i)) for i, r in enumerate(known.evidence.records))
         unknown = (WHY,) if known.unknown else ()
         kind: Literal["fixture", "test"] = "fixture" if part.is_fixture else "test"
         unit = Unit(kind, "t", records=records, lost=known.lost, unknown=unknown, not_checked=part.not_checked)
         made.append(replace(unit, gaps={WHY: known.more} if known.more else {}))
-    more = sum(part.known.more for part in told)
+    more = sum(part.known.more for part in reported)
     gaps = {WHY: more} if more else {}
     collection = replace(EVERYTHING, examples=("t",))
     return Document((Run(id=name, kind="pytest", exit_status=0, gaps=gaps, collection=collection),), tuple(made))
@@ -509,27 +509,27 @@ def test_gate_passes_only_what_is_all_there_and_within(
     baseline = text.read("" if most is None else f"[total]\nat_most = {most}\n")
     shards = [document("a", first), document("b", second)]
     status = judge(merged(shards), baseline).status
-    told = [*first, *second]
-    all_there = all(p.known.is_all and not p.not_checked for p in told)
+    reported = [*first, *second]
+    all_there = all(p.known.is_all and not p.not_checked for p in reported)
 
     def within(done: Sequence[Words], lost: int = 0) -> bool:
-        allowed = all(part.is_fixture or text.allows(words) for part, words in zip(told, done, strict=True))
+        allowed = all(part.is_fixture or text.allows(words) for part, words in zip(reported, done, strict=True))
         return allowed and (most is None or sum(map(len, done)) + lost <= most)
 
-    as_read = [*itertools.product(*(readings(part.known.words) for part in told))]
+    as_read = [*itertools.product(*(readings(part.known.words) for part in reported))]
     if status is Status.WITHIN:
         assert all_there
         assert all(map(within, as_read))
     elif status is Status.EXCEEDED:
         # What was lost is one exec each, of any kind; what is unknown may have been nothing.
-        assert not any(within(done, sum(part.known.lost for part in told)) for done in as_read)
+        assert not any(within(done, sum(part.known.lost for part in reported)) for done in as_read)
     else:
-        assert not all_there or any("git …" in part.known.words for part in told)
+        assert not all_there or any("git …" in part.known.words for part in reported)
     # Shards may come in any order, and a report that is there twice counts once.
     assert judge(merged([*reversed(shards), shards[0]]), baseline).status is status
 
 
 def test_sums_are_made_of_the_same_rows() -> None:
-    """The strategies above are about something: a limit of a sum speaks of records, and not of the words."""
+    """The strategies above are about something: a limit of a sum is about records, and not of the words."""
     sums = Sums("", None, Rows({}))
     assert Written({}, (), (), {}).read().beyond_sums(sums, seen(("git", "sh"))) == []

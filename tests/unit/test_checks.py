@@ -395,7 +395,7 @@ def test_empty_step_is_a_value_error() -> None:
 
 # ---- against an oracle ----
 
-# Three programs that checks speak of and one that none does; a name that could not be read is any of the four.
+# Three programs that checks are about and one that none does; a name that could not be read is any of the four.
 ALPHABET = "abcx"
 UNREAD = "?"
 

@@ -293,7 +293,7 @@ def test_nothing_piles_up_where_nothing_is_kept() -> None:
     source.runs("curl", "-o", "x")
     recording.look(1)
     assert recording.programs == Counter({"true": 400, "curl": 1})
-    assert len(recording._timeline._entries) == 1
+    assert len(recording.timeline._entries) == 1
     assert [one.program for one in recording.evidence().records] == ["curl"]
 
 

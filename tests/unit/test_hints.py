@@ -132,12 +132,12 @@ def baseline(text: str) -> Baseline:
 TWO = baseline('[tests."a"]\nuname = 1\n[tests."b"]\nls = 1\n')
 
 
-def told(used: dict[str, dict[str, int]], given: Baseline = TWO, whole: tuple[str, ...] = ("a", "b")) -> list[str]:
+def moves(used: dict[str, dict[str, int]], given: Baseline = TWO, whole: tuple[str, ...] = ("a", "b")) -> list[str]:
     return [*moved({"tests": used}, given, whole)]
 
 
 def test_what_has_moved() -> None:
-    assert told({"a": {}, "b": {"ls": 1, "uname": 1}}) == [
+    assert moves({"a": {}, "b": {"ls": 1, "uname": 1}}) == [
         "uname (1 exec) from a to b: if it runs once a process, in whichever test is first, write everywhere ="
         ' ["uname"] in execs.toml, for an update would only move it'
     ]
@@ -154,13 +154,13 @@ def test_what_has_moved() -> None:
     ],
 )
 def test_what_has_not(used: dict[str, dict[str, int]], whole: tuple[str, ...]) -> None:
-    assert told(used, whole=whole) == []
+    assert moves(used, whole=whole) == []
 
 
 def test_a_row_that_others_share_or_a_range_falls_short_of_nothing() -> None:
-    assert told({"ax": {}, "b": {"uname": 1}}, baseline('[tests."a*"]\nuname = 1\n'), ("ax", "b")) == []
+    assert moves({"ax": {}, "b": {"uname": 1}}, baseline('[tests."a*"]\nuname = 1\n'), ("ax", "b")) == []
     given = baseline('[tests."a"]\nuname = [0, 1]\n')
-    assert told({"a": {}, "b": {"uname": 1}}, given) == []
+    assert moves({"a": {}, "b": {"uname": 1}}, given) == []
 
 
 ACCEPT = "pytest t.py::b --execprobe-baseline=execs.toml --execprobe-update"

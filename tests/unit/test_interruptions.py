@@ -119,14 +119,14 @@ class Played:
         self.recorder.in_use = True
         self.recorder.begin_phase("call")
         self._pids = itertools.count(1000)
-        self.told: list[int] = []
+        self.arrived: list[int] = []
         self.unplaced = 0
         self.execs(0, 0)
 
     def execs(self, number: int = 1, lost: int = 1) -> None:
         """So many, each of a process that has ended, in a new window; and so many of which no more is known."""
         self.window = self.recorder.open_window("the window")
-        self.begun = len(self.told)
+        self.begun = len(self.arrived)
         self.lost = lost
         records: list[bytes] = []
         for _ in range(number + lost):
@@ -136,7 +136,7 @@ class Played:
             if len(records) == 2 * number:
                 self.probe.drop(ran[: wire.HEAD.size])
                 continue
-            self.told.append(pid)
+            self.arrived.append(pid)
             ended = kernel_record(wire.KIND_EXIT, at=now + 1, previous_at=now, pid=pid, error=3 << 8, slots=slots)
             records += [ran, ended]
         self.probe.submit(*records)
@@ -145,12 +145,12 @@ class Played:
         """After a read that nothing breaks into."""
         found = self.window.evidence()
         assert self.recorder.source is self.source
-        assert [record.pid for record in found.records] == self.told[self.begun :]
+        assert [record.pid for record in found.records] == self.arrived[self.begun :]
         assert {record.exit_code for record in found.records} <= {3}
         assert (len(found.lost), found.unknown) == (self.lost, ())
 
-    def news(self) -> None:
-        assert sorted(entry.event.pid for entry in self.recorder.take_new() if entry.record) == self.told
+    def check_new(self) -> None:
+        assert sorted(entry.event.pid for entry in self.recorder.take_new() if entry.record) == self.arrived
 
     def close(self) -> None:
         self.recorder.close()
@@ -183,10 +183,10 @@ def test_a_read_that_is_broken_into_loses_nothing(
     """However the answer is cut on the way."""
     monkeypatch.setattr(transport, "_CHUNK", chunk)
     assert every_step(lambda: READS[read](played), played.check, played.execs) > 500
-    played.news()
+    played.check_new()
 
 
-def test_a_read_that_asks_nobody_and_is_broken_into_overlooks_nothing(played: Played) -> None:
+def test_a_read_that_asks_nothing_and_is_broken_into_overlooks_nothing(played: Played) -> None:
     asked: list[int] = []
     ask = played.source._connection.ask
     played.source._connection.ask = lambda type, *rest: asked.append(type) or ask(type, *rest)  # type: ignore
@@ -206,7 +206,7 @@ def test_a_read_that_asks_nobody_and_is_broken_into_overlooks_nothing(played: Pl
         assert asked == []
 
     assert every_step(read, check, prepare) > 200
-    played.news()
+    played.check_new()
 
 
 class Trickling:
@@ -228,7 +228,7 @@ def test_a_request_that_was_sent_in_part_is_completed(played: Played) -> None:
     assert steps > 500
 
 
-def test_answers_that_nobody_reads_keep_no_request_from_being_sent(
+def test_answers_that_are_not_read_keep_no_request_from_being_sent(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A helper whose answers are not read reads no requests, and hundreds of those fill the buffers, too."""
@@ -249,7 +249,7 @@ def test_answers_that_nobody_reads_keep_no_request_from_being_sent(
     played.check()
 
 
-def test_what_the_helper_could_not_place_is_told_once(played: Played) -> None:
+def test_what_the_helper_could_not_attribute_is_reported_once(played: Played) -> None:
     def check() -> None:
         played.recorder.sync()
         gaps, known = played.recorder.timeline.known.gaps, played.recorder.timeline.known.unattributed
@@ -263,7 +263,7 @@ def test_what_the_helper_could_not_place_is_told_once(played: Played) -> None:
     every_step(played.recorder.sync, check, prepare)
 
 
-def test_news_are_given_once(played: Played) -> None:
+def test_new_entries_are_given_once(played: Played) -> None:
     """Where an exception breaks into that, whoever asks for them can't tell, and says so."""
     given: list[int] = []
 
@@ -276,7 +276,7 @@ def test_news_are_given_once(played: Played) -> None:
             breaks_at(300, lambda: ExecLog(played.window).partial)
         played.check()
         take()
-    assert sorted(given) == played.told
+    assert sorted(given) == played.arrived
 
 
 def test_a_command_whose_reading_is_broken_into_is_read_whole() -> None:
@@ -346,8 +346,8 @@ def test_a_test_that_is_broken_into_takes_nothing_from_the_next(
         run.end()
         found = run.recorder.windows["call"].evidence()
         assert ([record.program for record in found.records], found.unknown, found.strays) == ([own], (), ())
-        news = run.recorder.take_new()
-        assert sorted(entry.record.program for entry in news if entry.record) == sorted(ran)  # type: ignore[type-var]
+        check_new = run.recorder.take_new()
+        assert sorted(entry.record.program for entry in check_new if entry.record) == sorted(ran)  # type: ignore[type-var]
         ran.clear()
 
     every_step(lambda: STAGES[stage](run.recorder), check, prepare)

@@ -368,7 +368,7 @@ def test_closed_phase_never_changes(run: FakeRun, probe: ExecProbe) -> None:
 
 
 def test_setups_log_ends_with_the_setup_where_the_probe_is_first_used_in_the_call() -> None:
-    # request.getfixturevalue("execprobe"): until then nothing told that this test would use its log.
+    # request.getfixturevalue("execprobe"): until then nothing said that this test would use its log.
     run = FakeRun()
     run.recorder.begin_test("test_a")
     run.recorder.begin_phase("setup")
@@ -640,8 +640,8 @@ def test_wait_for_is_incomplete_if_the_source_is_lost_meanwhile(run: FakeRun, pr
         probe.wait_for("git", timeout=60)
 
 
-def test_loss_that_a_wait_tells_of_is_not_forgotten(run: FakeRun, probe: ExecProbe) -> None:
-    # An answer to a wait proves nothing complete, and yet may bring the news that records were lost.
+def test_loss_in_an_answer_to_a_wait_is_not_forgotten(run: FakeRun, probe: ExecProbe) -> None:
+    # An answer to a wait proves nothing complete, and yet may report that records were lost.
     def lose() -> None:
         run.source.unplaced = 3
         run.source.runs("git")
@@ -704,7 +704,7 @@ def test_forked_child_of_a_test_without_a_log_asks_for_nothing() -> None:
 
 
 def test_forked_child_that_registers_late_does_not_claim_to_know_what_it_ran_before() -> None:
-    # It was forked before it could be told that its test would use the log, and ran a program since.
+    # It was forked before it was known that its test would use the log, and ran a program since.
     run = FakeRun()
     run.begin(in_use=False)
     parents = run.source

@@ -26,7 +26,7 @@ def levels(pytester: pytest.Pytester) -> Callable[..., Levels]:
         path.write_text(dedent(source).lstrip("\n"))
         items = pytester.getitems(path) if not more else _collected(pytester, *more)
         (item,) = (item for item in items if item.name == name)
-        return told(Markers(pytester.path), item)
+        return levels_of(Markers(pytester.path), item)
 
     return levels
 
@@ -36,7 +36,7 @@ def _collected(pytester: pytest.Pytester, *args: str) -> list[pytest.Item]:
     return items  # type: ignore[no-any-return]
 
 
-def told(markers: Markers, node: pytest.Item | pytest.Collector) -> Levels:
+def levels_of(markers: Markers, node: pytest.Item | pytest.Collector) -> Levels:
     return [[f"{rule.text} {rule.where}" for rule in level] for level in markers.levels(node)]
 
 
@@ -268,7 +268,7 @@ def test_two_parameters_are_one_level(levels: Callable[..., Levels]) -> None:
     assert sorted(level) == ["exec_deny('a') on test_it, test_it.py:2", "exec_deny('b') on test_it, test_it.py:3"]
 
 
-# ---- where the source does not tell ----
+# ---- where the source does not say ----
 
 
 def test_held_in_a_variable_it_is_where_what_carries_it_is(levels: Callable[..., Levels]) -> None:
@@ -373,7 +373,7 @@ def test_what_stands_on_a_test_is_not_taken_for_added(pytester: pytest.Pytester)
     """Though it is held in a variable, and the same is added elsewhere."""
     pytester.makepyfile(test_it=ADDING)
     item = _collected(pytester, "test_it.py")[0]
-    assert told(Markers(pytester.path), item) == [["exec_none() on test_it, test_it.py:17"]]
+    assert levels_of(Markers(pytester.path), item) == [["exec_none() on test_it, test_it.py:17"]]
 
 
 def test_decorated_function(levels: Callable[..., Levels]) -> None:
@@ -420,7 +420,7 @@ def test_collector_that_a_hook_marks(pytester: pytest.Pytester, kind: str, name:
     )
     pytester.makepyfile(test_it="def test_it(): pass")
     (item,) = _collected(pytester, "test_it.py")
-    assert told(Markers(pytester.path), item) == [
+    assert levels_of(Markers(pytester.path), item) == [
         [f"exec_budget(7) added to {name or pytester.path.name}, conftest.py:4"]
     ]
 
@@ -437,7 +437,7 @@ def test_package_that_a_hook_marks(pytester: pytest.Pytester) -> None:
         """
     )
     (item,) = _collected(pytester, "pack")
-    assert told(Markers(pytester.path), item) == [
+    assert levels_of(Markers(pytester.path), item) == [
         ["exec_none() on the module, pack/test_it.py:2"],
         ["exec_budget(7) added to pack, conftest.py:3"],
     ]
@@ -476,7 +476,7 @@ def test_rule_of_a_mark_is_made_once(pytester: pytest.Pytester) -> None:
     assert markers.levels(first)[0][0] is markers.levels(second)[0][0]
 
 
-def test_wrong_one_is_told_with_its_place(pytester: pytest.Pytester) -> None:
+def test_wrong_one_is_reported_with_its_place(pytester: pytest.Pytester) -> None:
     path = pytester.makepyfile(test_it="import pytest\n@pytest.mark.exec_budget('2')\ndef test_it(): pass\n")
     (item,) = pytester.getmodulecol(path.read_text()).collect()
     assert isinstance(item, pytest.Item)

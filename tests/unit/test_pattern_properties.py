@@ -133,7 +133,7 @@ def hide(draw: st.DrawFn, whole: ExecRecord) -> ExecRecord:
     if "name" in what:
         known |= {"program": None, "path": None}
         if whole.interpreter is not None:
-            known["_arguments_at"] = None  # the script's path tells it
+            known["_arguments_at"] = None  # the script's path says it
     if "executable" in what:
         known["executable"] = None
     if "script" in what:
@@ -205,7 +205,7 @@ def test_of_a_whole_record_everything_is_said(whole: ExecRecord, pattern: Patter
 
 
 def completions(known: ExecRecord) -> Iterator[ExecRecord]:
-    """Some of what a record can be that lacks just one thing: enough to show that it could be told, were it said."""
+    """Some of what a record can be that lacks just one thing: enough to show that it could be decided, if known."""
     if known.program is None:
         for program in PROGRAMS:
             yield altered(known, program=program, path=f"/usr/bin/{program}")

@@ -76,16 +76,16 @@ BUSYBOX = record("busybox", "-c", "sleep 0; :", argv=("busybox", "sh", "-c", "sl
     ],
 )
 @pytest.mark.parametrize("pattern", ["sleep", "sl*", ["sleep", "0"], "re:sleep 0$"])
-def test_argv_zero_tells_what_was_executed_where_the_path_does_not(pattern: object, applet: ExecRecord) -> None:
+def test_argv_zero_says_what_was_executed_where_the_path_does_not(pattern: object, applet: ExecRecord) -> None:
     assert match(pattern, applet) is True
     assert match(pattern, applet, Side.FORBID) is True
-    assert match(pattern, applet, Side.ALLOW) is False  # anyone can write what he likes there
+    assert match(pattern, applet, Side.ALLOW) is False  # any process can write anything there
     assert match("busybox", applet) is True
 
 
 @pytest.mark.parametrize("by", ["/dev/fd/5", "./multi"])
 @pytest.mark.parametrize("nested", [(), None])
-def test_argv_zero_that_binfmt_misc_keeps_tells_it_as_well(by: str, nested: tuple[str, ...] | None) -> None:
+def test_argv_zero_that_binfmt_misc_keeps_says_it_as_well(by: str, nested: tuple[str, ...] | None) -> None:
     """What qemu runs, such as the busybox of another machine, is the file that an interpreter is for."""
     multi = record(
         "multi", path="./multi", executable="/usr/bin/qemu", interpreter="/usr/bin/qemu", script="/srv/multi",
@@ -95,7 +95,7 @@ def test_argv_zero_that_binfmt_misc_keeps_tells_it_as_well(by: str, nested: tupl
     for pattern in ("sleep", ["sleep", "0"], "re:^sleep 0$"):
         assert match(pattern, applet) is match(pattern, applet, Side.FORBID) is True
         assert match(pattern, applet, Side.ALLOW) is False
-        # Of another program it tells nothing; and what is no argv[0] is the option of a #! line.
+        # Of another program it says nothing; and what is no argv[0] is the option of a #! line.
         other = altered(applet, path="./multi", parent=altered(multi, script="/srv/other"))
         assert match(pattern, other, Side.FORBID) is False
         option = altered(applet, path="sleep", argv=("/usr/bin/qemu", by, "sleep", "0"))
@@ -119,7 +119,7 @@ def test_argv_zero_that_binfmt_misc_keeps_tells_it_as_well(by: str, nested: tupl
         ("stdin", None),
     ],
 )
-def test_path_that_may_lead_through_a_descriptor_tells_no_name(path: str, cwd: str | None) -> None:
+def test_path_that_may_lead_through_a_descriptor_gives_no_name(path: str, cwd: str | None) -> None:
     run = record("5", "0", path=path, cwd=cwd, executable="/usr/bin/busybox", argv=("sleep", "0"))
     by_descriptor = path.startswith("/srv/proc")
     for side in (Side.FIND, Side.FORBID):
@@ -176,7 +176,7 @@ def test_folder_with_a_line_break_in_its_name(path: str) -> None:
     assert match("sleep", run, Side.FORBID) is True
 
 
-def test_argv_zero_is_no_name_where_the_path_tells() -> None:
+def test_argv_zero_is_no_name_where_the_path_says() -> None:
     disguised = record("git", argv=("sleep", "0"), parent=BUSYBOX)
     for side in Side:
         assert match("sleep", disguised, side) is False
@@ -883,7 +883,7 @@ def test_script_of_which_the_file_is_not_known(pattern: str, found: bool | None,
         ("./link", "/opt/tool", True, True),
         ("./link", "/opt/*", True, True),
         ("./link", "/usr/*", False, False),
-        ("/opt/x/../tool", "/usr/*", False, False),  # that there are no links is told by its file
+        ("/opt/x/../tool", "/usr/*", False, False),  # that there are no links is seen by its file
     ],
 )
 def test_path_as_executed_and_file_that_was_loaded(

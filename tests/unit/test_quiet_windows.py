@@ -18,7 +18,7 @@ START, END = 100, 200
 
 
 def timeline(*events: Exec | Blind, **batch: int) -> Timeline:
-    """One that was told of events, and of all up to the window's end."""
+    """One that has events, and all up to the window's end."""
     made = Timeline()
     made.add(Batch(events, **{"complete_to": END, **batch}))
     return made
@@ -81,9 +81,9 @@ NOT_QUIET: dict[str, Callable[[], Timeline]] = {
     "a gap": lambda: timeline(Blind(150, True, "why")),
     "a gap without an end": lambda: timeline(Blind(50, False, "why")),
     "lost, and not known whose": lambda: timeline(unplaced=1, unplaced_from=120, unplaced_to=130),
-    "under way": lambda: timeline(in_flight=1),
+    "in flight": lambda: timeline(in_flight=1),
     "no probe": blind,
-    "nobody vouches for its end": lambda: timeline(complete_to=END - 1),
+    "nothing vouches for its end": lambda: timeline(complete_to=END - 1),
     "one that waits for the next phase": waiting,
     "one that was broken into": broken_into,
 }

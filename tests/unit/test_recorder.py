@@ -15,13 +15,16 @@ from pytest_execprobe.timeline.recorder import Recorder
 
 
 def recorder_of(source: FakeSource, *ignore: str) -> Recorder:
+    """In the call of a test."""
     patterns = [compile_pattern(text) for text in ignore]
     made = Recorder(lambda: source, style=Style(), timeout=1.0, ignores=ignoring(patterns))
     made.ensure()
+    made.begin_test("test_a")
+    made.begin_phase("call")
     return made
 
 
-def news(run: FakeRun) -> list[tuple[str | None, str | None]]:
+def new_entries(run: FakeRun) -> list[tuple[str | None, str | None]]:
     """(program, whose it is) of what is new."""
     run.recorder.sync()
     return [
@@ -33,7 +36,7 @@ def news(run: FakeRun) -> list[tuple[str | None, str | None]]:
 # ---- spans ----
 
 
-def test_what_runs_in_a_span_is_nobody_elses() -> None:
+def test_what_runs_in_a_span_is_its_own_alone() -> None:
     run = FakeRun()
     run.begin()
     run.source.runs("git")
@@ -68,8 +71,6 @@ def test_span_around_a_test() -> None:
 def test_ignored_ones_are_in_no_window() -> None:
     source = FakeSource()
     recorder = recorder_of(source, "git", "argv:sh -c")
-    recorder.begin_test("test_a")
-    recorder.begin_phase("call")
     for words in (("git", "fetch"), ("sh", "-c", "x"), ("sh", "x"), ("gpg",)):
         source.runs(*words)
     source.runs("git", error="ENOENT")
@@ -82,8 +83,6 @@ def test_ignored_ones_are_in_no_window() -> None:
 def test_where_nothing_is_to_be_ignored_a_lost_exec_counts() -> None:
     source = FakeSource()
     recorder = recorder_of(source)
-    recorder.begin_test("test_a")
-    recorder.begin_phase("call")
     source.runs("git", lost=True)
     found = recorder.windows["call"].evidence()
     assert (found.filtered, found.surely_lost) == (False, 1)
@@ -92,8 +91,6 @@ def test_where_nothing_is_to_be_ignored_a_lost_exec_counts() -> None:
 def test_what_may_be_one_to_ignore_is_not_ignored() -> None:
     source = FakeSource()
     recorder = recorder_of(source, "argv:git fetch")
-    recorder.begin_test("test_a")
-    recorder.begin_phase("call")
     source.runs("git", cut=True)
     source.runs("git")
     assert [each.program for each in recorder.windows["call"].evidence().records] == ["git", "git"]
@@ -102,25 +99,25 @@ def test_what_may_be_one_to_ignore_is_not_ignored() -> None:
 # ---- what is new ----
 
 
-def test_news_are_told_once_and_with_their_owners() -> None:
+def test_new_entries_are_given_once_and_with_their_owners() -> None:
     run = FakeRun()
     run.source.runs("hook")
     run.begin("test_a")
     run.source.runs("git")
     run.source.runs("sh", error="ENOENT")
     run.source.runs("gpg", lost=True)
-    assert news(run) == [("hook", None), ("git", "test_a"), (None, "test_a")]
-    assert news(run) == []
+    assert new_entries(run) == [("hook", None), ("git", "test_a"), (None, "test_a")]
+    assert new_entries(run) == []
 
 
-def test_helpers_of_other_runs_are_no_news() -> None:
+def test_helpers_of_other_runs_are_no_new_entries() -> None:
     run = FakeRun()
     run.begin("test_a")
     words = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", "pytest-execprobe-01")
     helper = run.source.runs("python3", *words)
     run.source.runs("uname", by=helper)
     run.source.runs("git")
-    assert news(run) == [("git", "test_a")]
+    assert new_entries(run) == [("git", "test_a")]
 
 
 # ---- since when all is known ----
@@ -170,7 +167,7 @@ def test_a_source_is_not_asked_for_what_is_known() -> None:
     assert run.source.syncs == asked
 
 
-def test_it_is_asked_again_where_an_exec_was_under_way() -> None:
+def test_it_is_asked_again_where_an_exec_was_in_flight() -> None:
     run = FakeRun()
     run.begin(in_use=False)
     run.source.in_flight = 1
@@ -198,7 +195,7 @@ def test_processes_that_have_not_ended() -> None:
     assert [process for process, _ in running] == left
     assert [record and record.program for _, record in running] == ["sleep", "sh", None]
     assert more == 2
-    assert run.source.asked_since == 1  # what was there before the probe is nobody's
+    assert run.source.asked_since == 1  # what was there before the probe has no owner
 
 
 def test_a_helper_that_is_lost_when_it_is_asked_what_has_not_ended() -> None:
@@ -212,7 +209,7 @@ def test_a_helper_that_is_lost_when_it_is_asked_what_has_not_ended() -> None:
     assert run.recorder.running() == ([], 0)
 
 
-def test_a_long_run_forgets_what_nobody_can_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_forgets_what_can_not_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "_MUCH", 50)
     run = FakeRun()
     run.begin("first")

@@ -122,7 +122,7 @@ def test_everything_that_a_marker_says_is_kept() -> None:
         ("exec_deny", ("curl",), {"direct": "yes"}, "direct is True or False, not 'yes'"),
     ],
 )
-def test_wrong_argument_is_named_and_the_right_ones_are_told(
+def test_wrong_argument_is_named_and_the_right_ones_are_named(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(RuleError) as caught:
@@ -431,7 +431,7 @@ def test_a_judge_instead_of_another_repeats_no_budget() -> None:
     assert second.judge("call", evidence(*some("sh"))) == []
 
 
-def told_belatedly(judge: Judge, now: Phase | None = None) -> list[tuple[str, str | None, str]]:
+def found_belatedly(judge: Judge, now: Phase | None = None) -> list[tuple[str, str | None, str]]:
     return [(phase, during, f.headline) for phase, during, _, found in judge.belated(now) for f in found]
 
 
@@ -439,16 +439,16 @@ def test_a_judge_instead_of_another_judges_what_that_had_no_rule_for() -> None:
     first = judge_of(deny("curl"))
     first.judge("setup", evidence(*some("git")))
     second = judge_of([deny("curl"), deny("git")]).instead_of(first)
-    assert told_belatedly(second) == [("setup", None, "git must not run, but it ran once")]
-    assert told_belatedly(second) == []  # each once
+    assert found_belatedly(second) == [("setup", None, "git must not run, but it ran once")]
+    assert found_belatedly(second) == []  # each once
 
 
-def test_what_no_rule_spoke_of_is_shown_to_it_and_what_none_speaks_of_is_not() -> None:
+def test_what_a_new_rule_is_about_is_shown_to_it_and_nothing_else() -> None:
     judge = judge_of(allow("git", phases=("setup",))).instead_of(judge_of())
     judge.show("setup", lambda: evidence(*some("curl")))
     judge.show("setup", lambda: evidence(*some("curl")))  # seen already
-    judge.show("call", lambda: pytest.fail("no rule speaks of it"))
-    assert told_belatedly(judge) == [("setup", None, "unexpected program: curl ran, and only git may")]
+    judge.show("call", lambda: pytest.fail("no rule is about it"))
+    assert found_belatedly(judge) == [("setup", None, "unexpected program: curl ran, and only git may")]
 
 
 @pytest.mark.parametrize(
@@ -462,15 +462,15 @@ def test_what_no_rule_spoke_of_is_shown_to_it_and_what_none_speaks_of_is_not() -
 def test_a_budget_that_was_added_is_judged_once(phases: tuple[Phase, ...], said: list[object]) -> None:
     judge = judge_of(budget(1, phases=phases)).instead_of(judge_of())
     judge.show("setup", lambda: evidence(*some("git git")))
-    assert told_belatedly(judge, "call") == said
+    assert found_belatedly(judge, "call") == said
     call = judge.judge("call", evidence(*some("sh")))
     assert headlines(call) == ([] if said else ["exec budget exceeded: 3 execs, at most 1 allowed"])
 
 
-def test_what_a_phase_left_running_is_judged_belatedly_by_rules_that_speak_of_it_alone() -> None:
+def test_what_a_phase_left_running_is_judged_belatedly_by_rules_about_it_alone() -> None:
     judge = judge_of([deny("a", phases=("setup",)), deny("b", phases=ALL)]).instead_of(judge_of())
     judge.show("setup", lambda: evidence(*some("a b")), during="call")
-    assert told_belatedly(judge) == [("setup", "call", "a must not run, but it ran once")]
+    assert found_belatedly(judge) == [("setup", "call", "a must not run, but it ran once")]
 
 
 def test_allow() -> None:
@@ -551,7 +551,7 @@ def below(program: str, *more: str) -> list[ExecRecord]:
         ([none(direct=True)], False),
         ([deny("sh", direct=True)], True),
         ([deny("make", direct=True)], False),
-        # Of one level, an exec is judged by those that speak of it.
+        # Of one level, an exec is judged by those about it.
         ([none(direct=True), allow("sh")], False),
         ([none(direct=True), allow("make", "sh")], True),
         ([allow("make", direct=True), allow("sh")], True),
@@ -696,10 +696,10 @@ def _completions(
     """All that can have run, if ``more`` execs at most came and went unseen."""
     names = ("git", "curl", "sh", None) if filtered else ("git", "curl", "sh")
     for chosen in itertools.product(names, repeat=len(lost)):
-        told = [(name, direct) for name, direct in zip(chosen, lost, strict=True) if name is not None]
+        known_lost = [(name, direct) for name, direct in zip(chosen, lost, strict=True) if name is not None]
         for n in range(more + 1):
             for unseen in itertools.combinations_with_replacement(EVERY, n):
-                yield tuple(sorted([*known, *told, *unseen]))
+                yield tuple(sorted([*known, *known_lost, *unseen]))
 
 
 EXACT = [
@@ -715,7 +715,7 @@ EXACT = [
     [deny("curl")],
     [deny("curl", direct=True)],
 ]
-# These can be broken for certain without one of their parts being so, and that is told as undecided.
+# These can be broken for certain without one of their parts being so, and that is reported as undecided.
 CAUTIOUS = [
     [deny("curl", "sh", "git")],
     [budget(2, per_program={"curl": 0})],

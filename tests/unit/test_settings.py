@@ -472,7 +472,7 @@ def test_a_run_by_native_toml(pytester: pytest.Pytester) -> None:
     assert pytester.runpytest_inprocess("-q").ret == pytest.ExitCode.OK
 
 
-# ---- where they are told of ----
+# ---- where they are reported ----
 
 
 def test_help(pytester: pytest.Pytester) -> None:

@@ -161,7 +161,7 @@ def test_expected_to_fail() -> None:
     assert said(totals) == "xfailed         test_it.py::test_a: nothing may run, but git ran"
 
 
-def test_session_budget_is_told_of_where_it_is_kept() -> None:
+def test_session_budget_is_reported_where_it_is_kept() -> None:
     totals = Totals(tests={"test_a": Counter(git=2)}, recorded=1)
     assert said(totals, session_budget=3) == text(
         """

@@ -93,7 +93,7 @@ def test_taking_adds_up() -> None:
     assert (taken.unknown, taken.not_checked, taken.excused) == (full().unknown, full().not_checked, full().excused)
 
 
-def test_what_was_exported_does_not_change_with_the_ledger() -> None:
+def test_what_was_exported_does_not_change_with_the_totals() -> None:
     totals = full()
     data = totals.export()
     before = json.dumps(data)
@@ -103,7 +103,7 @@ def test_what_was_exported_does_not_change_with_the_ledger() -> None:
     assert json.dumps(data) == before
 
 
-def test_probe_that_is_not_told_again_stays() -> None:
+def test_probe_that_is_not_sent_again_stays() -> None:
     totals = full()
     totals.take({"recorded": 1})
     assert totals.probe == "BCC 0.30"
@@ -120,7 +120,7 @@ def test_breach_that_is_no_tests_has_a_place_of_its_own() -> None:
 # ---- baselines and reports ----
 
 
-def test_the_greatest_use_counts_whoever_tells_it() -> None:
+def test_the_greatest_use_counts_whoever_sends_it() -> None:
     totals, other = Totals(), Totals()
     totals.use("tests", "test_a", {"git": 2, "sh": 1})
     other.use("tests", "test_a", {"git": 1, "ls": 3})
@@ -131,7 +131,7 @@ def test_the_greatest_use_counts_whoever_tells_it() -> None:
 
 
 def test_of_a_test_that_was_tried_again_the_last_try_counts() -> None:
-    """Also where what the first has left behind comes after it, and in whatever parts that is told."""
+    """Also where what the first has left behind comes after it, and in whatever parts that is sent."""
     totals = Totals()
     parts = [Totals() for _ in range(4)]
     parts[0].use("tests", "test_a", {"git": 2, "curl": 1}, {"curl": 1}, attempt="1")
@@ -162,8 +162,8 @@ def test_parts_of_a_report_are_passed_on_in_order() -> None:
 def test_what_has_not_ended_is_added_up() -> None:
     whole = Totals()
     for part in ([[1, "sleep", True, 5]], [[2, None, False, None]]):
-        news = Totals(running=part, more_running=3).export()
-        assert json.loads(json.dumps(news)) == news
-        whole.take(news)
+        exported = Totals(running=part, more_running=3).export()
+        assert json.loads(json.dumps(exported)) == exported
+        whole.take(exported)
     assert (whole.running, whole.more_running) == ([[1, "sleep", True, 5], [2, None, False, None]], 6)
     assert "running" not in Totals().export()

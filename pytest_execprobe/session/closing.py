@@ -101,88 +101,78 @@ def idle(baseline: Baseline, found: Idle) -> Iterator[LateBreach]:
         yield LateBreach.around(f"baseline of {name}", headline, f"{headline}\n{fix}", undecided=True)
 
 
-def compared(
-    baseline: Baseline,
-    settings: Settings,
-    totals: Totals,
-    course: Course,
-    gone: Mapping[Section, Sequence[str]],
-    former: Former,
-) -> list[str]:
-    """The summary of a run that was judged by it."""
-    assert settings.invocation is not None, "read wherever there is a baseline"
-    accept = settings.invocation.again("--execprobe-update")
-    return [
-        _verdict(baseline, totals, course, accept),
-        *summary.tried_again(course.before),
-        *summary.moved(moved(totals.used, baseline, _passed(totals, course))),
-        *summary.former(former, accept),
-        *summary.obsolete(gone, totals.used, baseline),
-        *([] if course.hindrance else summary.fewer(totals.used, baseline, _by_table(course))),
-    ]
+@dataclass(frozen=True)
+class Closing:
+    """A baseline at the end of a run. ``gone`` are its stale tables."""
 
+    baseline: Baseline
+    settings: Settings
+    totals: Totals
+    course: Course
+    gone: Mapping[Section, Sequence[str]]
+    former: Former
 
-def _verdict(baseline: Baseline, totals: Totals, course: Course, accept: str) -> str:
-    said = "no test is beyond it"
-    if course.beyond:
-        hindrance = "" if course.set_up_only else course.hindrance  # the command calls the tests
-        accepts = f"; if what ran is right: {accept}"
-        advice = f", and an update would write nothing: {hindrance}" if hindrance else accepts
-        said = f"{len(course.beyond)} beyond it{advice}"
-    elif totals.recorded == 0:
-        said = "NOT CHECKED, for no test was recorded"
-    elif course.set_up_only:
-        said = "NOT CHECKED, for no test was called"
-    elif course.undecided:
-        said = f"{len(course.undecided)} may be beyond it, and none is for certain"
-    return summary.of_baseline(baseline.path, said)
+    def compared(self) -> list[str]:
+        """The summary of a run that was judged by it."""
+        assert self.settings.invocation is not None, "read wherever there is a baseline"
+        accept = self.settings.invocation.again("--execprobe-update")
+        baseline, course, used, outcomes = self.baseline, self.course, self.totals.used, self._outcomes
+        tests = used.get("tests", {})
+        passed = {name for name in outcomes if outcomes[name] == "passed" and MISSING not in tests.get(name, {})}
+        return [
+            summary.of_baseline(baseline.path, self._verdict(accept)),
+            *summary.tried_again(course.before),
+            *summary.moved(moved(used, baseline, passed)),
+            *summary.former(self.former, accept),
+            *summary.obsolete(self.gone, used, baseline),
+            *([] if course.hindrance else summary.fewer(used, baseline, outcomes)),
+        ]
 
+    def _verdict(self, accept: str) -> str:
+        course = self.course
+        if course.beyond:
+            hindrance = "" if course.set_up_only else course.hindrance  # the command calls the tests
+            accepts = f"; if what ran is right: {accept}"
+            advice = f", and an update would write nothing: {hindrance}" if hindrance else accepts
+            return f"{len(course.beyond)} beyond it{advice}"
+        if self.totals.recorded == 0:
+            return "NOT CHECKED, for no test was recorded"
+        if course.set_up_only:
+            return "NOT CHECKED, for no test was called"
+        if course.undecided:
+            return f"{len(course.undecided)} may be beyond it, and none is for certain"
+        return "no test is beyond it"
 
-def rewritten(
-    baseline: Baseline,
-    settings: Settings,
-    totals: Totals,
-    course: Course,
-    gone: Mapping[Section, Sequence[str]],
-    former: Former,
-) -> list[str]:
-    """Rewrites it, and returns the summary of that. Raises OSError, or BaselineError if it was damaged meanwhile."""
-    from ..baseline.update import rewrite
+    def rewritten(self) -> list[str]:
+        """Rewrites it, and returns the summary. Raises OSError, or BaselineError if it was damaged meanwhile."""
+        from ..baseline.update import rewrite
 
-    outcomes = _by_table(course)
-    seen = seen_in(totals, outcomes)
-    # A part of a suite removes nothing: what it does not run may have moved.
-    gone = {} if totals.collected.get("partial") else gone
-    changes = rewrite(baseline, seen, gone, renamed=former.names, only_add=settings.update == "add")
-    broken_off = [name for section in SECTIONS for name, what in seen[section].items() if not what.whole]
-    broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
-    expected = [name for name in broken_off if outcomes.get(name) in _EXPECTED]
-    failed = dict.fromkeys(name for name in broken_off if name not in expected)
-    kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
-    return [*summary.updated(baseline.path, changes, [*failed], [*kept]), *summary.not_renamed(former)]
+        baseline, outcomes, seen = self.baseline, self._outcomes, self._seen()
+        # A part of a suite removes nothing: what it does not run may have moved.
+        gone = {} if self.totals.collected.get("partial") else self.gone
+        only_add = self.settings.update == "add"
+        changes = rewrite(baseline, seen, gone, renamed=self.former.names, only_add=only_add)
+        broken_off = [name for section in SECTIONS for name, what in seen[section].items() if not what.whole]
+        broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
+        expected = [name for name in broken_off if outcomes.get(name) in _EXPECTED]
+        failed = dict.fromkeys(name for name in broken_off if name not in expected)
+        kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
+        return [*summary.updated(baseline.path, changes, [*failed], [*kept]), *summary.not_renamed(self.former)]
 
+    @property
+    def _outcomes(self) -> dict[str, str | None]:
+        """How each test came out, by the name that its own table has."""
+        return {table_name(name): outcome for name, outcome in self.course.outcomes.items()}
 
-def _passed(totals: Totals, course: Course) -> set[str]:
-    """The tests, by their tables, that ran as a whole."""
-    used = totals.used.get("tests", {})
-    return {
-        name for name, outcome in _by_table(course).items() if outcome == "passed" and MISSING not in used.get(name, {})
-    }
-
-
-def _by_table(course: Course) -> dict[str, str | None]:
-    """How each test came out, by the name that its own table has."""
-    return {table_name(name): outcome for name, outcome in course.outcomes.items()}
-
-
-def seen_in(totals: Totals, outcomes: Mapping[str, str | None]) -> dict[Section, dict[str, Seen]]:
-    """What a run has to say of each row. What ran has run, so it adds and raises rows in any case; rows are lowered and
-    removed by what ran to its end as it should have, and of which all is known. ``outcomes`` by the names of tables."""
-    seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
-    for section in SECTIONS:
-        for name, used in totals.used.get(section, {}).items():
-            whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
-            rows = {key: count for key, count in used.items() if key != MISSING}
-            by_chance = totals.used_by_chance.get(section, {}).get(name, {})
-            seen[section][name] = Seen(rows, by_chance, whole)
-    return seen
+    def _seen(self) -> dict[Section, dict[str, Seen]]:
+        """What the run says of each row. What ran has run, so it adds and raises rows in any case; rows are lowered and
+        removed by what ran to its end as it should have, and of which all is known."""
+        outcomes, totals = self._outcomes, self.totals
+        seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
+        for section in SECTIONS:
+            for name, used in totals.used.get(section, {}).items():
+                whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
+                rows = {key: count for key, count in used.items() if key != MISSING}
+                by_chance = totals.used_by_chance.get(section, {}).get(name, {})
+                seen[section][name] = Seen(rows, by_chance, whole)
+        return seen

@@ -1,7 +1,7 @@
 """Whose exec is it, against a model that sees everything: random process trees, random tests, and what CPUs deliver.
 
 The world below is played step by step: processes fork, exec and end, tests and fixtures begin and end. It knows who
-runs and which processes live, and so can say by the five rules whose each exec is (``World.verdict``). What it tells
+runs and which processes live, and so can say by the five rules whose each exec is (``World.verdict``). What it gives
 the timeline is what the kernel side would: a queue of records for each CPU, some lost, cut into batches anywhere.
 """
 
@@ -118,7 +118,7 @@ class World:
     #: (when it happened, from when to when it was missing) of records of which nothing is left.
     losses: list[tuple[int, int, int]] = field(default_factory=list)
     lost_now: list[int] = field(default_factory=list)
-    told: list[Entry] = field(default_factory=list)
+    arrived: list[Entry] = field(default_factory=list)
     final: int = 0  # how many windows were closed when something was forgotten last
 
     def __post_init__(self) -> None:
@@ -263,7 +263,7 @@ class World:
             error="ENOENT" if error else None,
             lost=ran.lost,
         )
-        self._tell(choice, ran.entered, event, gone)
+        self._queue(choice, ran.entered, event, gone)
 
     def end(self, choice: int, *, gone: bool = False) -> None:
         process = self.alive(choice)
@@ -272,9 +272,9 @@ class World:
             event = Ended(
                 process.ended, process.pid, process.branch, image_of(process.image), process.pid << 8 & 0xFF00
             )
-            self._tell(choice, process.ended, event, gone)
+            self._queue(choice, process.ended, event, gone)
 
-    def _tell(self, choice: int, due: int, event: Event, gone: bool) -> None:
+    def _queue(self, choice: int, due: int, event: Event, gone: bool) -> None:
         if gone:
             self.unplaced += 1
             self.lost_now.append(due)
@@ -298,9 +298,9 @@ class World:
             self.vouched = until
         given: list[Event] = []
         for cpu, queue in enumerate(self.queues):
-            needed = max((place + 1 for place, told in enumerate(queue) if told.due <= until), default=0)
+            needed = max((place + 1 for place, arrived in enumerate(queue) if arrived.due <= until), default=0)
             taken = needed + (choice + cpu) % (len(queue) - needed + 1)
-            given += [told.event for told in queue[:taken]]
+            given += [arrived.event for arrived in queue[:taken]]
             del queue[:taken]
         at = self.tick()
         loss = (self.unplaced, self.settled, at) if self.unplaced else (0, 0, 0)
@@ -319,7 +319,7 @@ class World:
             self.deliver(0, vouch=True)
 
     def forget(self, choice: int, *, really: bool) -> None:
-        """As between two tests: what nobody can ask for any more. What runs is listed before all is taken in, and goes
+        """As between two tests: what can't be asked for any more. What runs is listed before all is taken in, and goes
         on in between: by ``choice`` the youngest executes, or leaves a child behind, or
         one of the root's does."""
         listed_at = self.tick()
@@ -344,7 +344,7 @@ class World:
         if choice % 5 == 2:
             self.orphan()
         self.deliver(0, vouch=True, patient=False)
-        self.told += self.timeline.take_new()
+        self.arrived += self.timeline.take_new()
         since = min((one.span.start for one in self.stack if one.span is not None), default=self.now)
         if really:
             self.timeline = lighter(self.timeline, since, events.Running(len(listed), listed, are_all=True), listed_at)
@@ -489,7 +489,7 @@ def check_window(
     world: World, window: Window, truth: Sequence[tuple[Ran, Who | None, Who | None, Phase | None]]
 ) -> None:
     evidence = world.timeline.evidence(window.start, window.end, window.owner)
-    inside = [told for told in truth if window.start <= told[0].entered < window.end]
+    inside = [arrived for arrived in truth if window.start <= arrived[0].entered < window.end]
     own = [ran for ran, who, stray_of, _ in inside if stray_of is None and who is window.who]
     strays = [ran for ran, _, stray_of, _ in inside if stray_of is not None and not ran.error]
 
@@ -565,11 +565,11 @@ def test_every_exec_is_whose_the_rules_say(given_steps: Steps) -> None:
     world = played(given_steps)
     truth = truth_of(world)
     by_identity = {identity(ran): ran for ran in world.execs}
-    told = world.timeline.take_new()
-    assert sorted((entry.event.pid, entry.event.at) for entry in told) == sorted(
+    arrived = world.timeline.take_new()
+    assert sorted((entry.event.pid, entry.event.at) for entry in arrived) == sorted(
         identity(ran) for ran in world.execs if not ran.error
     )
-    for entry in told:
+    for entry in arrived:
         ran = by_identity[entry.event.pid, entry.event.at]
         who, stray_of, phase = world.verdict(ran)
         assert (name_of(entry.owner), name_of(entry.stray_of)) == (name_of(who), name_of(stray_of)), ran.program
@@ -596,11 +596,11 @@ def test_what_was_not_lost_is_complete(given_steps: Steps) -> None:
 def test_how_events_are_cut_into_batches_makes_no_difference(given_steps: Steps) -> None:
     """All that is known at the end, to the last field, is the same whether it came piece by piece or at once."""
     in_pieces, at_once = played(given_steps), played(given_steps, deliveries=False)
-    # Deliveries tick, too; so times are told by their order, and the worlds are the same but for that.
-    assert told_by_order(in_pieces) == told_by_order(at_once)
+    # Deliveries tick, too; so times go by their order, and the worlds are the same but for that.
+    assert by_order(in_pieces) == by_order(at_once)
 
 
-def told_by_order(world: World) -> list[tuple[object, ...]]:
+def by_order(world: World) -> list[tuple[object, ...]]:
     return described(world.timeline._entries)
 
 
@@ -655,7 +655,7 @@ def with_forgotten(test: Callable[[Steps], None]) -> Callable[[Steps], None]:
 def test_what_is_forgotten_makes_no_difference(given_steps: Steps) -> None:
     """To the last field of what comes after it, and of what was there."""
     forgetful, other = played(given_steps), played(given_steps, forgets=False)
-    assert all_told(forgetful) == all_told(other)
+    assert all_entries(forgetful) == all_entries(other)
     for window, same in zip(forgetful.windows[forgetful.final :], other.windows[other.final :], strict=True):
         assert seen_in(forgetful, window) == seen_in(other, same)
 
@@ -669,9 +669,9 @@ def test_what_comes_after_something_was_forgotten_is_whose_the_rules_say(given_s
         check_window(world, window, truth)
 
 
-def all_told(world: World) -> list[tuple[object, ...]]:
-    world.told += world.timeline.take_new()
-    return described(world.told)
+def all_entries(world: World) -> list[tuple[object, ...]]:
+    world.arrived += world.timeline.take_new()
+    return described(world.arrived)
 
 
 def seen_in(world: World, window: Window) -> tuple[object, ...]:

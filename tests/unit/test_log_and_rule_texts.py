@@ -291,7 +291,7 @@ def test_tree_and_repr_reach_the_terminal_escaped(nasty: str) -> None:
     assert "\n" not in repr(subject)
 
 
-def test_escapes_tell_which_byte_it_was() -> None:
+def test_escapes_show_which_byte_it_was() -> None:
     assert r"\x1b[31m \udcff" in failure(log_of(record("git", "\x1b[31m", "\udcff")).assert_nothing_ran).replace(
         "'", ""
     )
@@ -449,7 +449,7 @@ def test_lost_ancestor_is_given_as_the_reason() -> None:
     assert "#2" in message
 
 
-def _told_by(*events: Blind, **batch: int) -> ExecLog:
+def _log_after(*events: Blind, **batch: int) -> ExecLog:
     timeline, test = Timeline(), Owner("test_a", is_test=True, began=0)
     timeline.spans.open(test, "call", 0)
     timeline.add(Batch(events, **{"complete_to": 100, **batch}))
@@ -459,11 +459,11 @@ def _told_by(*events: Blind, **batch: int) -> ExecLog:
 @pytest.mark.parametrize(
     ("subject", "why", "remedy"),
     [
-        (_told_by(in_flight=2), "2 execs were still in flight", "--execprobe-timeout"),
-        (_told_by(unplaced=7, unplaced_from=10, unplaced_to=50), "7 records", "--execprobe-buffer-pages"),
+        (_log_after(in_flight=2), "2 execs were still in flight", "--execprobe-timeout"),
+        (_log_after(unplaced=7, unplaced_from=10, unplaced_to=50), "7 records", "--execprobe-buffer-pages"),
         (log_of(lost=1), "perf buffer full", "--execprobe-buffer-pages"),
     ],
-    ids=["under way", "unplaced", "lost"],
+    ids=["in flight", "unattributed", "lost"],
 )
 def test_every_reason_says_what_to_change(subject: ExecLog, why: str, remedy: str) -> None:
     message = undecided(subject.assert_not_ran, "curl")
@@ -481,7 +481,7 @@ def rule(name: str, *args: object, where: str = HERE, **kwargs: object) -> Rule:
     return make_rule(name, args, kwargs, where)
 
 
-def told(rules: list[Rule], given: Evidence, verbosity: int = 0) -> str:
+def report(rules: list[Rule], given: Evidence, verbosity: int = 0) -> str:
     """Of the call of a test: what its failure says, and the section below."""
     found = Judge(deciders([rules])).judge("call", given)
     style = Style(verbosity)
@@ -491,7 +491,7 @@ def told(rules: list[Rule], given: Evidence, verbosity: int = 0) -> str:
 
 
 def test_findings() -> None:
-    assert told([rule("exec_budget", 1)], evidence(*fetch_and_curl())) == text(
+    assert report([rule("exec_budget", 1)], evidence(*fetch_and_curl())) == text(
         """
         exec budget exceeded: 2 execs, at most 1 allowed (call phase)
           rule  exec_budget(1) on TestRelease, tests/test_release.py:11
@@ -511,7 +511,7 @@ def test_findings_of_several_rules() -> None:
         rule("exec_allow", "git", where="on the module, t.py:2"),
         rule("exec_deny", "curl", where="in pytest.ini"),
     ]
-    assert told(rules, evidence(*fetch_and_curl())) == text(
+    assert report(rules, evidence(*fetch_and_curl())) == text(
         """
         exec budget exceeded: 2 execs, at most 0 allowed (call phase)
           rule  exec_budget(0) on TestRelease, tests/test_release.py:11
@@ -531,7 +531,7 @@ def test_findings_of_several_rules() -> None:
 
 
 def test_findings_with_q_have_no_section() -> None:
-    assert told([rule("exec_deny", "curl")], evidence(*fetch_and_curl()), verbosity=-1) == text(
+    assert report([rule("exec_deny", "curl")], evidence(*fetch_and_curl()), verbosity=-1) == text(
         """
         curl must not run, but it ran once (call phase)
           rule  exec_deny('curl') on TestRelease, tests/test_release.py:11
@@ -541,23 +541,23 @@ def test_findings_with_q_have_no_section() -> None:
 
 def test_section_shows_ten_rows_or_all_with_vv() -> None:
     given = evidence(*many(12, marked=1))
-    by_default = told([rule("exec_deny", "curl")], given).splitlines()
+    by_default = report([rule("exec_deny", "curl")], given).splitlines()
     assert "  … 2 more (all with -vv)" in by_default
     assert by_default[-1].startswith("> 12 ")
-    assert "more" not in told([rule("exec_deny", "curl")], given, verbosity=2)
+    assert "more" not in report([rule("exec_deny", "curl")], given, verbosity=2)
 
 
 def test_section_says_what_is_missing_and_what_was_ignored() -> None:
     given = replace(evidence(record("curl", pid=7, at=0), lost=2), ignored=3, filtered=True)
     assert (
-        told([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, at most 2 lost, 3 ignored)"
+        report([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, at most 2 lost, 3 ignored)"
     )
     given = replace(given, unknown=("it died",), ignored=0)
-    assert told([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, an unknown number lost)"
+    assert report([rule("exec_deny", "curl")], given).splitlines()[2] == "execs: call phase (1, an unknown number lost)"
 
 
 def test_section_where_nothing_is_known_of_what_ran() -> None:
-    assert told([rule("exec_none")], evidence(lost=2)) == text(
+    assert report([rule("exec_none")], evidence(lost=2)) == text(
         """
         nothing may run, but 2 execs ran (call phase)
           rule  exec_none() on TestRelease, tests/test_release.py:11
@@ -624,11 +624,11 @@ def test_finding_that_can_not_be_decided_with_q() -> None:
     )
 
 
-def test_what_is_certain_is_told_alone() -> None:
-    said = told([rule("exec_deny", "curl"), rule("exec_allow", "git")], evidence(record("curl"), lost=1))
+def test_what_is_certain_is_reported_alone() -> None:
+    said = report([rule("exec_deny", "curl"), rule("exec_allow", "git")], evidence(record("curl"), lost=1))
     assert said.startswith("unexpected program: curl ran, and only git may (call phase)\n")
     assert "cannot tell" not in said
-    said = told([rule("exec_deny", "wget"), rule("exec_deny", "curl")], evidence(record("curl"), lost=1))
+    said = report([rule("exec_deny", "wget"), rule("exec_deny", "curl")], evidence(record("curl"), lost=1))
     assert said.startswith("curl must not run, but it ran once (call phase)\n")
     assert "wget" not in said
 
@@ -637,7 +637,7 @@ def test_what_is_certain_is_told_alone() -> None:
 def test_findings_reach_the_terminal_escaped(nasty: str) -> None:
     given = evidence(record(nasty, nasty))
     for rules in ([rule("exec_none")], [rule("exec_allow", "git")], [rule("exec_deny", [nasty])]):
-        assert is_clean(told(rules, given))
+        assert is_clean(report(rules, given))
     wrong = RuleFinding(False, nasty, nasty, (rule("exec_none", where=nasty),))
     assert is_clean(findings([wrong], given, 0, "call phase", Style()))
 

@@ -25,7 +25,7 @@ _pids = itertools.count(100)
 
 
 class Story:
-    """A timeline, told in whole milliseconds (as plain numbers)."""
+    """A timeline in whole milliseconds (as plain numbers)."""
 
     def __init__(self) -> None:
         self.timeline = Timeline()
@@ -110,15 +110,22 @@ def ran(
 
 
 @pytest.fixture
-def story() -> Story:
+def empty() -> Story:
     return Story()
+
+
+@pytest.fixture
+def story() -> Story:
+    """One that begins with a test, whose phases begin at 100, 110 and 190, and which ends at 200."""
+    story = Story()
+    story.test("test_a", 100, 110, 190, 200)
+    return story
 
 
 # ---- a test's own ----
 
 
-def test_what_a_test_runs_is_its_own_and_nobody_elses(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_what_a_test_runs_is_its_own_alone(story: Story) -> None:
     story.test("test_b", 200, 210, 290, 300)
     story.happens(ran("git", 150), ran("gpg", 250))
     assert story.seen(100, 200, "test_a") == ["git"]
@@ -132,7 +139,6 @@ def test_what_a_test_runs_is_its_own_and_nobody_elses(story: Story) -> None:
     [(100, "setup"), (109, "setup"), (110, "call"), (189, "call"), (190, "teardown"), (199, "teardown")],
 )
 def test_phases_follow_each_other_without_a_gap(story: Story, entered: int, phase: str) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", entered))
     found = story.only(100, 200, "test_a")
     assert found.phase == phase
@@ -141,7 +147,6 @@ def test_phases_follow_each_other_without_a_gap(story: Story, entered: int, phas
 
 
 def test_time_of_entry_decides_and_not_that_of_success(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", 189, at=195), ran("gpg", 195, at=205))
     assert story.seen(110, 190, "test_a") == ["git"]
     assert story.seen(190, 200, "test_a") == ["gpg"]
@@ -149,21 +154,18 @@ def test_time_of_entry_decides_and_not_that_of_success(story: Story) -> None:
 
 
 def test_window_holds_its_first_moment_and_not_its_last(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(*(ran(f"p{at}", at) for at in (149, 150, 159, 160)))
     assert story.seen(150, 160, "test_a") == ["p150", "p159"]
     assert story.seen(150, 150, "test_a") == []
 
 
 def test_grandchildren_count_with_their_branch(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     shell = ran("sh", 150)
     story.happens(shell, ran("git", 160, by=shell))
     assert story.seen(110, 190, "test_a") == ["sh", "git"]
 
 
 def test_branch_begun_in_setup_counts_in_the_phase_that_is_running(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     daemon = ran("daemon", 105)
     story.happens(daemon, ran("worker", 150, by=daemon), ran("reaper", 195, by=daemon))
     assert story.seen(100, 110, "test_a") == ["daemon"]
@@ -174,78 +176,77 @@ def test_branch_begun_in_setup_counts_in_the_phase_that_is_running(story: Story)
 # ---- wider fixtures ----
 
 
-def test_wider_fixtures_window_takes_its_execs_out_of_the_setup(story: Story) -> None:
-    test = story.begin("test_a", 100)
-    setup = story.phase(test, "setup", 100)
-    story.fixture("fixture 'db'", 120, 140)
-    story.timeline.spans.close(setup, 150)
-    story.phase(test, "call", 150, 190)
-    story.happens(ran("before", 110), ran("initdb", 130), ran("after", 145), ran("call", 160))
-    assert story.seen(100, 150, "test_a") == ["before", "after"]
-    assert story.seen(100, 150, "fixture 'db'") == ["initdb"]
-    assert story.seen(150, 190, "test_a") == ["call"]
+def test_wider_fixtures_window_takes_its_execs_out_of_the_setup(empty: Story) -> None:
+    test = empty.begin("test_a", 100)
+    setup = empty.phase(test, "setup", 100)
+    empty.fixture("fixture 'db'", 120, 140)
+    empty.timeline.spans.close(setup, 150)
+    empty.phase(test, "call", 150, 190)
+    empty.happens(ran("before", 110), ran("initdb", 130), ran("after", 145), ran("call", 160))
+    assert empty.seen(100, 150, "test_a") == ["before", "after"]
+    assert empty.seen(100, 150, "fixture 'db'") == ["initdb"]
+    assert empty.seen(150, 190, "test_a") == ["call"]
 
 
-def test_one_wider_fixture_within_another_and_one_after_it(story: Story) -> None:
-    test = story.begin("test_a", 100)
-    setup = story.phase(test, "setup", 100)
-    outer = story.owners["outer"] = Owner("outer", is_test=False, began=110)
-    span = story.timeline.spans.open(outer, None, 110)
-    story.fixture("inner", 120, 130)
-    story.timeline.spans.close(span, 140)
-    story.fixture("next", 150, 160)
-    story.timeline.spans.close(setup, 170)
-    story.happens(*(ran(f"p{at}", at) for at in (105, 115, 125, 135, 145, 155, 165)))
-    assert story.seen(0, 999, "test_a") == ["p105", "p145", "p165"]
-    assert story.seen(0, 999, "outer") == ["p115", "p135"]
-    assert story.seen(0, 999, "inner") == ["p125"]
-    assert story.seen(0, 999, "next") == ["p155"]
+def test_one_wider_fixture_within_another_and_one_after_it(empty: Story) -> None:
+    test = empty.begin("test_a", 100)
+    setup = empty.phase(test, "setup", 100)
+    outer = empty.owners["outer"] = Owner("outer", is_test=False, began=110)
+    span = empty.timeline.spans.open(outer, None, 110)
+    empty.fixture("inner", 120, 130)
+    empty.timeline.spans.close(span, 140)
+    empty.fixture("next", 150, 160)
+    empty.timeline.spans.close(setup, 170)
+    empty.happens(*(ran(f"p{at}", at) for at in (105, 115, 125, 135, 145, 155, 165)))
+    assert empty.seen(0, 999, "test_a") == ["p105", "p145", "p165"]
+    assert empty.seen(0, 999, "outer") == ["p115", "p135"]
+    assert empty.seen(0, 999, "inner") == ["p125"]
+    assert empty.seen(0, 999, "next") == ["p155"]
 
 
-def test_branch_begun_by_a_wider_fixture_counts_for_the_running_test(story: Story) -> None:
-    test = story.begin("test_a", 100)
-    setup = story.phase(test, "setup", 100)
-    story.fixture("fixture 'server'", 110, 120)
-    story.timeline.spans.close(setup, 130)
-    story.phase(test, "call", 130, 200)
+def test_branch_begun_by_a_wider_fixture_counts_for_the_running_test(empty: Story) -> None:
+    test = empty.begin("test_a", 100)
+    setup = empty.phase(test, "setup", 100)
+    empty.fixture("fixture 'server'", 110, 120)
+    empty.timeline.spans.close(setup, 130)
+    empty.phase(test, "call", 130, 200)
     test.ended = 200
-    story.test("test_b", 200, 210, 290, 300)
+    empty.test("test_b", 200, 210, 290, 300)
     server = ran("server", 115)
-    story.happens(server, ran("in_setup", 125, by=server), ran("in_a", 150, by=server), ran("in_b", 250, by=server))
-    assert story.seen(0, 999, "fixture 'server'") == ["server"]
-    assert story.seen(0, 999, "test_a") == ["in_setup", "in_a"]
-    assert story.seen(0, 999, "test_b") == ["in_b"]
-    assert story.only(0, 999, "test_b").begun_by == "fixture 'server'"
-    assert story.only(0, 999, "test_b").phase == "call"
+    empty.happens(server, ran("in_setup", 125, by=server), ran("in_a", 150, by=server), ran("in_b", 250, by=server))
+    assert empty.seen(0, 999, "fixture 'server'") == ["server"]
+    assert empty.seen(0, 999, "test_a") == ["in_setup", "in_a"]
+    assert empty.seen(0, 999, "test_b") == ["in_b"]
+    assert empty.only(0, 999, "test_b").begun_by == "fixture 'server'"
+    assert empty.only(0, 999, "test_b").phase == "call"
 
 
-def test_tests_own_branch_stays_its_own_while_a_wider_fixture_is_set_up(story: Story) -> None:
-    test = story.begin("test_a", 100)
-    setup = story.phase(test, "setup", 100)
+def test_tests_own_branch_stays_its_own_while_a_wider_fixture_is_set_up(empty: Story) -> None:
+    test = empty.begin("test_a", 100)
+    setup = empty.phase(test, "setup", 100)
     daemon = ran("daemon", 105)
-    story.fixture("fixture 'db'", 110, 120)
-    story.timeline.spans.close(setup, 130)
-    story.happens(daemon, ran("initdb", 114), ran("worker", 115, by=daemon))
-    assert story.seen(100, 130, "test_a") == ["daemon", "worker"]
-    assert story.seen(100, 130, "fixture 'db'") == ["initdb"]
-    assert story.evidence(106, 130, "test_a").records[0].phase == "setup"
+    empty.fixture("fixture 'db'", 110, 120)
+    empty.timeline.spans.close(setup, 130)
+    empty.happens(daemon, ran("initdb", 114), ran("worker", 115, by=daemon))
+    assert empty.seen(100, 130, "test_a") == ["daemon", "worker"]
+    assert empty.seen(100, 130, "fixture 'db'") == ["initdb"]
+    assert empty.evidence(106, 130, "test_a").records[0].phase == "setup"
 
 
-def test_what_a_fixture_left_behind_is_never_a_stray(story: Story) -> None:
-    story.fixture("fixture 'server'", 50, 60)
-    story.test("test_a", 100, 110, 190, 200)
+def test_what_a_fixture_left_behind_is_never_a_stray(empty: Story) -> None:
+    empty.fixture("fixture 'server'", 50, 60)
+    empty.test("test_a", 100, 110, 190, 200)
     launcher = ran("launcher", 55)
-    story.happens(launcher, Ended(58, launcher.branch.top, launcher.branch))
-    story.happens(ran("daemon", 150, by=launcher))
-    assert story.seen(100, 200, "test_a") == ["daemon"]
-    assert story.strays(100, 200, "test_a") == []
+    empty.happens(launcher, Ended(58, launcher.branch.top, launcher.branch))
+    empty.happens(ran("daemon", 150, by=launcher))
+    assert empty.seen(100, 200, "test_a") == ["daemon"]
+    assert empty.strays(100, 200, "test_a") == []
 
 
 # ---- what outlives its test ----
 
 
 def test_branch_whose_top_still_runs_when_its_test_ends_is_shared(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     pool = ran("pool", 150)
     story.happens(pool, ran("worker", 250, by=pool))
@@ -258,7 +259,6 @@ def test_branch_whose_top_still_runs_when_its_test_ends_is_shared(story: Story) 
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_what_another_test_began_in_its_call_is_not_left_running_by_this_ones(story: Story, lost: bool) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     pool, own = ran("pool", 150), ran("own", 250)
     more = [ran(name, 295, by=by, lost=lost) for name, by in (("worker", pool), ("child", own))]
@@ -269,7 +269,6 @@ def test_what_another_test_began_in_its_call_is_not_left_running_by_this_ones(st
 
 
 def test_branch_is_shared_even_after_its_top_has_ended_in_a_later_test(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     story.test("test_c", 300, 310, 390, 400)
     pool = ran("pool", 150)
@@ -279,7 +278,6 @@ def test_branch_is_shared_even_after_its_top_has_ended_in_a_later_test(story: St
 
 
 def test_branch_whose_top_ended_with_its_test_leaves_strays(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
     story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch), ran("daemon", 170, by=launcher))
@@ -292,7 +290,6 @@ def test_branch_whose_top_ended_with_its_test_leaves_strays(story: Story) -> Non
 
 
 def test_strays_are_in_every_window_of_their_time_and_in_no_other(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
     story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch), ran("stray", 250, by=launcher))
@@ -302,7 +299,6 @@ def test_strays_are_in_every_window_of_their_time_and_in_no_other(story: Story) 
 
 
 def test_end_of_a_top_and_the_stray_may_come_in_one_batch_in_any_order(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
     story.happens(ran("stray", 250, by=launcher), launcher, Ended(160, launcher.branch.top, launcher.branch))
@@ -311,7 +307,6 @@ def test_end_of_a_top_and_the_stray_may_come_in_one_batch_in_any_order(story: St
 
 
 def test_pid_that_comes_back_is_another_branch(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     first, second = Branch(150, top=77, thread=1), Branch(170, top=77, thread=1)
     story.happens(ran("old", 150, first), Ended(160, first.top, first), ran("new", 170, second))
@@ -321,7 +316,6 @@ def test_pid_that_comes_back_is_another_branch(story: Story) -> None:
 
 
 def test_stray_between_tests_belongs_to_no_window_of_a_test(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 220, 230, 290, 300)
     launcher = ran("launcher", 150)
     story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch), ran("stray", 210, by=launcher))
@@ -334,7 +328,6 @@ def test_stray_between_tests_belongs_to_no_window_of_a_test(story: Story) -> Non
 
 
 def test_adopted_processes_count_for_whoever_is_running(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     adopted = Branch(born=0, top=50, thread=0)
     story.happens(ran("git", 150, adopted), Ended(160, adopted.top, adopted), ran("gpg", 250, adopted))
@@ -345,7 +338,6 @@ def test_adopted_processes_count_for_whoever_is_running(story: Story) -> None:
 
 
 def test_exec_between_tests_is_no_tests(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 220, 230, 290, 300)
     story.happens(ran("git", 210))
     assert story.seen(0, 999, "test_a") == story.seen(0, 999, "test_b") == []
@@ -355,14 +347,12 @@ def test_exec_between_tests_is_no_tests(story: Story) -> None:
 
 
 def test_moment_in_which_a_test_ends_is_no_longer_its_own(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("late", 200))
     assert story.seen(0, 999, "test_a") == []
     assert story.seen(200, 220, None) == ["late"]
 
 
 def test_branch_begun_before_any_test_counts_for_the_running_one(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     collected = ran("server", 50)
     story.happens(collected, ran("worker", 150, by=collected))
     assert story.seen(100, 200, "test_a") == ["worker"]
@@ -384,7 +374,6 @@ def test_records_are_in_order_of_entry_however_they_are_delivered() -> None:
 
 
 def test_parent_previous_depth_and_direct(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     env = ran("env", 120)
     python = ran("python3", 121, env.branch, previous=env)
     shell = ran("sh", 130, by=python)
@@ -403,28 +392,26 @@ def test_parent_previous_depth_and_direct(story: Story) -> None:
 
 
 def test_child_that_was_forked_and_not_execd_is_no_level_of_its_own(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     forked = branch(115)
     story.happens(ran("git", 120, forked))  # by a grandchild: the top has never exec'd
     found = story.only(100, 200, "test_a")
     assert (found.parent, found.depth, found._direct) == (None, 1, False)
 
 
-def test_parent_that_is_delivered_in_a_later_batch_is_found_all_the_same(story: Story) -> None:
+def test_parent_that_is_delivered_in_a_later_batch_is_found_all_the_same(empty: Story) -> None:
     # A buffer per CPU: what a child runs can be drained before what its parent ran.
-    story.test("test_a", 100, 110, 190, 200)
+    empty.test("test_a", 100, 110, 190, 200)
     shell = ran("sh", 120)
-    story.happens(ran("git", 130, by=shell), complete_to=110)
-    assert story.seen(100, 200, "test_a") == []
-    story.happens(shell, complete_to=150)
-    above, below = story.evidence(100, 200, "test_a").records
+    empty.happens(ran("git", 130, by=shell), complete_to=110)
+    assert empty.seen(100, 200, "test_a") == []
+    empty.happens(shell, complete_to=150)
+    above, below = empty.evidence(100, 200, "test_a").records
     assert below.parent is above
     assert below.depth == 2
     assert not below._lineage_lost
 
 
 def test_lost_parent_leaves_the_lineage_open(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     shell = ran("sh", 120, lost=True)
     git = ran("git", 130, by=shell)
     story.happens(shell, git, ran("ssh", 140, by=git))
@@ -434,7 +421,6 @@ def test_lost_parent_leaves_the_lineage_open(story: Story) -> None:
 
 
 def test_parent_from_before_the_probe_is_above_the_tree_and_not_lost(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.timeline.armed_at = 90
     story.happens(replace(ran("git", 120), parent=(1, 80), previous=(2, 70)))
     found = story.only(100, 200, "test_a")
@@ -442,7 +428,6 @@ def test_parent_from_before_the_probe_is_above_the_tree_and_not_lost(story: Stor
 
 
 def test_parent_may_belong_to_an_earlier_test(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     pool = ran("pool", 150)
     story.happens(pool)
@@ -453,7 +438,6 @@ def test_parent_may_belong_to_an_earlier_test(story: Story) -> None:
 
 
 def test_records_are_equal_by_the_identity_of_the_exec(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     same = branch(120)
     story.happens(ran("git", 120, same, top=True), ran("git", 130, same, top=True))
     first, second = story.evidence(100, 200, "test_a").records
@@ -466,22 +450,19 @@ def test_records_are_equal_by_the_identity_of_the_exec(story: Story) -> None:
 
 
 def test_failed_attempts_are_apart(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", 120, error="ENOENT"), ran("git", 121), ran("gpg", 250, error="EACCES"))
     found = story.evidence(100, 200, "test_a")
     assert [(attempt.program, attempt.error) for attempt in found.attempts] == [("git", "ENOENT")]
     assert [(success.program, success.error) for success in found.records] == [("git", None)]
 
 
-def test_failed_attempt_is_nobodys_parent(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_failed_attempt_is_no_parent(story: Story) -> None:
     failed = ran("git", 120, error="ENOENT")
     story.happens(failed, ran("gpg", 130, by=failed))
     assert story.only(100, 200, "test_a").parent is None
 
 
 def test_hidden_records_are_in_no_list(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.timeline.hides = lambda command: command.program == "helper"
     launcher = ran("helper", 50)
     above = ran("helper", 120)
@@ -497,7 +478,6 @@ def test_hidden_records_are_in_no_list(story: Story) -> None:
 
 @pytest.mark.parametrize(("entered", "window"), [(109, 0), (110, 1), (189, 1), (190, 2)])
 def test_lost_exec_is_missing_from_exactly_its_window(story: Story, entered: int, window: int) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", entered, lost=True), ran("gpg", 150))
     missing = [story.evidence(*span, "test_a").missing for span in ((100, 110), (110, 190), (190, 200))]
     assert missing == [int(index == window) for index in range(3)]
@@ -507,7 +487,6 @@ def test_lost_exec_is_missing_from_exactly_its_window(story: Story, entered: int
 
 
 def test_lost_exec_is_its_branchs(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.test("test_b", 200, 210, 290, 300)
     launcher = ran("launcher", 150)
     story.happens(launcher, Ended(160, launcher.branch.top, launcher.branch))
@@ -518,7 +497,6 @@ def test_lost_exec_is_its_branchs(story: Story) -> None:
 
 
 def test_lost_attempt_does_not_taint_what_ran(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", 120, error="ENOENT", lost=True))
     found = story.evidence(100, 200, "test_a")
     assert found.missing == 0
@@ -526,7 +504,6 @@ def test_lost_attempt_does_not_taint_what_ran(story: Story) -> None:
 
 
 def test_direct_is_what_the_tests_own_process_spawned(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     shell, lost = ran("sh", 120), ran("lost", 130, lost=True)
     story.happens(shell, ran("git", 125, by=shell), lost, ran("below", 135, by=lost, lost=True))
     found = story.evidence(100, 200, "test_a")
@@ -546,10 +523,10 @@ def test_direct_keeps_what_is_not_known() -> None:
     ("start", "end", "complete"),
     [(100, 150, True), (100, 151, False), (151, 160, False), (900, 901, False)],
 )
-def test_blindness_lasts(story: Story, start: int, end: int, complete: bool) -> None:
-    story.test("test_a", 0, 0, 1000, 1000)
-    story.happens(Blind(150, moment=False, why="the map was full"), complete_to=1000)
-    found = story.evidence(start, end, "test_a")
+def test_blindness_lasts(empty: Story, start: int, end: int, complete: bool) -> None:
+    empty.test("test_a", 0, 0, 1000, 1000)
+    empty.happens(Blind(150, moment=False, why="the map was full"), complete_to=1000)
+    found = empty.evidence(start, end, "test_a")
     assert (found.missing == 0) is complete
     assert found.unknown == (() if complete else ("the map was full",))
 
@@ -558,10 +535,10 @@ def test_blindness_lasts(story: Story, start: int, end: int, complete: bool) -> 
     ("start", "end", "complete"),
     [(100, 150, True), (100, 151, False), (150, 160, False), (151, 160, True)],
 )
-def test_moment_of_blindness_poisons_one_window(story: Story, start: int, end: int, complete: bool) -> None:
-    story.test("test_a", 0, 0, 1000, 1000)
-    story.happens(Blind(150, moment=True, why="the map was full"))
-    assert (story.evidence(start, end, "test_a").missing == 0) is complete
+def test_moment_of_blindness_poisons_one_window(empty: Story, start: int, end: int, complete: bool) -> None:
+    empty.test("test_a", 0, 0, 1000, 1000)
+    empty.happens(Blind(150, moment=True, why="the map was full"))
+    assert (empty.evidence(start, end, "test_a").missing == 0) is complete
 
 
 @pytest.mark.parametrize(
@@ -569,15 +546,14 @@ def test_moment_of_blindness_poisons_one_window(story: Story, start: int, end: i
     [(100, 140, True), (100, 141, False), (140, 160, False), (160, 175, False), (174, 180, False), (175, 180, True)],
 )
 def test_unplaced_loss_poisons_the_windows_that_it_can_belong_to(
-    story: Story, start: int, end: int, complete: bool
+    empty: Story, start: int, end: int, complete: bool
 ) -> None:
-    story.test("test_a", 0, 0, 1000, 1000)
-    story.happens(complete_to=170, unplaced=3, unplaced_from=140, unplaced_to=175)
-    assert (story.evidence(start, end, "test_a").missing == 0) is complete
+    empty.test("test_a", 0, 0, 1000, 1000)
+    empty.happens(complete_to=170, unplaced=3, unplaced_from=140, unplaced_to=175)
+    assert (empty.evidence(start, end, "test_a").missing == 0) is complete
 
 
 def test_loss_of_a_known_number_bounds_what_is_missing_from_the_windows_that_it_can_belong_to(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", 120, lost=True), complete_to=150, unplaced=3, unplaced_from=90, unplaced_to=160)
     story.happens(complete_to=180, unplaced=4, unplaced_from=155, unplaced_to=185)
     setup, call = story.evidence(100, 110, "test_a"), story.evidence(110, 190, "test_a")
@@ -591,7 +567,6 @@ def test_loss_of_a_known_number_bounds_what_is_missing_from_the_windows_that_it_
 
 
 def test_loss_without_a_bound_has_none(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(complete_to=150, unplaced=1, unplaced_from=90, unplaced_to=160, unbounded=True)
     assert story.evidence(100, 110, "test_a").missing is None
 
@@ -606,18 +581,17 @@ def left_running_or_not(story: Story, *more: Event) -> None:
     story.happens(ran("curl", 250, of), *more, ran("top", 350, of, top=True), complete_to=400)
 
 
-def test_lost_end_of_a_top_leaves_open_whether_a_branch_is_shared(story: Story) -> None:
+def test_lost_end_of_a_top_leaves_open_whether_a_branch_is_shared(empty: Story) -> None:
     """Whether curl is test_b's or a stray hangs on it. The top itself, in test_c, still runs when it execs."""
-    left_running_or_not(story)
-    assert story.evidence(200, 210, None).missing == 1  # the gap itself
-    assert story.evidence(210, 300, "test_b").missing is None
-    assert "still running at its end" in story.evidence(210, 300, "test_b").unknown[0]
-    assert story.evidence(310, 400, "test_c").missing == 0
-    assert story.seen(310, 400, "test_c") == ["top"]
+    left_running_or_not(empty)
+    assert empty.evidence(200, 210, None).missing == 1  # the gap itself
+    assert empty.evidence(210, 300, "test_b").missing is None
+    assert "still running at its end" in empty.evidence(210, 300, "test_b").unknown[0]
+    assert empty.evidence(310, 400, "test_c").missing == 0
+    assert empty.seen(310, 400, "test_c") == ["top"]
 
 
-def test_end_of_a_top_that_was_told_leaves_nothing_open(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_end_of_a_top_that_arrived_leaves_nothing_open(story: Story) -> None:
     kept, left = branch(150), branch(160)
     story.happens(Ended(170, left.top, left), complete_to=205, unplaced=1, unplaced_from=90, unplaced_to=205)
     story.test("test_b", 210, 220, 290, 300)
@@ -628,7 +602,6 @@ def test_end_of_a_top_that_was_told_leaves_nothing_open(story: Story) -> None:
 
 
 def test_branch_that_was_begun_after_the_loss_is_not_affected(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(complete_to=120, unplaced=1, unplaced_from=90, unplaced_to=120)
     story.test("test_b", 210, 220, 290, 300)
     story.happens(ran("worker", 250, branch(150)), complete_to=300)
@@ -636,28 +609,27 @@ def test_branch_that_was_begun_after_the_loss_is_not_affected(story: Story) -> N
     assert story.seen(210, 300, "test_b") == ["worker"]
 
 
-def test_what_the_kernel_passed_over_is_called_so(story: Story) -> None:
-    story.happens(complete_to=170, unplaced=2, skipped=2, unplaced_from=140, unplaced_to=175)
-    (why,) = story.timeline.evidence(100, 170, None).why
+def test_what_the_kernel_passed_over_is_called_so(empty: Story) -> None:
+    empty.happens(complete_to=170, unplaced=2, skipped=2, unplaced_from=140, unplaced_to=175)
+    (why,) = empty.timeline.evidence(100, 170, None).why
     assert "the kernel skipped the probe 2 times" in why
-    story.happens(complete_to=205, unplaced=2, skipped=1, unplaced_from=180, unplaced_to=205)
-    (why,) = story.timeline.evidence(190, 205, None).why
+    empty.happens(complete_to=205, unplaced=2, skipped=1, unplaced_from=180, unplaced_to=205)
+    (why,) = empty.timeline.evidence(190, 205, None).why
     assert "raise --execprobe-buffer-pages" in why
 
 
-def test_unplaced_loss_told_by_a_wait_poisons_all_since(story: Story) -> None:
+def test_unattributed_loss_in_an_answer_to_a_wait_poisons_all_since(empty: Story) -> None:
     # A wait's batch proves nothing complete, and the loss is later than what an earlier one proved.
-    story.test("test_a", 0, 0, 1000, 1000)
-    story.happens(complete_to=100)
-    story.happens(unplaced=3, unplaced_from=100, unplaced_to=170)
-    assert story.evidence(150, 160, "test_a").missing == 3
-    story.happens(complete_to=200)
-    assert story.evidence(150, 160, "test_a").missing == 3
-    assert story.evidence(50, 100, "test_a").missing == 0
+    empty.test("test_a", 0, 0, 1000, 1000)
+    empty.happens(complete_to=100)
+    empty.happens(unplaced=3, unplaced_from=100, unplaced_to=170)
+    assert empty.evidence(150, 160, "test_a").missing == 3
+    empty.happens(complete_to=200)
+    assert empty.evidence(150, 160, "test_a").missing == 3
+    assert empty.evidence(50, 100, "test_a").missing == 0
 
 
-def test_execs_under_way_leave_a_gap_that_heals_with_the_next_complete_batch(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_execs_in_flight_leave_a_gap_that_heals_with_the_next_complete_batch(story: Story) -> None:
     slow = ran("slow", 140, at=180)
     story.happens(ran("git", 120), complete_to=150, in_flight=1)
     assert story.seen(100, 160, "test_a") == ["git"]
@@ -671,7 +643,6 @@ def test_execs_under_way_leave_a_gap_that_heals_with_the_next_complete_batch(sto
 
 
 def test_loss_does_not_heal(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", 120, lost=True), Blind(130, moment=True, why="full"), complete_to=150)
     story.happens(complete_to=160)
     story.happens(complete_to=170)
@@ -680,19 +651,17 @@ def test_loss_does_not_heal(story: Story) -> None:
 
 
 def test_reason_is_given_once_however_often_it_applies(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(*(Blind(at, moment=True, why="full") for at in range(120, 130)), Blind(140, moment=True, why="late"))
     assert story.evidence(100, 200, "test_a").unknown == ("full", "late")
 
 
-def test_complete_to_never_goes_back(story: Story) -> None:
-    story.happens(complete_to=150)
-    story.happens(complete_to=0)
-    assert story.timeline.complete_to == 150
+def test_complete_to_never_goes_back(empty: Story) -> None:
+    empty.happens(complete_to=150)
+    empty.happens(complete_to=0)
+    assert empty.timeline.complete_to == 150
 
 
 def test_forgetting_leaves_nothing_of_the_past(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(ran("git", 120), ran("gpg", 130, lost=True), Blind(140, moment=False, why="full"))
     story.happens(complete_to=150, in_flight=1)
     story.timeline.forget()
@@ -701,12 +670,12 @@ def test_forgetting_leaves_nothing_of_the_past(story: Story) -> None:
 
 
 def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
-    story: Story, monkeypatch: pytest.MonkeyPatch
+    empty: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # At each step: tests/unit/test_interruptions.py. Here, in the middle of a batch.
-    story.test("test_a", 100, 110, 190, 200)
-    story.happens(complete_to=120)
-    add, left = story.timeline._add, iter([False, True])
+    empty.test("test_a", 100, 110, 190, 200)
+    empty.happens(complete_to=120)
+    add, left = empty.timeline._add, iter([False, True])
 
     def breaks(*args: Any) -> None:
         if next(left):
@@ -715,18 +684,17 @@ def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
 
     batch = (ran("git", 130), ran("gpg", 140), Ended(145, 7, branch(130)))
     with monkeypatch.context() as patch:
-        patch.setattr(story.timeline, "_add", breaks)
+        patch.setattr(empty.timeline, "_add", breaks)
         with pytest.raises(KeyboardInterrupt):
-            story.happens(*batch, complete_to=150)
-    assert story.timeline.complete_to == 120
-    assert story.evidence(110, 190, "test_a").records == ()
-    story.happens(*batch, complete_to=150)
-    assert [record.program for record in story.evidence(110, 150, "test_a").records] == ["git", "gpg"]
-    assert len(story.timeline.take_new()) == 2
+            empty.happens(*batch, complete_to=150)
+    assert empty.timeline.complete_to == 120
+    assert empty.evidence(110, 190, "test_a").records == ()
+    empty.happens(*batch, complete_to=150)
+    assert [record.program for record in empty.evidence(110, 150, "test_a").records] == ["git", "gpg"]
+    assert len(empty.timeline.take_new()) == 2
 
 
-def test_exec_that_is_told_of_too_late_is_never_slipped_in(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_exec_event_that_arrives_too_late_is_never_slipped_in(story: Story) -> None:
     story.happens(complete_to=150)
     assert story.evidence(110, 150, "test_a").missing == 0
     story.happens(ran("git", 140), complete_to=160)
@@ -734,7 +702,6 @@ def test_exec_that_is_told_of_too_late_is_never_slipped_in(story: Story) -> None
 
 
 def test_exec_whose_beginning_was_not_seen_poisons_all_that_it_can_have_begun_in(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(complete_to=120)
     story.happens(dataclasses.replace(ran("git", 140), entry_unseen=True), complete_to=150)
     assert story.evidence(110, 120, "test_a").missing == 0
@@ -743,7 +710,6 @@ def test_exec_whose_beginning_was_not_seen_poisons_all_that_it_can_have_begun_in
 
 
 def test_what_an_adopted_process_ran_before_is_not_known(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     story.happens(exec_event(at=130, entered=130, pid=7, branch=Branch(born=0, top=7, thread=0), path="/bin/ls"))
     found = story.only(100, 200, "test_a")
     assert found._lineage_lost
@@ -757,11 +723,11 @@ def by_name(*names: str) -> Callable[[ExecRecord], bool]:
     return lambda found: found.program in names
 
 
-def test_ignored_ones_are_left_out_and_counted(story: Story) -> None:
-    owner = story.test("test_a", 100, 110, 190, 200)
-    story.test("test_b", 200, 210, 290, 300)
-    story.happens(ran("git", 120), ran("sh", 130), ran("git", 140), ran("git", 150, error="ENOENT"), ran("git", 250))
-    found = story.timeline.evidence(100, 300, owner, ignored=by_name("git"))
+def test_ignored_ones_are_left_out_and_counted(empty: Story) -> None:
+    owner = empty.test("test_a", 100, 110, 190, 200)
+    empty.test("test_b", 200, 210, 290, 300)
+    empty.happens(ran("git", 120), ran("sh", 130), ran("git", 140), ran("git", 150, error="ENOENT"), ran("git", 250))
+    found = empty.timeline.evidence(100, 300, owner, ignored=by_name("git"))
     assert [each.program for each in found.records] == ["sh"]
     assert found.attempts == ()
     assert found.ignored == 2  # those of this test that succeeded
@@ -769,7 +735,6 @@ def test_ignored_ones_are_left_out_and_counted(story: Story) -> None:
 
 
 def test_ignored_strays_are_left_out_too(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
     owner = story.test("test_b", 200, 210, 290, 300)
     left = branch(120)
     story.happens(Ended(130, left.top, left), ran("git", 220, left), ran("sh", 230, left))
@@ -778,20 +743,20 @@ def test_ignored_strays_are_left_out_too(story: Story) -> None:
     assert found.ignored == 0
 
 
-def test_hidden_ones_are_not_even_counted(story: Story) -> None:
-    owner = story.test("test_a", 100, 110, 190, 200)
-    story.timeline.hides = lambda command: command.program == "git"
-    story.happens(ran("git", 120))
-    found = story.timeline.evidence(100, 200, owner, ignored=by_name("git"))
+def test_hidden_ones_are_not_even_counted(empty: Story) -> None:
+    owner = empty.test("test_a", 100, 110, 190, 200)
+    empty.timeline.hides = lambda command: command.program == "git"
+    empty.happens(ran("git", 120))
+    found = empty.timeline.evidence(100, 200, owner, ignored=by_name("git"))
     assert (found.records, found.ignored) == ((), 0)
 
 
-def test_a_lost_exec_may_have_been_an_ignored_one(story: Story) -> None:
-    owner = story.test("test_a", 100, 110, 190, 200)
-    story.happens(ran("git", 120, lost=True))
-    assert not story.evidence(100, 200, "test_a").filtered
-    assert story.evidence(100, 200, "test_a").surely_lost == 1
-    found = story.timeline.evidence(100, 200, owner, ignored=by_name("sh"))
+def test_a_lost_exec_may_have_been_an_ignored_one(empty: Story) -> None:
+    owner = empty.test("test_a", 100, 110, 190, 200)
+    empty.happens(ran("git", 120, lost=True))
+    assert not empty.evidence(100, 200, "test_a").filtered
+    assert empty.evidence(100, 200, "test_a").surely_lost == 1
+    found = empty.timeline.evidence(100, 200, owner, ignored=by_name("sh"))
     assert (found.missing, found.surely_lost) == (1, 0)
 
 
@@ -847,10 +812,10 @@ def test_of_nothing_merged_nothing_is_missing() -> None:
     assert Evidence.merged([]) == Evidence()
 
 
-# ---- news ----
+# ---- new_entries ----
 
 
-def news(story: Story) -> list[tuple[str | None, str | None, str | None, str | None]]:
+def new_entries(story: Story) -> list[tuple[str | None, str | None, str | None, str | None]]:
     """(program, whose it is, whose stray it is, where its branch began) of what is new."""
     return [
         (
@@ -863,23 +828,22 @@ def news(story: Story) -> list[tuple[str | None, str | None, str | None, str | N
     ]
 
 
-def test_news_are_told_once(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_new_entries_are_given_once(story: Story) -> None:
     story.happens(ran("git", 120), ran("sh", 130))
-    assert news(story) == [("git", "test_a", None, "test_a"), ("sh", "test_a", None, "test_a")]
-    assert news(story) == []
+    assert new_entries(story) == [("git", "test_a", None, "test_a"), ("sh", "test_a", None, "test_a")]
+    assert new_entries(story) == []
     story.happens(ran("gpg", 140))
-    assert news(story) == [("gpg", "test_a", None, "test_a")]
+    assert new_entries(story) == [("gpg", "test_a", None, "test_a")]
 
 
-def test_news_say_whose_each_is(story: Story) -> None:
-    story.fixture("server", 50, 60)
-    story.test("test_a", 100, 110, 190, 200)
-    story.test("test_b", 210, 220, 290, 300)
+def test_new_entries_say_whose_each_is(empty: Story) -> None:
+    empty.fixture("server", 50, 60)
+    empty.test("test_a", 100, 110, 190, 200)
+    empty.test("test_b", 210, 220, 290, 300)
     left, running = branch(120), branch(130)
-    story.happens(Ended(140, left.top, left))
-    story.happens(ran("server", 55), ran("left", 230, left), ran("running", 240, running), ran("hook", 205))
-    assert sorted(news(story)) == [
+    empty.happens(Ended(140, left.top, left))
+    empty.happens(ran("server", 55), ran("left", 230, left), ran("running", 240, running), ran("hook", 205))
+    assert sorted(new_entries(empty)) == [
         ("hook", None, None, None),
         ("left", None, "test_a", "test_a"),
         ("running", "test_b", None, "test_a"),
@@ -887,38 +851,34 @@ def test_news_say_whose_each_is(story: Story) -> None:
     ]
 
 
-def test_failed_attempts_are_no_news(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_failed_attempts_are_no_new_entries(story: Story) -> None:
     story.happens(ran("git", 120, error="ENOENT"))
-    assert news(story) == []
+    assert new_entries(story) == []
 
 
-def test_lost_execs_are_news(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_lost_execs_are_new_entries(story: Story) -> None:
     story.happens(ran("git", 120, lost=True))
-    assert news(story) == [(None, "test_a", None, "test_a")]
+    assert new_entries(story) == [(None, "test_a", None, "test_a")]
 
 
-def test_what_has_no_place_yet_is_no_news(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_what_has_no_place_yet_is_no_new_entry(story: Story) -> None:
     story.happens(ran("git", 150), complete_to=140)
-    assert news(story) == []
+    assert new_entries(story) == []
     story.happens(complete_to=160)
-    assert [program for program, *_ in news(story)] == ["git"]
+    assert [program for program, *_ in new_entries(story)] == ["git"]
 
 
-def test_a_forked_child_has_no_news_of_its_parent(story: Story) -> None:
-    story.test("test_a", 100, 110, 190, 200)
+def test_a_forked_child_has_no_new_entries_of_its_parent(story: Story) -> None:
     story.happens(ran("git", 150))
     story.timeline.forget()
-    assert news(story) == []
+    assert new_entries(story) == []
 
 
 # ---- a test's protocol around its phases ----
 
 
 def protocol(story: Story) -> None:
-    """A test whose hooks have a span of their own, as armed.py has it: 90 to 210, its phases from 100 to 200."""
+    """A test whose hooks have a span of their own, as a run has it: 90 to 210, its phases from 100 to 200."""
     around = Owner("hooks of test_a", is_test=True, began=90)
     story.owners["around"] = around
     span = story.timeline.spans.open(around, None, 90)
@@ -927,33 +887,33 @@ def protocol(story: Story) -> None:
     story.timeline.spans.close(span, 210)
 
 
-def test_what_runs_around_the_phases_is_not_the_phases(story: Story) -> None:
-    protocol(story)
-    story.happens(ran("before", 95), ran("git", 150), ran("after", 205))
-    assert story.seen(0, 300, "test_a") == ["git"]
-    assert story.seen(0, 300, "around") == ["before", "after"]
+def test_what_runs_around_the_phases_is_not_the_phases(empty: Story) -> None:
+    protocol(empty)
+    empty.happens(ran("before", 95), ran("git", 150), ran("after", 205))
+    assert empty.seen(0, 300, "test_a") == ["git"]
+    assert empty.seen(0, 300, "around") == ["before", "after"]
 
 
-def test_what_a_hook_began_before_them_counts_for_the_phases(story: Story) -> None:
-    protocol(story)
+def test_what_a_hook_began_before_them_counts_for_the_phases(empty: Story) -> None:
+    protocol(empty)
     server = branch(95)
-    story.happens(ran("server", 96, server), ran("worker", 150, server), ran("worker", 205, server))
-    assert story.seen(0, 300, "test_a") == ["worker"]
-    assert story.seen(0, 300, "around") == ["server", "worker"]
+    empty.happens(ran("server", 96, server), ran("worker", 150, server), ran("worker", 205, server))
+    assert empty.seen(0, 300, "test_a") == ["worker"]
+    assert empty.seen(0, 300, "around") == ["server", "worker"]
 
 
-def test_so_it_does_while_a_wider_fixture_is_set_up(story: Story) -> None:
+def test_so_it_does_while_a_wider_fixture_is_set_up(empty: Story) -> None:
     around = Owner("hooks of test_a", is_test=True, began=90)
-    outer = story.timeline.spans.open(around, None, 90)
-    owner = story.begin("test_a", 100)
-    span = story.phase(owner, "setup", 100)
-    story.fixture("fixture", 120, 140)
+    outer = empty.timeline.spans.open(around, None, 90)
+    owner = empty.begin("test_a", 100)
+    span = empty.phase(owner, "setup", 100)
+    empty.fixture("fixture", 120, 140)
     server = branch(95)
-    story.happens(ran("worker", 130, server), ran("own", 135), complete_to=150)
-    story.timeline.spans.close(span, 200)
-    story.timeline.spans.close(outer, 210)
-    assert story.seen(0, 300, "test_a") == ["worker"]
-    assert story.seen(0, 300, "fixture") == ["own"]
+    empty.happens(ran("worker", 130, server), ran("own", 135), complete_to=150)
+    empty.timeline.spans.close(span, 200)
+    empty.timeline.spans.close(outer, 210)
+    assert empty.seen(0, 300, "test_a") == ["worker"]
+    assert empty.seen(0, 300, "fixture") == ["own"]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=12))
