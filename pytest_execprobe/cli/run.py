@@ -98,7 +98,7 @@ _OPTIONS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
             "--wait",
             "record until all processes that COMMAND has left running have ended, for at most so many seconds",
             {"nargs": "?", "type": _patience, "const": math.inf, "metavar": "SECONDS"},
-        ),
+        )
     ],
     "output": [
         ("-q --quiet", "show no exec as it happens, only the totals", {"action": "store_true"}),

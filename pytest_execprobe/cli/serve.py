@@ -44,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--group", metavar="NAME", help="the socket's group (default: the user's who starts this)")
     parser.add_argument(
-        "--user",
-        metavar="NAME",
-        help="the user the helper becomes once it probes, if it is root (default: nobody)",
+        "--user", metavar="NAME", help="the user the helper becomes once it probes, if it is root (default: nobody)"
     )
     parser.add_argument(
         "--python", metavar="PATH", help=f"interpreter to run it with, one that has BCC (also {PYTHON_VARIABLE})"

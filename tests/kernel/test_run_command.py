@@ -470,11 +470,7 @@ def test_control_c_ends_both(helper: str) -> None:
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize(
-    ("options", "shown"),
-    [([], True), (["--quiet"], False)],
-    ids=["shown", "quiet"],
-)
+@pytest.mark.parametrize(("options", "shown"), [([], True), (["--quiet"], False)], ids=["shown", "quiet"])
 def test_execs_are_shown_on_a_terminal_as_they_happen(helper: str, options: list[str], shown: bool) -> None:
     """Standard output is the command's, and no terminal."""
     terminal = Terminal()

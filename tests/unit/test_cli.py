@@ -122,10 +122,7 @@ def test_version(capsys: Capture) -> None:
     ("argv", "said"),
     [
         ([], "the following arguments are required: COMMAND ('execprobe --help' has more)"),
-        (
-            ["merge", "a.json"],
-            "the following arguments are required: -o/--output ('execprobe merge --help' has more)",
-        ),
+        (["merge", "a.json"], "the following arguments are required: -o/--output ('execprobe merge --help' has more)"),
         (["merge", "a.json", "--out", "b.json"], None),  # no abbreviations: they would end with the next option
         (["--colour", "never", "merge"], None),
         (["merge", "a\x1b[31m", "-o", "b.json", "--odd=\x1b[31m"], None),
@@ -134,10 +131,7 @@ def test_version(capsys: Capture) -> None:
         (["run", "--buffer-pages", "3", "true"], "argument --buffer-pages: expected a power of two, not '3'"),
         (["run", "--buffer-pages", "0", "true"], "argument --buffer-pages: expected a power of two, not '0'"),
         (["run", "--budget", "-1", "true"], None),
-        (
-            ["run", "--budget", "few", "true"],
-            "argument --budget: expected a whole number from 0 on, or the path",
-        ),
+        (["run", "--budget", "few", "true"], "argument --budget: expected a whole number from 0 on, or the path"),
         (["run", "--allow", "", "true"], "argument --allow: an empty pattern matches nothing"),
         (["run", "--deny", "re:(", "true"], "argument --deny: not a regular expression: '('"),
         (["run"], "there is no command to run: execprobe run -- COMMAND [ARGUMENT]..."),

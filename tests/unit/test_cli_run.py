@@ -320,21 +320,11 @@ Broken = list[tuple[bool | None, str]]
         (Allowed(at_most=3), evidence(lost=1), 2, []),
         (Allowed(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
         (Allowed(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
-        (
-            Allowed(at_most=1),
-            evidence(unknown="gap"),
-            2,
-            [(False, "exec budget exceeded: 2 execs, at most 1 allowed")],
-        ),
+        (Allowed(at_most=1), evidence(unknown="gap"), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
         (Allowed(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
         (Allowed(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
         (Allowed(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
-        (
-            Allowed(allow=patterns("argv:git push x")),
-            evidence(CUT),
-            1,
-            [(None, "whether only argv:git push x ran")],
-        ),
+        (Allowed(allow=patterns("argv:git push x")), evidence(CUT), 1, [(None, "whether only argv:git push x ran")]),
         (Allowed(deny=patterns("curl")), evidence(GIT, SH), 2, []),
         (Allowed(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
         (Allowed(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
@@ -706,18 +696,8 @@ def test_a_budget_that_has_room_for_all_that_can_be_missing_is_kept(played: Play
         ([], "exit 7", 7, ""),
         ([], "kill -9 $$", 137, ""),
         (["--budget", "24"], "exit 0", 0, ""),
-        (
-            ["--budget", "23"],
-            "exit 0",
-            1,
-            "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
-        ),
-        (
-            ["--budget", "23"],
-            "exit 7",
-            7,
-            "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
-        ),
+        (["--budget", "23"], "exit 0", 1, "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n"),
+        (["--budget", "23"], "exit 7", 7, "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n"),
         *(
             (["--budget", one, "--budget", other], "exit 0", status, said)
             for less, status, said in (

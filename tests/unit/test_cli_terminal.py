@@ -111,12 +111,7 @@ GREEN = "\x1b[32mgood\x1b[0m and plain\n"
     ],
 )
 def test_when_there_is_colour(
-    streams: Streams,
-    monkeypatch: pytest.MonkeyPatch,
-    color: str,
-    tty: bool,
-    environment: dict[str, str],
-    colored: bool,
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, color: str, tty: bool, environment: dict[str, str], colored: bool
 ) -> None:
     pytest.importorskip("rich", reason="without rich there is no colour")
     for name, value in environment.items():

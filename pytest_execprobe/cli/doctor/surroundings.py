@@ -160,8 +160,4 @@ def _files(machine: Machine) -> Diagnosis:
         served = (limit - least) // 2
         found = f"the helper may open {limit} files (ulimit -n), enough for {served} processes at a time that use it"
         return note("files", found, f"ulimit -n {most}    (if it is more)")
-    return bad(
-        "files",
-        f"the helper may open {limit} files (ulimit -n), and needs {least}",
-        f"ulimit -n {most}",
-    )
+    return bad("files", f"the helper may open {limit} files (ulimit -n), and needs {least}", f"ulimit -n {most}")
