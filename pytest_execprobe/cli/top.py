@@ -215,7 +215,7 @@ def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: 
     counts = None
     if terminal.attended and not live:
         terminal.complain((asked.title, "dim"))
-    with _ending(helper.hang_up), terminal.live() if live else nullcontext(lambda _: None) as show:
+    with _ending(helper.end_input), terminal.live() if live else nullcontext(lambda _: None) as show:
         show([[(asked.title, "dim")]])
         for message in helper.messages():
             if isinstance(message, TopCounts):

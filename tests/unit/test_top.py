@@ -618,7 +618,7 @@ class Helper:
     def messages(self) -> Iterator[TopCounts]:
         yield from self.told
 
-    def hang_up(self) -> None: ...
+    def end_input(self) -> None: ...
 
     def close(self) -> None:
         self.closed = True
