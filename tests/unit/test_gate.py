@@ -276,7 +276,7 @@ def test_one_shard_twice_is_not_two() -> None:
     (why,) = judge(merged([one, shard(test_of(A, "git"))]), ROWS, 2).incomplete
     assert why == (
         "runs 1 and 2 (2026-01-01T00:00:00Z and 2026-01-01T00:00:00Z) have tests in common, such as"
-        f" {A}: one part of the tests is there twice, and another may be missing (runs of a matrix are told apart by"
+        f" {A}: one part of the tests is there twice, and another may be missing (runs of a matrix are distinguished by"
         " --execprobe-variant=NAME)"
     )
     assert judge(merged([one, shard(test_of(A, "git"))]), ROWS).status is WITHIN

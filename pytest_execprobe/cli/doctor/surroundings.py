@@ -79,7 +79,7 @@ def _time_namespace(machine: Machine) -> Iterator[Diagnosis]:
         yield bad(
             "time-namespace",
             f"one of its own, whose CLOCK_MONOTONIC is shifted by {seconds:g} s against the kernel's: the time of an"
-            " exec would not tell which test it belongs to",
+            " exec would not show which test it belongs to",
             "run it outside of the time namespace: without unshare --time, or the container's offset",
         )
     else:
