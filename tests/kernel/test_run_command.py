@@ -629,7 +629,7 @@ def test_without_privilege(installed: Environment, user: str) -> None:
 # ---- pytest below ----
 
 
-def test_a_probe_below_is_no_ones_business(tmp_path: Path) -> None:
+def test_a_probe_below_is_not_counted(tmp_path: Path) -> None:
     """It has a helper of its own, which is not the command's work."""
     program = (
         "import subprocess; from pytest_execprobe.source.connect import HelperSettings, start_helper;"

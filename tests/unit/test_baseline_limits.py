@@ -29,10 +29,10 @@ def rows(text: str, name: str = TEST) -> tuple[Baseline, Rows]:
 
 def beyond(text: str, ran: Evidence, name: str = TEST) -> list[tuple[str | None, int, int | None, bool | None]]:
     read, of_test = rows(text, name)
-    return [told(excess) for excess in read.beyond(of_test, ran)]
+    return [facts(excess) for excess in read.beyond(of_test, ran)]
 
 
-def told(excess: Excess) -> tuple[str | None, int, int | None, bool | None]:
+def facts(excess: Excess) -> tuple[str | None, int, int | None, bool | None]:
     return excess.key, excess.ran, excess.limit, excess.holds
 
 
@@ -109,7 +109,7 @@ def test_grew() -> None:
     third = record("git")
     read, of_test = rows(GIT)
     (excess,) = read.beyond(of_test, evidence(record("git"), record("git"), third))
-    assert told(excess) == ("git", 3, 2, False)
+    assert facts(excess) == ("git", 3, 2, False)
     assert excess.marked == (third,)
     assert excess.what == "grew: git ran 3 times, at most 2 times in the baseline"
 
@@ -118,7 +118,7 @@ def test_new() -> None:
     curl = record("curl")
     read, of_test = rows(GIT)
     (excess,) = read.beyond(of_test, evidence(record("git"), curl))
-    assert told(excess) == ("curl", 1, None, False)
+    assert facts(excess) == ("curl", 1, None, False)
     assert excess.marked == (curl,)
     assert excess.what == "new: curl ran once"
 
@@ -135,7 +135,7 @@ def test_a_relative_path_is_taken_from_where_the_file_is(
     ran = evidence(record("tool", path=f"{tmp_path}/bin/tool", cwd="/srv"))
     limits = [*(read.beyond(read.rows("tests", TEST), ran) if read.has("tests") else ())]
     limits += [excess for sums in read.sums for excess in read.beyond_sums(sums, ran)]
-    assert [told(excess) for excess in limits] == [("bin/tool", 1, 0, False)]
+    assert [facts(excess) for excess in limits] == [("bin/tool", 1, 0, False)]
 
 
 # ---- patterns ----
@@ -165,7 +165,7 @@ def test_odd_names_have_rows_that_can_be_read(program: str) -> None:
     read = baseline(f'[tests."{TEST}"]\n{_quoted(key)} = 1\n')
     of_test = read.rows("tests", TEST)
     assert read.beyond(of_test, evidence(record(program))) == []
-    assert [told(e) for e in read.beyond(of_test, evidence(record(program), record(program)))] == [(key, 2, 1, False)]
+    assert [facts(e) for e in read.beyond(of_test, evidence(record(program), record(program)))] == [(key, 2, 1, False)]
 
 
 def _quoted(text: str) -> str:
@@ -197,13 +197,13 @@ def test_a_row_of_zero_forbids_whatever_else_may_run(before: str, more: str, key
     git = record("git", "push", parent=make, path="/usr/bin/git", executable="/usr/bin/git")
     read, of_test = rows(text)
     (excess,) = read.beyond(of_test, evidence(make, git))
-    assert (told(excess), excess.marked) == ((key, 1, 0, False), (git,))
+    assert (facts(excess), excess.marked) == ((key, 1, 0, False), (git,))
 
 
 def test_in_a_collection_pythons_own_question_can_be_forbidden() -> None:
     read = baseline('[around.collection]\n"argv:uname -p" = 0\n')
     found = read.beyond(read.rows("around", "collection"), evidence(record("uname", "-p")))
-    assert [told(excess) for excess in found] == [("argv:uname -p", 1, 0, False)]
+    assert [facts(excess) for excess in found] == [("argv:uname -p", 1, 0, False)]
 
 
 def test_what_is_accepted_is_within(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_pythons_own_question_needs_no_row_in_a_collection() -> None:
 
 def sums(text: str, ran: Evidence) -> list[tuple[str | None, int, int | None, bool | None]]:
     read = baseline(text)
-    return [told(excess) for excess in read.beyond_sums(read.sums[0], ran)]
+    return [facts(excess) for excess in read.beyond_sums(read.sums[0], ran)]
 
 
 def test_sums() -> None:
@@ -323,4 +323,4 @@ def test_limit_of_a_sum_for_unread_names_speaks_of_no_program_with_a_name_of_one
     read = baseline('[total.programs]\n"?" = 0\n')
     assert read.beyond_sums(read.sums[0], evidence(record("[", "x"), record("w"))) == []
     unread = record(None, executable=None, argv=None)
-    assert [told(excess) for excess in read.beyond_sums(read.sums[0], evidence(unread))] == [("?", 1, 0, False)]
+    assert [facts(excess) for excess in read.beyond_sums(read.sums[0], evidence(unread))] == [("?", 1, 0, False)]

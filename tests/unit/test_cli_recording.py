@@ -56,7 +56,7 @@ def test_all_that_runs_is_counted(whole: bool) -> None:
 
 @pytest.mark.parametrize("forks", [True, False])
 def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: bool) -> None:
-    """What it is called stands in argv[0] alone, and counts if what is above it, told of before, is the same file."""
+    """What it is called stands in argv[0] alone, and counts if what is above it, known before, is the same file."""
     source = FakeSource()
     recording = recording_of(source, whole=whole, limits=Allowed(deny=patterns("sleep")))
     busybox = source.runs("busybox", "sh")
@@ -156,7 +156,7 @@ def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
     assert recording.evidence().unknown == ("the probe helper was lost: it died",)
 
 
-def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
+def test_the_helpers_of_runs_below_are_not_counted(whole: bool) -> None:
     source, recording = started(whole=whole)
     top = source.runs("pytest")
     name = f"pytest-execprobe-{'0' * 32}"
@@ -171,7 +171,7 @@ def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
 
 
 def test_processes_that_have_not_ended(whole: bool) -> None:
-    """Whoever was only forked among them: no exec tells of those."""
+    """Those that were only forked, too, of which there is no exec."""
     source, recording = started(whole=whole)
     top = source.runs("sh")
     daemon = source.runs("a-daemon-of-a-long-name", by=top)
@@ -215,7 +215,7 @@ def test_a_helper_of_a_run_below_is_not_waited_for() -> None:
 
 
 def test_what_runs_before_it_is_known_that_nothing_is_left_counts() -> None:
-    """Or the recording would end with a hole: after it, nothing lives that the answer could tell of."""
+    """Or the recording would end with a hole: after it, nothing lives that could be in the answer."""
     source, recording = started()
     asked = source.running
 
@@ -239,7 +239,7 @@ def test_a_helper_that_is_lost_when_it_is_asked_what_is_left() -> None:
     assert recording.evidence().unknown == ("the probe helper was lost: it died",)
 
 
-def test_an_end_that_is_told_of_before_its_exec() -> None:
+def test_an_end_that_arrives_before_its_exec() -> None:
     """CPUs are read in turn."""
     source, helper = FakeSource(), FakeSource()
     recording = recording_of(source)

@@ -34,7 +34,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 class Played:
-    """The probe of a run: what it saw is told when it is first asked for."""
+    """The probe of a run: what it saw arrives when it is first asked for."""
 
     def __init__(self) -> None:
         self.source = FakeSource()
@@ -265,7 +265,7 @@ def test_a_wait_that_is_too_short(played: Played, capfd: Capture) -> None:
 
 
 def test_a_helper_that_is_lost_while_it_is_waited(played: Played, capfd: Capture) -> None:
-    """It would be for ever: nobody is there to tell that all have ended."""
+    """It would be for ever: nothing is there to say that all have ended."""
     source = leaving(played, 1000)
 
     def dies(since: int, timeout: float) -> Running:
@@ -681,7 +681,7 @@ def test_a_budget_file_of_no_use_is_no_reason_to_run(
 
 
 class Screen:
-    """A terminal that keeps what it is told."""
+    """A terminal that keeps what is written."""
 
     attended = True
     width = 60
@@ -716,7 +716,7 @@ def test_a_storm_is_not_shown_line_by_line() -> None:
     assert screen.lines[-1] == "+ … 1,184 more"
 
 
-def test_no_display_where_nobody_looks() -> None:
+def test_no_display_where_there_is_no_screen() -> None:
     screen = Screen()
     screen.attended = False
     display(screen, 0)([NewExec(record("true"), None)])  # type: ignore[arg-type]

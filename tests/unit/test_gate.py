@@ -1,4 +1,4 @@
-"""The verdict over stored reports: what is beyond, what can't be told, what is new."""
+"""The verdict over stored reports: what is beyond, what is not known, what is new."""
 
 from __future__ import annotations
 
