@@ -170,7 +170,7 @@ def _miscounted(document: Document, runs: int) -> Iterator[str]:
         yield (
             f"runs {other + 1} and {run + 1} ({document.runs[other].started} and {document.runs[run].started}) have"
             f" tests in common, such as {name}: one part of the tests is there twice, and another may be missing (runs"
-            " of a matrix are told apart by --execprobe-variant=NAME)"
+            " of a matrix are distinguished by --execprobe-variant=NAME)"
         )
 
 

@@ -184,20 +184,19 @@ class Baseline:
         """What some rows do not allow, certain excesses first."""
         usage = self.usage(evidence, rows)
         found = []
-        for key, count in sorted(usage.counts.items()):
+        for key in sorted({*usage.counts, *usage.unsure}):
             limit = rows.limits.get(key)
-            most = 0 if limit is None else limit.most
-            if most is not None and count > most:
-                found.append(Excess(key, count, None if limit is None else most, False, usage.marked(key)[most:]))
-        certain = {excess.key for excess in found}
-        for key, count in sorted(usage.unsure.items()):
-            limit = rows.limits.get(key)
-            most = 0 if limit is None else limit.most
-            if key not in certain and most is not None and usage.counts[key] + count > most:
-                found.append(Excess(key, usage.counts[key] + count, None if limit is None else most, None))
+            listed, most = (None, 0) if limit is None else (limit.most, limit.most)
+            if most is None:
+                continue
+            ran, may = usage.counts[key], usage.counts[key] + usage.unsure[key]
+            if ran > most:
+                found.append(Excess(key, ran, listed, False, usage.marked(key)[most:]))
+            elif may > most:
+                found.append(Excess(key, may, listed, None))
         if evidence.missing != 0 and not found:
             found.append(Excess(None, len(evidence.records), None, None))
-        return found
+        return sorted(found, key=lambda excess: excess.holds is None)
 
     def beyond_sums(self, sums: Sums, evidence: Evidence) -> list[Excess]:
         """What limits of a sum do not allow, certain excesses first."""

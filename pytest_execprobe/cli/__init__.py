@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from .. import __version__
+from .._util.text import printable
 from .terminal import COLORS, CommandError, Terminal, prepare_streams
 
 _COMMANDS = ("doctor", "run", "top", "gate", "report", "merge", "serve")
@@ -59,8 +60,6 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as end:  # argparse has said all
         return end.code if isinstance(end.code, int) else UNUSABLE
     except CommandError as error:
-        from .._util.text import printable
-
         terminal.complain(("execprobe: ", "bad"), printable(str(error)))
         return error.status
 
@@ -174,8 +173,6 @@ class _Parser(argparse.ArgumentParser):
             Terminal("never").complain(message.rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
-        from .._util.text import printable
-
         self.exit(UNUSABLE, f"execprobe: {printable(message)} ('{self.prog} --help' has more)\n")
 
 

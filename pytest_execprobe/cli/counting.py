@@ -113,7 +113,7 @@ class Counting:
             except ValueError as error:
                 raise SourceLost(f"the helper that counts wrote what can't be read: {error}") from error
 
-    def hang_up(self) -> None:
+    def end_input(self) -> None:
         """Lets it end, with its last counts still to come."""
         assert self._process.stdin is not None
         with suppress(OSError):
@@ -126,7 +126,7 @@ class Counting:
         return said.splitlines()[-1] if said else f"it ended with status {status}"
 
     def close(self) -> None:
-        self.hang_up()
+        self.end_input()
         assert self._process.stdout is not None
         self._process.stdout.close()  # or it might wait for its words to be read
         try:

@@ -25,6 +25,7 @@ from ..report.model import Document
 from .inputs import merge, read_all, read_budget
 from .terminal import CommandError, Line, Terminal, plain
 from .totals import number
+from .values import add_options
 
 SUMMARY = "hold stored reports against a budget"
 
@@ -47,37 +48,35 @@ _MOST = 20  # that are shown of a kind, in text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs = parser.add_argument_group("input")
     inputs.add_argument("stored", nargs="+", metavar="STORED", help="a stored report, or a folder of them")
-    inputs.add_argument("--budget", required=True, type=Path, metavar="FILE", help="the baseline: a TOML file")
-    inputs.add_argument(
-        "--since",
-        metavar="OLD",
-        help="show what is new since an earlier release: its report (.json), or its budget (.toml)",
-    )
-    inputs.add_argument(
-        "--runs",
-        type=int,
-        metavar="N",
-        help="how many runs there must be, one of each shard: no two of them may have a test in common",
-    )
-    inputs.add_argument(
-        "--budget-only",
-        action="store_true",
-        help="look at the budget alone: not at rules that a run has found broken or undecided, nor at failed tests",
-    )
-    inputs.add_argument(
-        "--allow-deselected",
-        action="store_true",
-        help="tests of the budget that all runs have left out (-k, -m, --ignore, by naming others) are not missing",
+    add_options(
+        inputs,
+        [
+            ("--budget", "FILE", "the baseline: a TOML file", {"required": True, "type": Path}),
+            ("--since", "OLD", "show what is new since an earlier release: its report (.json), or budget (.toml)", {}),
+            (
+                "--runs",
+                "N",
+                "how many runs there must be, one of each shard: no two of them may have a test in common",
+                {"type": int},
+            ),
+            (
+                "--budget-only",
+                "",
+                "look at the budget alone: not at rules that a run has found broken or undecided, nor at failed tests",
+                {},
+            ),
+            (
+                "--allow-deselected",
+                "",
+                "tests of the budget that all runs have left out (-k, -m, --ignore, by naming others) are not missing",
+                {},
+            ),
+        ],
     )
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=tuple(_ENDINGS.values()), help="default: by the ending of PATH, else text")
-    output.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="PATH",
-        help="write it there (.txt, .md, .json), and the verdict alone here",
-    )
+    about = "write it there (.txt, .md, .json), and the verdict alone here"
+    output.add_argument("-o", "--output", type=Path, metavar="PATH", help=about)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -51,12 +52,8 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    found = sorted(_walk(path))
-    # A trace ends so too, and can't be read again.
-    ends = [file.name.lower() for file in found]
-    found = [
-        file for file, end in zip(found, ends, strict=True) if end.endswith(".json") and not end.endswith(".trace.json")
-    ]
+    # A trace ends with .json, too, and can't be read again.
+    found = sorted(file for file in _walk(path) if re.search(r"(?<!\.trace)\.json$", file.name, re.IGNORECASE))
     if not found:
         raise CommandError(f"{path}: there is no stored report (*.json) in this folder")
     yield from found

@@ -49,10 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " given more than once",
     )
     output.add_argument(
-        "--format",
-        choices=_FORMS,
-        metavar="FORM",
-        help=f"of standard output: {', '.join(_FORMS)} (default text)",
+        "--format", choices=_FORMS, metavar="FORM", help=f"of standard output: {', '.join(_FORMS)} (default text)"
     )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import remove_file
 from .terminal import CommandError, Terminal, as_ours
-from .values import real
+from .values import Option, add_options, real
 
 if TYPE_CHECKING:
     from ..log.pattern import Pattern
@@ -58,9 +58,7 @@ COMMAND's.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     for title, options in _OPTIONS.items():
-        group = parser.add_argument_group(title)
-        for names, help, details in options:
-            group.add_argument(*names.split(), help=help, **details)
+        add_options(parser.add_argument_group(title), options)
 
 
 def _budget(text: str) -> int | str:
@@ -91,52 +89,45 @@ def _patience(text: str) -> float:
 
 
 _AGAIN: dict[str, Any] = {"action": "append", "default": []}
-#: Names, help, and argparse's other arguments, by group.
-_OPTIONS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
+_OPTIONS: dict[str, list[Option]] = {
     "how long": [
         (
             "--wait",
+            "SECONDS",
             "record until all processes that COMMAND has left running have ended, for at most so many seconds",
-            {"nargs": "?", "type": _patience, "const": math.inf, "metavar": "SECONDS"},
+            {"nargs": "?", "type": _patience, "const": math.inf},
         ),
     ],
     "output": [
-        ("-q --quiet", "show no exec as it happens, only the totals", {"action": "store_true"}),
+        ("-q --quiet", "", "show no exec as it happens, only the totals", {}),
         (
             "-r --report",
+            "PATH",
             "write a report: .json, .html, .md or .trace.json, by its ending; can be given more than once",
-            {**_AGAIN, "metavar": "PATH"},
+            _AGAIN,
         ),
-        ("--variant", "what the report's run is of a matrix", {"default": "", "metavar": "NAME"}),
+        ("--variant", "NAME", "what the report's run is of a matrix", {"default": ""}),
     ],
     "limits": [
         (
             "--budget",
+            "N|PATH",
             "at most so many execs in all, COMMAND's own included; or what a budget file (.toml) allows in all",
-            {**_AGAIN, "type": _budget, "metavar": "N|PATH"},
+            {**_AGAIN, "type": _budget},
         ),
-        *(
-            (option, f"{help}; can be given more than once", {**_AGAIN, "type": _pattern, "metavar": "PATTERN"})
-            for option, help in (("--allow", "nothing but these may run"), ("--deny", "none of these may run"))
-        ),
+        ("--allow", "PATTERN", "nothing but these may run; can be given more than once", {**_AGAIN, "type": _pattern}),
+        ("--deny", "PATTERN", "none of these may run; can be given more than once", {**_AGAIN, "type": _pattern}),
     ],
     "probe": [
-        (
-            "--optional",
-            "where there can be no probe, run COMMAND all the same: unrecorded, and unchecked",
-            {"action": "store_true"},
-        ),
-        ("--helper", "use a probe helper that is running: its socket, or @NAME", {"metavar": "ADDRESS"}),
-        ("--python", "interpreter to run the helper, one that has the distro's BCC", {"metavar": "PATH"}),
-        (
-            "--buffer-pages",
-            "perf buffer per CPU, in pages, a power of two (default 512)",
-            {"type": _pages, "metavar": "N"},
-        ),
+        ("--optional", "", "where there can be no probe, run COMMAND all the same: unrecorded, and unchecked", {}),
+        ("--helper", "ADDRESS", "use a probe helper that is running: its socket, or @NAME", {}),
+        ("--python", "PATH", "interpreter to run the helper, one that has the distro's BCC", {}),
+        ("--buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 512)", {"type": _pages}),
         (
             "--timeout",
+            "SECONDS",
             "how long to wait at the end for execs in flight, and for the helper (default 10)",
-            {"type": real(0.001, 3600), "default": 10.0, "metavar": "SECONDS"},
+            {"type": real(0.001, 3600), "default": 10.0},
         ),
     ],
 }

@@ -27,60 +27,39 @@ from ..source.launch import (
 from .doctor.bcc import ask
 from .doctor.machine import Machine
 from .terminal import CommandError, Terminal, as_ours
-from .values import whole
+from .values import add_options, whole
 
 SUMMARY = "run a probe helper for unprivileged users"
 
 _SOCKET = "/run/execprobe/execprobe.sock"
 _CLIENTS_MAX = 900
+_ATTEMPTS = {"choices": ("auto", "always", "kprobe", "tracepoint", "off")}
+_PAGES, _PROCESSES = {"type": whole(1, 1 << 20)}, {"type": whole(64, 1 << 22)}
 #: How systemd passes a service its sockets, besides the descriptors.
 _SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--socket", default=_SOCKET, metavar="PATH", help=f"where to listen (default: {_SOCKET})")
-    parser.add_argument(
-        "--mode", type=_mode, metavar="OCTAL", help="the socket's mode: who can write to it may use it (default: 0660)"
+    add_options(
+        parser,
+        [
+            ("--socket", "PATH", f"where to listen (default: {_SOCKET})", {"default": _SOCKET}),
+            ("--mode", "OCTAL", "the socket's mode: who can write to it may use it (default: 0660)", {"type": _mode}),
+            ("--group", "NAME", "the socket's group (default: the user's who starts this)", {}),
+            ("--user", "NAME", "the user the helper becomes once it probes, if it is root (default: nobody)", {}),
+            ("--python", "PATH", f"interpreter to run it with, one that has BCC (also {PYTHON_VARIABLE})", {}),
+            ("--attempts", "HOW", "how to see failed attempts, as --execprobe-attempts (default: auto)", _ATTEMPTS),
+        ],
     )
-    parser.add_argument("--group", metavar="NAME", help="the socket's group (default: the user's who starts this)")
-    parser.add_argument(
-        "--user",
-        metavar="NAME",
-        help="the user the helper becomes once it probes, if it is root (default: nobody)",
-    )
-    parser.add_argument(
-        "--python", metavar="PATH", help=f"interpreter to run it with, one that has BCC (also {PYTHON_VARIABLE})"
-    )
-    parser.add_argument(
-        "--attempts",
-        choices=("auto", "always", "kprobe", "tracepoint", "off"),
-        metavar="HOW",
-        help="how to see failed attempts, as --execprobe-attempts does (default: auto)",
-    )
-    limits = parser.add_argument_group("limits")
-    limits.add_argument(
-        "--buffer-pages",
-        type=whole(1, 1 << 20),
-        metavar="N",
-        help="perf buffer per CPU, in pages, a power of two (default: 512)",
-    )
-    limits.add_argument(
-        "--max-processes",
-        type=whole(64, 1 << 22),
-        metavar="N",
-        help="processes of all watched trees together (default: 32768)",
-    )
-    limits.add_argument(
-        "--max-clients",
-        type=whole(1, _CLIENTS_MAX),
-        metavar="N",
-        help=f"connections at a time, of all users, up to {_CLIENTS_MAX} (default: 512)",
-    )
-    limits.add_argument(
-        "--max-clients-per-user",
-        type=whole(1, _CLIENTS_MAX),
-        metavar="N",
-        help="connections of one user at a time (default: 128)",
+    clients = whole(1, _CLIENTS_MAX)
+    add_options(
+        parser.add_argument_group("limits"),
+        [
+            ("--buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default: 512)", _PAGES),
+            ("--max-processes", "N", "processes of all watched trees together (default: 32768)", _PROCESSES),
+            ("--max-clients", "N", f"connections of all users, up to {_CLIENTS_MAX} (default: 512)", {"type": clients}),
+            ("--max-clients-per-user", "N", "connections of one user at a time (default: 128)", {"type": clients}),
+        ],
     )
 
 

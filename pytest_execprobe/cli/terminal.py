@@ -85,25 +85,17 @@ class Terminal:
 
     def say(self, *parts: Part) -> None:
         """A line on standard output. Raises BrokenPipeError if its reader has gone, else CommandError if it fails."""
-        try:
+        with _named():
             self._write(self._out, parts)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise CommandError(f"standard output can't be written: {error.strerror or error}") from None
 
     def put(self, text: str) -> None:
         """A whole text on standard output, as UTF-8 in any locale: it may be redirected to a file."""
         data = memoryview(text.encode("utf-8", "backslashreplace"))
-        try:
+        with _named():
             self._out.flush()
             while data:  # an unbuffered stream may take less than all
                 data = data[self._out.buffer.write(data) :]
             self._out.buffer.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise CommandError(f"standard output can't be written: {error.strerror or error}") from None
 
     def complain(self, *parts: Part) -> None:
         """A line on standard error. That it can't be written stops nothing."""
@@ -197,6 +189,17 @@ class _Notice:
         with suppress(OSError, ValueError):  # it may be closed by now
             self._stream.write(text)
             self._stream.flush()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """While the block runs, an error of standard output says so."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"standard output can't be written: {error.strerror or error}") from None
 
 
 def _is_screen(stream: TextIO) -> bool:

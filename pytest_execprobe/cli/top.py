@@ -1,4 +1,4 @@
-"""TopCounts the execs of the whole machine by program, or by user, until Ctrl-C or --duration ends it.
+"""Counts the execs of the whole machine by program, or by user, until Ctrl-C or --duration ends it.
 
 On a terminal the table is shown as it grows. The names are those of the programs, as they were executed: no arguments
 are read. It takes root, or sudo, which may ask for a password. docs/top.md has more.
@@ -24,7 +24,7 @@ from ..source.launch import PYTHON_VARIABLE, privilege_route
 from .counting import Counting, TopCounts, start_counting
 from .terminal import CommandError, Line, Terminal, as_ours
 from .totals import number
-from .values import real, whole
+from .values import add_options, real, whole
 
 SUMMARY = "count the execs of the whole machine, by program"
 
@@ -34,43 +34,40 @@ _NAMES_MAX = 10240
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--by",
-        choices=("program", "user"),
-        default="program",
-        help="what to count by; a user is who runs a program, also where that is setuid (default: program)",
-    )
-    parser.add_argument(
-        "--probe",
-        type=_target,
-        default=targets.EXEC,
-        metavar="PROBE",
-        help=f"what to count instead of successful execs: {', '.join(targets.FORMS)}. Programs are then known by the"
-        " kernel's names of processes, which are cut to 15 bytes",
-    )
-    parser.add_argument(
-        "--interval",
-        type=real(0.1, 3600),
-        default=1.0,
-        metavar="SECONDS",
-        help="how often to update the table (default: 1)",
-    )
-    parser.add_argument("--duration", type=real(0.1, 1e8), metavar="SECONDS", help="end by itself after this time")
-    parser.add_argument(
-        "--rows", type=whole(1, 1 << 20), metavar="N", help=f"show so many (default: what fits, {_ROWS} if piped)"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="write all counts at the end, as JSON, instead of the table"
-    )
-    parser.add_argument(
-        "--max-names",
-        type=whole(1, 262144),
-        default=_NAMES_MAX,
-        metavar="N",
-        help=f"programs or users to keep apart; what others do is counted without a name (default: {_NAMES_MAX})",
-    )
-    parser.add_argument(
-        "--python", metavar="PATH", help=f"interpreter to run the probe with, one that has BCC (also {PYTHON_VARIABLE})"
+    forms = ", ".join(targets.FORMS)
+    add_options(
+        parser,
+        [
+            (
+                "--by",
+                "",
+                "what to count by; a user is who runs a program, also where that is setuid (default: program)",
+                {"action": "store", "choices": ("program", "user"), "default": "program"},
+            ),
+            (
+                "--probe",
+                "PROBE",
+                f"what to count instead of successful execs: {forms}. Programs are then known by the kernel's names of"
+                " processes, which are cut to 15 bytes",
+                {"type": _target, "default": targets.EXEC},
+            ),
+            (
+                "--interval",
+                "SECONDS",
+                "how often to update the table (default: 1)",
+                {"type": real(0.1, 3600), "default": 1.0},
+            ),
+            ("--duration", "SECONDS", "end by itself after this time", {"type": real(0.1, 1e8)}),
+            ("--rows", "N", f"show so many (default: what fits, {_ROWS} if piped)", {"type": whole(1, 1 << 20)}),
+            ("--json", "", "write all counts at the end, as JSON, instead of the table", {}),
+            (
+                "--max-names",
+                "N",
+                f"programs or users to keep apart; others are counted without a name (default: {_NAMES_MAX})",
+                {"type": whole(1, 262144), "default": _NAMES_MAX},
+            ),
+            ("--python", "PATH", f"interpreter to run the probe with, one that has BCC (also {PYTHON_VARIABLE})", {}),
+        ],
     )
 
 
@@ -215,7 +212,7 @@ def _watch(helper: Counting, terminal: Terminal, asked: Asked, rows: int, live: 
     counts = None
     if terminal.attended and not live:
         terminal.complain((asked.title, "dim"))
-    with _ending(helper.hang_up), terminal.live() if live else nullcontext(lambda _: None) as show:
+    with _ending(helper.end_input), terminal.live() if live else nullcontext(lambda _: None) as show:
         show([[(asked.title, "dim")]])
         for message in helper.messages():
             if isinstance(message, TopCounts):

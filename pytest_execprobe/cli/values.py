@@ -1,10 +1,20 @@
-"""Values of options, as types for argparse."""
+"""Options of commands, in tables, and their values, as types for argparse."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
+
+#: Names, metavar ("" for a flag), help, and argparse's other arguments.
+Option = tuple[str, str, str, dict[str, Any]]
+
+
+def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:
+    for names, metavar, help, more in options:
+        kind: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+        parser.add_argument(*names.split(), help=help, **{**kind, **more})
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -148,11 +148,7 @@ def totals(document: Document) -> list[tuple[str, str]]:
     kinds = Counter(unit.kind for unit in document.units)
     open_ended = "" if document.complete else "+"
     lines = [("execs", f"{document.execs:,}{open_ended}"), ("programs", f"{len(document.programs):,}")]
-    names: list[tuple[UnitKind, str]] = [
-        ("test", "tests"),
-        ("command", "commands"),
-        ("fixture", "fixture set-ups"),
-    ]
+    names: list[tuple[UnitKind, str]] = [("test", "tests"), ("command", "commands"), ("fixture", "fixture set-ups")]
     lines += ((name, f"{kinds[kind]:,}") for kind, name in names if kinds[kind])
     strays = sum(len(unit.strays) for unit in document.units)
     ignored = sum(sum(run.ignored.values()) for run in document.runs)

@@ -288,9 +288,5 @@ def merged(documents: Iterable[Document]) -> Document:
                 raise RunsDiffer(f"two reports have different runs with the id {run.id}: leave one of them out")
         places = {index: len(runs) + place for place, index in enumerate(new)}
         runs += new.values()
-        units += (_moved(unit, places[unit.run]) for unit in document.units if unit.run in places)
+        units += (replace(unit, run=places[unit.run]) for unit in document.units if unit.run in places)
     return Document(tuple(runs), tuple(units))
-
-
-def _moved(unit: Unit, run: int) -> Unit:
-    return unit if unit.run == run else replace(unit, run=run)

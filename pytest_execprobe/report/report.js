@@ -443,7 +443,7 @@
   const panels = new Map(); // of the units that are open
   const severalRuns = data.runs.length > 1;
 
-  // Units of one name are told apart by their number.
+  // Units of one name are distinguished by their number.
   const named = new Map();
   for (const unit of units) named.set(unit.name, [...(named.get(unit.name) ?? []), unit]);
 

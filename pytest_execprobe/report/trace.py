@@ -168,10 +168,7 @@ class _Run:
     def _exec(self, record: ExecRecord, unit: Unit, unit_end: int, *, stray: bool) -> _Slice:
         next_exec = self._became.get(record)
         if record.duration_ns is not None:
-            end, ended = (
-                record.timestamp_ns + max(0, record.duration_ns),
-                digest.end_of(record) or "how is not known",
-            )
+            end, ended = (record.timestamp_ns + max(0, record.duration_ns), digest.end_of(record) or "how is not known")
         elif next_exec is not None:
             end, ended = next_exec.timestamp_ns, f"became {digest.shown(next_exec.program or '?')}"
         else:

@@ -60,7 +60,7 @@ def counting(*options: str) -> Iterator[Counted]:
     try:
         made = Counted(helper)
         yield made
-        helper.hang_up()
+        helper.end_input()
         *_, last = helper.messages()
         assert isinstance(last, TopCounts)
         assert last.last

@@ -470,11 +470,7 @@ def test_control_c_ends_both(helper: str) -> None:
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize(
-    ("options", "shown"),
-    [([], True), (["--quiet"], False)],
-    ids=["shown", "quiet"],
-)
+@pytest.mark.parametrize(("options", "shown"), [([], True), (["--quiet"], False)], ids=["shown", "quiet"])
 def test_execs_are_shown_on_a_terminal_as_they_happen(helper: str, options: list[str], shown: bool) -> None:
     """Standard output is the command's, and no terminal."""
     terminal = Terminal()
@@ -633,7 +629,7 @@ def test_without_privilege(installed: Environment, user: str) -> None:
 # ---- pytest below ----
 
 
-def test_a_probe_below_is_no_ones_business(tmp_path: Path) -> None:
+def test_a_probe_below_is_not_counted(tmp_path: Path) -> None:
     """It has a helper of its own, which is not the command's work."""
     program = (
         "import subprocess; from pytest_execprobe.source.connect import HelperSettings, start_helper;"

@@ -695,11 +695,7 @@ MISSPELT = {
     "tests/helpers.py": "the file has no test",
     "data": "the folder has no test",
 }
-LEFT_OUT = [
-    "tests/elsewhere",
-    "tests/elsewhere/test_mac.py",
-    "tests/test_some.py::TestNone",
-]
+LEFT_OUT = ["tests/elsewhere", "tests/elsewhere/test_mac.py", "tests/test_some.py::TestNone"]
 
 
 def limited(*names: str) -> str:
@@ -1052,7 +1048,7 @@ def test_a_file_of_an_earlier_version_is_told_of_and_renamed(
     result.stdout.fnmatch_lines(
         [
             "old names       src~/test_in.py::test_a*: earlier versions named them so, and no test is judged by them;"
-            " this renames them: *pytest * --execprobe-baseline=execs.toml --execprobe-update",
+            " this renames them: *pytest * --execprobe-baseline=execs.toml --execprobe-update"
         ]
     )
     result.stdout.no_fnmatch_line("obsolete*")

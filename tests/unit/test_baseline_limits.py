@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pytest_execprobe.baseline.model import Baseline, Excess, Rows, covers, row_key, table_name
 from pytest_execprobe.baseline.read import parse_baseline
 from pytest_execprobe.timeline.evidence import Evidence
+from pytest_execprobe.timeline.record import ExecRecord
 
 TEST = "tests/test_it.py::test_a"
 
@@ -28,10 +29,10 @@ def rows(text: str, name: str = TEST) -> tuple[Baseline, Rows]:
 
 def beyond(text: str, ran: Evidence, name: str = TEST) -> list[tuple[str | None, int, int | None, bool | None]]:
     read, of_test = rows(text, name)
-    return [told(excess) for excess in read.beyond(of_test, ran)]
+    return [facts(excess) for excess in read.beyond(of_test, ran)]
 
 
-def told(excess: Excess) -> tuple[str | None, int, int | None, bool | None]:
+def facts(excess: Excess) -> tuple[str | None, int, int | None, bool | None]:
     return excess.key, excess.ran, excess.limit, excess.holds
 
 
@@ -41,19 +42,74 @@ GIT = f'[tests."{TEST}"]\ngit = 2\n'
 # ---- rows ----
 
 
-def test_within() -> None:
-    assert beyond(GIT, evidence(record("git"), record("git"))) == []
+T = f'[tests."{TEST}"]\n'
+ALIAS = f'[aliases]\n"python3.*" = "python"\n{T}python = '
+TOP = record("make")
+LINK = record("tool", executable="/opt/evil")
+PUSH, CUT = record("git", "push"), record("git", "push", truncated=True)
 
 
-def test_fewer_is_within() -> None:
-    assert beyond(GIT, evidence()) == []
+@pytest.mark.parametrize(
+    ("text", "ran", "found"),
+    [
+        (GIT, ["git", "git"], []),
+        (GIT, [], []),
+        (f"{T}curl = 0\n", ["curl"], [("curl", 1, 0, False)]),
+        (f'{T}git = "any"\n', ["git"] * 9, []),
+        *((f"{T}git = [1, 3]\n", ["git"] * times, []) for times in (0, 1, 3)),
+        (f"{T}git = [1, 3]\n", ["git"] * 4, [("git", 4, 3, False)]),
+        (f"{ALIAS}1\n", ["python3.13"], []),
+        (f"{ALIAS}1\n", ["python3.13", "python3.9"], [("python", 2, 1, False)]),
+        (f"{ALIAS}1\n", ["python3"], [("python3", 1, None, False)]),
+        ('everywhere = ["uname", "subtree:make"]\n[tests]\n', ["uname", TOP, record("cc", parent=TOP)], []),
+        ('everywhere = ["uname", "subtree:make"]\n[tests]\n', ["cc"], [("cc", 1, None, False)]),
+        # A path that may run is that of the resolved executable.
+        (
+            'everywhere = ["/usr/bin/*"]\n[tests]\n',
+            [LINK],
+            [("tool", 1, None, False)],
+        ),
+        # A pattern has a row of its own, and the first that matches counts.
+        (f'{T}"argv:git push" = 1\ngit = 1\n', [PUSH, record("git", "fetch")], []),
+        (f'{T}"argv:git push" = 1\ngit = 1\n', [PUSH, PUSH, "git"], [("argv:git push", 2, 1, False)]),
+        (f'{T}"argv:git push" = 1\n"g*" = 1\n', [PUSH, "gpg"], []),
+        (f'{T}"argv:git push" = 1\n"g*" = 1\n', [PUSH, "gpg", "git"], [("g*", 2, 1, False)]),
+        (f'patterns = ["subtree:make"]\n{T}"subtree:make" = 1\n', [TOP, record("sh", parent=TOP)], []),
+        (f'patterns = ["subtree:make"]\n{T}"subtree:make" = 1\n', ["sh"], [("sh", 1, None, False)]),
+        # Rows of zero forbid by every name.
+        (f'everywhere = ["*"]\n{ALIAS}0\n', ["python3.13"], [("python", 1, 0, False)]),
+        (
+            f'everywhere = ["*"]\n{T}"/opt/evil" = 0\n',
+            [LINK],
+            [("/opt/evil", 1, 0, False)],
+        ),
+        # What is not known is undecided.
+        (f'{T}"subtree:git" = 1\n', [record("sh", lineage_lost=True)], [("sh", 1, None, None)]),
+        (f'{T}"argv:git push now" = 1\n', [CUT], [("git", 1, None, None)]),
+        (f'everywhere = ["git"]\n{T}"argv:git push now" = 0\n', [CUT], [("argv:git push now", 1, 0, None)]),
+        (f'everywhere = ["git"]\n{T}"argv:git push now" = 0\n', [record("git", "fetch", truncated=True)], []),
+        (GIT, [record(None)], [("?", 1, None, None)]),
+    ],
+)
+def test_what_is_beyond_the_rows_of_a_test(text: str, ran: list[str | ExecRecord], found: list[object]) -> None:
+    assert beyond(text, evidence(*(record(one) if isinstance(one, str) else one for one in ran))) == found
+
+
+def test_lost_execs_are_undecided_and_certain_ones_are_not() -> None:
+    assert beyond(GIT, evidence(record("git"), lost=1)) == [(None, 1, None, None)]
+    assert beyond(GIT, evidence(record("curl"), lost=1)) == [("curl", 1, None, False)]
+    assert beyond(GIT, evidence(unknown="why")) == [(None, 0, None, None)]
+
+
+def test_a_test_without_a_table_may_run_nothing() -> None:
+    assert beyond(GIT, evidence(record("git")), "tests/test_it.py::test_b") == [("git", 1, None, False)]
 
 
 def test_grew() -> None:
     third = record("git")
     read, of_test = rows(GIT)
     (excess,) = read.beyond(of_test, evidence(record("git"), record("git"), third))
-    assert told(excess) == ("git", 3, 2, False)
+    assert facts(excess) == ("git", 3, 2, False)
     assert excess.marked == (third,)
     assert excess.what == "grew: git ran 3 times, at most 2 times in the baseline"
 
@@ -62,17 +118,9 @@ def test_new() -> None:
     curl = record("curl")
     read, of_test = rows(GIT)
     (excess,) = read.beyond(of_test, evidence(record("git"), curl))
-    assert told(excess) == ("curl", 1, None, False)
+    assert facts(excess) == ("curl", 1, None, False)
     assert excess.marked == (curl,)
     assert excess.what == "new: curl ran once"
-
-
-def test_a_test_without_a_table_may_run_nothing() -> None:
-    assert beyond(GIT, evidence(record("git")), "tests/test_it.py::test_b") == [("git", 1, None, False)]
-
-
-def test_zero() -> None:
-    assert beyond(f'[tests."{TEST}"]\ncurl = 0\n', evidence(record("curl"))) == [("curl", 1, 0, False)]
 
 
 @pytest.mark.parametrize("text", [f'[tests."{TEST}"]\n"bin/tool" = 0\n', '[total]\nprograms = {"bin/tool" = 0}\n'])
@@ -87,53 +135,10 @@ def test_a_relative_path_is_taken_from_where_the_file_is(
     ran = evidence(record("tool", path=f"{tmp_path}/bin/tool", cwd="/srv"))
     limits = [*(read.beyond(read.rows("tests", TEST), ran) if read.has("tests") else ())]
     limits += [excess for sums in read.sums for excess in read.beyond_sums(sums, ran)]
-    assert [told(excess) for excess in limits] == [("bin/tool", 1, 0, False)]
-
-
-def test_any_number() -> None:
-    assert beyond(f'[tests."{TEST}"]\ngit = "any"\n', evidence(*(record("git") for _ in range(9)))) == []
-
-
-@pytest.mark.parametrize(("times", "found"), [(0, []), (1, []), (3, []), (4, [("git", 4, 3, False)])])
-def test_range(times: int, found: list[object]) -> None:
-    ran = evidence(*(record("git") for _ in range(times)))
-    assert beyond(f'[tests."{TEST}"]\ngit = [1, 3]\n', ran) == found
-
-
-def test_aliases() -> None:
-    text = f'[aliases]\n"python3.*" = "python"\n[tests."{TEST}"]\npython = 1\n'
-    assert beyond(text, evidence(record("python3.13"))) == []
-    assert beyond(text, evidence(record("python3.13"), record("python3.9"))) == [("python", 2, 1, False)]
-    assert beyond(text, evidence(record("python3"))) == [("python3", 1, None, False)]
-
-
-def test_everywhere() -> None:
-    text = 'everywhere = ["uname", "subtree:make"]\n[tests]\n'
-    make = record("make")
-    assert beyond(text, evidence(record("uname"), make, record("cc", parent=make))) == []
-    assert beyond(text, evidence(record("cc"))) == [("cc", 1, None, False)]
-
-
-def test_a_path_that_is_allowed_must_be_the_resolved_executable() -> None:
-    text = 'everywhere = ["/usr/bin/*"]\n[tests]\n'
-    link = record("tool", path="/usr/bin/tool", executable="/opt/evil")
-    assert beyond(text, evidence(link)) == [("tool", 1, None, False)]
+    assert [facts(excess) for excess in limits] == [("bin/tool", 1, 0, False)]
 
 
 # ---- patterns ----
-
-
-def test_a_pattern_has_a_row_of_its_own() -> None:
-    text = f'[tests."{TEST}"]\n"argv:git push" = 1\ngit = 1\n'
-    push, fetch = record("git", "push"), record("git", "fetch")
-    assert beyond(text, evidence(push, fetch)) == []
-    assert beyond(text, evidence(push, record("git", "push"), fetch)) == [("argv:git push", 2, 1, False)]
-
-
-def test_the_first_pattern_that_matches_has_it() -> None:
-    text = f'[tests."{TEST}"]\n"argv:git push" = 1\n"g*" = 1\n'
-    assert beyond(text, evidence(record("git", "push"), record("gpg"))) == []
-    assert beyond(text, evidence(record("git", "push"), record("gpg"), record("git"))) == [("g*", 2, 1, False)]
 
 
 def test_of_a_subtree_the_top_counts() -> None:
@@ -146,13 +151,6 @@ def test_of_a_subtree_the_top_counts() -> None:
     assert beyond(text, evidence(top, helper, record("git"))) == [("subtree:git", 2, 1, False)]
 
 
-def test_patterns_of_the_file_replace_names() -> None:
-    text = f'patterns = ["subtree:git"]\n[tests."{TEST}"]\n"subtree:git" = 1\n'
-    top = record("git")
-    assert beyond(text, evidence(top, record("sh", parent=top))) == []
-    assert beyond(text, evidence(record("sh"))) == [("sh", 1, None, False)]
-
-
 def test_below_what_only_goes_by_the_name_of_a_subtree_an_exec_counts_for_itself() -> None:
     """As everywhere where something is allowed: a path that leads to another executable is no git."""
     text = f'[tests."{TEST}"]\nimpostor = 1\n"subtree:/usr/bin/git" = 1\n'
@@ -161,23 +159,13 @@ def test_below_what_only_goes_by_the_name_of_a_subtree_an_exec_counts_for_itself
     assert beyond(text, evidence(impostor, *gits)) == [("subtree:/usr/bin/git", 2, 1, False)]
 
 
-def test_a_subtree_below_something_lost_is_undecided() -> None:
-    text = f'[tests."{TEST}"]\n"subtree:git" = 1\n'
-    assert beyond(text, evidence(record("sh", lineage_lost=True))) == [("sh", 1, None, None)]
-
-
-def test_cut_arguments_are_undecided() -> None:
-    text = f'[tests."{TEST}"]\n"argv:git push now" = 1\n'
-    assert beyond(text, evidence(record("git", "push", truncated=True))) == [("git", 1, None, None)]
-
-
 @pytest.mark.parametrize("program", ["foo bar", "a:b", "it's", "x,y", "'q'"])
 def test_odd_names_have_rows_that_can_be_read(program: str) -> None:
     key = row_key(program)
     read = baseline(f'[tests."{TEST}"]\n{_quoted(key)} = 1\n')
     of_test = read.rows("tests", TEST)
     assert read.beyond(of_test, evidence(record(program))) == []
-    assert [told(e) for e in read.beyond(of_test, evidence(record(program), record(program)))] == [(key, 2, 1, False)]
+    assert [facts(e) for e in read.beyond(of_test, evidence(record(program), record(program)))] == [(key, 2, 1, False)]
 
 
 def _quoted(text: str) -> str:
@@ -209,27 +197,13 @@ def test_a_row_of_zero_forbids_whatever_else_may_run(before: str, more: str, key
     git = record("git", "push", parent=make, path="/usr/bin/git", executable="/usr/bin/git")
     read, of_test = rows(text)
     (excess,) = read.beyond(of_test, evidence(make, git))
-    assert (told(excess), excess.marked) == ((key, 1, 0, False), (git,))
-
-
-def test_by_another_name_too() -> None:
-    text = f'everywhere = ["*"]\n[aliases]\n"python3.*" = "python"\n[tests."{TEST}"]\npython = 0\n'
-    assert beyond(text, evidence(record("python3.13"))) == [("python", 1, 0, False)]
-    link = record("tool", path="/opt/tool", executable="/opt/evil")
-    forbidden = f'everywhere = ["*"]\n[tests."{TEST}"]\n"/opt/evil" = 0\n'
-    assert beyond(forbidden, evidence(link)) == [("/opt/evil", 1, 0, False)]
+    assert (facts(excess), excess.marked) == ((key, 1, 0, False), (git,))
 
 
 def test_in_a_collection_pythons_own_question_can_be_forbidden() -> None:
     read = baseline('[around.collection]\n"argv:uname -p" = 0\n')
     found = read.beyond(read.rows("around", "collection"), evidence(record("uname", "-p")))
-    assert [told(excess) for excess in found] == [("argv:uname -p", 1, 0, False)]
-
-
-def test_whether_what_is_forbidden_ran_may_be_undecided() -> None:
-    text = f'everywhere = ["git"]\n[tests."{TEST}"]\n"argv:git push now" = 0\n'
-    assert beyond(text, evidence(record("git", "push", truncated=True))) == [("argv:git push now", 1, 0, None)]
-    assert beyond(text, evidence(record("git", "fetch", truncated=True))) == []
+    assert [facts(excess) for excess in found] == [("argv:uname -p", 1, 0, False)]
 
 
 def test_what_is_accepted_is_within(tmp_path: Path) -> None:
@@ -246,19 +220,6 @@ def test_what_is_accepted_is_within(tmp_path: Path) -> None:
     written, _ = updated(text, read, {"tests": {TEST: Seen(usage.counts)}}, {})
     read = parse_baseline(written, tmp_path)
     assert read.beyond(read.rows("tests", TEST), ran) == []
-
-
-# ---- what is not known ----
-
-
-def test_lost_execs_are_undecided_and_certain_ones_are_not() -> None:
-    assert beyond(GIT, evidence(record("git"), lost=1)) == [(None, 1, None, None)]
-    assert beyond(GIT, evidence(record("curl"), lost=1)) == [("curl", 1, None, False)]
-    assert beyond(GIT, evidence(unknown="why")) == [(None, 0, None, None)]
-
-
-def test_a_program_of_unknown_name_is_undecided() -> None:
-    assert beyond(GIT, evidence(record(None))) == [("?", 1, None, None)]
 
 
 # ---- names of tests ----
@@ -320,7 +281,7 @@ def test_pythons_own_question_needs_no_row_in_a_collection() -> None:
 
 def sums(text: str, ran: Evidence) -> list[tuple[str | None, int, int | None, bool | None]]:
     read = baseline(text)
-    return [told(excess) for excess in read.beyond_sums(read.sums[0], ran)]
+    return [facts(excess) for excess in read.beyond_sums(read.sums[0], ran)]
 
 
 def test_sums() -> None:
@@ -362,4 +323,4 @@ def test_limit_of_a_sum_for_unread_names_speaks_of_no_program_with_a_name_of_one
     read = baseline('[total.programs]\n"?" = 0\n')
     assert read.beyond_sums(read.sums[0], evidence(record("[", "x"), record("w"))) == []
     unread = record(None, executable=None, argv=None)
-    assert [told(excess) for excess in read.beyond_sums(read.sums[0], evidence(unread))] == [("?", 1, 0, False)]
+    assert [facts(excess) for excess in read.beyond_sums(read.sums[0], evidence(unread))] == [("?", 1, 0, False)]

@@ -1,4 +1,4 @@
-"""What is read from a baseline, and what each mistake in one is told of."""
+"""What is read from a baseline, and what is said of each mistake in one."""
 
 from __future__ import annotations
 

@@ -220,9 +220,7 @@ def only_last_lost(those: list[Try]) -> tuple[Try, ...]:
 
 NAMES = [f"test_it.py::test_{letter}" for letter in "ab"]
 suites = st.builds(
-    Suite,
-    st.fixed_dictionaries({name: st.lists(tries, max_size=3).map(only_last_lost) for name in NAMES}),
-    counts,
+    Suite, st.fixed_dictionaries({name: st.lists(tries, max_size=3).map(only_last_lost) for name in NAMES}), counts
 )
 limits = st.integers(0, 3).map(str) | st.just('"any"') | st.sampled_from(["[0, 1]", "[1, 3]"])
 tables = st.dictionaries(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(PROGRAMS), limits, min_size=1))

@@ -55,17 +55,17 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[argparse.Namespace, Terminal], int]], None]:
-    """Makes `execprobe merge` a command that does what it is told, and takes one argument."""
+def merge_does(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[argparse.Namespace, Terminal], int]], None]:
+    """Makes `execprobe merge` a command that does what a test gives it, and takes one argument."""
 
-    def tell(run: Callable[[argparse.Namespace, Terminal], int]) -> None:
+    def put(run: Callable[[argparse.Namespace, Terminal], int]) -> None:
         module = ModuleType("merge")
-        module.SUMMARY = "told"  # type: ignore[attr-defined]
+        module.SUMMARY = "played"  # type: ignore[attr-defined]
         module.add_arguments = lambda parser: parser.add_argument("word", nargs="?")  # type: ignore[attr-defined]
         module.run = run  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "pytest_execprobe.cli.merge", module)
 
-    return tell
+    return put
 
 
 # ---- help ----
@@ -122,10 +122,7 @@ def test_version(capsys: Capture) -> None:
     ("argv", "said"),
     [
         ([], "the following arguments are required: COMMAND ('execprobe --help' has more)"),
-        (
-            ["merge", "a.json"],
-            "the following arguments are required: -o/--output ('execprobe merge --help' has more)",
-        ),
+        (["merge", "a.json"], "the following arguments are required: -o/--output ('execprobe merge --help' has more)"),
         (["merge", "a.json", "--out", "b.json"], None),  # no abbreviations: they would end with the next option
         (["--colour", "never", "merge"], None),
         (["merge", "a\x1b[31m", "-o", "b.json", "--odd=\x1b[31m"], None),
@@ -134,10 +131,7 @@ def test_version(capsys: Capture) -> None:
         (["run", "--buffer-pages", "3", "true"], "argument --buffer-pages: expected a power of two, not '3'"),
         (["run", "--buffer-pages", "0", "true"], "argument --buffer-pages: expected a power of two, not '0'"),
         (["run", "--budget", "-1", "true"], None),
-        (
-            ["run", "--budget", "few", "true"],
-            "argument --budget: expected a whole number from 0 on, or the path",
-        ),
+        (["run", "--budget", "few", "true"], "argument --budget: expected a whole number from 0 on, or the path"),
         (["run", "--allow", "", "true"], "argument --allow: an empty pattern matches nothing"),
         (["run", "--deny", "re:(", "true"], "argument --deny: not a regular expression: '('"),
         (["run"], "there is no command to run: execprobe run -- COMMAND [ARGUMENT]..."),
@@ -160,26 +154,26 @@ def test_an_unknown_command_names_those_there_are(capsys: Capture) -> None:
     assert all(name in err for name in cli._COMMANDS)
 
 
-def test_an_error_of_a_command(told: Callable[..., None], capsys: Capture) -> None:
+def test_an_error_of_a_command(merge_does: Callable[..., None], capsys: Capture) -> None:
     def run(_: argparse.Namespace, __: Terminal) -> int:
         raise CommandError("it has\nno \x1b[31msense", 126)
 
-    told(run)
+    merge_does(run)
     assert cli.main(["merge"]) == 126
     assert capsys.readouterr() == ("", "execprobe: it has\\nno \\x1b[31msense\n")
 
 
-def test_the_status_of_a_command(told: Callable[..., None]) -> None:
-    told(lambda arguments, _: int(arguments.word))
+def test_the_status_of_a_command(merge_does: Callable[..., None]) -> None:
+    merge_does(lambda arguments, _: int(arguments.word))
     assert cli.main(["merge", "7"]) == 7
 
 
-def test_an_interrupt_is_no_news(told: Callable[..., None], capsys: Capture) -> None:
+def test_an_interrupt_says_nothing(merge_does: Callable[..., None], capsys: Capture) -> None:
     def run(_: argparse.Namespace, __: Terminal) -> int:
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("it goes on")
 
-    told(run)
+    merge_does(run)
     assert cli.main(["merge"]) == 130
     assert capsys.readouterr() == ("", "")
 
@@ -197,9 +191,9 @@ def test_an_interrupt_is_no_news(told: Callable[..., None], capsys: Capture) -> 
         (["--color", "never", "merge", "--color", "always"], "always"),
     ],
 )
-def test_color_is_taken_in_both_places(told: Callable[..., None], argv: list[str], color: str) -> None:
+def test_color_is_taken_in_both_places(merge_does: Callable[..., None], argv: list[str], color: str) -> None:
     seen: list[str] = []
-    told(lambda arguments, _: len(seen.append(arguments.color) or ""))  # type: ignore[func-returns-value]
+    merge_does(lambda arguments, _: len(seen.append(arguments.color) or ""))  # type: ignore[func-returns-value]
     assert cli.main(argv) == 0
     assert seen == [color]
 
@@ -261,7 +255,7 @@ def test_a_full_disk_is_no_success(unbuffered: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_gone_is_no_news(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_has_gone_is_not_mentioned(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     readable, writable = os.pipe()
     os.close(readable)

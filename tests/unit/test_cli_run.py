@@ -1,4 +1,4 @@
-"""``execprobe run``: what it makes of events, and what it says. The command is real, the probe is played."""
+"""``execprobe run``: what it does, and what it says. The command is real, the probe is played."""
 
 from __future__ import annotations
 
@@ -13,371 +13,34 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import FakeSource, evidence, exec_event, record, tick
+from fakes import FakeSource, record
 
 from pytest_execprobe import cli
 from pytest_execprobe.cli import main
 from pytest_execprobe.cli.child import Child
 from pytest_execprobe.cli.following import Follower, display, follow
-from pytest_execprobe.cli.limits import Allowed
 from pytest_execprobe.cli.recording import NewExec, Recording
 from pytest_execprobe.cli.terminal import CommandError
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.model import LeftRunning
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
-from pytest_execprobe.source.events import Branch, Ended, Exec, Running
-from pytest_execprobe.timeline.evidence import Evidence
+from pytest_execprobe.source.events import Exec, Running
 
 pytestmark = pytest.mark.exec_budget(6)
 
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(params=[False, True], ids=["counted", "kept"])
-def whole(request: pytest.FixtureRequest) -> bool:
-    """Whether all records are kept, or they are only counted."""
-    return bool(request.param)
-
-
-def patterns(*texts: str) -> tuple:  # type: ignore[type-arg]
-    return tuple(compile_pattern(text) for text in texts)
-
-
-def recording_of(source: FakeSource | None, *, whole: bool = False, limits: Allowed = Allowed()) -> Recording:  # noqa: B008
-    return Recording(source, "the command", None if whole else limits.concern)
-
-
-def started(*, whole: bool = False) -> tuple[FakeSource, Recording]:
-    source = FakeSource()
-    return source, recording_of(source, whole=whole)
-
-
-def end(recording: Recording) -> None:
-    """The command has ended, and the rest is taken in."""
-    recording.end(1)
-    recording.finish(1)
-
-
-def ends(source: FakeSource, run: Exec) -> None:
-    source.happens(Ended(tick(), run.pid, run.branch, (run.pid, run.at), 0))
-
-
-# ---- what a recording makes of events ----
-
-
-def test_all_that_runs_is_counted(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    top = source.runs("sh")
-    source.runs("true", by=top)
-    assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("sh", None), ("true", "sh")]
-    source.runs("true", by=top)
-    source.runs("missing", by=top, error="ENOENT")
-    assert [(seen.record.program, seen.parent) for seen in recording.look(1)] == [("true", "sh")]
-    end(recording)
-    assert recording.programs == Counter({"true": 2, "sh": 1})
-    assert (recording.execs, recording.lost) == (3, 0)
-    assert recording.evidence().missing == 0
-    assert [one.program for one in recording.evidence().records] == (["sh", "true", "true"] if whole else [])
-    assert source.closed
-
-
-@pytest.mark.parametrize("forks", [True, False])
-def test_program_that_executes_itself_is_known_however_late(whole: bool, forks: bool) -> None:
-    """What it is called stands in argv[0] alone, and counts if what is above it, told of before, is the same file."""
-    source = FakeSource()
-    recording = recording_of(source, whole=whole, limits=Allowed(deny=patterns("sleep")))
-    busybox = source.runs("busybox", "sh")
-    for _ in range(3):
-        recording.look(1)
-    source.happens(
-        exec_event(
-            at=(at := tick()), entered=at, pid=busybox.pid + 1 if forks else busybox.pid, branch=busybox.branch,
-            parent=(busybox.pid, busybox.at) if forks else None,
-            previous=None if forks else (busybox.pid, busybox.at),
-            ppid=1, path="/usr/bin/busybox", executable="/usr/bin/busybox", argv=("sleep", "0"),
-        )
-    )  # fmt: skip
-    recording.look(1)
-    end(recording)
-    (broken,) = Allowed(deny=patterns("sleep")).broken(recording.evidence(), recording.execs)
-    assert (broken.holds, broken.headline) == (False, "sleep must not run, but it ran once")
-
-
-def test_what_the_process_had_before_is_not_the_commands(whole: bool) -> None:
-    source = FakeSource(unadopted=3)
-    before = source.runs("before")
-    adopted = exec_event(at=tick(), entered=tick(), pid=7, branch=Branch(born=0, top=7, thread=1), path="/bin/adopted")
-    recording = recording_of(source, whole=whole)
-    source.runs("below", by=before)
-    source.happens(adopted)
-    source.runs("true")
-    assert [seen.record.program for seen in recording.look(1)] == ["true"]
-    assert recording.evidence().missing == 0
-
-
-def test_what_runs_after_the_end_is_not_the_commands(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    top = source.runs("sh")
-    recording.end(1)
-    source.runs("late", by=top)
-    recording.finish(1)
-    assert recording.programs == Counter({"sh": 1})
-
-
-def test_lost_execs_are_counted(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    top = source.runs("sh")
-    source.runs("x", by=top, lost=True)
-    recording.look(1)
-    source.runs("x", by=top, lost=True)
-    end(recording)
-    found = recording.evidence()
-    assert (recording.execs, recording.lost, found.missing, found.surely_lost) == (1, 2, 2, 2)
-
-
-def test_records_that_belong_nowhere_are_a_bound(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    source.unplaced = 3
-    recording.look(1)
-    recording.look(1)
-    end(recording)
-    assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 3)
-    assert recording.evidence().why == ("3 records more were lost than can be told apart: raise --buffer-pages",)
-
-
-def test_an_exec_that_is_under_way_at_last_is_a_bound(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    source.in_flight = 1
-    recording.look(1)
-    end(recording)
-    assert (recording.evidence().surely_lost, recording.evidence().missing) == (0, 1)
-    assert "raise --timeout" in recording.evidence().why[0]
-
-
-def test_an_exec_that_was_under_way_and_came(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    entered = tick()
-    source.in_flight = 1
-    recording.look(1)
-    source.in_flight = 0
-    at = tick()
-    source.happens(
-        exec_event(at=at, entered=entered, pid=9, branch=Branch(entered, 9, 1), path="/bin/slow", argv=("slow",))
-    )
-    end(recording)
-    assert recording.programs == Counter({"slow": 1})
-    assert recording.evidence().missing == 0
-
-
-def test_a_helper_that_is_lost_makes_it_unknown(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    source.runs("sh")
-    assert len(recording.look(1)) == 1
-    source.runs("true")
-    source.broken = "it died"
-    assert recording.look(1) == []
-    assert source.closed
-    assert recording.look(1) == []
-    end(recording)
-    assert recording.programs == Counter({"sh": 1})
-    assert recording.evidence().unknown == ("the probe helper was lost: it died",)
-
-
-def test_the_helpers_of_runs_below_are_no_ones_business(whole: bool) -> None:
-    source, recording = started(whole=whole)
-    top = source.runs("pytest")
-    name = f"pytest-execprobe-{'0' * 32}"
-    argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
-    helper = source.runs("python3", *argv, by=top)
-    recording.look(1)
-    below = source.runs("modprobe", by=helper)
-    source.runs("sh", by=below)
-    source.runs("true", by=top)
-    end(recording)
-    assert recording.programs == Counter({"pytest": 1, "true": 1})
-
-
-def test_processes_that_have_not_ended(whole: bool) -> None:
-    """Whoever was only forked among them: no exec tells of those."""
-    source, recording = started(whole=whole)
-    top = source.runs("sh")
-    daemon = source.runs("a-daemon-of-a-long-name", by=top)
-    gone = source.runs("x", by=top, lost=True)
-    left = [source.leaves(daemon), source.leaves(forked_from=daemon), source.leaves(gone, comm="lost-one")]
-    left.append(source.leaves())
-    source.unlisted = 3
-    recording.look(1)
-    ends(source, top)
-    end(recording)
-    running, more = recording.still_running()
-    assert source.asked_since == recording.began
-    assert [(one.pid, one.program, one.own_exec, one.since_ns) for one in running] == [
-        (left[0].pid, "a-daemon-of-a-long-name", True, daemon.at),
-        (left[1].pid, "a-daemon-of-a-long-name", False, left[1].since),
-        (left[2].pid, "lost-one", True, gone.at),
-        (left[3].pid, None, False, left[3].since),
-    ]
-    assert more == 3
-
-
-def test_what_was_forked_from_a_process_that_has_ended_has_the_name_that_the_kernel_gave_it() -> None:
-    source, recording = started()
-    top = source.runs("a-shell-of-a-long-name")
-    source.leaves(forked_from=top)
-    ends(source, top)
-    recording.look(1)
-    end(recording)
-    assert [one.program for one in recording.still_running()[0]] == ["a-shell-of-a-lo"]
-
-
-def test_a_helper_of_a_run_below_is_not_waited_for() -> None:
-    source, recording = started()
-    name = f"pytest-execprobe-{'0' * 32}"
-    argv = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", name, "--bpf", "/x/bpf")
-    helper = source.runs("python3", *argv, by=source.runs("pytest"))
-    source.leaves(forked_from=helper)  # it has made itself a daemon
-    recording.look(1)
-    recording.end(1)
-    assert recording.still_running() == ((), 0)
-
-
-def test_what_runs_before_it_is_known_that_nothing_is_left_counts() -> None:
-    """Or the recording would end with a hole: after it, nothing lives that the answer could tell of."""
-    source, recording = started()
-    asked = source.running
-
-    def runs_and_ends(since: int, timeout: float) -> Running:
-        ends(source, source.runs("ls"))
-        return asked(since, timeout)
-
-    source.running = runs_and_ends  # type: ignore[method-assign]
-    end(recording)
-    assert recording.programs == Counter({"ls": 1})
-
-
-def test_a_helper_that_is_lost_when_it_is_asked_what_is_left() -> None:
-    source, recording = started()
-    source.leaves(source.runs("sh"))
-    recording.look(1)
-    recording.look_for_running(1)
-    source.broken = "it died"
-    end(recording)
-    assert recording.still_running() == ((), 0)
-    assert recording.evidence().unknown == ("the probe helper was lost: it died",)
-
-
-def test_an_end_that_is_told_of_before_its_exec() -> None:
-    """CPUs are read in turn."""
-    source, helper = FakeSource(), FakeSource()
-    recording = recording_of(source)
-    brief = helper.runs("brief")
-    ends(source, brief)
-    recording.look(1)
-    source.happens(brief)
-    recording.look(1)
-    assert recording.programs == Counter({"brief": 1})
-    assert not recording._known_processes._programs
-
-
-def test_nothing_piles_up_where_nothing_is_kept() -> None:
-    source = FakeSource()
-    limits = Allowed(at_most=3, allow=patterns("true"), deny=patterns("curl"))
-    recording = recording_of(source, limits=limits)
-    for _ in range(20):
-        for _ in range(20):
-            ends(source, source.runs("true"))
-        recording.look(1)
-    source.runs("curl", "-o", "x")
-    recording.look(1)
-    assert recording.programs == Counter({"true": 400, "curl": 1})
-    assert len(recording.timeline._entries) == 1
-    assert [one.program for one in recording.evidence().records] == ["curl"]
-
-
-def test_without_a_source_nothing_is_recorded() -> None:
-    recording = recording_of(None)
-    assert recording.look(1) == []
-    end(recording)
-    assert recording.execs == 0
-
-
-# ---- limits: certain ones first, and what is not known never passes ----
-
-GIT, SH, CUT = record("git"), record("sh"), record("git", "push", truncated=True)
-Broken = list[tuple[bool | None, str]]
-
-
-@pytest.mark.parametrize(
-    ("limits", "found", "ran", "broken"),
-    [
-        (Allowed(), evidence(unknown="gap", lost=3), 5, []),
-        (Allowed(at_most=2), evidence(GIT, SH), 2, []),
-        (Allowed(at_most=1), evidence(GIT, SH), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
-        (Allowed(at_most=0), evidence(), 1, [(False, "exec budget exceeded: 1 exec, at most 0 allowed")]),
-        (Allowed(at_most=3), evidence(lost=1), 2, []),
-        (Allowed(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
-        (Allowed(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
-        (
-            Allowed(at_most=1),
-            evidence(unknown="gap"),
-            2,
-            [(False, "exec budget exceeded: 2 execs, at most 1 allowed")],
-        ),
-        (Allowed(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
-        (Allowed(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
-        (Allowed(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
-        (
-            Allowed(allow=patterns("argv:git push x")),
-            evidence(CUT),
-            1,
-            [(None, "whether only argv:git push x ran")],
-        ),
-        (Allowed(deny=patterns("curl")), evidence(GIT, SH), 2, []),
-        (Allowed(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
-        (Allowed(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
-        (Allowed(deny=patterns("curl")), evidence(unknown="gap"), 2, [(None, "whether curl ran")]),
-        (
-            Allowed(at_most=9, allow=patterns("git"), deny=patterns("curl", "sh")),
-            evidence(GIT, SH, lost=1),
-            2,
-            [
-                (False, "only git may run, but sh ran"),
-                (False, "sh must not run, but it ran once"),
-                (None, "whether curl ran"),
-            ],
-        ),
-    ],
-)
-def test_limits(limits: Allowed, found: Evidence, ran: int, broken: Broken) -> None:
-    verdicts = limits.broken(found, ran)
-    assert [(one.holds, one.question if one.holds is None else one.headline) for one in verdicts] == broken
-    # Of records that do not concern them, only the number matters.
-    few = evidence(*filter(limits.concern, found.records), lost=len(found.lost), unknown=found.unknown)
-    assert [(one.holds, one.headline, one.question) for one in limits.broken(few, ran)] == [
-        (one.holds, one.headline, one.question) for one in verdicts
-    ]
-
-
-def test_which_limits_look_above_an_exec() -> None:
-    assert Allowed(allow=patterns("subtree:git")).need_ancestors
-    assert Allowed(deny=patterns("git", "subtree:argv:git push")).need_ancestors
-    assert not Allowed(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
-
-
-# ---- the whole command, with a probe that is played ----
-
-
 class Played:
-    """The probe of a run: what it saw is told when it is first asked for."""
+    """The probe of a run: what it saw arrives when it is first asked for."""
 
     def __init__(self) -> None:
         self.source = FakeSource()
         self.settings: HelperSettings | None = None
         self.refusal: str | None = None
-        self.happens: Callable[[FakeSource], None] = lambda source: ends(source, source.runs("true"))
+        self.happens: Callable[[FakeSource], None] = lambda source: source.exits(source.runs("true"))
 
     def start(self, settings: HelperSettings) -> FakeSource:
         self.settings = settings
@@ -409,10 +72,10 @@ def shell(source: FakeSource) -> None:
     """What a command might execute."""
     top = source.runs("make", "-j4")
     for _ in range(12):
-        ends(source, source.runs("cc", by=top))
+        source.exits(source.runs("cc", by=top))
     for name in TOOLS:
-        ends(source, source.runs(name, by=top))
-    ends(source, top)
+        source.exits(source.runs(name, by=top))
+    source.exits(top)
 
 
 TOTALS = """\
@@ -443,7 +106,7 @@ def leaves(source: FakeSource) -> None:
     redis = source.runs("redis", by=top)
     source.leaves(redis)
     source.leaves(forked_from=top)
-    ends(source, top)
+    source.exits(top)
 
 
 def test_what_is_left_is_said_by_process(played: Played, capfd: Capture) -> None:
@@ -556,12 +219,12 @@ class Leaving(FakeSource):
     def starts(self, source: FakeSource) -> None:
         self.top = source.runs("sh")
         source.leaves(forked_from=self.top)
-        ends(source, self.top)
+        source.exits(self.top)
 
     def running(self, since: int, timeout: float) -> Running:
         self.times -= 1
         if self.times == 0:
-            ends(self, self.runs("ls", by=self.top))
+            self.exits(self.runs("ls", by=self.top))
             self.running_now.clear()
         return super().running(since, timeout)
 
@@ -602,7 +265,7 @@ def test_a_wait_that_is_too_short(played: Played, capfd: Capture) -> None:
 
 
 def test_a_helper_that_is_lost_while_it_is_waited(played: Played, capfd: Capture) -> None:
-    """It would be for ever: nobody is there to tell that all have ended."""
+    """It would be for ever: nothing is there to say that all have ended."""
     source = leaving(played, 1000)
 
     def dies(since: int, timeout: float) -> Running:
@@ -706,18 +369,8 @@ def test_a_budget_that_has_room_for_all_that_can_be_missing_is_kept(played: Play
         ([], "exit 7", 7, ""),
         ([], "kill -9 $$", 137, ""),
         (["--budget", "24"], "exit 0", 0, ""),
-        (
-            ["--budget", "23"],
-            "exit 0",
-            1,
-            "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
-        ),
-        (
-            ["--budget", "23"],
-            "exit 7",
-            7,
-            "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n",
-        ),
+        (["--budget", "23"], "exit 0", 1, "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n"),
+        (["--budget", "23"], "exit 7", 7, "execprobe: exec budget exceeded: 24 execs, at most 23 allowed\n"),
         *(
             (["--budget", one, "--budget", other], "exit 0", status, said)
             for less, status, said in (
@@ -778,7 +431,7 @@ def test_a_lost_record_decides_nothing(played: Played, capfd: Capture) -> None:
 
 
 def test_texts_of_programs_are_made_printable(played: Played, capfd: Capture) -> None:
-    played.happens = lambda source: ends(source, source.runs("a\x1b[31m\n", "\x1b[0m"))
+    played.happens = lambda source: source.exits(source.runs("a\x1b[31m\n", "\x1b[0m"))
     assert main(["run", "--deny", "re:a", "true"]) == 1
     out, err = capfd.readouterr()
     assert "\x1b" not in out + err
@@ -996,7 +649,7 @@ def test_budgets_that_are_given_together_all_count(played: Played, capfd: Captur
 
 
 def test_a_budget_file_and_something_lost(played: Played, capfd: Capture, tmp_path: Path) -> None:
-    played.happens = lambda source: ends(source, source.runs("x", by=source.runs("sh"), lost=True))
+    played.happens = lambda source: source.exits(source.runs("x", by=source.runs("sh"), lost=True))
     budget = tmp_path / "budget.toml"
     budget.write_text("version = 1\n[total]\nprograms = { curl = 0 }\n")
     assert main(["run", "--budget", str(budget), "true"]) == 2
@@ -1028,7 +681,7 @@ def test_a_budget_file_of_no_use_is_no_reason_to_run(
 
 
 class Screen:
-    """A terminal that keeps what it is told."""
+    """A terminal that keeps what is written."""
 
     attended = True
     width = 60
@@ -1063,7 +716,7 @@ def test_a_storm_is_not_shown_line_by_line() -> None:
     assert screen.lines[-1] == "+ … 1,184 more"
 
 
-def test_no_display_where_nobody_looks() -> None:
+def test_no_display_where_there_is_no_screen() -> None:
     screen = Screen()
     screen.attended = False
     display(screen, 0)([NewExec(record("true"), None)])  # type: ignore[arg-type]
@@ -1083,7 +736,7 @@ def test_the_command_is_let_go_when_this_is_at_fault() -> None:
 
     child = Child()
     with pytest.raises(CommandError):
-        follow(child, Follower(recording_of(None), lambda _: None, 1), None, Screen())  # type: ignore[arg-type]
+        follow(child, Follower(Recording(None, "", None), lambda _: None, 1), None, Screen())  # type: ignore[arg-type]
     assert child.released
 
 

@@ -111,12 +111,7 @@ GREEN = "\x1b[32mgood\x1b[0m and plain\n"
     ],
 )
 def test_when_there_is_colour(
-    streams: Streams,
-    monkeypatch: pytest.MonkeyPatch,
-    color: str,
-    tty: bool,
-    environment: dict[str, str],
-    colored: bool,
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, color: str, tty: bool, environment: dict[str, str], colored: bool
 ) -> None:
     pytest.importorskip("rich", reason="without rich there is no colour")
     for name, value in environment.items():
@@ -215,12 +210,12 @@ def test_standard_output_may_be_full(streams: Streams, color: str) -> None:
 
 
 @pytest.mark.parametrize("color", ["never", "always"])
-def test_that_nobody_hears_a_complaint_stops_nothing(streams: Streams, color: str) -> None:
+def test_a_complaint_that_can_not_be_written_stops_nothing(streams: Streams, color: str) -> None:
     failing(streams.err, BrokenPipeError(32, "Broken pipe"))
     Terminal(color).complain(("text", "bad"))
 
 
-# ---- whoever looks on ----
+# ---- screens ----
 
 
 @pytest.mark.parametrize(
@@ -233,7 +228,7 @@ def test_that_nobody_hears_a_complaint_stops_nothing(streams: Streams, color: st
         (True, True, None, False, False),
     ],
 )
-def test_who_looks_on(
+def test_which_streams_are_screens(
     streams: Streams,
     monkeypatch: pytest.MonkeyPatch,
     out: bool,
@@ -262,7 +257,7 @@ def test_the_size_of_a_terminal(streams: Streams, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Stream, "fileno", lambda self: 1 if self is streams.out else 2)
     monkeypatch.setattr(os, "get_terminal_size", lambda fd: os.terminal_size((100 + fd, 40 + fd)))
     assert (Terminal().width, Terminal().height) == (102, 41)
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((0, 0)))  # not told
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((0, 0)))  # not known
     assert (Terminal().width, Terminal().height) == (80, 24)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("LINES", "?")
@@ -281,9 +276,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_what_takes_long_is_said_and_taken_back(streams: Streams) -> None:
     err = streams.use("stderr", tty=True)
-    with Terminal().working("reading") as tell:
+    with Terminal().working("reading") as say:
         err.until("reading (0 s)")
-        tell("a.json")
+        say("a.json")
         err.until("reading: a.json (0 s)")
     assert err.text.endswith("\r\x1b[K")
     assert "\n" not in err.text
@@ -318,19 +313,19 @@ def test_it_fits_on_a_line(streams: Streams, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_takes_no_time_is_not_said(streams: Streams) -> None:
     err = streams.use("stderr", tty=True)
-    with Terminal().working("reading") as tell:
-        tell("a.json")
+    with Terminal().working("reading") as say:
+        say("a.json")
     assert err.text == ""
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
-def test_where_nobody_looks_nothing_moves(streams: Streams, monkeypatch: pytest.MonkeyPatch, term: str) -> None:
+def test_nothing_moves_where_there_is_no_screen(streams: Streams, monkeypatch: pytest.MonkeyPatch, term: str) -> None:
     monkeypatch.setenv("TERM", term)
     err = streams.use("stderr", tty=term == "dumb")
     before = threading.active_count()
-    with Terminal("always").working("reading") as tell:
-        tell("a.json")
+    with Terminal("always").working("reading") as say:
+        say("a.json")
         assert threading.active_count() == before
     assert err.text == ""
 
@@ -370,7 +365,7 @@ def test_a_display_is_replaced_and_gone_at_the_end(streams: Streams, color: str)
     assert out.text.endswith("what stays\n")
 
 
-def test_no_display_where_nobody_looks(streams: Streams) -> None:
+def test_no_display_where_there_is_no_screen(streams: Streams) -> None:
     with Terminal("always").live() as show:
         show([["first"]])
     assert streams.out.text == ""

@@ -57,7 +57,7 @@ FEDORA = 'ID="rocky"\nID_LIKE="rhel centos fedora"\n'
 
 @dataclass(frozen=True)
 class MadeUp(Machine):
-    """A machine of files in a folder, whose programs answer as they are told."""
+    """A machine of files in a folder, whose programs give the answers of a test."""
 
     answers: Mapping[str, Answer] = field(default_factory=dict)
     pythons: tuple[str, ...] = ("/usr/bin/python3",)
@@ -69,7 +69,7 @@ class MadeUp(Machine):
         for words, answer in self.answers.items():
             if words in what:
                 return answer
-        raise AssertionError(f"nobody expected {what}")
+        raise AssertionError(f"{what} is not expected")
 
     def changeable(self, installed: Path) -> Path | None:
         return installed if str(installed).endswith(self.writable or "?") else None
@@ -171,19 +171,19 @@ def the(findings: Sequence[Diagnosis], check: str) -> Diagnosis:
     return [finding for finding in findings if finding.check == check][-1]
 
 
-def broken(finding: Diagnosis, *words: str, mend: str) -> None:
-    """Asserts that it is not ok, for this reason, and that this mends it."""
-    told(finding, "not ok", *words, mend=mend)
+def broken(finding: Diagnosis, *words: str, fix: str) -> None:
+    """Asserts that it is not ok, for this reason, and that this fixes it."""
+    finds(finding, "not ok", *words, fix=fix)
 
 
-def told(finding: Diagnosis, status: str, *words: str, mend: str | None = None) -> None:
+def finds(finding: Diagnosis, status: str, *words: str, fix: str | None = None) -> None:
     assert finding.status == status, finding
     for word in words:
         assert word in finding.found, finding
-    if mend is None:
+    if fix is None:
         assert finding.remedy is None, finding
     else:
-        assert mend in (finding.remedy or ""), finding
+        assert fix in (finding.remedy or ""), finding
 
 
 # ---- as it should be ----
@@ -231,15 +231,15 @@ def test_whatever_is_not_ok_has_a_remedy(build: Build) -> None:
 
 def test_what_the_proof_refutes_is_a_note(build: Build) -> None:
     examination = examine(build({"sys/kernel/btf/vmlinux": None}), None, prove=proven)
-    told(
-        the(examination.findings, "btf"), "note", "not there", "the probe works all the same", mend="CONFIG_DEBUG_INFO"
+    finds(
+        the(examination.findings, "btf"), "note", "not there", "the probe works all the same", fix="CONFIG_DEBUG_INFO"
     )
     assert examination.ok
 
 
 def test_a_proof_that_fails_with_no_cause_known_keeps_its_own_remedy(build: Build) -> None:
     examination = examine(build(), None, prove=refused)
-    broken(examination.findings[-1], "refused a BPF map", mend="please report this")
+    broken(examination.findings[-1], "refused a BPF map", fix="please report this")
     assert not examination.ok
 
 
@@ -443,16 +443,16 @@ FINDINGS_OF = [
 
 @pytest.mark.parametrize(("look", "differs", "check", "status", "said"), FINDINGS_OF)
 def test_a_finding(build: Build, look: Look, differs: dict[str, Any], check: str, status: str, said: str) -> None:
-    """``said`` is what is found, and after the bar what mends it."""
+    """``said`` is what is found, and after the bar what fixes it."""
     facts = {name: value for name, value in differs.items() if name not in ("files", "answers")}
     machine = build(differs.get("files", {}), **facts).answering(**differs.get("answers", {}))
-    found, _, mend = said.partition("|")
-    told(the(list(look(machine)), check), status, found, mend=mend or None)
+    found, _, fix = said.partition("|")
+    finds(the(list(look(machine)), check), status, found, fix=fix or None)
 
 
 def test_symbols_that_can_not_be_read(build: Build) -> None:
     findings = points(build({"proc/kallsyms": None}))
-    told(the(findings, "tracepoints"), "note", "the proof below shows")
+    finds(the(findings, "tracepoints"), "note", "the proof below shows")
     assert "entry" not in [finding.check for finding in findings]
 
 
@@ -474,7 +474,7 @@ def test_no_bcc(build: Build, release: str, program: str, uid: int, command: str
     files: dict[str, str | None] = {"usr/bin/apt-get": None, f"usr/bin/{program}": "", "etc/os-release": release}
     machine = build(files, uid=uid).answering(check=says(WITHOUT_BCC))
     finding = the(of_bcc(machine), "bcc")
-    broken(finding, "no Python with BCC was found", mend=command)
+    broken(finding, "no Python with BCC was found", fix=command)
     assert (finding.remedy or "").startswith(command)
 
 
@@ -484,15 +484,15 @@ def test_each_python_that_was_asked_is_told_with_what_it_said(build: Build) -> N
     findings = of_bcc(machine)
     assert [finding.found.partition(" (")[0] for finding in findings[:3]] == list(machine.pythons)
     assert all("no usable module bcc" in finding.found for finding in findings[:3])
-    broken(findings[3], "none of these has BCC", mend="apt-get install python3-bpfcc")
+    broken(findings[3], "none of these has BCC", fix="apt-get install python3-bpfcc")
 
 
 def test_the_first_python_with_bcc_is_the_last_that_is_asked(build: Build) -> None:
     machine = build(pythons=("/usr/local/bin/python3", "/usr/bin/python3", "/venv/bin/python"))
     machine = replace(machine, answers={"/usr/local/bin/python3": says(WITHOUT_BCC), **machine.answers})
     passed_over, taken = of_bcc(machine)
-    told(passed_over, "note", "/usr/local/bin/python3 (Python 3.11.7)", "no usable module bcc")
-    told(taken, "ok", "/usr/bin/python3 (Python 3.11.2) has BCC 0.26.0")
+    finds(passed_over, "note", "/usr/local/bin/python3 (Python 3.11.7)", "no usable module bcc")
+    finds(taken, "ok", "/usr/bin/python3 (Python 3.11.2) has BCC 0.26.0")
 
 
 def test_pypis_bcc_beside_the_systems(build: Build) -> None:
@@ -501,14 +501,14 @@ def test_pypis_bcc_beside_the_systems(build: Build) -> None:
     assert of_system.status == of_venv.status == "note"
     assert of_system.remedy == "sudo /usr/bin/python3 -m pip uninstall bcc"
     assert of_venv.remedy == "/venv/bin/python -m pip uninstall bcc"
-    broken(finding, "none of these", mend="apt-get install python3-bpfcc")
+    broken(finding, "none of these", fix="apt-get install python3-bpfcc")
 
 
 def test_an_old_bcc_ends_the_search(build: Build) -> None:
     machine = build(pythons=("/usr/bin/python3", "/venv/bin/python")).answering(check=says(OLD_BCC))
     old, finding = of_bcc(machine)
-    told(old, "note", "BCC 0.18.0 is too old")
-    broken(finding, mend="Debian 12, Ubuntu 24.04")
+    finds(old, "note", "BCC 0.18.0 is too old")
+    broken(finding, fix="Debian 12, Ubuntu 24.04")
 
 
 @pytest.mark.parametrize(
@@ -525,15 +525,15 @@ def test_an_old_bcc_ends_the_search(build: Build) -> None:
 def test_what_is_no_python(build: Build, answer: Answer, words: str) -> None:
     machine = build().answering(check=answer)
     said, finding = of_bcc(machine)
-    told(said, "note", "it runs no Python", words)
-    broken(finding, mend="python3-bpfcc")
+    finds(said, "note", "it runs no Python", words)
+    broken(finding, fix="python3-bpfcc")
 
 
 def test_a_named_python_without_bcc(build: Build) -> None:
     machine = build().answering(check=says(WITHOUT_BCC))
     said, finding = of_bcc(machine, "/venv/bin/python")
-    told(said, "note", "/venv/bin/python (Python 3.11.7)")
-    broken(finding, "the Python that --python names can't run the helper", mend="leave --python out")
+    finds(said, "note", "/venv/bin/python (Python 3.11.7)")
+    broken(finding, "the Python that --python names can't run the helper", fix="leave --python out")
 
 
 # ---- privilege ----
@@ -541,7 +541,7 @@ def test_a_named_python_without_bcc(build: Build) -> None:
 
 def test_root(build: Build) -> None:
     found = way(build())
-    told(found.finding, "ok", "root")
+    finds(found.finding, "ok", "root")
     assert found.can_mount is True
 
 
@@ -557,27 +557,27 @@ def test_root(build: Build) -> None:
 )
 def test_root_without_a_capability(build: Build, lacking: int, named: str) -> None:
     found = way(build(effective=ALL & ~lacking))
-    broken(found.finding, f"root, but without {named}", mend="docker run --cap-add BPF --cap-add PERFMON")
+    broken(found.finding, f"root, but without {named}", fix="docker run --cap-add BPF --cap-add PERFMON")
     assert found.can_mount is None
 
 
 def test_ambient_capabilities(build: Build) -> None:
     have = BPF | PERFMON | DAC_READ_SEARCH
     found = way(build(uid=1000, effective=have, ambient=have))
-    told(found.finding, "ok", "user 1000 with ambient capabilities")
+    finds(found.finding, "ok", "user 1000 with ambient capabilities")
     assert found.can_mount is False
 
 
 def test_no_sudo(build: Build) -> None:
     found = way(build({"usr/bin/sudo": None}, uid=1000, effective=0))
-    broken(found.finding, "user 1000 has no privilege to probe, and there is no sudo", mend="run pytest as root\n")
+    broken(found.finding, "user 1000 has no privilege to probe, and there is no sudo", fix="run pytest as root\n")
     assert "as root: apt-get install sudo" in (found.finding.remedy or "")
 
 
 def test_sudo_that_wants_a_password(build: Build) -> None:
     machine = build(uid=1000, effective=0).answering(sudo=Answer(1, "", "sudo: a password is required\n"))
     found = way(machine)
-    broken(found.finding, "(sudo: a password is required)", mend="sudo -v ")
+    broken(found.finding, "(sudo: a password is required)", fix="sudo -v ")
     *_, line = (found.finding.remedy or "").splitlines()
     assert line.startswith("tester ALL=(root) NOPASSWD: /usr/bin/python3 ^-I -B /")
     assert line.endswith("$")
@@ -594,7 +594,7 @@ def test_sudo_for_what_others_than_root_can_change(build: Build, writable: str) 
     """Whoever could would be root."""
     machine = build(uid=1000, effective=0, writable=writable).answering(sudo=Answer(1, "", "sudo: a password …\n"))
     finding = way(machine).finding
-    broken(finding, mend="have root install it where root alone can write (not so: /")
+    broken(finding, fix="have root install it where root alone can write (not so: /")
     assert "execprobe serve" in (finding.remedy or "")
     assert "NOPASSWD" not in (finding.remedy or "")
     assert "visudo" not in (finding.remedy or "")
@@ -656,7 +656,7 @@ def test_links_on_the_way_count_with_all_that_they_lead_through(tmp_path: Path) 
 def test_a_sudo_that_knows_no_regular_expressions(build: Build) -> None:
     machine = build(uid=1000, effective=0)
     machine = machine.answering(sudo=Answer(1), version=Answer(0, "Sudo version 1.9.5p2\n"))
-    broken(way(machine).finding, "it does not allow that", mend="docs/privilege.md")
+    broken(way(machine).finding, "it does not allow that", fix="docs/privilege.md")
     assert "NOPASSWD" not in (way(machine).finding.remedy or "")
 
 
@@ -669,14 +669,14 @@ def test_a_sudo_that_knows_no_regular_expressions(build: Build) -> None:
 @pytest.mark.parametrize("hidepid", ["1", "2", "4", "noaccess", "invisible", "ptraceable"])
 def test_proc_that_hides_processes(build: Build, hidepid: str) -> None:
     machine = build({"proc/self/mounts": f"proc /proc proc rw 0 0\nproc /proc proc rw,gid=7,hidepid={hidepid} 0 0\n"})
-    told(the(list(processes(machine, True)), "processes"), "ok", "hidepid", "for itself alone")
+    finds(the(list(processes(machine, True)), "processes"), "ok", "hidepid", "for itself alone")
     for can_mount in (False, None):
-        told(
+        finds(
             the(list(processes(machine, can_mount)), "processes"),
             "note",
             "hidepid",
             "can't be found",
-            mend="hidepid=0 /proc",
+            fix="hidepid=0 /proc",
         )
 
 
@@ -685,14 +685,14 @@ def test_proc_that_hides_processes(build: Build, hidepid: str) -> None:
 
 def test_buffers_that_do_not_fit(build: Build) -> None:
     finding = the(list(limits(build(cpus=64), BPF | PERFMON)), "buffers")
-    broken(finding, "128.8 MiB, but only 40.2 MiB may be locked", mend="--execprobe-buffer-pages=128 ")
+    broken(finding, "128.8 MiB, but only 40.2 MiB may be locked", fix="--execprobe-buffer-pages=128 ")
     # What is recommended is enough.
     assert (64 * 1932 + 8192) * 1024 >= 64 * (512 + 3) * 4096
     assert "sysctl kernel.perf_event_mlock_kb=1932" in (finding.remedy or "")
 
 
 def test_pids(build: Build) -> None:
-    told(the(list(limits(build(), ALL)), "pids"), "ok", "32768 (pid_max)")
+    finds(the(list(limits(build(), ALL)), "pids"), "ok", "32768 (pid_max)")
     assert "pids" not in [finding.check for finding in limits(build({"proc/sys/kernel/pid_max": "many"}), ALL)]
 
 
@@ -702,7 +702,7 @@ def test_pids(build: Build) -> None:
 def test_missing_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "version_of", lambda name: None if name == "rich" else "1.0")
     finding = the(list(installation.installation()), "extras")
-    told(finding, "note", "without rich: no colour", mend="-m pip install rich")
+    finds(finding, "note", "without rich: no colour", fix="-m pip install rich")
     assert "jinja2" not in finding.found
 
 
@@ -711,7 +711,7 @@ def test_a_lost_source(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ProbeUnavailable("execprobe: its BPF source, bpf/execprobe.c, is missing")
 
     monkeypatch.setattr(installation, "bpf_folder", missing)
-    broken(the(list(installation.installation()), "plugin"), "bpf/execprobe.c, is missing", mend="--force-reinstall")
+    broken(the(list(installation.installation()), "plugin"), "bpf/execprobe.c, is missing", fix="--force-reinstall")
 
 
 # ---- the proof ----
@@ -724,45 +724,45 @@ def proof_with(source: FakeSource, *during: Callable[[], object]) -> Diagnosis:
 
 def test_a_proof() -> None:
     source = FakeSource()
-    told(proof_with(source, lambda: source.runs("true")), "ok", "saw a program run: /usr/bin/true, and nothing else")
+    finds(proof_with(source, lambda: source.runs("true")), "ok", "saw a program run: /usr/bin/true, and nothing else")
     assert source.closed
 
 
 def test_a_proof_that_sees_nothing() -> None:
-    broken(proof_with(FakeSource()), "of /usr/bin/true it saw nothing", mend="report this")
+    broken(proof_with(FakeSource()), "of /usr/bin/true it saw nothing", fix="report this")
 
 
 def test_a_proof_that_sees_too_much() -> None:
     source = FakeSource()
     finding = proof_with(source, lambda: source.runs("true"), lambda: source.runs("sh"))
-    broken(finding, "it saw /usr/bin/true, then /usr/bin/sh", mend="report this")
+    broken(finding, "it saw /usr/bin/true, then /usr/bin/sh", fix="report this")
 
 
 def test_a_proof_that_sees_another_program() -> None:
     source = FakeSource()
-    broken(proof_with(source, lambda: source.runs("false")), "it saw /usr/bin/false", mend="report this")
+    broken(proof_with(source, lambda: source.runs("false")), "it saw /usr/bin/false", fix="report this")
 
 
 def test_failed_attempts_do_not_disturb_a_proof() -> None:
     source = FakeSource()
-    told(proof_with(source, lambda: source.runs("true", error="ENOENT"), lambda: source.runs("true")), "ok")
+    finds(proof_with(source, lambda: source.runs("true", error="ENOENT"), lambda: source.runs("true")), "ok")
 
 
 def test_a_proof_with_losses() -> None:
     source = FakeSource()
-    broken(proof_with(source, lambda: source.runs("true", lost=True)), "it lost what it saw", mend="report this")
+    broken(proof_with(source, lambda: source.runs("true", lost=True)), "it lost what it saw", fix="report this")
     source = FakeSource()
     source.unplaced = 1
-    broken(proof_with(source, lambda: source.runs("true")), "it lost what it saw", mend="report this")
+    broken(proof_with(source, lambda: source.runs("true")), "it lost what it saw", fix="report this")
     source = FakeSource()
     source.in_flight = 1
-    broken(proof_with(source, lambda: source.runs("true")), "it lost what it saw", mend="report this")
+    broken(proof_with(source, lambda: source.runs("true")), "it lost what it saw", fix="report this")
 
 
 def test_a_helper_that_dies_in_the_proof() -> None:
     source = FakeSource()
     source.broken = "it died"
-    broken(proof_with(source), "the helper was lost: it died", mend="report this")
+    broken(proof_with(source), "the helper was lost: it died", fix="report this")
     assert source.closed
 
 
@@ -771,14 +771,14 @@ def test_a_program_that_can_not_be_run() -> None:
         raise PermissionError(13, os.strerror(13))
 
     proof = prove(HelperSettings(), start=lambda _: FakeSource(), run=run, command=["/usr/bin/true"])
-    broken(proof.finding, "/usr/bin/true could not be run: Permission denied", mend="/usr/bin/true")
+    broken(proof.finding, "/usr/bin/true could not be run: Permission denied", fix="/usr/bin/true")
 
 
 def test_a_probe_that_can_not_be_had() -> None:
     def start(_: HelperSettings) -> FakeSource:
         raise ProbeUnavailable("execprobe: the kernel refused a BPF map: no. Fix: run as root")
 
-    told(prove(HelperSettings(), start=start).finding, "not ok", "the kernel refused a BPF map: no", mend="run as root")
+    finds(prove(HelperSettings(), start=start).finding, "not ok", "the kernel refused a BPF map: no", fix="run as root")
 
 
 # ---- what is shown ----

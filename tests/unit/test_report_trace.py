@@ -120,16 +120,7 @@ def test_a_trace_is_by_the_rules(document: Document) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"ts": -1},
-        {"ts": 1.5},
-        {"dur": 2_000},
-        {"name": None},
-        {"tid": 0},
-        {"ph": "Y"},
-        {"pid": 77},
-        {"more": 1},
-    ],
+    [{"ts": -1}, {"ts": 1.5}, {"dur": 2_000}, {"name": None}, {"tid": 0}, {"ph": "Y"}, {"pid": 77}, {"more": 1}],
     ids=str,
 )
 def test_the_rules_find_what_breaks_them(change: dict[str, Any]) -> None:

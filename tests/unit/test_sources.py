@@ -36,33 +36,14 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
-    "names",
-    [
-        "test_b",
-        "TestB::test_d",
-        "TestC::test_d",
-        "TestD::TestE::test",
-        "old (module)",
-        "TestZ*::*",
-        "check_*",
-    ],
+    "names", ["test_b", "TestB::test_d", "TestC::test_d", "TestD::TestE::test", "old (module)", "TestZ*::*", "check_*"]
 )
 def test_of_a_plain_file_what_it_does_not_name_is_gone(names: str) -> None:
     assert not may_make(PLAIN, names)
 
 
 @pytest.mark.parametrize(
-    "names",
-    [
-        "test_a",
-        "test_a[1]",
-        "TestB::test_c",
-        "place (module)",
-        "*",
-        "TestB::*",
-        "Test*::test_c",
-        "test_*[*]",
-    ],
+    "names", ["test_a", "test_a[1]", "TestB::test_c", "place (module)", "*", "TestB::*", "Test*::test_c", "test_*[*]"]
 )
 def test_what_it_names_may_be_there(names: str) -> None:
     assert may_make(PLAIN, names)

@@ -103,10 +103,7 @@ def test_only_what_the_audit_can_have_counted(suites: ModuleType, tmp_path: Path
         ({"git": 4, "sh": 1}, []),
         ({"git": 1, "sh": 1}, ["git: audit 1, strace 2 and maybe 1 more"]),
         ({"git": 2}, ["sh: audit 0, strace 1"]),
-        (
-            {"git": 4, "sh": 1, "unread": 1},
-            ["git: audit 4, strace 2 and maybe 1 more", "unread: audit 1, strace 0"],
-        ),
+        ({"git": 4, "sh": 1, "unread": 1}, ["git: audit 4, strace 2 and maybe 1 more", "unread: audit 1, strace 0"]),
     ],
 )
 def test_the_audit_may_have_what_may_have_happened(

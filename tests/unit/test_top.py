@@ -611,7 +611,7 @@ class Helper:
     def messages(self) -> Iterator[TopCounts]:
         yield from self.written
 
-    def hang_up(self) -> None: ...
+    def end_input(self) -> None: ...
 
     def close(self) -> None:
         self.closed = True

@@ -35,7 +35,7 @@ from ..totals import number
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis, Examination
 
-SUMMARY = "show whether this machine can probe, and and how to fix it"
+SUMMARY = "show whether this machine can probe, and how to fix it if not"
 
 _STYLES = {"ok": "good", "note": "warn", "not ok": "bad"}
 

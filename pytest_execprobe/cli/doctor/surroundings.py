@@ -79,7 +79,7 @@ def _time_namespace(machine: Machine) -> Iterator[Diagnosis]:
         yield bad(
             "time-namespace",
             f"one of its own, whose CLOCK_MONOTONIC is shifted by {seconds:g} s against the kernel's: the time of an"
-            " exec would not tell which test it belongs to",
+            " exec would not show which test it belongs to",
             "run it outside of the time namespace: without unshare --time, or the container's offset",
         )
     else:
@@ -160,8 +160,4 @@ def _files(machine: Machine) -> Diagnosis:
         served = (limit - least) // 2
         found = f"the helper may open {limit} files (ulimit -n), enough for {served} processes at a time that use it"
         return note("files", found, f"ulimit -n {most}    (if it is more)")
-    return bad(
-        "files",
-        f"the helper may open {limit} files (ulimit -n), and needs {least}",
-        f"ulimit -n {most}",
-    )
+    return bad("files", f"the helper may open {limit} files (ulimit -n), and needs {least}", f"ulimit -n {most}")

@@ -1,0 +1,65 @@
+"""What a command may execute: certain breaches first, and what is not known never passes."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import evidence, record
+
+from pytest_execprobe.cli.limits import Allowed
+from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.timeline.evidence import Evidence
+
+
+def patterns(*texts: str) -> tuple:  # type: ignore[type-arg]
+    return tuple(compile_pattern(text) for text in texts)
+
+
+GIT, SH, CUT = record("git"), record("sh"), record("git", "push", truncated=True)
+Broken = list[tuple[bool | None, str]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "found", "ran", "broken"),
+    [
+        (Allowed(), evidence(unknown="gap", lost=3), 5, []),
+        (Allowed(at_most=2), evidence(GIT, SH), 2, []),
+        (Allowed(at_most=1), evidence(GIT, SH), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+        (Allowed(at_most=0), evidence(), 1, [(False, "exec budget exceeded: 1 exec, at most 0 allowed")]),
+        (Allowed(at_most=3), evidence(lost=1), 2, []),
+        (Allowed(at_most=2), evidence(lost=1), 2, [(False, "exec budget exceeded: 3 execs, at most 2 allowed")]),
+        (Allowed(at_most=2), evidence(unknown="gap"), 2, [(None, "whether at most 2 execs ran")]),
+        (Allowed(at_most=1), evidence(unknown="gap"), 2, [(False, "exec budget exceeded: 2 execs, at most 1 allowed")]),
+        (Allowed(allow=patterns("git", "sh")), evidence(GIT, SH), 2, []),
+        (Allowed(allow=patterns("git")), evidence(GIT, SH), 2, [(False, "only git may run, but sh ran")]),
+        (Allowed(allow=patterns("git")), evidence(lost=1), 2, [(None, "whether only git ran")]),
+        (Allowed(allow=patterns("argv:git push x")), evidence(CUT), 1, [(None, "whether only argv:git push x ran")]),
+        (Allowed(deny=patterns("curl")), evidence(GIT, SH), 2, []),
+        (Allowed(deny=patterns("sh")), evidence(GIT, SH), 2, [(False, "sh must not run, but it ran once")]),
+        (Allowed(deny=patterns("curl")), evidence(lost=1), 2, [(None, "whether curl ran")]),
+        (Allowed(deny=patterns("curl")), evidence(unknown="gap"), 2, [(None, "whether curl ran")]),
+        (
+            Allowed(at_most=9, allow=patterns("git"), deny=patterns("curl", "sh")),
+            evidence(GIT, SH, lost=1),
+            2,
+            [
+                (False, "only git may run, but sh ran"),
+                (False, "sh must not run, but it ran once"),
+                (None, "whether curl ran"),
+            ],
+        ),
+    ],
+)
+def test_limits(limits: Allowed, found: Evidence, ran: int, broken: Broken) -> None:
+    verdicts = limits.broken(found, ran)
+    assert [(one.holds, one.question if one.holds is None else one.headline) for one in verdicts] == broken
+    # Of records that do not concern them, only the number matters.
+    few = evidence(*filter(limits.concern, found.records), lost=len(found.lost), unknown=found.unknown)
+    assert [(one.holds, one.headline, one.question) for one in limits.broken(few, ran)] == [
+        (one.holds, one.headline, one.question) for one in verdicts
+    ]
+
+
+def test_which_limits_look_above_an_exec() -> None:
+    assert Allowed(allow=patterns("subtree:git")).need_ancestors
+    assert Allowed(deny=patterns("git", "subtree:argv:git push")).need_ancestors
+    assert not Allowed(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
