@@ -28,8 +28,8 @@ class Found(NamedTuple):
     kernels: int
 
 
-class Known(NamedTuple):
-    """What a process says of those that it had started."""
+class Declared(NamedTuple):
+    """What a process says of the processes that it had started."""
 
     begun: int  # when it had begun itself, in clock ticks since boot: that its clock is this process's
     since: int  # of what had begun before this, likewise, it had started none
@@ -51,7 +51,7 @@ def adopt_descendants(
     root: int,
     pid: int,
     kernel_pid: int,
-    known: Optional[Known] = None,
+    known: Optional[Declared] = None,
     reapers: Optional[Set[int]] = None,
     to_kernels: Callable[[int], Optional[int]] = lambda pid: pid,
     tick: Callable[[], None] = lambda: None,
@@ -98,7 +98,7 @@ def adopt_descendants(
     return Search(max(1, len(failed)), hidden=hidden)  # they fork faster than they can be found
 
 
-def _since_and_left(begun: int, known: Optional[Known]) -> "Tuple[int, FrozenSet[Tuple[int, int]]]":
+def _since_and_left(begun: int, known: Optional[Declared]) -> "Tuple[int, FrozenSet[Tuple[int, int]]]":
     """Since when what has begun may be a process's own, and what else is."""
     if known is None or known.begun != begun:  # its clock is another, as in a time namespace
         return begun, frozenset()

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, Optional, Tuple
 
 from . import identity, wire
-from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
+from .adoption import AdoptionError, Declared, Found, Search, adopt_descendants
 from .clients import Client
 from .delivery import Delivery
 from .priority import Precedence
@@ -126,7 +126,7 @@ class Registration:
             return False
         return identity.is_connected(pid, client.pidfd, client.is_certain, client.user.uid)
 
-    def _adopt(self, client: Client, claimed: Claimed, known: Optional[Known]) -> Search:
+    def _adopt(self, client: Client, claimed: Claimed, known: Optional[Declared]) -> Search:
         """Enters what it had started already."""
         begun = collected = time.monotonic()
         limit = self._limits.adoption_time
@@ -171,7 +171,7 @@ class Registration:
             self._probe.forget_root(self._left.popleft()[1])
 
 
-def _known(fields: Dict[str, Any]) -> Optional[Known]:
+def _known(fields: Dict[str, Any]) -> Optional[Declared]:
     """What a client says that it knows, of an ARM. Raises WireError."""
     if "since" not in fields:
         return None
@@ -180,4 +180,4 @@ def _known(fields: Dict[str, Any]) -> Optional[Known]:
         raise wire.WireError("the field 'left' must be a list of pairs")
     numbers = [wire.whole({"left": number}, "left") for one in left for number in one]
     begun, since = (wire.whole(fields, name) for name in ("begun", "since"))
-    return Known(begun, since, frozenset(zip(numbers[::2], numbers[1::2])))
+    return Declared(begun, since, frozenset(zip(numbers[::2], numbers[1::2])))

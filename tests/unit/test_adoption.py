@@ -36,7 +36,7 @@ def search(
     adopt: Callable[[adoption.Found, int, int], bool] = lambda *_: True,
     *,
     client: int = 100,
-    known: adoption.Known | None = None,
+    known: adoption.Declared | None = None,
     reapers: Collection[int] | None = (),
     to_kernels: Callable[[int], int | None] = kernels,
     tick: Callable[[], None] = no_tick,
@@ -193,16 +193,16 @@ def test_whether_there_was_a_child_is_said(monkeypatch: pytest.MonkeyPatch, chil
     ("known", "left", "entered"),
     [
         (None, 4, []),
-        (adoption.Known(50, 63, frozenset()), 2, []),  # its own tick may be the client's
-        (adoption.Known(50, 40, frozenset()), 4, []),
-        (adoption.Known(51, 63, frozenset()), 4, []),  # of another clock
-        (adoption.Known(50, 63, frozenset({(70201, 61)})), 2, [(70201, 70201), (70210, 70201)]),
-        (adoption.Known(50, 63, frozenset({(70201, 62)})), 2, []),  # that has ended, and its number has come back
-        (adoption.Known(51, 63, frozenset({(70201, 61)})), 4, []),
+        (adoption.Declared(50, 63, frozenset()), 2, []),  # its own tick may be the client's
+        (adoption.Declared(50, 40, frozenset()), 4, []),
+        (adoption.Declared(51, 63, frozenset()), 4, []),  # of another clock
+        (adoption.Declared(50, 63, frozenset({(70201, 61)})), 2, [(70201, 70201), (70210, 70201)]),
+        (adoption.Declared(50, 63, frozenset({(70201, 62)})), 2, []),  # that has ended, and its number has come back
+        (adoption.Declared(51, 63, frozenset({(70201, 61)})), 4, []),
     ],
 )
 def test_what_a_client_knows_is_believed(
-    monkeypatch: pytest.MonkeyPatch, known: adoption.Known | None, left: int, entered: list[tuple[int, int]]
+    monkeypatch: pytest.MonkeyPatch, known: adoption.Declared | None, left: int, entered: list[tuple[int, int]]
 ) -> None:
     table = {
         1: process(0, 1),
