@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.baseline.model import Baseline, Rows, Sums
 from pytest_execprobe.baseline.read import parse_baseline
-from pytest_execprobe.gate import Status, judge
+from pytest_execprobe.gate import GateStatus, judge
 from pytest_execprobe.log.checks import (
     Verdict,
     at_least,
@@ -517,10 +517,10 @@ def test_gate_passes_only_what_is_all_there_and_within(
         return allowed and (most is None or sum(map(len, done)) + lost <= most)
 
     as_read = [*itertools.product(*(readings(part.known.words) for part in reported))]
-    if status is Status.WITHIN:
+    if status is GateStatus.WITHIN:
         assert all_there
         assert all(map(within, as_read))
-    elif status is Status.EXCEEDED:
+    elif status is GateStatus.EXCEEDED:
         # What was lost is one exec each, of any kind; what is unknown may have been nothing.
         assert not any(within(done, sum(part.known.lost for part in reported)) for done in as_read)
     else:
