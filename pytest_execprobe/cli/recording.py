@@ -19,7 +19,7 @@ from ..source.launch import is_helper
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Lost
 from ..timeline.feed import Feed
-from ..timeline.known import Known
+from ..timeline.progress import Progress
 from ..timeline.record import ExecRecord
 from ..timeline.spans import Owner
 from ..timeline.timeline import Timeline
@@ -63,7 +63,7 @@ class Recording(Feed[Source]):
         self._armed_at = self.began if source is None else source.armed_at
         self._keep = keep
         self._owner = Owner(name, is_test=False, began=self.began)
-        super().__init__(self._new_timeline(Known()), source)
+        super().__init__(self._new_timeline(Progress()), source)
         self._entries: list[Entry] = []  # of these, and of the records, the first ones count
         self._records: list[ExecRecord] = []
         #: By the mark of the last batch: that which the timeline has, or is about to have.
@@ -152,7 +152,7 @@ class Recording(Feed[Source]):
         self._running = Running(0)  # which is as unknown as all else from here on
         super()._lose(why)
 
-    def _new_timeline(self, known: Known) -> Timeline:
+    def _new_timeline(self, known: Progress) -> Timeline:
         timeline = Timeline(armed_at=self._armed_at, known=known)
         timeline.spans.open(self._owner, "call", self.began)
         return timeline
@@ -167,7 +167,7 @@ class Recording(Feed[Source]):
             return
         # A new one each time, so that nothing piles up. It knows what ran, and not what is above that.
         old = self.timeline.known
-        new = self._new_timeline(Known(0 if old.late is not None else old.complete_to, old.gaps))
+        new = self._new_timeline(Progress(0 if old.late is not None else old.complete_to, old.gaps))
         new.remember(self.timeline, before.images)
         new.add(batch)
         new.settle()

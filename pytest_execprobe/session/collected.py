@@ -40,7 +40,7 @@ class Collected:
         self._others: set[str] = set()
         self._with_examples: set[str] = set()  # at the head of the module
         self._children: dict[str, list[str]] = {}  # of folders
-        self._passed_over: dict[str, None] = {}
+        self._skipped_places: dict[str, None] = {}
         self._places: list[str] = []
         self._open: dict[str, None] = {}
         self._renames_tests = False
@@ -51,21 +51,21 @@ class Collected:
     def pytest_ignore_collect(self, collection_path: Path) -> Generator[None, bool | None, bool | None]:
         ignored = yield
         if ignored and collection_path.name != "__pycache__":
-            self._passed_over[self._relative(collection_path)] = None
+            self._skipped_places[self._relative(collection_path)] = None
         return ignored
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_directory(self, path: Path) -> Generator[None, pytest.Collector | None, pytest.Collector | None]:
         found = yield
         if found is None:
-            self._passed_over[self._relative(path)] = None
+            self._skipped_places[self._relative(path)] = None
         return found
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(self, file_path: Path) -> Generator[None, list[Any], list[Any]]:
         found = yield
         if not found and file_path.suffix == ".py":
-            self._passed_over[self._relative(file_path)] = None
+            self._skipped_places[self._relative(file_path)] = None
         return found
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -77,7 +77,7 @@ class Collected:
             if type(collector).collect in (pytest.Dir.collect, pytest.Package.collect):
                 self._children[collector.nodeid] = [node.nodeid for node in report.result or ()]
             else:  # one of a plugin's or a conftest's, which need not ask about each file
-                self._passed_over[collector.nodeid] = None
+                self._skipped_places[collector.nodeid] = None
         elif isinstance(collector, pytest.File):
             # doctest's collector is a Module, too, and has examples alone.
             is_python = isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest"
@@ -161,16 +161,16 @@ class Collected:
         collected = {*self._files, *self._skipped} - {*self._narrowed, *self._failed}
         python = {file for file in files if file in self._python}
         known, unsure = (set[str](), python) if self._renames_tests else (python, set[str]())
-        passed_over = {place for place in (*self._passed_over, *self._narrowed, *self._failed, *unsure) if place}
-        passed_over |= self._with_examples - self._others
-        passed_over.update(name for folder in folders for name in self._children[folder] if name not in collected)
+        skipped = {place for place in (*self._skipped_places, *self._narrowed, *self._failed, *unsure) if place}
+        skipped |= self._with_examples - self._others
+        skipped.update(name for folder in folders for name in self._children[folder] if name not in collected)
         found = {
             "places": self._places,
             "files": sorted(known),
             "examples": [file for file in files if file in self._others],
             "skipped": sorted({*self._skipped}),
             "folders": sorted(folders),
-            "passed_over": sorted(passed_over),
+            "passed_over": sorted(skipped),
         }
         if self._failed_alone:  # it leaves out what is in files and folders while they are collected
             found = {name: found[name] if name == "places" else [] for name in found}

@@ -15,7 +15,7 @@ from ..rules.rule import PHASES
 from ..rules.text import Problem
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
-from ..timeline.window import RecordedWindow
+from ..timeline.windows import RecordedWindow
 from .collected import Collected
 from .fixtures import Fixtures
 from .outcomes import Outcomes, keep_undecided

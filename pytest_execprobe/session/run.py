@@ -24,7 +24,7 @@ from ..timeline.kinds import Kinds
 from ..timeline.record import Phase
 from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
-from ..timeline.window import RecordedWindow
+from ..timeline.windows import RecordedWindow
 from .marks import Markers
 from .reporting import Reporting, required
 from .settings import Settings

@@ -21,7 +21,7 @@ from .lighter import lighter
 from .record import ExecRecord, Phase
 from .spans import Owner, Span
 from .timeline import Timeline
-from .window import Readable, RecordedWindow
+from .windows import Readable, RecordedWindow
 
 _MUCH = 10_000  # pieces of what is known, some hundred bytes each
 _LABELS: dict[Phase, str] = {"setup": "the setup phase", "call": "the call phase", "teardown": "the teardown phase"}

@@ -22,7 +22,7 @@ from ..source.command import Command
 from ..source.events import Batch, Branch, Ended, Exec, Image
 from .entry import Entry
 from .evidence import Evidence, Gap, Lost
-from .known import Known, parted
+from .progress import Progress, parted
 from .record import ExecRecord
 from .spans import NO_STRETCH, Owner, Span, Spans
 
@@ -46,7 +46,7 @@ class Timeline:
 
     #: Since when the root is watched.
     armed_at: int = 0
-    known: Known = field(default_factory=Known)
+    known: Progress = field(default_factory=Progress)
     #: Since when there is no source, and why.
     blind: Gap | None = None
     #: What is in no window, with all that is below it.
@@ -118,7 +118,9 @@ class Timeline:
             self._entries[:] = [entry for entry in self._entries if id(entry) not in ids]
             del self._log[self.known.placed :]
 
-    def _place(self, known: Known, until: int | None, promised: int, ends: Iterable[tuple[Image, Ended]] = ()) -> None:
+    def _place(
+        self, known: Progress, until: int | None, promised: int, ends: Iterable[tuple[Image, Ended]] = ()
+    ) -> None:
         # CPUs are read in turn, so that a child's record can come a batch before its parent's. Up to the moment that a
         # batch vouches for, all are there.
         ready, held = parted(known.held, None if until is None else until + 1)
@@ -142,7 +144,7 @@ class Timeline:
             self._take_back()
             self._assign_settled(self.known)
 
-    def _assign_settled(self, known: Known, ends: Iterable[tuple[Image, Ended]] = ()) -> None:
+    def _assign_settled(self, known: Progress, ends: Iterable[tuple[Image, Ended]] = ()) -> None:
         """From then on that is known."""
         ready, left = parted(known.settled, self._awaited)
         # What was looked up for one is mostly true for the next.
@@ -171,7 +173,7 @@ class Timeline:
     def _add(
         self,
         event: Exec,
-        known: Known,
+        known: Progress,
         span: Span | None,
         begun_in: Span | None,
         above: Entry | None,
@@ -214,7 +216,7 @@ class Timeline:
         return [entry for entry in self._log[number : self.known.placed] if entry.event.error is None]
 
     def _assign(
-        self, event: Exec, span: Span | None, begun_in: Span | None, known: Known
+        self, event: Exec, span: Span | None, begun_in: Span | None, known: Progress
     ) -> tuple[Owner | None, Owner | None, Span | None]:
         """(whom it counts for, whose stray it is, the span in which it was entered)"""
         running = span.owner if span else None
@@ -377,4 +379,4 @@ class Timeline:
         self._taken = 0
         for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful):
             known.clear()
-        self.known = Known()
+        self.known = Progress()

@@ -34,28 +34,12 @@ from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.command import Command
 from pytest_execprobe.source.events import Exec
 from pytest_execprobe.source.transport import Connection
-from pytest_execprobe.timeline import entry, feed, lighter, recorder, spans, timeline, window
+from pytest_execprobe.timeline import entry, feed, lighter, recorder, spans, timeline, windows
 from pytest_execprobe.timeline.recorder import Recorder
 
 #: Where something is kept. What only computes may as well have raised where it was called.
-STATEFUL = {
-    module.__file__
-    for module in (
-        client,
-        decode,
-        entry,
-        feed,
-        lighter,
-        log,
-        pages,
-        recorder,
-        recording,
-        spans,
-        timeline,
-        transport,
-        window,
-    )
-}
+_OF_TIMELINES = (entry, feed, lighter, recorder, spans, timeline, windows)
+STATEFUL = {module.__file__ for module in (client, decode, log, pages, recording, transport, *_OF_TIMELINES)}
 
 
 class Broken(BaseException):

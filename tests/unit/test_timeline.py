@@ -694,11 +694,22 @@ def test_what_an_exception_broke_into_is_not_taken_in_and_can_be_taken_in_again(
     assert len(empty.timeline.take_new()) == 2
 
 
-def test_exec_event_that_arrives_too_late_is_never_slipped_in(story: Story) -> None:
+@pytest.mark.parametrize("entered", [140, 150])
+def test_exec_event_that_arrives_too_late_is_never_slipped_in(story: Story, entered: int) -> None:
     story.happens(complete_to=150)
     assert story.evidence(110, 150, "test_a").missing == 0
-    story.happens(ran("git", 140), complete_to=160)
+    story.happens(ran("git", entered), complete_to=160)
     assert story.evidence(110, 155, "test_a").missing is None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "signal"), [(0, 0, None), (255 << 8, 255, None), (9, None, 9), (11 | 0x80, None, 11)]
+)
+def test_record_knows_how_its_process_ended(story: Story, status: int, code: int | None, signal: int | None) -> None:
+    git = ran("git", 150)
+    story.happens(git, Ended(180, git.pid, git.branch, (git.pid, git.at), status))
+    found = story.only(100, 200, "test_a")
+    assert (found.exit_code, found.signal, found.duration_ns) == (code, signal, 30)
 
 
 def test_exec_whose_beginning_was_not_seen_poisons_all_that_it_can_have_begun_in(story: Story) -> None:

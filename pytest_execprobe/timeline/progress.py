@@ -8,7 +8,7 @@ from ..source.events import Batch, Exec
 from .evidence import Gap
 
 
-class Known(NamedTuple):
+class Progress(NamedTuple):
     """How far a timeline has come. It is replaced as a whole, once all that it says is so."""
 
     #: Up to when everything is known.
@@ -26,12 +26,12 @@ class Known(NamedTuple):
         """Whether the place of an exec is still open, or whether it succeeds."""
         return bool(self.held or self.settled or self.late)
 
-    def after_quiet(self, batch: Batch) -> Known:
+    def after_quiet(self, batch: Batch) -> Progress:
         """When a batch has come in which nothing happened, and nothing is waiting."""
         complete_to = max(self.complete_to, batch.complete_to)
-        return Known(complete_to, self.gaps, None, self.unattributed, placed=self.placed, mark=batch.mark)
+        return Progress(complete_to, self.gaps, None, self.unattributed, placed=self.placed, mark=batch.mark)
 
-    def after(self, batch: Batch, execs: list[Exec], gaps: list[Gap]) -> Known:
+    def after(self, batch: Batch, execs: list[Exec], gaps: list[Gap]) -> Progress:
         """When a batch has come with these among its events: they are still to find their place."""
         late = self.late
         if batch.complete_to:
