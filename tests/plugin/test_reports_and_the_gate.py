@@ -395,7 +395,7 @@ def test_tests_of_the_budget_that_were_not_collected(
     Path("other.ini").write_text("[pytest]\npython_files = test_it.py\n")
     status, said = gated(GOOD, *options, budget=B_ROWS)
     assert status == INCOMPLETE
-    assert "the baseline speaks of them: sub/test_b.py::test_b (collected was" in said
+    assert "the baseline has them: sub/test_b.py::test_b (collected was" in said
     assert gated(GOOD, *options, budget=B_ROWS, gate=("--allow-deselected",))[0] == WITHIN
 
 
