@@ -7,7 +7,10 @@ REPORT := build/tests.xml
 # supported, and the newest.
 PYTEST := pytest==8.0.* pytest
 
-.PHONY: help demo test test-compat lint docs bench test-kernels fuzz clean
+# The slowest tests stay in view.
+PYTEST_OPTIONS = --durations=20 $(if $(CI),--require-probe)
+
+.PHONY: help demo test test-serial test-unit test-compat venv lint docs bench test-kernels fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -18,11 +21,13 @@ demo: ## show the plugin at work, on a small release script's tests
 
 # Tests of the real kernel are skipped where there can be no probe. That is said once more at the end, and in CI it is a
 # failure.
-test: lint ## check the code's style and types, and run all tests
+test: venv ## check the code's style and types, and run all tests
 	@mkdir -p $(dir $(REPORT))
 	@rm -f $(dir $(REPORT))*.xml
 	@status=0; \
-	$(PYTHON) -m pytest --junit-xml=$(REPORT) $(if $(CI),--require-probe) || status=$$?; \
+	for part in lint $(if $(CI),docs) test-unit test-serial; do \
+		$(MAKE) --no-print-directory $$part || status=$$?; \
+	done; \
 	$(MAKE) --no-print-directory test-compat || status=$$?; \
 	skipped=$$(grep -oh '<testcase [^>]*tests\.\(kernel\|compat\)[^>]*><skipped [^>]*' $(dir $(REPORT))*.xml | \
 		grep -vc 'does not work with pytest'); \
@@ -31,22 +36,37 @@ test: lint ## check the code's style and types, and run all tests
 	fi; \
 	exit $$status
 
+# Pure tests take both CPUs. Two others are never run at once: what one leaves running could be taken for the other's.
+test-serial: venv ## run the tests that need the machine, or a browser, to themselves
+	@mkdir -p $(dir $(REPORT))
+	@$(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(dir $(REPORT))kernel.xml tests/plugin tests/browser tests/kernel
+
+test-unit: venv ## run the tests that need no probe
+	@mkdir -p $(dir $(REPORT))
+	@$(PYTHON) -m pytest -n 2 $(PYTEST_OPTIONS) --junit-xml=$(REPORT) tests/unit
+
+venv:
+	@scripts/setup test
+
 # Other plugins are loaded where a test asks for them, and the project's own, here and in inner runs, by its module's
-# name. pytest-xdist spreads the tests themselves over two workers.
+# name. pytest-xdist spreads the tests themselves over two workers. Under the pytest that .venv has, `make test-serial`
+# runs tests/plugin.
 test-compat: ## run the plugin's tests under other pytests and beside other plugins (PYTEST='pytest==8.0.*')
 	@mkdir -p $(dir $(REPORT))
 	@set -f; status=0; \
 	for pytest in $(PYTEST); do \
 		venv=$$(scripts/setup compat "$$pytest") || exit; \
-		echo "$$($$venv/bin/python -m pytest --version):"; \
+		version=$$($$venv/bin/python -m pytest --version); \
+		echo "$$version:"; \
+		folders=tests/plugin; \
+		test "$$version" != "$$($(PYTHON) -m pytest --version 2>&1)" || folders=; \
 		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $$venv/bin/python -m pytest \
 			-p xdist.plugin -n 2 --quiet --junit-xml=$(dir $(REPORT))$${venv#.venv-}.xml \
-			$(if $(CI),--require-probe) tests/plugin tests/compat || status=$$?; \
+			$(PYTEST_OPTIONS) $$folders tests/compat || status=$$?; \
 	done; \
 	exit $$status
 
-lint: ## check the code's style, types and spelling
-	@scripts/setup test
+lint: venv ## check the code's style, types and spelling
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -101,3 +102,9 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "pytest_execprobe.plugin")
     return pytester
+
+
+def pytest_collection_finish() -> None:
+    """Pytest collects garbage as a run ends, and in an inner run that need not look at all that is here."""
+    gc.collect()
+    gc.freeze()

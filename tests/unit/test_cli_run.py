@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -282,11 +283,13 @@ def test_a_signal_ends_the_wait_and_not_the_run(played: Played, capfd: Capture, 
     source = leaving(played, 1000)
     running = source.running
     path = tmp_path / "a.json"
+    thread = threading.get_ident()
 
     def signalled(since: int, timeout: float) -> Running:
         if source.times == 998:
-            os.kill(os.getpid(), signal.SIGUSR1)  # meant for the command, which is no more
-            os.kill(os.getpid(), getattr(signal, name))
+            # To the thread that blocks them: a worker of pytest-xdist has others, which would die of them.
+            signal.pthread_kill(thread, signal.SIGUSR1)  # meant for the command, which is no more
+            signal.pthread_kill(thread, getattr(signal, name))
         return running(since, timeout)
 
     source.running = signalled  # type: ignore[method-assign]
