@@ -24,10 +24,10 @@ from .source import children
 
 if TYPE_CHECKING:
     from .log.probe import ExecProbe
+    from .session.early import EarlyRun
     from .session.marks import Markers
     from .session.phases import Phases
     from .session.reporting import Reporting
-    from .session.run import EarlyRun
     from .source.connect import HelperSettings
 
 children.look()  # before conftests and other plugins can start anything
@@ -70,10 +70,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if not _probes_all(settings):
         return
     from .session.attempts import route
-    from .session.run import EarlyRun
 
     attempts = route(early.as_config(), settings.attempts, None)
-    armed = EarlyRun(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
+    armed = _early_run(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
     early_config.stash[_EARLY] = armed
     early_config.add_cleanup(armed.close)
 
@@ -115,7 +114,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if runs_none(config) or _is_controller(config):
         return
     if "pyfakefs" in sys.modules:  # what is first imported while a test has its file system, it removes when that ends
-        from .session import phases  # noqa: F401
+        _import_the_rest()
     settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
     if settings.whole_run or any(map(_uses_probe, session.items)) or _any_marked(session.items):
@@ -150,20 +149,34 @@ def execprobe(request: pytest.FixtureRequest) -> ExecProbe:
 
 
 def _armed(session: pytest.Session) -> Phases:
+    plugin: Phases | None = session.config.pluginmanager.get_plugin("execprobe-armed")
+    return plugin or _arm(session)
+
+
+def _arm(session: pytest.Session) -> Phases:
+    config, is_worker = session.config, hasattr(session.config, "workerinput")
+    settings, early = config.stash[SETTINGS], config.stash.get(_EARLY, None)
+    helper = _helper_settings(config, _attempts(session))
+    if early is None and settings.mode != "off":
+        early = _early_run(settings, helper, is_worker=is_worker, collects=False)
     from .session.phases import Phases
     from .session.run import ProbedRun
 
-    config = session.config
-    plugin = config.pluginmanager.get_plugin("execprobe-armed")
-    if plugin is None:
-        settings = config.stash[SETTINGS]
-        helper = _helper_settings(config, _attempts(session))
-        reporting = None if hasattr(config, "workerinput") else _reporting(config)
-        early = config.stash.get(_EARLY, None)
-        plugin = Phases(ProbedRun(config, settings, helper, _markers(config), reporting, early), early)
-        config.pluginmanager.register(plugin, "execprobe-armed")
-    assert isinstance(plugin, Phases)
+    reporting = None if is_worker else _reporting(config)
+    plugin = Phases(ProbedRun(config, settings, helper, _markers(config), reporting, early), early)
+    config.pluginmanager.register(plugin, "execprobe-armed")
     return plugin
+
+
+def _early_run(settings: Settings, helper: HelperSettings, *, is_worker: bool, collects: bool = True) -> EarlyRun:
+    """While the helper starts, what the run needs besides is imported: that takes less time."""
+    from .session.early import EarlyRun
+
+    return EarlyRun(settings, replace(helper, meanwhile=_import_the_rest), is_worker=is_worker, collects=collects)
+
+
+def _import_the_rest() -> None:
+    from .session import phases  # noqa: F401
 
 
 def _reporting(config: pytest.Config) -> Reporting:

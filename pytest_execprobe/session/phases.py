@@ -17,10 +17,11 @@ from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
 from ..timeline.windows import RecordedWindow
 from .collected import Collected
+from .early import EarlyRun
 from .fixtures import Fixtures
 from .outcomes import Outcomes, keep_undecided
 from .reporting import EXPORTED
-from .run import EarlyRun, ProbedRun, RunningTest, both, marks_of
+from .run import ProbedRun, RunningTest, both, marks_of
 from .strays import attempt_of
 
 

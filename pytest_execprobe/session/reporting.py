@@ -23,6 +23,7 @@ from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import summary
 from .collected import collection_in, former, idle_packages, obsolete, of_another_root
+from .early import required
 from .settings import Settings, runs_none
 from .totals import LateBreach, Totals
 
@@ -364,14 +365,6 @@ def _outcome(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
         return "xpassed" if report.passed else "xfailed"
     return "error" if report.failed and report.when != "call" else outcome
-
-
-def required(error: ProbeUnavailable) -> str:
-    """Why the run ends, and how it would go on."""
-    return (
-        f"{error}. The probe is required, by --execprobe=require or by a rule for the whole suite; with"
-        " --execprobe=auto the run would go on unchecked"
-    )
 
 
 def as_text(error: BaseException, headline: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .._util.text import Style, printable
-from ..baseline.model import COLLECTION, Section
+from ..baseline.model import Section
 from ..errors import ProbeUnavailable
 from ..log.pattern import ignoring
 from ..rules.judge import Judge, RuleFinding
@@ -18,15 +18,15 @@ from ..rules.precedence import deciders
 from ..rules.rule import RuleError
 from ..rules.text import Problem
 from ..source.client import in_words
-from ..source.connect import HelperSettings, start_helper
+from ..source.connect import HelperSettings
 from ..timeline.evidence import Evidence
 from ..timeline.kinds import Kinds
 from ..timeline.record import Phase
-from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
 from ..timeline.windows import RecordedWindow
+from .early import EarlyRun, recorder_of, required
 from .marks import Markers
-from .reporting import Reporting, required
+from .reporting import Reporting
 from .settings import Settings
 from .strays import Strays
 
@@ -75,27 +75,6 @@ class RunningTest:
     unexpected: dict[str, None] = field(default_factory=dict)
 
 
-class EarlyRun:
-    """A recorder that is armed before there is a session, which takes it over."""
-
-    def __init__(self, settings: Settings, helper: HelperSettings, *, is_worker: bool) -> None:
-        """Raises pytest.UsageError if there must be a probe and is none; in an xdist worker not yet."""
-        self.settings = settings
-        self.recorder = _recorder(settings, helper, Style())
-        #: Why there is no probe.
-        self.error: ProbeUnavailable | None = None
-        try:
-            self.recorder.ensure()
-        except ProbeUnavailable as error:
-            self.error = error
-            if settings.mode == "require" and not is_worker:
-                raise pytest.UsageError(required(error)) from None
-        self.collection = self.recorder.open_span(COLLECTION, None)
-
-    def close(self) -> None:
-        self.recorder.close()
-
-
 class ProbedRun:
     """A run in which a test needs the probe, or the settings ask for one."""
 
@@ -116,7 +95,7 @@ class ProbedRun:
         self._early_error = None if early is None else early.error
         style = Style(int(config.getoption("verbose", 0)))  # there is no such option with -p no:terminal
         if early is None:
-            self.recorder = _recorder(settings, helper, style)
+            self.recorder = recorder_of(settings, helper, style)
         else:
             self.recorder = early.recorder
             self.recorder.reset(style, settings.timeout, ignoring(settings.ignore))
@@ -256,12 +235,6 @@ class ProbedRun:
             )
         )
         return Problem.of(found, evidence, start, where, self.recorder.style)
-
-
-def _recorder(settings: Settings, helper: HelperSettings, style: Style) -> Recorder:
-    return Recorder(
-        lambda: start_helper(helper), style=style, timeout=settings.timeout, ignores=ignoring(settings.ignore)
-    )
 
 
 def marks_of(node: Node) -> Marks:

@@ -58,6 +58,8 @@ class HelperSettings:
     shared: str | None = None
     address: str | None = None
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
+    #: What to do while a helper starts.
+    meanwhile: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
 
 def start_helper(settings: HelperSettings) -> HelperSource:
@@ -226,6 +228,7 @@ def _start_with(
                 process.start(command, helper_environment(settings.environment), proof, words)
             finally:
                 originals.close(proof)
+            settings.meanwhile()
             sock = _await_helper(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
         finally:
             listener.close()

@@ -55,6 +55,13 @@ def test_it_gives_up_every_privilege_once_it_probes(made: Recording) -> None:
     assert "no capabilities" in made.source.description["privilege"]
 
 
+def test_something_else_can_be_done_once_while_it_starts() -> None:
+    done: list[bool] = []
+    settings = HelperSettings(shared=new_secret(), meanwhile=lambda: done.append(True))
+    with contextlib.closing(hold_helper(settings)), contextlib.closing(hold_helper(settings)):
+        assert done == [True]  # the second was there
+
+
 def test_it_is_no_child_of_the_test_process(made: Recording) -> None:
     assert int(status(made.helper)["PPid"]) != os.getpid()
     with contextlib.suppress(ChildProcessError):  # a test that waits for any child must not wait for the helper

@@ -1,0 +1,50 @@
+"""The recorder of a run, armed before there is a session, and before the rest of the plugin is imported."""
+
+from __future__ import annotations
+
+import pytest
+
+from .._util.text import Style
+from ..baseline.model import COLLECTION
+from ..errors import ProbeUnavailable
+from ..log.pattern import ignoring
+from ..source.connect import HelperSettings, start_helper
+from ..timeline.recorder import Recorder
+from .settings import Settings
+
+
+class EarlyRun:
+    """A recorder, which the run takes over when the rest of the plugin is there."""
+
+    def __init__(self, settings: Settings, helper: HelperSettings, *, is_worker: bool, collects: bool = True) -> None:
+        """``collects``: the collection has begun, or will. Raises pytest.UsageError if there must be a probe and is
+        none; in an xdist worker not yet."""
+        self.settings = settings
+        self.recorder = recorder_of(settings, helper, Style())
+        #: Why there is no probe.
+        self.error: ProbeUnavailable | None = None
+        try:
+            self.recorder.ensure()
+        except ProbeUnavailable as error:
+            self.error = error
+            if settings.mode == "require" and not is_worker:
+                raise pytest.UsageError(required(error)) from None
+        self.collection = self.recorder.open_span(COLLECTION, None) if collects else None
+
+    def close(self) -> None:
+        self.recorder.close()
+
+
+def required(error: ProbeUnavailable) -> str:
+    """Why the run ends, and how it would go on."""
+    return (
+        f"{error}. The probe is required, by --execprobe=require or by a rule for the whole suite; with"
+        " --execprobe=auto the run would go on unchecked"
+    )
+
+
+def recorder_of(settings: Settings, helper: HelperSettings, style: Style) -> Recorder:
+    """One that starts helpers as they are needed."""
+    return Recorder(
+        lambda: start_helper(helper), style=style, timeout=settings.timeout, ignores=ignoring(settings.ignore)
+    )
