@@ -524,7 +524,7 @@ class FakeProbe:
         found, self.passed_over = self.passed_over, Missed(0, 0, 0)
         return found
 
-    def claim(self, name: bytes, root: int) -> bool:
+    def claim(self, name: bytes, root: int, pid: int) -> bool:  # noqa: ARG002
         self.claims[root] = name
         return True
 

@@ -113,6 +113,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where there can be no probe, run COMMAND all the same: unrecorded, and unchecked",
     )
     probe.add_argument("--helper", metavar="ADDRESS", help="use a probe helper that is running: its socket, or @NAME")
+    probe.add_argument(
+        "--backend",
+        choices=("auto", "bpf", "ptrace"),
+        default="auto",
+        metavar="NAME",
+        help="bpf, ptrace (without privilege), or auto, the default: bpf where it can be had and else ptrace",
+    )
     probe.add_argument("--python", metavar="PATH", help="interpreter to run the helper, one that has the distro's BCC")
     probe.add_argument(
         "--buffer-pages",
@@ -261,6 +268,7 @@ def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSou
         attempts="off",  # nothing here tells of them
         pages=arguments.buffer_pages,
         address=arguments.helper,
+        backend=arguments.backend,
     )
     try:
         with terminal.working("starting the probe"):

@@ -20,6 +20,7 @@ from typing import Any, Callable, Counter, Deque, Dict, Iterator, List, NamedTup
 from . import handshake, identity, wire
 from .adoption import AdoptionError, Found, Known, Search, adopt_descendants
 from .backlog import Backlog, Outgoing
+from .errors import ProbeError
 from .life import Life
 from .priority import Precedence
 from .probe import Claimed, Probe
@@ -506,7 +507,13 @@ class Server:
             client.root = self._last_root
             client.name = os.urandom(7).hex().encode()
             self._by_root[client.root] = client
-            if self._probe.claim(client.name, client.root):
+            try:
+                granted = self._probe.claim(client.name, client.root, client.pid)
+            except ProbeError as error:
+                why = {"reason": error.reason, "code": error.code, "remedy": error.remedy}
+                self._send(client, wire.frame(wire.ERROR, request, why))
+                continue
+            if granted:
                 self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))
             else:
                 self._refuse(client, request, "too many processes register at once")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 MODES = ("auto", "require", "off")
+BACKENDS = ("auto", "bpf", "ptrace")
 ROUTES = ("auto", "kprobe", "tracepoint", "off")
 
 
@@ -91,6 +92,12 @@ OPTIONS = (
         "ADDRESS",
         "the path of a socket, or @NAME",
         "use a probe helper that is running: the path of its socket, or @NAME",
+    ),
+    Option(
+        "backend",
+        "|".join(BACKENDS),
+        f"one of {', '.join(BACKENDS)}",
+        "which probe: BPF, ptrace (without privilege), or BPF where it can be had and else ptrace (default auto)",
     ),
     Option(
         "python",

@@ -13,6 +13,7 @@ import pytest
 
 from .._util import clock, originals
 from .options import (
+    BACKENDS,
     MODES,
     ROUTES,
     absolute,
@@ -70,6 +71,7 @@ class Settings:
     #: Each of them as the user has set it.
     ignore_spelt: tuple[str, ...] = ()
     helper: str | None = None
+    backend: str = "auto"
     python: str | None = None
     attempts: str = "auto"
     pages: int | None = None
@@ -178,6 +180,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ignore=tuple(pattern for pattern, _ in ignore),
         ignore_spelt=tuple(spelt for _, spelt in ignore),
         helper=_address(config),
+        backend=choice(config, "backend", BACKENDS) or "auto",
         python=_python(config),
         attempts=choice(config, "attempts", ROUTES) or "auto",
         pages=_pages(config),

@@ -50,6 +50,8 @@ probe:
   --optional         where there can be no probe, run COMMAND all the same: unrecorded, and
                      unchecked
   --helper ADDRESS   use a probe helper that is running: its socket, or @NAME
+  --backend NAME     bpf, ptrace (without privilege), or auto, the default: bpf where it can be
+                     had and else ptrace
   --python PATH      interpreter to run the helper, one that has the distro's BCC
   --buffer-pages N   perf buffer per CPU, in pages, a power of two (default 512)
   --timeout SECONDS  how long to wait at the end for execs under way, and for the helper (default

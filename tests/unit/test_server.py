@@ -1177,7 +1177,7 @@ def first_place(settings: HelperSettings) -> str:
 
 
 def test_helper_that_is_just_ending_is_succeeded_by_another(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     with listening(first_place(settings), hang_up), pytest.raises(ProbeUnavailable, match="none is started here"):
         start_helper(settings)
     assert started == [settings]
@@ -1188,7 +1188,7 @@ def test_name_that_somebody_has_taken_is_left_to_him(
     started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
     monkeypatch.setattr(connect_module, "_ROOM_TIMEOUT", 0.05)
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     place = first_place(settings)
     with socket.socket(socket.AF_UNIX) as taken, socket.socket(socket.AF_UNIX) as waits:
         taken.bind(place)
@@ -1206,7 +1206,7 @@ def test_helper_that_cannot_be_had_is_not_tried_for_ever(monkeypatch: pytest.Mon
     tries: list[str] = []
     monkeypatch.setattr(meeting, "listen", lambda name: tries.append(name))
     with pytest.raises(ProbeObstructed, match=r"neither be reached nor started at any of 50 addresses"):
-        start_helper(HelperSettings(shared="secret"))
+        start_helper(HelperSettings(shared="secret", backend="bpf"))
     assert list(dict.fromkeys(tries)) == list(itertools.islice(meeting.names("secret"), 50))
     assert len(tries) <= 1000
 
@@ -1222,7 +1222,7 @@ def failing(code: str, reason: str, remedy: str = "") -> Callable[[socket.socket
 def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
     started: list[HelperSettings], code: str, obstructed: bool
 ) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     with (
         listening(first_place(settings), failing(code, "the kernel refused a BPF map", "run as root")),
         pytest.raises(
@@ -1238,7 +1238,7 @@ def test_reason_why_a_shared_helper_could_not_start_is_told_to_all(
 def test_who_waits_for_a_helper_hears_from_its_starter_that_there_is_none(
     monkeypatch: pytest.MonkeyPatch, kind: type[ProbeUnavailable]
 ) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     waiting = threading.Event()
 
     def refuse(*_: object, **__: object) -> list[str]:
@@ -1259,7 +1259,7 @@ def test_who_waits_for_a_helper_hears_from_its_starter_that_there_is_none(
 
 
 def test_shared_helper_in_an_interpreter_without_bcc_is_no_reason_to_give_up(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     with (
         listening(first_place(settings), failing("wrong-bcc", "not the BPF Compiler Collection")),
         pytest.raises(ProbeUnavailable, match="none is started here"),
@@ -1308,7 +1308,7 @@ def test_where_nobody_listens_is_told_and_nothing_started(started: list[HelperSe
         (str(tmp_path / ("x" * 200)), "too long"),
     ):
         with pytest.raises(ProbeUnavailable, match=f"{re.escape(address)} .*--execprobe-helper.*{why}"):
-            start_helper(HelperSettings(address=address, shared=meeting.new_secret()))
+            start_helper(HelperSettings(address=address, shared=meeting.new_secret(), backend="bpf"))
     assert started == []
 
 
@@ -1324,13 +1324,13 @@ def test_impostor_is_told_from_a_helper_wherever_a_client_calls(
     monkeypatch.setattr(meeting, "wire", fake)
     for begin in (start_helper, hold_helper):
         with pytest.raises(ProbeObstructed, match=f"who listens there is user {uid}, and only root or this user"):
-            begin(HelperSettings(address="@" + helper.address[1:]))
+            begin(HelperSettings(address="@" + helper.address[1:], backend="bpf"))
     assert started == []
     with pytest.raises(SourceLost, match=f"could not be registered: who listens there is user {uid}"):
         source.in_child(fresh=True, timeout=PATIENCE)
     with pytest.raises(ProbeUnavailable, match="none is started here"):  # at the run's next name
-        start_helper(HelperSettings(shared=helper.secret))
-    assert started == [HelperSettings(shared=helper.secret)]
+        start_helper(HelperSettings(shared=helper.secret, backend="bpf"))
+    assert started == [HelperSettings(shared=helper.secret, backend="bpf")]
 
 
 def test_caller_for_whom_there_is_no_room_to_wait_is_let_in_when_there_is(
