@@ -15,7 +15,7 @@ ARGV_CAP = 16384
 _PATH_CAP, _INTERPRETER_CAP = 4096, 512
 _AT_NULL, _AT_FLAGS, _AT_EXECFN = 0, 8, 31  # uapi/linux/auxvec.h
 _ARGV0_KEPT = 1  # AT_FLAGS_PRESERVE_ARGV0, uapi/linux/binfmts.h
-_STACK_SIZES = (4096, 1 << 16)  # bytes that pointers may take: a look at the most is enough for nearly all
+_STACK_SIZE, _STACK_SIZE_MOST = 4096, 1 << 16  # bytes that pointers take: of nearly all programs the one is enough
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 _DELETED = b" (deleted)"
 
@@ -100,14 +100,7 @@ def read(pid: int, machine: Machine, status: Optional[Status]) -> Image:
 
 def _stack(pid: int, machine: Machine) -> Stack:
     state = calls.registers(pid, machine)
-    found = None
-    if state is not None:
-        word, at = state.layout.word, state[state.layout.stack]
-        for size in _STACK_SIZES:
-            words = _words(calls.read_memory(pid, [(at, size)]), word)
-            found = _arguments(words)
-            if found is not None:
-                break
+    found = None if state is None else _pointers(pid, state[state.layout.stack], state.layout.word)
     if found is None:
         return _command_line(pid)
     first, end, auxiliary = found
@@ -122,26 +115,40 @@ def _stack(pid: int, machine: Machine) -> Stack:
     return Stack(path, data[:length], end - first > ARGV_CAP, bool(auxiliary.get(_AT_FLAGS, 0) & _ARGV0_KEPT))
 
 
+#: Where the arguments' text begins and ends (0: there is none, or no environment behind it), and the auxiliary vector.
+_Pointers = Tuple[int, int, Dict[int, int]]
+
+
+def _pointers(pid: int, at: int, word: int) -> Optional[_Pointers]:
+    """What is below the text: how many arguments, a pointer to each, a NUL, the same of the environment, and the
+    auxiliary vector."""
+    words = _words(calls.read_memory(pid, [(at, _STACK_SIZE)]), word)
+    if not words:
+        return None
+    environment = words[0] + 2
+    found = _auxiliary(words[1], words[environment:])
+    if found is None:  # there are so many that it takes another look, behind those of the arguments
+        rest = calls.read_memory(pid, [(at + environment * word, _STACK_SIZE_MOST)])
+        found = _auxiliary(words[1], _words(rest, word))
+    return found
+
+
 def _words(data: bytes, word: int) -> Tuple[int, ...]:
     number = len(data) // word
     return struct.unpack("<%d%s" % (number, "Q" if word == 8 else "I"), data[: number * word])
 
 
-def _arguments(words: Tuple[int, ...]) -> Optional[Tuple[int, int, Dict[int, int]]]:
-    """Where the arguments' text begins and ends (0: there is none, or no environment behind it), and the auxiliary
-    vector. None if more is needed to tell."""
+def _auxiliary(first: int, words: Tuple[int, ...]) -> Optional[_Pointers]:
+    """``words``: from the environment on. None if they do not go far enough."""
     try:
-        count = words[0]
-        environment = count + 2
-        first, end = words[1] if count else 0, words[environment]
-        at = words.index(0, environment) + 1 if end else environment + 1
+        at = words.index(0) + 1
         auxiliary = {}
         while words[at] != _AT_NULL:
             auxiliary[words[at]] = words[at + 1]
             at += 2
     except (IndexError, ValueError):
         return None
-    return first, end, auxiliary
+    return first, words[0], auxiliary
 
 
 def _command_line(pid: int) -> Stack:
@@ -198,10 +205,10 @@ class _Scripts:
             resolved, head = read
             scripts.insert(0, resolved)
             if not head.startswith(b"#!"):  # it is binfmt_misc that has named an interpreter
-                expected = [words[0], path, *expected]
+                expected = [words[0], path, *expected[1:]]
                 break
             interpreter, _, option = head[2:].partition(b"\n")[0].strip(b" \t").replace(b"\t", b" ").partition(b" ")
-            expected = [interpreter, *filter(None, [option.strip(b" \t")]), path, *expected]
+            expected = [interpreter, *filter(None, [option.strip(b" \t")]), path, *expected[1:]]
             if self._inode(self._seen(interpreter)) == loaded:
                 break
             path = interpreter
