@@ -97,9 +97,11 @@ def _make_server(
 
 
 def _make_tracing_server(first: socket.socket, listener: socket.socket) -> Server:
-    from .ptrace.probe import PtraceProbe  # which a start with privilege has no need of
+    from .ptrace import watchdog  # which a start with privilege has no need of
+    from .ptrace.probe import PtraceProbe
 
     probe = PtraceProbe()
+    watchdog.begin()
     precedence = Precedence(privilege.take_precedence())
     words = "user %d" % os.geteuid() if os.geteuid() else "root"
     return Server(probe, first, listener, _welcome(probe, listener, "started by its user", words), precedence)

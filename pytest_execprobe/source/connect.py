@@ -217,27 +217,29 @@ def _trace(settings: HelperSettings, enter: _Enter, instead: str | None) -> Help
     Each process has its own, for a tracer is one thread; but a process has only one: what a run starts whose processes
     are traced registers with the helper that traces it.
     """
-    tracer = tracing.outer()
-    if tracer is not None:
+    source = None
+    while source is None and (tracer := tracing.outer()) is not None:
         try:
             source = _connect("\0" + tracer.address, enter, _WELCOME_TIMEOUT, _WELCOME_TIMEOUT)
         except (_Nobody, SourceLost) as error:
-            raise ProbeUnavailable(
-                f"execprobe: the helper that traces this process, process {tracer.pid}, can't be reached: {error}"
-            ) from error
-    else:
-        listener, name = _listen_anew()
-        try:
-            named = settings.python or originals.executable or None
-            python = interpreters(named, _NAMED_BY, settings.environment)[0]
-            arguments = ["--backend", "ptrace", "--address", name]
-            source = _start_with(python, [], arguments, settings, listener, enter)
-        except WrongInterpreter as error:
-            raise ProbeUnavailable(f"execprobe: {python}: {error}") from error
-        finally:
-            listener.close()
+            if not tracing.has_ended(tracer.pid):
+                raise ProbeUnavailable(
+                    f"execprobe: the helper that traces this process, process {tracer.pid}, can't be reached: {error}"
+                ) from error
+    source = source or _start_tracing(settings, enter)
     source.description["instead"] = instead
     return source
+
+
+def _start_tracing(settings: HelperSettings, enter: _Enter) -> HelperSource:
+    python = interpreters(settings.python or originals.executable or None, _NAMED_BY, settings.environment)[0]
+    listener, name = _listen_anew()
+    try:
+        return _start_with(python, [], ["--backend", "ptrace", "--address", name], settings, listener, enter)
+    except WrongInterpreter as error:
+        raise ProbeUnavailable(f"execprobe: {python}: {error}") from error
+    finally:
+        listener.close()
 
 
 # ---- a helper that is started ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from select import POLLIN
 from typing import NamedTuple
 
 from .._util import originals
@@ -9,6 +10,7 @@ from ..errors import ProbeUnavailable
 from . import libc
 from .launch import is_helper
 
+_ENDING = 2.0  # seconds
 _PR_SET_PTRACER = 0x59616D61  # uapi/linux/prctl.h
 _prctl = libc.function("prctl", *[libc.LONG] * 5, returns=libc.LONG)
 
@@ -28,19 +30,34 @@ def let_trace(pid: int) -> None:
 
 def outer() -> Tracer | None:
     """Who traces this process; None if nothing does. Raises ProbeUnavailable if it is no helper."""
-    pid = _tracer()
-    if not pid:
-        return None
+    while pid := _tracer():
+        try:
+            words = originals.read_bytes(f"/proc/{pid}/cmdline").decode("utf-8", "surrogateescape").split("\0")
+        except OSError:
+            words = [""]
+        if is_helper(tuple(words)) and "--address" in words[:-1]:
+            return Tracer(pid, words[words.index("--address") + 1])
+        if words == [""] and has_ended(pid):  # it was just ending: one that was killed has no command line any more
+            continue
+        raise ProbeUnavailable(
+            f"execprobe: this process is traced by {originals.basename(words[0]) or 'another'} (process {pid}), and a"
+            " process has one tracer: run it outside of strace or the debugger"
+        )
+    return None
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process ends soon."""
     try:
-        words = originals.read_bytes(f"/proc/{pid}/cmdline").decode("utf-8", "surrogateescape").split("\0")
+        pidfd = originals.pidfd_open(pid)
     except OSError:
-        words = []
-    if is_helper(tuple(words)) and "--address" in words[:-1]:
-        return Tracer(pid, words[words.index("--address") + 1])
-    raise ProbeUnavailable(
-        f"execprobe: this process is traced by {originals.basename(words[0]) if words else 'another'} (process {pid}),"
-        " and a process has one tracer: run it outside of strace or the debugger"
-    )
+        return True
+    try:
+        poll = originals.poll()
+        poll.register(pidfd, POLLIN)
+        return bool(poll.poll(1000 * _ENDING))
+    finally:
+        originals.close(pidfd)
 
 
 def _tracer() -> int:

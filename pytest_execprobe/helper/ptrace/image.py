@@ -3,6 +3,7 @@ the kernel has put on its stack is as the kernel has put it there."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
@@ -18,6 +19,7 @@ _ARGV0_KEPT = 1  # AT_FLAGS_PRESERVE_ARGV0, uapi/linux/binfmts.h
 _STACK_SIZE, _STACK_SIZE_MOST = 4096, 1 << 16  # bytes that pointers take: of nearly all programs the one is enough
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 _DELETED = b" (deleted)"
+_STANDARD = {b"/dev/stdin": b"/dev/fd/0", b"/dev/stdout": b"/dev/fd/1", b"/dev/stderr": b"/dev/fd/2"}
 
 
 class Stack(NamedTuple):
@@ -90,7 +92,7 @@ def status_of(pid: int) -> Optional[Status]:
 
 def read(pid: int, machine: Machine, status: Optional[Status]) -> Image:
     stack = _stack(pid, machine)
-    executable, cwd = _link(b"/proc/%d/exe" % pid), _link(b"/proc/%d/cwd" % pid)
+    executable, cwd = _place(pid, b"exe"), _place(pid, b"cwd")
     interpreter, scripts, has_all = _Scripts(pid, stack, executable).found()
     return Image(stack, executable, cwd, interpreter, scripts, has_all, _has_lost_privilege(pid, status))
 
@@ -160,11 +162,25 @@ def _command_line(pid: int) -> Stack:
     return Stack(None, argv[:ARGV_CAP], len(argv) > ARGV_CAP)
 
 
-def _link(path: bytes) -> Optional[bytes]:
+def _place(pid: int, link: bytes) -> Optional[bytes]:
+    """What /proc/PID/LINK leads to."""
+    path = b"/proc/%d/%s" % (pid, link)
     try:
-        return os.readlink(path)
+        return _proven(pid, os.readlink(path), os.stat(path))
     except OSError:
         return None
+
+
+def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
+    """The text of a link in /proc if it is this file's: that of what is in no mount any more (umount -l) is a path from
+    where that was mounted, and may lead to another."""
+    if path.endswith(_DELETED):
+        return path
+    for seen in (path, b"/proc/%d/root%s" % (pid, path)):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(file, os.stat(seen)):
+                return path
+    return None
 
 
 # ---- scripts ----
@@ -205,7 +221,7 @@ class _Scripts:
             resolved, head = read
             scripts.insert(0, resolved)
             if not head.startswith(b"#!"):  # it is binfmt_misc that has named an interpreter
-                expected = [words[0], path, *expected[1:]]
+                expected = [words[0], path, *expected[not self._stack.argv0_kept :]]
                 break
             interpreter, _, option = head[2:].partition(b"\n")[0].strip(b" \t").replace(b"\t", b" ").partition(b" ")
             expected = [interpreter, *filter(None, [option.strip(b" \t")]), path, *expected[1:]]
@@ -221,9 +237,10 @@ class _Scripts:
         except OSError:
             return None
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            file = os.fstat(fd)
+            if not stat.S_ISREG(file.st_mode):
                 return None
-            return _link(b"/proc/self/fd/%d" % fd), os.read(fd, 256)
+            return _proven(self._pid, os.readlink(b"/proc/self/fd/%d" % fd), file), os.read(fd, 256)
         except OSError:
             return None
         finally:
@@ -231,6 +248,7 @@ class _Scripts:
 
     def _seen(self, path: bytes) -> bytes:
         """A path of that process, for this one."""
+        path = _STANDARD.get(path, path)
         for own, part in ((b"/dev/fd/", b"fd/"), (b"/proc/self/", b""), (b"/proc/thread-self/", b"")):
             if path.startswith(own):
                 return b"/proc/%d/%s%s" % (self._pid, part, path[len(own) :])
