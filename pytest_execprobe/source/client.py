@@ -257,10 +257,11 @@ def refused(fields: dict[str, Any]) -> Exception:
 def in_words(description: Mapping[str, Any]) -> str:
     """What a probe helper says of itself, in a line."""
     if description.get("backend") == "ptrace":
+        rights = "" if description.get("privilege") == "root" else "setuid programs run without their privilege, and "
         instead = description.get("instead")
         return (
-            f"ptrace on Linux {description.get('kernel')}, without privilege: setuid programs run without theirs, and"
-            " debuggers do not run" + (f"; no BPF: {instead}" if instead else "")
+            f"ptrace on Linux {description.get('kernel')}, by {description.get('privilege')}: {rights}no debugger runs"
+            + (f"; no BPF: {instead}" if instead else "")
         )
     begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"
     failed = description.get("attempts")

@@ -38,6 +38,7 @@ def examine(
     found += [*limits(machine, way.capabilities), *installation()]
     progress("a program, under a probe")
     proof = prove(HelperSettings(python=python))
+    traces = proof.description.get("backend") == "ptrace"
     chosen = interpreters.chosen.found if interpreters.chosen else {}
     versions = {
         "execprobe": __version__,
@@ -48,11 +49,11 @@ def examine(
         "pytest": version_of("pytest"),
         **{name: version_of(name) for name in EXTRAS},
     }
-    return Examination(tuple(_agreed(found, proof.finding)), versions)
+    return Examination(tuple(_agreed(found, proof.finding, traces)), versions)
 
 
-def _agreed(found: list[Finding], proof: Finding) -> list[Finding]:
-    """What was found, and the proof, each in the light of the other."""
+def _agreed(found: list[Finding], proof: Finding, traces: bool) -> list[Finding]:
+    """What was found, and the proof, each in the light of the other. ``traces``: what was proven is ptrace."""
     broken = [finding for finding in found if finding.status == "not ok"]
     if not broken:
         return [*found, proof]
@@ -61,7 +62,7 @@ def _agreed(found: list[Finding], proof: Finding) -> list[Finding]:
         above = ", ".join(dict.fromkeys(finding.check for finding in broken))
         return [*found, replace(proof, remedy=f"mend what is not ok above: {above}")]
     # What works is not broken, whatever it looked like.
-    refuted = "(but the probe works all the same)"
+    refuted = "(so there is no BPF, and ptrace is used)" if traces else "(but the probe works all the same)"
     return [
         *(
             replace(finding, status="note", found=f"{finding.found} {refuted}") if finding in broken else finding
