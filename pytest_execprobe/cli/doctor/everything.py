@@ -9,7 +9,7 @@ from dataclasses import replace
 from ... import __version__
 from ...source.connect import HelperSettings
 from .bcc import bcc, search
-from .finding import Examination, Finding
+from .finding import Examination, Finding, note, ok
 from .installation import EXTRAS, installation, version_of
 from .kernel import AttachPoints, attach_points, bpf, btf, kernel
 from .machine import Machine
@@ -37,8 +37,9 @@ def examine(
     found += [*container(machine), *namespaces(machine), *processes(machine, way.can_mount)]
     found += [*limits(machine, way.capabilities), *installation()]
     progress("a program, under a probe")
-    proof = prove(HelperSettings(python=python))
-    traces = proof.description.get("backend") == "ptrace"
+    proof = prove(HelperSettings(python=python, backend="bpf"))
+    if proof.finding.status != "ok":
+        found.append(_traced(prove(HelperSettings(backend="ptrace")).finding))
     chosen = interpreters.chosen.found if interpreters.chosen else {}
     versions = {
         "execprobe": __version__,
@@ -49,11 +50,18 @@ def examine(
         "pytest": version_of("pytest"),
         **{name: version_of(name) for name in EXTRAS},
     }
-    return Examination(tuple(_agreed(found, proof.finding, traces)), versions)
+    return Examination(tuple(_agreed(found, proof.finding)), versions)
 
 
-def _agreed(found: list[Finding], proof: Finding, traces: bool) -> list[Finding]:
-    """What was found, and the proof, each in the light of the other. ``traces``: what was proven is ptrace."""
+def _traced(proof: Finding) -> Finding:
+    """What takes the place of BPF."""
+    if proof.status == "ok":
+        return ok("ptrace", f"{proof.found}. So execs are traced as long as there is no BPF (docs/privilege.md)")
+    return note("ptrace", f"nor can execs be traced without privilege: {proof.found}", proof.remedy)
+
+
+def _agreed(found: list[Finding], proof: Finding) -> list[Finding]:
+    """What was found, and the proof, each in the light of the other."""
     broken = [finding for finding in found if finding.status == "not ok"]
     if not broken:
         return [*found, proof]
@@ -62,7 +70,7 @@ def _agreed(found: list[Finding], proof: Finding, traces: bool) -> list[Finding]
         above = ", ".join(dict.fromkeys(finding.check for finding in broken))
         return [*found, replace(proof, remedy=f"mend what is not ok above: {above}")]
     # What works is not broken, whatever it looked like.
-    refuted = "(so there is no BPF, and ptrace is used)" if traces else "(but the probe works all the same)"
+    refuted = "(but the probe works all the same)"
     return [
         *(
             replace(finding, status="note", found=f"{finding.found} {refuted}") if finding in broken else finding
