@@ -3,7 +3,7 @@ the rules judged."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..log.pattern import ignoring
 from ..rules.markers import MARKERS
 from ..rules.rule import PHASES, Finding, Judge, RuleError, deciders
 from ..rules.text import Problem
-from ..source.client import in_words
+from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, start_helper
 from ..timeline.kinds import Kinds
 from ..timeline.record import Phase
@@ -78,6 +78,19 @@ class _Test:
     unexpected: dict[str, None] = field(default_factory=dict)
 
 
+def _starting(helper: HelperSettings) -> Callable[[], HelperSource]:
+    """Starts the helper of a run, and later ones by the same probe, whatever a test has made of the machine."""
+    settings = helper
+
+    def start() -> HelperSource:
+        nonlocal settings
+        source = start_helper(settings)
+        settings = replace(settings, backend=source.description.get("backend", "bpf"))
+        return source
+
+    return start
+
+
 class ArmedEarly:
     """A recorder that is armed before there is a session, which takes it over."""
 
@@ -85,7 +98,7 @@ class ArmedEarly:
         """Raises pytest.UsageError if there must be a probe and is none; in an xdist worker not yet."""
         self.settings = settings
         self.recorder = Recorder(
-            lambda: start_helper(helper), style=Style(), timeout=settings.timeout, ignores=ignoring(settings.ignore)
+            _starting(helper), style=Style(), timeout=settings.timeout, ignores=ignoring(settings.ignore)
         )
         #: Why there is no probe.
         self.error: ProbeUnavailable | None = None
@@ -127,7 +140,7 @@ class Armed:
         self._reporting = reporting
         self._early = early
         self._recorder = Recorder(
-            lambda: start_helper(helper),
+            _starting(helper),
             style=Style(_verbosity(config)),
             timeout=settings.timeout,
             ignores=ignoring(settings.ignore),

@@ -232,7 +232,9 @@ def _trace(settings: HelperSettings, enter: _Enter, instead: str | None) -> Help
 
 
 def _start_tracing(settings: HelperSettings, enter: _Enter) -> HelperSource:
-    python = interpreters(settings.python or originals.executable or None, _NAMED_BY, settings.environment)[0]
+    # What the user names has BCC, and this has no need of that; but where it is all that is wanted, it is that.
+    named = (settings.python if settings.backend == "ptrace" else None) or originals.executable or settings.python
+    python = interpreters(named, _NAMED_BY, settings.environment)[0]
     listener, name = _listen_anew()
     try:
         return _start_with(python, [], ["--backend", "ptrace", "--address", name], settings, listener, enter)
