@@ -241,6 +241,20 @@ def test_slow_helper_makes_logs_incomplete(tmp_path: Path, monkeypatch: pytest.M
 # ---- much at once ----
 
 
+def test_what_is_killed_while_it_forks_leaves_nothing_stopped(traced: Recording) -> None:
+    """Who is killed at a fork does not say what it has forked, which waits to be let go."""
+    for number in range(30):
+        command = "echo; while :; do (/bin/true) & done"
+        with subprocess.Popen(["sh", "-c", command], start_new_session=True, stdout=subprocess.PIPE) as forks:
+            assert forks.stdout is not None
+            assert forks.stdout.read(1) == b"\n"
+            time.sleep(0.0007 * number)  # each at another moment
+            os.killpg(forks.pid, signal.SIGKILL)
+            assert forks.stdout.read() == b""  # all of them have ended
+    assert traced.execprobe.complete
+    assert traced.source.running(0, 30).count == 0
+
+
 def test_storm_is_whole(traced: Recording, programs: Programs) -> None:
     subprocess.run([programs.storm, programs.minimal, "1000"], check=True)
     assert traced.execprobe.counts == {"storm": 1, "minimal": 1000}

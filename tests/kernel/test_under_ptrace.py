@@ -18,7 +18,7 @@ _PROJECT = Path(__file__).parents[2]
 #: All that is not about BPF itself; what is in them is marked.
 FILES = {
     "test_truth.py": 20,
-    "test_synchronisation.py": 10,
+    "test_synchronisation.py": 8,
     "test_whose_exec.py": 14,
     "test_ends.py": 12,
     "test_every_name.py": 50,
