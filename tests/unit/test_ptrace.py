@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -167,3 +170,31 @@ def test_registers_are_read_and_written_by_word() -> None:
     state[layout.result] = -4
     assert (state[layout.result], state.signed(layout.result)) == (0xFFFFFFFC, -4)
     assert state[layout.result + 1] == 7
+
+
+# ---- /proc/PID/status ----
+
+
+def test_status_of_this_process() -> None:
+    found = image.status_of(os.getpid())
+    assert found is not None
+    assert (found.ppid, found.uid, found.gid) == (os.getppid(), os.getuid(), os.getgid())
+    assert (found.effective, found.numbers[-1]) == ((os.geteuid(), os.getegid()), os.getpid())
+
+
+@pytest.mark.exec_budget(1)
+def test_name_in_the_status_is_as_the_process_has_it() -> None:
+    code = "import sys; open('/proc/self/comm', 'w').write('a\\\\b\\nUid:\\tc'); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        found = image.status_of(process.pid)
+        process.stdin.close()
+    assert found is not None
+    assert found.comm == b"a\\b\nUid:\tc"
+
+
+def test_status_of_no_process() -> None:
+    assert image.status_of(1 << 30) is None

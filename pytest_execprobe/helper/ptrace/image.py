@@ -5,12 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import struct
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from . import calls
 from .machines import Machine
+
+#: What is wanted of it, in one go: an exec waits for this. A kernel without PID namespaces has no NSpid.
+_STATUS = re.compile(
+    rb"Name:\t([^\n]*)\n.*?\nPPid:\t(\d+)\n.*?\nUid:\t(\d+)\t(\d+)\t[^\n]*\nGid:\t(\d+)\t(\d+)\t"
+    rb"(?:.*?\nNSpid:([^\n]*))?.*?\nNoNewPrivs:\t(\d)",
+    re.DOTALL,
+)
 
 ARGV_CAP = 16384
 _PATH_CAP, _INTERPRETER_CAP = 4096, 512
@@ -74,27 +82,29 @@ def fields_of(pid: int) -> Dict[bytes, bytes]:
 
 def status_of(pid: int) -> Optional[Status]:
     """None if it is not there."""
-    fields = fields_of(pid)
     try:
-        uids, gids = fields[b"Uid"].split(), fields[b"Gid"].split()
-        return Status(
-            fields[b"Name"].replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
-            int(fields[b"PPid"]),
-            int(uids[0]),
-            int(gids[0]),
-            (int(uids[1]), int(gids[1])),
-            tuple(map(int, fields[b"NSpid"].split())),
-            fields.get(b"NoNewPrivs", b"0").strip() == b"1",
-        )
-    except (KeyError, ValueError, IndexError):
+        found = _STATUS.match(read_file(b"/proc/%d/status" % pid, 8192))
+    except OSError:
         return None
+    if found is None:
+        return None
+    name, ppid, uid, euid, gid, egid, numbers, no_new_privileges = found.groups()
+    return Status(
+        name.replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
+        int(ppid),
+        int(uid),
+        int(gid),
+        (int(euid), int(egid)),
+        tuple(map(int, numbers.split())) or (pid,),
+        no_new_privileges == b"1",
+    )
 
 
 def read(pid: int, machine: Machine, status: Optional[Status]) -> Image:
     stack = _stack(pid, machine)
-    executable, cwd = _place(pid, b"exe"), _place(pid, b"cwd")
-    interpreter, scripts, has_all = _Scripts(pid, stack, executable).found()
-    return Image(stack, executable, cwd, interpreter, scripts, has_all, _has_lost_privilege(pid, status))
+    (executable, file), (cwd, _) = _place(pid, b"exe"), _place(pid, b"cwd")
+    interpreter, scripts, has_all = _Scripts(pid, stack, executable, file).found()
+    return Image(stack, executable, cwd, interpreter, scripts, has_all, _has_lost_privilege(pid, status, file))
 
 
 # ---- the stack ----
@@ -162,13 +172,14 @@ def _command_line(pid: int) -> Stack:
     return Stack(None, argv[:ARGV_CAP], len(argv) > ARGV_CAP)
 
 
-def _place(pid: int, link: bytes) -> Optional[bytes]:
-    """What /proc/PID/LINK leads to."""
+def _place(pid: int, link: bytes) -> Tuple[Optional[bytes], Optional[os.stat_result]]:
+    """Where /proc/PID/LINK leads, and to what."""
     path = b"/proc/%d/%s" % (pid, link)
     try:
-        return _proven(pid, os.readlink(path), os.stat(path))
+        file = os.stat(path)
+        return _proven(pid, os.readlink(path), file), file
     except OSError:
-        return None
+        return None, None
 
 
 def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
@@ -190,10 +201,11 @@ class _Scripts:
     """Which scripts stand between what was executed and what was loaded: each is read, and argv has to be what the
     kernel makes of them."""
 
-    def __init__(self, pid: int, stack: Stack, executable: Optional[bytes]) -> None:
+    def __init__(self, pid: int, stack: Stack, executable: Optional[bytes], file: Optional[os.stat_result]) -> None:
         self._pid = pid
         self._stack = stack
         self._executable = executable
+        self._loaded = None if file is None else (file.st_dev, file.st_ino)
 
     def found(self) -> Tuple[Optional[bytes], Tuple[Optional[bytes], ...], bool]:
         """The interpreter as it was named, None where what was executed was loaded itself; the scripts, the last first;
@@ -202,7 +214,7 @@ class _Scripts:
         path, argv = self._stack.path, self._stack.argv
         if path is None or path == self._executable or not argv:
             return none
-        loaded = self._inode(b"/proc/%d/exe" % self._pid)
+        loaded = self._loaded
         if loaded is None or self._inode(self._seen(path)) == loaded:
             return none
         words = argv.split(b"\0")
@@ -266,15 +278,12 @@ class _Scripts:
 # ---- what tracing takes away ----
 
 
-def _has_lost_privilege(pid: int, status: Optional[Status]) -> bool:
+def _has_lost_privilege(pid: int, status: Optional[Status], file: Optional[os.stat_result]) -> bool:
     """Whether the file has another user's or group's rights to give, and the process has not got them. It had not got
     them untraced either where it may get no new ones."""
-    if status is None or status.no_new_privileges:
+    if file is None or not file.st_mode & (stat.S_ISUID | stat.S_ISGID) or status is None or status.no_new_privileges:
         return False
     try:
-        file = os.stat(b"/proc/%d/exe" % pid)
-        if not file.st_mode & (stat.S_ISUID | stat.S_ISGID):
-            return False
         if os.statvfs(b"/proc/%d/exe" % pid).f_flag & os.ST_NOSUID:
             return False
     except OSError:
