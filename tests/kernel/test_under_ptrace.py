@@ -26,7 +26,7 @@ FILES = {
     "test_tracing.py": 15,
 }
 
-pytestmark = pytest.mark.exec_budget(20_000)
+pytestmark = [pytest.mark.exec_budget(20_000), pytest.mark.exec_deny(inherit=False)]  # what is in them is judged there
 
 
 @pytest.fixture(scope="module")
