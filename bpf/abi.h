@@ -29,6 +29,7 @@ enum flag {
     FLAG_SCRIPTS_ALL = 8, /* of a script: all files of FILE_SCRIPTS are there */
     FLAG_ARGV0_KEPT = 16, /* of a script: argv has the caller's argv[0], behind the path of what it belongs to */
     FLAG_BORROWED = 32,   /* the process has another user's rights, or another group's, as setuid programs have */
+    FLAG_PRIVILEGE_LOST = 64, /* of a setuid program: it runs without that, for it is traced. Never set here */
 };
 
 /* The files of an exec, in the order in which a record has their paths. From FILE_SCRIPTS on they are what the kernel

@@ -213,6 +213,7 @@ def _helper_of(settings: Settings, attempts: str, shared: str | None) -> HelperS
         pages=settings.pages,
         shared=shared,
         address=settings.helper,
+        backend=settings.backend,
         environment=settings.start.environment,
     )
 

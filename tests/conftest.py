@@ -89,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job that a shell has put into the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "may_skip: this test needs what a machine may rightly lack")
+    config.addinivalue_line("markers", "bpf: this test is of what BPF alone does, and not run under ptrace")
 
 
 @pytest.fixture

@@ -528,7 +528,7 @@ class FakeProbe:
         found, self.skips = self.skips, Missed(0, 0, 0)
         return found
 
-    def claim(self, name: bytes, root: int) -> bool:
+    def claim(self, name: bytes, root: int, pid: int) -> bool:  # noqa: ARG002
         self.claims[root] = name
         return True
 

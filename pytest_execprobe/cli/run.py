@@ -121,6 +121,12 @@ _OPTIONS: dict[str, list[Option]] = {
     "probe": [
         ("--optional", "", "where there can be no probe, run COMMAND all the same: unrecorded, and unchecked", {}),
         ("--helper", "ADDRESS", "use a probe helper that is running: its socket, or @NAME", {}),
+        (
+            "--backend",
+            "NAME",
+            "bpf, ptrace (without privilege), or auto, the default: bpf where it can be had and else ptrace",
+            {"choices": ("auto", "bpf", "ptrace"), "default": "auto"},
+        ),
         ("--python", "PATH", "interpreter to run the helper, one that has the distro's BCC", {}),
         ("--buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 512)", {"type": _pages}),
         (
@@ -211,6 +217,7 @@ def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSou
         attempts="off",  # nothing here shows them
         pages=arguments.buffer_pages,
         address=arguments.helper,
+        backend=arguments.backend,
     )
     try:
         with terminal.working("starting the probe"):

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from typing import List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import bounds, handshake, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
@@ -16,6 +16,7 @@ from .bpf.build import look_for_bcc
 from .bpf.probe import BpfProbe, Settings
 from .errors import ProbeError
 from .priority import Precedence
+from .probe import Probe
 from .process import capture_output, explain
 from .server import Server
 
@@ -39,8 +40,11 @@ def main(argv: Optional[List[str]] = None) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     output = capture_output()
     try:
-        look_for_bcc()
-        server = _make_server(options, user, place, first, listener)
+        if options.backend == "ptrace":
+            server = _make_tracing_server(first, listener)
+        else:
+            look_for_bcc()
+            server = _make_server(options, user, place, first, listener)
     except Exception as error:
         _fail(first, listener, *explain(error, output))
     try:
@@ -55,11 +59,16 @@ def main(argv: Optional[List[str]] = None) -> None:
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="execprobe-helper", description=__doc__)
     parser.add_argument("--connect", required=True, help="abstract socket on which the client waits")
-    parser.add_argument("--bpf", required=True, help="folder of execprobe.c")
+    parser.add_argument("--backend", choices=("bpf", "ptrace"), default="bpf")
+    parser.add_argument("--address", help="what it serves, for those to find whom it traces")
+    parser.add_argument("--bpf", help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=ROUTES, default="auto")
     parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=Settings().pages)
     parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=Settings().procs)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.backend == "bpf" and options.bpf is None:
+        parser.error("--bpf is needed")
+    return options
 
 
 def _take_place() -> "Tuple[Optional[int], int]":
@@ -83,7 +92,22 @@ def _make_server(
     privilege.ensure_visible_processes()
     route = privilege.route()
     left = privilege.give_up(uid, gid, kernel_version())
-    welcome = dict(
+    return Server(probe, first, listener, _welcome(probe, listener, route, left), precedence)
+
+
+def _make_tracing_server(first: socket.socket, listener: socket.socket) -> Server:
+    from .ptrace import watchdog  # which a start with privilege has no need of
+    from .ptrace.probe import PtraceProbe
+
+    probe = PtraceProbe()
+    watchdog.begin()
+    precedence = Precedence(privilege.take_precedence())
+    words = "user %d" % os.geteuid() if os.geteuid() else "root"
+    return Server(probe, first, listener, _welcome(probe, listener, "started by its user", words), precedence)
+
+
+def _welcome(probe: Probe, listener: socket.socket, route: str, left: str) -> Dict[str, Any]:
+    return dict(
         probe.describe(),
         route=route,
         privilege=left,
@@ -91,7 +115,6 @@ def _make_server(
         pid=os.getpid(),
         python=sys.executable,
     )
-    return Server(probe, first, listener, welcome, precedence)
 
 
 def _close_inherited() -> None:

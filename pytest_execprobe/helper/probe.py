@@ -112,8 +112,9 @@ class Probe(Protocol):
 
     # ---- roots, and what descends from them ----
 
-    def claim(self, name: bytes, root: int) -> bool:
-        """Makes whichever process takes on this name a root; False if there are too many such names."""
+    def claim(self, name: bytes, root: int, pid: int) -> bool:
+        """Makes whichever process takes on this name a root, or ``pid`` at once, which has asked for that; False if
+        there are too many such names. Raises ProbeError where the process can't be watched."""
 
     def withdraw(self, name: bytes) -> None:
         """Ends a claim, taken or not. A name that is taken on at this very moment can still become a root."""

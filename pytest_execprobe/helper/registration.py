@@ -11,6 +11,7 @@ from . import identity, wire
 from .adoption import AdoptionError, Declared, Found, Search, adopt_descendants
 from .clients import Client
 from .delivery import Delivery
+from .errors import ProbeError
 from .priority import Precedence
 from .probe import Claimed, Probe
 from .quotas import Limits, User
@@ -61,7 +62,13 @@ class Registration:
             user.claims.add(client)
             self._delivery.follow(client)
             client.name = os.urandom(7).hex().encode()
-            if self._probe.claim(client.name, client.root):
+            try:
+                granted = self._probe.claim(client.name, client.root, client.pid)
+            except ProbeError as error:
+                why = {"reason": error.reason, "code": error.code, "remedy": error.remedy}
+                self._send(client, wire.frame(wire.ERROR, request, why))
+                continue
+            if granted:
                 self._send(client, wire.frame(wire.CLAIMED, request, {"name": client.name.decode()}))
             else:
                 self._refuse(client, request, "too many processes register at once")

@@ -123,6 +123,7 @@ FLAG_ENTRY_UNSEEN = 4
 FLAG_SCRIPTS_ALL = 8
 FLAG_ARGV0_KEPT = 16
 FLAG_BORROWED = 32
+FLAG_PRIVILEGE_LOST = 64  # of a setuid or setgid program: it was traced, and so has no other rights than its caller
 
 _NUMBER = struct.Struct("<I")
 _UID_AT = struct.calcsize("<IiQQQQIII")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from .._util.text import Style
 from ..baseline.model import COLLECTION
 from ..errors import ProbeUnavailable
 from ..log.pattern import ignoring
+from ..source.client import HelperSource
 from ..source.connect import HelperSettings, start_helper
 from ..timeline.recorder import Recorder
 from .settings import Settings
@@ -44,7 +47,13 @@ def required(error: ProbeUnavailable) -> str:
 
 
 def recorder_of(settings: Settings, helper: HelperSettings, style: Style) -> Recorder:
-    """One that starts helpers as they are needed."""
-    return Recorder(
-        lambda: start_helper(helper), style=style, timeout=settings.timeout, ignores=ignoring(settings.ignore)
-    )
+    """One that starts helpers as they are needed: the later ones with the probe that the first had, whatever a test has
+    made of the machine."""
+
+    def start() -> HelperSource:
+        nonlocal helper
+        source = start_helper(helper)
+        helper = replace(helper, backend=source.description.get("backend", "bpf"))
+        return source
+
+    return Recorder(start, style=style, timeout=settings.timeout, ignores=ignoring(settings.ignore))

@@ -12,6 +12,7 @@ import pytest
 from .._util import originals
 
 MODES = ("auto", "require", "off")
+BACKENDS = ("auto", "bpf", "ptrace")
 ROUTES = ("auto", "kprobe", "tracepoint", "off")
 _TRUE, _FALSE = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")  # as pytest has them
 
@@ -85,6 +86,12 @@ OPTIONS = (
         "ADDRESS",
         "the path of a socket, or @NAME",
         "use a probe helper that is running: the path of its socket, or @NAME",
+    ),
+    Option(
+        "backend",
+        "|".join(BACKENDS),
+        f"one of {', '.join(BACKENDS)}",
+        "which probe: BPF, ptrace (without privilege), or BPF where it can be had and else ptrace (default auto)",
     ),
     Option(
         "python",

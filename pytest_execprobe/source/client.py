@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._util import clock, originals
 from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from ..helper import wire
-from . import children, meeting, pages
+from . import children, meeting, pages, tracing
 from .decode import Commands, decode, running
 from .events import LAST, Batch, Ended, Event, Exec, Orphan, Orphans, Running
 from .pages import Pages
-from .transport import Connection, fields
+from .transport import Connection, Refused, fields
 
 if TYPE_CHECKING:
     from _socket import socket
@@ -94,11 +94,18 @@ class HelperSource:
         """
         deadline = clock.monotonic() + timeout
         self.greet(timeout)
+        traces = self.description.get("backend") == "ptrace"
+        if traces:
+            tracing.let_trace(int(wire.number(self.description, "pid", 1, 1 << 32)))
         before = clock.monotonic_ns()
-        name = self._connection.ask(wire.CLAIM, {"child": child}, deadline).get("name")
+        try:
+            name = self._connection.ask(wire.CLAIM, {"child": child}, deadline).get("name")
+        except Refused as error:
+            raise refused(error.said) if "code" in error.said else error from None
         if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
             raise SourceLost("it gave no name to take on")
-        _take_name_for_a_moment(name)
+        if not traces:  # which knows a process by its connection
+            _take_name_for_a_moment(name)
         # What is forked from here on is followed.
         fresh = fresh or (not child and children.has_none())
         armed = self._connection.ask(wire.ARM, {"fresh": fresh, **({} if child else children.to_be_sent())}, deadline)
@@ -253,6 +260,13 @@ def refused(fields: dict[str, Any]) -> Exception:
 
 def in_words(description: Mapping[str, Any]) -> str:
     """What a probe helper says of itself, in a line."""
+    if description.get("backend") == "ptrace":
+        rights = "" if description.get("privilege") == "root" else "setuid programs run without their privilege, and "
+        instead = description.get("instead")
+        return (
+            f"ptrace on Linux {description.get('kernel')}, by {description.get('privilege')}: {rights}no debugger runs"
+            + (f"; no BPF: {instead}" if instead else "")
+        )
     begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"
     failed = description.get("attempts")
     return (

@@ -28,6 +28,8 @@ class Command:
     nested: tuple[str | None, ...] | None = ()
     #: Where in argv the program's own arguments begin; None where unknown.
     arguments_at: int | None = 1
+    #: Whether the file has another user's rights to give, and has not given them because the process was traced.
+    lost_privilege: bool = False
     #: What it is called.
     program: str | None = field(init=False, compare=False, repr=False)
     _raw: bytes | None = field(default=None, init=False, compare=False, repr=False)

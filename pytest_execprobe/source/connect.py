@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from select import POLLIN
 from socket import AF_UNIX, SOCK_STREAM
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from .._util import clock, originals
 from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from ..helper import handshake, wire
-from . import meeting
+from . import meeting, tracing
 from .client import HelperSource, WrongInterpreter, refused
 from .launch import (
     PYTHON_VARIABLE,
@@ -47,7 +46,8 @@ class HelperSettings:
 
     ``shared`` is a secret of the processes of a run (:func:`meeting.new_secret`): the first starts a helper, and the
     others use that, whatever their own settings are. ``address`` is that of a helper that runs already, a path or ``@``
-    and an abstract name: then none is started. ``environment`` is what to start it with, None for this process's own as
+    and an abstract name: then none is started. ``backend`` is bpf, ptrace, or auto for
+    BPF where that can be had and else ptrace. ``environment`` is what to start it with, None for this process's own as
     it is then.
     """
 
@@ -57,6 +57,7 @@ class HelperSettings:
     procs: int | None = None
     shared: str | None = None
     address: str | None = None
+    backend: str = "auto"
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     #: What to do while a helper starts.
     meanwhile: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
@@ -108,8 +109,29 @@ def _lacking(error: OSError) -> str:
 def _find(settings: HelperSettings, enter: _Enter) -> HelperSource:
     if settings.address is not None:
         return _use_running(settings.address, enter)
+    if settings.backend == "ptrace":
+        return _trace(settings, enter, None)
+    try:
+        return _find_privileged(settings, enter)
+    except ProbeObstructed:
+        raise
+    except ProbeUnavailable as error:
+        if settings.backend == "bpf":
+            raise
+        why = str(error).removeprefix("execprobe: ")
+    try:
+        return _trace(settings, enter, why)
+    except ProbeObstructed:
+        raise
+    except ProbeUnavailable as error:
+        raise ProbeUnavailable(
+            f"execprobe: {why}. Nor is there a probe without privilege: {str(error).removeprefix('execprobe: ')}"
+        ) from None
+
+
+def _find_privileged(settings: HelperSettings, enter: _Enter) -> HelperSource:
     if settings.shared is None:
-        return _start(settings, _listen_anew(), enter)
+        return _start(settings, _listen_anew()[0], enter)
     for name in itertools.islice(meeting.names(settings.shared), _NAMES):
         source = _find_at(name, settings, enter)
         if source is not None:
@@ -120,11 +142,12 @@ def _find(settings: HelperSettings, enter: _Enter) -> HelperSource:
     )
 
 
-def _listen_anew() -> socket:
+def _listen_anew() -> tuple[socket, str]:
     while True:
-        listener = meeting.listen(meeting.new_name())
+        name = meeting.new_name()
+        listener = meeting.listen(name)
         if listener is not None:  # as always: it is random
-            return listener
+            return listener, name
 
 
 def _find_at(name: str, settings: HelperSettings, enter: _Enter) -> HelperSource | None:
@@ -181,6 +204,42 @@ def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> 
         raise _NoHelper(f"the process that listened there could not start ({error})") from error
 
 
+# ---- a helper that traces ----
+
+
+def _trace(settings: HelperSettings, enter: _Enter, instead: str | None) -> HelperSource:
+    """One that watches without privilege. ``instead``: why there is none with it, None if it was not to be had.
+
+    Each process has its own, for a tracer is one thread; but a process has only one: what a run starts whose processes
+    are traced registers with the helper that traces it.
+    """
+    source = None
+    while source is None and (tracer := tracing.outer()) is not None:
+        try:
+            source = _connect("\0" + tracer.address, enter, _WELCOME_TIMEOUT, _WELCOME_TIMEOUT)
+        except (_NoHelper, SourceLost) as error:
+            if not tracing.has_ended(tracer.pid):
+                raise ProbeUnavailable(
+                    f"execprobe: the helper that traces this process, process {tracer.pid}, can't be reached: {error}"
+                ) from error
+    source = source or _start_tracing(settings, enter)
+    source.description["instead"] = instead
+    return source
+
+
+def _start_tracing(settings: HelperSettings, enter: _Enter) -> HelperSource:
+    # What the user names has BCC, and this has no need of that; but where it is all that is wanted, it is that.
+    named = (settings.python if settings.backend == "ptrace" else None) or originals.executable or settings.python
+    python = interpreters(named, _NAMED_BY, settings.environment)[0]
+    listener, name = _listen_anew()
+    try:
+        return _start_with(python, [], ["--backend", "ptrace", "--address", name], settings, listener, enter)
+    except WrongInterpreter as error:
+        raise ProbeUnavailable(f"execprobe: {python}: {error}") from error
+    finally:
+        listener.close()
+
+
 # ---- a helper that is started ----
 
 
@@ -193,7 +252,7 @@ def _start(settings: HelperSettings, listener: socket, enter: _Enter) -> HelperS
             tried: list[str] = []
             for python in interpreters(settings.python, _NAMED_BY, settings.environment):
                 try:
-                    return _start_with(python, prefix, bpf, settings, listener, enter)
+                    return _start_with(python, prefix, ["--bpf", str(bpf)], settings, listener, enter)
                 except WrongInterpreter as error:
                     tried.append(f"{python}: {error}")
             raise no_interpreter(tried, "--execprobe-python")
@@ -206,10 +265,10 @@ def _start(settings: HelperSettings, listener: socket, enter: _Enter) -> HelperS
 
 
 def _start_with(
-    python: str, prefix: list[str], bpf: Path, settings: HelperSettings, served: socket, enter: _Enter
+    python: str, prefix: list[str], arguments: list[str], settings: HelperSettings, served: socket, enter: _Enter
 ) -> HelperSource:
     name = meeting.new_name()
-    command = helper_command(prefix, python, "--connect", name, "--bpf", str(bpf))
+    command = helper_command(prefix, python, "--connect", name, *arguments)
     for option in ("attempts", "pages", "procs"):
         value = getattr(settings, option)
         command += [] if value is None else [f"--{option}", str(value)]

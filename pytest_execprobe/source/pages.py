@@ -9,21 +9,9 @@ from typing import Any
 
 from .._util import originals
 from ..helper import wire
+from . import libc
 
-# The C module that ctypes is made of: importing that itself would ask functions that a test may have replaced by then.
-try:
-    import _ctypes
-except ImportError:  # this Python was built without it
-    _mmap: Any = None
-else:
-    _Char: Any = type("_Char", (_ctypes._SimpleCData,), {"_type_": "c"})
-    _Long: Any = type("_Long", (_ctypes._SimpleCData,), {"_type_": "L"})
-    _Address: Any = type("_Address", (_ctypes._SimpleCData,), {"_type_": "P"})
-    _Function: Any = type("_Function", (_ctypes.CFuncPtr,), {"_flags_": _ctypes.FUNCFLAG_CDECL, "_restype_": _Address})
-    _own: Any = None  # this process, libc in it
-    _mmap = _Function(_ctypes.dlsym(_ctypes.dlopen(_own, 0), "mmap"))
-    _mmap.argtypes = [_Address, *[_Long] * 5]
-
+_mmap = libc.function("mmap", libc.ADDRESS, *[libc.LONG] * 5, returns=libc.ADDRESS)
 _FAILED = 2 * maxsize + 1  # MAP_FAILED
 
 
@@ -67,4 +55,4 @@ def _mapped(descriptor: int, size: int) -> Any:
     at = _mmap(None, size, PROT_READ, MAP_SHARED, descriptor, 0) if _mmap else _FAILED
     if at == _FAILED:
         raise OSError("it can't be mapped")
-    return (_Char * size).from_address(at)
+    return (libc.CHAR * size).from_address(at)

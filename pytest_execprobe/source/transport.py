@@ -27,6 +27,14 @@ _TWO_DESCRIPTORS = CMSG_SPACE(8)
 _LAST_WORDS = 0.5  # seconds to read what a helper has sent before it closed the connection
 
 
+class Refused(SourceLost):
+    """``said``: its words, with a code where there is a remedy."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        super().__init__(f"it refused: {said.get('reason')}")
+        self.said = said
+
+
 class Gone(SourceLost):
     """The helper ended, or closed the connection."""
 
@@ -198,7 +206,7 @@ class Connection(Generic[_T]):
                     self._take_in(deadline)
         said = fields(answer)
         if answer.type == wire.ERROR:
-            raise SourceLost(f"it refused: {said.get('reason')}")
+            raise Refused(said)
         return said
 
     def _answer(self, request: int) -> wire.Frame | None:

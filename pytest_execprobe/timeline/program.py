@@ -109,11 +109,13 @@ def _as_program(record: ExecRecord, path: str, file: str | None, arguments_at: i
 
 
 def described(record: ExecRecord) -> str:
-    """The command line, and argv[0] where that is not what the path says."""
+    """The command line, argv[0] where that is not what the path says, and whether ptrace has taken rights away."""
     text = record.command_line
     argv0 = _argv0(record) if _has_argv0(record) else None
     if argv0 is not None and record.argv and record.path is not None and base(argv0) != base(record.path):
         text += f"  (argv[0]: {originals.quote(argv0)})"
+    if record._command.lost_privilege:
+        text += "  (traced, so without its privilege)"
     return text
 
 

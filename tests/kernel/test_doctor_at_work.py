@@ -56,11 +56,13 @@ class Result:
         return found
 
     def is_broken_by(self, check: str, *words: str) -> str:
-        """Asserts that there can be no probe, for this reason and no other; what mends it."""
+        """Asserts that there can be no BPF, for this reason and no other, so that execs are traced; what mends it."""
         broken = {finding["check"] for finding in self.data["checks"] if finding["status"] == "not ok"}
         assert broken == {check, "proof"}, self.data
-        assert self.status == 1
-        assert self.data["ok"] is False
+        assert self.status == 0
+        assert self.data["ok"] is True
+        assert self["ptrace"]["status"] == "ok"
+        assert ", and nothing else" in self["ptrace"]["found"]
         for word in words:
             assert word in self[check]["found"], self[check]
         assert self["proof"]["remedy"] == f"fix what is not ok above: {check}"

@@ -254,7 +254,7 @@ def test_its_command_line_is_what_the_documented_rule_of_sudos_allows(settings: 
 
 
 def test_a_buffer_that_cannot_be_had_is_said_so() -> None:
-    with pytest.raises(ProbeUnavailable, match="execprobe: "), recording(HelperSettings(pages=3)):
+    with pytest.raises(ProbeUnavailable, match="execprobe: "), recording(HelperSettings(pages=3, backend="bpf")):
         pass
 
 

@@ -28,6 +28,7 @@ from service import service, with_capabilities
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.helper.bpf.unit import Unit, parse
 from pytest_execprobe.source import connect, launch
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = [
     pytest.mark.usefixtures("kernel"),
@@ -54,7 +55,7 @@ if ignored:
 for number in range(2):
     if number:
         subprocess.run(["sh", "-c", before], check=True)
-    source = start_helper(HelperSettings())
+    source = start_helper(HelperSettings(backend="bpf"))
     child = os.posix_spawn("/bin/true", ["seen"], {})
     with contextlib.suppress(ChildProcessError):
         os.waitpid(child, 0)
@@ -189,7 +190,7 @@ _compiled: dict[str, bytes] = {}  # by name
 
 
 def programs_seen(programs: Programs) -> list[str]:
-    with recording() as made, made.execprobe.watch() as log:
+    with recording(HelperSettings(backend="bpf")) as made, made.execprobe.watch() as log:
         subprocess.run([programs.minimal], check=False)
         return log.programs
 
@@ -344,7 +345,7 @@ def source(folder: Path, patch: pytest.MonkeyPatch, first: str) -> Iterator[Path
 
 
 def refusal() -> str:
-    with pytest.raises(ProbeUnavailable) as raised, recording():
+    with pytest.raises(ProbeUnavailable) as raised, recording(HelperSettings(backend="bpf")):
         pass
     return str(raised.value)
 

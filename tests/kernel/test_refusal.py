@@ -52,7 +52,7 @@ class Suite:
         return result.stdout
 
     def skip_reason(self, *before: str, env: dict[str, str] | None = None, options: tuple[str, ...] = ()) -> str:
-        output = self.run(*before, env=env, options=options)
+        output = self.run(*before, env=env, options=("--execprobe-backend=bpf", *options))
         assert "1 passed, 1 skipped" in output, output
         (line,) = [line for line in output.splitlines() if line.startswith("SKIPPED")]
         return line.partition("execprobe: ")[2]
@@ -73,6 +73,14 @@ def test_an_unprivileged_user_whom_sudo_refuses(suite: Suite, user: str) -> None
     reason = suite.skip_reason(*as_user(user))
     assert reason.startswith("the probe needs privilege, and sudo refused it without a password")
     assert "Run pytest as root" in reason
+
+
+@needs_root
+def test_execs_of_an_unprivileged_user_are_traced(suite: Suite, user: str) -> None:
+    output = suite.run(*as_user(user, "--no-new-privs"))
+    assert "2 passed" in output
+    assert "execprobe: ptrace on Linux" in output
+    assert "; no BPF: the probe needs privilege" in output or "; no BPF: user " in output
 
 
 @needs_root

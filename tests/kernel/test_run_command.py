@@ -593,7 +593,7 @@ def test_a_helper_that_is_killed(small: HelperSource) -> None:
 
 
 def test_without_a_probe_the_command_is_not_run(tmp_path: Path) -> None:
-    done = run("--python", "/bin/false", "touch", tmp_path / "ran")
+    done = run("--backend", "bpf", "--python", "/bin/false", "touch", tmp_path / "ran")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
         r"execprobe: no Python with BCC was found \(/bin/false: .*\)\. Install .* --python or EXECPROBE_PYTHON\. The"
@@ -604,7 +604,7 @@ def test_without_a_probe_the_command_is_not_run(tmp_path: Path) -> None:
 
 
 def test_without_a_probe_it_is_run_if_that_is_asked_for() -> None:
-    done = run("--optional", "--python", "/bin/false", "sh", "-c", "echo ran; exit 3")
+    done = run("--optional", "--backend=bpf", "--python", "/bin/false", "sh", "-c", "echo ran; exit 3")
     assert (done.returncode, done.stdout) == (3, "ran\n")
     assert done.stderr.startswith("execprobe: NOT RECORDED: no Python with BCC was found")
 
@@ -612,7 +612,7 @@ def test_without_a_probe_it_is_run_if_that_is_asked_for() -> None:
 @needs_root
 def test_without_privilege(installed: Environment, user: str) -> None:
     done = subprocess.run(
-        [*as_user(user), installed.python, "-m", "pytest_execprobe.cli", "run", "echo", "ran"],
+        [*as_user(user), installed.python, "-m", "pytest_execprobe.cli", "run", "--backend", "bpf", "echo", "ran"],
         cwd="/",
         env={"PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -624,6 +624,30 @@ def test_without_privilege(installed: Environment, user: str) -> None:
     refused = "(has no privilege to probe|refused it without a password)"
     assert re.match(rf"execprobe: .*{refused}.* Run execprobe as root", done.stderr)
     assert done.stderr.endswith(" The command was not run; with --optional it runs unrecorded\n")
+
+
+@needs_root
+def test_without_privilege_it_is_traced(installed: Environment, user: str) -> None:
+    done = subprocess.run(
+        [
+            *as_user(user, "--no-new-privs"),
+            installed.python,
+            "-m",
+            "pytest_execprobe.cli",
+            "run",
+            "sh",
+            "-c",
+            "env true",
+        ],
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "3 execs" in done.stderr
 
 
 # ---- pytest below ----

@@ -48,7 +48,7 @@ def runs(town: Town, user: str, **settings: object) -> contextlib.AbstractContex
 @pytest.mark.parametrize("settings", [{"pages": 4096}, {"procs": 32769}], ids=["pages", "procs"])
 def test_options_that_ask_for_too_much(town: Town, uids: tuple[int, int], settings: dict[str, int]) -> None:
     ((option, value),) = settings.items()
-    with runs(town, town.a, **settings) as a:
+    with runs(town, town.a, backend="bpf", **settings) as a:
         said = a.ask("record")
     assert said.startswith(f"ProbeUnavailable: execprobe: --{option}={value} is more than the ")
     assert f" that user {uids[0]} can have through sudo. Fix: " in said

@@ -41,6 +41,7 @@ def test_a_builtin_is_no_exec_and_the_way_out_makes_it_one(shell: str, name: str
         log.assert_ran(pattern)
 
 
+@pytest.mark.bpf
 @pytest.mark.parametrize(
     ("command", "ran"),
     [

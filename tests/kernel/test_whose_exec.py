@@ -389,6 +389,7 @@ def test_an_orphan_older_than_the_probe_makes_logs_incomplete(pytester: pytest.P
     )
 
 
+@pytest.mark.bpf  # it kills the helper, and there it is the only tracer
 def test_an_orphan_that_outlives_the_helper_makes_logs_incomplete(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(orphan=ORPHAN)
     passes(

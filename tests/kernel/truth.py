@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import platform
 import re
+import select
 import shutil
+import signal
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_execprobe import ExecLog, ExecRecord
+from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 
 _TIMEOUT = 120  # seconds
+_CLONE = {"x86_64": 56, "aarch64": 220}  # the system call's number
+_CLONE_UNTRACED = 0x00800000  # uapi/linux/sched.h
+
+#: What starts strace.
+Popen = Callable[..., Any]
 
 
 class Exec(NamedTuple):
@@ -33,13 +43,15 @@ class Traced(NamedTuple):
     processes: Processes
 
 
-def strace(command: Sequence[str | Path], output: Path, *, cwd: Path | None = None) -> Traced:
+def strace(
+    command: Sequence[str | Path], output: Path, *, cwd: Path | None = None, popen: Popen = subprocess.Popen
+) -> Traced:
     """Runs a command under strace, which writes to ``output``. Skips the test where there is none."""
     program = shutil.which("strace")
     if program is None:
         pytest.skip("the truth that these tests compare with comes from strace, and there is none")
     options = ["-f", "-o", output, "-xx", "-s", "4096", "-e", "trace=execve,execveat", "-e", "signal=none"]
-    with subprocess.Popen([program, *options, *command], cwd=cwd, stdout=subprocess.DEVNULL) as process:
+    with popen([program, *options, *command], cwd=cwd, stdout=subprocess.DEVNULL) as process:
         try:
             status = process.wait(_TIMEOUT)
         finally:
@@ -47,6 +59,46 @@ def strace(command: Sequence[str | Path], output: Path, *, cwd: Path | None = No
     if status != 0:
         raise RuntimeError(f"status {status} of {command} under strace:\n{output.read_text()}")
     return Traced(process.pid, parse(output.read_text().splitlines()))
+
+
+class Untraced:
+    """As Popen, but of a process that is not traced with the test's own: strace can't trace what has a tracer."""
+
+    def __init__(self, command: Sequence[str | Path], *, cwd: Path | None, stdout: int) -> None:
+        assert stdout == subprocess.DEVNULL
+        argv = [os.fspath(word) for word in command]
+        null = os.open(os.devnull, os.O_WRONLY)
+        self.pid = ctypes.CDLL(None).syscall(_CLONE[platform.machine()], _CLONE_UNTRACED | signal.SIGCHLD, 0, 0, 0, 0)
+        if self.pid == 0:
+            try:
+                os.dup2(null, 1)
+                os.chdir(cwd or ".")
+                os.execv(argv[0], argv)
+            finally:
+                os._exit(1)
+        os.close(null)
+        self._status: int | None = None
+
+    def wait(self, timeout: float) -> int:
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            if not select.select([pidfd], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("strace", timeout)
+        finally:
+            os.close(pidfd)
+        self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._status
+
+    def kill(self) -> None:
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def __enter__(self) -> Untraced:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is None:
+            os.waitpid(self.pid, 0)
 
 
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<event>.*)")
@@ -104,10 +156,26 @@ def _exec(call: str) -> Exec | None:
     return Exec(name, result["error"])
 
 
+def attempts_of(log: ExecLog) -> tuple[ExecRecord, ...] | None:
+    """None by ptrace, which does not show them."""
+    try:
+        return log.attempts
+    except IncompleteLogError as error:
+        if "ptrace" not in str(error):
+            raise
+        return None
+
+
+def without_failures(processes: Processes) -> Processes:
+    kept = {pid: [one for one in execs if one.error is None] for pid, execs in processes.items()}
+    return {pid: execs for pid, execs in kept.items() if execs}
+
+
 def processes_of(log: ExecLog, *, without: int | None = None) -> Processes:
-    """The same of a log: what succeeded and what failed. ``without`` leaves out one process."""
+    """The same of a log: what succeeded and, where it shows that, what failed. ``without`` leaves out one process."""
     processes: defaultdict[int, list[Exec]] = defaultdict(list)
-    records: list[ExecRecord] = sorted([*log.records, *log.attempts], key=lambda record: record.timestamp_ns)
+    both: list[ExecRecord] = [*log.records, *(attempts_of(log) or ())]
+    records = sorted(both, key=lambda record: record.timestamp_ns)
     for record in records:
         if record.pid != without:
             processes[record.pid].append(Exec(str(record.path), record.error))

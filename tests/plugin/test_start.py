@@ -104,6 +104,6 @@ def test_a_helper_is_started_in_the_environment_of_the_start(tmp_path: Path, mon
     python.write_text('#!/bin/sh\necho "PATH is $PATH"\nexit 1\n')
     python.chmod(0o755)
     monkeypatch.setattr(connect, "privilege_route", lambda *_, **__: [])
-    settings = connect.HelperSettings(python=str(python), environment={"PATH": "/of/the/start"})
+    settings = connect.HelperSettings(python=str(python), backend="bpf", environment={"PATH": "/of/the/start"})
     with pytest.raises(ProbeUnavailable, match=r"the helper did not start \(PATH is /of/the/start\)"):
         connect.start_helper(settings)

@@ -76,7 +76,10 @@ def test_names_of_a_run_follow_from_its_secret_alone() -> None:
 
 
 def test_helper_that_listens_already_is_used(helper: Helper, started: list[HelperSettings]) -> None:
-    for settings in (HelperSettings(shared=helper.secret), HelperSettings(address="@" + helper.address[1:])):
+    for settings in (
+        HelperSettings(shared=helper.secret, backend="bpf"),
+        HelperSettings(address="@" + helper.address[1:], backend="bpf"),
+    ):
         source = start_helper(settings)
         assert (source.description, source.attempts_refused) == (WELCOME, "they were not asked for")
         assert source.sync(PATIENCE).complete_to > source.armed_at > 0
@@ -106,7 +109,7 @@ def test_helper_that_is_still_starting_is_waited_for(started: list[HelperSetting
         sock.sendall(wire.frame(wire.WELCOME, 0, WELCOME))
 
     with listening("\0" + next(meeting.names(secret)), greet), ThreadPoolExecutor(1) as pool:
-        held = pool.submit(hold_helper, HelperSettings(shared=secret))
+        held = pool.submit(hold_helper, HelperSettings(shared=secret, backend="bpf"))
         assert not held.done()
         late.set()
         held.result(PATIENCE).close()
@@ -119,7 +122,7 @@ def first_place(settings: HelperSettings) -> str:
 
 
 def test_helper_that_is_just_ending_is_succeeded_by_another(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     with listening(first_place(settings), hang_up), pytest.raises(ProbeUnavailable, match="none is started here"):
         start_helper(settings)
     assert started == [settings]
@@ -130,7 +133,7 @@ def test_name_that_another_has_taken_is_left_to_it(
     started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
     monkeypatch.setattr(connect_module, "_ROOM_TIMEOUT", 0.05)
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     place = first_place(settings)
     with socket.socket(socket.AF_UNIX) as taken, socket.socket(socket.AF_UNIX) as waits:
         taken.bind(place)
@@ -148,7 +151,7 @@ def test_helper_that_cannot_be_had_is_not_tried_for_ever(monkeypatch: pytest.Mon
     tries: list[str] = []
     monkeypatch.setattr(meeting, "listen", lambda name: tries.append(name))
     with pytest.raises(ProbeObstructed, match=r"neither be reached nor started at any of 50 addresses"):
-        start_helper(HelperSettings(shared="secret"))
+        start_helper(HelperSettings(shared="secret", backend="bpf"))
     assert list(dict.fromkeys(tries)) == list(itertools.islice(meeting.names("secret"), 50))
     assert len(tries) <= 1000
 
@@ -164,7 +167,7 @@ def failing(code: str, reason: str, remedy: str = "") -> Callable[[socket.socket
 def test_reason_why_a_shared_helper_could_not_start_reaches_all(
     started: list[HelperSettings], code: str, obstructed: bool
 ) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     with (
         listening(first_place(settings), failing(code, "the kernel refused a BPF map", "run as root")),
         pytest.raises(
@@ -180,7 +183,7 @@ def test_reason_why_a_shared_helper_could_not_start_reaches_all(
 def test_a_process_that_waits_for_a_helper_learns_from_its_starter_that_there_is_none(
     monkeypatch: pytest.MonkeyPatch, kind: type[ProbeUnavailable]
 ) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     waiting = threading.Event()
 
     def refuse(*_: object, **__: object) -> list[str]:
@@ -201,7 +204,7 @@ def test_a_process_that_waits_for_a_helper_learns_from_its_starter_that_there_is
 
 
 def test_shared_helper_in_an_interpreter_without_bcc_is_no_reason_to_give_up(started: list[HelperSettings]) -> None:
-    settings = HelperSettings(shared=meeting.new_secret())
+    settings = HelperSettings(shared=meeting.new_secret(), backend="bpf")
     with (
         listening(first_place(settings), failing("wrong-bcc", "not the BPF Compiler Collection")),
         pytest.raises(ProbeUnavailable, match="none is started here"),
@@ -269,13 +272,13 @@ def test_impostor_is_not_taken_for_a_helper_wherever_a_client_connects(
             ProbeObstructed,
             match=f"the process that listens there is user {uid}'s, and only one of root's or of this user's",
         ):
-            begin(HelperSettings(address="@" + helper.address[1:]))
+            begin(HelperSettings(address="@" + helper.address[1:], backend="bpf"))
     assert started == []
     with pytest.raises(SourceLost, match=f"could not be registered: the process that listens there is user {uid}'s"):
         source.in_child(fresh=True, timeout=PATIENCE)
     with pytest.raises(ProbeUnavailable, match="none is started here"):  # at the run's next name
-        start_helper(HelperSettings(shared=helper.secret))
-    assert started == [HelperSettings(shared=helper.secret)]
+        start_helper(HelperSettings(shared=helper.secret, backend="bpf"))
+    assert started == [HelperSettings(shared=helper.secret, backend="bpf")]
 
 
 def test_client_for_which_there_is_no_room_to_wait_is_let_in_when_there_is(
@@ -284,7 +287,7 @@ def test_client_for_which_there_is_no_room_to_wait_is_let_in_when_there_is(
     helper = Helper(probe, backlog=0)
     helper.connect()
     with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(hold_helper, HelperSettings(shared=helper.secret))
+        held = pool.submit(hold_helper, HelperSettings(shared=helper.secret, backend="bpf"))
         assert not wait([held], 0.1).done  # the helper lets none in
         ready.set()
         held.result(PATIENCE).close()

@@ -120,4 +120,4 @@ def test_none_can_be_sent_to_who_starts_a_helper(tmp_path: Path, monkeypatch: py
     program.write_text(SENDS.format(python=sys.executable))
     program.chmod(0o755)
     with pytest.raises(ProbeUnavailable, match="none is taken"):
-        start_helper(HelperSettings(python=str(program)))
+        start_helper(HelperSettings(python=str(program), backend="bpf"))

@@ -7,7 +7,8 @@ Everything that a probe needs is looked at, a line each:
   not ok   there can be no probe until this is fixed; the fix is below it
 
 Last, a probe is loaded, a program is run, and the probe must have seen that program and nothing else. This proof alone
-decides: the exit status is 0 if it succeeded, else 1. Nothing on the machine is changed.
+decides: the exit status is 0 if it succeeded, else 1. Where BPF can't be had the same is tried by ptrace, without
+privilege, and decides as well. Nothing on the machine is changed.
 
 With --json the same is written as one JSON object:
 
@@ -88,9 +89,9 @@ def show(examination: Examination, terminal: Terminal) -> None:
     notes = sum(finding.status == "note" for finding in examination.findings)
     broken = [finding.check for finding in examination.findings[:-1] if finding.status == "not ok"]
     if examination.ok:
-        terminal.say(
-            ("This machine can probe, for this user.", "good"), f" ({number(notes, 'note')} above)" if notes else ""
-        )
+        how = ", by ptrace: without privilege" if examination.is_traced else ""
+        above = f" ({number(notes, 'note')} above)" if notes else ""
+        terminal.say((f"This machine can probe, for this user{how}.", "good"), above)
     else:
         what = ", ".join(dict.fromkeys(broken)) or examination.findings[-1].check
         terminal.say(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ... import __version__
 from ...source.connect import HelperSettings
 from .bcc import bcc, search
-from .diagnosis import Diagnosis, Examination
+from .diagnosis import Diagnosis, Examination, note, ok
 from .installation import EXTRAS, installation, version_of
 from .kernel import AttachPoints, attach_points, bpf, btf, kernel
 from .machine import Machine
@@ -37,7 +37,9 @@ def examine(
     found += [*container(machine), *namespaces(machine), *processes(machine, way.can_mount)]
     found += [*limits(machine, way.capabilities), *installation()]
     progress("a program, under a probe")
-    proof = prove(HelperSettings(python=python))
+    proof = prove(HelperSettings(python=python, backend="bpf"))
+    if proof.finding.status != "ok":
+        found.append(_traced(prove(HelperSettings(backend="ptrace")).finding))
     chosen = interpreters.chosen.found if interpreters.chosen else {}
     versions = {
         "execprobe": __version__,
@@ -49,6 +51,13 @@ def examine(
         **{name: version_of(name) for name in EXTRAS},
     }
     return Examination(tuple(_agreed(found, proof.finding)), versions)
+
+
+def _traced(proof: Diagnosis) -> Diagnosis:
+    """What takes the place of BPF."""
+    if proof.status == "ok":
+        return ok("ptrace", f"{proof.found}. So execs are traced as long as there is no BPF (docs/privilege.md)")
+    return note("ptrace", f"nor can execs be traced without privilege: {proof.found}", proof.remedy)
 
 
 def _agreed(found: list[Diagnosis], proof: Diagnosis) -> list[Diagnosis]:

@@ -187,7 +187,7 @@ class BpfProbe:
 
     # ---- roots and lineage ----
 
-    def claim(self, name: bytes, root: int) -> bool:
+    def claim(self, name: bytes, root: int, pid: int) -> bool:  # noqa: ARG002  (its name shows which it is)
         self._claims.add(name)
         self._want(_WANT_CLAIMS, True)
         return self._tables["claims"].set(_CLAIM.pack(name), struct.pack("<Q", root))

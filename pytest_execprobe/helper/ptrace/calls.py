@@ -1,0 +1,157 @@
+"""The system calls that tracing takes, and that Python has no functions for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import Iterable, List, Optional, Tuple
+
+from .machines import Machine, Registers
+
+# uapi/linux/ptrace.h
+_CONT, _DETACH = 7, 17
+_GETEVENTMSG, _GETREGSET, _SETREGSET = 0x4201, 0x4204, 0x4205
+_SEIZE, _INTERRUPT, _LISTEN = 0x4206, 0x4207, 0x4208
+_NT_PRSTATUS = 1  # uapi/linux/elf.h
+EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_STOP = 1, 2, 3, 4, 128
+#: TRACEFORK, TRACEVFORK, TRACECLONE and TRACEEXEC. Never EXITKILL: what is traced outlives its tracer.
+_OPTIONS = 1 << EVENT_FORK | 1 << EVENT_VFORK | 1 << EVENT_CLONE | 1 << EVENT_EXEC
+#: For waitpid(): children of clone(), too, that end without SIGCHLD.
+ALL_CHILDREN = 0x40000000  # __WALL
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_REGISTERS_MAX = 512
+_PIECES_MAX = 64  # of memory, in one call
+
+# None of these blocks, so that Python's lock need not be given up for them.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_ptrace = _libc.ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+_readv = _libc.process_vm_readv
+_readv.restype = ctypes.c_ssize_t
+_readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+
+# Made once, for a stop has to be short.
+_message = ctypes.c_ulong()
+_message_at = ctypes.addressof(_message)
+_set = ctypes.create_string_buffer(_REGISTERS_MAX)
+_vector = (ctypes.c_ulong * 2)()
+_vector_at, _set_at = ctypes.addressof(_vector), ctypes.addressof(_set)
+_memory = ctypes.create_string_buffer(1 << 16)
+_memory_at = ctypes.addressof(_memory)
+_pieces = (ctypes.c_ulong * (2 + 2 * _PIECES_MAX))()
+_pieces_at = ctypes.addressof(_pieces)
+
+
+def _error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
+
+
+# ---- of a thread that runs ----
+
+
+def seize(tid: int) -> None:
+    """From now on it is traced, and so is whatever it forks. Raises OSError."""
+    if _ptrace(_SEIZE, tid, None, _OPTIONS) != 0:
+        raise _error()
+
+
+def interrupt(tid: int) -> bool:
+    """Has it stop as soon as it is in no system call; False if it has ended."""
+    return bool(_ptrace(_INTERRUPT, tid, None, None) == 0)
+
+
+# ---- of a thread that has stopped ----
+
+# A thread that was killed meanwhile can do nothing of this; its end is reported like any other.
+
+
+def resume(tid: int, number: int = 0) -> None:
+    """It goes on, with this signal."""
+    _ptrace(_CONT, tid, None, number)
+
+
+def stay_stopped(tid: int) -> None:
+    """It stays as its group-stop has it, until SIGCONT."""
+    _ptrace(_LISTEN, tid, None, None)
+
+
+def detach(tid: int, number: int = 0) -> None:
+    _ptrace(_DETACH, tid, None, number)
+
+
+def event_message(tid: int) -> int:
+    """The new thread of a fork, or what the thread that has executed was called before; 0 if it has been killed."""
+    return _message.value if _ptrace(_GETEVENTMSG, tid, None, _message_at) == 0 else 0
+
+
+class State:
+    """The registers of a thread that has stopped."""
+
+    def __init__(self, tid: int, layout: Registers, data: bytes) -> None:
+        self._tid = tid
+        self.layout = layout
+        self._data = bytearray(data)
+
+    def __getitem__(self, index: int) -> int:
+        word = self.layout.word
+        return int.from_bytes(self._data[index * word : (index + 1) * word], "little")
+
+    def signed(self, index: int) -> int:
+        value, bits = self[index], 8 * self.layout.word
+        return value - (1 << bits) if value >> bits - 1 else value
+
+    def __setitem__(self, index: int, value: int) -> None:
+        word = self.layout.word
+        self._data[index * word : (index + 1) * word] = (value & (1 << 8 * word) - 1).to_bytes(word, "little")
+
+    def write(self) -> None:
+        ctypes.memmove(_set, bytes(self._data), len(self._data))
+        _vector[0], _vector[1] = _set_at, len(self._data)
+        _ptrace(_SETREGSET, self._tid, _NT_PRSTATUS, _vector_at)
+
+
+def registers(tid: int, machine: Machine) -> Optional[State]:
+    """None if it has been killed, or is of a kind that is not known."""
+    _vector[0], _vector[1] = _set_at, _REGISTERS_MAX
+    if _ptrace(_GETREGSET, tid, _NT_PRSTATUS, _vector_at) != 0:
+        return None
+    size = int(_vector[1])
+    layout = machine.registers.get(size)
+    return None if layout is None else State(tid, layout, _set.raw[:size])
+
+
+def read_memory(pid: int, ranges: Iterable[Tuple[int, int]]) -> bytes:
+    """What a process has at these places, (address, length), one behind the other, as far as it can be read: up to the
+    first page that can't be."""
+    split: List[int] = []
+    total = 0
+    for at, size in ranges:
+        while size > 0:
+            part = min(size, _PAGE - at % _PAGE)  # where a piece is cut short nothing of it is sure to come
+            split += (at, part)
+            at, size, total = at + part, size - part, total + part
+    if total > len(_memory) or len(split) > 2 * _PIECES_MAX:
+        return b""
+    _pieces[0], _pieces[1] = _memory_at, total
+    for number, value in enumerate(split, 2):
+        _pieces[number] = value
+    got = _readv(pid, _pieces_at, 1, _pieces_at + 2 * ctypes.sizeof(ctypes.c_ulong), len(split) // 2, 0)
+    return ctypes.string_at(_memory_at, got) if got > 0 else b""
+
+
+# ---- stops, as something to wait for ----
+
+
+def stops() -> int:
+    """A descriptor that can be read when a thread that is traced has stopped or ended: SIGCHLD, which is blocked from
+    now on. Raises OSError."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    mask = (ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong)))(1 << signal.SIGCHLD - 1)
+    fd = int(_libc.signalfd(-1, mask, os.O_CLOEXEC | os.O_NONBLOCK))
+    if fd < 0:
+        raise _error()
+    return fd

@@ -1,0 +1,210 @@
+"""The probe that is made of ptrace(2), for where there is no privilege for another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import time
+from typing import Any, Dict, List, Optional
+
+from .. import wire
+from ..errors import ProbeError
+from ..probe import Claimed, Counts, Missed, Page, Process, Running
+from . import calls, image, machines, tracer
+from .tree import Slot
+
+_YAMA = "/proc/sys/kernel/yama/ptrace_scope"
+
+
+class PtraceProbe:
+    """The :class:`.Probe` that needs no privilege."""
+
+    def __init__(self) -> None:
+        machine = machines.here()
+        if machine is None:
+            raise ProbeError(
+                "no-machine", "tracing is written for %s, and this is %s" % (_known(), platform.machine()), ""
+            )
+        check()
+        self._stops = calls.stops()
+        self._tracer = tracer.Tracer(machine)
+        self._pieces: List[wire.Piece] = []
+        self._number = 0  # of records
+        self._claimed: Dict[int, Claimed] = {}
+
+    def describe(self) -> Dict[str, Any]:
+        return {
+            "backend": "ptrace",
+            "kernel": platform.release(),
+            "entry": [],
+            "attempts": None,
+            "attempts_refused": "ptrace, which watches here without privilege, does not show them",
+        }
+
+    @property
+    def page(self) -> Optional[Page]:
+        return None
+
+    # ---- records ----
+
+    def fds(self) -> List[int]:
+        return [self._stops]
+
+    def want_wakeup(self, wanted: bool) -> None:
+        pass  # every stop does
+
+    def drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._stops, 4096)
+        if not self._tracer.drain():
+            os.kill(os.getpid(), signal.SIGCHLD)  # there is more, and others wait for a turn
+        if self._tracer.events:
+            taken, self._tracer.events = self._tracer.events, []
+            self._number += len(taken)
+            self._pieces += wire.pieces(b"".join(taken))
+
+    def take(self) -> List[wire.Piece]:
+        taken, self._pieces = self._pieces, []
+        return taken
+
+    def take_dropped(self) -> List[bytes]:
+        return []
+
+    # ---- how much there should be ----
+
+    def counts(self) -> Counts:
+        """No record is made that is not here."""
+        return Counts(self._number, 0, 0, self._number, 0, 0, 0)
+
+    def in_flight(self, before: int, root: int) -> int:
+        for _ in range(2):
+            self.drain()  # what has stopped is not on its way anywhere
+            count = self._tracer.in_flight(before, root)
+            if not count:
+                break
+        return count
+
+    def reconcile(self) -> Optional[Counts]:
+        self.drain()
+        return self.counts()
+
+    def missed(self) -> Missed:
+        return Missed(0, 0, 0)
+
+    # ---- roots, and what descends from them ----
+
+    def claim(self, name: bytes, root: int, pid: int) -> bool:  # noqa: ARG002
+        """The process is known by its connection, and is a root from now on. Raises ProbeError."""
+        try:
+            process = self._tracer.seize(pid)
+        except OSError as error:
+            raise refused(pid, error) from error
+        tree = self._tracer.tree
+        status = image.status_of(pid)
+        tree.levels[root] = 0 if status is None else len(status.numbers) - 1
+        entered = tree.enter(process, Slot(root, 0, 0, 0))
+        self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, None)
+        return True
+
+    def withdraw(self, name: bytes) -> None:
+        pass
+
+    def claimed(self, root: int) -> Optional[Claimed]:
+        return self._claimed.get(root)
+
+    def holds(self, pid: int, root: int) -> bool:
+        process = self._tracer.tree.processes.get(pid)
+        return process is not None and process.slot(root) is not None
+
+    def adopt(self, pid: int, root: int, top: int) -> bool:
+        self.drain()  # it may have been forked since its parent was adopted
+        try:
+            process = self._tracer.seize(pid)
+        except OSError:
+            return False
+        return self._tracer.tree.enter(process, Slot(root, 0, top, 0))
+
+    def forget_root(self, root: int) -> None:
+        """What is in no other tree is let go at its next stop."""
+        self._tracer.tree.levels.pop(root, None)
+        self._claimed.pop(root, None)
+
+    def running(self, root: int, since: int) -> Optional[Running]:
+        self.drain()
+        tree = self._tracer.tree
+        level = tree.levels.get(root, 0)
+        listed = []
+        for process in tree.below(root):
+            slot = process.slot(root)
+            if slot is None or slot.born < since:
+                continue
+            seen = process.pid
+            if level:
+                status = image.status_of(process.pid)
+                seen = 0 if status is None or len(status.numbers) <= level else status.numbers[level]
+            listed.append(
+                Process(
+                    *(seen, process.pid, slot.born, process.forked, process.image_pid, process.image_at),
+                    own_exec=process.own_exec,
+                    comm=process.comm,
+                )
+            )
+        return Running(listed, True)
+
+    def kernel_pid(self, pid: int) -> Optional[int]:
+        return pid  # what the tracer's namespace has is what it goes by
+
+
+# ---- whether it can be had ----
+
+
+def _known() -> str:
+    return " and ".join(machines.MACHINES)
+
+
+def check() -> None:
+    """Traces a process for a moment, for nothing else tells whether that is let through. Raises ProbeError."""
+    try:
+        is_ours = os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        raise ProbeError(
+            "no-proc", "/proc is not there, or is another PID namespace's", "mount one: mount -t proc proc /proc"
+        )
+    child = os.fork()
+    if child == 0:
+        while True:
+            signal.pause()
+    try:
+        calls.seize(child)
+    except OSError as error:
+        raise ProbeError("no-ptrace", "ptrace is refused here (%s)%s" % (error.strerror, _why()), _FIX) from error
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, calls.ALL_CHILDREN)
+
+
+_FIX = "allow ptrace: in Docker --cap-add SYS_PTRACE or a newer default profile; yama's ptrace_scope must be 0 or 1"
+
+
+def _why() -> str:
+    try:
+        with open(_YAMA) as file:
+            return ", where %s is %s" % (_YAMA, file.read().strip())
+    except OSError:
+        return ""
+
+
+def refused(pid: int, error: OSError) -> ProbeError:
+    """Why a process can't be traced."""
+    other = tracer.tracer_of(pid)
+    if other:
+        return ProbeError(
+            "traced",
+            "process %d is traced already, by process %d, and a process has one tracer" % (pid, other),
+            "run it outside of strace or the debugger",
+        )
+    return ProbeError("no-ptrace", "process %d can't be traced (%s)%s" % (pid, error.strerror, _why()), _FIX)

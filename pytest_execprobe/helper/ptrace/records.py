@@ -1,0 +1,81 @@
+"""Records of the wire, made of what a stop has shown."""
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence, Tuple
+
+from .. import wire
+from . import image
+from .tree import Process, Slot, Tree
+
+_NO_SLOTS = [0] * 4 * wire.SLOTS
+_NOTHING = wire.COMMAND.pack(0, 0, b"", 0, 0, 0, 0)
+_PROCESS_AND_SLOTS = wire.HEAD.size - wire.COMMAND.size
+
+
+def executed(
+    tree: Tree, process: Process, at: int, entered: int, found: image.Image, status: Optional[image.Status]
+) -> bytes:
+    """``process`` is as it was before the exec, but for its slots."""
+    path, interpreter = image.strings(found)
+    files = [image.components(process.pid, "exe", found.executable), image.components(process.pid, "cwd", found.cwd)]
+    files += [image.components(process.pid, "exe", script) for script in found.scripts]
+    flags = wire.FLAG_ARGV_CUT * found.stack.is_cut | wire.FLAG_ARGV0_KEPT * found.stack.argv0_kept
+    flags |= wire.FLAG_SCRIPTS_ALL * found.has_all_scripts | wire.FLAG_PRIVILEGE_LOST * found.lost_privilege
+    if found.stack.argv is None:
+        flags |= wire.FLAG_ARGV_UNREAD
+    argv = found.stack.argv or b""
+    data = b"".join([path, interpreter, *files, argv])
+    comm = b"" if status is None else status.comm
+    command = wire.COMMAND.pack(flags, 0, comm, len(path), len(interpreter), len(argv), len(data))
+    head = _head(tree, process, wire.KIND_EXEC, 0, at, entered, status)
+    return wire.event(head + command + data)
+
+
+def ended(tree: Tree, process: Process, at: int, status: int) -> bytes:
+    return wire.event(_head(tree, process, wire.KIND_EXIT, status, at, at, None) + _NOTHING)
+
+
+def blind(tree: Tree, process: Process, at: int) -> bytes:
+    """What this process forks is not followed."""
+    return wire.event(_head(tree, process, wire.KIND_UNFOLLOWED, 0, at, at, None) + _NOTHING)
+
+
+def _head(
+    tree: Tree, process: Process, kind: int, error: int, at: int, entered: int, status: Optional[image.Status]
+) -> bytes:
+    previous = process.image_at if process.own_exec else 0
+    uid, gid, ppid = (0, 0, wire.NOT_KNOWN) if status is None else (status.uid, status.gid, status.ppid)
+    slots: List[int] = [*_NO_SLOTS]
+    pids, ppids = [0] * wire.SLOTS, [0] * wire.SLOTS
+    for number, slot in enumerate(process.slots):
+        slots[4 * number : 4 * number + 4] = slot
+        pids[number], ppids[number] = _seen(tree, process, slot, ppid, status)
+    whole = wire.HEAD.pack(
+        *(kind, error, at, entered, process.parent_at, previous, process.parent_pid, process.pid, ppid, uid, gid),
+        *slots,
+        *pids,
+        *ppids,
+        *(0, 0, b"", 0, 0, 0, 0),
+    )
+    return whole[:_PROCESS_AND_SLOTS]
+
+
+def _seen(tree: Tree, process: Process, slot: Slot, ppid: int, status: Optional[image.Status]) -> Tuple[int, int]:
+    """What a process and its parent are called in the PID namespace of a root."""
+    level = tree.levels.get(slot.root, 0)
+    if not level or status is None:
+        return process.pid, ppid
+    return _in_namespace(status.numbers, level), parents_number(ppid, level)
+
+
+def _in_namespace(numbers: Sequence[int], level: int) -> int:
+    return numbers[level] if len(numbers) > level else 0
+
+
+def parents_number(pid: int, level: int) -> int:
+    """0 of one that is outside of the namespace."""
+    if pid in (0, wire.NOT_KNOWN):
+        return pid
+    status = image.status_of(pid)
+    return wire.NOT_KNOWN if status is None else _in_namespace(status.numbers, level)

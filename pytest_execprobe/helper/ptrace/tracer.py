@@ -1,0 +1,338 @@
+"""Follows processes by the stops that their forks and execs are.
+
+Everything here is done by one thread: the kernel takes it for the tracer. A thread that is traced stops at a fork
+before the child runs, and at an exec before the new program does, so that nothing happens which has not been seen. If
+this process dies, the kernel lets all that it traces go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from typing import Dict, List, NamedTuple, Optional, Set
+
+from . import calls, image, records
+from .machines import Machine
+from .tree import Process, Tree
+
+_GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+#: What the kernel drops where no handler is set, unless the process is traced.
+_IGNORED = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+_ROUNDS = 100  # looks for threads that are new while a process is seized
+_AT_ONCE = 512  # stops, before whoever waits for an answer has a turn
+_now = time.monotonic_ns
+
+
+class Task:
+    """A thread that is traced."""
+
+    __slots__ = ("interrupted", "outside_at", "process", "tid")
+
+    def __init__(self, tid: int, process: Process, at: int) -> None:
+        self.tid = tid
+        self.process = process
+        #: When it was last known to execute nothing, ns.
+        self.outside_at = at
+        #: Whether it was asked to stop, and has not yet.
+        self.interrupted = False
+        process.tids.add(tid)
+
+
+class Tracer:
+    """``events`` is filled as EVENTS have them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.tree = Tree()
+        self.events: List[bytes] = []
+        self.forks = 0
+        self._tasks: Dict[int, Task] = {}
+        self._held: Set[int] = set()
+
+    # ---- beginning to follow ----
+
+    def seize(self, pid: int) -> Process:
+        """Traces a process with all of its threads. Raises OSError where that is refused; then it goes on untraced."""
+        known = self.tree.processes.get(pid)
+        if known is not None:
+            return known
+        seized: Set[int] = set()
+        others: Set[int] = set()
+        for _ in range(_ROUNDS):
+            new = set(map(int, os.listdir("/proc/%d/task" % pid))) - seized - others
+            if not new:
+                break
+            for tid in sorted(new):
+                try:
+                    calls.seize(tid)
+                except OSError as error:
+                    if error.errno == errno.ESRCH or _is_zombie(pid, tid):
+                        others.add(tid)
+                        continue
+                    if tracer_of(tid) != os.getpid():
+                        raise
+                    others.add(tid)  # by one that was seized, whose stop is still to be seen
+                else:
+                    seized.add(tid)
+        process = self.tree.add(pid)
+        at = _now()
+        for tid in seized:
+            self._tasks[tid] = Task(tid, process, at)
+        return process
+
+    # ---- stops ----
+
+    def drain(self) -> bool:
+        """Takes in the stops that there are. False if there may be more."""
+        for _ in range(_AT_ONCE):
+            try:
+                tid, status = os.waitpid(-1, os.WNOHANG | calls.ALL_CHILDREN)
+            except ChildProcessError:
+                return True
+            if tid == 0:
+                return True
+            self._take(tid, status)
+        return False
+
+    def _take(self, tid: int, status: int) -> None:
+        at = _now()
+        task = self._tasks.get(tid)
+        if not os.WIFSTOPPED(status):
+            self._ended(tid, task, status, at)
+            return
+        event, number = status >> 16, status >> 8 & 0xFF
+        if event == calls.EVENT_EXEC:
+            task = self._executed(tid, at)
+        if task is None:
+            self._held.add(tid)
+            return
+        if not self.tree.living(task.process):
+            self._let_go(task, 0 if event else number)
+            return
+        was_interrupted, task.interrupted = task.interrupted, False
+        task.outside_at = at
+        if event == 0:
+            calls.resume(tid, self._signal(task, number))
+        elif event == calls.EVENT_STOP:
+            if number in _GROUP_STOPS:
+                calls.stay_stopped(tid)
+                return
+            if was_interrupted:
+                self._undo_interruption(task)
+            calls.resume(tid)
+        else:
+            if event in (calls.EVENT_FORK, calls.EVENT_VFORK, calls.EVENT_CLONE):
+                self._forked(task, calls.event_message(tid), at)
+            calls.resume(tid)
+
+    def _let_go(self, task: Task, number: int) -> None:
+        """No root that is watched has it in its tree any more."""
+        calls.detach(task.tid, number)
+        self._remove(task)
+        if not task.process.tids:
+            self.tree.processes.pop(task.process.pid, None)
+
+    def _remove(self, task: Task) -> None:
+        self._tasks.pop(task.tid, None)
+        task.process.tids.discard(task.tid)
+
+    # ---- forks ----
+
+    def _forked(self, task: Task, child: int, at: int) -> None:
+        process = task.process
+        if child == 0:
+            return  # killed meanwhile: what it has forked is held
+        if os.path.exists("/proc/%d/task/%d" % (process.pid, child)):
+            self._tasks[child] = Task(child, process, at)
+        elif child in self._held or os.path.exists("/proc/%d" % child):
+            self._begin(child, process, task.tid, at)
+        if child in self._held:
+            self._held.discard(child)
+            calls.resume(child)
+
+    def _begin(self, child: int, parent: Process, thread: int, at: int) -> None:
+        self.forks += 1
+        self._tasks[child] = Task(child, self.tree.fork(parent, child, thread, at), at)
+
+    def _free_orphans(self, ended: Process, at: int) -> None:
+        """A thread that was killed at its fork does not say what it has forked."""
+        for child in list(self._held):
+            fields = image.fields_of(child)
+            group, parent = (int(fields.get(name, b"0")) for name in (b"Tgid", b"PPid"))
+            if group in self.tree.processes and group != child:
+                self._tasks[child] = Task(child, self.tree.processes[group], at)
+            elif parent == ended.pid or parent not in self.tree.processes:
+                self._begin(child, ended, 0, at)
+            else:
+                continue  # its creator lives, and is about to say so
+            self._held.discard(child)
+            calls.resume(child)
+
+    # ---- execs ----
+
+    def _executed(self, tid: int, at: int) -> Optional[Task]:
+        """The process has become another program, with the one thread that has done it: that has the process's number
+        from now on."""
+        before = calls.event_message(tid)
+        task = self._tasks.get(before) or self._tasks.get(tid)
+        if task is None:
+            return None
+        process = task.process
+        for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
+            self._remove(other)
+        mine = self._tasks[tid] = Task(tid, process, at)
+        if not self.tree.living(process):
+            return mine
+        is_root = any(slot.top == 0 for slot in process.slots)
+        # That is what is known of when it was entered: not before. So an exec counts for where its process was seen
+        # outside of it last, and every synchronisation looks at each.
+        entered = at if is_root else task.outside_at
+        self.tree.replace_roots(process, task.tid, entered)
+        status = image.status_of(tid)
+        found = image.read(tid, self._machine, status)
+        self.events.append(records.executed(self.tree, process, at, entered, found, status))
+        process.image_pid, process.image_at, process.own_exec = tid, at, True
+        process.comm = process.comm if status is None else status.comm
+        return mine
+
+    # ---- ends ----
+
+    def _ended(self, tid: int, task: Optional[Task], status: int, at: int) -> None:
+        self._held.discard(tid)
+        if task is None:
+            return  # a thread of what has become another program since
+        process = task.process
+        self._remove(task)
+        if tid == process.pid:  # the last, for the kernel waits for all others
+            self.tree.processes.pop(tid, None)
+            for other in process.tids:
+                self._tasks.pop(other, None)
+            if self.tree.living(process) and (process.own_exec or process.is_top):
+                self.events.append(records.ended(self.tree, process, at, status))
+        if self._held:
+            self._free_orphans(process, at)
+
+    # ---- signals ----
+
+    def _signal(self, task: Task, number: int) -> int:
+        """What is to be delivered. A signal that the process ignores would not have come so far untraced, and not have
+        ended a system call."""
+        state = calls.registers(task.tid, self._machine)
+        if state is None or state.signed(state.layout.result) != -errno.EINTR:
+            return number
+        masks = _masks(task.tid)
+        if masks is None or masks.caught >> number - 1 & 1:
+            return number
+        if masks.ignored >> number - 1 & 1 or number in _IGNORED:
+            self._begin_again(task, state, masks)
+            return 0
+        return number
+
+    def _undo_interruption(self, task: Task) -> None:
+        """It was on its way into a system call that a stop ends."""
+        state = calls.registers(task.tid, self._machine)
+        if state is not None and state.signed(state.layout.result) == -errno.EINTR:
+            masks = _masks(task.tid)
+            if masks is not None:
+                self._begin_again(task, state, masks)
+
+    def _begin_again(self, task: Task, state: calls.State, masks: "_Masks") -> None:
+        """The system call that has just been ended, unless a signal is to end it."""
+        layout = state.layout
+        if not layout.instruction or masks.is_due:
+            return
+        if layout.call is not None:
+            call = state.signed(layout.call)
+            first: Optional[int] = call if call >= 0 else None
+        else:
+            first = _first_argument(task.tid)
+        if first is None:
+            return
+        state[layout.result] = first
+        state[layout.counter] = state[layout.counter] - layout.instruction
+        state.write()
+
+    # ---- who may be in the middle of an exec ----
+
+    def in_flight(self, before: int, root: int) -> int:
+        """How many threads of a root's tree may have entered an exec up to ``before`` (ns) that is not over. They are
+        asked to stop, so that it shows."""
+        count = 0
+        for process in self.tree.below(root):
+            for tid in list(process.tids):
+                task = self._tasks[tid]
+                if task.outside_at <= before and not self._is_outside(task):
+                    count += 1
+        return count
+
+    def _is_outside(self, task: Task) -> bool:
+        call = _system_call(task.tid)
+        if call is not None and call not in self._machine.execs:
+            task.outside_at = _now()
+            return True
+        if not task.interrupted:
+            task.interrupted = calls.interrupt(task.tid)
+            return not task.interrupted  # it has ended
+        return False
+
+
+class _Masks(NamedTuple):
+    """Of /proc/PID/status."""
+
+    pending: int
+    blocked: int
+    ignored: int
+    caught: int
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a handler is about to be called."""
+        return self.pending & ~self.blocked & self.caught != 0
+
+
+def _masks(tid: int) -> Optional[_Masks]:
+    fields = image.fields_of(tid)
+    try:
+        of_thread, of_process, *others = (
+            int(fields[name], 16) for name in (b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt")
+        )
+        return _Masks(of_thread | of_process, *others)
+    except (KeyError, ValueError):
+        return None
+
+
+def _system_call(tid: int) -> Optional[int]:
+    """The number of the one in which a thread waits, -1 for none; None while it runs, or where that can't be read."""
+    try:
+        said = image.read_file(b"/proc/%d/syscall" % tid, 256).split(None, 1)[0]
+        return None if said == b"running" else int(said)
+    except FileNotFoundError:
+        return -1
+    except ProcessLookupError:
+        return -1
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _first_argument(tid: int) -> Optional[int]:
+    """Of the system call that a stopped thread was in; None if it was in none."""
+    try:
+        words = image.read_file(b"/proc/%d/syscall" % tid, 256).split()
+        return int(words[1], 16) if int(words[0]) >= 0 else None
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _is_zombie(pid: int, tid: int) -> bool:
+    try:
+        text = image.read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024)
+        return text.rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True
+
+
+def tracer_of(pid: int) -> int:
+    """0: it is not traced."""
+    return int(image.fields_of(pid).get(b"TracerPid", b"0"))

@@ -1,0 +1,100 @@
+"""The processes that are followed, and where each stands in the trees of roots."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set
+
+from .. import wire
+
+
+class Slot(NamedTuple):
+    """Where a process stands below one root. A root's own slot has no top."""
+
+    root: int
+    born: int  # when the branch left the root, ns; 0: before the root was watched, or the root itself
+    top: int  # the process that the root forked, 0: this is the root itself
+    thread: int  # the thread of the root that forked it, 0: not known
+
+
+class Process:
+    """Of an image it is known by which process and when it was executed."""
+
+    __slots__ = (
+        "comm",
+        "forked",
+        "image_at",
+        "image_pid",
+        "own_exec",
+        "parent_at",
+        "parent_pid",
+        "pid",
+        "slots",
+        "tids",
+    )
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.tids: Set[int] = set()
+        self.slots: List[Slot] = []
+        self.image_pid = self.image_at = 0  # at 0: what was there when watching began
+        self.parent_pid = self.parent_at = 0  # the image of its creator
+        self.own_exec = False
+        self.forked = 0  # ns; 0: before the root was watched
+        self.comm = b""
+
+    def slot(self, root: int) -> Optional[Slot]:
+        return next((slot for slot in self.slots if slot.root == root), None)
+
+    @property
+    def is_top(self) -> bool:
+        """Whether it begins a branch of some root."""
+        return any(slot.top == self.pid for slot in self.slots)
+
+
+class Tree:
+    """All of them, by pid, and the roots that are watched."""
+
+    def __init__(self) -> None:
+        self.processes: Dict[int, Process] = {}
+        #: Of each root, how many PID namespaces its own is below that of /proc.
+        self.levels: Dict[int, int] = {}
+
+    def add(self, pid: int) -> Process:
+        return self.processes.setdefault(pid, Process(pid))
+
+    def below(self, root: int) -> Iterator[Process]:
+        """The processes of a root's tree, but for the root itself."""
+        for process in list(self.processes.values()):
+            slot = process.slot(root)
+            if slot is not None and slot.top:
+                yield process
+
+    def living(self, process: Process) -> List[Slot]:
+        """Its slots, without those of roots that have gone."""
+        if any(slot.root not in self.levels for slot in process.slots):
+            process.slots = [slot for slot in process.slots if slot.root in self.levels]
+        return process.slots
+
+    def enter(self, process: Process, slot: Slot) -> bool:
+        """False if it is in as many trees as it can be."""
+        if process.slot(slot.root) is not None:
+            return True  # it has been forked since the root is watched: twice in the tree, it would count twice
+        if len(self.living(process)) >= wire.SLOTS:
+            return False
+        process.slots = [*process.slots, slot]
+        return True
+
+    def fork(self, parent: Process, pid: int, thread: int, at: int) -> Process:
+        """A child of a process, forked by this thread of it."""
+        child = self.processes[pid] = Process(pid)
+        child.image_pid = child.parent_pid = parent.image_pid
+        child.image_at = child.parent_at = parent.image_at
+        child.comm, child.forked = parent.comm, at
+        child.slots = [slot if slot.top else Slot(slot.root, at, pid, thread) for slot in self.living(parent)]
+        return child
+
+    def replace_roots(self, process: Process, thread: int, at: int) -> None:
+        """A root that executes something begins a branch of its own."""
+        process.slots = [
+            slot if slot.top else Slot(slot.root, at, process.pid, thread) for slot in self.living(process)
+        ]

@@ -1,0 +1,280 @@
+"""The probe without privilege, where it differs from the other: what it does to whom it traces, and how it fails.
+
+Nothing here needs privilege. ``test_under_ptrace.py`` runs it as an ordinary user as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faulty import change_helper
+from programs import Programs
+from recording import Recording, recording, watched_to_its_end
+
+from pytest_execprobe import IncompleteLogError
+from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+
+pytestmark = pytest.mark.exec_budget(3000)
+
+PTRACE = HelperSettings(backend="ptrace")
+
+
+@pytest.fixture
+def traced() -> Iterator[Recording]:
+    with recording(PTRACE) as made:
+        yield made
+
+
+def tracer() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("TracerPid:"))
+    return int(line.split()[1])
+
+
+def until(happened: object) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# ---- what it is ----
+
+
+def test_it_says_what_it_is_and_what_it_does_not_show(traced: Recording) -> None:
+    assert traced.source.description["backend"] == "ptrace"
+    assert traced.helper == tracer()
+    subprocess.run(["true"], check=True)
+    assert traced.execprobe.programs == ["true"]
+    with pytest.raises(IncompleteLogError, match="ptrace"):
+        _ = traced.execprobe.attempts
+
+
+def test_a_second_recorder_registers_with_the_same_tracer(traced: Recording) -> None:
+    with recording(PTRACE) as other:
+        assert other.helper == traced.helper
+        subprocess.run(["true"], check=True)
+        assert (other.execprobe.programs, traced.execprobe.programs) == (["true"], ["true"])
+    subprocess.run(["false"], check=False)
+    assert traced.execprobe.programs == ["true", "false"]
+
+
+def test_threads_that_were_there_before_are_traced() -> None:
+    begin, started = threading.Event(), []
+
+    def work() -> None:
+        begin.wait(30)
+        started.append(subprocess.run(["true"], check=True))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    with recording(PTRACE) as made:
+        begin.set()
+        for thread in threads:
+            thread.join()
+        assert made.execprobe.programs == ["true"] * 8
+
+
+def test_a_process_that_was_there_before_is_traced() -> None:
+    with subprocess.Popen(["sh"], stdin=subprocess.PIPE) as shell, recording(PTRACE) as made:
+        shell.communicate(b"/bin/true\n")
+        assert made.execprobe.programs == ["true"]
+
+
+def test_who_has_a_tracer_is_told_which() -> None:
+    """As under strace or in a debugger."""
+    if shutil.which("strace") is None:
+        pytest.skip("there is no strace")
+    code = "from pytest_execprobe.source.connect import *; start_helper(HelperSettings(backend='ptrace'))"
+    said = subprocess.run(
+        ["strace", "-qq", "-e", "trace=none", sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "this process is traced by strace" in said.stderr
+
+
+def test_auto_says_why_it_is_not_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> list[str]:
+        raise ProbeUnavailable("execprobe: there is no sudo")
+
+    monkeypatch.setattr("pytest_execprobe.source.connect.privilege_route", refuse)
+    with contextlib.closing(start_helper(HelperSettings())) as source:
+        assert (source.description["backend"], source.description["instead"]) == ("ptrace", "there is no sudo")
+
+
+# ---- what it does to whom it traces ----
+
+
+@pytest.mark.usefixtures("traced")
+def test_ignored_signal_interrupts_nothing() -> None:
+    """Of a tracee the kernel does not drop it: epoll_wait() would fail with EINTR."""
+    code = """
+import os, select, sys
+poll = select.epoll()
+pid = os.fork()
+if pid == 0:
+    os._exit(0)  # SIGCHLD
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.epoll_wait(poll.fileno(), ctypes.create_string_buffer(64), 1, 300), ctypes.get_errno())
+"""
+    for _ in range(20):
+        said = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True)
+        assert said.stdout == b"0 0\n"
+
+
+@pytest.mark.usefixtures("traced")
+def test_caught_signal_interrupts_as_it_does() -> None:
+    code = """
+import ctypes, select, signal
+signal.signal(signal.SIGALRM, lambda *_: None)
+poll = select.epoll()
+libc = ctypes.CDLL(None, use_errno=True)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+print(libc.epoll_wait(poll.fileno(), ctypes.create_string_buffer(64), 1, 20000), ctypes.get_errno())
+"""
+    said = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True)
+    assert said.stdout == b"-1 4\n"
+
+
+def test_synchronising_interrupts_nothing(traced: Recording) -> None:
+    """What runs is asked to stop, and may be on its way into a system call that this would end."""
+    code = """
+import ctypes, select, sys
+poll = select.epoll()
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(64)
+failed = 0
+for _ in range(3000):
+    failed += libc.epoll_wait(poll.fileno(), buffer, 1, 1) != 0
+print(failed, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE) as process:
+        while process.poll() is None:
+            assert len(traced.execprobe.records) == 1
+        assert process.stdout is not None
+        assert process.stdout.read() == b"0\n"
+
+
+def test_job_control_is_as_it_is(traced: Recording) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        traced.execprobe.wait_for("sleep")
+        process.send_signal(signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        assert traced.execprobe.programs == ["sleep"]  # nor does a synchronisation have it go on
+        process.send_signal(signal.SIGCONT)
+        assert os.WIFCONTINUED(os.waitpid(process.pid, os.WCONTINUED)[1])
+        process.kill()
+
+
+def test_setuid_program_is_said_to_have_run_without_its_privilege(traced: Recording) -> None:
+    mount = shutil.which("mount") or "mount"
+    if not os.stat(mount).st_mode & 0o4000:
+        pytest.skip("mount is no setuid program here")
+    code = f"import os; os.geteuid() or os.setresuid(65534, 65534, 65534); os.execv({mount!r}, ['mount', '-V'])"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.DEVNULL, check=True)
+    allowed = "NoNewPrivs:\t0" in Path("/proc/self/status").read_text()
+    has_lost = allowed and os.geteuid() != 0  # root may trace what has more rights
+    assert ("(traced, so without its privilege)" in traced.execprobe.tree()) is has_lost
+
+
+# ---- how it fails ----
+
+
+def test_helper_that_is_killed_lets_all_go_on(traced: Recording) -> None:
+    with subprocess.Popen(["sh"], stdin=subprocess.PIPE) as shell:
+        traced.execprobe.wait_for("sh")
+        traced.kill_helper()
+        until(lambda: tracer() == 0)
+        shell.communicate(b"/bin/true; exit 3\n")
+        assert shell.returncode == 3
+    subprocess.run(["true"], check=True)
+    with pytest.raises(IncompleteLogError):
+        traced.execprobe.assert_not_ran("curl")
+    traced.recorder.ensure()
+    with traced.execprobe.watch() as log:
+        subprocess.run(["true"], check=True)
+    assert log.programs == ["true"]
+
+
+def test_helper_that_is_stopped_makes_logs_incomplete() -> None:
+    with recording(PTRACE, timeout=0.2) as made:
+        with made.helper_stopped():
+            with pytest.raises(IncompleteLogError):
+                made.execprobe.assert_nothing_ran()
+            helper = made.helper if made.recorder._source else tracer()
+        with watched_to_its_end(helper):
+            pass
+        subprocess.run(["true"], check=True)
+
+
+def test_helper_that_stays_stopped_is_ended(traced: Recording) -> None:
+    """A test that starts something would wait for ever."""
+    helper = traced.helper
+    with watched_to_its_end(helper):
+        os.kill(helper, signal.SIGSTOP)
+        subprocess.run(["true"], check=True)
+    with pytest.raises(IncompleteLogError):
+        traced.execprobe.assert_not_ran("curl")
+
+
+def test_slow_helper_makes_logs_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = {"def in_flight(self, before: int, root: int) -> int:\n": "{}        time.sleep(3)\n"}
+    changes = {"ptrace/probe.py": {old: new.format(old) for old, new in slow.items()}}
+    change_helper(tmp_path, monkeypatch, changes)
+    with recording(PTRACE, timeout=0.2) as made:
+        subprocess.run(["true"], check=True)
+        with pytest.raises(IncompleteLogError):
+            made.execprobe.assert_not_ran("curl")
+
+
+# ---- much at once ----
+
+
+def test_what_is_killed_while_it_forks_leaves_nothing_stopped(traced: Recording) -> None:
+    """Who is killed at a fork does not say what it has forked, which waits to be let go."""
+    for number in range(30):
+        command = "echo; while :; do (/bin/true) & done"
+        with subprocess.Popen(["sh", "-c", command], start_new_session=True, stdout=subprocess.PIPE) as forks:
+            assert forks.stdout is not None
+            assert forks.stdout.read(1) == b"\n"
+            time.sleep(0.0007 * number)  # each at another moment
+            os.killpg(forks.pid, signal.SIGKILL)
+            assert forks.stdout.read() == b""  # all of them have ended
+    assert traced.execprobe.complete
+    assert traced.source.running(0, 30).count == 0
+
+
+def test_storm_is_whole(traced: Recording, programs: Programs) -> None:
+    subprocess.run([programs.storm, programs.minimal, "1000"], check=True)
+    assert traced.execprobe.counts == {"storm": 1, "minimal": 1000}
+    assert traced.execprobe.complete
+    for record in traced.execprobe.records:
+        assert None not in (record.path, record.executable, record.argv, record.cwd, record.ppid, record.exit_code)
+        assert record.cwd == os.getcwd()
+
+
+def test_pools_are_followed(traced: Recording, tmp_path: Path) -> None:
+    code = """
+import multiprocessing, subprocess, sys
+def work(number):
+    return subprocess.run(["/bin/true"]).returncode
+if __name__ == "__main__":
+    for kind in sys.argv[1:]:
+        with multiprocessing.get_context(kind).Pool(2) as pool:
+            assert pool.map(work, range(10)) == [0] * 10
+"""
+    script = tmp_path / "pool.py"
+    script.write_text(code)
+    subprocess.run([sys.executable, script, "fork", "spawn", "forkserver"], check=True)
+    assert traced.execprobe.count("true") == 30

@@ -1,0 +1,72 @@
+"""The tests of the kernel once more, under the probe without privilege: by an ordinary user who has no capability,
+can't get any, and can't use sudo."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from environments import Environment
+from users import as_user, ordinary_user
+
+_PROJECT = Path(__file__).parents[2]
+#: All that is not about BPF itself; what is in them is marked.
+FILES = {
+    "test_truth.py": 20,
+    "test_synchronisation.py": 8,
+    "test_whose_exec.py": 14,
+    "test_ends.py": 12,
+    "test_every_name.py": 50,
+    "test_what_shells_do.py": 10,
+    "test_tracing.py": 15,
+}
+
+pytestmark = [pytest.mark.exec_budget(20_000), pytest.mark.exec_deny(inherit=False)]  # what is in them is judged there
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[list[str]]:
+    """What to put before a command."""
+    if os.geteuid() != 0:
+        yield ["setpriv", "--no-new-privs", "--"]
+        return
+    with ordinary_user("traced") as name:
+        yield as_user(name, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+
+
+@pytest.fixture(scope="module")
+def tests(open_folder: Path) -> Path:
+    """Where any user can read them."""
+    folder = open_folder / "suite"
+    shutil.copytree(_PROJECT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(_PROJECT / "pyproject.toml", folder / "pyproject.toml")
+    return folder
+
+
+@pytest.fixture
+def theirs() -> Iterator[Path]:
+    """Where they can write, and that is below no configuration of the project's."""
+    with tempfile.TemporaryDirectory(prefix="execprobe-traced-") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_it_holds_without_privilege(
+    file: str, nobody: list[str], tests: Path, theirs: Path, installed: Environment
+) -> None:
+    own = ["--execprobe=off"] if file == "test_tracing.py" else ["--execprobe-backend=ptrace", "--execprobe=require"]
+    command = [
+        *(*nobody, installed.python, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", "not bpf", "-q"),
+        *(f"--basetemp={theirs}/base", "--limit=120", *own, f"tests/kernel/{file}"),
+    ]
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "TMPDIR": str(theirs)}
+    made = subprocess.run(command, cwd=tests, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout[-8000:] + made.stderr[-2000:]
+    passed = int(made.stdout.rpartition(" passed")[0].split()[-1])
+    assert passed >= FILES[file], made.stdout[-2000:]

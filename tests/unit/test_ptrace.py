@@ -1,0 +1,200 @@
+"""What of the probe without privilege is pure: trees, stacks, paths as the wire has them, and machines."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from pytest_execprobe.helper import wire
+from pytest_execprobe.helper.ptrace import calls, image, machines, records
+from pytest_execprobe.helper.ptrace.tree import Process, Slot, Tree
+from pytest_execprobe.source.decode import Commands, decode
+from pytest_execprobe.source.events import Branch, Ended, Exec
+
+# ---- trees ----
+
+
+def watched(*roots: int) -> tuple[Tree, Process]:
+    tree = Tree()
+    process = tree.add(10)
+    for root in roots:
+        tree.levels[root] = 0
+        assert tree.enter(process, Slot(root, 0, 0, 0))
+    return tree, process
+
+
+def test_child_of_a_root_begins_a_branch_and_its_children_stay_in_it() -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, thread=12, at=100)
+    grandchild = tree.fork(child, 13, thread=11, at=200)
+    assert child.slots == grandchild.slots == [Slot(1, 100, 11, 12)]
+    assert (child.is_top, grandchild.is_top) == (True, False)
+    assert [process.pid for process in tree.below(1)] == [11, 13]
+
+
+def test_image_of_the_creator_is_the_childs_parent() -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, 10, 100)
+    child.image_pid, child.image_at, child.own_exec, child.comm = 11, 150, True, b"sh"
+    grandchild = tree.fork(child, 12, 11, 200)
+    assert (grandchild.parent_pid, grandchild.parent_at, grandchild.own_exec) == (11, 150, False)
+    assert (grandchild.image_pid, grandchild.image_at, grandchild.comm) == (11, 150, b"sh")
+
+
+def test_root_inside_a_root_has_branches_of_its_own() -> None:
+    tree, root = watched(1)
+    inner = tree.fork(root, 11, 10, 100)
+    tree.levels[2] = 0
+    assert tree.enter(inner, Slot(2, 0, 0, 0))
+    assert tree.fork(inner, 12, 11, 200).slots == [Slot(1, 100, 11, 10), Slot(2, 200, 12, 11)]
+
+
+def test_root_that_executes_something_begins_a_branch() -> None:
+    tree, root = watched(1)
+    tree.replace_roots(root, 10, 300)
+    assert root.slots == [Slot(1, 300, 10, 10)]
+
+
+def test_slots_of_roots_that_have_gone_are_given_to_others() -> None:
+    tree, process = watched(*range(1, wire.SLOTS + 1))
+    tree.levels[99] = 0
+    assert not tree.enter(process, Slot(99, 0, 0, 0))
+    del tree.levels[3]
+    assert tree.enter(process, Slot(99, 0, 0, 0))
+    assert [slot.root for slot in process.slots] == [1, 2, 4, 5, 6, 99]
+
+
+def test_process_that_is_in_a_tree_is_not_entered_twice() -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, 10, 100)
+    assert tree.enter(child, Slot(1, 0, 11, 0))
+    assert child.slots == [Slot(1, 100, 11, 10)]
+
+
+# ---- records ----
+
+
+def executed(tree: Tree, process: Process, found: image.Image, status: image.Status | None = None) -> Exec:
+    (event,) = decode(records.executed(tree, process, 500, 400, found, status), 1, Commands())
+    assert isinstance(event, Exec)
+    return event
+
+
+STATUS = image.Status(b"tool", 10, 1000, 1001, (1000, 1001), (11,), False)
+
+
+def test_record_is_read_as_it_was_written() -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, 10, 100)
+    stack = image.Stack(b"./tool", b"/bin/sh\0-e\0./tool\0a b\0")
+    scripts = (b"/home/tool",)
+    found = image.Image(stack, b"/usr/bin/dash", b"/home", b"/bin/sh", scripts, True, True)
+    event = executed(tree, child, found, STATUS)
+    assert (event.at, event.entered, event.pid, event.branch) == (500, 400, 11, Branch(100, 11, 10))
+    assert (event.ppid, event.uid, event.gid) == (10, 1000, 1001)
+    command = event.command
+    assert command is not None
+    assert (command.path, command.executable, command.cwd) == ("./tool", "/usr/bin/dash", "/home")
+    assert (command.interpreter, command.script, command.comm) == ("/bin/sh", "/home/tool", "tool")
+    assert (command.argv, command.arguments) == (("/bin/sh", "-e", "./tool", "a b"), ("a b",))
+    assert command.lost_privilege
+
+
+def test_what_could_not_be_read_is_not_known() -> None:
+    tree, root = watched(1)
+    event = executed(tree, tree.fork(root, 11, 10, 100), image.Image(image.Stack(), None, None, None, (), False, False))
+    assert event.ppid is None
+    command = event.command
+    assert command is not None
+    assert (command.path, command.executable, command.cwd, command.argv) == (None, None, None, None)
+    assert not command.lost_privilege
+
+
+def test_end_is_one_of_the_image() -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, 10, 100)
+    child.own_exec, child.image_at = True, 500
+    (event,) = decode(records.ended(tree, child, 600, 9), 1, Commands())
+    assert event == Ended(600, 11, Branch(100, 11, 10), (11, 500), 9)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (b"/usr/bin/true", b"true\0bin\0usr\0/\0"),
+        (b"/", b"/\0"),
+        (b"/memfd:in memory (deleted)", b"memfd:in memory\0.\0"),
+        (b"/tmp/gone (deleted)", b"gone\0tmp\0/\0"),
+        (b"(unreachable)/tmp", b"..\0"),
+        (None, b"..\0"),
+    ],
+)
+def test_paths_are_written_from_their_end(path: bytes | None, expected: bytes) -> None:
+    assert image.components(0, "exe", path) == expected
+
+
+# ---- stacks and registers ----
+
+
+def test_stack_of_a_new_program() -> None:
+    words = (0x100, 0x110, 0, 31, 0x200, 8, 1, 0, 0)  # two variables, AT_EXECFN, AT_FLAGS, AT_NULL
+    assert image._auxiliary(0x80, words) == (0x80, 0x100, {31: 0x200, 8: 1})
+
+
+def test_stack_without_an_environment_ends_with_the_path() -> None:
+    assert image._auxiliary(0x80, (0, 31, 0x200, 0, 0)) == (0x80, 0, {31: 0x200})
+
+
+@pytest.mark.parametrize("words", [(), (0x100,), (0x100, 0), (0x100, 0, 31), (0x100, 0, 31, 0x200)])
+def test_stack_that_is_cut_is_not_guessed_at(words: tuple[int, ...]) -> None:
+    assert image._auxiliary(0x80, words) is None
+
+
+@pytest.mark.parametrize("name", machines.MACHINES)
+def test_registers_are_inside_of_their_set(name: str) -> None:
+    for size, layout in machines.MACHINES[name].registers.items():
+        used = [layout.stack, layout.counter, layout.result, *([] if layout.call is None else [layout.call])]
+        assert size % layout.word == 0
+        assert max(used) * layout.word < size
+        assert len(set(used)) == len(used)
+
+
+def test_registers_are_read_and_written_by_word() -> None:
+    layout = machines.MACHINES["x86_64"].registers[17 * 4]
+    state = calls.State(0, layout, struct.pack("<17I", *range(17)))
+    assert [state[layout.stack], state[layout.counter]] == [15, 12]
+    state[layout.result] = -4
+    assert (state[layout.result], state.signed(layout.result)) == (0xFFFFFFFC, -4)
+    assert state[layout.result + 1] == 7
+
+
+# ---- /proc/PID/status ----
+
+
+def test_status_of_this_process() -> None:
+    found = image.status_of(os.getpid())
+    assert found is not None
+    assert (found.ppid, found.uid, found.gid) == (os.getppid(), os.getuid(), os.getgid())
+    assert (found.effective, found.numbers[-1]) == ((os.geteuid(), os.getegid()), os.getpid())
+
+
+@pytest.mark.exec_budget(1)
+def test_name_in_the_status_is_as_the_process_has_it() -> None:
+    code = "import sys; open('/proc/self/comm', 'w').write('a\\\\b\\nUid:\\tc'); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        found = image.status_of(process.pid)
+        process.stdin.close()
+    assert found is not None
+    assert found.comm == b"a\\b\nUid:\tc"
+
+
+def test_status_of_no_process() -> None:
+    assert image.status_of(1 << 30) is None
