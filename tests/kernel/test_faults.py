@@ -195,7 +195,7 @@ def test_out_of_memory(limit: str, programs: Programs, tmp_path: Path, monkeypat
     """It gets no page more once it probes, and is given 2,000 execs with all that an argv can be."""
     with monkeypatch.context() as patch:
         no_more = f"import resource; resource.setrlimit(resource.{limit}, (4096, resource.RLIM_INFINITY))"
-        precedence = "    precedence = Precedence("
+        precedence = "    precedence = Precedence(place"
         change_helper(tmp_path, patch, {"main.py": {precedence: f"    {no_more}\n{precedence}"}})
         made = Recording(HelperSettings(), 30)
     try:
