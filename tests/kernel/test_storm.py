@@ -134,7 +134,9 @@ def test_a_helper_without_precedence_loses_and_reports_it(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may starve for seconds, and lose more than can be told apart."""
-    change_helper(tmp_path, monkeypatch, {"main.py": {"place < bounds.REAL_TIME and privilege.take_precedence()": "False"}})
+    change_helper(
+        tmp_path, monkeypatch, {"main.py": {"place < bounds.REAL_TIME and privilege.take_precedence()": "False"}}
+    )
     with recording(timeout=120) as made:
         assert os.sched_getscheduler(made.helper) == os.SCHED_OTHER
         assert_told(made, storm(made, programs, SECONDS, read=False))
