@@ -11,8 +11,11 @@ from recording import recording
 
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.source import connect
+from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(20)]
+
+BPF = HelperSettings(backend="bpf")
 
 
 def test_the_layout_is_that_of_the_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,8 +25,8 @@ def test_the_layout_is_that_of_the_formats(tmp_path: Path, monkeypatch: pytest.M
     header = (bpf / "abi.h").read_text()
     assert header.count("#endif") == 1
     (bpf / "abi.h").write_text(header.replace("#endif", assertions() + "#endif"))
-    with recording() as made:
+    with recording(BPF) as made:
         assert made.execprobe.complete
     (bpf / "abi.h").write_text(header.replace("#endif", assertions().replace("forks) == 8", "forks) == 9") + "#endif"))
-    with pytest.raises(ProbeUnavailable, match="could not compile the probe"), recording():
+    with pytest.raises(ProbeUnavailable, match="could not compile the probe"), recording(BPF):
         pass
