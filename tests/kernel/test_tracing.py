@@ -212,7 +212,7 @@ def test_helper_that_is_stopped_makes_logs_incomplete() -> None:
         with made.helper_stopped():
             with pytest.raises(IncompleteLogError):
                 made.execprobe.assert_nothing_ran()
-            helper = made.helper if made.recorder._source else tracer()
+            helper = made.helper if made.recorder.source else tracer()
         with watched_to_its_end(helper):
             pass
         subprocess.run(["true"], check=True)
