@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,11 @@ from pytest_execprobe import plugin
 _SCHEMA = Path(pytest_execprobe.__file__).parent / "report" / "schema.json"
 
 
-class _Generated(SphinxDirective):
+class _Generated(SphinxDirective, ABC):
     """Parses Markdown that ``lines`` gives."""
 
-    def lines(self) -> Iterator[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def lines(self) -> Iterator[str]: ...
 
     def run(self) -> list[nodes.Node]:
         lines, node = list(self.lines()), nodes.Element()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -159,14 +158,11 @@ class ProbedRun:
             return self.judge(item, "tests", item.nodeid)
         marks = marks_of(item) if marks is None else marks
         key: object = None
-        parameters: Sequence[pytest.Mark] = ()
-        if marks:  # those of one function's tests, with other parameters, are the same
-            parameters = getattr(getattr(item, "callspec", None), "marks", ())
+        if marks:  # those of one function's tests, with other parameters, are the same, save for the parameters' own
             name = getattr(item, "originalname", None) or item.name
-            levels = [(level, id(mark)) for level, mark in marks]
-            key = (id(item.parent), name, *levels, *map(id, parameters))
+            key = (id(item.parent), name, *((level, id(mark)) for level, mark in marks))
         if key not in self._judges:
-            self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks, parameters)
+            self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks)
         return self._judges[key][0].fresh()
 
     def judge(self, node: Node, section: Section, name: str, during: Phase | None = None) -> Judge:

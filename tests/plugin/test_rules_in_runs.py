@@ -453,3 +453,27 @@ def test_wrong_marker_is_found_without_running_anything(run: Run, played: Played
 
 def test_markers_are_known_to_strict_runs(run: Run) -> None:
     run("@pytest.mark.exec_none\ndef test_it(): pass", "--strict-markers", passed=1)
+
+
+def test_tests_of_one_name_have_the_rules_of_their_own_class(run: Run) -> None:
+    """What rules are read from marks is kept for tests that have the same."""
+    ran = run(
+        """
+        none = pytest.mark.exec_none
+
+        class TestA:
+            @pytest.mark.exec_allow("ls")
+            def test(self): runs("ls")
+
+        class TestB:
+            @none
+            def test(self): runs("ls")
+
+        class TestC:
+            @none
+            def test(self): runs("ls")
+        """,
+        passed=1,
+        failed=2,
+    )
+    assert len(set(re.findall(r"exec_none\(\) on test, test_it.py:\d+", ran.text))) == 2  # each where its own stands
