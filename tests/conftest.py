@@ -98,10 +98,15 @@ def kernel(execprobe: object) -> None:
 
 
 @pytest.fixture
-def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def pytester(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> pytest.Pytester:
     """Inner runs load no plugin but the project's own: what others start is not the tests' business."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "pytest_execprobe.plugin")
+    backend = request.config.getoption("execprobe_backend", None)
+    if backend is not None:  # of the tests under ptrace: inner runs have the same
+        monkeypatch.setenv("PYTEST_ADDOPTS", f"--execprobe-backend={backend}")
     return pytester
 
 

@@ -60,8 +60,11 @@ class Recording:
             os.kill(pid, signal.SIGCONT)
 
 
+AUTO = HelperSettings(backend="auto")  # BPF as root, and ptrace under test_under_ptrace.py
+
+
 @contextlib.contextmanager
-def recording(settings: HelperSettings = HelperSettings(), timeout: float = 30) -> Iterator[Recording]:  # noqa: B008
+def recording(settings: HelperSettings = AUTO, timeout: float = 30) -> Iterator[Recording]:
     made = Recording(settings, timeout)
     try:
         yield made
