@@ -343,22 +343,23 @@ def test_neither_xfail_nor_raises_hides_it(pytester: pytest.Pytester, programs: 
     )
 
 
-def test_nor_does_xdist(pytester: pytest.Pytester) -> None:
+def test_nor_does_xdist(losing: pytest.Pytester) -> None:
     """The report of an undecided test is the worker's, and the controller shows it."""
-    pytester.makepyfile(
+    losing.makepyfile(
         """
-        import os, signal, pytest
+        import pytest
+        from lose import lose_helper
 
         @pytest.mark.xfail
-        def test_killed(execprobe):
-            os.kill(execprobe._recorder.source.description["pid"], signal.SIGKILL)
+        def test_killed(execprobe, request):
+            lose_helper(request.config)
             execprobe.assert_nothing_ran()
 
         def test_fine(execprobe):
             execprobe.assert_nothing_ran()
         """
     )
-    result = pytester.runpytest_subprocess("-p", "xdist.plugin", "-n1", "-p", "no:cacheprovider", timeout=120)
+    result = losing.runpytest_subprocess("-p", "xdist.plugin", "-n1", "-p", "no:cacheprovider", timeout=120)
     result.assert_outcomes(errors=1, passed=1)
 
 

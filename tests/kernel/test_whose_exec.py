@@ -390,17 +390,18 @@ def test_an_orphan_older_than_the_probe_makes_logs_incomplete(pytester: pytest.P
 
 
 @pytest.mark.bpf  # it kills the helper, and there it is the only tracer
-def test_an_orphan_that_outlives_the_helper_makes_logs_incomplete(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(orphan=ORPHAN)
+def test_an_orphan_that_outlives_the_helper_makes_logs_incomplete(losing: pytest.Pytester) -> None:
+    losing.makepyfile(orphan=ORPHAN)
     passes(
-        pytester,
+        losing,
         """
-        import os, signal, orphan, pytest
+        import orphan, pytest
+        from lose import lose_helper
         from pytest_execprobe import IncompleteLogError
 
-        def test_leaves(execprobe):
+        def test_leaves(execprobe, request):
             orphan.leave()
-            os.kill(execprobe._recorder.source.description["pid"], signal.SIGKILL)
+            lose_helper(request.config)
             assert execprobe.lost is None
 
         def test_next(execprobe):
