@@ -17,7 +17,7 @@ import pytest
 from faulty import Between, HangUp, between, change_helper
 from leases import begin_exec, kept_from_opening
 from programs import Programs
-from recording import Recording, recording, watched_to_its_end
+from recording import Recording, recording, stop, watched_to_its_end
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError
 from pytest_execprobe._util import clock
@@ -92,7 +92,7 @@ def later(seconds: float, do: Callable[[], None]) -> Iterator[None]:
 def test_stopped_for_less_than_the_timeout_it_is_waited_for(programs: Programs) -> None:
     with recording() as made:
         helper = made.helper
-        os.kill(helper, signal.SIGSTOP)
+        stop(helper)
         spawn(programs.minimal)
         with later(0.3, lambda: os.kill(helper, signal.SIGCONT)):
             assert_exact(made.execprobe, programs.minimal)
@@ -492,7 +492,7 @@ def test_full_at_the_very_end_of_a_test(programs: Programs) -> None:
     with recording(HelperSettings(pages=1)) as made:
         helper = made.helper
         spawn(programs.minimal)
-        os.kill(helper, signal.SIGSTOP)
+        stop(helper)
         burst(programs)
         with later(0.2, lambda: os.kill(helper, signal.SIGCONT)):
             made.recorder.end_phase()

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from environments import Environment
 from programs import Programs
-from recording import watched_to_its_end
+from recording import stopped, watched_to_its_end
 from users import as_user, needs_root, user
 
 from pytest_execprobe.report import read as reading
@@ -557,13 +557,10 @@ def test_lost_records_never_pass(
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        os.kill(helper_of(small), signal.SIGSTOP)
-        try:
+        with stopped(helper_of(small)):
             process.stdin.write("\n")
             process.stdin.flush()
             assert process.stdout.readline() == "done\n"
-        finally:
-            os.kill(helper_of(small), signal.SIGCONT)
         _, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == status, error
     document = reading.read(report)

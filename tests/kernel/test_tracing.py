@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from faulty import change_helper
 from programs import Programs
-from recording import Recording, recording, watched_to_its_end
+from recording import Recording, recording, stop, watched_to_its_end
 
 from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.errors import ProbeUnavailable
@@ -222,7 +222,7 @@ def test_helper_that_stays_stopped_is_ended(traced: Recording) -> None:
     """A test that starts something would wait for ever."""
     helper = traced.helper
     with watched_to_its_end(helper):
-        os.kill(helper, signal.SIGSTOP)
+        stop(helper)
         subprocess.run(["true"], check=True)
     with pytest.raises(IncompleteLogError):
         traced.execprobe.assert_not_ran("curl")
