@@ -275,11 +275,11 @@ def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:
     """Whether an exec counts for a pattern's row: of a subtree only its top does, for what a tool runs is its own."""
     if pattern is None or not pattern.text.startswith("subtree:"):
         return True
-    above = [ancestor for ancestor in (record.parent, record._previous) if ancestor is not None]
+    above = [ancestor for ancestor in (record.parent, record._lineage.previous) if ancestor is not None]
     matches = [pattern.match(ancestor, side) for ancestor in above]
     if any(match is True for match in matches):
         return False
-    return None if record._lineage_lost or any(match is None for match in matches) else True
+    return None if record._lineage.lost or any(match is None for match in matches) else True
 
 
 def few(names: Iterable[str]) -> str:

@@ -279,9 +279,9 @@ def subtree_pattern(pattern: Pattern) -> Pattern:
                 continue
             known.add(current)
             seen.append(pattern.match(current, side))
-            if current._lineage_lost:
+            if current._lineage.lost:
                 seen.append(None)
-            todo += [above for above in (current.parent, current._previous) if above is not None]
+            todo += [above for above in (current.parent, current._lineage.previous) if above is not None]
         return either(*seen)
 
     return Pattern(f"subtree:{pattern.text}", test, looks_up=True)

@@ -228,7 +228,7 @@ def span(unit: Unit) -> tuple[int, int] | None:
 
 def successors(records: Iterable[ExecRecord]) -> dict[ExecRecord, ExecRecord]:
     """What a process became by its next exec, for those that did. Of records of one run."""
-    return {record._previous: record for record in records if record._previous is not None}
+    return {record._lineage.previous: record for record in records if record._lineage.previous is not None}
 
 
 def ancestors(record: ExecRecord) -> Iterator[ExecRecord]:

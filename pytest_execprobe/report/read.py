@@ -11,7 +11,7 @@ from typing import Any, Literal
 from .._util import originals
 from .._util.fields import Fields, is_whole
 from ..source.command import Command
-from ..timeline.record import ExecRecord, Phase
+from ..timeline.record import ExecRecord, Phase, lineage
 from .json import FORMAT, VERSION, id_of
 from .model import KINDS, OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit
 
@@ -219,11 +219,7 @@ class Records:
             signal,
             duration,
             None if site is None else tuple(site),
-            _previous=before,
-            _direct=direct,
-            _shared=shared,
-            _begun_in=once(begun_in, begun_in),
-            _lineage_lost=lost,
+            _lineage=lineage(before, direct, shared, begun_in, lost),
             _identity=(int(kernel_pid), int(at)),
         )
         return record

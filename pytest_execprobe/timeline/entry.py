@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..source.events import Ended, Exec, Image
 from .evidence import Lost
-from .record import ExecRecord, Phase
+from .record import ExecRecord, Phase, lineage
 from .spans import Owner, Span
 
 
@@ -98,11 +98,7 @@ class Entry:
             signal=signal,
             duration_ns=lasted,
             call_site=None,
-            _previous=None if previous is None else previous._record,
-            _direct=direct,
-            _shared=shared,
-            _begun_in=begun_in,
-            _lineage_lost=lost,
+            _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost),
             _identity=self.image,
         )
 

@@ -88,7 +88,7 @@ class Evidence:
     def only_direct(self) -> Evidence:
         """That of the test's own children."""
         of_records: dict[str, Any] = {
-            name: tuple(record for record in getattr(self, name) if record._direct)
+            name: tuple(record for record in getattr(self, name) if record._lineage.direct)
             for name in ("records", "attempts", "strays")
         }
         return replace(self, **of_records, lost=tuple(lost for lost in self.lost if lost.direct))
@@ -98,7 +98,9 @@ class Evidence:
         wider fixtures, have begun in a phase of theirs."""
         return replace(
             self,
-            records=tuple(record for record in self.records if record._begun_in == phase and not record._shared),
+            records=tuple(
+                record for record in self.records if record._lineage.begun_in == phase and not record._lineage.shared
+            ),
             lost=tuple(lost for lost in self.lost if lost.begun_in == phase),
             unknown=(),
             gaps=(),

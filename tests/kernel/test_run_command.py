@@ -74,12 +74,12 @@ def test_a_pipeline(tmp_path: Path) -> None:
     assert unit.programs == PIPELINE_PROGRAMS
     assert unit.complete
     shell = unit.records[0]
-    assert (shell.argv, shell.parent, shell.depth, shell._direct) == (("sh", "-c", PIPELINE), None, 1, True)
+    assert (shell.argv, shell.parent, shell.depth, shell._lineage.direct) == (("sh", "-c", PIPELINE), None, 1, True)
     for record in unit.records:
         assert record.exit_code == (None if record.program == "env" else 0)  # which became true
         if record.program == "true":
-            assert record._previous is not None
-            assert record._previous.program == "env"
+            assert record._lineage.previous is not None
+            assert record._lineage.previous.program == "env"
             assert (record.parent and record.parent.program, record.depth) == ("xargs", 3)
 
 

@@ -229,7 +229,7 @@ def test_a_long_run_forgets_what_can_not_be_asked_for(monkeypatch: pytest.Monkey
     assert [record.program for record in kept.evidence().records] == ["server"]  # which is read only now
     (record,) = [one for one in run.recorder.windows["call"].evidence().records if one.pid == child.pid]
     assert record.parent is not None
-    assert (record.parent.program, record.begun_by, record._lineage_lost) == ("server", "first", False)
+    assert (record.parent.program, record.begun_by, record._lineage.lost) == ("server", "first", False)
     assert run.recorder.losses().why == ()
 
 
