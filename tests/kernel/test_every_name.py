@@ -450,6 +450,102 @@ def test_script_in_a_chroot_is_not_what_its_path_says_outside(
     execprobe.assert_only_ran(f"{tmp_path}/usr/*")
 
 
+@pytest.mark.parametrize("folder", ["/", "/bin"])
+def test_links_in_a_chroot_lead_to_what_is_in_it(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, folder: str
+) -> None:
+    """As Alpine's /bin/sh does to /bin/busybox, and Debian's alternatives. What they name outside is another file."""
+    jail = tmp_path / "jail"
+    inside = jail / str(tmp_path).lstrip("/")
+    inside.mkdir(parents=True)
+    (jail / "bin").mkdir()
+    shutil.copy(programs.minimal, inside / "shell")
+    (jail / "bin/sh").symlink_to(tmp_path / "shell")
+    for place in (tmp_path, inside):
+        script(place / "script")
+    (jail / "bin/tool").symlink_to(tmp_path / "script")
+    tool = "/bin/tool" if folder == "/" else "./tool"
+    code = f"import os; os.chroot('jail'); os.chdir({folder!r}); os.execv({tool!r}, ['tool', 'push'])"
+    in_a_mount_of_its_own(tmp_path, f"exec {shlex.join([sys.executable, '-I', '-S', '-c', code])}")
+    ran = last(execprobe)
+    assert (ran.executable, ran.interpreter, ran.arguments) == (f"{inside}/shell", "/bin/sh", ("push",))
+    assert ran.script == f"{inside}/script"
+    is_forbidden(execprobe, "argv:tool push", "sh", "script", f"{inside}/s*t")
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran(f"{tmp_path}/script")
+
+
+@pytest.mark.exec_deny(inherit=False)
+def test_interpreter_that_can_be_found_no_more(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """By a descriptor that the exec has closed."""
+    code = f"""
+import os
+fd = os.open({str(programs.minimal)!r}, os.O_RDONLY | os.O_CLOEXEC)
+with open("tool", "w") as file:
+    file.write(f"#!/proc/self/fd/{{fd}}\\n")
+os.chmod("tool", 0o755)
+os.symlink("tool", "link")
+os.execv("./link", ["x", "push"])
+"""
+    run(sys.executable, "-I", "-S", "-c", code, cwd=tmp_path)
+    assert last(execprobe).arguments == ("push",)
+    is_forbidden(execprobe, "link", "minimal", "argv:link push")
+    for pattern in ("tool", f"{tmp_path}/tool"):
+        with pytest.raises((AssertionError, IncompleteLogError)):
+            execprobe.assert_not_ran(pattern)
+
+
+@pytest.mark.exec_deny(inherit=False)
+def test_interpreter_that_its_user_may_not_read(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """Of a traced process not even its path is to be had then."""
+    shutil.copy(programs.minimal, tmp_path / "shell")
+    (tmp_path / "shell").chmod(0o111)
+    (tmp_path / "link").symlink_to(script(tmp_path / "tool", tmp_path / "shell"))
+    run("./link", "push", cwd=tmp_path)
+    for pattern in ("tool", f"{tmp_path}/tool", "argv:link push"):
+        with pytest.raises((AssertionError, IncompleteLogError)):
+            execprobe.assert_not_ran(pattern)
+    with pytest.raises((AssertionError, IncompleteLogError)):
+        execprobe.assert_only_ran(f"{tmp_path}/shell")
+
+
+def test_script_with_very_many_variables(execprobe: ExecProbe, tmp_path: Path) -> None:
+    tool = script(tmp_path / "tool")
+    run(tool, *["x"] * 20_000, env={f"A{number}": "" for number in range(40_000)})
+    assert (last(execprobe).path, last(execprobe).script) == (str(tool), str(tool))
+
+
+LINES = {
+    "blanks": (b"#! \t %s \t -a\t-b  c", ("-a\t-b  c",)),
+    "blanks at the end": (b"#!%s -a \t \n", ("-a",)),
+    "blanks and no end": (b"#!%s -a \t ", None),
+    "no option": (b"#!%s \0-a", ("",)),
+    "NUL": (b"#!%s\0-a", ()),
+    "NUL in the option": (b"#!%s -a \0b", ("-a ",)),
+    "CR": (b"#!%s -a\r", ("-a\r",)),
+    "long": (b"#!%s " + 300 * b"a", None),
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_interpreters_line_is_read_as_the_kernel_reads_it(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, line: str, end: bytes
+) -> None:
+    text, option = LINES[line]
+    tool = tmp_path / "tool"
+    tool.write_bytes(text % bytes(programs.minimal) + end)
+    tool.chmod(0o755)
+    run(tool, "push")
+    ran = last(execprobe)
+    assert (ran.script, ran.arguments, ran.interpreter) == (str(tool), ("push",), str(programs.minimal))
+    assert ran.argv is not None
+    assert option is None or ran.argv[1:-2] == option
+    with execprobe.watch() as log:  # what is traced goes on
+        run(tool)
+    log.assert_ran("tool", times=1)
+
+
 def test_script_that_links_exchange_while_it_runs(execprobe: ExecProbe, tmp_path: Path) -> None:
     """What was opened counts, and not what the path leads to afterwards."""
     link = tmp_path / "link"
@@ -582,6 +678,29 @@ def test_script_whose_interpreter_is_for_another_machine(
     assert (ran.arguments, ran.script, ran._nested) == (("push",), f"{tmp_path}/tool", (str(shell),))
     is_forbidden(execprobe, "tool", "shell", "minimal", "argv:tool push")
     execprobe.assert_not_ran("argv:tool pull", "push")
+
+
+@pytest.mark.parametrize("flags", ["F", "POCF"])
+@pytest.mark.parametrize("is_script", [False, True])
+def test_interpreter_that_was_opened_beforehand_need_not_be_there(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, flags: str, is_script: bool
+) -> None:
+    """As Docker has qemu for containers for other machines, in which it is not."""
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    (jail / "hello").write_text("HELLO\n")
+    (jail / "hello").chmod(0o755)
+    target = script(jail / "tool", "/hello") if is_script else jail / "hello"
+    (jail / "link").symlink_to(target.name)
+    code = "import os; os.chroot('jail'); os.execv('/link', ['x', 'push'])"
+    command = shlex.join([sys.executable, "-I", "-S", "-c", code])
+    with_binfmt_misc(tmp_path, f":hello:M::HELLO::{programs.minimal}:{flags}", f"exec {command}")
+    ran = last(execprobe)
+    assert (ran.interpreter, ran.script, ran.arguments) == (str(programs.minimal), str(target), ("push",))
+    assert ran._nested == ((f"{jail}/hello",) if is_script else ())
+    is_forbidden(execprobe, "link", target.name, str(target), "minimal", "argv:link push")
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran("/usr/*")
 
 
 def test_interpreter_with_a_long_path(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
