@@ -308,6 +308,47 @@ def test_names_with_brackets(execprobe: ExecProbe, programs: Programs, tmp_path:
     execprobe.assert_only_ran(f"{tmp_path}/a[1]/*")
 
 
+@pytest.mark.parametrize("name", ["tool", "tool (deleted)"])
+@pytest.mark.parametrize("is_script", [False, True])
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_file_is_called_what_it_was_when_it_is_removed(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, name: str, is_script: bool, is_removed: bool
+) -> None:
+    """By a word behind the name /proc tells that it is."""
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / name
+    if is_script:
+        script(file)
+    else:
+        shutil.copy(programs.minimal, file)
+    remove = f"os.unlink({str(file)!r}); os.rmdir({str(file.parent)!r})" if is_removed else ""
+    code = f"""
+import os
+os.chdir("folder")
+opened = os.open({str(file)!r}, os.O_RDONLY)
+os.set_inheritable(opened, True)
+{remove}
+os.execve(opened, ["x"], {{}})
+"""
+    run(sys.executable, "-I", "-S", "-c", code, cwd=tmp_path)
+    ran = last(execprobe)
+    assert ((ran.script if is_script else ran.executable), ran.cwd) == (str(file), str(file.parent))
+    is_forbidden(execprobe, [name], [str(file)])
+
+
+@pytest.mark.parametrize("name", ["tool", "tool (deleted)", "a/../tool"])
+def test_program_in_memory_is_in_no_folder(execprobe: ExecProbe, programs: Programs, name: str) -> None:
+    code = f"""
+import os
+memory = os.memfd_create({name!r}, 0)
+os.write(memory, open({str(programs.minimal)!r}, "rb").read())
+os.execve(memory, ["x"], {{}})
+"""
+    run(sys.executable, "-I", "-S", "-c", code)
+    assert (last(execprobe).program, last(execprobe).executable) == (f"memfd:{name}", f"memfd:{name}")
+    is_forbidden(execprobe, [f"memfd:{name}"])
+
+
 @pytest.mark.parametrize(("argv0", "found"), [("-applet", True), ("/" + 9000 * "x/" + "applet", None)])
 @pytest.mark.exec_deny(inherit=False)
 def test_argv_zero_of_a_login_shell_and_one_that_is_too_long(

@@ -190,15 +190,16 @@ def _place(pid: int, link: bytes) -> Tuple[Optional[bytes], Optional[os.stat_res
 
 
 def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
-    """The text of a link in /proc if it is this file's: that of what is in no mount any more (umount -l) is a path from
-    where that was mounted, and may lead to another."""
-    if path.endswith(_DELETED):
-        return path
+    """Where a file is, by the text of a link in /proc: that of what is in no mount any more (umount -l) is a path from
+    where that was mounted, and may lead to another. What has been removed is told by a word behind its path, which can
+    be a part of a name as well; a memfd has no path, and is called what it was."""
     for seen in (path, b"/proc/%d/root%s" % (pid, path)):
         with contextlib.suppress(OSError):
             if os.path.samestat(file, os.stat(seen)):
                 return path
-    return None
+    if not path.endswith(_DELETED):
+        return None
+    return path[path.startswith(b"/memfd:") : -len(_DELETED)]
 
 
 # ---- scripts ----
@@ -344,23 +345,13 @@ def _has_lost_privilege(pid: int, status: Optional[Status], file: Optional[os.st
 # ---- as a record has it ----
 
 
-def components(pid: int, link: str, path: Optional[bytes]) -> bytes:
-    """A path of /proc/PID/LINK as the wire has it: its components, the last first, and what is behind them."""
-    if path is None or not path.startswith(b"/"):  # "(unreachable)/…"
+def components(path: Optional[bytes]) -> bytes:
+    """A path as the wire has it: its components, the last first, and what is behind them."""
+    if path is None or path.startswith(b"("):  # "(unreachable)/…"
         return b"..\0"
-    if path.endswith(_DELETED) and not _is_named(pid, link, path):
-        path = path[: -len(_DELETED)]
-        if path.startswith(b"/memfd:") and path.count(b"/") == 1:
-            return path[1:] + b"\0.\0"
+    if not path.startswith(b"/"):
+        return path + b"\0.\0"
     return b"\0".join([*reversed(path.split(b"/")[1:]), b"/\0"]) if path != b"/" else b"/\0"
-
-
-def _is_named(pid: int, link: str, path: bytes) -> bool:
-    """Whether a file is called what a deleted one would be."""
-    try:
-        return os.path.samestat(os.stat(path), os.stat("/proc/%d/%s" % (pid, link)))
-    except OSError:
-        return False
 
 
 def strings(image: Image) -> Tuple[bytes, bytes]:
