@@ -15,7 +15,7 @@ import pytest
 from programs import Programs
 from users import needs_root
 
-from pytest_execprobe import ExecProbe, ExecRecord, IncompleteLogError
+from pytest_execprobe import ExecLog, ExecProbe, ExecRecord, IncompleteLogError
 from pytest_execprobe.log.pattern import Side
 from pytest_execprobe.log.patterns import compile_pattern
 
@@ -32,7 +32,7 @@ def run(*command: str | Path, **options: object) -> None:
     subprocess.run(command, check=True, timeout=60, **options)  # type: ignore[call-overload]
 
 
-def is_forbidden(execprobe: ExecProbe, *patterns: object) -> None:
+def is_forbidden(execprobe: ExecLog, *patterns: object) -> None:
     """Each of them is found by what must not run."""
     for pattern in patterns:
         with pytest.raises(AssertionError, match="must not run"):
@@ -112,6 +112,48 @@ def test_link_is_known_by_the_program_that_it_leads_to(
     with pytest.raises(AssertionError):
         execprobe.assert_only_ran(f"{tmp_path}/*")
     assert execprobe.count("minimal") == 0
+
+
+@pytest.mark.parametrize("is_script", [False, True])
+def test_program_is_known_by_links_on_the_way_to_it(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, is_script: bool
+) -> None:
+    """As cc is gcc, and that x86_64-linux-gnu-gcc-12; python is python3, and that python3.11."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    file = tmp_path / "usr/bin/gcc-12"
+    script(file) if is_script else shutil.copy(programs.minimal, file)
+    (tmp_path / "usr/bin/gcc").symlink_to("gcc-12")
+    (tmp_path / "etc/alternative").symlink_to(tmp_path / "bin/gcc")
+    (tmp_path / "bin/cc").symlink_to(tmp_path / "etc/alternative")
+    run("bin/cc", "-c", cwd=tmp_path)
+    is_forbidden(execprobe, "gcc", "argv:gcc -c", "re:^gcc -c$", "alternative", f"{tmp_path}/etc/*", "cc", "gcc-12")
+    is_forbidden(execprobe, f"{tmp_path}/usr/bin/gc[c]", f"{tmp_path}/bin/gc[c]")
+    execprobe.assert_not_ran("g", "bin", "etc", f"{tmp_path}/usr/bin/a*")
+    assert (execprobe.count("gcc"), execprobe.count(f"{tmp_path}/etc/*")) == (0, 0)
+    with execprobe.watch() as log:
+        run(script(tmp_path / "tool", tmp_path / "bin/cc"))
+        is_forbidden(log, "gcc", f"{tmp_path}/etc/*", f"argv:gcc {tmp_path}/tool")
+    file.unlink()
+    is_forbidden(execprobe, "gcc")  # as was found before
+
+
+def test_links_that_lead_elsewhere_by_now_are_no_names(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "between").symlink_to(programs.minimal)
+    (tmp_path / "link").symlink_to("between")
+    (tmp_path / "loop").symlink_to("loop")
+    run("./link", cwd=tmp_path)
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("other")
+    (tmp_path / "other").symlink_to(programs.execat)
+    execprobe.assert_not_ran("between", "other")
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("loop")
+    execprobe.assert_not_ran("loop")
+    is_forbidden(execprobe, "link", "minimal")
 
 
 def test_folder_with_a_link_in_it_is_known_by_what_it_leads_to(
