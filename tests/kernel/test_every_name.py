@@ -179,13 +179,16 @@ def test_folder_that_execveat_is_given_is_not_known(execprobe: ExecProbe, progra
 
 
 @pytest.mark.exec_deny(inherit=False)
+@pytest.mark.parametrize("is_script", [False, True])
 def test_path_that_is_longer_than_what_is_kept_has_no_name(
-    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, is_script: bool
 ) -> None:
     """With the descriptor in front it is; its end is the name of a link, which nothing else tells."""
-    (tmp_path / "link").symlink_to(programs.minimal)
+    tool = script(tmp_path / "tool", programs.minimal) if is_script else programs.minimal
+    (tmp_path / "link").symlink_to(tool)
     run(programs.execat, tmp_path, 2045 * "./" + "link")
     assert (last(execprobe).path, last(execprobe).program) == (None, None)
+    assert (last(execprobe).arguments is None) is is_script
     is_forbidden(execprobe, "minimal")
     for pattern in ("link", "curl"):
         with pytest.raises(IncompleteLogError):

@@ -126,7 +126,9 @@ def _stack(pid: int, machine: Machine) -> Stack:
     first = first or end
     length = min(max(0, end - first), ARGV_CAP)
     data = calls.read_memory(pid, [(first, length), (name, _PATH_CAP)] if name else [(first, length)])
-    path = data[length:].partition(b"\0")[0] if len(data) > length else None
+    path: Optional[bytes]
+    path, is_whole, _ = data[length:].partition(b"\0")
+    path = path if is_whole else None
     if len(data) < length:
         return _command_line(pid)._replace(path=path)
     return Stack(path, data[:length], end - first > ARGV_CAP, bool(auxiliary.get(_AT_FLAGS, 0) & _ARGV0_KEPT))
