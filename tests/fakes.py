@@ -241,13 +241,14 @@ class FakeSource:
         error: str | None = None,
         lost: bool = False,
         cut: bool = False,
+        argv0: str | None = None,
     ) -> Exec:
         """An exec now, by a new process: a child of the test's own, or of the process that ``by`` runs in."""
         at = tick()
         pid = next(_serial)
         branch = by.branch if by is not None and same_branch else Branch(born=at, top=pid, thread=1)
         path = f"/usr/bin/{program}"
-        command = Command(path, path, (program, *args), argv_truncated=cut, comm=program)
+        command = Command(path, path, (argv0 or program, *args), argv_truncated=cut, comm=program)
         event = Exec(
             at=at,
             entered=at,

@@ -14,6 +14,7 @@ from signal import SIGKILL, SIGPIPE, SIGXFSZ
 from .._util import originals
 from ..errors import ProbeUnavailable
 from . import children, meeting
+from .command import Command
 
 #: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
 PYTHON_VARIABLE = "EXECPROBE_PYTHON"
@@ -109,6 +110,12 @@ def is_helper(argv: tuple[str, ...] | None) -> bool:
         and argv[4] == "--connect"
         and _CALLED.fullmatch(argv[5]) is not None
     )
+
+
+def executes_helper(command: Command) -> bool:
+    """Whether an exec is one of a helper. What was loaded is looked at, too: argv[0] says what its caller likes."""
+    loaded = originals.basename(command.executable or "")
+    return is_helper(command.argv) and ("python" in loaded or "sudo" in loaded)
 
 
 def helper_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

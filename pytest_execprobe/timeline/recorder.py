@@ -13,7 +13,7 @@ from .._util import clock, originals
 from .._util.text import Style
 from ..source.command import Command
 from ..source.events import Process
-from ..source.launch import is_helper
+from ..source.launch import executes_helper
 from .entry import Entry
 from .evidence import Evidence
 from .feed import ProcessSource, read
@@ -234,7 +234,7 @@ class Recorder(Readable):
 
 def _is_helpers(command: Command) -> bool:
     """Helpers of other runs, such as that of a pytest which a test starts: how they work is no one's business."""
-    return command.may_contain("/pytest_execprobe/helper") and is_helper(command.argv)
+    return command.may_contain("/pytest_execprobe/helper") and executes_helper(command)
 
 
 # Handlers of fork can't be removed, so there is one for all recorders.

@@ -209,12 +209,11 @@ def test_helper_that_is_killed_lets_all_go_on(traced: Recording) -> None:
 
 def test_helper_that_is_stopped_makes_logs_incomplete() -> None:
     with recording(PTRACE, timeout=0.2) as made:
-        with made.helper_stopped():
+        with contextlib.ExitStack() as until_its_end, made.helper_stopped():
             with pytest.raises(IncompleteLogError):
                 made.execprobe.assert_nothing_ran()
             helper = made.helper if made.recorder.source else tracer()
-        with watched_to_its_end(helper):
-            pass
+            until_its_end.enter_context(watched_to_its_end(helper))  # it may end as soon as it goes on
         subprocess.run(["true"], check=True)
 
 

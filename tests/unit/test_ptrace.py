@@ -127,14 +127,33 @@ def test_end_is_one_of_the_image() -> None:
     [
         (b"/usr/bin/true", b"true\0bin\0usr\0/\0"),
         (b"/", b"/\0"),
-        (b"/memfd:in memory (deleted)", b"memfd:in memory\0.\0"),
-        (b"/tmp/gone (deleted)", b"gone\0tmp\0/\0"),
+        (b"memfd:in memory", b"memfd:in memory\0.\0"),
         (b"(unreachable)/tmp", b"..\0"),
         (None, b"..\0"),
     ],
 )
 def test_paths_are_written_from_their_end(path: bytes | None, expected: bytes) -> None:
-    assert image.components(0, "exe", path) == expected
+    assert image.components(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\x7fELF", None),
+        (b"#!/bin/sh\n:", [b"/bin/sh"]),
+        (b"#! \t/bin/sh \t -e\t -u \t\n:", [b"/bin/sh", b"-e\t -u"]),
+        (b"#!./sh\r\n", [b"./sh\r"]),
+        (b"#!/bin/sh -e", [b"/bin/sh", b"-e"]),
+        (b"#!/bin/sh -e  ", [b"/bin/sh", b"-e  "]),
+        (b"#!/bin/sh ", [b"/bin/sh", b""]),
+        (b"#!/bin/sh\0-e -u\n", [b"/bin/sh"]),
+        (b"#!/bin/sh -e\0-u\n", [b"/bin/sh", b"-e"]),
+        (b"#!/bin/sh " + 246 * b"a", [b"/bin/sh", 245 * b"a"]),
+        (b"#!/bin/sh " + 245 * b"a" + b"\n", [b"/bin/sh", 245 * b"a"]),
+    ],
+)
+def test_interpreters_line_as_the_kernel_reads_it(head: bytes, expected: list[bytes] | None) -> None:
+    assert image.interpreter_line(head) == expected
 
 
 # ---- stacks and registers ----

@@ -120,6 +120,14 @@ def test_helpers_of_other_runs_are_no_new_entries() -> None:
     assert new_entries(run) == [("git", "test_a")]
 
 
+def test_what_is_called_like_a_helper_is_none() -> None:
+    run = FakeRun()
+    run.begin("test_a")
+    words = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", "pytest-execprobe-01")
+    run.source.runs("curl", *words, argv0="python3")
+    assert new_entries(run) == [("curl", "test_a")]
+
+
 # ---- since when all is known ----
 
 

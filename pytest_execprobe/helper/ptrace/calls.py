@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import struct
 from typing import Iterable, List, Optional, Tuple
 
 from .machines import Machine, Registers
@@ -20,6 +21,9 @@ _OPTIONS = 1 << EVENT_FORK | 1 << EVENT_VFORK | 1 << EVENT_CLONE | 1 << EVENT_EX
 #: For waitpid(): children of clone(), too, that end without SIGCHLD.
 ALL_CHILDREN = 0x40000000  # __WALL
 
+# uapi/linux/openat2.h; the number is that of all machines
+_OPENAT2, _RESOLVE_IN_ROOT = 437, 16
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _REGISTERS_MAX = 512
 _PIECES_MAX = 64  # of memory, in one call
@@ -32,6 +36,9 @@ _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 _readv = _libc.process_vm_readv
 _readv.restype = ctypes.c_ssize_t
 _readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
 
 # Made once, for a stop has to be short.
 _message = ctypes.c_ulong()
@@ -141,6 +148,18 @@ def read_memory(pid: int, ranges: Iterable[Tuple[int, int]]) -> bytes:
         _pieces[number] = value
     got = _readv(pid, _pieces_at, 1, _pieces_at + 2 * ctypes.sizeof(ctypes.c_ulong), len(split) // 2, 0)
     return ctypes.string_at(_memory_at, got) if got > 0 else b""
+
+
+# ---- files ----
+
+
+def open_in(root: int, path: bytes, flags: int) -> int:
+    """What a process finds that has this folder for its root. Raises OSError, before Linux 5.6 always."""
+    how = struct.pack("3Q", flags, 0, _RESOLVE_IN_ROOT)
+    fd = int(_syscall(_OPENAT2, root, path, how, len(how)))
+    if fd < 0:
+        raise _error()
+    return fd
 
 
 # ---- stops, as something to wait for ----

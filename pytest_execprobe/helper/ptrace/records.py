@@ -18,8 +18,7 @@ def executed(
 ) -> bytes:
     """``process`` is as it was before the exec, but for its slots."""
     path, interpreter = image.strings(found)
-    files = [image.components(process.pid, "exe", found.executable), image.components(process.pid, "cwd", found.cwd)]
-    files += [image.components(process.pid, "exe", script) for script in found.scripts]
+    files = [image.components(file) for file in (found.executable, found.cwd, *found.scripts)]
     flags = wire.FLAG_ARGV_CUT * found.stack.is_cut | wire.FLAG_ARGV0_KEPT * found.stack.argv0_kept
     flags |= wire.FLAG_SCRIPTS_ALL * found.has_all_scripts | wire.FLAG_PRIVILEGE_LOST * found.lost_privilege
     if found.stack.argv is None:
