@@ -132,6 +132,20 @@ class Baseline:
             return name
         return max((key for key in tables if is_wildcard(key) and covers(key, name)), key=len, default=None)
 
+    @property
+    def tables(self) -> list[Rows]:
+        """The rows of each test, fixture and the like."""
+        return [rows for section in self.sections.values() for rows in section.values()]
+
+    def names(self, program: str, rows: Rows) -> list[Limit]:
+        """The limits that are about a program, as far as its name tells: not those of paths and command lines."""
+        known = {program, self.alias(program)}
+        return [
+            limit
+            for key, limit in rows.limits.items()
+            if any(fnmatchcase(name, key.removeprefix("subtree:")) or row_key(name) == key for name in known)
+        ]
+
     # ---- rows of records ----
 
     def alias(self, program: str) -> str:

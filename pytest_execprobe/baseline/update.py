@@ -138,7 +138,9 @@ def _update(
             row.value = str(count) if limit.least is None else f"[{limit.least}, {count}]"
             changes.raised.append((key, row.key))
         elif lowers and limit.least is None and count < limit.most:
-            if count:
+            if row.key in seen.left_out:
+                changes.kept.append((key, row.key))
+            elif count:
                 row.value = str(count)
                 changes.lowered.append((key, row.key))
             else:

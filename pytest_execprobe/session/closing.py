@@ -125,7 +125,8 @@ class Closing:
             *summary.moved(moved(used, baseline, passed)),
             *summary.former(self.former, accept),
             *summary.obsolete(self.gone, used, baseline),
-            *([] if course.hindrance else summary.fewer(used, baseline, outcomes)),
+            *([] if course.hindrance else summary.fewer(used, self.totals.used_unseen, baseline, outcomes)),
+            *summary.unseen(self.totals.used_unseen, baseline),
         ]
 
     def _verdict(self, accept: str) -> str:
@@ -168,11 +169,12 @@ class Closing:
         """What the run says of each row. What ran has run, so it adds and raises rows in any case; rows are lowered and
         removed by what ran to its end as it should have, and of which all is known."""
         outcomes, totals = self._outcomes, self.totals
+        besides = totals.used_by_chance, totals.used_unseen
         seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
         for section in SECTIONS:
             for name, used in totals.used.get(section, {}).items():
                 whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
                 rows = {key: count for key, count in used.items() if key != MISSING}
-                by_chance = totals.used_by_chance.get(section, {}).get(name, {})
-                seen[section][name] = Seen(rows, by_chance, whole)
+                by_chance, left_out = (group.get(section, {}).get(name, {}) for group in besides)
+                seen[section][name] = Seen(rows, by_chance, left_out, whole)
         return seen

@@ -396,13 +396,30 @@ def test_a_package_that_was_left_out_on_purpose() -> None:
     assert judge(report(test_of(A)), rows, allow_deselected=True).status is INCOMPLETE, "there is none"
 
 
-@pytest.mark.parametrize("limits", ["[total.programs]\ncurl = 0", f'[tests."{A}"]\ncurl = 1\ngit = "any"'])
-def test_what_a_run_has_ignored_though_the_baseline_limits_it(limits: str) -> None:
-    document = report(test_of(A), ignored={"curl": 2, "git": 1, "lsb_release": 1})
-    assert judge(document, budget(limits)).incomplete == (
-        "curl ran 2 times and was not counted (--execprobe-ignore), though the baseline limits it",
-    )
+CURL_IGNORED = "curl ran 2 times and was not counted (--execprobe-ignore)"
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ("[total.programs]\ncurl = 3", "though the baseline limits how often it runs in all"),
+        ('[packages.tests]\nprograms = {"subtree:c*" = 1}', "though the baseline limits how often it runs in all"),
+        (f'[tests."{A}"]\ncurl = 0\ngit = 1', "though the baseline forbids it"),
+    ],
+)
+def test_what_a_run_has_ignored_though_the_baseline_forbids_it_or_limits_a_sum(limits: str, why: str) -> None:
+    document = report(test_of(A), ignored={"curl": 2, "lsb_release": 1})
+    verdict = judge(document, budget(limits))
+    assert (verdict.incomplete, verdict.ignored) == ((f"{CURL_IGNORED}, {why}",), ())
     assert judge(document, budget("[total]\nat_most = 0\n")).status is WITHIN
+
+
+@pytest.mark.parametrize("row", ["curl", '"c*"', '"subtree:curl"', "web"])
+def test_rows_of_what_a_run_has_ignored_are_neither_kept_nor_missing(row: str) -> None:
+    document = report(test_of(A), ignored={"curl": 2, "git": 1})
+    verdict = judge(document, budget(f'[aliases]\ncurl = "web"\n[tests."{A}"]\n{row} = 1\ngit = "any"\n'))
+    assert (verdict.status, verdict.incomplete) == (WITHIN, ())
+    assert verdict.ignored == (f"{CURL_IGNORED}: its rows are not judged",)
 
 
 def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:
