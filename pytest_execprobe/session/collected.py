@@ -43,6 +43,7 @@ class Collected:
         self._skipped_places: dict[str, None] = {}
         self._places: list[str] = []
         self._open: dict[str, None] = {}
+        self._functions: list[str] = []
         self._renames_tests = False
 
     # ---- what was there, and not collected ----
@@ -121,6 +122,7 @@ class Collected:
                 self._partial = True
                 self._narrowed.append(place)
         given = {word.partition("=")[0].strip() for word in config.getoption("override_ini", None) or ()}
+        self._functions = list(config.getini("python_functions"))
         self._renames_tests = not given.isdisjoint(("python_functions", "python_classes"))
         if config.getoption("lf", False):  # it leaves tests out while they are collected
             self._partial = True
@@ -171,6 +173,7 @@ class Collected:
             "skipped": sorted({*self._skipped}),
             "folders": sorted(folders),
             "passed_over": sorted(skipped),
+            "functions": self._functions,
         }
         if self._failed_alone:  # it leaves out what is in files and folders while they are collected
             found = {name: found[name] if name == "places" else [] for name in found}

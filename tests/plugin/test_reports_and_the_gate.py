@@ -462,6 +462,38 @@ def test_examples_at_the_head_of_a_module_that_were_not_collected(gated: Gated) 
     assert gated(GOOD, budget=rows)[0] == WITHIN
 
 
+CHECKER = """
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--lint", action="store_true")
+
+class Checker(pytest.Item):
+    def runtest(self):
+        from played import runs
+        runs("lint")
+
+class Checked(pytest.File):
+    def collect(self):
+        yield Checker.from_parent(self, name="lint")
+
+def pytest_collect_file(file_path, parent):
+    if parent.config.getoption("--lint") and file_path.name == "test_it.py":
+        return Checked.from_parent(parent, path=file_path)
+"""
+
+
+def test_what_a_plugin_looks_for_in_files_is_not_gone_without_it(gated: Gated, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CHECKER)
+    rows = f'{ROWS}\n[tests."test_it.py::lint"]\nlint = 1\n'
+    assert gated(GOOD, "--lint", budget=rows)[0] == WITHIN
+    status, said = gated(GOOD, budget=rows)
+    assert status == INCOMPLETE
+    assert "not collected, and no run has them, though the baseline has them: test_it.py::lint" in said
+    pytester.runpytest_inprocess("--execprobe-baseline=execs.toml", "--execprobe-update")
+    assert "lint = 1" in Path("execs.toml").read_text()
+
+
 def test_what_was_collected_has_names_from_the_root(
     gated: Gated, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,6 +510,7 @@ def test_what_was_collected_has_names_from_the_root(
         "skipped": [],
         "folders": ["sub"],
         "passed_over": [],
+        "functions": ["test"],
     }
     assert main(["gate", "a.json", "--budget", "../execs.toml"]) == INCOMPLETE
 

@@ -356,6 +356,8 @@ def test_a_test_that_was_not_collected_is_missing_unless_it_is_gone(
         ("tests/b/test_b.py::test_b[*]", "tests/b", INCOMPLETE),
         ("tests/b/test_b.py::test_b[*]", "tools", WITHIN),
         ("tests/b/test_b.py::b.test_b", "tests/b/test_b.py", INCOMPLETE),
+        # A plugin's: whether that was there is not known.
+        ("a.py::ruff", "tools", INCOMPLETE),
         # Whether other files were passed over is not known.
         ("tests/b/README.md::README.md", "tools", INCOMPLETE),
     ],
@@ -363,7 +365,8 @@ def test_a_test_that_was_not_collected_is_missing_unless_it_is_gone(
 def test_tables_of_several_tests_and_of_examples(table: str, passed_over: str, status: GateStatus) -> None:
     rows = budget(f'[tests."a.py::t"]\n[tests."{table}"]\ngit = 1\n')
     document = report(
-        test_of("a.py::t"), collection=Collection((".",), ("a.py",), folders=(".",), passed_over=(passed_over,))
+        test_of("a.py::t"),
+        collection=Collection((".",), ("a.py",), folders=(".",), passed_over=(passed_over,), functions=("t", "c*k")),
     )
     assert judge(document, rows).status is status
 
