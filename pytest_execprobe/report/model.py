@@ -276,7 +276,8 @@ class Document:
     @property
     def complete(self) -> bool:
         """Whether every exec of every run is in it, and none of a command can follow."""
-        return not (self.unknown or self.gaps or self.still_running) and all(unit.complete for unit in self.units)
+        some = self.unknown or self.gaps or self.still_running
+        return bool(self.runs) and not some and all(unit.complete for unit in self.units)
 
 
 class RunsDiffer(Exception):

@@ -20,6 +20,7 @@ from .totals import MISSING, LateBreach, Totals
 
 #: Outcomes of tests that are as they should be, although their calls need not have run to their end.
 _EXPECTED = ("skipped", "xfailed", "xpassed")
+_ALL_WITHIN = "no test is beyond it"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Course:
     undecided: Sequence[str] = ()
     #: Why such a run would write nothing with --execprobe-update, "" if it would.
     hindrance: str = ""
+    #: How many tests there were to run, and how many of them were not run to their end.
+    left: tuple[int, int] = (0, 0)
     #: Whether tests were set up and not called.
     set_up_only: bool = False
 
@@ -142,7 +145,8 @@ class Closing:
             return "NOT CHECKED, for no test was called"
         if course.undecided:
             return f"{len(course.undecided)} may be beyond it, and none is for certain"
-        return "no test is beyond it"
+        wanted, left = course.left
+        return f"no test is beyond it, and {left} of {wanted} were not run to their end" if left > 0 else _ALL_WITHIN
 
     def rewritten(self) -> list[str]:
         """Rewrites it, and returns the summary. Raises OSError, or BaselineError if it was damaged meanwhile."""

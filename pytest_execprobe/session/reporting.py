@@ -250,7 +250,8 @@ class Reporting:
         elif _sets_up_only(session.config):
             hindrance = "no test was called (--setup-only, --setup-plan)"
         hindrance = hindrance or self._of_another_root(session)
-        return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
+        left, set_up_only = self._left(session), _sets_up_only(session.config)
+        return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only)
 
     def _of_another_root(self, session: pytest.Session) -> str:
         from . import closing  # few runs have a baseline
@@ -287,14 +288,20 @@ class Reporting:
             yield f"{nodeid or 'the suite'} was not collected: that ended in an error"
         if self.totals.collected.get("failed_alone"):
             yield "--lf: only tests that had failed before were run"
-        wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
-        left = wanted - self._assembly.finished
+        wanted, left = self._left(session)
         if left <= 0:
+            if not self._assembly.finished:
+                yield "no test was run"
             return
         if _sets_up_only(session.config):
             yield f"--setup-only or --setup-plan: {left} of {wanted} tests were not called"
         else:
             yield f"the run was broken off: {left} of {wanted} tests were not run to their end"
+
+    def _left(self, session: pytest.Session) -> tuple[int, int]:
+        """How many tests there were to run, and how many of them were not run to their end."""
+        wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
+        return wanted, wanted - self._assembly.finished
 
     def _write_report(self, session: pytest.Session, path: Path, document: stored.Document) -> None:
         from ..report.forms import write

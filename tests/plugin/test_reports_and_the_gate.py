@@ -462,6 +462,29 @@ def test_examples_at_the_head_of_a_module_that_were_not_collected(gated: Gated) 
     assert gated(GOOD, budget=rows)[0] == WITHIN
 
 
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [("raise KeyboardInterrupt", ()), ("import pytest; pytest.exit('so')", ()), (GOOD, ("-k", "no")), ("", ())],
+    ids=["interrupted", "exit", "deselected", "no test"],
+)
+def test_a_run_of_no_test_is_no_whole_report(
+    gated: Gated, capsys: Capture, source: str, options: tuple[str, ...]
+) -> None:
+    assert gated(source, *options)[0] == INCOMPLETE
+    assert main(["report", "a.json"]) == 0
+    assert "no rule broken by what was recorded, but not everything was" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_a_run_that_is_broken_off_says_what_is_not_known_to_be_within(
+    pytester: pytest.Pytester, gated: Gated, status: int
+) -> None:
+    gated(f"import pytest\n{GOOD}def test_b(): pytest.exit('so', {status})\ndef test_c(): pass\n", status=status)
+    result = pytester.runpytest_inprocess("--execprobe-baseline=execs.toml", no_reraise_ctrlc=True)
+    assert result.ret == status
+    result.stdout.fnmatch_lines(["baseline *: no test is beyond it, and 2 of 3 were not run to their end"])
+
+
 CHECKER = """
 import pytest
 
