@@ -41,6 +41,8 @@ class Course:
     left: tuple[int, int] = (0, 0)
     #: Whether tests were set up and not called.
     set_up_only: bool = False
+    #: What is beyond it, and was expected to fail.
+    excused: Sequence[str] = ()
 
 
 def is_beyond(breach: stored.ReportedBreach) -> bool:
@@ -134,11 +136,13 @@ class Closing:
 
     def _verdict(self, accept: str) -> str:
         course = self.course
-        if course.beyond:
+        if course.beyond or course.excused:
             hindrance = "" if course.set_up_only else course.hindrance  # the command calls the tests
             accepts = f"; if what ran is right: {accept}"
             advice = f", and an update would write nothing: {hindrance}" if hindrance else accepts
-            return f"{len(course.beyond)} beyond it{advice}"
+            expected = f" ({len(course.excused)} expected to fail, which execprobe gate does not excuse)"
+            count = len(course.beyond) + len(course.excused)
+            return f"{count} beyond it{expected if course.excused else ''}{advice}"
         if self.totals.recorded == 0:
             return "NOT CHECKED, for no test was recorded"
         if course.set_up_only:

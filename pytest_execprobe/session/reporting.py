@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .._util import originals
-from ..baseline.model import Baseline, table_name
+from ..baseline.model import BEYOND, Baseline, table_name
 from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from ..files import remove_file
 from ..report import model as stored
@@ -251,7 +251,8 @@ class Reporting:
             hindrance = "no test was called (--setup-only, --setup-plan)"
         hindrance = hindrance or self._of_another_root(session)
         left, set_up_only = self._left(session), _sets_up_only(session.config)
-        return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only)
+        excused = [name for name, said in self.totals.excused.items() if said.startswith(BEYOND) and name not in beyond]
+        return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only, excused)
 
     def _of_another_root(self, session: pytest.Session) -> str:
         from . import closing  # few runs have a baseline

@@ -617,6 +617,16 @@ def test_the_collection_has_rows(run: Run, pytester: pytest.Pytester) -> None:
     assert "[around.collection]\ngit = 1\n" in rows(pytester)
 
 
+def test_what_an_xfail_excuses_is_not_said_to_be_within(run: Run) -> None:
+    source = "@pytest.mark.xfail\ndef test_a():\n    runs('git')\n"
+    result = run(source=source, baseline="[tests]\n")
+    assert result.ret == 0
+    said = "baseline *: 1 beyond it (1 expected to fail, which execprobe gate does not excuse); if what ran is right: *"
+    result.stdout.fnmatch_lines([said])
+    run(UPDATE, source=None)
+    run(source=None).stdout.fnmatch_lines(["baseline *: no test is beyond it"])
+
+
 def test_what_is_not_known_is_undecided(run: Run) -> None:
     source = "@pytest.mark.xfail\ndef test_a():\n    runs('git', lost=True)\n"
     result = run(source=source, baseline=BASELINE)
