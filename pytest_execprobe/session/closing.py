@@ -10,7 +10,7 @@ from typing import Any
 from .. import gate
 from .._util.text import printable
 from ..baseline.changes import Seen, moved
-from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, table_name
+from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, few, table_name
 from ..report import model as stored
 from ..report.model import Document
 from . import summary
@@ -94,8 +94,14 @@ def of_another_root(baseline: Baseline, places: Sequence[str], root: Path) -> st
 def another_root(why: str) -> Iterator[LateBreach]:
     """A run by names that mean other tests, or none."""
     if why:
-        fix = "  Fix   run these tests from there (--rootdir), or with a baseline of their own; or take the tables out"
+        fix = "  Fix   run them from above all (--rootdir), or with a baseline of their own; or take the tables out"
         yield LateBreach.around("baseline of another root", why, f"{why}\n{fix}", undecided=True)
+
+
+def outside(baseline: Baseline, names: Sequence[str]) -> str:
+    """Why a baseline can't have the names of some tests, "" if there are none such."""
+    beside = f"outside of the root directory, and {baseline.path.name} has tests that are in it"
+    return f"{few(map(printable, names))}: {beside}, of which some may have such names" if names else ""
 
 
 def idle(baseline: Baseline, found: Idle) -> Iterator[LateBreach]:

@@ -27,6 +27,8 @@ class Collected:
         self._folders = folders
         self._ids: list[str] = []
         self._shared: dict[str, list[str]] = {}
+        self._outside: list[str] = []
+        self._inside: dict[Path, bool] = {}
         self._left_out: dict[str, None] = {}
         self._kept: list[str] = []
         self._failed_alone = False
@@ -104,11 +106,16 @@ class Collected:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, object, object]:
-        tests: dict[str, dict[str, None]] = {}
+        tests: dict[str, dict[tuple[str, Path], None]] = {}
         for item in items:  # before -k, -m or a shard leave some out
-            tests.setdefault(table_name(self._folders.portable(item.nodeid)), {})[item.nodeid] = None
+            tests.setdefault(table_name(self._folders.portable(item.nodeid)), {})[item.nodeid, item.path] = None
         self._ids = list(tests)
-        self._shared = {name: list(nodeids) for name, nodeids in tests.items() if len(nodeids) > 1}
+        self._outside = [name for name, those in tests.items() if not all(self._is_inside(path) for _, path in those)]
+        self._shared = {
+            name: [nodeid if self._is_inside(path) else f"{nodeid} ({path})" for nodeid, path in those]
+            for name, those in tests.items()
+            if len(those) > 1
+        }
         self._open = {
             without_parameters(self._folders.portable(item.nodeid)): None
             for item in items
@@ -137,6 +144,14 @@ class Collected:
         self._kept = [item.nodeid for item in items]
         return result
 
+    def _is_inside(self, path: Path) -> bool:
+        """Whether a file is in the root directory: the names of others begin where pytest was to look for them."""
+        if path not in self._inside:
+            places = (path, self._root), (originals.realpath(path), originals.realpath(self._root))
+            found = (originals.relpath(file, root).partition("/")[0] != ".." for file, root in places)
+            self._inside[path] = any(found)
+        return self._inside[path]
+
     def _relative(self, path: Path) -> str:
         return originals.relpath(path, self._root)
 
@@ -148,6 +163,7 @@ class Collected:
         return {
             "ids": self._ids,
             "shared": self._shared,
+            "outside": self._outside,
             "files": files,
             "collection": self._collection(files),
             "open": list(self._open),
@@ -254,6 +270,16 @@ def of_another_root(baseline: Baseline, root: Path) -> list[str]:
     names = (name for section in SECTIONS[:2] for name in baseline.sections.get(section, {}))
     places = dict.fromkeys(name.partition("::")[0] for name in names if not is_wildcard(name) and "::" in name)
     return [name for name in places if not originals.exists(root / name) and originals.exists(folder / name)]
+
+
+def outside(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> list[str]:
+    """Tests that are not in the root directory, where the baseline has others that are: by their names it can't be told
+    which are which, so that those of the former seem to be gone as soon as they are not run."""
+    names: list[str] = collected.get("outside", [])
+    others = {*collected.get("ids", ())} - {*names}
+    tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
+    is_mixed = others or any("::" in name and originals.exists(root / name.partition("::")[0]) for name in tables)
+    return names if is_mixed else []
 
 
 @dataclass(frozen=True)

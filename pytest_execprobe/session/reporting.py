@@ -22,7 +22,7 @@ from ..report.collect import Assembly
 from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import summary
-from .collected import collection_in, former, idle_packages, obsolete, of_another_root
+from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
 from .early import required
 from .settings import Settings, runs_none
 from .totals import LateBreach, Totals
@@ -258,7 +258,10 @@ class Reporting:
         from . import closing  # few runs have a baseline
 
         baseline, root = self._settings.baseline, session.config.rootpath
-        return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)
+        if baseline is None:
+            return ""
+        another = closing.of_another_root(baseline, of_another_root(baseline, root), root)
+        return another or closing.outside(baseline, outside(baseline, self.totals.collected, root))
 
     # ---- reports ----
 

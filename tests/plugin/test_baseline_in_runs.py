@@ -1108,6 +1108,49 @@ def test_an_earlier_name_beside_a_right_one_is_obsolete(run_at: Run, pytester: p
     assert rows(pytester).replace("# kept\n", "") == right
 
 
+def outside_and_in(pytester: pytest.Pytester) -> tuple[Path, Path]:
+    """A root directory with a test, and a folder beside it with another."""
+    for folder, program in (("root", "git"), ("beside", "ls"), ("third", "id")):
+        place = pytester.mkdir(folder)
+        (place / f"test_{folder[0]}.py").write_text(f"from played import runs\ndef test_a(): runs('{program}')\n")
+    return pytester.path / "root", pytester.path / "beside"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_tests_outside_of_the_root_directory_are_not_in_a_baseline_with_those_in_it(
+    pytester: pytest.Pytester,
+    played: Played,  # noqa: ARG001
+    together: bool,
+) -> None:
+    """By its name the former's file is not there, so that an update of the others would remove the table."""
+    root, beside = outside_and_in(pytester)
+    options = ("-p", "no:cacheprovider", f"--rootdir={root}", "--execprobe-baseline=execs.toml")
+    runs = [(root, beside)] if together else [(root,), (beside,)]
+    for places in runs:
+        result = pytester.runpytest_inprocess(*options, UPDATE, *places)
+    why = "its names begin at another root directory"
+    said = "test_b.py::test_a: outside of the root directory, and execs.toml has tests that are in it"
+    result.stdout.fnmatch_lines([f"baseline *NOT WRITTEN: {said}*"])
+    result.stdout.fnmatch_lines([f"*{said}*", "*run them from above all (--rootdir)*"])
+    assert (result.ret, why in result.stdout.str()) == (1, False)
+    above = (*options[:2], f"--rootdir={pytester.path}", *options[3:], root, beside)
+    Path("execs.toml").unlink(missing_ok=True)
+    assert pytester.runpytest_inprocess(*above, UPDATE).ret == 0
+    assert pytester.runpytest_inprocess(*above).ret == 0
+    assert '[tests."beside/test_b.py::test_a"]\nls = 1\n' in Path("execs.toml").read_text()
+
+
+def test_tests_outside_of_the_root_directory_alone(pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
+    root, beside = outside_and_in(pytester)
+    options = ("-p", "no:cacheprovider", f"--rootdir={root}", "--execprobe-baseline=execs.toml")
+    for update in ((UPDATE,), ()):
+        assert pytester.runpytest_inprocess(*options, *update, beside, "third").ret == 0
+    (pytester.path / "third" / "test_t.py").rename(pytester.path / "third" / "test_b.py")
+    result = pytester.runpytest_inprocess(*options, "--import-mode=importlib", beside, "third")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["execs.toml has one name for several tests: test_b.py::test_a"])
+
+
 def test_tests_that_a_baseline_cannot_tell_apart_are_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/opt/home")
     source = """
