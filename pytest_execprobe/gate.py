@@ -43,6 +43,7 @@ _SECTION_OF: Mapping[UnitKind, Section] = {
 #: What limits of the run as a whole are called.
 TOTAL = "the run as a whole"
 _FAILED, _NO_TESTS = 1, 5  # pytest's exit statuses
+_MOST_LOST = 1_000_000  # lost execs that are counted one by one
 
 
 class GateStatus(IntEnum):
@@ -306,6 +307,8 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
     units = list(units)
     uncounted = {record for unit in units for record in unit.uncounted}
     unknown = [why for unit in units for why in _unknown(unit)]
+    lost = sum(unit.lost for unit in units)
+    unknown += [f"{lost} lost"] if lost > _MOST_LOST else []  # as no run has
     gaps = sum((Counter(unit.gaps) for unit in units), Counter())
     if of_all:
         gaps = document.gaps
@@ -315,7 +318,7 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
         records=tuple(
             record for unit in units for record in unit.all_records if not uncounted or record not in uncounted
         ),
-        lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
+        lost=(Lost(0, False),) * min(lost, _MOST_LOST),
         unknown=tuple(dict.fromkeys(unknown)),
         gaps=tuple(Gap(0, None, why, most) for why, most in gaps.items()),
         filtered=any(run.filtered for run in document.runs),
@@ -376,8 +379,7 @@ def _known_to_report(old: Document, baseline: Baseline) -> Callable[[ExecRecord]
 
 def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
     """By the rows that it would be counted in, for those can be patterns."""
-    tables = [rows for section in SECTIONS for rows in old.sections.get(section, {}).values()]
-    tables += [sums.programs for sums in old.sums]
+    tables = [*old.tables, *(sums.programs for sums in old.sums)]
     keys = {key for rows in tables for key in rows.limits}
     together = Rows({}, patterns=tuple(dict.fromkeys(pattern for rows in tables for pattern in rows.patterns)))
     return lambda record: set(old.usage(Evidence((record,)), together).counts) <= keys

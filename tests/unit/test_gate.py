@@ -399,6 +399,13 @@ def test_a_package_that_was_left_out_on_purpose() -> None:
     assert judge(report(test_of(A)), rows, allow_deselected=True).status is INCOMPLETE, "there is none"
 
 
+def test_more_lost_execs_than_can_have_been() -> None:
+    document = report(test_of(A, lost=1 << 62))
+    assert judge(document, ROWS).status is INCOMPLETE
+    assert judge(document, budget("[total]\nat_most = 5\n")).status is EXCEEDED
+    assert judge(document, budget("[total]\nat_most = 9_000_000\n")).status is INCOMPLETE
+
+
 CURL_IGNORED = "curl ran 2 times and was not counted (--execprobe-ignore)"
 
 
