@@ -15,7 +15,7 @@ from .._util import originals
 from .._util.names import Folders, has_no_place, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
-from ..baseline.sources import has_examples, may_make, may_vary
+from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
 from ..report.model import Collection
 
 
@@ -219,7 +219,7 @@ def _parametrized_elsewhere(item: pytest.Item) -> bool:
 _PYTESTS_OWN = ("python", "funcmanage")
 
 
-def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
+def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path) -> dict[Section, list[str]]:
     """The stale tables: their file is not there, or was collected and has no such test.
 
     What was not collected as a whole may have it still.
@@ -252,7 +252,8 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
             place, colons, rest = name.partition("::")
-            if colons and not has_no_place(name) and (place in missing or not _may_define(root / place, rest)):
+            kept = not colons or has_no_place(name) or name in usage.get("fixtures", ())
+            if not kept and (place in missing or not _may_define(root / place, rest)):
                 yield "fixtures", name
 
     found: dict[Section, list[str]] = {}
@@ -384,4 +385,4 @@ def _may_define(place: Path, fixture: str) -> bool:
     if not blank or "::" in name:
         return True
     source = _source(place / "conftest.py" if originals.is_folder(place) else place)
-    return name in source or may_make(source, name)
+    return may_make_fixture(source, name)

@@ -216,7 +216,7 @@ class Reporting:
         named = former(baseline, collected, self.totals.used, self._settings.folders, root)
         gone = {
             section: [name for name in names if name not in named.names[section]]
-            for section, names in obsolete(baseline, collected, root).items()
+            for section, names in obsolete(baseline, collected, self.totals.used, root).items()
         }
         course = self._course(session)
         end = closing.Closing(baseline, self._settings, self.totals, course, gone, named)

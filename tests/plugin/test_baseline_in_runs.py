@@ -505,6 +505,33 @@ def test_a_test_that_was_broken_off_has_not_passed(run: Run, pytester: pytest.Py
     assert stored(pytester)["test test_it.py::test_a"]["outcome"] == "error"
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_fixture_that_is_not_named_where_it_stands_keeps_its_rows(
+    run: Run, pytester: pytest.Pytester, wanted: bool
+) -> None:
+    """A decorator of another file has made it."""
+    pytester.syspathinsert()
+    pytester.makepyfile(
+        maker="""
+        import sys, pytest
+        from played import runs
+        def register(cls):
+            def made(): runs("git")
+            setattr(sys.modules[cls.__module__], "city", pytest.fixture(scope="session", name="city")(made))
+            return cls
+        """
+    )
+    folder = pytester.mkdir("sub")
+    (folder / "conftest.py").write_text("from maker import register\n@register\nclass Place: pass\n")
+    body = "city" if wanted else ""
+    (folder / "test_sub.py").write_text(f"def test_a({body}): pass\n")
+    written = '[fixtures."sub::city (session)"]\ngit = 3 # by hand\n'
+    for options in ((), (UPDATE,)):
+        result = run(*options, source="", baseline=written)
+        result.stdout.no_fnmatch_line("obsolete*")
+        assert (result.ret, written in rows(pytester)) == (0, True)
+
+
 def test_a_fixture_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -> None:
     run(UPDATE)
     run(UPDATE, source=SUITE.replace('    yield\n    runs("stop")', '    pytest.skip("so")'))
