@@ -108,7 +108,7 @@ class Collected:
     ) -> Generator[None, object, object]:
         tests: dict[str, dict[tuple[str, Path], None]] = {}
         for item in items:  # before -k, -m or a shard leave some out
-            tests.setdefault(table_name(self._folders.portable(item.nodeid)), {})[item.nodeid, item.path] = None
+            tests.setdefault(self._name_of(item.nodeid), {})[item.nodeid, item.path] = None
         self._ids = list(tests)
         self._outside = [name for name, those in tests.items() if not all(self._is_inside(path) for _, path in those)]
         self._shared = {
@@ -142,7 +142,11 @@ class Collected:
         left_out = [name for item, name in before if id(item) not in there and name not in names]
         self._left_out.update(dict.fromkeys(left_out))
         self._kept = [item.nodeid for item in items]
+        self._ids = list(dict.fromkeys([*self._ids, *map(self._name_of, self._kept)]))
         return result
+
+    def _name_of(self, nodeid: str) -> str:
+        return table_name(self._folders.portable(nodeid))
 
     def _is_inside(self, path: Path) -> bool:
         """Whether a file is in the root directory: the names of others begin where pytest was to look for them."""

@@ -505,6 +505,23 @@ def test_a_test_that_was_broken_off_has_not_passed(run: Run, pytester: pytest.Py
     assert stored(pytester)["test test_it.py::test_a"]["outcome"] == "error"
 
 
+@pytest.mark.parametrize("options", [(), ("-x",)])
+def test_tests_that_a_hook_has_named_keep_their_rows(
+    run: Run, pytester: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    pytester.makeconftest("""
+        import pytest
+        def pytest_collection_modifyitems(items):
+            items[:] = [pytest.Function.from_parent(i.parent, name=i.name + "_again", callobj=i.obj) for i in items]
+    """)
+    source = "def test_a(): assert 0\ndef test_b(): runs('git')\n"
+    written = "".join(f'[tests."test_it.py::{name}_again"]\ngit = 2 # kept\n\n' for name in ("test_a", "test_b"))
+    result = run(*options, source=source, baseline=written)
+    result.stdout.no_fnmatch_line("obsolete*")
+    run(UPDATE, *options, source=source, baseline=written)
+    assert rows(pytester).count("# kept") == 2
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_fixture_that_is_not_named_where_it_stands_keeps_its_rows(
     run: Run, pytester: pytest.Pytester, wanted: bool
