@@ -382,7 +382,7 @@ def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
     tables = [*old.tables, *(sums.programs for sums in old.sums)]
     keys = {key for rows in tables for key in rows.limits}
     together = Rows({}, patterns=tuple(dict.fromkeys(pattern for rows in tables for pattern in rows.patterns)))
-    return lambda record: set(old.usage(Evidence((record,)), together).counts) <= keys
+    return lambda record: set(+old.usage(Evidence((record,)), together).counts) <= keys
 
 
 def unseen(document: Document, baseline: Baseline, sections: Iterable[Section] = SECTIONS) -> list[str]:

@@ -18,6 +18,7 @@ Uses = Mapping[str, Mapping[str, Mapping[str, int]]]
 class Seen:
     """What a run has to say of a test, a fixture or the collection."""
 
+    #: 0 of a row that has only what is below the top of its subtree.
     usage: Mapping[str, int]
     #: How much of it was left behind detached, and so is a matter of chance.
     by_chance: Mapping[str, int] = field(default_factory=dict)
@@ -51,7 +52,7 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
     fresh = {
         name: what
         for name, what in seen.items()
-        if (what.usage or what.left_out) and baseline.table(section, name) is None
+        if (any(what.usage.values()) or what.left_out) and baseline.table(section, name) is None
     }
     found: dict[str, list[str]] = {}
     for old in obsolete:
@@ -61,7 +62,8 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
             alike = old.rpartition("::")[2] == last or old.partition("::")[0] == file.partition("::")[0]
             if (
                 alike
-                and set(what.usage) <= set(limits) <= {*what.usage, *what.left_out}
+                and {key for key, count in what.usage.items() if count} <= set(limits)
+                and set(limits) <= {*what.usage, *what.left_out}
                 and not any(_beyond(limits[k], n) for k, n in what.usage.items())
             ):
                 found.setdefault(old, []).append(new)

@@ -148,9 +148,10 @@ def _update(
         elif lowers and limit.least is None and count < limit.most:
             if row.key in seen.left_out:
                 changes.kept.append((key, row.key))
-            elif count:
-                row.value = str(count)
-                changes.lowered.append((key, row.key))
+            elif row.key in seen.usage:  # what is below the top of a subtree is in its row, and does not count
+                if limit.most > max(count, 1):
+                    row.value = str(max(count, 1))
+                    changes.lowered.append((key, row.key))
             else:
                 table.rows.remove(row)
                 changes.gone.append((key, row.key))

@@ -147,7 +147,7 @@ def fewer(usage: Uses, unseen: Uses, baseline: Baseline, outcomes: Mapping[str, 
             return False
         limits = baseline.rows("tests", name).limits.items()
         kept = unseen.get("tests", {}).get(name, {})
-        rows = [(used.get(key, 0), limit) for key, limit in limits if key not in kept]
+        rows = [(max(used.get(key, 0), key in used), limit) for key, limit in limits if key not in kept]
         return any(limit.most is not None and limit.least is None and count < limit.most for count, limit in rows)
 
     found = [name for name, used in usage.get("tests", {}).items() if is_lowered(name, used)]

@@ -549,6 +549,21 @@ def test_a_fixture_that_is_not_named_where_it_stands_keeps_its_rows(
         assert (result.ret, written in rows(pytester)) == (0, True)
 
 
+def test_what_a_fixtures_server_runs_is_below_it(run: Run, pytester: pytest.Pytester) -> None:
+    source = """
+        @pytest.fixture(scope="session")
+        def server(): return runs("server")
+        def test_a(server): runs("git", by=server)
+    """
+    written = (
+        '[tests."test_it.py::test_a"]\n"subtree:server" = 1\n\n[fixtures."test_it.py::server (session)"]\nserver = 1\n'
+    )
+    for options in ((UPDATE,), ()):
+        result = run(*options, source=source, baseline=written)
+        result.stdout.no_fnmatch_line("less than it*")
+        assert (result.ret, written in rows(pytester)) == (0, True)
+
+
 def test_a_fixture_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -> None:
     run(UPDATE)
     run(UPDATE, source=SUITE.replace('    yield\n    runs("stop")', '    pytest.skip("so")'))

@@ -222,6 +222,24 @@ def test_what_is_accepted_is_within(tmp_path: Path) -> None:
     assert read.beyond(read.rows("tests", TEST), ran) == []
 
 
+@pytest.mark.parametrize(("limit", "left"), [(3, 1), (1, 1)])
+def test_a_subtree_of_which_the_top_runs_elsewhere_keeps_its_row(tmp_path: Path, limit: int, left: int) -> None:
+    """A server that a wider fixture has started: what it runs for a test has the test's row, and does not count."""
+    pytest.importorskip("tomlkit")
+    from pytest_execprobe.baseline.changes import Seen
+    from pytest_execprobe.baseline.update import updated
+
+    text = f'version = 1\n[tests."{TEST}"]\n"subtree:server" = {limit}\nls = 1\n'
+    read = parse_baseline(text, tmp_path)
+    ran = evidence(record("git", parent=record("server")))
+    usage = read.usage(ran, read.rows("tests", TEST))
+    assert usage.counts == {"subtree:server": 0}
+    written, changes = updated(text, read, {"tests": {TEST: Seen(usage.counts)}}, {})
+    assert (f'"subtree:server" = {left}\n' in written, changes.gone) == (True, [(TEST, "ls")])
+    read = parse_baseline(written, tmp_path)
+    assert read.beyond(read.rows("tests", TEST), ran) == []
+
+
 # ---- names of tests ----
 
 
