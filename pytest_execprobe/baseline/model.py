@@ -164,6 +164,21 @@ class Baseline:
             usage.unsure.update(dict.fromkeys(doubtful, number))
         return usage
 
+    def accepted(self, evidence: Evidence, rows: Rows) -> Usage:
+        """The same for an update: what a row of zero forbids has raised that, and then another one has it, be it by
+        chance one that forbids, too."""
+        raised: dict[str, int] = {}
+        while True:
+            usage = self.usage(evidence, rows)
+            forbidden = (key for key, limit in rows.limits.items() if limit.most == 0)
+            more = {key: usage.counts[key] for key in forbidden if usage.counts[key]}
+            if not more:
+                for key, count in raised.items():
+                    usage.counts[key] = max(count, usage.counts[key])
+                return usage
+            raised |= more
+            rows = replace(rows, limits={**rows.limits, **{key: Limit(count) for key, count in more.items()}})
+
     def _row_of(self, record: ExecRecord, rows: Rows) -> tuple[str | None, set[str], bool]:
         """The row that has an exec, if it is certain that there is one, those for which it may count, and whether it
         counts: what is below the top of a subtree has a row and does not."""

@@ -109,7 +109,8 @@ class Strays:
         if baseline is None:
             return
         name, evidence = self._portable(name), judge.seen
-        usage = baseline.usage(evidence, baseline.rows(section, name))
+        read = baseline.usage if self._settings.update is None else baseline.accepted
+        usage = read(evidence, baseline.rows(section, name))
         missing = 1 if evidence.missing is None else evidence.missing
         missing += usage.unsure.total() + (not whole)
         by_chance = baseline.usage(judge.seen_too_late, baseline.rows(section, name)).counts

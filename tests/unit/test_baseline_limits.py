@@ -206,17 +206,27 @@ def test_in_a_collection_pythons_own_question_can_be_forbidden() -> None:
     assert [facts(excess) for excess in found] == [("argv:uname -p", 1, 0, False)]
 
 
-def test_what_is_accepted_is_within(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("everywhere", "rows"),
+    [
+        ('["git"]', "git = 0"),
+        # Where one is raised, another has it.
+        ("[]", '"g*" = 1\ngit = 0'),
+        ("[]", '"/usr/bin/git" = 0\n"subtree:git" = 0\ngit = 0'),
+        ("[]", '"g*" = 0\ngit = 0\n"argv:git" = [0, 1]'),
+    ],
+)
+def test_what_is_accepted_is_within(tmp_path: Path, everywhere: str, rows: str) -> None:
     """The command that a breach offers ends it."""
     pytest.importorskip("tomlkit")
     from pytest_execprobe.baseline.changes import Seen
     from pytest_execprobe.baseline.update import updated
 
-    text = f'version = 1\neverywhere = ["git"]\n[tests."{TEST}"]\ngit = 0\n'
+    text = f'version = 1\neverywhere = {everywhere}\n[tests."{TEST}"]\n{rows}\n'
     read = parse_baseline(text, tmp_path)
-    ran = evidence(record("git"))
+    ran = evidence(*(record("git", path="/usr/bin/git", executable="/usr/bin/git") for _ in range(2)))
     assert read.beyond(read.rows("tests", TEST), ran)
-    usage = read.usage(ran, read.rows("tests", TEST))
+    usage = read.accepted(ran, read.rows("tests", TEST))
     written, _ = updated(text, read, {"tests": {TEST: Seen(usage.counts)}}, {})
     read = parse_baseline(written, tmp_path)
     assert read.beyond(read.rows("tests", TEST), ran) == []
