@@ -104,7 +104,7 @@ def verdict(document: Document) -> ReportVerdict:
 
 def missing(document: Document) -> list[str]:
     """Why not every exec is in the report; nothing if every one is. Each reason once, with how much it is about."""
-    said: list[str] = []
+    said: list[str] = [] if document.runs else ["there is no run in it"]
     if document.lost:
         units = sum(unit.lost > 0 for unit in document.units)
         where = "one place" if units == 1 else f"{units} places"

@@ -93,7 +93,9 @@ def _run(fields: Fields) -> Run:
 
 
 def _collection(fields: Fields) -> Collection:
-    return Collection(**_tuples(fields, "places", "files", "examples", "skipped", "folders", "passed_over"))
+    return Collection(
+        **_tuples(fields, "places", "files", "examples", "skipped", "folders", "passed_over", "functions")
+    )
 
 
 def _left_running(fields: Fields) -> LeftRunning:

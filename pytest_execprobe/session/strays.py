@@ -109,12 +109,15 @@ class Strays:
         if baseline is None:
             return
         name, evidence = self._portable(name), judge.seen
-        usage = baseline.usage(evidence, baseline.rows(section, name))
+        read = baseline.usage if self._settings.update is None else baseline.accepted
+        usage = read(evidence, baseline.rows(section, name))
         missing = 1 if evidence.missing is None else evidence.missing
         missing += usage.unsure.total() + (not whole)
         by_chance = baseline.usage(judge.seen_too_late, baseline.rows(section, name)).counts
+        unseen = baseline.usage(Evidence(evidence.left_out), baseline.rows(section, name))
         used = {**usage.counts, **({MISSING: missing} if missing else {})}
-        self.totals.use(section, table_name(name), used, by_chance, attempt=attempt)
+        left_out = unseen.counts + unseen.unsure
+        self.totals.use(section, table_name(name), used, by_chance, left_out, attempt=attempt)
 
     def supersede(self, name: str, attempt: str) -> None:
         """A test is tried again: the rows that it has used so far do not count, whatever it has left behind."""
@@ -162,13 +165,13 @@ class Strays:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
         for entry in self._recorder.take_new():
-            if self._settings.ignore and entry.record is not None and self._recorder.is_ignored(entry.record):
+            if self._is_ignored(entry):
                 self.totals.ignored[_program(entry)] += 1
-                continue
-            if self._settings.sums_up:
-                self._add(entry)
-            if self._settings.gathers:
-                self._gather(entry)
+            else:
+                if self._settings.sums_up:
+                    self._add(entry)
+                if self._settings.gathers:
+                    self._gather(entry)
             if entry.stray_of is not None:
                 begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
                 strays.setdefault((entry.stray_of, begun_in), []).append(entry)
@@ -200,6 +203,9 @@ class Strays:
                 self.totals.breaches.append(
                     LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
                 )
+
+    def _is_ignored(self, entry: Entry) -> bool:
+        return bool(self._settings.ignore) and entry.record is not None and self._recorder.is_ignored(entry.record)
 
     def late(self, item: pytest.Item, problem: Problem, attempt: str = "") -> None:
         """What is found wrong with a test that has been reported; with ``attempt`` that try of it alone."""
@@ -241,11 +247,14 @@ class Strays:
             Totals.count(self.totals.late, beginner.name, program)
 
     def _evidence(self, entries: list[Entry]) -> Evidence:
-        return Evidence(
-            records=tuple(entry.record for entry in entries if entry.record is not None),
-            lost=tuple(entry.lost for entry in entries if entry.record is None),
-            filtered=bool(self._settings.ignore),
-        )
+        lost = tuple(entry.lost for entry in entries if entry.record is None)
+        records: list[ExecRecord] = []
+        ignored: list[ExecRecord] = []
+        for entry in entries:
+            if entry.record is not None:
+                (ignored if self._is_ignored(entry) else records).append(entry.record)
+        filtered = bool(self._settings.ignore)
+        return Evidence(tuple(records), lost=lost, ignored=len(ignored), left_out=tuple(ignored), filtered=filtered)
 
     def _late(self, found: list[RuleFinding], evidence: Evidence, where: str) -> Problem | None:
         return Problem.of(found, evidence, evidence.start, where, self._recorder.style) if found else None

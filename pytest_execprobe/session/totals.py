@@ -86,6 +86,8 @@ class Totals:
     usage: _Tries = field(default_factory=dict)
     #: How much of it, likewise, was left behind detached: what of that comes in time is a matter of chance.
     by_chance: _Tries = field(default_factory=dict)
+    #: Which rows, likewise, what no rule looks at (--execprobe-ignore, a hook) would have used.
+    left_out: _Tries = field(default_factory=dict)
     #: Tries of tests that were followed by another one, by name: their rows do not count.
     superseded: dict[str, list[str]] = field(default_factory=dict)
     #: What a report gathers, in parts; they are passed on to it, and not added up here.
@@ -130,11 +132,12 @@ class Totals:
         name: str,
         usage: Mapping[str, int],
         by_chance: Mapping[str, int] | None = None,
+        left_out: Mapping[str, int] | None = None,
         *,
         attempt: str = "",
     ) -> None:
         """How often a test has used rows, in one of its tries. What comes of several processes is the greatest."""
-        for group, used in ((self.usage, usage), (self.by_chance, by_chance or {})):
+        for group, used in ((self.usage, usage), (self.by_chance, by_chance or {}), (self.left_out, left_out or {})):
             if group is self.usage or used:
                 _raise(group.setdefault(section, {}).setdefault(name, {}).setdefault(attempt, {}), used)
 
@@ -153,6 +156,11 @@ class Totals:
     def used_by_chance(self) -> dict[str, dict[str, dict[str, int]]]:
         """How much of it was left behind detached."""
         return self._of_last_tries(self.by_chance)
+
+    @property
+    def used_unseen(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Which rows what no rule looks at would have used: nothing was learnt about these."""
+        return self._of_last_tries(self.left_out)
 
     def _of_last_tries(self, group: _Tries) -> dict[str, dict[str, dict[str, int]]]:
         found: dict[str, dict[str, dict[str, int]]] = {}
@@ -196,9 +204,9 @@ class Totals:
             self.breaches.append(LateBreach(nodeid, (file, line, domain), *rest))
         for section, names in data.get("usage", {}).items():
             for name, tries in names.items():
-                by_chance = data.get("by_chance", {}).get(section, {}).get(name, {})
+                besides = [data.get(group, {}).get(section, {}).get(name, {}) for group in ("by_chance", "left_out")]
                 for attempt, usage in tries.items():
-                    self.use(section, name, usage, by_chance.get(attempt), attempt=attempt)
+                    self.use(section, name, usage, *(those.get(attempt) for those in besides), attempt=attempt)
         for name, those in data.get("superseded", {}).items():
             for attempt in those:
                 self.supersede(name, attempt)
@@ -232,7 +240,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "breaches": lambda breaches: [
         [b.nodeid, list(b.location), b.headline, b.text, b.undecided, b.attempt] for b in breaches
     ],
-    **dict.fromkeys(("usage", "by_chance"), _copy),
+    **dict.fromkeys(("usage", "by_chance", "left_out"), _copy),
     "superseded": lambda superseded: {name: list(tries) for name, tries in superseded.items()},
 }
 #: What there is to say of any test.

@@ -50,6 +50,8 @@ class Evidence:
     gaps: tuple[Gap, ...] = ()
     #: How many execs are left out by their name.
     ignored: int = 0
+    #: Those, and what a hook has left out: no rule looks at them.
+    left_out: tuple[ExecRecord, ...] = ()
     #: Whether execs are left out by what they are, so that a lost one may be one of those.
     filtered: bool = False
     _kinds: dict[bool, Kinds] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -108,8 +110,11 @@ class Evidence:
 
     def without(self, dropped: Callable[[ExecRecord], bool]) -> Evidence:
         """What is left when some records are not to count."""
-        records = tuple(record for record in self.records if not dropped(record))
-        return replace(self, records=records, filtered=True)
+        records: list[ExecRecord] = []
+        left_out = [*self.left_out]
+        for record in self.records:
+            (left_out if dropped(record) else records).append(record)
+        return replace(self, records=tuple(records), left_out=tuple(left_out), filtered=True)
 
     @staticmethod
     def merged(parts: Iterable[Evidence]) -> Evidence:
@@ -117,7 +122,7 @@ class Evidence:
         parts = tuple(parts)
         every: dict[str, Any] = {
             name: tuple(one for part in parts for one in getattr(part, name))
-            for name in ("records", "attempts", "strays", "lost", "unknown", "gaps")
+            for name in ("records", "attempts", "strays", "lost", "unknown", "gaps", "left_out")
         }
         for name in ("unknown", "gaps"):  # a gap that overlaps several windows is missing in one of them
             every[name] = tuple(dict.fromkeys(every[name]))

@@ -775,7 +775,7 @@ def test_without_some_records() -> None:
     git, sh = record("git"), record("sh")
     whole = evidence(git, sh, lost=1, unknown="it died")
     rest = whole.without(by_name("git"))
-    assert rest == replace(whole, records=(sh,), filtered=True)
+    assert rest == replace(whole, records=(sh,), left_out=(git,), filtered=True)
     assert (rest.missing, rest.surely_lost) == (None, 0)
 
 
@@ -803,6 +803,7 @@ def test_merged_evidence_has_all_of_its_parts() -> None:
         lost_strays=20,
         unknown=("late", "died"),
         ignored=30,
+        left_out=(records[5],),
         filtered=True,
     )
     assert Evidence.merged(part for part in (first, second)) == Evidence(
@@ -813,6 +814,7 @@ def test_merged_evidence_has_all_of_its_parts() -> None:
         lost_attempts=11,
         lost_strays=22,
         unknown=("full", "late", "died"),
+        left_out=(records[5],),
         ignored=33,
         filtered=True,
     )
