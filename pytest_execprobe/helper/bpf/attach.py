@@ -85,7 +85,7 @@ class Attached:
                 self.loaded.load(known, entries)
                 return
         source = os.path.join(self._folder, "execprobe.c")
-        made = build.build(source, lambda: {**self._defines(unit), **_kernels_defines()}, _UNITS[unit])
+        made = build.build(source, lambda: {**self._defines(unit), **_kernels_defines(unit)}, _UNITS[unit])
         try:
             self.loaded.load(made, entries)
         except LoadError as error:
@@ -211,7 +211,7 @@ class Attached:
             self.loaded.attach_tracepoint("syscalls", "sys_enter_" + call, "tracepoint_enter_" + call)
 
 
-def _kernels_defines() -> Dict[str, int]:
+def _kernels_defines(unit: str) -> Dict[str, int]:
     """What takes a look at the kernel's types and symbols."""
     try:
         defines = kernel_offsets(platform.machine())
@@ -221,9 +221,10 @@ def _kernels_defines() -> Dict[str, int]:
         ) from error
     for name in ("OFF_REGS_ARG1", "OFF_REGS_ARG2", "OFF_REGS_ARG3"):
         defines.setdefault(name, 0)  # a machine whose registers are not known: no kprobes there
-    with open("/proc/kallsyms", "rb") as file:
-        if b" %sexecve\n" % _COMPAT.encode() in file.read():
-            defines["COMPAT"] = 1
+    if unit == "KPROBES":
+        with open("/proc/kallsyms", "rb") as file:
+            if b" %sexecve\n" % _COMPAT.encode() in file.read():
+                defines["COMPAT"] = 1
     return defines
 
 
