@@ -8,7 +8,6 @@ import errno
 import functools
 import importlib.util
 import os
-import platform
 import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -122,7 +121,7 @@ class Attached:
             "ATTEMPTS": self._wanted.route != "off",
             "PREEMPTED": self.twice,
             "PID_NAMESPACE": self._wanted.own_numbers,
-            "SYSCALL_WRAPPER": platform.machine() in _WRAPPERS,
+            "SYSCALL_WRAPPER": os.uname().machine in _WRAPPERS,
         }
         defines.update({name: 1 for name, is_so in chosen.items() if is_so})
         return defines
@@ -195,7 +194,7 @@ class Attached:
 
     def _attach_kprobes(self) -> None:
         self._load_kprobes()
-        prefixes = [_WRAPPERS.get(platform.machine(), "sys_")]
+        prefixes = [_WRAPPERS.get(os.uname().machine, "sys_")]
         prefixes += [_COMPAT] if "kprobe_enter_compat" in self.loaded.programs else []
         for prefix in prefixes:
             for call in ("execve", "execveat"):
@@ -214,7 +213,7 @@ class Attached:
 def _kernels_defines(unit: str) -> Dict[str, int]:
     """What takes a look at the kernel's types and symbols."""
     try:
-        defines = kernel_offsets(platform.machine())
+        defines = kernel_offsets(os.uname().machine)
     except BtfError as error:
         raise ProbeError(
             "no-btf", str(error), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distro kernels since 5.8 are"
@@ -269,7 +268,7 @@ def _why_not(route: str, refusals: List[str]) -> str:
 
 
 def kernel_version() -> Tuple[int, int]:
-    major, minor = platform.release().split("-")[0].split(".")[:2]
+    major, minor = os.uname().release.split("-")[0].split(".")[:2]
     return int(major), int(minor)
 
 
