@@ -7,7 +7,7 @@ runs around them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,15 @@ def _program(entry: Entry) -> str:
 
 
 _printable = functools.lru_cache(maxsize=1024)(printable)
+
+
+def _alike(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
+    """Those that are of one command, and count for the same: in a storm nearly all are like thousands of others."""
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        key = (entry.owner, entry.stray_of, entry.begun_in, id(entry.event.command))
+        groups.setdefault(key, []).append(entry)
+    return groups.values()
 
 
 def attempt_of(owner: Owner) -> str:
@@ -164,14 +173,18 @@ class Strays:
     def _take_new(self) -> None:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
-        for entry in self._recorder.take_new():
-            if self._is_ignored(entry):
-                self.totals.ignored[_program(entry)] += 1
-            else:
-                if self._settings.sums_up:
-                    self._add(entry)
-                if self._settings.gathers:
-                    self._gather(entry)
+        new = counted = self._recorder.take_new()
+        if self._settings.ignore:
+            ignored = set(filter(self._is_ignored, new))
+            self.totals.ignored.update(map(_program, ignored))
+            counted = [entry for entry in new if entry not in ignored]
+        if self._settings.sums_up:
+            for alike in _alike(counted):
+                self._add(alike[0], len(alike))
+        if self._settings.gathers:
+            for entry in counted:
+                self._gather(entry)
+        for entry in new:
             if entry.stray_of is not None:
                 begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
                 strays.setdefault((entry.stray_of, begun_in), []).append(entry)
@@ -230,21 +243,22 @@ class Strays:
         file, line, _ = item.location
         self.gatherer.unit(owner, "test", file, None if line is None else line + 1)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry, number: int) -> None:
+        """So many that are like this one."""
         if entry.event.command is None:
-            self.totals.lost += 1
+            self.totals.lost += number
             return
         program = _program(entry)
         owner = entry.owner
         if entry.stray_of is not None:
-            Totals.count(self.totals.strays, entry.stray_of.name, program)
+            Totals.count(self.totals.strays, entry.stray_of.name, program, number)
         elif owner is None or not owner.is_test:
-            Totals.count(self.totals.others, owner.name if owner else OUTSIDE, program)
+            Totals.count(self.totals.others, owner.name if owner else OUTSIDE, program, number)
         else:
-            Totals.count(self.totals.tests, owner.name, program)
+            Totals.count(self.totals.tests, owner.name, program, number)
         beginner = entry.begun_in.owner if entry.begun_in else None
         if beginner is not None and beginner.is_test and owner is not None and owner.name != beginner.name:
-            Totals.count(self.totals.late, beginner.name, program)
+            Totals.count(self.totals.late, beginner.name, program, number)
 
     def _evidence(self, entries: list[Entry]) -> Evidence:
         lost = tuple(entry.lost for entry in entries if entry.record is None)

@@ -172,8 +172,8 @@ class Totals:
         return found
 
     @staticmethod
-    def count(group: dict[str, Counter[str]], name: str, program: str) -> None:
-        group.setdefault(name, Counter())[program] += 1
+    def count(group: dict[str, Counter[str]], name: str, program: str, number: int = 1) -> None:
+        group.setdefault(name, Counter())[program] += number
 
     @property
     def is_empty(self) -> bool:

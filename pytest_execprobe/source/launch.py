@@ -10,9 +10,10 @@ from fcntl import F_DUPFD_CLOEXEC
 from os import P_PID, POSIX_SPAWN_DUP2, WEXITED, WNOHANG, WNOWAIT, X_OK, defpath
 from pathlib import Path
 from signal import SIGKILL, SIGPIPE, SIGXFSZ
+from typing import Any
 
 from .._util import originals
-from ..errors import ProbeUnavailable
+from ..errors import ProbeObstructed, ProbeUnavailable
 from . import children, meeting
 from .command import Command
 
@@ -27,6 +28,12 @@ _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local
 _PYTHON = re.compile(r"(platform-)?python[0-9.]*")
 _CALLED = re.compile(f"{meeting.PREFIX}[0-9a-f]+")
 _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
+#: What a helper, or who was to start it, says where that is not for good.
+_OBSTRUCTED = ("busy", "obstructed")
+
+
+class WrongInterpreter(Exception):
+    """This interpreter has no BCC; another may."""
 
 
 def bpf_folder() -> Path:
@@ -92,6 +99,15 @@ def privilege_route(who: str, *, may_ask: bool = False, environment: Mapping[str
 def helper_command(prefix: Sequence[str], python: str, *arguments: str) -> list[str]:
     # -I keeps the user's environment and folders out of the import path; -B writes no bytecode as root.
     return [*prefix, python, "-I", "-B", str(HELPER), *arguments]
+
+
+def refused(fields: dict[str, Any]) -> Exception:
+    """What a helper that has no probe says."""
+    reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
+    if fields.get("code") in ("no-bcc", "wrong-bcc"):
+        return WrongInterpreter(reason)
+    kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
+    return kind(f"execprobe: {reason}" + (f". Fix: {remedy}" if remedy else ""))
 
 
 def is_helper(argv: tuple[str, ...] | None) -> bool:

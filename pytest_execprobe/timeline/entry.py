@@ -58,8 +58,8 @@ class Entry:
     @property
     def record(self) -> ExecRecord | None:
         """As it is known now; None if it was lost. It is made when it is first looked at: most never are."""
-        todo = [self]
-        while todo and self.event.command is not None:
+        todo = [] if self._record is not None or self.event.command is None else [self]
+        while todo:
             entry = todo[-1]
             others = [one for one in (entry.above, entry.previous) if one is not None and one._record is None]
             todo += [one for one in others if one.event.command is not None]

@@ -330,3 +330,23 @@ def test_nothing_is_forgotten_where_more_may_be_running_than_is_listed(monkeypat
     run.source.runs("git", by=shell)
     (record,) = run.recorder.windows["call"].evidence().records
     assert record.parent is not None
+
+
+# ---- the end ----
+
+
+def test_in_the_end_only_what_closed_windows_have_is_kept() -> None:
+    run = FakeRun()
+    run.begin()
+    run.source.runs("git")
+    closed, never_read, still_open = (run.recorder.open_window("a block") for _ in range(3))
+    run.source.runs("gpg")
+    run.recorder.close_window(closed)
+    never_read.end = closed.end
+    run.recorder.forget()
+    assert [record.program for record in closed.evidence().records] == ["gpg"]
+    for window in (never_read, still_open, run.recorder.windows["call"]):
+        evidence = window.evidence()
+        assert (evidence.records, evidence.missing) == ((), None)
+        assert evidence.unknown == ("the run is over, and the probe closed",)
+    assert run.recorder.timeline.size == len(run.recorder.timeline.spans)
