@@ -47,8 +47,8 @@ class HelperSettings:
     ``shared`` is a secret of the processes of a run (:func:`meeting.new_secret`): the first starts a helper, and the
     others use that, whatever their own settings are. ``address`` is that of a helper that runs already, a path or ``@``
     and an abstract name: then none is started. ``backend`` is bpf, ptrace, or auto for
-    BPF where that can be had and else ptrace. ``environment`` is what to start it with, None for this process's own as
-    it is then.
+    BPF where that can be had and else ptrace. ``untraced`` are programs that ptrace is to let go. ``environment`` is
+    what to start it with, None for this process's own as it is then.
     """
 
     python: str | None = None
@@ -58,6 +58,7 @@ class HelperSettings:
     shared: str | None = None
     address: str | None = None
     backend: str = "bpf"
+    untraced: tuple[str, ...] = ()
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     #: What to do while a helper starts.
     meanwhile: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
@@ -65,7 +66,11 @@ class HelperSettings:
 
 def start_helper(settings: HelperSettings) -> HelperSource:
     """A helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
-    return _reach(settings, lambda source, timeout: source.register(fresh=False, timeout=timeout))
+
+    def register(source: HelperSource, timeout: float) -> None:
+        source.register(fresh=False, timeout=timeout, untraced=settings.untraced)
+
+    return _reach(settings, register)
 
 
 def hold_helper(settings: HelperSettings) -> HelperSource:

@@ -75,6 +75,39 @@ def test_process_that_is_in_a_tree_is_not_entered_twice() -> None:
     assert child.slots == [Slot(1, 100, 11, 10)]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "path", "is_left"),
+    [
+        ("gdb", "/usr/bin/gdb", True),
+        ("gdb", "/gdb/sh", False),
+        ("g*", "/usr/bin/gdb", True),
+        ("[!x]*", "/usr/bin/x", False),  # a name is no path
+        ("/usr/*", "/usr/bin/gdb", True),
+        ("*/gdb", "/usr/bin/gdb", True),
+        ("/bin/gdb", "/usr/bin/gdb", False),
+        ("gd", "/usr/bin/gdb", False),
+    ],
+)
+def test_programs_that_are_not_to_be_followed(pattern: str, path: str, is_left: bool) -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, 10, 100)
+    tree.leave(1, ["other", pattern])
+    assert tree.is_left(child, ["/y/xx", path]) is is_left
+
+
+def test_programs_that_are_not_to_be_followed_are_those_of_a_root() -> None:
+    tree, root = watched(1, 2)
+    tree.leave(1, ["gdb"])
+    child = tree.fork(root, 11, 10, 100)
+    assert tree.is_left(child, ["/usr/bin/gdb"])
+    tree.forget_root(1)
+    tree.living(child)
+    assert not tree.is_left(child, ["/usr/bin/gdb"])
+    tree.levels[1] = 0
+    assert tree.enter(child, Slot(1, 0, 11, 0))
+    assert not tree.is_left(child, ["/usr/bin/gdb"])
+
+
 # ---- records ----
 
 

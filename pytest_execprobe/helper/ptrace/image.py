@@ -172,6 +172,15 @@ def _command_line(pid: int) -> Stack:
     return Stack(None, argv[:ARGV_CAP], len(argv) > ARGV_CAP)
 
 
+def paths(found: Image) -> List[str]:
+    """What a program goes by: its path as it was executed, and its file's where it is no script."""
+    path = found.stack.path
+    if path is not None and found.cwd is not None:
+        path = os.path.normpath(os.path.join(found.cwd, path))
+    known = [path, found.executable if found.interpreter is None else None]
+    return [os.fsdecode(one) for one in known if one is not None]
+
+
 def _place(pid: int, link: bytes) -> Tuple[Optional[bytes], Optional[os.stat_result]]:
     """Where /proc/PID/LINK leads, and to what."""
     path = b"/proc/%d/%s" % (pid, link)

@@ -50,7 +50,7 @@ class PtraceProbe:
     # ---- records ----
 
     def fds(self) -> List[int]:
-        return [self._stops]
+        return [self._stops, self._tracer.left.fileno()]
 
     def want_wakeup(self, wanted: bool) -> None:
         pass  # every stop does
@@ -108,6 +108,9 @@ class PtraceProbe:
         self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, None)
         return True
 
+    def leave(self, root: int, patterns: List[str]) -> None:
+        self._tracer.tree.leave(root, patterns)
+
     def withdraw(self, name: bytes) -> None:
         pass
 
@@ -128,7 +131,7 @@ class PtraceProbe:
 
     def forget_root(self, root: int) -> None:
         """What is in no other tree is let go at its next stop."""
-        self._tracer.tree.levels.pop(root, None)
+        self._tracer.tree.forget_root(root)
         self._claimed.pop(root, None)
 
     def running(self, root: int, since: int) -> Optional[Running]:
@@ -136,7 +139,7 @@ class PtraceProbe:
         tree = self._tracer.tree
         level = tree.levels.get(root, 0)
         listed = []
-        for process in tree.below(root):
+        for process in tree.below(root, untraced=True):
             slot = process.slot(root)
             if slot is None or slot.born < since:
                 continue
@@ -151,7 +154,7 @@ class PtraceProbe:
                     comm=process.comm,
                 )
             )
-        return Running(listed, True)
+        return Running(listed, root not in tree.has_left)
 
     def kernel_pid(self, pid: int) -> Optional[int]:
         return pid  # what the tracer's namespace has is what it goes by
