@@ -19,7 +19,7 @@ from programs import Programs
 from recording import Recording, recording
 
 from pytest_execprobe import IncompleteLogError
-from pytest_execprobe.log.probe import ExecProbe
+from pytest_execprobe.source import launch
 from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = pytest.mark.exec_budget(500)
@@ -173,22 +173,37 @@ def test_root_inside_a_root_has_patterns_of_its_own(traced: Recording, programs:
     assert subprocess.run([programs.traceme], check=False).returncode == 1
 
 
+ENDS_UNNOTICED = """
+import signal, subprocess, sys
+from pathlib import Path
+from recording import recording
+from pytest_execprobe.log.probe import ExecProbe
+from pytest_execprobe.source import launch
+from pytest_execprobe.source.connect import HelperSettings
+
+launch.HELPER = Path(sys.argv[1])
+with recording(HelperSettings(backend="ptrace", untraced=("wild",))) as made:
+    recorder = made.recorder
+    recorder.end_phase()
+    recorder.begin_phase("teardown")
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # at which this process would stop, and the helper look
+    subprocess.run([sys.argv[2], "-c", "exit 0"], check=True)
+    recorder.end_phase()
+    recorder.end_test()
+    recorder.begin_test("the next")
+    recorder.begin_phase("call")
+    ExecProbe(recorder).assert_not_ran("curl")
+"""
+
+
 def test_what_has_ended_is_seen_to_before_its_test_is_over(
     wild: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing promises that the helper notices an end at once: here it does only where it is asked."""
     silent = {"return [self._stops, self._tracer.left.fileno()]": "return [self._stops]"}
     change_helper(tmp_path, monkeypatch, {"ptrace/probe.py": silent})
-    with recording(letting_go("wild")) as made:
-        recorder = made.recorder
-        recorder.end_phase()
-        recorder.begin_phase("teardown")
-        subprocess.run([wild, "-c", "exit 0"], check=True)
-        recorder.end_phase()
-        recorder.end_test()
-        recorder.begin_test("the next")
-        recorder.begin_phase("call")
-        ExecProbe(recorder).assert_not_ran("curl")
+    command = [sys.executable, "-c", ENDS_UNNOTICED, launch.HELPER, wild]
+    subprocess.run(command, cwd=Path(__file__).parent, check=True)
 
 
 @pytest.mark.bpf
