@@ -29,6 +29,7 @@ _BUILDS = {
     "probed": ["probed.c", "-pthread"],
     "multicall": ["multicall.c"],
     "traceme": ["traceme.c"],
+    "confined": ["confined.c"],
 }
 if platform.machine() == "x86_64":
     _BUILDS["int80"] = ["int80.c"]
@@ -39,6 +40,10 @@ class Programs:
     """Where the programs are. The head of each source says what it does."""
 
     folder: Path
+
+    @property
+    def confined(self) -> Path:
+        return self.folder / "confined"
 
     @property
     def traceme(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 from typing import Iterable, List, Optional, Tuple
@@ -140,7 +141,29 @@ def read_memory(pid: int, ranges: Iterable[Tuple[int, int]]) -> bytes:
     for number, value in enumerate(split, 2):
         _pieces[number] = value
     got = _readv(pid, _pieces_at, 1, _pieces_at + 2 * ctypes.sizeof(ctypes.c_ulong), len(split) // 2, 0)
-    return ctypes.string_at(_memory_at, got) if got > 0 else b""
+    if got > 0:
+        return ctypes.string_at(_memory_at, got)
+    return _read_by_file(pid, split) if ctypes.get_errno() in (errno.EPERM, errno.ENOSYS) else b""
+
+
+def _read_by_file(pid: int, split: List[int]) -> bytes:
+    """Some profiles of containers let ptrace(2) through, and not process_vm_readv(2): Docker's of 19.03."""
+    found = b""
+    try:
+        fd = os.open("/proc/%d/mem" % pid, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return found
+    try:
+        for at, size in zip(split[::2], split[1::2]):
+            part = os.pread(fd, size, at)
+            found += part
+            if len(part) < size:
+                break
+    except (OSError, OverflowError):
+        pass
+    finally:
+        os.close(fd)
+    return found
 
 
 # ---- stops, as something to wait for ----

@@ -16,6 +16,7 @@ from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from . import calls, image, records
 from .machines import Machine
+from .rights import Rights
 from .tree import Process, Tree
 
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -51,6 +52,7 @@ class Tracer:
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
         self._held: Set[int] = set()
+        self._rights = Rights()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
         self.left = select.epoll()
         self._left: Dict[int, Tuple[int, Process]] = {}
@@ -215,7 +217,8 @@ class Tracer:
         entered = at if is_root else task.outside_at
         self.tree.replace_roots(process, task.tid, entered)
         status = image.status_of(tid)
-        found = image.read(tid, self._machine, status)
+        with self._rights.to_read(status):
+            found = image.read(tid, self._machine, status)
         self.events.append(records.executed(self.tree, process, at, entered, found, status))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
         process.comm = process.comm if status is None else status.comm
