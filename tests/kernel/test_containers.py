@@ -65,9 +65,16 @@ DOCKERS = (
     "chown dac_override fsetid fowner mknod net_raw setgid setuid setfcap setpcap net_bind_service sys_chroot kill"
 )
 WITH_DOCKERS = ["setpriv", f"--bounding-set=-all,+{',+'.join(DOCKERS.split())}", "--inh-caps=-all", "--"]
+AND_OF_BPF = [
+    "setpriv",
+    f"--bounding-set=-all,+{',+'.join([*DOCKERS.split(), 'bpf', 'perfmon'])}",
+    "--inh-caps=-all",
+    "--",
+]
 WITHOUT_ANY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]
 #: Of a user namespace whose root is this user.
 ROOTLESS = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"]
+NAMESPACE = ["unshare", "--mount", "--pid", "--fork", "--mount-proc"]
 HIDDEN = ["unshare", "--mount", "--pid", "--fork", "sh", "-c"]
 HIDDEN += ['mount -t proc -o hidepid=2 proc /proc && "$@"; exit $?', "sh"]
 
@@ -98,10 +105,12 @@ def user_namespaces(nobody: list[str]) -> None:
         pytest.skip(f"an ordinary user can't make a user namespace here: {made.stderr.strip()}")
 
 
-def run(suite: Path, installed: Environment, *before: str | Path, file: str = "test_suite.py") -> str:
+def run(
+    suite: Path, installed: Environment, *before: str | Path, file: str = "test_suite.py", backend: str = "ptrace"
+) -> str:
     command = [*before, installed.python, "-m", "pytest", "-rs", "-p", "no:cacheprovider", file]
     result = subprocess.run(
-        [*command, "--execprobe-backend=ptrace"],
+        [*command, f"--execprobe-backend={backend}"],
         cwd=suite,
         env={"PATH": os.environ["PATH"], "COLUMNS": "600"},
         capture_output=True,
@@ -130,8 +139,7 @@ def test_seccomp_profile_of_docker(
 @needs_root
 @pytest.mark.parametrize("profile", ["now", "ptrace"])
 def test_root_in_a_container_of_dockers(profile: str, suite: Path, installed: Environment, programs: Programs) -> None:
-    place = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", *WITH_DOCKERS, programs.confined, profile]
-    assert "3 passed" in run(suite, installed, *place)
+    assert "3 passed" in run(suite, installed, *NAMESPACE, *WITH_DOCKERS, programs.confined, profile)
 
 
 @needs_root
@@ -141,6 +149,14 @@ def test_root_without_the_capability_sees_what_another_users_process_runs(
 ) -> None:
     before = [*WITH_DOCKERS, programs.confined, profile]
     assert "1 passed" in run(suite, installed, *before, file="test_as_another.py")
+
+
+@needs_root
+def test_root_with_the_capabilities_of_bpf_has_that(kernel: None, suite: Path, installed: Environment) -> None:  # noqa: ARG001
+    """As by docker run --cap-add BPF --cap-add PERFMON."""
+    if "sched_prepare_exec" not in Path("/proc/kallsyms").read_text():
+        pytest.skip("this kernel has no sched_prepare_exec, and so it takes more")
+    assert "3 passed" in run(suite, installed, *NAMESPACE, *AND_OF_BPF, backend="bpf")
 
 
 @needs_root
