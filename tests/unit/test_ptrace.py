@@ -65,7 +65,7 @@ def test_slots_of_roots_that_have_gone_are_given_to_others() -> None:
     tree, process = watched(*range(1, wire.SLOTS + 1))
     tree.levels[99] = 0
     assert not tree.enter(process, Slot(99, 0, 0, 0))
-    del tree.levels[3]
+    tree.forget_root(3)
     assert tree.enter(process, Slot(99, 0, 0, 0))
     assert [slot.root for slot in process.slots] == [1, 2, 4, 5, 6, 99]
 

@@ -222,7 +222,7 @@ class Tracer:
         self.events.append(records.executed(self.tree, process, at, entered, found, status))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
         process.comm = process.comm if status is None else status.comm
-        if self.tree.is_left(process, image.paths(found)):
+        if self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
             self._leave(process, at, found, status)
         return mine
 

@@ -60,6 +60,7 @@ class Tree:
         self.processes: Dict[int, Process] = {}
         #: Of each root, how many PID namespaces its own is below that of /proc.
         self.levels: Dict[int, int] = {}
+        self._has_forgotten = False  # a root: until then no slot is of one that has gone
         self._left: Dict[int, List[Tuple[bool, Pattern[str]]]] = {}
         #: Of what was followed and is not any more, by pid, that which has not ended.
         self.untraced: Dict[int, Process] = {}
@@ -84,21 +85,26 @@ class Tree:
 
     def forget_root(self, root: int) -> None:
         self.levels.pop(root, None)
+        self._has_forgotten = True
         self._left.pop(root, None)
         self.has_left.discard(root)
+
+    @property
+    def leaves_any(self) -> bool:
+        return bool(self._left)
 
     def is_left(self, process: Process, paths: List[str]) -> bool:
         """Whether a program that goes by these paths is not to be followed."""
         return any(
             pattern.match(path if is_path else path.rpartition("/")[2])
-            for slot in (process.slots if self._left else ())
+            for slot in process.slots
             for is_path, pattern in self._left.get(slot.root, ())
             for path in paths
         )
 
     def living(self, process: Process) -> List[Slot]:
         """Its slots, without those of roots that have gone."""
-        if any(slot.root not in self.levels for slot in process.slots):
+        if self._has_forgotten and any(slot.root not in self.levels for slot in process.slots):
             process.slots = [slot for slot in process.slots if slot.root in self.levels]
         return process.slots
 
