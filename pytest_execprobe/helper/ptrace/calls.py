@@ -95,7 +95,7 @@ class State:
     def __init__(self, tid: int, layout: Registers, data: bytes) -> None:
         self._tid = tid
         self.layout = layout
-        self._data = bytearray(data)
+        self._data = data
 
     def __getitem__(self, index: int) -> int:
         word = self.layout.word
@@ -107,10 +107,11 @@ class State:
 
     def __setitem__(self, index: int, value: int) -> None:
         word = self.layout.word
-        self._data[index * word : (index + 1) * word] = (value & (1 << 8 * word) - 1).to_bytes(word, "little")
+        new = (value & (1 << 8 * word) - 1).to_bytes(word, "little")
+        self._data = self._data[: index * word] + new + self._data[(index + 1) * word :]
 
     def write(self) -> None:
-        ctypes.memmove(_set, bytes(self._data), len(self._data))
+        ctypes.memmove(_set, self._data, len(self._data))
         _vector[0], _vector[1] = _set_at, len(self._data)
         _ptrace(_SETREGSET, self._tid, _NT_PRSTATUS, _vector_at)
 
@@ -120,9 +121,9 @@ def registers(tid: int, machine: Machine) -> Optional[State]:
     _vector[0], _vector[1] = _set_at, _REGISTERS_MAX
     if _ptrace(_GETREGSET, tid, _NT_PRSTATUS, _vector_at) != 0:
         return None
-    size = int(_vector[1])
+    size = _vector[1]
     layout = machine.registers.get(size)
-    return None if layout is None else State(tid, layout, _set.raw[:size])
+    return None if layout is None else State(tid, layout, ctypes.string_at(_set_at, size))
 
 
 def read_memory(pid: int, ranges: Iterable[Tuple[int, int]]) -> bytes:

@@ -134,15 +134,18 @@ _Pointers = Tuple[int, int, Dict[int, int]]
 def _pointers(pid: int, at: int, word: int) -> Optional[_Pointers]:
     """What is below the text: how many arguments, a pointer to each, a NUL, the same of the environment, and the
     auxiliary vector."""
-    words = _words(calls.read_memory(pid, [(at, _STACK_SIZE)]), word)
-    if not words:
+    data = calls.read_memory(pid, [(at, _STACK_SIZE)])
+    if len(data) < 2 * word:
         return None
-    environment = words[0] + 2
-    found = _auxiliary(words[1], words[environment:])
-    if found is None:  # there are so many that it takes another look, behind those of the arguments
-        rest = calls.read_memory(pid, [(at + environment * word, _STACK_SIZE_MOST)])
-        found = _auxiliary(words[1], _words(rest, word))
-    return found
+    for size in (_STACK_SIZE // 3, _STACK_SIZE):  # to make all of the numbers takes long, and mostly some are enough
+        words = _words(data[:size], word)
+        environment = words[0] + 2
+        found = _auxiliary(words[1], words[environment:])
+        if found is not None:
+            return found
+    # There are so many that it takes another look, behind those of the arguments.
+    rest = calls.read_memory(pid, [(at + environment * word, _STACK_SIZE_MOST)])
+    return _auxiliary(words[1], _words(rest, word))
 
 
 def _words(data: bytes, word: int) -> Tuple[int, ...]:
