@@ -78,13 +78,16 @@ def _pattern(text: str) -> Pattern:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _untraced(text: str) -> str:
+def _untraced(texts: Iterable[str]) -> tuple[str, ...]:
     from ..source.tracing import untraced_pattern
 
-    try:
-        return untraced_pattern(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    patterns: list[str] = []
+    for text in texts:
+        try:
+            patterns.append(untraced_pattern(text, patterns))
+        except ValueError as error:
+            raise CommandError(f"--untraced: {error}, not {text!r}") from None
+    return tuple(patterns)
 
 
 def _pages(text: str) -> int:
@@ -140,7 +143,7 @@ _OPTIONS: dict[str, list[Option]] = {
             "--untraced",
             "PATTERN",
             "programs that don't run under ptrace, as debuggers: their name, or path; can be given more than once",
-            {**_AGAIN, "type": _untraced},
+            _AGAIN,
         ),
         ("--python", "PATH", "interpreter to run the helper, one that has the distro's BCC", {}),
         ("--buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 512)", {"type": _pages}),
@@ -233,7 +236,7 @@ def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSou
         pages=arguments.buffer_pages,
         address=arguments.helper,
         backend=arguments.backend,
-        untraced=tuple(arguments.untraced),
+        untraced=_untraced(arguments.untraced),
     )
     try:
         with terminal.working("starting the probe"):
