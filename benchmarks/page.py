@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pairs import BARE, TIMES, Figure, Line
 
+#: The rows that other tracers are in.
+PEERS = ("run", "traced")
 _COLOURS = ("#0b6e99", "#d9822b", "#5c7080", "#8f398f", "#238551", "#c22762", "#9d7b00", "#404854")
 
 
@@ -135,8 +137,7 @@ class Page:
     #: Of each row: its docstring, and its lines.
     rows: Mapping[str, tuple[str, Sequence[Line]]]
     not_run: Mapping[str, str]
-    #: The row that other tracers are in.
-    peers: str = "run"
+    peers: Sequence[str] = PEERS
 
     def lines(self) -> list[Line]:
         return [line for _, lines in self.rows.values() for line in lines]
@@ -168,11 +169,13 @@ class Page:
         ]
         for end in self.plots():
             said += [f"![{'ratios to bare' if not end else 'beside the other commit'}]({name}{end}.svg)", ""]
-        others = [line for row, (_, lines) in self.rows.items() if row != self.peers for line in lines]
+        others = [line for row, (_, lines) in self.rows.items() if row not in self.peers for line in lines]
         if others:
             said += [*table(others, self.ours, self.against), ""]
-        if self.peers in self.rows:
-            said += ["## Beside other tracers", "", *peers_table(self.rows[self.peers][1]), ""]
+        beside = [peers_table(self.rows[row][1]) for row in self.peers if row in self.rows]
+        said += ["## Beside other tracers", ""] if beside else []
+        for lines in beside:
+            said += [*lines, ""]
         if self.not_run:
             said += [
                 "## Not run",

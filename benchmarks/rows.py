@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import time
@@ -183,17 +184,28 @@ def _bpf_stats() -> Iterator[None]:
         os.close(descriptor)
 
 
-@row
-def run(bench: Bench) -> list[Line]:
-    """`execprobe run` and other tracers, by what the workload itself takes, which leaves out the tracer's start:
-    3,000 `posix_spawn`s of a minimal static program on one CPU, twice 3,000 on two, 300 `subprocess.run(["true"])`, 150
-    shell pipelines of three programs. strace is given a tenth of each."""
-    spawn, minimal = bench.program("spawn"), bench.program("nothing")
-    again = [bench.ours.python, "-I", bench.folder / "inside" / "commands.py"]
+_Wrap = Callable[[list[str | Path | int]], list[str | Path | int]]
 
-    def workloads(part: int = 1) -> dict[str, tuple[list[str | Path | int], int]]:
-        """(the command, in how many its time is divided), by line"""
-        spawns, runs, pipelines = (max(1, bench.number(number) // part) for number in (3_000, 300, 150))
+
+@dataclass(frozen=True)
+class _Workloads:
+    """Commands that print how long they take, which leaves out a tracer's start; ``prefix`` is put before them."""
+
+    bench: Bench
+    prefix: tuple[str, ...] = ()
+
+    def run(self, wrap: _Wrap, part: int = 1) -> dict[str, float]:
+        """ns for each, by line; of so small a part."""
+        took = {}
+        for line, (command, number) in self._commands(part).items():
+            took[line] = int(execute(wrap([*self.prefix, *command]), cwd=self.bench.folder)) / number
+        return took
+
+    def _commands(self, part: int) -> dict[str, tuple[list[str | Path | int], int]]:
+        """(the command, in how many its time is divided)"""
+        spawn, minimal = self.bench.program("spawn"), self.bench.program("nothing")
+        again = [self.bench.ours.python, "-I", self.bench.folder / "inside" / "commands.py"]
+        spawns, runs, pipelines = (max(1, self.bench.number(number) // part) for number in (3_000, 300, 150))
         return {
             "posix_spawn on one CPU": ([spawn, spawns, 1, minimal], spawns),
             "posix_spawn on two CPUs": ([spawn, spawns, 2, minimal], spawns),
@@ -201,39 +213,80 @@ def run(bench: Bench) -> list[Line]:
             "shell pipelines": ([*again, pipelines, "sh", "-c", "ls / | sort | wc -l"], pipelines),
         }
 
-    def traced(wrap: Callable[[list[str | Path | int]], list[str | Path | int]], part: int = 1) -> dict[str, float]:
-        return {
-            line: int(execute(wrap(command), cwd=bench.folder)) / number
-            for line, (command, number) in workloads(part).items()
-        }
-
-    def ours(side: Side) -> dict[str, float]:
+    def ours(self, side: Side, backend: str) -> dict[str, float]:
         # A limit that is not exceeded makes it fail if it is not known that it is not.
-        prefix = [side.execprobe, "run", "-q", "--budget", 1_000_000, "--"]
+        prefix = [side.execprobe, "run", "-q", "--budget", 1_000_000]
+        prefix += ["--backend", backend] if backend != "bpf" else []  # earlier commits have no other
 
         def wrap(command: list[str | Path | int]) -> list[str | Path | int]:
             side.wait_for_helpers()
-            return [*prefix, *command]
+            return [*prefix, "--", *command]
 
         try:
-            return traced(wrap)
+            return self.run(wrap)
         finally:
             side.wait_for_helpers()
 
+    def lines(self, name: str, series: dict[str, Run]) -> list[Line]:
+        taken = self.bench.take(name, {BARE: lambda: self.run(list), **series})
+        return [Line(line, "µs", _scaled("µs", samples), "ratio") for line, samples in taken.items()]
+
+
+@row
+def run(bench: Bench) -> list[Line]:
+    """`execprobe run` and other tracers, by what the workload itself takes, which leaves out the tracer's start:
+    3,000 `posix_spawn`s of a minimal static program on one CPU, twice 3,000 on two, 300 `subprocess.run(["true"])`, 150
+    shell pipelines of three programs. strace is given a tenth of each."""
+    workloads = _Workloads(bench)
+
     def beside(name: str) -> dict[str, float]:
         with peers.watching(name, bench.folder, Path(bench.program("marker"))):
-            return traced(list)
+            return workloads.run(list)
 
     missing = peers.missing()
     bench.not_run |= missing
-    series: dict[str, Run] = {BARE: lambda: traced(list)}
-    series |= {label: lambda side=side: ours(side) for label, side in bench.sides.items()}
+    series: dict[str, Run] = {
+        label: lambda side=side: workloads.ours(side, "bpf") for label, side in bench.sides.items()
+    }
     series |= {name: lambda name=name: beside(name) for name in peers.WATCHERS if name not in missing}
     for name in peers.WRAPPERS:
         if name not in missing:
-            series[name] = lambda name=name: traced(lambda command: peers.wrapped(name, command), _PEERS_PART)
-    lines = bench.take("run", series)
-    return [Line(name, "µs", _scaled("µs", samples), "ratio") for name, samples in lines.items()]
+            series[name] = lambda name=name: workloads.run(lambda command: peers.wrapped(name, command), _PEERS_PART)
+    return workloads.lines("run", series)
+
+
+@row
+def traced(bench: Bench) -> list[Line]:
+    """The same by ptrace, and by strace with `--seccomp-bpf`; workloads and tracers at SCHED_RR 1, so that what else
+    the machine does counts for less."""
+    if os.geteuid() != 0 or shutil.which("chrt") is None:
+        raise Trouble("needs root, and chrt, for a real-time priority")
+    workloads, name = _Workloads(bench, ("chrt", "--rr", "1")), "strace --seccomp-bpf"
+    series: dict[str, Run] = {
+        label: lambda side=side: workloads.ours(side, "ptrace") for label, side in bench.sides.items()
+    }
+    if name not in peers.missing():
+        strace = ["chrt", "--rr", "1", *peers.wrapped(name, [])]
+        series[name] = lambda: workloads.run(lambda command: [*strace, *command], _PEERS_PART)
+    return workloads.lines("traced", series)
+
+
+@row
+def synchronising(bench: Bench) -> list[Line]:
+    """A read in a test right after `Popen(["true"])`, the median of 300, by each probe."""
+
+    def read(side: Side, backend: str) -> Mapping[str, float]:
+        return {"took": side.session("syncs.py", "read", f"--execprobe-backend={backend}", work=bench.folder)["sync"]}
+
+    lines = []
+    for backend in ("bpf", "ptrace"):
+        name = f"synchronising, {backend}"
+        series: dict[str, Run] = {
+            label: lambda side=side, backend=backend: read(side, backend) for label, side in bench.sides.items()
+        }
+        taken = bench.take(name, series)["took"]
+        lines.append(Line(f"a read right after Popen(), {backend}", "µs", _scaled("µs", taken)))
+    return lines
 
 
 # ---- many tests ----

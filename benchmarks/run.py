@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from page import Page, peers_table, table
+from page import PEERS, Page, peers_table, table
 from pairs import Line, Trouble
 from rows import LONG, OURS, ROWS, Bench
 from sides import CHECKOUT, execute, helpers, install, install_commit
@@ -76,7 +76,7 @@ def measure(bench: Bench, names: Sequence[str], machine: Sequence[str], against:
             print(f"{name}: not run: {trouble}", flush=True)
             continue
         rows[name] = (ROWS[name].__doc__ or "", lines)
-        shown = peers_table(lines) if name == "run" else table(lines, OURS, against)
+        shown = peers_table(lines) if name in PEERS else table(lines, OURS, against)
         print(f"\n{name} ({time.monotonic() - begin:.0f} s)\n" + "\n".join(shown), flush=True)
     return Page(OURS, against, machine, rows, dict(bench.not_run))
 

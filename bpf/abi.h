@@ -20,7 +20,14 @@ typedef u64 uptr; /* the address of something in the process's own memory */
 #define COMM_SIZE 16   /* bytes of a task's name in the kernel, with the NUL */
 #define PID_UNKNOWN 0xffffffff
 
-enum kind { KIND_EXEC = 1, KIND_ATTEMPT = 2, KIND_EXIT = 3, KIND_UNFOLLOWED = 4, KIND_UNMARKED = 5 };
+enum kind {
+    KIND_EXEC = 1,
+    KIND_ATTEMPT = 2,
+    KIND_EXIT = 3,
+    KIND_UNFOLLOWED = 4,
+    KIND_UNMARKED = 5,
+    KIND_UNTRACED = 6, /* what has executed this is traced no longer, as was wanted of the tracer. Never made here */
+};
 
 enum flag {
     FLAG_ARGV_CUT = 1,

@@ -228,6 +228,7 @@ def _helper_of(settings: Settings, attempts: str, shared: str | None) -> HelperS
         shared=shared,
         address=settings.helper,
         backend=settings.backend,
+        untraced=settings.untraced,
         environment=settings.start.environment,
     )
 

@@ -427,6 +427,7 @@ class FakeProbe:
 
     claims: dict[int, bytes] = field(default_factory=dict)
     withdrawn: list[bytes] = field(default_factory=list)
+    left: dict[int, list[str]] = field(default_factory=dict)
     forgotten: list[int] = field(default_factory=list)
     #: Execs in flight: (entered, roots of the process).
     entering: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
@@ -534,6 +535,9 @@ class FakeProbe:
     def claim(self, name: bytes, root: int, pid: int) -> bool:  # noqa: ARG002
         self.claims[root] = name
         return True
+
+    def leave(self, root: int, patterns: list[str]) -> None:
+        self.left[root] = patterns
 
     def withdraw(self, name: bytes) -> None:
         self.withdrawn.append(name)

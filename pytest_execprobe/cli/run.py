@@ -78,6 +78,18 @@ def _pattern(text: str) -> Pattern:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _untraced(texts: Iterable[str]) -> tuple[str, ...]:
+    from ..source.tracing import untraced_pattern
+
+    patterns: list[str] = []
+    for text in texts:
+        try:
+            patterns.append(untraced_pattern(text, patterns))
+        except ValueError as error:
+            raise CommandError(f"--untraced: {error}, not {text!r}") from None
+    return tuple(patterns)
+
+
 def _pages(text: str) -> int:
     if not text.isdecimal() or int(text) == 0 or int(text) & (int(text) - 1):
         raise argparse.ArgumentTypeError(f"expected a power of two, not {text!r}")
@@ -126,6 +138,12 @@ _OPTIONS: dict[str, list[Option]] = {
             "NAME",
             "bpf, the default, ptrace (without privilege), or auto: bpf where it can be had and else ptrace",
             {"choices": ("auto", "bpf", "ptrace"), "default": "bpf"},
+        ),
+        (
+            "--untraced",
+            "PATTERN",
+            "programs that don't run under ptrace, as debuggers: their name, or path; can be given more than once",
+            _AGAIN,
         ),
         ("--python", "PATH", "interpreter to run the helper, one that has the distro's BCC", {}),
         ("--buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 512)", {"type": _pages}),
@@ -218,6 +236,7 @@ def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSou
         pages=arguments.buffer_pages,
         address=arguments.helper,
         backend=arguments.backend,
+        untraced=_untraced(arguments.untraced),
     )
     try:
         with terminal.working("starting the probe"):

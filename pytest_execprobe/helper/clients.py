@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from typing import Deque, NamedTuple, Optional
+from typing import Deque, List, NamedTuple, Optional
 
 from . import wire
 from .backlog import Backlog, Outgoing
@@ -41,6 +41,7 @@ class Client:
         self.name = b""
         self.armed = False
         self.child = False
+        self.untraced: List[str] = []
         self.pending: Optional[Pending] = None
         self.reconciling = 0.0  # time.monotonic(), since the counts do not add up; 0 if they do
         self.kept = 0  # bytes: what is queued, and what was sent and is not read

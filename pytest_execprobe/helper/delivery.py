@@ -12,7 +12,8 @@ from .quotas import Quotas
 
 _QUEUE_BYTES = 128 << 20  # for all clients, and what has been sent to them and is not read
 _KIND = struct.Struct("<I")  # of a record
-_BLIND = (wire.KIND_UNFOLLOWED, wire.KIND_UNMARKED)  # each stands for any number of execs
+#: Each stands for any number of execs.
+_BLIND = (wire.KIND_UNFOLLOWED, wire.KIND_UNMARKED, wire.KIND_UNTRACED)
 
 
 class ProbeDamagedError(Exception):

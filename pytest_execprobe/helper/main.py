@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
 
 from . import bounds, handshake, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
@@ -149,7 +149,11 @@ def _welcome(probe: Probe, listener: socket.socket, route: str, left: str) -> Di
 
 def _close_inherited() -> None:
     """A pipe that a test leaves to its children would not end before this process does."""
-    for descriptor in map(int, os.listdir("/proc/self/fd")):
+    try:
+        inherited: Iterable[int] = [*map(int, os.listdir("/proc/self/fd"))]
+    except FileNotFoundError:  # there is no /proc, and the probe will say what it lacks by that
+        inherited = range(3, os.sysconf("SC_OPEN_MAX"))
+    for descriptor in inherited:
         if descriptor > 2:
             with contextlib.suppress(OSError):  # that of the folder, which is closed by now
                 os.close(descriptor)

@@ -116,6 +116,10 @@ class Probe(Protocol):
         """Makes whichever process takes on this name a root, or ``pid`` at once, which has asked for that; False if
         there are too many such names. Raises ProbeError where the process can't be watched."""
 
+    def leave(self, root: int, patterns: List[str]) -> None:
+        """Programs of a root's tree that do not work where they are watched: names and paths, as fnmatch has them. A
+        probe that is in nobody's way watches them all the same."""
+
     def withdraw(self, name: bytes) -> None:
         """Ends a claim, taken or not. A name that is taken on at this very moment can still become a root."""
 
@@ -133,7 +137,7 @@ class Probe(Protocol):
 
     def running(self, root: int, since: int) -> Optional[Running]:
         """The processes of a root's tree that have not ended, of the branches that left it from ``since`` on. None if
-        there are some that can't be listed. An empty list is certain."""
+        there are some that can't be listed. An empty list is certain, but for what it was to :meth:`leave`."""
 
     def kernel_pid(self, pid: int) -> Optional[int]:
         """The kernel's number of a process that has this number here; 0 if there is none, None if that is unknown."""

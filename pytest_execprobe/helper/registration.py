@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from . import identity, wire
 from .adoption import AdoptionError, Declared, Found, Search, adopt_descendants
@@ -38,12 +38,13 @@ class Registration:
 
     # ---- the first step ----
 
-    def claim(self, client: Client, request: int, child: bool) -> None:
+    def claim(self, client: Client, request: int, fields: Dict[str, Any]) -> None:
         """Raises WireError."""
         if client.has_claimed:
             raise wire.WireError("a second root on one connection")
         client.has_claimed = True
-        client.child = child
+        client.child = fields.get("child") is True
+        client.untraced = _texts(fields, "untraced")
         client.user.claiming.append((client, request))
         self._grant_claims(client.user)
 
@@ -64,6 +65,7 @@ class Registration:
             client.name = os.urandom(7).hex().encode()
             try:
                 granted = self._probe.claim(client.name, client.root, client.pid)
+                self._probe.leave(client.root, client.untraced)
             except ProbeError as error:
                 why = {"reason": error.reason, "code": error.code, "remedy": error.remedy}
                 self._send(client, wire.frame(wire.ERROR, request, why))
@@ -176,6 +178,14 @@ class Registration:
         """A process that took on its name just as that was withdrawn has become a root a moment later."""
         while self._left and self._left[0][0] < time.monotonic() - _LATE:
             self._probe.forget_root(self._left.popleft()[1])
+
+
+def _texts(fields: Dict[str, Any], name: str) -> List[str]:
+    """Raises WireError."""
+    texts = fields.get(name, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise wire.WireError("the field %r must be a list of texts" % name)
+    return texts
 
 
 def _known(fields: Dict[str, Any]) -> Optional[Declared]:

@@ -238,7 +238,7 @@ class Server:
         client.reconciling = 0.0
         client.pending = None  # a client that asks again no longer waits for the last answer
         if frame.type == wire.CLAIM:
-            self._registration.claim(client, frame.request, child=fields.get("child") is True)
+            self._registration.claim(client, frame.request, fields)
         elif frame.type == wire.ARM:
             self._registration.arm(client, frame.request, fields)
         elif not client.armed:

@@ -27,7 +27,8 @@ MAX_REPLY = 1 << 20
 
 # From client to helper. Each is answered by one frame of the same request number (SYNC and WAIT: by any number of
 # EVENTS and PACKED and then SYNCED), or by ERROR.
-CLAIM = 1  # {"child": bool}               -> CLAIMED: become a root, first step. A child was forked by another root
+CLAIM = 1  # {"child": bool, "untraced"}   -> CLAIMED: become a root, first step. A child was forked by another root;
+#            untraced are names and paths of programs, for helper.probe.Probe.leave
 ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step. And, of a client that knows
 #          what is its, {"begun", "since", "left"}: when itself had begun, in clock ticks since boot, and that of what
 #          had begun before ``since`` only those in ``left`` are its, a list of [the kernel's pid, when it had begun]
@@ -116,6 +117,7 @@ KIND_ATTEMPT = 2
 KIND_EXIT = 3
 KIND_UNFOLLOWED = 4
 KIND_UNMARKED = 5
+KIND_UNTRACED = 6  # as an exec's, which has a record of its own
 
 FLAG_ARGV_CUT = 1
 FLAG_ARGV_UNREAD = 2

@@ -94,6 +94,13 @@ OPTIONS = (
         "which probe: BPF, ptrace (without privilege), or BPF where it can be had and else ptrace (default bpf)",
     ),
     Option(
+        "untraced",
+        "PATTERN",
+        "the name or the path of a program, or several",
+        "programs that don't run under ptrace, as debuggers: they run untraced, and the log says what it lacks by that",
+        repeatable=True,
+    ),
+    Option(
         "python",
         "PATH",
         "the path of an interpreter",

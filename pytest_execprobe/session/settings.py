@@ -58,6 +58,7 @@ class Settings:
     ignore_spelt: tuple[str, ...] = ()
     helper: str | None = None
     backend: str = "bpf"
+    untraced: tuple[str, ...] = ()
     python: str | None = None
     attempts: str = "auto"
     pages: int | None = None
@@ -167,6 +168,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ignore_spelt=tuple(spelt for _, spelt in ignore),
         helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
         backend=choice(config, "backend", options.BACKENDS) or "bpf",
+        untraced=_untraced(config),
         python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
         attempts=choice(config, "attempts", options.ROUTES) or "auto",
         pages=_pages(config),
@@ -280,6 +282,19 @@ def _require(module: str, extra: str, what: str) -> None:
 
     if find_spec(module) is None:
         raise pytest.UsageError(f"{what} needs {module}: pip install 'pytest-execprobe[{extra}]'")
+
+
+def _untraced(config: pytest.Config) -> tuple[str, ...]:
+    patterns: list[str] = []
+    for from_ini in (False, True):
+        for value in given(config, "untraced", from_ini) or ():
+            from ..source.tracing import untraced_pattern
+
+            try:
+                patterns.append(untraced_pattern(value, patterns))
+            except ValueError as error:
+                raise pytest.UsageError(f"{blamed_for(config, 'untraced', from_ini)}: {error}, not {value!r}") from None
+    return tuple(patterns)
 
 
 def _pages(config: pytest.Config) -> int | None:

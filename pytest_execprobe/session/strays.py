@@ -287,18 +287,22 @@ class Strays:
         if not self._recorder.was_armed:
             return
         self.take_new()
-        losses = self._recorder.losses()
+        losses, of_judged = self._recorder.losses(), self._recorder.losses(self._is_unjudged)
         if self._broken_off:
             why = "an exception broke in while the execs of a test were added up"
-            losses = replace(losses, unknown=(*losses.unknown, why))
+            losses, of_judged = (replace(one, unknown=(*one.unknown, why)) for one in (losses, of_judged))
         judges = [*self._around.values(), *(judge for _, judge in self._owners.values() if judge is not None)]
-        judged = any(judge.is_any for judge in judges)
+        judged = bool(of_judged.why) and any(judge.is_any for judge in judges)
         if losses.why and (judged or self._settings.whole_run):
             self.totals.unknown.update(dict.fromkeys(losses.unknown))
             for gap in losses.gaps:
                 self.totals.gaps[gap.why] += gap.most or 0
             if judged:
-                self.totals.breaches.append(LateBreach.of_the_rest(losses.why))
+                self.totals.breaches.append(LateBreach.of_the_rest(of_judged.why))
+
+    def _is_unjudged(self, owner: Owner) -> bool:
+        item, judge = self._owners.get(owner, (None, None))
+        return item is not None and not (judge or self._judge_of(item)).is_any
 
     def forget(self) -> None:
         """In a forked child: what its parent has not exported yet, its parent will."""

@@ -81,9 +81,10 @@ class HelperSource:
         why = said.get("attempts_refused")
         self.attempts_refused = None if why is None else str(why)
 
-    def register(self, *, fresh: bool, timeout: float, child: bool = False) -> None:
+    def register(self, *, fresh: bool, timeout: float, child: bool = False, untraced: Sequence[str] = ()) -> None:
         """Makes this process a root. ``fresh``: it has just been forked and has no descendants to adopt. ``child``: it
-        was forked by a root, and is not what the helper is there for.
+        was forked by a root, and is not what the helper is there for. ``untraced``: programs that a tracer is to let
+        go, by :func:`tracing.untraced_pattern`.
 
         Raises ProbeUnavailable if the helper has no probe or refuses, SourceLost if it is gone.
         """
@@ -92,9 +93,11 @@ class HelperSource:
         traces = self.description.get("backend") == "ptrace"
         if traces:
             tracing.let_trace(int(wire.number(self.description, "pid", 1, 1 << 32)))
+            self.description["untraced"] = [*untraced]
         before = clock.monotonic_ns()
         try:
-            name = self._connection.ask(wire.CLAIM, {"child": child}, deadline).get("name")
+            claim = {"child": child, "untraced": [*untraced]}
+            name = self._connection.ask(wire.CLAIM, claim, deadline).get("name")
         except Refused as error:
             raise refused(error.said) if "code" in error.said else error from None
         if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
@@ -249,8 +252,10 @@ def in_words(description: Mapping[str, Any]) -> str:
     if description.get("backend") == "ptrace":
         rights = "" if description.get("privilege") == "root" else "setuid programs run without their privilege, and "
         instead = description.get("instead")
+        untraced = ", ".join(map(str, description.get("untraced") or ()))
         return (
             f"ptrace on Linux {description.get('kernel')}, by {description.get('privilege')}: {rights}no debugger runs"
+            + (f" but these, untraced: {untraced}" if untraced else "")
             + (f"; no BPF: {instead}" if instead else "")
         )
     begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"

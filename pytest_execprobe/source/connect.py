@@ -49,8 +49,8 @@ class HelperSettings:
     ``shared`` is a secret of the processes of a run (:func:`meeting.new_secret`): the first starts a helper, and the
     others use that, whatever their own settings are. ``address`` is that of a helper that runs already, a path or ``@``
     and an abstract name: then none is started. ``backend`` is bpf, ptrace, or auto for
-    BPF where that can be had and else ptrace. ``environment`` is what to start it with, None for this process's own as
-    it is then.
+    BPF where that can be had and else ptrace. ``untraced`` are programs that ptrace is to let go. ``environment`` is
+    what to start it with, None for this process's own as it is then.
     """
 
     python: str | None = None
@@ -60,6 +60,7 @@ class HelperSettings:
     shared: str | None = None
     address: str | None = None
     backend: str = "bpf"
+    untraced: tuple[str, ...] = ()
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     #: What to do while a helper starts, in pieces: between them it is let in.
     meanwhile: Callable[[], Iterator[bool]] = field(default=lambda: iter(()), compare=False, repr=False)
@@ -67,7 +68,11 @@ class HelperSettings:
 
 def start_helper(settings: HelperSettings) -> HelperSource:
     """A helper that watches this process. Raises ProbeUnavailable with the reason and the remedy."""
-    return _reach(settings, lambda source, timeout: source.register(fresh=False, timeout=timeout))
+
+    def register(source: HelperSource, timeout: float) -> None:
+        source.register(fresh=False, timeout=timeout, untraced=settings.untraced)
+
+    return _reach(settings, register)
 
 
 def start_first_helper(settings: HelperSettings) -> HelperSource | ProbeUnavailable:

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from .._util.paths import base
+from .._util.text import printable
 from ..helper import wire
 from .command import Command
 from .events import Blind, Branch, Ended, Event, Exec, Process, Running
@@ -70,7 +72,7 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
         if kind == _EXIT:
             add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
         elif kind != _EXEC and kind != _ATTEMPT:
-            add(_blind(kind, happened))
+            add(_blind(kind, happened, payload[record:] if kind == wire.KIND_UNTRACED else b"", branch))
         else:
             if parent_at != parent[1] or parent_pid != parent[0]:
                 parent = (parent_pid, parent_at)
@@ -110,8 +112,14 @@ def _slot(payload: bytes, record: int, root: int) -> tuple[int, int, int, int, i
     return None
 
 
-def _blind(kind: int, at: int) -> Blind:
+def _blind(kind: int, at: int, record: bytes, branch: Branch) -> Blind:
     """Raises wire.WireError."""
+    if kind == wire.KIND_UNTRACED:
+        why = (
+            f"{_name(record)} ran untraced (--execprobe-untraced), and what it has executed, itself and below it, is"
+            " not known: BPF alone sees that (--execprobe-backend=bpf)"
+        )
+        return Blind(at=at, moment=False, why=why, branch=branch)
     if kind == wire.KIND_UNFOLLOWED:
         why = "the map of watched processes was full, and a new one not followed: run fewer at once"
         return Blind(at=at, moment=False, why=why)
@@ -119,6 +127,12 @@ def _blind(kind: int, at: int) -> Blind:
         why = "the map of execs in flight was full, and an exec not waited for: run fewer at once"
         return Blind(at=at, moment=True, why=why)
     raise wire.WireError(f"a record of unknown kind {kind}")
+
+
+def _name(record: bytes) -> str:
+    """Of what an exec's record is about, which may have lost all but its head."""
+    _, _, comm, path_len, *_ = wire.COMMAND.unpack_from(record, wire.COMMAND_AT)
+    return printable(base(_text(record[_HEAD : _HEAD + path_len])) or _text(comm) or "a program")
 
 
 def _read_attempt(command: Command, data: bytes) -> None:

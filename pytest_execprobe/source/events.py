@@ -66,6 +66,8 @@ class Blind:
     at: int
     moment: bool
     why: str
+    #: In which branch, where it is known that it is no other.
+    branch: Branch | None = None
 
 
 Event = Exec | Ended | Blind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from select import POLLIN
 from typing import NamedTuple
 
@@ -11,8 +12,18 @@ from . import libc
 from .launch import is_helper
 
 _ENDING = 2.0  # seconds
+_UNTRACED_MOST = 500  # characters, for all are sent in one request
 _PR_SET_PTRACER = 0x59616D61  # uapi/linux/prctl.h
 _prctl = libc.function("prctl", *[libc.LONG] * 5, returns=libc.LONG)
+
+
+def untraced_pattern(text: str, others: Sequence[str] = ()) -> str:
+    """A program that is to run untraced: its name, or its absolute path, as a glob. Raises ValueError."""
+    if not text or text.startswith(("re:", "argv:", "subtree:")) or ("/" in text and text[0] not in "/*?["):
+        raise ValueError("what runs untraced is the name of a program or an absolute path, and may have * ? [ ]")
+    if sum(map(len, (text, *others))) > _UNTRACED_MOST:
+        raise ValueError(f"what runs untraced is named in {_UNTRACED_MOST} characters in all: * can stand for some")
+    return text
 
 
 class Tracer(NamedTuple):

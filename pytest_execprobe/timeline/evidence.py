@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..source.command import Command
+from ..source.events import Branch
 from .kinds import Kinds
 from .record import ExecRecord, Phase
 
@@ -20,6 +21,8 @@ class Gap:
     why: str
     #: How many execs, at most, whoever's they were; None if that has no bound.
     most: int | None = None
+    #: The branch whose they were, if that is known.
+    branch: Branch | None = None
 
     def overlaps(self, start: int, end: int) -> bool:
         return self.start < end and (self.end is None or self.end > start)

@@ -127,6 +127,8 @@ class Recorder(Readable):
         """The phase's log is final from now on."""
         assert self._phase is not None
         assert self._phase.phase is not None
+        if self._phase.phase == "teardown" and self.description.get("untraced"):
+            self.sync()  # what has ended by now of what runs untraced is seen to have ended before the test
         end = clock.monotonic_ns()
         with self.lock:
             self.timeline.spans.close(self._phase, end)
@@ -208,11 +210,12 @@ class Recorder(Readable):
             return [entry for entry in self.timeline.take_new() if not entry.hidden]
 
     @read
-    def losses(self) -> Evidence:
-        """Why there may have been execs, since the probe was there, of which nothing is known; nothing else."""
+    def losses(self, spares: Callable[[Owner], bool] = lambda _: False) -> Evidence:
+        """Why there may have been execs, since the probe was there, of which nothing is known; nothing else. ``spares``
+        says of an owner that it does not matter if all of them were that one's."""
         self.refuse_nested()
         with self.lock:
-            return self.timeline.losses(self.since, clock.monotonic_ns())
+            return self.timeline.losses(self.since, clock.monotonic_ns(), spares)
 
     @read
     def running(self) -> tuple[list[tuple[Process, ExecRecord | None]], int]:

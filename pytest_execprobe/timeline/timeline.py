@@ -14,7 +14,7 @@ window holds. All times are nanoseconds of CLOCK_MONOTONIC.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -92,7 +92,7 @@ class Timeline:
                 if event.image is not None:
                     ends.append((event.image, event))
             else:
-                gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why))
+                gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why, branch=event.branch))
         promised = known.complete_to if known.late is None else 0
         new = known.after(batch, execs, gaps)
         self._place(new, new.complete_to, promised, ends)
@@ -313,7 +313,7 @@ class Timeline:
             strays=tuple(strays),
             lost=tuple(lost),
             lost_attempts=lost_attempts,
-            lost_strays=lost_strays,
+            lost_strays=lost_strays + sum(gap.branch is not None and gap.start < end for gap in self.known.gaps),
             ignored=len(left_out),
             left_out=tuple(left_out),
             filtered=ignored is not None,
@@ -361,14 +361,32 @@ class Timeline:
         low, high = (bisect_right(self._entries, time - 1, key=ENTERED) for time in (start, end))
         return self._entries[low:high]
 
-    def losses(self, start: int, end: int) -> Evidence:
-        """Why events of a stretch of time may be missing, and it is not known whose; nothing else."""
-        every = (*self.known.gaps, self.known.late, self.blind)
+    def losses(self, start: int, end: int, spares: Callable[[Owner], bool] = lambda _: False) -> Evidence:
+        """Why events of a stretch of time may be missing, and it is not known whose; nothing else. ``spares`` says of
+        an owner that it does not matter if all of them were that one's."""
+        every = (*self._others_gaps(spares), self.known.late, self.blind)
         gaps = [gap for gap in every if gap is not None and gap.overlaps(start, end)]
         why = [gap.why for gap in gaps if gap.most is None]
         if bisect_left(self._doubtful, start) < bisect_left(self._doubtful, end):
             why.append(_DOUBTFUL)
         return Evidence(unknown=tuple(dict.fromkeys(why)), gaps=tuple(gap for gap in gaps if gap.most is not None))
+
+    def _others_gaps(self, spares: Callable[[Owner], bool]) -> Iterator[Gap]:
+        """Those that may be of an owner that is not spared. What is missing in a branch whose top had ended when its
+        test did is that test's, and after that a stray of it."""
+        for gap in self.known.gaps:
+            beginner = None if gap.branch is None else self._only_owner(gap.branch)
+            if beginner is None:
+                yield gap
+            elif not spares(beginner):
+                yield replace(gap, end=beginner.ended)
+
+    def _only_owner(self, branch: Branch) -> Owner | None:
+        span = self.spans.at(branch.born).span if branch.born else None
+        owner, ended = None if span is None else span.owner, self._ended.get(branch)
+        if owner is None or not owner.is_test or owner.ended is None or ended is None or ended > owner.ended:
+            return None
+        return owner
 
     @property
     def size(self) -> int:

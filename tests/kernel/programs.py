@@ -28,6 +28,8 @@ _BUILDS = {
     "leaderless": ["leaderless.c", "-pthread"],
     "probed": ["probed.c", "-pthread"],
     "multicall": ["multicall.c"],
+    "traceme": ["traceme.c"],
+    "confined": ["confined.c"],
 }
 if platform.machine() == "x86_64":
     _BUILDS["int80"] = ["int80.c"]
@@ -38,6 +40,14 @@ class Programs:
     """Where the programs are. The head of each source says what it does."""
 
     folder: Path
+
+    @property
+    def confined(self) -> Path:
+        return self.folder / "confined"
+
+    @property
+    def traceme(self) -> Path:
+        return self.folder / "traceme"
 
     @property
     def minimal(self) -> Path:

@@ -112,6 +112,15 @@ def test_auto_says_why_it_is_not_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (source.description["backend"], source.description["instead"]) == ("ptrace", "there is no sudo")
 
 
+@pytest.mark.parametrize("variables", [0, 1, 100, 165, 170, 400, 510, 3000])
+def test_what_is_behind_a_long_environment_is_read(traced: Recording, variables: int) -> None:
+    """The name of the file stands behind a pointer to each variable: in what is looked at first, or not."""
+    environment = {f"V{number}": "" for number in range(variables)}
+    subprocess.run(["/bin/true", "", "a b"], env=environment, check=True)
+    (record,) = traced.execprobe.records
+    assert (record.path, record.argv) == ("/bin/true", ("/bin/true", "", "a b"))
+
+
 # ---- what it does to whom it traces ----
 
 

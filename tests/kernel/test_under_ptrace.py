@@ -24,7 +24,10 @@ FILES = {
     "test_every_name.py": 50,
     "test_what_shells_do.py": 10,
     "test_tracing.py": 15,
+    "test_untraced.py": 18,
 }
+#: They make probes of their own, and say which.
+_OWN_PROBES = ("test_tracing.py", "test_untraced.py")
 
 pytestmark = [pytest.mark.exec_budget(20_000), pytest.mark.exec_deny(inherit=False)]  # what is in them is judged there
 
@@ -60,7 +63,7 @@ def theirs() -> Iterator[Path]:
 def test_it_holds_without_privilege(
     file: str, nobody: list[str], tests: Path, theirs: Path, installed: Environment
 ) -> None:
-    own = ["--execprobe=off"] if file == "test_tracing.py" else ["--execprobe-backend=ptrace", "--execprobe=require"]
+    own = ["--execprobe=off"] if file in _OWN_PROBES else ["--execprobe-backend=ptrace", "--execprobe=require"]
     command = [
         *(*nobody, installed.python, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", "not bpf", "-q"),
         *(f"--basetemp={theirs}/base", "--limit=120", *own, f"tests/kernel/{file}"),

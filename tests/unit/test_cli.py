@@ -75,7 +75,21 @@ def test_how_help_looks(capsys: Capture) -> None:
     assert cli.main(["merge", "--help"]) == 0
     assert capsys.readouterr() == (MERGE_HELP, "")
     assert cli.main(["run", "--help"]) == 0
-    assert "\n  --wait[=SECONDS]   record until all processes that COMMAND" in capsys.readouterr().out
+    assert "\n  --wait[=SECONDS]    record until all processes that COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (["re:gdb"], "is the name of a program or an absolute path, and may have * ? [ ], not 're:gdb'"),
+        (["gdb", "./gdb"], "is the name of a program or an absolute path, and may have * ? [ ], not './gdb'"),
+        (["a" * 300, "b" * 201], "is named in 500 characters in all: * can stand for some, not 'bbb"),
+    ],
+)
+def test_what_can_not_run_untraced(given: list[str], what: str, capsys: Capture) -> None:
+    options = [word for pattern in given for word in ("--untraced", pattern)]
+    assert cli.main(["run", *options, "--", "/nonexistent"]) == 2
+    assert f"--untraced: what runs untraced {what}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", cli._COMMANDS)

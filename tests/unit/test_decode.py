@@ -374,6 +374,17 @@ def test_blindness() -> None:
         assert (found.at, found.moment) == (2000, moment)
 
 
+def test_blindness_of_what_runs_untraced_is_its_branchs_and_named() -> None:
+    record = kernel_record(wire.KIND_UNTRACED, path=b"/opt/gdb\n\0", comm=b"other")
+    found = event_of(record, 1, lost=False)
+    assert isinstance(found, Blind)
+    assert (found.at, found.moment, found.branch) == (2000, False, Branch(900, 77, 5))
+    assert found.why.startswith("gdb\\n ran untraced")
+    shrunk = event_of(record[: wire.HEAD.size], 1, lost=True)
+    assert isinstance(shrunk, Blind)
+    assert shrunk.why.startswith("other ran untraced")
+
+
 # ---- lost records ----
 
 
@@ -417,7 +428,7 @@ def test_lengths_that_do_not_add_up(lengths: tuple[int, int, int, int]) -> None:
         event_of(_with_lengths(*lengths), 1, lost=False)
 
 
-@pytest.mark.parametrize("kind", [0, 6, 2**32 - 1])
+@pytest.mark.parametrize("kind", [0, 7, 2**32 - 1])
 def test_unknown_kind(kind: int) -> None:
     with pytest.raises(wire.WireError, match=f"unknown kind {kind}"):
         event_of(kernel_record(kind), 1, lost=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import struct
 import subprocess
@@ -10,7 +12,7 @@ import sys
 import pytest
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.ptrace import calls, image, machines, records
+from pytest_execprobe.helper.ptrace import calls, image, machines, probe, records
 from pytest_execprobe.helper.ptrace.tree import Process, Slot, Tree
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import Branch, Ended, Exec
@@ -63,7 +65,7 @@ def test_slots_of_roots_that_have_gone_are_given_to_others() -> None:
     tree, process = watched(*range(1, wire.SLOTS + 1))
     tree.levels[99] = 0
     assert not tree.enter(process, Slot(99, 0, 0, 0))
-    del tree.levels[3]
+    tree.forget_root(3)
     assert tree.enter(process, Slot(99, 0, 0, 0))
     assert [slot.root for slot in process.slots] == [1, 2, 4, 5, 6, 99]
 
@@ -73,6 +75,39 @@ def test_process_that_is_in_a_tree_is_not_entered_twice() -> None:
     child = tree.fork(root, 11, 10, 100)
     assert tree.enter(child, Slot(1, 0, 11, 0))
     assert child.slots == [Slot(1, 100, 11, 10)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "is_left"),
+    [
+        ("gdb", "/usr/bin/gdb", True),
+        ("gdb", "/gdb/sh", False),
+        ("g*", "/usr/bin/gdb", True),
+        ("[!x]*", "/usr/bin/x", False),  # a name is no path
+        ("/usr/*", "/usr/bin/gdb", True),
+        ("*/gdb", "/usr/bin/gdb", True),
+        ("/bin/gdb", "/usr/bin/gdb", False),
+        ("gd", "/usr/bin/gdb", False),
+    ],
+)
+def test_programs_that_are_not_to_be_followed(pattern: str, path: str, is_left: bool) -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, 10, 100)
+    tree.leave(1, ["other", pattern])
+    assert tree.is_left(child, ["/y/xx", path]) is is_left
+
+
+def test_programs_that_are_not_to_be_followed_are_those_of_a_root() -> None:
+    tree, root = watched(1, 2)
+    tree.leave(1, ["gdb"])
+    child = tree.fork(root, 11, 10, 100)
+    assert tree.is_left(child, ["/usr/bin/gdb"])
+    tree.forget_root(1)
+    tree.living(child)
+    assert not tree.is_left(child, ["/usr/bin/gdb"])
+    tree.levels[1] = 0
+    assert tree.enter(child, Slot(1, 0, 11, 0))
+    assert not tree.is_left(child, ["/usr/bin/gdb"])
 
 
 # ---- records ----
@@ -189,6 +224,51 @@ def test_registers_are_read_and_written_by_word() -> None:
     state[layout.result] = -4
     assert (state[layout.result], state.signed(layout.result)) == (0xFFFFFFFC, -4)
     assert state[layout.result + 1] == 7
+
+
+# ---- what a refusal says ----
+
+
+@pytest.mark.parametrize(
+    ("scope", "filter_", "profile", "words", "fix"),
+    [
+        ("", b"0", "", ["refused (Operation not permitted)"], "allow ptrace(2) here, or run where BPF can be had"),
+        ("1", b"0", "unconfined", ["refused (Operation not permitted)"], "allow ptrace(2) here"),
+        ("2", b"0", "", ["kernel.yama.ptrace_scope is 2"], "sysctl kernel.yama.ptrace_scope=1"),
+        ("3", b"0", "", ["kernel.yama.ptrace_scope is 3"], "reboot with kernel.yama.ptrace_scope at most 1"),
+        ("1", b"2", "", ["under a seccomp filter"], "docker run --cap-add SYS_PTRACE"),
+        ("", b"0", "cri (x) (enforce)", ["under the AppArmor profile cri (x)"], "have AppArmor's cri (x) allow ptrace"),
+        ("2", b"2", "", ["ptrace_scope is 2, under a seccomp filter"], "ptrace_scope=1; have the container's filter"),
+    ],
+)
+def test_refusal_names_what_is_in_the_way_and_what_mends_it(
+    scope: str, filter_: bytes, profile: str, words: list[str], fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"/proc/sys/kernel/yama/ptrace_scope": scope, "/proc/self/attr/current": profile}
+    monkeypatch.setattr(probe, "_read", lambda path: files.get(path, ""))
+    monkeypatch.setattr(image, "fields_of", lambda _: {b"Seccomp": filter_})
+    made = probe.refusal("refused", PermissionError(1, "Operation not permitted"))
+    assert all(word in made.reason for word in words)
+    assert fix in made.remedy
+
+
+# ---- memory ----
+
+
+def test_memory_is_read_by_a_file_where_the_call_for_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(errno.EPERM)
+        return -1
+
+    text = ctypes.create_string_buffer(b"some text" * 1000)
+    at = ctypes.addressof(text)
+    ranges = [(at, 9), (at + 9, 9000 - 9)]
+    expected = calls.read_memory(os.getpid(), ranges)
+    assert expected == text.raw[:9000]
+    monkeypatch.setattr(calls, "_readv", refuse)
+    assert calls.read_memory(os.getpid(), ranges) == expected
+    assert calls.read_memory(os.getpid(), [(at, 9), (8, 9), (at, 9)]) == expected[:9]  # up to what can't be read
+    assert calls.read_memory(1 << 30, ranges) == b""
 
 
 # ---- /proc/PID/status ----

@@ -56,6 +56,17 @@ def test_request_before_there_is_a_root_is_an_error_and_no_hanging(helper: Helpe
     assert refusal.json()["reason"]
 
 
+def test_probe_is_told_what_is_to_run_untraced(helper: Helper, probe: FakeProbe) -> None:
+    helper.first.claim(untraced=["gdb", "*/x"])
+    assert [*probe.left.values()] == [["gdb", "*/x"]]
+
+
+@pytest.mark.parametrize("wrong", ["gdb", ["gdb", 1], {}, None])
+def test_what_is_to_run_untraced_is_a_list_of_texts(helper: Helper, wrong: object) -> None:
+    helper.first.welcome().send(wire.CLAIM, untraced=wrong)
+    assert helper.first.receive() is None
+
+
 def test_root_for_which_there_is_no_room_is_refused(helper: Helper, probe: FakeProbe) -> None:
     probe.full = True
     helper.first.claim()
@@ -310,7 +321,8 @@ def test_loss_whose_number_is_a_bound_and_loss_whose_number_is_none(client: Clie
 
 
 @pytest.mark.parametrize(
-    ("kind", "unbounded"), [(wire.KIND_EXEC, False), (wire.KIND_EXIT, False), (wire.KIND_UNFOLLOWED, True)]
+    ("kind", "unbounded"),
+    [(wire.KIND_EXEC, False), (wire.KIND_EXIT, False), (wire.KIND_UNFOLLOWED, True), (wire.KIND_UNTRACED, True)],
 )
 def test_head_for_which_there_is_no_room(
     client: Client, probe: FakeProbe, kind: int, unbounded: bool, room: Setter

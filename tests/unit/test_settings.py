@@ -60,6 +60,14 @@ def test_single_value(read: Read, name: str, option: str, given: object, ini: st
     assert getattr(read(option, ini=ini), name) == given  # the command line's
 
 
+def test_what_runs_untraced(read: Read) -> None:
+    given = ("--execprobe-untraced=gdb", "--execprobe-untraced=/opt/*/bin/x")
+    assert read(*given).untraced == ("gdb", "/opt/*/bin/x")
+    assert read("--execprobe-untraced=gdb", ini="execprobe_untraced =\n    strace\n    */x").untraced == (
+        *("gdb", "strace", "*/x"),
+    )
+
+
 def test_audit(read: Read) -> None:
     assert read("--execprobe-audit").audit
     assert read(ini="execprobe_audit = true").audit
@@ -234,6 +242,12 @@ WRONG = [
     ("--execprobe-attempts=maybe", "--execprobe-attempts is one of auto, kprobe, tracepoint, off, not 'maybe'"),
     ("execprobe_attempts = maybe", "execprobe_attempts is one of auto, kprobe, tracepoint, off, not 'maybe'"),
     ("--execprobe-buffer-pages=3", "--execprobe-buffer-pages is a power of two, not '3'"),
+    *(
+        (f"--execprobe-untraced={value}", "--execprobe-untraced: what runs untraced is the name of a program or an abs")
+        for value in ("", "re:gdb", "argv:gdb -p", "subtree:gdb", "bin/gdb", "./gdb")
+    ),
+    ("execprobe_untraced = ../gdb", "execprobe_untraced: what runs untraced is the name of a program or an absolute"),
+    (f"--execprobe-untraced={501 * 'x'}", "--execprobe-untraced: what runs untraced is named in 500 characters in all"),
     ("execprobe_buffer_pages = 0", "execprobe_buffer_pages is a power of two, not '0'"),
     ("--execprobe-timeout=0", "--execprobe-timeout is a number of seconds up to 3600, not '0'"),
     ("execprobe_timeout = nan", "execprobe_timeout is a number of seconds up to 3600, not 'nan'"),

@@ -531,6 +531,65 @@ def test_blindness_lasts(empty: Story, start: int, end: int, complete: bool) -> 
     assert found.unknown == (() if complete else ("the map was full",))
 
 
+def untraced(of: Branch, at: int) -> Blind:
+    return Blind(at, moment=False, why="it ran untraced", branch=of)
+
+
+def is_complete(story: Story, start: int, end: int, owner: str) -> bool:
+    return story.evidence(start, end, owner).missing == 0
+
+
+def test_blindness_in_a_branch_that_has_ended_with_its_test_is_that_tests(empty: Story) -> None:
+    empty.test("test_a", 100, 110, 190, 200)
+    empty.test("test_b", 200, 210, 290, 300)
+    of = branch(120)
+    empty.happens(untraced(of, 130), Ended(180, of.top, of), complete_to=300)
+    assert is_complete(empty, 100, 130, "test_a")
+    assert not is_complete(empty, 120, 131, "test_a")
+    assert not is_complete(empty, 190, 200, "test_a")  # something below it may go on
+    assert is_complete(empty, 200, 300, "test_b")
+    assert empty.evidence(200, 300, "test_b").lost_strays
+    assert not empty.evidence(100, 130, "test_a").lost_strays
+    assert not empty.timeline.is_quiet(200, 300)  # of strays nothing is known
+
+
+@pytest.mark.parametrize("ended", [None, 201])
+def test_blindness_in_a_branch_that_goes_on_is_whoever_runs(empty: Story, ended: int | None) -> None:
+    empty.test("test_a", 100, 110, 190, 200)
+    empty.test("test_b", 200, 210, 290, 300)
+    of = branch(120)
+    empty.happens(untraced(of, 130), *([] if ended is None else [Ended(ended, of.top, of)]), complete_to=300)
+    assert not is_complete(empty, 200, 300, "test_b")
+    assert not is_complete(empty, 290, 300, "test_b")
+
+
+def test_blindness_in_a_branch_that_no_test_has_begun_is_whoever_runs(empty: Story) -> None:
+    empty.fixture("server", 10, 20)
+    empty.test("test_a", 100, 110, 190, 200)
+    for of in (branch(15), branch(0), branch(50)):
+        story = empty
+        story.happens(untraced(of, 130), Ended(140, of.top, of), complete_to=300)
+        assert not is_complete(story, 150, 160, "test_a")
+        story.timeline.known = story.timeline.known._replace(gaps=())
+
+
+def test_blindness_in_a_branch_that_ended_before_a_test_that_goes_on(empty: Story) -> None:
+    owner = empty.begin("test_a", 100)
+    empty.phase(owner, "call", 100)
+    of = branch(120)
+    empty.happens(untraced(of, 130), Ended(140, of.top, of), complete_to=300)
+    assert not is_complete(empty, 200, 300, "test_a")
+
+
+def test_blindness_of_an_owner_that_is_spared(empty: Story) -> None:
+    owner = empty.test("test_a", 100, 110, 190, 200)
+    of = branch(120)
+    empty.happens(untraced(of, 130), Ended(180, of.top, of), complete_to=300)
+    assert empty.timeline.losses(0, 300).why == ("it ran untraced",)
+    assert empty.timeline.losses(0, 300, lambda one: one is owner).why == ()
+    assert empty.timeline.losses(0, 300, lambda one: one is not owner).why == ("it ran untraced",)
+
+
 @pytest.mark.parametrize(
     ("start", "end", "complete"),
     [(100, 150, True), (100, 151, False), (150, 160, False), (151, 160, True)],

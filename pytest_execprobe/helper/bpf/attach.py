@@ -274,7 +274,10 @@ def kernel_version() -> Tuple[int, int]:
 
 def refused(what: str, why: str) -> ProbeError:
     if not os.geteuid():
-        remedy = "in a container, allow bpf(2) (docker run --privileged); kernel lockdown allows no probe"
+        remedy = (
+            "in a container, allow bpf(2) (docker run --privileged, or --cap-add BPF --cap-add PERFMON); kernel"
+            " lockdown allows no probe"
+        )
     elif is_paranoid():
         remedy = (
             "run as root, or with CAP_SYS_ADMIN: kernel.perf_event_paranoid is above 2, where that alone opens perf"

@@ -191,6 +191,9 @@ class BpfProbe:
         self._want(_WANT_CLAIMS, True)
         return self._tables["claims"].set(_CLAIM.pack(name), struct.pack("<Q", root))
 
+    def leave(self, root: int, patterns: List[str]) -> None:
+        pass  # what it watches notices nothing
+
     def withdraw(self, name: bytes) -> None:
         self._claims.discard(name)
         self._tables["claims"].delete(_CLAIM.pack(name))

@@ -141,13 +141,18 @@ _Pointers = Tuple[int, int, Dict[int, int]]
 def _pointers(pid: int, at: int, word: int) -> Optional[_Pointers]:
     """What is below the text: how many arguments, a pointer to each, a NUL, the same of the environment, and the
     auxiliary vector."""
-    words = _words(calls.read_memory(pid, [(at, _STACK_SIZE)]), word)
-    if not words:
+    data = calls.read_memory(pid, [(at, _STACK_SIZE)])
+    if len(data) < 2 * word:
         return None
-    environment = words[0] + 2
-    found = _auxiliary(words[1], words[environment:])
+    for size in (_STACK_SIZE // 3, _STACK_SIZE):  # to make all of the numbers takes long, and mostly some are enough
+        words = _words(data[:size], word)
+        environment = words[0] + 2
+        found = _auxiliary(words[1], words[environment:])
+        if found is not None:
+            return found
+    # There are so many that it takes further looks, behind those of the arguments.
     at, rest, piece = at + environment * word, b"", b"more"
-    while found is None and piece:  # there are so many that it takes further looks, behind those of the arguments
+    while found is None and piece:
         piece = calls.read_memory(pid, [(at + len(rest), _STACK_SIZE_MOST)])
         rest += piece
         found = _auxiliary(words[1], _words(rest, word))
@@ -179,6 +184,15 @@ def _command_line(pid: int) -> Stack:
     except OSError:
         return Stack()
     return Stack(None, argv[:ARGV_CAP], len(argv) > ARGV_CAP)
+
+
+def paths(found: Image) -> List[str]:
+    """What a program goes by: its path as it was executed, and its file's where it is no script."""
+    path = found.stack.path
+    if path is not None and found.cwd is not None:
+        path = os.path.normpath(os.path.join(found.cwd, path))
+    known = [path, found.executable if found.interpreter is None else None]
+    return [os.fsdecode(one) for one in known if one is not None]
 
 
 def _place(pid: int, link: bytes) -> Tuple[Optional[bytes], Optional[os.stat_result]]:

@@ -7,15 +7,13 @@ import os
 import platform
 import signal
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from .. import wire
 from ..errors import ProbeError
 from ..probe import Claimed, Counts, Missed, Page, Process, Running
 from . import calls, image, machines, tracer
 from .tree import Slot
-
-_YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 
 
 class PtraceProbe:
@@ -50,7 +48,7 @@ class PtraceProbe:
     # ---- records ----
 
     def fds(self) -> List[int]:
-        return [self._stops]
+        return [self._stops, self._tracer.left.fileno()]
 
     def want_wakeup(self, wanted: bool) -> None:
         pass  # every stop does
@@ -108,6 +106,9 @@ class PtraceProbe:
         self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, None)
         return True
 
+    def leave(self, root: int, patterns: List[str]) -> None:
+        self._tracer.tree.leave(root, patterns)
+
     def withdraw(self, name: bytes) -> None:
         pass
 
@@ -128,7 +129,7 @@ class PtraceProbe:
 
     def forget_root(self, root: int) -> None:
         """What is in no other tree is let go at its next stop."""
-        self._tracer.tree.levels.pop(root, None)
+        self._tracer.tree.forget_root(root)
         self._claimed.pop(root, None)
 
     def running(self, root: int, since: int) -> Optional[Running]:
@@ -136,7 +137,7 @@ class PtraceProbe:
         tree = self._tracer.tree
         level = tree.levels.get(root, 0)
         listed = []
-        for process in tree.below(root):
+        for process in tree.below(root, untraced=True):
             slot = process.slot(root)
             if slot is None or slot.born < since:
                 continue
@@ -151,7 +152,7 @@ class PtraceProbe:
                     comm=process.comm,
                 )
             )
-        return Running(listed, True)
+        return Running(listed, root not in tree.has_left)
 
     def kernel_pid(self, pid: int) -> Optional[int]:
         return pid  # what the tracer's namespace has is what it goes by
@@ -172,7 +173,9 @@ def check() -> None:
         is_ours = False
     if not is_ours:
         raise ProbeError(
-            "no-proc", "/proc is not there, or is another PID namespace's", "mount one: mount -t proc proc /proc"
+            "no-proc",
+            "/proc is not there, or is another PID namespace's, and who is traced is read of there",
+            "mount one for this namespace: unshare --mount-proc, or mount -t proc proc /proc",
         )
     child = os.fork()
     if child == 0:
@@ -181,19 +184,53 @@ def check() -> None:
     try:
         calls.seize(child)
     except OSError as error:
-        raise ProbeError("no-ptrace", "ptrace is refused here (%s)%s" % (error.strerror, _why()), _FIX) from error
+        raise refusal("ptrace is refused here", error) from error
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, calls.ALL_CHILDREN)
 
 
-_FIX = "allow ptrace: in Docker --cap-add SYS_PTRACE or a newer default profile; yama's ptrace_scope must be 0 or 1"
+def refusal(what: str, error: OSError) -> ProbeError:
+    """With what may be in the way, as far as that shows, and how each is mended."""
+    found = [cause for cause in (_yama(), _seccomp(), _apparmor()) if cause is not None]
+    ways = "".join(", %s" % way for way, _ in found)
+    remedy = "; ".join(mend for _, mend in found) or "allow ptrace(2) here, or run where BPF can be had"
+    return ProbeError("no-ptrace", "%s (%s)%s" % (what, error.strerror, ways), remedy)
 
 
-def _why() -> str:
+def _yama() -> Optional[Tuple[str, str]]:
+    scope = _read("/proc/sys/kernel/yama/ptrace_scope")
+    if scope not in ("2", "3"):
+        return None
+    mend = "sysctl kernel.yama.ptrace_scope=1" if scope == "2" else "reboot with kernel.yama.ptrace_scope at most 1"
+    return "kernel.yama.ptrace_scope is %s" % scope, mend
+
+
+def _seccomp() -> Optional[Tuple[str, str]]:
+    if image.fields_of(os.getpid()).get(b"Seccomp") != b"2":
+        return None
+    return (
+        "under a seccomp filter",
+        "have the container's filter allow it, as the default ones do of Docker since 19.03, containerd since 1.7 and"
+        " Podman since 4.1; before that docker run --cap-add SYS_PTRACE",
+    )
+
+
+def _apparmor() -> Optional[Tuple[str, str]]:
+    profile = _read("/proc/self/attr/apparmor/current") or _read("/proc/self/attr/current")
+    if not profile.endswith("(enforce)"):
+        return None
+    name = profile.rpartition(" ")[0]
+    return (
+        "under the AppArmor profile %s" % name,
+        "have AppArmor's %s allow ptrace (trace, tracedby, read, readby) within itself, as containerd's does since 1.7"
+        % name,
+    )
+
+
+def _read(path: str) -> str:
     try:
-        with open(_YAMA) as file:
-            return ", where %s is %s" % (_YAMA, file.read().strip())
+        return os.fsdecode(image.read_file(path.encode(), 4096)).strip("\0\n ")
     except OSError:
         return ""
 
@@ -207,4 +244,4 @@ def refused(pid: int, error: OSError) -> ProbeError:
             "process %d is traced already, by process %d, and a process has one tracer" % (pid, other),
             "run it outside of strace or the debugger",
         )
-    return ProbeError("no-ptrace", "process %d can't be traced (%s)%s" % (pid, error.strerror, _why()), _FIX)
+    return refusal("process %d can't be traced" % pid, error)

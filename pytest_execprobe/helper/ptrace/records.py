@@ -17,6 +17,23 @@ def executed(
     tree: Tree, process: Process, at: int, entered: int, found: image.Image, status: Optional[image.Status]
 ) -> bytes:
     """``process`` is as it was before the exec, but for its slots."""
+    return wire.event(_of_exec(tree, process, wire.KIND_EXEC, at, entered, found, status))
+
+
+def untraced(tree: Tree, process: Process, at: int, found: image.Image, status: Optional[image.Status]) -> bytes:
+    """What it has executed is not followed, nor is what it forks."""
+    return wire.event(_of_exec(tree, process, wire.KIND_UNTRACED, at, at, found, status))
+
+
+def _of_exec(
+    tree: Tree,
+    process: Process,
+    kind: int,
+    at: int,
+    entered: int,
+    found: image.Image,
+    status: Optional[image.Status],
+) -> bytes:
     path, interpreter = image.strings(found)
     files = [image.components(file) for file in (found.executable, found.cwd, *found.scripts)]
     flags = wire.FLAG_ARGV_CUT * found.stack.is_cut | wire.FLAG_ARGV0_KEPT * found.stack.argv0_kept
@@ -27,17 +44,11 @@ def executed(
     data = b"".join([path, interpreter, *files, argv])
     comm = b"" if status is None else status.comm
     command = wire.COMMAND.pack(flags, 0, comm, len(path), len(interpreter), len(argv), len(data))
-    head = _head(tree, process, wire.KIND_EXEC, 0, at, entered, status)
-    return wire.event(head + command + data)
+    return _head(tree, process, kind, 0, at, entered, status) + command + data
 
 
 def ended(tree: Tree, process: Process, at: int, status: int) -> bytes:
     return wire.event(_head(tree, process, wire.KIND_EXIT, status, at, at, None) + _NOTHING)
-
-
-def blind(tree: Tree, process: Process, at: int) -> bytes:
-    """What this process forks is not followed."""
-    return wire.event(_head(tree, process, wire.KIND_UNFOLLOWED, 0, at, at, None) + _NOTHING)
 
 
 def _head(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import time
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from . import calls, image, records
 from .machines import Machine
+from .rights import Rights
 from .tree import Process, Tree
 
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -50,6 +52,10 @@ class Tracer:
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
         self._held: Set[int] = set()
+        self._rights = Rights()
+        #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
+        self.left = select.epoll()
+        self._left: Dict[int, Tuple[int, Process]] = {}
 
     # ---- beginning to follow ----
 
@@ -86,6 +92,7 @@ class Tracer:
 
     def drain(self) -> bool:
         """Takes in the stops that there are. False if there may be more."""
+        self._look_for_ends()
         for _ in range(_AT_ONCE):
             try:
                 tid, status = os.waitpid(-1, os.WNOHANG | calls.ALL_CHILDREN)
@@ -108,7 +115,7 @@ class Tracer:
         if task is None:
             self._held.add(tid)
             return
-        if not self.tree.living(task.process):
+        if not self.tree.living(task.process) or self.tree.untraced.get(task.process.pid) is task.process:
             self._let_go(task, 0 if event else number)
             return
         was_interrupted, task.interrupted = task.interrupted, False
@@ -133,6 +140,25 @@ class Tracer:
         self._remove(task)
         if not task.process.tids:
             self.tree.processes.pop(task.process.pid, None)
+
+    def _leave(self, process: Process, at: int, found: image.Image, status: Optional[image.Status]) -> None:
+        """It goes on untraced, from its program's first instruction on."""
+        self.events.append(records.untraced(self.tree, process, at, found, status))
+        self.tree.has_left.update(slot.root for slot in process.slots)
+        self.tree.untraced[process.pid] = process
+        pidfd = os.pidfd_open(process.pid)
+        self._left[pidfd] = process.pid, process
+        self.left.register(pidfd, select.EPOLLIN)
+
+    def _look_for_ends(self) -> None:
+        for pidfd, _ in self.left.poll(0) if self._left else ():
+            pid, process = self._left.pop(pidfd)
+            os.close(pidfd)  # which takes it out of what is waited for
+            if self.tree.untraced.get(pid) is process:
+                del self.tree.untraced[pid]
+            process.own_exec = False  # how it has ended is not known
+            if self.tree.living(process) and process.is_top:
+                self.events.append(records.ended(self.tree, process, _now(), 0))
 
     def _remove(self, task: Task) -> None:
         self._tasks.pop(task.tid, None)
@@ -191,10 +217,13 @@ class Tracer:
         entered = at if is_root else task.outside_at
         self.tree.replace_roots(process, task.tid, entered)
         status = image.status_of(tid)
-        found = image.read(tid, self._machine, status)
+        with self._rights.to_read(status):
+            found = image.read(tid, self._machine, status)
         self.events.append(records.executed(self.tree, process, at, entered, found, status))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
         process.comm = process.comm if status is None else status.comm
+        if self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
+            self._leave(process, at, found, status)
         return mine
 
     # ---- ends ----

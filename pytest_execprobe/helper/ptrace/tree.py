@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set
+import re
+from fnmatch import translate
+from typing import Dict, Iterator, List, NamedTuple, Optional, Pattern, Set, Tuple
 
 from .. import wire
 
@@ -58,20 +60,51 @@ class Tree:
         self.processes: Dict[int, Process] = {}
         #: Of each root, how many PID namespaces its own is below that of /proc.
         self.levels: Dict[int, int] = {}
+        self._has_forgotten = False  # a root: until then no slot is of one that has gone
+        self._left: Dict[int, List[Tuple[bool, Pattern[str]]]] = {}
+        #: Of what was followed and is not any more, by pid, that which has not ended.
+        self.untraced: Dict[int, Process] = {}
+        #: Roots of whose trees something was.
+        self.has_left: Set[int] = set()
 
     def add(self, pid: int) -> Process:
         return self.processes.setdefault(pid, Process(pid))
 
-    def below(self, root: int) -> Iterator[Process]:
-        """The processes of a root's tree, but for the root itself."""
-        for process in list(self.processes.values()):
+    def below(self, root: int, *, untraced: bool = False) -> Iterator[Process]:
+        """The processes of a root's tree, but for the root itself. ``untraced``: with those that are not followed any
+        more."""
+        for process in [*self.processes.values(), *(self.untraced.values() if untraced else ())]:
             slot = process.slot(root)
             if slot is not None and slot.top:
                 yield process
 
+    def leave(self, root: int, patterns: List[str]) -> None:
+        """Of a root, which programs are not to be followed: names, and absolute paths, as fnmatch has them."""
+        if patterns:
+            self._left[root] = [("/" in pattern, re.compile(translate(pattern))) for pattern in patterns]
+
+    def forget_root(self, root: int) -> None:
+        self.levels.pop(root, None)
+        self._has_forgotten = True
+        self._left.pop(root, None)
+        self.has_left.discard(root)
+
+    @property
+    def leaves_any(self) -> bool:
+        return bool(self._left)
+
+    def is_left(self, process: Process, paths: List[str]) -> bool:
+        """Whether a program that goes by these paths is not to be followed."""
+        return any(
+            pattern.match(path if is_path else path.rpartition("/")[2])
+            for slot in process.slots
+            for is_path, pattern in self._left.get(slot.root, ())
+            for path in paths
+        )
+
     def living(self, process: Process) -> List[Slot]:
         """Its slots, without those of roots that have gone."""
-        if any(slot.root not in self.levels for slot in process.slots):
+        if self._has_forgotten and any(slot.root not in self.levels for slot in process.slots):
             process.slots = [slot for slot in process.slots if slot.root in self.levels]
         return process.slots
 

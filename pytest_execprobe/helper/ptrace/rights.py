@@ -1,0 +1,41 @@
+"""What it takes to look into another user's process: root in a container mostly lacks CAP_SYS_PTRACE."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import ContextManager, Iterator, Optional
+
+from .image import Status
+
+_SYS_PTRACE = 1 << 19  # uapi/linux/capability.h
+
+
+class Rights:
+    """Those of this process, as they are when this is made."""
+
+    def __init__(self) -> None:
+        with open("/proc/self/status") as file:
+            (line,) = (line for line in file if line.startswith("CapEff:"))
+        self._own = os.geteuid(), os.getegid()
+        #: Root may trace what it has started, but then not read what of that is another user's.
+        self._lacking = self._own[0] == 0 and not int(line.split()[1], 16) & _SYS_PTRACE
+
+    def to_read(self, status: Optional[Status]) -> ContextManager[None]:
+        """Has this process read with the rights of another's user meanwhile, where it must and may."""
+        if not self._lacking or status is None or (status.uid, status.gid) == self._own:
+            return contextlib.nullcontext()
+        return self._borrowed(status)
+
+    @contextlib.contextmanager
+    def _borrowed(self, status: Status) -> Iterator[None]:
+        # Not the real user: that one could signal this process meanwhile.
+        uid, gid = self._own
+        try:
+            with contextlib.suppress(PermissionError):  # it may not become another user either
+                os.setegid(status.gid)
+                os.seteuid(status.uid)
+            yield
+        finally:
+            os.seteuid(uid)
+            os.setegid(gid)
