@@ -124,8 +124,8 @@ _OPTIONS: dict[str, list[Option]] = {
         (
             "--backend",
             "NAME",
-            "bpf, the default, ptrace (without privilege), or auto: bpf where it can be had and else ptrace",
-            {"choices": ("auto", "bpf", "ptrace"), "default": "bpf"},
+            "bpf, ptrace (without privilege), or auto, the default: bpf where it can be had and else ptrace",
+            {"choices": ("auto", "bpf", "ptrace"), "default": "auto"},
         ),
         ("--python", "PATH", "interpreter to run the helper, one that has the distro's BCC", {}),
         ("--buffer-pages", "N", "perf buffer per CPU, in pages, a power of two (default 512)", {"type": _pages}),

@@ -57,7 +57,7 @@ class HelperSettings:
     procs: int | None = None
     shared: str | None = None
     address: str | None = None
-    backend: str = "bpf"
+    backend: str = "auto"
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     #: What to do while a helper starts.
     meanwhile: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)

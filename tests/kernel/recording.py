@@ -60,7 +60,7 @@ class Recording:
             os.kill(pid, signal.SIGCONT)
 
 
-AUTO = HelperSettings(backend="auto")  # BPF as root, and ptrace under test_under_ptrace.py
+AUTO = HelperSettings()  # BPF as root, and ptrace under test_under_ptrace.py
 
 
 @contextlib.contextmanager

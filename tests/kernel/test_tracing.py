@@ -108,7 +108,7 @@ def test_auto_says_why_it_is_not_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ProbeUnavailable("execprobe: there is no sudo")
 
     monkeypatch.setattr("pytest_execprobe.source.connect.privilege_route", refuse)
-    with contextlib.closing(start_helper(HelperSettings(backend="auto"))) as source:
+    with contextlib.closing(start_helper(HelperSettings())) as source:
         assert (source.description["backend"], source.description["instead"]) == ("ptrace", "there is no sudo")
 
 
