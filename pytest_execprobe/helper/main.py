@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
         tokens = handshake.read_tokens()
     except handshake.HandshakeError as error:
         sys.exit("execprobe-helper: %s" % error)
-    _become_daemon()
+    starter = _become_daemon()
     try:
         first, listener = handshake.connect(options.connect, tokens)
     except (handshake.HandshakeError, OSError):
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
     output = capture_output()
     try:
         if options.backend == "ptrace":
-            server = _make_tracing_server(first, listener)
+            server = _make_tracing_server(starter, first, listener)
         else:
             look_for_bcc()
             server = _make_server(options, user, place, first, listener)
@@ -125,11 +125,11 @@ def _make_server(
     return Server(probe, first, listener, _welcome(probe, listener, route, left), precedence)
 
 
-def _make_tracing_server(first: socket.socket, listener: socket.socket) -> Server:
+def _make_tracing_server(starter: int, first: socket.socket, listener: socket.socket) -> Server:
     from .ptrace import watchdog  # which a start with privilege has no need of
     from .ptrace.probe import PtraceProbe
 
-    probe = PtraceProbe()
+    probe = PtraceProbe(starter)
     watchdog.begin()
     precedence = Precedence(privilege.take_precedence())
     words = "user %d" % os.geteuid() if os.geteuid() else "root"
@@ -159,13 +159,16 @@ def _close_inherited() -> None:
                 os.close(descriptor)
 
 
-def _become_daemon() -> None:
-    """Leaves the client's session, and its children: a test that waits for any child must not meet this process."""
+def _become_daemon() -> int:
+    """Leaves the client's session, and its children: a test that waits for any child must not meet this process.
+    Returns who has started it."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that ends with this process may send it before setsid()
+    starter = os.getppid()
     if os.fork():
         os._exit(0)
     os.setsid()
     os.chdir("/")
+    return starter
 
 
 def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str, remedy: str) -> None:

@@ -59,7 +59,7 @@ class HelperSettings:
     procs: int | None = None
     shared: str | None = None
     address: str | None = None
-    backend: str = "bpf"
+    backend: str = "auto"
     untraced: tuple[str, ...] = ()
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     #: What to do while a helper starts, in pieces: between them it is let in.

@@ -55,7 +55,7 @@ class Recording:
         return stopped(self.helper)
 
 
-AUTO = HelperSettings(backend="auto")  # BPF as root, and ptrace under test_under_ptrace.py
+AUTO = HelperSettings()  # BPF as root, and ptrace under test_under_ptrace.py
 
 
 @contextlib.contextmanager

@@ -431,8 +431,8 @@ def test_a_child_in_a_time_namespace(programs: Programs, shift: str) -> None:
 def test_all_of_pytest_in_a_time_namespace(inner: pytest.Pytester) -> None:
     """Of BPF the kernel's clock is not this process's; whoever traces has the same."""
     source, away = "def test(execprobe):\n    run()\n", unshare("--time", "--monotonic", "5000")
-    result_of(inner, source, *away, options=("--execprobe-backend=ptrace",)).assert_outcomes(passed=1)
-    result = result_of(inner, source, *away, options=("-rs",))
+    result_of(inner, source, *away).assert_outcomes(passed=1)
+    result = result_of(inner, source, *away, options=("-rs", "--execprobe-backend=bpf"))
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*Run pytest outside the time namespace*"])
 
