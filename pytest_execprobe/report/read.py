@@ -294,6 +294,7 @@ def _command(fields: Fields) -> Command:
         comm=fields.text("comm"),
         nested=None if nested is None else tuple(nested),
         arguments_at=fields.maybe(fields.whole, "arguments_at"),
+        lost_privilege=fields.flag("lost_privilege"),
         **_maybe(fields, fields.text, "path", "executable", "cwd", "interpreter", "script"),
     )
     command.program = fields.maybe(fields.text, "program")

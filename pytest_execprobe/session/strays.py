@@ -249,6 +249,8 @@ class Strays:
             self.totals.lost += number
             return
         program = _program(entry)
+        if entry.event.command.lost_privilege:
+            self.totals.unprivileged[program] += 1
         owner = entry.owner
         if entry.stray_of is not None:
             Totals.count(self.totals.strays, entry.stray_of.name, program, number)

@@ -57,6 +57,9 @@ def lines(totals: Totals, settings: Settings, verbosity: int) -> list[str]:
         said += _accounts(totals, settings, rows)
     else:
         said += [f"{'not known':<16}{why}" for why in totals.why]
+    if totals.unprivileged or (settings.sums_up and totals.are_traced):
+        without = f"; without its privilege ran: {_most(totals.unprivileged, rows)}" if totals.unprivileged else ""
+        said.append(f"{'probe':<16}ptrace{without}")
     if totals.ignored:
         said.append(f"{'ignored':<16}{_most(totals.ignored, rows)}")
     for nodeid, headline in totals.excused.items():

@@ -61,6 +61,8 @@ class Totals:
     #: What tests left running, by the test that did; counted for another test, or outside of tests, as well.
     late: dict[str, Counter[str]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
+    #: Setuid and setgid programs that ran without their privilege, because they were traced.
+    unprivileged: Counter[str] = field(default_factory=Counter)
     #: Execs of which only that they took place is known; they are not among the others.
     lost: int = 0
     #: Why an unknown number may be missing besides, if so.
@@ -116,6 +118,11 @@ class Totals:
     def why(self) -> list[str]:
         """Why more may be missing than is known to be lost."""
         return [*self.unknown, *self.gaps]
+
+    @property
+    def are_traced(self) -> bool:
+        """Whether the probe is ptrace."""
+        return self.probe.startswith("ptrace ")
 
     @property
     def is_unchecked(self) -> bool:
@@ -229,7 +236,7 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 _GROUPS = ("tests", "others", "strays", "late")
-_UPDATED = ("ignored", "gaps", "not_checked", "excused")
+_UPDATED = ("ignored", "unprivileged", "gaps", "not_checked", "excused")
 _ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.
 _FORMS: dict[str, Callable[[Any], Any]] = {

@@ -702,6 +702,7 @@ def test_ten_thousand_descendants_at_once(programs: Programs) -> None:
     assert there == size
 
 
+@pytest.mark.bpf
 def test_more_descendants_than_the_map_holds(programs: Programs) -> None:
     with recording(HelperSettings(procs=500)) as made:
         process, there = crowd(programs, 1000)
@@ -713,6 +714,7 @@ def test_more_descendants_than_the_map_holds(programs: Programs) -> None:
             made.execprobe.assert_at_most(1001, "crowd")
 
 
+@pytest.mark.bpf
 def test_a_crowd_that_was_there_before_is_taken_in(programs: Programs) -> None:
     """What 1,000 adopted processes run counts, and more than the map holds is told."""
     process, there = crowd(programs, 1000)

@@ -95,6 +95,13 @@ def test_every_hostile_argument() -> None:
     assert read.argv == ("sh", *HOSTILE)
 
 
+def test_privilege_that_was_lost_because_it_was_traced() -> None:
+    sudo = ran("sudo", at=1)
+    sudo._command.lost_privilege = True
+    records = again(one(sudo, ran("git", at=2))).units[0].records
+    assert [record._command.lost_privilege for record in records] == [True, False]
+
+
 def test_a_command_is_written_once() -> None:
     """However often it was read from the kernel."""
     first, second = ran("git", "fetch", at=1), ran("git", "fetch", at=2)
