@@ -7,9 +7,10 @@ runs around them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping, MutableSet
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import pytest
 
@@ -73,9 +74,10 @@ class Strays:
         #: How many tests have been recorded since the last export.
         self.recorded = 0
         self._is_judging = False  # and the totals have that
-        self._owners: dict[Owner, tuple[pytest.Item, Judge | None]] = {}
+        #: Of those that something can still be found to be of: by then the timeline has forgotten others.
+        self._owners: MutableMapping[Owner, tuple[pytest.Item, Judge | None]] = WeakKeyDictionary()
         self._protocol: Owner | None = None  # of the test whose phases are to come
-        self._hooks: set[Owner] = set()  # of tests whose phases are owners of their own: what runs around those
+        self._hooks: MutableSet[Owner] = WeakSet()  # of tests whose phases are owners of their own
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
         self.gatherer = Gatherer()
@@ -135,13 +137,16 @@ class Strays:
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
-        self._owners[owner] = (item, judge)
-        if not self._is_judging and judge is not None and judge.is_any:
-            self._is_judging = self.totals.judged = True
+        self._own(owner, item, judge)
         if judge is None:
             self._protocol = owner
         elif self._protocol is not None and self._owners[self._protocol][0] is item:
             self._hooks.add(self._protocol)
+
+    def _own(self, owner: Owner, item: pytest.Item, judge: Judge | None) -> None:
+        self._owners[owner] = (item, judge)
+        if not self._is_judging and judge is not None and judge.is_any:
+            self._is_judging = self.totals.judged = True
 
     def counting(self, item: pytest.Item, evidence: Evidence) -> Evidence:
         """What counts for the rules of a test: all that no hook objects to."""
@@ -195,7 +200,7 @@ class Strays:
         for (owner, phase), entries in strays.items():
             item, judge = self._owners[owner]
             judge = judge or self._judge_of(item)
-            self._owners[owner] = (item, judge)
+            self._own(owner, item, judge)
             if judge.concerns(phase):
                 evidence = self.counting(item, self._evidence(entries))
                 found = judge.judge(phase, evidence, left_behind=True)
@@ -293,8 +298,8 @@ class Strays:
         if self._broken_off:
             why = "an exception broke in while the execs of a test were added up"
             losses, of_judged = (replace(one, unknown=(*one.unknown, why)) for one in (losses, of_judged))
-        judges = [*self._around.values(), *(judge for _, judge in self._owners.values() if judge is not None)]
-        judged = bool(of_judged.why) and any(judge.is_any for judge in judges)
+        is_judging = self._is_judging or any(judge.is_any for judge in self._around.values())
+        judged = bool(of_judged.why) and is_judging
         if losses.why and (judged or self._settings.whole_run):
             self.totals.unknown.update(dict.fromkeys(losses.unknown))
             for gap in losses.gaps:

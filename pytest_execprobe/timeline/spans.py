@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .record import Phase
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Owner:
     """A test (with its phases), or a fixture of wider scope than a test."""
 

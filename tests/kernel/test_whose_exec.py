@@ -371,6 +371,33 @@ def ask():
 """
 
 
+def test_only_those_who_can_still_have_strays_are_remembered(pytester: pytest.Pytester) -> None:
+    """So that a long session takes no more memory for what each test was judged by."""
+    pytester.makepyfile(orphan=ORPHAN)
+    pytester.makeconftest("from pytest_execprobe.timeline import recorder\n\nrecorder._MUCH = 10")
+    pytester.makepyfile(
+        """
+        import orphan, pytest, subprocess
+
+        @pytest.mark.exec_deny("ls")
+        @pytest.mark.parametrize("number", range(20))
+        def test_one(number):
+            orphan.leave() if number == 0 else subprocess.run(["/bin/true"])
+
+        @pytest.mark.exec_none
+        def test_last(request):
+            orphan.ask()
+            armed = request.config.pluginmanager.get_plugin("execprobe-armed")
+            assert len(armed.run.strays._owners) < 15
+        """
+    )
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", timeout=60)
+    result.assert_outcomes(passed=21, errors=1)
+    result.stdout.fnmatch_lines(
+        ["* ERROR at teardown of test_one?0? *", "ls must not run, but it ran once (left behind)"]
+    )
+
+
 @pytest.mark.bpf  # a tracer of the outer run has followed it from its fork on, and knows whose it is
 def test_an_orphan_older_than_the_probe_makes_logs_incomplete(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(orphan=ORPHAN)
