@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pairs import BARE, TIMES, Figure, Line
 
@@ -183,6 +184,6 @@ class Page:
                 *(f"- {what}: {' '.join(why.split())}" for what, why in self.not_run.items()),
                 "",
             ]
-        said += ["## What the rows are", ""]
+        said += [Path(__file__).with_name("profile.md").read_text(), "## What the rows are", ""]
         said += [f"- `{row}`: {' '.join(text.split())}" for row, (text, _) in self.rows.items()]
         return "\n".join([*said, "", "A row is run by itself by `benchmarks/run.py ROW`.", ""])

@@ -153,12 +153,17 @@ def give_up(uid: int, gid: int, kernel: "tuple[int, int]") -> str:
     return "uid %d, %s" % (os.geteuid(), "CAP_BPF alone" if keep else "no capabilities")
 
 
-def become_nobody() -> None:
+def become_nobody(source: str) -> None:
     """And keep all capabilities, where the kernel allows that. For root BCC reads all of /proc/kallsyms, in a quarter
-    of the time that it takes to compile, to find out what is so in every kernel since 5.5."""
+    of the time that it takes to compile, to find out what is so in every kernel since 5.5. No change where this user
+    can't read the ``source``: FUSE may show a file to none but the user that has mounted it, whatever capabilities
+    others have."""
     if os.geteuid() == 0 and _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0:
-        with contextlib.suppress(OSError):  # there is no such user in some user namespaces
-            os.seteuid(_NOBODY)
+        try:
+            os.seteuid(_NOBODY)  # some user namespaces have no such user
+            open(source).close()
+        except OSError:
+            os.seteuid(0)
 
 
 def keep_no_capability() -> None:

@@ -185,6 +185,7 @@ def test_the_page_says_where_it_was_measured_and_what_was_not(page: ModuleType, 
     assert "- a machine\n" in text
     assert "- run, bpftrace: not installed\n" in text
     assert "- `storm`: What it is.\n" in text
+    assert "## Where the rest goes\n" in text
     assert "](performance.svg)" in text
     assert "against" not in text
 

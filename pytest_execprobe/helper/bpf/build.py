@@ -76,7 +76,6 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
             os.close(reading)
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.environ.clear()  # clang takes folders of headers from there, and what is kept is for others, too
-            privilege.become_nobody()
             try:
                 answer = work()
             except ProbeError as error:
@@ -97,6 +96,7 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
 
 def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -> Unit:
     bcc = import_bcc()
+    privilege.become_nobody(source)
     os.environ["BCC_KERNEL_SOURCE"] = os.path.dirname(source)
     folder = os.path.abspath(os.path.dirname(source))
     # BCC compiles a copy of the source under another name, beside which no header is.
