@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a newcomer needs: each installs by itself what is missing.
 
 PYTHON := .venv/bin/python
-REPORT := build/tests.xml
+REPORTS := build
 
 # The pytests that `make test-compat` tests with, each a requirement for pip or the path of a checkout: the oldest that is
 # supported, and the newest.
@@ -10,7 +10,18 @@ PYTEST := pytest==8.0.* pytest
 # The slowest tests stay in view.
 PYTEST_OPTIONS = --durations=20 $(if $(CI),--require-probe)
 
-.PHONY: help demo test test-serial test-unit test-compat venv lint docs bench test-kernels fuzz clean
+# What one part of the tests leaves running could be taken for another's. In PID namespaces of their own two parts can run
+# at once; where none can be had, one goes after the other. A shell is the namespace's first process, and not pytest, for
+# processes without a parent become the first one's children.
+ifneq ($(shell unshare --pid --fork --mount-proc true 2>/dev/null && echo yes),)
+APART = unshare --pid --fork --mount-proc --kill-child sh -c '"$$@"; exit $$?' sh
+AT_ONCE = 2
+else
+AT_ONCE = 1
+endif
+PARTS := test-kernel test-unit test-plugin test-compat
+
+.PHONY: help demo test $(PARTS) venv lint docs bench test-kernels fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -22,37 +33,36 @@ demo: ## show the plugin at work, on a small release script's tests
 # Tests of the real kernel are skipped where there can be no probe. That is said once more at the end, and in CI it is a
 # failure.
 test: venv ## check the code's style and types, and run all tests
-	@mkdir -p $(dir $(REPORT))
-	@rm -f $(dir $(REPORT))*.xml
+	@mkdir -p $(REPORTS)
+	@rm -f $(REPORTS)/*.xml
 	@status=0; \
-	for part in lint $(if $(CI),docs) test-unit test-serial; do \
-		$(MAKE) --no-print-directory $$part || status=$$?; \
-	done; \
-	$(MAKE) --no-print-directory test-compat || status=$$?; \
-	skipped=$$(grep -oh '<testcase [^>]*tests\.\(kernel\|compat\)[^>]*><skipped [^>]*' $(dir $(REPORT))*.xml | \
+	$(MAKE) --no-print-directory lint $(if $(CI),docs) || status=$$?; \
+	echo "Now the tests, in $(words $(PARTS)) parts, $(AT_ONCE) at a time: each is shown when it has ended, after some minutes."; \
+	$(MAKE) --no-print-directory --keep-going --jobs=$(AT_ONCE) --output-sync=target $(PARTS) || status=$$?; \
+	skipped=$$(grep -oh '<testcase [^>]*tests\.\(kernel\|compat\)[^>]*><skipped [^>]*' $(REPORTS)/*.xml | \
 		grep -vc 'does not work with pytest'); \
 	if [ $$skipped -gt 0 ]; then \
 		echo "NOT CHECKED: $$skipped tests of the real kernel were skipped; the reasons are above, at SKIPPED."; \
 	fi; \
 	exit $$status
 
-# Pure tests take both CPUs. Two others are never run at once: what one leaves running could be taken for the other's.
-test-serial: venv ## run the tests that need the machine, or a browser, to themselves
-	@mkdir -p $(dir $(REPORT))
-	@$(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(dir $(REPORT))kernel.xml tests/plugin tests/browser tests/kernel
+# In the namespace that the machine's processes are in, as most runs of users are.
+test-kernel: venv ## run the tests of the probe on the real kernel
+	@$(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/kernel.xml tests/kernel
 
 test-unit: venv ## run the tests that need no probe
-	@mkdir -p $(dir $(REPORT))
-	@$(PYTHON) -m pytest -n 2 $(PYTEST_OPTIONS) --junit-xml=$(REPORT) tests/unit
+	@$(APART) $(PYTHON) -m pytest -n 2 $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/unit.xml tests/unit
+
+test-plugin: venv ## run the tests of pytest's side, and those that need a browser
+	@$(APART) $(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/plugin.xml tests/plugin tests/browser
 
 venv:
 	@scripts/setup test
 
 # Other plugins are loaded where a test asks for them, and the project's own, here and in inner runs, by its module's
-# name. pytest-xdist spreads the tests themselves over two workers. Under the pytest that .venv has, `make test-serial`
+# name. pytest-xdist spreads the tests themselves over two workers. Under the pytest that .venv has, `make test-plugin`
 # runs tests/plugin.
 test-compat: ## run the plugin's tests under other pytests and beside other plugins (PYTEST='pytest==8.0.*')
-	@mkdir -p $(dir $(REPORT))
 	@set -f; status=0; \
 	for pytest in $(PYTEST); do \
 		venv=$$(scripts/setup compat "$$pytest") || exit; \
@@ -60,8 +70,8 @@ test-compat: ## run the plugin's tests under other pytests and beside other plug
 		echo "$$version:"; \
 		folders=tests/plugin; \
 		test "$$version" != "$$($(PYTHON) -m pytest --version 2>&1)" || folders=; \
-		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $$venv/bin/python -m pytest \
-			-p xdist.plugin -n 2 --quiet --junit-xml=$(dir $(REPORT))$${venv#.venv-}.xml \
+		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $(APART) \
+			$$venv/bin/python -m pytest -p xdist.plugin -n 2 --quiet --junit-xml=$(REPORTS)/$${venv#.venv-}.xml \
 			$(PYTEST_OPTIONS) $$folders tests/compat || status=$$?; \
 	done; \
 	exit $$status

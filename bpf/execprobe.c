@@ -285,9 +285,9 @@ static __always_inline u32 append(struct record *record, u32 cap, u64 from, int 
     if (used > DATA_CAP - cap)
         return 0;
     if (is_user)
-        len = bpf_probe_read_user_str(&record->data[used], cap, (void *)from);
+        len = read_user_str(&record->data[used], cap, (void *)from);
     else
-        len = bpf_probe_read_kernel_str(&record->data[used], cap, (void *)from);
+        len = read_kernel_str(&record->data[used], cap, (void *)from);
     if (len <= 0)
         return 0;
     IN_MEMORY(record->head.data_len) = used + len;
@@ -348,7 +348,7 @@ static __always_inline void register_root(kptr task, kptr comm)
 
     if (!is_wanted(WANT_CLAIMS)) /* every exec comes here */
         return;
-    bpf_probe_read_kernel_str(claim.comm, sizeof(claim.comm), (void *)comm);
+    read_kernel_str(claim.comm, sizeof(claim.comm), (void *)comm);
     id = claims.lookup(&claim);
     if (!id)
         return;
@@ -656,7 +656,7 @@ static __always_inline void append_argv(struct record *record)
         length = ARGV_CAP;
         record->head.flags |= FLAG_ARGV_CUT;
     }
-    if (used > DATA_CAP - ARGV_CAP || bpf_probe_read_user(&record->data[used], length, (void *)range[0]) != 0) {
+    if (used > DATA_CAP - ARGV_CAP || read_user(&record->data[used], length, (void *)range[0]) != 0) {
         record->head.flags |= FLAG_ARGV_UNREAD;
         length = 0;
     }
@@ -830,7 +830,7 @@ static __always_inline void append_arguments(struct record *record, uptr argv)
     for (int i = 0; i < ATTEMPT_ARGS; i++) {
         uptr arg = 0;
         u32 len;
-        if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(argv + 8 * i)) != 0) {
+        if (read_user(&arg, sizeof(arg), (void *)(argv + 8 * i)) != 0) {
             head->flags |= FLAG_ARGV_UNREAD;
             break;
         }

@@ -16,24 +16,31 @@
 #define PRESERVE_ARGV0 8            /* linux/binfmts.h: in interp_flags, since Linux 5.12 */
 #define MNT_NS_INIT_INO 0xeffffff8U /* uapi/linux/nsfs.h: no namespace with a number of its own has a lower one */
 
+/* Helpers under names of their own. BCC looks for bpf_probe_read_user() in all of /proc/kallsyms, for kernels before 5.5,
+ * and at each call anew; where it can't read that it takes bpf_probe_read_kernel() for a helper of those kernels. */
+static int (*read_kernel)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel;
+static int (*read_kernel_str)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel_str;
+static int (*read_user)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_user;
+static int (*read_user_str)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_user_str;
+
 static __always_inline u64 kread_u64(kptr at)
 {
     u64 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
+    read_kernel(&value, sizeof(value), (void *)at);
     return value;
 }
 
 static __always_inline u32 kread_u32(kptr at)
 {
     u32 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
+    read_kernel(&value, sizeof(value), (void *)at);
     return value;
 }
 
 static __always_inline u8 kread_u8(kptr at)
 {
     u8 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
+    read_kernel(&value, sizeof(value), (void *)at);
     return value;
 }
 
@@ -41,7 +48,7 @@ static __always_inline u8 kread_u8(kptr at)
 static __always_inline void kread_pair(kptr at, u64 first, u64 second, u64 *values)
 {
     if (second == first + sizeof(u64)) {
-        bpf_probe_read_kernel(values, 2 * sizeof(u64), (void *)(at + first));
+        read_kernel(values, 2 * sizeof(u64), (void *)(at + first));
     } else {
         values[0] = kread_u64(at + first);
         values[1] = kread_u64(at + second);
@@ -219,7 +226,7 @@ static __always_inline void read_mount(kptr mount, struct mount_at *found)
 {
     u64 root = OFF_MOUNT_MNT + OFF_VFSMOUNT_ROOT;
     if (OFF_MOUNT_MOUNTPOINT == OFF_MOUNT_PARENT + 8 && root == OFF_MOUNT_PARENT + 16) {
-        bpf_probe_read_kernel(found, sizeof(*found), (void *)(mount + OFF_MOUNT_PARENT));
+        read_kernel(found, sizeof(*found), (void *)(mount + OFF_MOUNT_PARENT));
     } else {
         kread_pair(mount, OFF_MOUNT_PARENT, OFF_MOUNT_MOUNTPOINT, &found->parent);
         found->root = kread_u64(mount + root);
@@ -246,7 +253,7 @@ static __always_inline void read_dentry(kptr dentry, struct dentry_at *found)
 {
     if (OFF_DENTRY_NAME == OFF_DENTRY_PARENT + __builtin_offsetof(struct dentry_at, name) &&
         OFF_DENTRY_LENGTH == OFF_DENTRY_PARENT + __builtin_offsetof(struct dentry_at, length)) {
-        bpf_probe_read_kernel(found, sizeof(*found), (void *)(dentry + OFF_DENTRY_PARENT));
+        read_kernel(found, sizeof(*found), (void *)(dentry + OFF_DENTRY_PARENT));
     } else {
         found->parent = kread_u64(dentry + OFF_DENTRY_PARENT);
         found->length = kread_u32(dentry + OFF_DENTRY_LENGTH);

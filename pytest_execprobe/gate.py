@@ -43,6 +43,7 @@ _SECTION_OF: Mapping[UnitKind, Section] = {
 #: What limits of the run as a whole are called.
 TOTAL = "the run as a whole"
 _FAILED, _NO_TESTS = 1, 5  # pytest's exit statuses
+_MOST_LOST = 1_000_000  # lost execs that are counted one by one
 
 
 class GateStatus(IntEnum):
@@ -92,6 +93,8 @@ class GateVerdict:
     rules: tuple[PlacedBreach, ...] = ()
     #: What was beyond a limit in a try of a test that another one has followed, which alone counts.
     before: tuple[BudgetFinding, ...] = ()
+    #: Rows of programs that a run has ignored: neither kept nor exceeded.
+    ignored: tuple[str, ...] = ()
 
     @property
     def exceeded(self) -> tuple[BudgetFinding, ...]:
@@ -135,14 +138,15 @@ def judge(
     findings = [*judge_sums(document, baseline), *(finding for index, finding in of_units if index not in superseded)]
     before = [finding for index, finding in of_units if index in superseded]
     why = [] if runs is None else [*_miscounted(document, runs)]
-    why += [*_unlimited(document, baseline, allow_deselected), *_ignored(document, baseline), *incompleteness(document)]
+    ignored, forbidden = _ignored(document, baseline)
+    why += [*_unlimited(document, baseline, allow_deselected), *forbidden, *incompleteness(document)]
     if not allow_deselected:
         why += _left_out(document, baseline)
     why += _not_collected(document, baseline, allow_deselected)
     if not budget_only:
         why += (reason for index, run in enumerate(document.runs) for reason in _unsuccessful(document, index, run))
     rules = () if budget_only else _broken_rules(document, findings)
-    return GateVerdict(tuple(findings), tuple(dict.fromkeys(why)), tuple(rules), tuple(before))
+    return GateVerdict(tuple(findings), tuple(dict.fromkeys(why)), tuple(rules), tuple(before), tuple(ignored))
 
 
 def _broken_rules(document: Document, findings: Iterable[BudgetFinding]) -> Iterator[PlacedBreach]:
@@ -254,16 +258,21 @@ def _is_left_out(document: Document, package: str) -> bool:
     return all(_may_leave_out(run, package if of_file else f"{package}/*") for run in runs)
 
 
-def _ignored(document: Document, baseline: Baseline) -> Iterator[str]:
-    """What a run has not counted (--execprobe-ignore), and the baseline limits by its name."""
-    tables = [rows for section in SECTIONS for rows in baseline.sections.get(section, {}).values()]
-    rows = [*tables, *(sums.programs for sums in baseline.sums)]
-    limited = {key for table in rows for key, limit in table.limits.items() if limit.most is not None}
+def _ignored(document: Document, baseline: Baseline) -> tuple[list[str], list[str]]:
+    """What a run has not counted (--execprobe-ignore), and the baseline limits by its name: in rows of tests and the
+    like, which are not judged then; and where it forbids it, or limits a sum, of which nothing is known."""
     ignored: Counter[str] = sum((Counter(run.ignored) for run in document.runs), Counter())
+    of_rows, of_sums = [], []
     for program, count in sorted(ignored.items()):
-        if not limited.isdisjoint((program, baseline.alias(program))):
-            ran = f"{program} ran {times_word(count)} and was not counted (--execprobe-ignore)"
-            yield f"{ran}, though the baseline limits it"
+        ran = f"{program} ran {times_word(count)} and was not counted (--execprobe-ignore)"
+        if any(baseline.names(program, sums.programs) for sums in baseline.sums):
+            of_sums.append(f"{ran}, though the baseline limits how often it runs in all")
+        limits = [limit for table in baseline.tables for limit in baseline.names(program, table)]
+        if any(limit.most == 0 for limit in limits):
+            of_sums.append(f"{ran}, though the baseline forbids it")
+        elif any(limit.most is not None for limit in limits):
+            of_rows.append(f"{ran}: its rows are not judged")
+    return of_rows, of_sums
 
 
 def judge_sums(document: Document, baseline: Baseline) -> Iterator[BudgetFinding]:
@@ -298,6 +307,8 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
     units = list(units)
     uncounted = {record for unit in units for record in unit.uncounted}
     unknown = [why for unit in units for why in _unknown(unit)]
+    lost = sum(unit.lost for unit in units)
+    unknown += [f"{lost} lost"] if lost > _MOST_LOST else []  # as no run has
     gaps = sum((Counter(unit.gaps) for unit in units), Counter())
     if of_all:
         gaps = document.gaps
@@ -307,7 +318,7 @@ def evidence_of(document: Document, units: Iterable[Unit], *, of_all: bool = Fal
         records=tuple(
             record for unit in units for record in unit.all_records if not uncounted or record not in uncounted
         ),
-        lost=tuple(Lost(0, False) for unit in units for _ in range(unit.lost)),
+        lost=(Lost(0, False),) * min(lost, _MOST_LOST),
         unknown=tuple(dict.fromkeys(unknown)),
         gaps=tuple(Gap(0, None, why, most) for why, most in gaps.items()),
         filtered=any(run.filtered for run in document.runs),
@@ -368,11 +379,10 @@ def _known_to_report(old: Document, baseline: Baseline) -> Callable[[ExecRecord]
 
 def _known_to_baseline(old: Baseline) -> Callable[[ExecRecord], bool]:
     """By the rows that it would be counted in, for those can be patterns."""
-    tables = [rows for section in SECTIONS for rows in old.sections.get(section, {}).values()]
-    tables += [sums.programs for sums in old.sums]
+    tables = [*old.tables, *(sums.programs for sums in old.sums)]
     keys = {key for rows in tables for key in rows.limits}
     together = Rows({}, patterns=tuple(dict.fromkeys(pattern for rows in tables for pattern in rows.patterns)))
-    return lambda record: set(old.usage(Evidence((record,)), together).counts) <= keys
+    return lambda record: set(+old.usage(Evidence((record,)), together).counts) <= keys
 
 
 def unseen(document: Document, baseline: Baseline, sections: Iterable[Section] = SECTIONS) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import hookspecs
-from ._util import originals
+from ._util import imports, originals  # noqa: F401  (the first: those that follow are imported so)
 from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 from .rules.markers import MARKERS
 from .session.options import add_options
@@ -114,7 +114,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if runs_none(config) or _is_controller(config):
         return
     if "pyfakefs" in sys.modules:  # what is first imported while a test has its file system, it removes when that ends
-        _import_the_rest()
+        for _ in _import_the_rest():
+            pass
     settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
     if settings.whole_run or any(map(_uses_probe, session.items)) or _any_marked(session.items):
@@ -170,12 +171,25 @@ def _arm(session: pytest.Session) -> Phases:
 
 def _early_run(settings: Settings, helper: HelperSettings, *, is_worker: bool, collects: bool = True) -> EarlyRun:
     """While the helper starts, what the run needs besides is imported: that takes less time."""
+    from .source.connect import start_first_helper
+
+    first = start_first_helper(replace(helper, meanwhile=_import_the_rest))
     from .session.early import EarlyRun
 
-    return EarlyRun(settings, replace(helper, meanwhile=_import_the_rest), is_worker=is_worker, collects=collects)
+    return EarlyRun(settings, helper, first, is_worker=is_worker, collects=collects)
 
 
-def _import_the_rest() -> None:
+def _import_the_rest() -> Iterator[bool]:
+    """In pieces, each of which takes some milliseconds."""
+    from .source import client  # noqa: F401
+
+    yield True
+    from .session import early  # noqa: F401
+
+    yield True
+    from .session import run  # noqa: F401
+
+    yield True
     from .session import phases  # noqa: F401
 
 

@@ -93,8 +93,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def kernel(execprobe: object) -> None:
-    """For tests that run an inner pytest on the real kernel: skipped where the outer one could not probe either."""
+def kernel(request: pytest.FixtureRequest) -> None:
+    """For tests that run an inner pytest on the real kernel: skipped where the outer one could not probe either. With
+    ``--execprobe=off`` that has no probe which the inner runs would have to share, and is not asked."""
+    if request.config.getoption("execprobe") != "off":
+        request.getfixturevalue("execprobe")
 
 
 @pytest.fixture

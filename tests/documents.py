@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from fakes import record
+from fakes import altered, record
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.report.model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit
@@ -66,10 +66,10 @@ def ran(
     fields = {name: more.pop(name) for name in list(more) if name in _LATER}
     made = record(program, *args, at=START + round(at * MS), **more)
     duration = None if lasted is None else round(lasted * MS)
-    return replace(made, duration_ns=duration, exit_code=exit_code, signal=signal, **fields)
+    return altered(made, duration_ns=duration, exit_code=exit_code, signal=signal, **fields)
 
 
-_LATER = {"begun_by", "phase", "depth", "ppid", "call_site", "uid", "_shared", "_begun_in"}
+_LATER = {"begun_by", "phase", "depth", "ppid", "call_site", "uid", "shared", "begun_in"}
 
 
 def phases(begin: float, setup: float = 5, call: float = 80, teardown: float = 5) -> dict[Any, tuple[int, int]]:
@@ -90,7 +90,7 @@ def rich() -> Document:
     lineless = ran(None, parent=None, at=75, argv=None, executable=None, lineage_lost=True, depth=None)
     cut = ran("xargs", *(["a" * 100] * 80), at=78, lasted=2, exit_code=0, truncated=True)
     server = ran("redis-server", "--port", "0", at=101, lasted=1200, exit_code=0, begun_by="tests/conftest.py::redis")
-    helper = ran("redis-cli", "ping", parent=server, at=260, lasted=3, exit_code=0, _shared=True, begun_by="redis")
+    helper = ran("redis-cli", "ping", parent=server, at=260, lasted=3, exit_code=0, shared=True, begun_by="redis")
     stray = ran("sleep", "1", at=400, lasted=1000, exit_code=0)
     strays_child = ran("true", parent=stray, at=410, lasted=1, exit_code=0)
     breach = ReportedBreach(

@@ -24,6 +24,7 @@ from pytest_execprobe.source.command import Command
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
 from pytest_execprobe.timeline.evidence import Evidence, Lost
+from pytest_execprobe.timeline.record import Lineage
 from pytest_execprobe.timeline.recorder import Recorder
 
 _serial = itertools.count(1)
@@ -85,21 +86,21 @@ def record(
         signal=None,
         duration_ns=None,
         call_site=None,
-        _previous=previous,
-        _direct=parent is None if direct is None else direct,
-        _lineage_lost=lineage_lost,
+        _lineage=Lineage(previous, parent is None if direct is None else direct, lost=lineage_lost),
         _identity=(serial, serial),
     )
 
 
 def altered(record: ExecRecord, **fields: object) -> ExecRecord:
-    """The same record with other values, those of its command among them."""
-    names = _OF_COMMAND
-    of_command = {name.lstrip("_"): value for name, value in fields.items() if name.lstrip("_") in names}
-    command = dataclasses.replace(record._command, **of_command)  # type: ignore[arg-type]
-    command.program = fields.get("program", record.program)  # type: ignore[assignment]
-    others = {name: value for name, value in fields.items() if name.lstrip("_") not in {*names, "program"}}
-    return dataclasses.replace(record, _command=command, **others)  # type: ignore[arg-type]
+    """The same record with other values, those of its command and its lineage among them."""
+    of_command = {name.lstrip("_"): fields.pop(name) for name in list(fields) if name.lstrip("_") in _OF_COMMAND}
+    of_lineage = {name: fields.pop(name) for name in list(fields) if name in _OF_LINEAGE}
+    command = record._command
+    if of_command or "program" in fields:
+        command = dataclasses.replace(command, **of_command)  # type: ignore[arg-type]
+        command.program = fields.pop("program", record.program)  # type: ignore[assignment]
+    lineage = dataclasses.replace(record._lineage, **of_lineage)  # type: ignore[arg-type]
+    return dataclasses.replace(record, _command=command, _lineage=lineage, **fields)  # type: ignore[arg-type]
 
 
 def script(
@@ -185,6 +186,7 @@ def tick() -> int:
     return now
 
 
+_OF_LINEAGE = {field.name for field in dataclasses.fields(Lineage)}
 _OF_COMMAND = {field.name for field in dataclasses.fields(Command) if field.init}
 
 
@@ -239,13 +241,14 @@ class FakeSource:
         error: str | None = None,
         lost: bool = False,
         cut: bool = False,
+        argv0: str | None = None,
     ) -> Exec:
         """An exec now, by a new process: a child of the test's own, or of the process that ``by`` runs in."""
         at = tick()
         pid = next(_serial)
         branch = by.branch if by is not None and same_branch else Branch(born=at, top=pid, thread=1)
         path = f"/usr/bin/{program}"
-        command = Command(path, path, (program, *args), argv_truncated=cut, comm=program)
+        command = Command(path, path, (argv0 or program, *args), argv_truncated=cut, comm=program)
         event = Exec(
             at=at,
             entered=at,

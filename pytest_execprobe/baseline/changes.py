@@ -18,9 +18,12 @@ Uses = Mapping[str, Mapping[str, Mapping[str, int]]]
 class Seen:
     """What a run has to say of a test, a fixture or the collection."""
 
+    #: 0 of a row that has only what is below the top of its subtree.
     usage: Mapping[str, int]
     #: How much of it was left behind detached, and so is a matter of chance.
     by_chance: Mapping[str, int] = field(default_factory=dict)
+    #: The rows of what ran, and no rule looks at: nothing was learnt about them.
+    left_out: Mapping[str, int] = field(default_factory=dict)
     #: Whether it ran to its end as it should have, and all of it is known. Else its rows are added and raised alone.
     whole: bool = True
 
@@ -33,6 +36,8 @@ class Changes:
     raised: list[tuple[str, str]] = field(default_factory=list)
     lowered: list[tuple[str, str]] = field(default_factory=list)
     gone: list[tuple[str, str]] = field(default_factory=list)
+    #: Those that were kept, because what they are about is not looked at.
+    kept: list[tuple[str, str]] = field(default_factory=list)
     #: Tables whose test has another name now: (old, new).
     renamed: list[tuple[str, str]] = field(default_factory=list)
 
@@ -44,7 +49,11 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
     """Which obsolete tables seem to be about something that is new: the same programs, and a file or a last name in
     common. One that could be several is none."""
     tables = baseline.sections.get(section, {})
-    fresh = {name: what for name, what in seen.items() if what.usage and baseline.table(section, name) is None}
+    fresh = {
+        name: what
+        for name, what in seen.items()
+        if (any(what.usage.values()) or what.left_out) and baseline.table(section, name) is None
+    }
     found: dict[str, list[str]] = {}
     for old in obsolete:
         limits = tables[old].limits
@@ -53,7 +62,8 @@ def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen:
             alike = old.rpartition("::")[2] == last or old.partition("::")[0] == file.partition("::")[0]
             if (
                 alike
-                and set(what.usage) == set(limits)
+                and {key for key, count in what.usage.items() if count} <= set(limits)
+                and set(limits) <= {*what.usage, *what.left_out}
                 and not any(_beyond(limits[k], n) for k, n in what.usage.items())
             ):
                 found.setdefault(old, []).append(new)

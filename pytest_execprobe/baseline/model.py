@@ -132,6 +132,20 @@ class Baseline:
             return name
         return max((key for key in tables if is_wildcard(key) and covers(key, name)), key=len, default=None)
 
+    @property
+    def tables(self) -> list[Rows]:
+        """The rows of each test, fixture and the like."""
+        return [rows for section in self.sections.values() for rows in section.values()]
+
+    def names(self, program: str, rows: Rows) -> list[Limit]:
+        """The limits that are about a program, as far as its name tells: not those of paths and command lines."""
+        known = {program, self.alias(program)}
+        return [
+            limit
+            for key, limit in rows.limits.items()
+            if any(fnmatchcase(name, key.removeprefix("subtree:")) or row_key(name) == key for name in known)
+        ]
+
     # ---- rows of records ----
 
     def alias(self, program: str) -> str:
@@ -144,21 +158,37 @@ class Baseline:
         kinds = evidence.kinds(in_tree=any(pattern.looks_up for pattern in patterns) or _look_up(rows))
         found = kinds.ask(lambda record: self._row_of(record, rows))
         usage = Usage(Counter(), Counter(), found)
-        for (key, doubtful), number in zip(found.of_kinds, kinds.counts, strict=True):
+        for (key, doubtful, is_counted), number in zip(found.of_kinds, kinds.counts, strict=True):
             if key is not None:
-                usage.counts[key] += number
+                usage.counts[key] += number if is_counted else 0
             usage.unsure.update(dict.fromkeys(doubtful, number))
         return usage
 
-    def _row_of(self, record: ExecRecord, rows: Rows) -> tuple[str | None, set[str]]:
-        """The row that an exec counts for, if it is certain that there is one, and those for which it may count."""
+    def accepted(self, evidence: Evidence, rows: Rows) -> Usage:
+        """The same for an update: what a row of zero forbids has raised that, and then another one has it, be it by
+        chance one that forbids, too."""
+        raised: dict[str, int] = {}
+        while True:
+            usage = self.usage(evidence, rows)
+            forbidden = (key for key, limit in rows.limits.items() if limit.most == 0)
+            more = {key: usage.counts[key] for key in forbidden if usage.counts[key]}
+            if not more:
+                for key, count in raised.items():
+                    usage.counts[key] = max(count, usage.counts[key])
+                return usage
+            raised |= more
+            rows = replace(rows, limits={**rows.limits, **{key: Limit(count) for key, count in more.items()}})
+
+    def _row_of(self, record: ExecRecord, rows: Rows) -> tuple[str | None, set[str], bool]:
+        """The row that has an exec, if it is certain that there is one, those for which it may count, and whether it
+        counts: what is below the top of a subtree has a row and does not."""
         # Rows of zero forbid, whatever else may run, has a row or another name: they come first.
         against = {key: self._counts_for(key, rows, record) for key, limit in rows.limits.items() if limit.most == 0}
         broken = next((key for key, match in against.items() if match is True), None)
         doubtful = {key for key, match in against.items() if match is None}
         free = any_match((*self.everywhere, *rows.free), record, Side.ALLOW)
         if broken is not None or free is True:
-            return broken, set() if broken else doubtful
+            return broken, set() if broken else doubtful, True
         candidates: list[tuple[str, Pattern | None]] = []
         certain = free is False and record.program is not None
         free_of_rows = {pattern.text for pattern in (*self.everywhere, *rows.free)}
@@ -177,8 +207,8 @@ class Baseline:
         key, pattern = candidates[0]
         top = _is_top(record, pattern, Side.ALLOW)
         if not certain or top is None:
-            return None, doubtful | {key for key, _ in candidates}
-        return key if top is True else None, doubtful
+            return None, doubtful | {key for key, _ in candidates}, True
+        return key, doubtful, top
 
     def beyond(self, rows: Rows, evidence: Evidence) -> list[Excess]:
         """What some rows do not allow, certain excesses first."""
@@ -236,13 +266,16 @@ class Baseline:
 class Usage:
     """How often each row was used for certain, and how often besides that may have been."""
 
+    #: 0 where a row has only what is below the top of its subtree.
     counts: Counter[str]
     unsure: Counter[str]
-    _rows: Answers[tuple[str | None, set[str]]]
+    _rows: Answers[tuple[str | None, set[str], bool]]
 
     def marked(self, key: str) -> tuple[ExecRecord, ...]:
         """The records that have used a row for certain."""
-        return Answers(self._rows.kinds, [row for row, _ in self._rows.of_kinds]).those(key)
+        return Answers(self._rows.kinds, [row if counted else None for row, _, counted in self._rows.of_kinds]).those(
+            key
+        )
 
 
 def _look_up(rows: Rows) -> bool:
@@ -275,11 +308,11 @@ def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:
     """Whether an exec counts for a pattern's row: of a subtree only its top does, for what a tool runs is its own."""
     if pattern is None or not pattern.text.startswith("subtree:"):
         return True
-    above = [ancestor for ancestor in (record.parent, record._previous) if ancestor is not None]
+    above = [ancestor for ancestor in (record.parent, record._lineage.previous) if ancestor is not None]
     matches = [pattern.match(ancestor, side) for ancestor in above]
     if any(match is True for match in matches):
         return False
-    return None if record._lineage_lost or any(match is None for match in matches) else True
+    return None if record._lineage.lost or any(match is None for match in matches) else True
 
 
 def few(names: Iterable[str]) -> str:

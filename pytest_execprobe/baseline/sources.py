@@ -14,6 +14,8 @@ _WRITERS = frozenset({"__dict__", "eval", "exec", "globals", "locals", "setattr"
 #: Whose calls, as statements of a module, make no tests; and whose decorators and base classes make no others.
 _KNOWN = frozenset({"gc", "logging", "os", "pytest", "random", "sys", "unittest", "warnings"})
 _PLAIN = frozenset({"IsolatedAsyncioTestCase", "TestCase", "classmethod", "mock", "object", "patch", "staticmethod"})
+#: Decorators that leave it at the name.
+_COMMON = frozenset({"asynccontextmanager", "contextlib", "contextmanager", "dataclass", "dataclasses", "functools"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -27,6 +29,15 @@ def may_make(source: str, names: str) -> bool:
         return True
     tree = _parsed(source)
     return tree is None or any(map(_writes_names, _outside_of_tests(tree))) or _may_have(tree, source, words)
+
+
+def may_make_fixture(source: str, name: str) -> bool:
+    """Likewise; and some decorators make fixtures of other names than what they stand on has (pytest-factoryboy)."""
+    tree = _parsed(source)
+    if tree is None or name in source or may_make(source, name):
+        return True
+    made = (node for node in ast.walk(tree) if isinstance(node, (*_FUNCTIONS, ast.ClassDef)))
+    return any(_root(mark) not in _KNOWN | _PLAIN | _COMMON for node in made for mark in node.decorator_list)
 
 
 def has_examples(source: str, name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import tomlkit
@@ -57,16 +58,23 @@ def rewrite(
     """Updates the file itself, atomically. ``baseline`` is what it said when the run began: what has been done to it
     since is kept, or if it can't be, the file is. Raises OSError or BaselineError."""
     with locked(baseline.path):  # another run may be at it
-        raw = originals.read_bytes(baseline.path).decode() if originals.exists(baseline.path) else None
-        old = None if raw is None else raw.replace("\r\n", "\n")
-        if originals.is_file(baseline.path):
-            baseline = parse_baseline(old or "", baseline.path)
-        elif baseline != Baseline(baseline.path):
-            raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote into it")
-        text, changes = updated(old, baseline, seen, obsolete, renamed=renamed, only_add=only_add)
+        while True:
+            raw = _content(baseline.path)
+            old = None if raw is None else raw.replace("\r\n", "\n")
+            if originals.is_file(baseline.path):
+                baseline = parse_baseline(old or "", baseline.path)
+            elif baseline != Baseline(baseline.path):
+                raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote in it")
+            text, changes = updated(old, baseline, seen, obsolete, renamed=renamed, only_add=only_add)
+            if _content(baseline.path) == raw:  # else a run that could not wait, or a person, has changed it since
+                break
         if text != old:
             write_atomically(baseline.path, text if raw == old else text.replace("\n", "\r\n"))
     return changes
+
+
+def _content(path: Path) -> str | None:
+    return originals.read_bytes(path).decode() if originals.exists(path) else None
 
 
 def updated(
@@ -138,9 +146,12 @@ def _update(
             row.value = str(count) if limit.least is None else f"[{limit.least}, {count}]"
             changes.raised.append((key, row.key))
         elif lowers and limit.least is None and count < limit.most:
-            if count:
-                row.value = str(count)
-                changes.lowered.append((key, row.key))
+            if row.key in seen.left_out:
+                changes.kept.append((key, row.key))
+            elif row.key in seen.usage:  # what is below the top of a subtree is in its row, and does not count
+                if limit.most > max(count, 1):
+                    row.value = str(max(count, 1))
+                    changes.lowered.append((key, row.key))
             else:
                 table.rows.remove(row)
                 changes.gone.append((key, row.key))

@@ -169,6 +169,8 @@ def _text(result: _Result) -> Iterable[Line]:
                 yield [f"             {printable(text)}"]
     for line in _some(verdict.incomplete):
         yield [("  missing  ", "bad"), printable(line)]
+    for line in _some(verdict.ignored):
+        yield [("  ignored  ", "warn"), printable(line)]
     if result.new is not None:
         for new in result.new:
             names = ", ".join(map(printable, new.names))
@@ -243,6 +245,7 @@ def _data(result: _Result) -> dict[str, Any]:
         ],
         "retried": [{"name": finding.name, "text": finding.excess.what} for finding in result.verdict.before],
         "incomplete": list(result.verdict.incomplete),
+        "ignored": list(result.verdict.ignored),
         "new": None
         if result.new is None
         else [{"program": new.program, "count": new.count, "names": list(new.names)} for new in result.new],
@@ -269,6 +272,7 @@ def _markdown(result: _Result) -> str:
             lines.append("")
     for title, listed in (
         ("Missing", [code(line) for line in _some(verdict.incomplete)]),
+        ("Ignored", [code(line) for line in _some(verdict.ignored)]),
         ("New", [f"{code(new.program)} {new.count}: {', '.join(map(code, new.names))}" for new in result.new or ()]),
         ("In the budget, and in no report", [code(line) for line in _some(result.unseen)]),
     ):

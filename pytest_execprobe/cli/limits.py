@@ -119,5 +119,5 @@ def _why(evidence: Evidence) -> Iterator[str]:
             "an argv was longer than what is kept (16 KiB), or it, a file or what is above an exec is not known: match"
             " on the program's name"
         )
-    elif any(record._lineage_lost for record in evidence.records):
+    elif any(record._lineage.lost for record in evidence.records):
         yield "a record above an exec was lost: raise --buffer-pages, or match without subtree:"

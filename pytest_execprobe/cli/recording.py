@@ -15,7 +15,7 @@ from .._util import clock
 from .._util.text import printable
 from ..report import model as document
 from ..source.events import Batch, Ended, Event, Exec, Image, Process, Running, Source
-from ..source.launch import is_helper
+from ..source.launch import executes_helper
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Lost
 from ..timeline.feed import Feed
@@ -220,7 +220,7 @@ def _is_helpers(event: Exec, helpers: Container[Image | None]) -> bool:
     return (
         event.parent in helpers
         or event.previous in helpers
-        or (event.command is not None and is_helper(event.command.argv))
+        or (event.command is not None and executes_helper(event.command))
     )
 
 

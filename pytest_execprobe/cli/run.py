@@ -136,8 +136,8 @@ _OPTIONS: dict[str, list[Option]] = {
         (
             "--backend",
             "NAME",
-            "bpf, the default, ptrace (without privilege), or auto: bpf where it can be had and else ptrace",
-            {"choices": ("auto", "bpf", "ptrace"), "default": "bpf"},
+            "bpf, ptrace (without privilege), or auto, the default: bpf where it can be had and else ptrace",
+            {"choices": ("auto", "bpf", "ptrace"), "default": "auto"},
         ),
         (
             "--untraced",

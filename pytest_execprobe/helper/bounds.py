@@ -5,7 +5,6 @@ They hold whatever sudo's rule says.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import errno
 import fcntl
@@ -46,7 +45,9 @@ def number(least: int, most: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError("%r is no whole number from %d to %d" % (text, least, most))
+            from argparse import ArgumentTypeError  # a start has no need of it
+
+            raise ArgumentTypeError("%r is no whole number from %d to %d" % (text, least, most))
         return int(text)
 
     return read

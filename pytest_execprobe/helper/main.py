@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
 import socket
 import sys
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
 
 from . import bounds, handshake, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
@@ -20,11 +19,41 @@ from .probe import Probe
 from .process import capture_output, explain
 from .server import Server
 
+
+class Options(NamedTuple):
+    connect: str = ""  # abstract socket on which the client waits
+    backend: str = "bpf"
+    address: Optional[str] = None  # what it serves, for those to find whom it traces
+    bpf: str = ""  # folder of execprobe.c
+    attempts: str = "auto"
+    pages: int = Settings().pages
+    procs: int = Settings().procs
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError("%r is none of %s" % (text, ", ".join(choices)))
+        return text
+
+    return read
+
+
+_OPTIONS: Dict[str, Callable[[str], Any]] = {
+    "--connect": str,
+    "--backend": _one_of("bpf", "ptrace"),
+    "--address": str,
+    "--bpf": str,
+    "--attempts": _one_of(*ROUTES),
+    "--pages": bounds.number(1, 1 << 20),
+    "--procs": bounds.number(1, 1 << 22),
+}
+
 #: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.
 _NOT_HERE = ("no-bcc", "wrong-bcc")
 
 
-def main(argv: Optional[List[str]] = None) -> None:
+def main(argv: Sequence[str]) -> None:
     options = _parse(argv)
     _close_inherited()
     user, place = _take_place()
@@ -32,7 +61,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         tokens = handshake.read_tokens()
     except handshake.HandshakeError as error:
         sys.exit("execprobe-helper: %s" % error)
-    _become_daemon()
+    starter = _become_daemon()
     try:
         first, listener = handshake.connect(options.connect, tokens)
     except (handshake.HandshakeError, OSError):
@@ -41,7 +70,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     output = capture_output()
     try:
         if options.backend == "ptrace":
-            server = _make_tracing_server(first, listener)
+            server = _make_tracing_server(starter, first, listener)
         else:
             look_for_bcc()
             server = _make_server(options, user, place, first, listener)
@@ -56,18 +85,19 @@ def main(argv: Optional[List[str]] = None) -> None:
     os._exit(0)  # not through atexit: the kernel takes the probe down with the process, at once
 
 
-def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="execprobe-helper", description=__doc__)
-    parser.add_argument("--connect", required=True, help="abstract socket on which the client waits")
-    parser.add_argument("--backend", choices=("bpf", "ptrace"), default="bpf")
-    parser.add_argument("--address", help="what it serves, for those to find whom it traces")
-    parser.add_argument("--bpf", help="folder of execprobe.c")
-    parser.add_argument("--attempts", choices=ROUTES, default="auto")
-    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=Settings().pages)
-    parser.add_argument("--procs", type=bounds.number(1, 1 << 22), default=Settings().procs)
-    options = parser.parse_args(argv)
-    if options.backend == "bpf" and options.bpf is None:
-        parser.error("--bpf is needed")
+def _parse(argv: Sequence[str]) -> Options:
+    """By hand: it takes as long to load argparse, and for that to look for translations, as half of the probe."""
+    values: Dict[str, Any] = {}
+    for name, text in zip(argv[::2], [*argv[1::2], ""]):
+        try:
+            values[name] = _OPTIONS[name](text)
+        except KeyError:
+            sys.exit("execprobe-helper: there is no option %s" % name)
+        except Exception as error:
+            sys.exit("execprobe-helper: %s: %s" % (name, error))
+    options = Options(**{name[2:]: value for name, value in values.items()})
+    if not options.connect or (options.backend == "bpf" and not options.bpf):
+        sys.exit("execprobe-helper: --connect and --bpf are needed")
     return options
 
 
@@ -82,7 +112,7 @@ def _take_place() -> "Tuple[Optional[int], int]":
 
 
 def _make_server(
-    options: argparse.Namespace, user: Optional[int], place: int, first: socket.socket, listener: socket.socket
+    options: Options, user: Optional[int], place: int, first: socket.socket, listener: socket.socket
 ) -> Server:
     if user is not None:
         bounds.check(user, options.pages, options.procs)
@@ -95,11 +125,11 @@ def _make_server(
     return Server(probe, first, listener, _welcome(probe, listener, route, left), precedence)
 
 
-def _make_tracing_server(first: socket.socket, listener: socket.socket) -> Server:
+def _make_tracing_server(starter: int, first: socket.socket, listener: socket.socket) -> Server:
     from .ptrace import watchdog  # which a start with privilege has no need of
     from .ptrace.probe import PtraceProbe
 
-    probe = PtraceProbe()
+    probe = PtraceProbe(starter)
     watchdog.begin()
     precedence = Precedence(privilege.take_precedence())
     words = "user %d" % os.geteuid() if os.geteuid() else "root"
@@ -129,13 +159,16 @@ def _close_inherited() -> None:
                 os.close(descriptor)
 
 
-def _become_daemon() -> None:
-    """Leaves the client's session, and its children: a test that waits for any child must not meet this process."""
+def _become_daemon() -> int:
+    """Leaves the client's session, and its children: a test that waits for any child must not meet this process.
+    Returns who has started it."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that ends with this process may send it before setsid()
+    starter = os.getppid()
     if os.fork():
         os._exit(0)
     os.setsid()
     os.chdir("/")
+    return starter
 
 
 def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str, remedy: str) -> None:

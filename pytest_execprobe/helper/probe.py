@@ -38,6 +38,7 @@ class Claimed(NamedTuple):
     pid: int
     refused: bool  # it is in as many trees already as it can be
     reapers: Optional[Set[int]]  # its ancestors that take in orphans; None: any may
+    whole: bool = False  # whether all that it has started is in its tree
 
 
 class Process(NamedTuple):

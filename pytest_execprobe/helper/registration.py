@@ -100,8 +100,9 @@ class Registration:
             return
         refusal = self._why_not(client, claimed)
         if refusal is None:
+            nothing_left = claimed.whole or fields.get("fresh") is True
             try:
-                found = Search() if fields.get("fresh") is True else self._adopt(client, claimed, known)
+                found = Search() if nothing_left else self._adopt(client, claimed, known)
             except (AdoptionError, OSError) as error:
                 refusal = str(error)
         if refusal is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from .._util.paths import absolute, base, leads_through_descriptor, name_of
 from .._util.ternary import both, either
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
+from .links import behind_links, links
 from .pattern import ANY, Match, Pattern, Side
 
 _STARS = 4  # places of /**/ in a pattern that are tried without a folder, too
@@ -35,6 +35,7 @@ def name_pattern(glob: str) -> Pattern:
         found = [by_program, _any_name(match, *called(record))]
         if side is Side.FORBID:
             found += [_any_name(match, *interpreters(record)), match(record.path), *map(match_file, files(record))]
+            found.append(_any_name(match, *links(record)))
         return either(*found)
 
     return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
@@ -66,6 +67,7 @@ class _PathGlob:
             self._as_executed(record.path, record),
             _any_name(lambda path: self._as_executed(path, record), *interpreters(record)),
             *(self._match_file(file, record, side) for file in files(record)),
+            _any_name(lambda path: self._match(path, record), *links(record)) if side is Side.FORBID else False,
         )
 
     def by_links(self, record: ExecRecord) -> bool:
@@ -105,7 +107,7 @@ class _PathGlob:
         if not _may_be_linked(plain, record):
             return False
         folder, name = originals.dirname(plain), originals.basename(plain)
-        if not self._match(originals.join(_behind_links(folder), name), record):
+        if not self._match(originals.join(behind_links(folder), name), record):
             return False
         # Links are as they are now, and here: in a chroot, say, they can be others.
         return True if originals.realpath(plain) in files(record) else None
@@ -120,20 +122,6 @@ def _may_be_linked(plain: str, record: ExecRecord) -> bool:
     """Whether its folder may be behind a link: the kernel names none by one."""
     folder = f"{originals.dirname(plain).rstrip('/')}/"
     return not any(f"{known}/".startswith(folder) for known in (record.cwd, *files(record)) if known)
-
-
-def _behind_links(folder: str) -> str:
-    try:
-        there = originals.stat(folder)
-    except OSError:
-        return folder
-    return _realpath(folder, there.st_dev, there.st_ino, there.st_ctime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _realpath(folder: str, *_: int) -> str:
-    """A folder's, as long as the same one is there: it takes ten times as long as to look which that is."""
-    return originals.realpath(folder)
 
 
 def _glob(text: str) -> re.Pattern[str]:
@@ -198,7 +186,7 @@ def regex_pattern(regex: re.Pattern[str], text: str) -> Pattern:
         certain: list[str | None] = [record.path]
         possible: list[str | None] = []
         if side is not Side.ALLOW:
-            for names in [called(record)] + [interpreters(record)] * (side is Side.FORBID):
+            for names in [called(record)] + [interpreters(record), links(record)] * (side is Side.FORBID):
                 certain += names[0]
                 possible += names[1]
         if side is Side.FORBID:
@@ -279,9 +267,9 @@ def subtree_pattern(pattern: Pattern) -> Pattern:
                 continue
             known.add(current)
             seen.append(pattern.match(current, side))
-            if current._lineage_lost:
+            if current._lineage.lost:
                 seen.append(None)
-            todo += [above for above in (current.parent, current._previous) if above is not None]
+            todo += [above for above in (current.parent, current._lineage.previous) if above is not None]
         return either(*seen)
 
     return Pattern(f"subtree:{pattern.text}", test, looks_up=True)

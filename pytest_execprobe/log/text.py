@@ -117,7 +117,7 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         for is_meant, reason in _UNREAD:
             if rows := _numbered(evidence, is_meant):
                 reasons.append(reason.format(rows=_numbers(rows)))
-    orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage_lost]
+    orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage.lost]
     if orphans:
         above = f"a record above {_numbers(orphans)} in the tree was lost"
         reasons.append(f"{above}: raise --execprobe-buffer-pages, or match without subtree()")
@@ -167,7 +167,7 @@ def _milliseconds(record: ExecRecord, start: int) -> str:
 def _parent(record: ExecRecord, numbers: dict[ExecRecord, int]) -> str:
     above = record.parent
     if above is None:
-        return "?" if record._lineage_lost else "pytest"
+        return "?" if record._lineage.lost else "pytest"
     if above in numbers:
         return f"#{numbers[above]}"
     return printable(above.program or "?")
@@ -175,10 +175,10 @@ def _parent(record: ExecRecord, numbers: dict[ExecRecord, int]) -> str:
 
 def _command(record: ExecRecord, width: int | None) -> str:
     text = printable(described(record))
-    if record._previous is not None and record._previous.program:
-        text += f"  (was {printable(originals.basename(record._previous.program))})"
+    if record._lineage.previous is not None and record._lineage.previous.program:
+        text += f"  (was {printable(originals.basename(record._lineage.previous.program))})"
     if width is not None and len(text) > width:
         text = text[: width - 1] + "…"
-    if record._shared:
+    if record._lineage.shared:
         text += f"  (begun by {printable(record.begun_by or '?')})"
     return text

@@ -104,7 +104,7 @@ def verdict(document: Document) -> ReportVerdict:
 
 def missing(document: Document) -> list[str]:
     """Why not every exec is in the report; nothing if every one is. Each reason once, with how much it is about."""
-    said: list[str] = []
+    said: list[str] = [] if document.runs else ["there is no run in it"]
     if document.lost:
         units = sum(unit.lost > 0 for unit in document.units)
         where = "one place" if units == 1 else f"{units} places"
@@ -228,7 +228,7 @@ def span(unit: Unit) -> tuple[int, int] | None:
 
 def successors(records: Iterable[ExecRecord]) -> dict[ExecRecord, ExecRecord]:
     """What a process became by its next exec, for those that did. Of records of one run."""
-    return {record._previous: record for record in records if record._previous is not None}
+    return {record._lineage.previous: record for record in records if record._lineage.previous is not None}
 
 
 def ancestors(record: ExecRecord) -> Iterator[ExecRecord]:

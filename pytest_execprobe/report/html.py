@@ -228,7 +228,7 @@ def _tree(
 def _above(unit: Unit, record: ExecRecord) -> str:
     if record.parent is not None:
         return f"{record.parent.program or '?'}, pid {record.parent.pid}, which is not listed here"
-    if record._lineage_lost:
+    if record._lineage.lost:
         return "not known: a record above it was lost"
     return "execprobe" if unit.kind == "command" else "the test's own process"
 
@@ -272,7 +272,7 @@ def _row(
         "signal": -1 if record.signal is None else place(digest.signal_name(record.signal)),
         "phase": record.phase,
         "begun": place(record.begun_by),
-        "shared": int(record._shared),  # whether it counts for another than began it
+        "shared": int(record._lineage.shared),  # whether it counts for another than began it
         "site": -1 if record.call_site is None else place("{}:{} in {}".format(*record.call_site)),
     }
     return [row[column] for column in _COLUMNS]

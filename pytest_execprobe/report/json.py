@@ -92,7 +92,7 @@ def above(records: Iterable[ExecRecord]) -> list[ExecRecord]:
     known = {record._identity for record in todo}
     while todo:
         record = todo.pop()
-        for ancestor in (record.parent, record._previous):
+        for ancestor in (record.parent, record._lineage.previous):
             if ancestor is not None and ancestor._identity not in known:
                 known.add(ancestor._identity)
                 found.append(ancestor)
@@ -113,17 +113,17 @@ def record_data(record: ExecRecord, commands: CommandTable) -> dict[str, Any]:
         "pid": record.pid,
         "ppid": record.ppid,
         "parent": _id(record.parent),
-        "previous": _id(record._previous),
-        "lineage_lost": record._lineage_lost,
+        "previous": _id(record._lineage.previous),
+        "lineage_lost": record._lineage.lost,
         "depth": record.depth,
-        "direct": record._direct,
+        "direct": record._lineage.direct,
         "uid": record.uid,
         "gid": record.gid,
         "timestamp_ns": record.timestamp_ns,
         "phase": record.phase,
         "begun_by": record.begun_by,
-        "begun_in": record._begun_in,
-        "shared": record._shared,
+        "begun_in": record._lineage.begun_in,
+        "shared": record._lineage.shared,
         "exit_code": record.exit_code,
         "signal": record.signal,
         "duration_ns": record.duration_ns,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from ..timeline.record import ExecRecord, Phase
@@ -68,15 +69,25 @@ class Collection:
     #: What is in those, and was not collected: folders, and of files those of Python; and those of which the functions
     #: were, and not the examples at their heads.
     passed_over: tuple[str, ...] = ()
+    #: What functions of tests are called: pytest's ``python_functions``; empty if not known.
+    functions: tuple[str, ...] = ()
 
     def has_whole(self, name: str) -> bool:
         """Whether a test was collected, if its file has it."""
         file, _, rest = name.partition("::")
         function = rest.partition("[")[0]
-        of_python = file.endswith(".py") and "." not in function  # examples have the module's name
-        if file in self.passed_over and function == file.rpartition("/")[2].removesuffix(".py"):
+        is_head = function == file.rpartition("/")[2].removesuffix(".py")
+        if file in self.passed_over and is_head:
             return False  # a function, or the examples at the head of the module, which is both called so
-        return file in (self.files if of_python else self.examples)
+        if not file.endswith(".py") or "." in function:  # examples have the module's name
+            return file in self.examples
+        if "::" in function or self._may_be_function(function):
+            return file in self.files
+        return is_head and file in self.examples  # else what a plugin looks for in a file of Python: style, types
+
+    def _may_be_function(self, name: str) -> bool:
+        known = ((name, start) for start in self.functions)
+        return not self.functions or any(name.startswith(start) or fnmatchcase(name, start) for name, start in known)
 
     def has_file_of(self, names: Iterable[str]) -> bool:
         """Whether one of some tests was in a file that was collected."""
@@ -265,7 +276,8 @@ class Document:
     @property
     def complete(self) -> bool:
         """Whether every exec of every run is in it, and none of a command can follow."""
-        return not (self.unknown or self.gaps or self.still_running) and all(unit.complete for unit in self.units)
+        some = self.unknown or self.gaps or self.still_running
+        return bool(self.runs) and not some and all(unit.complete for unit in self.units)
 
 
 class RunsDiffer(Exception):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from .._util import originals
 from .._util.fields import Fields, is_whole
 from ..source.command import Command
-from ..timeline.record import ExecRecord, Phase
+from ..timeline.record import ExecRecord, Phase, lineage
 from .json import FORMAT, VERSION, id_of
 from .model import KINDS, OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit
 
@@ -93,7 +93,9 @@ def _run(fields: Fields) -> Run:
 
 
 def _collection(fields: Fields) -> Collection:
-    return Collection(**_tuples(fields, "places", "files", "examples", "skipped", "folders", "passed_over"))
+    return Collection(
+        **_tuples(fields, "places", "files", "examples", "skipped", "folders", "passed_over", "functions")
+    )
 
 
 def _left_running(fields: Fields) -> LeftRunning:
@@ -219,11 +221,7 @@ class Records:
             signal,
             duration,
             None if site is None else tuple(site),
-            _previous=before,
-            _direct=direct,
-            _shared=shared,
-            _begun_in=once(begun_in, begun_in),
-            _lineage_lost=lost,
+            _lineage=lineage(before, direct, shared, begun_in, lost),
             _identity=(int(kernel_pid), int(at)),
         )
         return record
@@ -296,6 +294,7 @@ def _command(fields: Fields) -> Command:
         comm=fields.text("comm"),
         nested=None if nested is None else tuple(nested),
         arguments_at=fields.maybe(fields.whole, "arguments_at"),
+        lost_privilege=fields.flag("lost_privilege"),
         **_maybe(fields, fields.text, "path", "executable", "cwd", "interpreter", "script"),
     )
     command.program = fields.maybe(fields.text, "program")

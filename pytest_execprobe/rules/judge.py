@@ -241,7 +241,7 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
     patterns = [pattern for rule in in_phase for pattern in rule.patterns]
 
     def is_allowed(record: ExecRecord) -> Match:
-        about_it = [rule for rule in in_phase if record._direct or not rule.direct]
+        about_it = [rule for rule in in_phase if record._lineage.direct or not rule.direct]
         return any_match((p for rule in about_it for p in rule.patterns), record, Side.ALLOW) if about_it else True
 
     matches = evidence.kinds(in_tree=any(pattern.looks_up for pattern in patterns)).ask(is_allowed)

@@ -23,6 +23,8 @@ class Problem:
     sections: tuple[tuple[str, str], ...]
     #: All that there is to say, for a report: however little pytest is to write.
     in_report: str
+    #: What is said of rules that can't be decided, where another one is broken: an xfail does not excuse them.
+    left_open: str = ""
 
     @property
     def undecided(self) -> bool:
@@ -44,14 +46,28 @@ class Problem:
         text, sections = said(style)
         whole, parts = said(style if style.rows != 0 else Style())
         error = RuleUndecided(text) if found[0].holds is None else RuleBroken(text)
-        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts))
+        rest = [finding for finding in found if finding.holds is None] if found[0].holds is False else []
+        left_open = findings(rest, evidence, start, where, style) if rest else ""
+        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts), left_open)
 
     def and_also(self, other: Problem) -> Problem:
         """Both of them, what is certain first."""
         first, second = (other, self) if self.undecided else (self, other)
         error = type(first.error)(f"{first.error}\n{second.error}")
+        left_open = [first.left_open, str(second.error) if second.undecided else second.left_open]
         return Problem(
-            error, first.headline, first.sections + second.sections, f"{first.in_report}\n{second.in_report}"
+            error,
+            first.headline,
+            first.sections + second.sections,
+            f"{first.in_report}\n{second.in_report}",
+            "" if first.undecided else "\n".join(filter(None, left_open)),
+        )
+
+    def of_what_is_open(self) -> Problem:
+        """That part alone, told with all."""
+        text = f"{self.left_open}\n{self.error}"
+        return Problem(
+            RuleUndecided(text), text.partition("\n")[0], self.sections, f"{self.left_open}\n{self.in_report}"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import gate
 from .._util.text import printable
 from ..baseline.changes import Seen, moved
-from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, table_name
+from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, few, table_name
 from ..report import model as stored
 from ..report.model import Document
 from . import summary
@@ -20,6 +20,7 @@ from .totals import MISSING, LateBreach, Totals
 
 #: Outcomes of tests that are as they should be, although their calls need not have run to their end.
 _EXPECTED = ("skipped", "xfailed", "xpassed")
+_ALL_WITHIN = "no test is beyond it"
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,12 @@ class Course:
     undecided: Sequence[str] = ()
     #: Why such a run would write nothing with --execprobe-update, "" if it would.
     hindrance: str = ""
+    #: How many tests there were to run, and how many of them were not run to their end.
+    left: tuple[int, int] = (0, 0)
     #: Whether tests were set up and not called.
     set_up_only: bool = False
+    #: What is beyond it, and was expected to fail.
+    excused: Sequence[str] = ()
 
 
 def is_beyond(breach: stored.ReportedBreach) -> bool:
@@ -89,8 +94,14 @@ def of_another_root(baseline: Baseline, places: Sequence[str], root: Path) -> st
 def another_root(why: str) -> Iterator[LateBreach]:
     """A run by names that mean other tests, or none."""
     if why:
-        fix = "  Fix   run these tests from there (--rootdir), or with a baseline of their own; or take the tables out"
+        fix = "  Fix   run them from above all (--rootdir), or with a baseline of their own; or take the tables out"
         yield LateBreach.around("baseline of another root", why, f"{why}\n{fix}", undecided=True)
+
+
+def outside(baseline: Baseline, names: Sequence[str]) -> str:
+    """Why a baseline can't have the names of some tests, "" if there are none such."""
+    beside = f"outside of the root directory, and {baseline.path.name} has tests that are in it"
+    return f"{few(map(printable, names))}: {beside}, of which some may have such names" if names else ""
 
 
 def idle(baseline: Baseline, found: Idle) -> Iterator[LateBreach]:
@@ -125,23 +136,27 @@ class Closing:
             *summary.moved(moved(used, baseline, passed)),
             *summary.former(self.former, accept),
             *summary.obsolete(self.gone, used, baseline),
-            *([] if course.hindrance else summary.fewer(used, baseline, outcomes)),
+            *([] if course.hindrance else summary.fewer(used, self.totals.used_unseen, baseline, outcomes)),
+            *summary.unseen(self.totals.used_unseen, baseline),
         ]
 
     def _verdict(self, accept: str) -> str:
         course = self.course
-        if course.beyond:
+        if course.beyond or course.excused:
             hindrance = "" if course.set_up_only else course.hindrance  # the command calls the tests
             accepts = f"; if what ran is right: {accept}"
             advice = f", and an update would write nothing: {hindrance}" if hindrance else accepts
-            return f"{len(course.beyond)} beyond it{advice}"
+            expected = f" ({len(course.excused)} expected to fail, which execprobe gate does not excuse)"
+            count = len(course.beyond) + len(course.excused)
+            return f"{count} beyond it{expected if course.excused else ''}{advice}"
         if self.totals.recorded == 0:
             return "NOT CHECKED, for no test was recorded"
         if course.set_up_only:
             return "NOT CHECKED, for no test was called"
         if course.undecided:
             return f"{len(course.undecided)} may be beyond it, and none is for certain"
-        return "no test is beyond it"
+        wanted, left = course.left
+        return f"no test is beyond it, and {left} of {wanted} were not run to their end" if left > 0 else _ALL_WITHIN
 
     def rewritten(self) -> list[str]:
         """Rewrites it, and returns the summary. Raises OSError, or BaselineError if it was damaged meanwhile."""
@@ -168,11 +183,12 @@ class Closing:
         """What the run says of each row. What ran has run, so it adds and raises rows in any case; rows are lowered and
         removed by what ran to its end as it should have, and of which all is known."""
         outcomes, totals = self._outcomes, self.totals
+        besides = totals.used_by_chance, totals.used_unseen
         seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
         for section in SECTIONS:
             for name, used in totals.used.get(section, {}).items():
                 whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
                 rows = {key: count for key, count in used.items() if key != MISSING}
-                by_chance = totals.used_by_chance.get(section, {}).get(name, {})
-                seen[section][name] = Seen(rows, by_chance, whole)
+                by_chance, left_out = (group.get(section, {}).get(name, {}) for group in besides)
+                seen[section][name] = Seen(rows, by_chance, left_out, whole)
         return seen

@@ -15,7 +15,7 @@ from .._util import originals
 from .._util.names import Folders, has_no_place, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
-from ..baseline.sources import has_examples, may_make, may_vary
+from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
 from ..report.model import Collection
 
 
@@ -27,6 +27,8 @@ class Collected:
         self._folders = folders
         self._ids: list[str] = []
         self._shared: dict[str, list[str]] = {}
+        self._outside: list[str] = []
+        self._inside: dict[Path, bool] = {}
         self._left_out: dict[str, None] = {}
         self._kept: list[str] = []
         self._failed_alone = False
@@ -43,6 +45,7 @@ class Collected:
         self._skipped_places: dict[str, None] = {}
         self._places: list[str] = []
         self._open: dict[str, None] = {}
+        self._functions: list[str] = []
         self._renames_tests = False
 
     # ---- what was there, and not collected ----
@@ -103,11 +106,16 @@ class Collected:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, object, object]:
-        tests: dict[str, dict[str, None]] = {}
+        tests: dict[str, dict[tuple[str, Path], None]] = {}
         for item in items:  # before -k, -m or a shard leave some out
-            tests.setdefault(table_name(self._folders.portable(item.nodeid)), {})[item.nodeid] = None
+            tests.setdefault(self._name_of(item.nodeid), {})[item.nodeid, item.path] = None
         self._ids = list(tests)
-        self._shared = {name: list(nodeids) for name, nodeids in tests.items() if len(nodeids) > 1}
+        self._outside = [name for name, those in tests.items() if not all(self._is_inside(path) for _, path in those)]
+        self._shared = {
+            name: [nodeid if self._is_inside(path) else f"{nodeid} ({path})" for nodeid, path in those]
+            for name, those in tests.items()
+            if len(those) > 1
+        }
         self._open = {
             without_parameters(self._folders.portable(item.nodeid)): None
             for item in items
@@ -121,6 +129,7 @@ class Collected:
                 self._partial = True
                 self._narrowed.append(place)
         given = {word.partition("=")[0].strip() for word in config.getoption("override_ini", None) or ()}
+        self._functions = list(config.getini("python_functions"))
         self._renames_tests = not given.isdisjoint(("python_functions", "python_classes"))
         if config.getoption("lf", False):  # it leaves tests out while they are collected
             self._partial = True
@@ -133,7 +142,19 @@ class Collected:
         left_out = [name for item, name in before if id(item) not in there and name not in names]
         self._left_out.update(dict.fromkeys(left_out))
         self._kept = [item.nodeid for item in items]
+        self._ids = list(dict.fromkeys([*self._ids, *map(self._name_of, self._kept)]))
         return result
+
+    def _name_of(self, nodeid: str) -> str:
+        return table_name(self._folders.portable(nodeid))
+
+    def _is_inside(self, path: Path) -> bool:
+        """Whether a file is in the root directory: the names of others begin where pytest was to look for them."""
+        if path not in self._inside:
+            places = (path, self._root), (originals.realpath(path), originals.realpath(self._root))
+            found = (originals.relpath(file, root).partition("/")[0] != ".." for file, root in places)
+            self._inside[path] = any(found)
+        return self._inside[path]
 
     def _relative(self, path: Path) -> str:
         return originals.relpath(path, self._root)
@@ -146,6 +167,7 @@ class Collected:
         return {
             "ids": self._ids,
             "shared": self._shared,
+            "outside": self._outside,
             "files": files,
             "collection": self._collection(files),
             "open": list(self._open),
@@ -171,6 +193,7 @@ class Collected:
             "skipped": sorted({*self._skipped}),
             "folders": sorted(folders),
             "passed_over": sorted(skipped),
+            "functions": self._functions,
         }
         if self._failed_alone:  # it leaves out what is in files and folders while they are collected
             found = {name: found[name] if name == "places" else [] for name in found}
@@ -200,7 +223,7 @@ def _parametrized_elsewhere(item: pytest.Item) -> bool:
 _PYTESTS_OWN = ("python", "funcmanage")
 
 
-def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> dict[Section, list[str]]:
+def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path) -> dict[Section, list[str]]:
     """The stale tables: their file is not there, or was collected and has no such test.
 
     What was not collected as a whole may have it still.
@@ -233,7 +256,8 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> di
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
             place, colons, rest = name.partition("::")
-            if colons and not has_no_place(name) and (place in missing or not _may_define(root / place, rest)):
+            kept = not colons or has_no_place(name) or name in usage.get("fixtures", ())
+            if not kept and (place in missing or not _may_define(root / place, rest)):
                 yield "fixtures", name
 
     found: dict[Section, list[str]] = {}
@@ -251,6 +275,16 @@ def of_another_root(baseline: Baseline, root: Path) -> list[str]:
     names = (name for section in SECTIONS[:2] for name in baseline.sections.get(section, {}))
     places = dict.fromkeys(name.partition("::")[0] for name in names if not is_wildcard(name) and "::" in name)
     return [name for name in places if not originals.exists(root / name) and originals.exists(folder / name)]
+
+
+def outside(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> list[str]:
+    """Tests that are not in the root directory, where the baseline has others that are: by their names it can't be told
+    which are which, so that those of the former seem to be gone as soon as they are not run."""
+    names: list[str] = collected.get("outside", [])
+    others = {*collected.get("ids", ())} - {*names}
+    tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
+    is_mixed = others or any("::" in name and originals.exists(root / name.partition("::")[0]) for name in tables)
+    return names if is_mixed else []
 
 
 @dataclass(frozen=True)
@@ -355,4 +389,4 @@ def _may_define(place: Path, fixture: str) -> bool:
     if not blank or "::" in name:
         return True
     source = _source(place / "conftest.py" if originals.is_folder(place) else place)
-    return name in source or may_make(source, name)
+    return may_make_fixture(source, name)

@@ -10,8 +10,9 @@ from .._util.text import Style
 from ..baseline.model import COLLECTION
 from ..errors import ProbeUnavailable
 from ..log.pattern import ignoring
+from ..source import connect
 from ..source.client import HelperSource
-from ..source.connect import HelperSettings, start_helper
+from ..source.connect import HelperSettings
 from ..timeline.recorder import Recorder
 from .settings import Settings
 
@@ -19,11 +20,19 @@ from .settings import Settings
 class EarlyRun:
     """A recorder, which the run takes over when the rest of the plugin is there."""
 
-    def __init__(self, settings: Settings, helper: HelperSettings, *, is_worker: bool, collects: bool = True) -> None:
-        """``collects``: the collection has begun, or will. Raises pytest.UsageError if there must be a probe and is
-        none; in an xdist worker not yet."""
+    def __init__(
+        self,
+        settings: Settings,
+        helper: HelperSettings,
+        first: HelperSource | ProbeUnavailable,
+        *,
+        is_worker: bool,
+        collects: bool = True,
+    ) -> None:
+        """``first``: what comes of the first start of a helper; ``collects``: the collection has begun, or will.
+        Raises pytest.UsageError if there must be a probe and is none; in an xdist worker not yet."""
         self.settings = settings
-        self.recorder = recorder_of(settings, helper, Style())
+        self.recorder = recorder_of(settings, helper, Style(), first)
         #: Why there is no probe.
         self.error: ProbeUnavailable | None = None
         try:
@@ -46,13 +55,17 @@ def required(error: ProbeUnavailable) -> str:
     )
 
 
-def recorder_of(settings: Settings, helper: HelperSettings, style: Style) -> Recorder:
+def recorder_of(
+    settings: Settings, helper: HelperSettings, style: Style, first: HelperSource | ProbeUnavailable | None = None
+) -> Recorder:
     """One that starts helpers as they are needed: the later ones with the probe that the first had, whatever a test has
     made of the machine."""
 
     def start() -> HelperSource:
-        nonlocal helper
-        source = start_helper(helper)
+        nonlocal helper, first
+        source, first = first or connect.start_helper(helper), None
+        if isinstance(source, ProbeUnavailable):
+            raise source
         helper = replace(helper, backend=source.description.get("backend", "bpf"))
         return source
 

@@ -91,7 +91,7 @@ OPTIONS = (
         "backend",
         "|".join(BACKENDS),
         f"one of {', '.join(BACKENDS)}",
-        "which probe: BPF, ptrace (without privilege), or BPF where it can be had and else ptrace (default bpf)",
+        "which probe: BPF, ptrace (without privilege), or BPF where it can be had and else ptrace (default auto)",
     ),
     Option(
         "untraced",

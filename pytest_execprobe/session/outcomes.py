@@ -81,12 +81,14 @@ class Outcomes:
         if problem is None:
             return report
         expected = hasattr(report, "wasxfail")
+        if expected and problem.left_open:
+            problem = problem.of_what_is_open()
         if not expected or problem.undecided:
             strays.gatherer.breach(item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided)
         if expected and not problem.undecided:
             strays.totals.excused[item.nodeid] = problem.headline
             self._report_fixtures(item)  # which are not expected to do that, whichever test sets them up
-        elif problem.error is error or not report.failed:
+        elif expected or problem.error is error or not report.failed:
             # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
             # broken: unittest keeps skips, and its own failures, from the hooks.
             _fail(report, as_text(problem.error, problem.headline), undecided=problem.undecided)

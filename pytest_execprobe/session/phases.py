@@ -259,4 +259,4 @@ class Phases:
         return None
 
     def pytest_unconfigure(self) -> None:
-        self.recorder.close()
+        self.recorder.forget()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .._util import originals
-from ..baseline.model import Baseline, table_name
+from ..baseline.model import BEYOND, Baseline, table_name
 from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from ..files import remove_file
 from ..report import model as stored
@@ -22,7 +22,7 @@ from ..report.collect import Assembly
 from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import summary
-from .collected import collection_in, former, idle_packages, obsolete, of_another_root
+from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
 from .early import required
 from .settings import Settings, runs_none
 from .totals import LateBreach, Totals
@@ -216,7 +216,7 @@ class Reporting:
         named = former(baseline, collected, self.totals.used, self._settings.folders, root)
         gone = {
             section: [name for name in names if name not in named.names[section]]
-            for section, names in obsolete(baseline, collected, root).items()
+            for section, names in obsolete(baseline, collected, self.totals.used, root).items()
         }
         course = self._course(session)
         end = closing.Closing(baseline, self._settings, self.totals, course, gone, named)
@@ -250,13 +250,18 @@ class Reporting:
         elif _sets_up_only(session.config):
             hindrance = "no test was called (--setup-only, --setup-plan)"
         hindrance = hindrance or self._of_another_root(session)
-        return closing.Course(outcomes, beyond, before, undecided, hindrance, _sets_up_only(session.config))
+        left, set_up_only = self._left(session), _sets_up_only(session.config)
+        excused = [name for name, said in self.totals.excused.items() if said.startswith(BEYOND) and name not in beyond]
+        return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only, excused)
 
     def _of_another_root(self, session: pytest.Session) -> str:
         from . import closing  # few runs have a baseline
 
         baseline, root = self._settings.baseline, session.config.rootpath
-        return "" if baseline is None else closing.of_another_root(baseline, of_another_root(baseline, root), root)
+        if baseline is None:
+            return ""
+        another = closing.of_another_root(baseline, of_another_root(baseline, root), root)
+        return another or closing.outside(baseline, outside(baseline, self.totals.collected, root))
 
     # ---- reports ----
 
@@ -287,14 +292,20 @@ class Reporting:
             yield f"{nodeid or 'the suite'} was not collected: that ended in an error"
         if self.totals.collected.get("failed_alone"):
             yield "--lf: only tests that had failed before were run"
-        wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
-        left = wanted - self._assembly.finished
+        wanted, left = self._left(session)
         if left <= 0:
+            if not self._assembly.finished:
+                yield "no test was run"
             return
         if _sets_up_only(session.config):
             yield f"--setup-only or --setup-plan: {left} of {wanted} tests were not called"
         else:
             yield f"the run was broken off: {left} of {wanted} tests were not run to their end"
+
+    def _left(self, session: pytest.Session) -> tuple[int, int]:
+        """How many tests there were to run, and how many of them were not run to their end."""
+        wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
+        return wanted, wanted - self._assembly.finished
 
     def _write_report(self, session: pytest.Session, path: Path, document: stored.Document) -> None:
         from ..report.forms import write

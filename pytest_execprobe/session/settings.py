@@ -57,7 +57,7 @@ class Settings:
     #: Each of them as the user has set it.
     ignore_spelt: tuple[str, ...] = ()
     helper: str | None = None
-    backend: str = "bpf"
+    backend: str = "auto"
     untraced: tuple[str, ...] = ()
     python: str | None = None
     attempts: str = "auto"
@@ -167,7 +167,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ignore=tuple(pattern for pattern, _ in ignore),
         ignore_spelt=tuple(spelt for _, spelt in ignore),
         helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
-        backend=choice(config, "backend", options.BACKENDS) or "bpf",
+        backend=choice(config, "backend", options.BACKENDS) or "auto",
         untraced=_untraced(config),
         python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
         attempts=choice(config, "attempts", options.ROUTES) or "auto",

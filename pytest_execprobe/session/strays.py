@@ -7,7 +7,7 @@ runs around them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,15 @@ def _program(entry: Entry) -> str:
 
 
 _printable = functools.lru_cache(maxsize=1024)(printable)
+
+
+def _alike(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
+    """Those that are of one command, and count for the same: in a storm nearly all are like thousands of others."""
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        key = (entry.owner, entry.stray_of, entry.begun_in, id(entry.event.command))
+        groups.setdefault(key, []).append(entry)
+    return groups.values()
 
 
 def attempt_of(owner: Owner) -> str:
@@ -109,12 +118,15 @@ class Strays:
         if baseline is None:
             return
         name, evidence = self._portable(name), judge.seen
-        usage = baseline.usage(evidence, baseline.rows(section, name))
+        read = baseline.usage if self._settings.update is None else baseline.accepted
+        usage = read(evidence, baseline.rows(section, name))
         missing = 1 if evidence.missing is None else evidence.missing
         missing += usage.unsure.total() + (not whole)
         by_chance = baseline.usage(judge.seen_too_late, baseline.rows(section, name)).counts
+        unseen = baseline.usage(Evidence(evidence.left_out), baseline.rows(section, name))
         used = {**usage.counts, **({MISSING: missing} if missing else {})}
-        self.totals.use(section, table_name(name), used, by_chance, attempt=attempt)
+        left_out = unseen.counts + unseen.unsure
+        self.totals.use(section, table_name(name), used, by_chance, left_out, attempt=attempt)
 
     def supersede(self, name: str, attempt: str) -> None:
         """A test is tried again: the rows that it has used so far do not count, whatever it has left behind."""
@@ -161,14 +173,18 @@ class Strays:
     def _take_new(self) -> None:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
-        for entry in self._recorder.take_new():
-            if self._settings.ignore and entry.record is not None and self._recorder.is_ignored(entry.record):
-                self.totals.ignored[_program(entry)] += 1
-                continue
-            if self._settings.sums_up:
-                self._add(entry)
-            if self._settings.gathers:
+        new = counted = self._recorder.take_new()
+        if self._settings.ignore:
+            ignored = set(filter(self._is_ignored, new))
+            self.totals.ignored.update(map(_program, ignored))
+            counted = [entry for entry in new if entry not in ignored]
+        if self._settings.sums_up:
+            for alike in _alike(counted):
+                self._add(alike[0], len(alike))
+        if self._settings.gathers:
+            for entry in counted:
                 self._gather(entry)
+        for entry in new:
             if entry.stray_of is not None:
                 begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
                 strays.setdefault((entry.stray_of, begun_in), []).append(entry)
@@ -201,6 +217,9 @@ class Strays:
                     LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
                 )
 
+    def _is_ignored(self, entry: Entry) -> bool:
+        return bool(self._settings.ignore) and entry.record is not None and self._recorder.is_ignored(entry.record)
+
     def late(self, item: pytest.Item, problem: Problem, attempt: str = "") -> None:
         """What is found wrong with a test that has been reported; with ``attempt`` that try of it alone."""
         what = (problem.headline, problem.in_full, problem.undecided)
@@ -224,28 +243,34 @@ class Strays:
         file, line, _ = item.location
         self.gatherer.unit(owner, "test", file, None if line is None else line + 1)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry, number: int) -> None:
+        """So many that are like this one."""
         if entry.event.command is None:
-            self.totals.lost += 1
+            self.totals.lost += number
             return
         program = _program(entry)
+        if entry.event.command.lost_privilege:
+            self.totals.unprivileged[program] += 1
         owner = entry.owner
         if entry.stray_of is not None:
-            Totals.count(self.totals.strays, entry.stray_of.name, program)
+            Totals.count(self.totals.strays, entry.stray_of.name, program, number)
         elif owner is None or not owner.is_test:
-            Totals.count(self.totals.others, owner.name if owner else OUTSIDE, program)
+            Totals.count(self.totals.others, owner.name if owner else OUTSIDE, program, number)
         else:
-            Totals.count(self.totals.tests, owner.name, program)
+            Totals.count(self.totals.tests, owner.name, program, number)
         beginner = entry.begun_in.owner if entry.begun_in else None
         if beginner is not None and beginner.is_test and owner is not None and owner.name != beginner.name:
-            Totals.count(self.totals.late, beginner.name, program)
+            Totals.count(self.totals.late, beginner.name, program, number)
 
     def _evidence(self, entries: list[Entry]) -> Evidence:
-        return Evidence(
-            records=tuple(entry.record for entry in entries if entry.record is not None),
-            lost=tuple(entry.lost for entry in entries if entry.record is None),
-            filtered=bool(self._settings.ignore),
-        )
+        lost = tuple(entry.lost for entry in entries if entry.record is None)
+        records: list[ExecRecord] = []
+        ignored: list[ExecRecord] = []
+        for entry in entries:
+            if entry.record is not None:
+                (ignored if self._is_ignored(entry) else records).append(entry.record)
+        filtered = bool(self._settings.ignore)
+        return Evidence(tuple(records), lost=lost, ignored=len(ignored), left_out=tuple(ignored), filtered=filtered)
 
     def _late(self, found: list[RuleFinding], evidence: Evidence, where: str) -> Problem | None:
         return Problem.of(found, evidence, evidence.start, where, self._recorder.style) if found else None

@@ -68,11 +68,13 @@ def denied(rules: Iterable[Rule]) -> Iterator[tuple[Pattern, str]]:
 
 
 def denied_by(baseline: Baseline) -> Iterator[tuple[Pattern, str]]:
-    tables = [rows for section in baseline.sections.values() for rows in section.values()]
-    for rows in (*tables, *(sums.programs for sums in baseline.sums)):
+    """What a baseline forbids, and that of which it limits a sum."""
+    of_sums = [sums.programs for sums in baseline.sums]
+    for rows in (*baseline.tables, *of_sums):
         for key, pattern in rows.alone.items():
-            if rows.limits[key].most == 0:
-                yield pattern, f"in {baseline.path.name}"
+            most = rows.limits[key].most
+            if most == 0 or rows in of_sums:
+                yield pattern, f"{f'beyond {most} ' if most else ''}in {baseline.path.name}"
 
 
 def _where(config: pytest.Config, from_ini: bool) -> str:

@@ -15,6 +15,7 @@ from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
 
 _ROWS = 10
+_NOT_LOOKED_AT = "left out by --execprobe-ignore or a hook"
 #: What a process says at its end that a test has forked, and that came back into pytest.
 OF_A_COPY = (
     "this process is a copy of the run's, made by os.fork() in a test: it writes no report and no baseline, and judges"
@@ -56,6 +57,9 @@ def lines(totals: Totals, settings: Settings, verbosity: int) -> list[str]:
         said += _accounts(totals, settings, rows)
     else:
         said += [f"{'not known':<16}{why}" for why in totals.why]
+    if totals.unprivileged or (settings.sums_up and totals.are_traced):
+        without = f"; without its privilege ran: {_most(totals.unprivileged, rows)}" if totals.unprivileged else ""
+        said.append(f"{'probe':<16}ptrace{without}")
     if totals.ignored:
         said.append(f"{'ignored':<16}{_most(totals.ignored, rows)}")
     for nodeid, headline in totals.excused.items():
@@ -137,18 +141,32 @@ def moved(rows: Iterable[str]) -> list[str]:
     return [f"{'moved':<16}{row}" for row in rows]
 
 
-def fewer(usage: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -> list[str]:
+def fewer(usage: Uses, unseen: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -> list[str]:
     """The tests that ran less than the baseline allows, so that an update lowers their rows. It does not lower those of
-    fixtures and of the collection, nor ranges."""
+    fixtures and of the collection, nor ranges, nor those of what is not looked at."""
 
     def is_lowered(name: str, used: Mapping[str, int]) -> bool:
         if outcomes.get(name) != "passed" or MISSING in used or baseline.table("tests", name) != name:
             return False
-        rows = [(used.get(key, 0), limit) for key, limit in baseline.rows("tests", name).limits.items()]
+        limits = baseline.rows("tests", name).limits.items()
+        kept = unseen.get("tests", {}).get(name, {})
+        rows = [(max(used.get(key, 0), key in used), limit) for key, limit in limits if key not in kept]
         return any(limit.most is not None and limit.least is None and count < limit.most for count, limit in rows)
 
     found = [name for name, used in usage.get("tests", {}).items() if is_lowered(name, used)]
     return _listed("less than it", found, "a run with --execprobe-update lowers their rows")
+
+
+def unseen(unseen: Uses, baseline: Baseline) -> list[str]:
+    """The programs that have rows in a baseline, and are not looked at: no row of theirs is to read as kept."""
+    found = {
+        key: None
+        for section, names in unseen.items()
+        for name, keys in names.items()
+        for key in keys
+        if key in baseline.rows(section, name).limits  # type: ignore[arg-type]
+    }
+    return _listed("not judged", [*found], f"{_NOT_LOOKED_AT}, so their rows are not compared with what ran")
 
 
 def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Baseline) -> list[str]:
@@ -205,6 +223,9 @@ def updated(path: Path, changes: Changes, broken_off: Sequence[str], kept: Seque
             " again when they pass",
         ),
         *_listed("not lowered", kept, "skipped or expected to fail"),
+        *_listed(
+            "not lowered", [*dict.fromkeys(row for _, row in changes.kept)], f"{_NOT_LOOKED_AT}: their rows are kept"
+        ),
     ]
 
 

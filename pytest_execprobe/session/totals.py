@@ -61,6 +61,8 @@ class Totals:
     #: What tests left running, by the test that did; counted for another test, or outside of tests, as well.
     late: dict[str, Counter[str]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
+    #: Setuid and setgid programs that ran without their privilege, because they were traced.
+    unprivileged: Counter[str] = field(default_factory=Counter)
     #: Execs of which only that they took place is known; they are not among the others.
     lost: int = 0
     #: Why an unknown number may be missing besides, if so.
@@ -86,6 +88,8 @@ class Totals:
     usage: _Tries = field(default_factory=dict)
     #: How much of it, likewise, was left behind detached: what of that comes in time is a matter of chance.
     by_chance: _Tries = field(default_factory=dict)
+    #: Which rows, likewise, what no rule looks at (--execprobe-ignore, a hook) would have used.
+    left_out: _Tries = field(default_factory=dict)
     #: Tries of tests that were followed by another one, by name: their rows do not count.
     superseded: dict[str, list[str]] = field(default_factory=dict)
     #: What a report gathers, in parts; they are passed on to it, and not added up here.
@@ -116,6 +120,11 @@ class Totals:
         return [*self.unknown, *self.gaps]
 
     @property
+    def are_traced(self) -> bool:
+        """Whether the probe is ptrace."""
+        return self.probe.startswith("ptrace ")
+
+    @property
     def is_unchecked(self) -> bool:
         """Whether there was no probe at all."""
         return self.recorded == 0 and bool(self.not_checked)
@@ -130,11 +139,12 @@ class Totals:
         name: str,
         usage: Mapping[str, int],
         by_chance: Mapping[str, int] | None = None,
+        left_out: Mapping[str, int] | None = None,
         *,
         attempt: str = "",
     ) -> None:
         """How often a test has used rows, in one of its tries. What comes of several processes is the greatest."""
-        for group, used in ((self.usage, usage), (self.by_chance, by_chance or {})):
+        for group, used in ((self.usage, usage), (self.by_chance, by_chance or {}), (self.left_out, left_out or {})):
             if group is self.usage or used:
                 _raise(group.setdefault(section, {}).setdefault(name, {}).setdefault(attempt, {}), used)
 
@@ -154,6 +164,11 @@ class Totals:
         """How much of it was left behind detached."""
         return self._of_last_tries(self.by_chance)
 
+    @property
+    def used_unseen(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Which rows what no rule looks at would have used: nothing was learnt about these."""
+        return self._of_last_tries(self.left_out)
+
     def _of_last_tries(self, group: _Tries) -> dict[str, dict[str, dict[str, int]]]:
         found: dict[str, dict[str, dict[str, int]]] = {}
         for section, names in group.items():
@@ -164,8 +179,8 @@ class Totals:
         return found
 
     @staticmethod
-    def count(group: dict[str, Counter[str]], name: str, program: str) -> None:
-        group.setdefault(name, Counter())[program] += 1
+    def count(group: dict[str, Counter[str]], name: str, program: str, number: int = 1) -> None:
+        group.setdefault(name, Counter())[program] += number
 
     @property
     def is_empty(self) -> bool:
@@ -196,9 +211,9 @@ class Totals:
             self.breaches.append(LateBreach(nodeid, (file, line, domain), *rest))
         for section, names in data.get("usage", {}).items():
             for name, tries in names.items():
-                by_chance = data.get("by_chance", {}).get(section, {}).get(name, {})
+                besides = [data.get(group, {}).get(section, {}).get(name, {}) for group in ("by_chance", "left_out")]
                 for attempt, usage in tries.items():
-                    self.use(section, name, usage, by_chance.get(attempt), attempt=attempt)
+                    self.use(section, name, usage, *(those.get(attempt) for those in besides), attempt=attempt)
         for name, those in data.get("superseded", {}).items():
             for attempt in those:
                 self.supersede(name, attempt)
@@ -221,7 +236,7 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 _GROUPS = ("tests", "others", "strays", "late")
-_UPDATED = ("ignored", "gaps", "not_checked", "excused")
+_UPDATED = ("ignored", "unprivileged", "gaps", "not_checked", "excused")
 _ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.
 _FORMS: dict[str, Callable[[Any], Any]] = {
@@ -232,7 +247,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "breaches": lambda breaches: [
         [b.nodeid, list(b.location), b.headline, b.text, b.undecided, b.attempt] for b in breaches
     ],
-    **dict.fromkeys(("usage", "by_chance"), _copy),
+    **dict.fromkeys(("usage", "by_chance", "left_out"), _copy),
     "superseded": lambda superseded: {name: list(tries) for name, tries in superseded.items()},
 }
 #: What there is to say of any test.

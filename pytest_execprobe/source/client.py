@@ -7,11 +7,12 @@ from os import O_CLOEXEC, O_RDWR, SEEK_SET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._util import clock, originals
-from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
+from ..errors import ProbeUnavailable, SourceLost
 from ..helper import wire
 from . import children, meeting, pages, tracing
 from .decode import Commands, decode, running
 from .events import LAST, Batch, Ended, Event, Exec, Orphan, Orphans, Running
+from .launch import WrongInterpreter, refused
 from .pages import Pages
 from .transport import Connection, Refused, fields
 
@@ -19,13 +20,7 @@ if TYPE_CHECKING:
     from _socket import socket
 
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
-#: What a helper, or who was to start it, says where that is not for good.
-_OBSTRUCTED = ("busy", "obstructed")
 _OF_TREE = {Exec, Ended}
-
-
-class WrongInterpreter(Exception):
-    """This interpreter has no BCC; another may."""
 
 
 class _Loss(NamedTuple):
@@ -250,15 +245,6 @@ def _losses(frame: wire.Frame) -> list[_Loss]:
     skipped = wire.whole(fields, "skipped", 0, number)
     unbounded = fields.get("unbounded") is not False
     return [_Loss(number, since, clock.monotonic_ns(), skipped, unbounded)] if number else []
-
-
-def refused(fields: dict[str, Any]) -> Exception:
-    """What a helper that has no probe says."""
-    reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
-    if fields.get("code") in ("no-bcc", "wrong-bcc"):
-        return WrongInterpreter(reason)
-    kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
-    return kind(f"execprobe: {reason}" + (f". Fix: {remedy}" if remedy else ""))
 
 
 def in_words(description: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from select import POLLIN
 from socket import AF_UNIX, SOCK_STREAM
@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING
 from .._util import clock, originals
 from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
 from ..helper import handshake, wire
-from . import meeting, tracing
-from .client import HelperSource, WrongInterpreter, refused
+from . import meeting
 from .launch import (
     PYTHON_VARIABLE,
     Launcher,
+    WrongInterpreter,
     bpf_folder,
     helper_command,
     helper_environment,
     interpreters,
     no_interpreter,
     privilege_route,
+    refused,
 )
-from .transport import Gone
 
 if TYPE_CHECKING:
     from _socket import socket
+
+    from .client import HelperSource
 
 _NAMED_BY = f"--execprobe-python, {PYTHON_VARIABLE} or ini execprobe_python"
 _START_TIMEOUT = 120.0  # seconds; loading takes half a second here, and ten under an emulated CPU
@@ -57,11 +59,11 @@ class HelperSettings:
     procs: int | None = None
     shared: str | None = None
     address: str | None = None
-    backend: str = "bpf"
+    backend: str = "auto"
     untraced: tuple[str, ...] = ()
     environment: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
-    #: What to do while a helper starts.
-    meanwhile: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    #: What to do while a helper starts, in pieces: between them it is let in.
+    meanwhile: Callable[[], Iterator[bool]] = field(default=lambda: iter(()), compare=False, repr=False)
 
 
 def start_helper(settings: HelperSettings) -> HelperSource:
@@ -71,6 +73,14 @@ def start_helper(settings: HelperSettings) -> HelperSource:
         source.register(fresh=False, timeout=timeout, untraced=settings.untraced)
 
     return _reach(settings, register)
+
+
+def start_first_helper(settings: HelperSettings) -> HelperSource | ProbeUnavailable:
+    """The same, before there is anything that could make use of it, so that the import of that can wait."""
+    try:
+        return start_helper(settings)
+    except ProbeUnavailable as error:
+        return error
 
 
 def hold_helper(settings: HelperSettings) -> HelperSource:
@@ -83,6 +93,12 @@ _Enter = Callable[["HelperSource", float], None]
 
 class _NoHelper(Exception):
     """No helper listens, or it was just ending."""
+
+
+def _source(sock: socket, place: str | None = None) -> HelperSource:
+    from .client import HelperSource  # while the helper starts, which takes longer
+
+    return HelperSource(sock, originals.getpid(), place)
 
 
 # ---- a helper that runs already ----
@@ -191,6 +207,8 @@ def _use_running(address: str, enter: _Enter) -> HelperSource:
 
 def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> HelperSource:
     """Raises _NoHelper where another helper may be had, SourceLost where what listens is none."""
+    from .transport import Gone
+
     try:
         sock = meeting.connect(place, room_timeout)
     except PermissionError as error:
@@ -200,7 +218,7 @@ def _connect(place: str, enter: _Enter, timeout: float, room_timeout: float) -> 
         ) from error
     except OSError as error:
         raise _NoHelper(f"no process could be reached there ({error.strerror or error})") from error
-    source = HelperSource(sock, originals.getpid(), place)
+    source = _source(sock, place)
     try:
         return source.entered(lambda: enter(source, timeout))
     except Gone as error:
@@ -218,6 +236,8 @@ def _trace(settings: HelperSettings, enter: _Enter, instead: str | None) -> Help
     Each process has its own, for a tracer is one thread; but a process has only one: what a run starts whose processes
     are traced registers with the helper that traces it.
     """
+    from . import tracing
+
     source = None
     while source is None and (tracer := tracing.outer()) is not None:
         try:
@@ -292,26 +312,34 @@ def _start_with(
                 process.start(command, helper_environment(settings.environment), proof, words)
             finally:
                 originals.close(proof)
-            settings.meanwhile()
-            sock = _await_helper(process, listener, lambda sock: handshake.admit(sock, tokens, served, _PROOF_TIMEOUT))
+            pieces = settings.meanwhile()
+
+            def admit(sock: socket) -> bool:
+                return handshake.admit(sock, tokens, served, _PROOF_TIMEOUT)
+
+            sock = _await_helper(process, listener, admit, pieces)
         finally:
             listener.close()
         if sock is None:
             said = originals.pread(words, 2000, 0).decode("utf-8", "replace").strip()
             raise _not_started(process, prefix, said)
+        for _ in pieces:
+            pass  # to the last
     except BaseException:
         process.give_up()  # or a test that waits for any child would meet it
         raise
     finally:
         originals.close(words)
-    source = HelperSource(sock, originals.getpid())
+    source = _source(sock)
     try:
         return source.entered(lambda: enter(source, _START_TIMEOUT))
     except SourceLost as error:
         raise ProbeObstructed(f"execprobe: the probe helper was lost while it started: {error}") from error
 
 
-def _await_helper(process: Launcher, listener: socket, admit: Callable[[socket], bool]) -> socket | None:
+def _await_helper(
+    process: Launcher, listener: socket, admit: Callable[[socket], bool], pieces: Iterator[bool]
+) -> socket | None:
     """The helper's connection; None if its launcher failed, or the helper has not connected.
 
     The launcher (python, or sudo) ends at once: the helper itself becomes a daemon, no child of this process, so
@@ -325,7 +353,7 @@ def _await_helper(process: Launcher, listener: socket, admit: Callable[[socket],
         watched.register(listener, POLLIN)
         watched.register(launcher, POLLIN)
         while (remaining := deadline - clock.monotonic()) > 0:
-            ready = [fd for fd, _ in watched.poll(remaining * 1000)]
+            ready = [fd for fd, _ in watched.poll(0 if next(pieces, False) else remaining * 1000)]
             if listener.fileno() in ready:
                 sock = wire.accept(listener)
                 _, uid, _ = wire.credentials(sock)

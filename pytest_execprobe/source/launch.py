@@ -10,10 +10,12 @@ from fcntl import F_DUPFD_CLOEXEC
 from os import P_PID, POSIX_SPAWN_DUP2, WEXITED, WNOHANG, WNOWAIT, X_OK, defpath
 from pathlib import Path
 from signal import SIGKILL, SIGPIPE, SIGXFSZ
+from typing import Any
 
 from .._util import originals
-from ..errors import ProbeUnavailable
+from ..errors import ProbeObstructed, ProbeUnavailable
 from . import children, meeting
+from .command import Command
 
 #: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
 PYTHON_VARIABLE = "EXECPROBE_PYTHON"
@@ -26,6 +28,12 @@ _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local
 _PYTHON = re.compile(r"(platform-)?python[0-9.]*")
 _CALLED = re.compile(f"{meeting.PREFIX}[0-9a-f]+")
 _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
+#: What a helper, or who was to start it, says where that is not for good.
+_OBSTRUCTED = ("busy", "obstructed")
+
+
+class WrongInterpreter(Exception):
+    """This interpreter has no BCC; another may."""
 
 
 def bpf_folder() -> Path:
@@ -93,6 +101,15 @@ def helper_command(prefix: Sequence[str], python: str, *arguments: str) -> list[
     return [*prefix, python, "-I", "-B", str(HELPER), *arguments]
 
 
+def refused(fields: dict[str, Any]) -> Exception:
+    """What a helper that has no probe says."""
+    reason, remedy = str(fields.get("reason")), str(fields.get("remedy"))
+    if fields.get("code") in ("no-bcc", "wrong-bcc"):
+        return WrongInterpreter(reason)
+    kind = ProbeObstructed if fields.get("code") in _OBSTRUCTED else ProbeUnavailable
+    return kind(f"execprobe: {reason}" + (f". Fix: {remedy}" if remedy else ""))
+
+
 def is_helper(argv: tuple[str, ...] | None) -> bool:
     """Whether a command line is that of a probe helper, with or without sudo before it: no user's log shows one.
 
@@ -109,6 +126,12 @@ def is_helper(argv: tuple[str, ...] | None) -> bool:
         and argv[4] == "--connect"
         and _CALLED.fullmatch(argv[5]) is not None
     )
+
+
+def executes_helper(command: Command) -> bool:
+    """Whether an exec is one of a helper. What was loaded is looked at, too: argv[0] says what its caller likes."""
+    loaded = originals.basename(command.executable or "")
+    return is_helper(command.argv) and ("python" in loaded or "sudo" in loaded)
 
 
 def helper_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

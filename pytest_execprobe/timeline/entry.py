@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..source.events import Ended, Exec, Image
 from .evidence import Lost
-from .record import ExecRecord, Phase
+from .record import ExecRecord, Phase, lineage
 from .spans import Owner, Span
 
 
@@ -58,8 +58,8 @@ class Entry:
     @property
     def record(self) -> ExecRecord | None:
         """As it is known now; None if it was lost. It is made when it is first looked at: most never are."""
-        todo = [self]
-        while todo and self.event.command is not None:
+        todo = [] if self._record is not None or self.event.command is None else [self]
+        while todo:
             entry = todo[-1]
             others = [one for one in (entry.above, entry.previous) if one is not None and one._record is None]
             todo += [one for one in others if one.event.command is not None]
@@ -98,11 +98,7 @@ class Entry:
             signal=signal,
             duration_ns=lasted,
             call_site=None,
-            _previous=None if previous is None else previous._record,
-            _direct=direct,
-            _shared=shared,
-            _begun_in=begun_in,
-            _lineage_lost=lost,
+            _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost),
             _identity=self.image,
         )
 

@@ -53,6 +53,8 @@ class Evidence:
     gaps: tuple[Gap, ...] = ()
     #: How many execs are left out by their name.
     ignored: int = 0
+    #: Those, and what a hook has left out: no rule looks at them.
+    left_out: tuple[ExecRecord, ...] = ()
     #: Whether execs are left out by what they are, so that a lost one may be one of those.
     filtered: bool = False
     _kinds: dict[bool, Kinds] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -91,7 +93,7 @@ class Evidence:
     def only_direct(self) -> Evidence:
         """That of the test's own children."""
         of_records: dict[str, Any] = {
-            name: tuple(record for record in getattr(self, name) if record._direct)
+            name: tuple(record for record in getattr(self, name) if record._lineage.direct)
             for name in ("records", "attempts", "strays")
         }
         return replace(self, **of_records, lost=tuple(lost for lost in self.lost if lost.direct))
@@ -101,7 +103,9 @@ class Evidence:
         wider fixtures, have begun in a phase of theirs."""
         return replace(
             self,
-            records=tuple(record for record in self.records if record._begun_in == phase and not record._shared),
+            records=tuple(
+                record for record in self.records if record._lineage.begun_in == phase and not record._lineage.shared
+            ),
             lost=tuple(lost for lost in self.lost if lost.begun_in == phase),
             unknown=(),
             gaps=(),
@@ -109,8 +113,11 @@ class Evidence:
 
     def without(self, dropped: Callable[[ExecRecord], bool]) -> Evidence:
         """What is left when some records are not to count."""
-        records = tuple(record for record in self.records if not dropped(record))
-        return replace(self, records=records, filtered=True)
+        records: list[ExecRecord] = []
+        left_out = [*self.left_out]
+        for record in self.records:
+            (left_out if dropped(record) else records).append(record)
+        return replace(self, records=tuple(records), left_out=tuple(left_out), filtered=True)
 
     @staticmethod
     def merged(parts: Iterable[Evidence]) -> Evidence:
@@ -118,7 +125,7 @@ class Evidence:
         parts = tuple(parts)
         every: dict[str, Any] = {
             name: tuple(one for part in parts for one in getattr(part, name))
-            for name in ("records", "attempts", "strays", "lost", "unknown", "gaps")
+            for name in ("records", "attempts", "strays", "lost", "unknown", "gaps", "left_out")
         }
         for name in ("unknown", "gaps"):  # a gap that overlaps several windows is missing in one of them
             every[name] = tuple(dict.fromkeys(every[name]))

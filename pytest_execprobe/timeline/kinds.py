@@ -23,9 +23,9 @@ class Kinds:
         self._of: list[int] = []  # the kind of each record
         numbers: dict[object, int] = {}
         for record in records:
-            key: object = (id(record._command), record._itself, record._direct)
+            key: object = (id(record._command), record._itself, record._lineage.direct)
             if in_tree:
-                key = (key, id(record.parent), id(record._previous), record._lineage_lost)
+                key = (key, id(record.parent), id(record._lineage.previous), record._lineage.lost)
             number = numbers.setdefault(key, len(numbers))
             if number == len(self.first):
                 self.first.append(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +11,31 @@ from .._util.text import printable
 from ..source.command import Command
 
 Phase = Literal["setup", "call", "teardown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where an exec stands among the others, besides its parent: what attribution and rules go by."""
+
+    #: What this very process ran before, where it had exec'd already since it was forked (``env X``: ``env``).
+    previous: ExecRecord | None = None
+    #: Whether the process is a child of the test's own.
+    direct: bool = False
+    #: Whether it counts for another test or fixture than began its branch.
+    shared: bool = False
+    #: The phase in which its branch was begun.
+    begun_in: Phase | None = None
+    #: Whether a lost record hides what is above this one.
+    lost: bool = False
+
+
+def lineage(previous: ExecRecord | None, direct: bool, shared: bool, begun_in: Phase | None, lost: bool) -> Lineage:
+    """Where nothing is previous, few differ, and a log's records share them."""
+    make = _first_lineage if previous is None else Lineage
+    return make(previous, direct, shared, begun_in, lost)
+
+
+_first_lineage = functools.cache(Lineage)
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -52,17 +78,8 @@ class ExecRecord:
     duration_ns: int | None
     #: Not recorded yet: None.
     call_site: tuple[str, int, str] | None
-    #: What this very process ran before, where it had exec'd already since it was forked (``env X``: ``env``).
-    _previous: ExecRecord | None = field(default=None)
-    #: Whether the process is a child of the test's own.
-    _direct: bool = field(default=False)
-    #: Whether it counts for another test or fixture than began its branch.
-    _shared: bool = field(default=False)
-    #: The phase in which its branch was begun.
-    _begun_in: Phase | None = field(default=None)
-    #: Whether a lost record hides what is above this one.
-    _lineage_lost: bool = field(default=False)
-    _identity: tuple[int, int] = field(default=(0, 0))
+    _lineage: Lineage = Lineage()
+    _identity: tuple[int, int] = (0, 0)
     #: Whether it is the file that its process, or the one above, was running; None where that is not known.
     _itself: bool | None = field(init=False)
 
@@ -158,11 +175,11 @@ class ExecRecord:
 
 def _executes_itself(record: ExecRecord) -> bool | None:
     """Whether it is the file that its process, or the one above, was running; None where that is not known."""
-    others = [other for other in (record.parent, record._previous) if other is not None]
+    others = [other for other in (record.parent, record._lineage.previous) if other is not None]
     if record.interpreter is None:
         file, above = record.executable, [other.executable for other in others]
     else:
         file, above = record.script, [other.script for other in others if other.interpreter is not None]
     if file is not None and file in above:
         return True
-    return None if record._lineage_lost or None in (file, *above) else False
+    return None if record._lineage.lost or None in (file, *above) else False

@@ -13,9 +13,9 @@ from .._util import clock, originals
 from .._util.text import Style
 from ..source.command import Command
 from ..source.events import Process
-from ..source.launch import is_helper
+from ..source.launch import executes_helper
 from .entry import Entry
-from .evidence import Evidence
+from .evidence import Evidence, Gap
 from .feed import ProcessSource, read
 from .lighter import lighter
 from .record import ExecRecord, Phase
@@ -24,6 +24,7 @@ from .timeline import Timeline
 from .windows import Readable, RecordedWindow
 
 _MUCH = 10_000  # pieces of what is known, some hundred bytes each
+_OVER = "the run is over, and the probe closed"
 _LABELS: dict[Phase, str] = {"setup": "the setup phase", "call": "the call phase", "teardown": "the teardown phase"}
 
 
@@ -61,7 +62,15 @@ class Recorder(Readable):
             if self.source is not None:
                 if not self.forked:
                     self.source.part(self.timeout)
-                self.go_blind("the run is over, and the probe closed")
+                self.go_blind(_OVER)
+
+    def forget(self) -> None:
+        """Closes it, and keeps of all only what closed windows have: pytest has Python's collector look at everything
+        at its end, twice."""
+        self.close()
+        with self.lock:
+            self.timeline.forget()
+            self.timeline.blind = Gap(0, None, _OVER)
 
     @property
     def forked(self) -> bool:
@@ -237,7 +246,7 @@ class Recorder(Readable):
 
 def _is_helpers(command: Command) -> bool:
     """Helpers of other runs, such as that of a pytest which a test starts: how they work is no one's business."""
-    return command.may_contain("/pytest_execprobe/helper") and is_helper(command.argv)
+    return command.may_contain("/pytest_execprobe/helper") and executes_helper(command)
 
 
 # Handlers of fork can't be removed, so there is one for all recorders.

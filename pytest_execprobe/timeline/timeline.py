@@ -286,13 +286,14 @@ class Timeline:
         attempts: list[ExecRecord] = []
         strays: list[ExecRecord] = []
         lost: list[Lost] = []
-        lost_attempts = lost_strays = ignored_ones = 0
+        left_out: list[ExecRecord] = []
+        lost_attempts = lost_strays = 0
         for entry in self._entries_of(start, end):
             if entry.hidden:
                 continue
             record, failed = entry.record, entry.event.error is not None
             if record is not None and ignored is not None and ignored(record):
-                ignored_ones += entry.owner is owner and not failed
+                left_out += [record] if entry.owner is owner and not failed else []
             elif entry.stray_of is not None:
                 if record is not None and not failed:
                     strays.append(record)
@@ -313,7 +314,8 @@ class Timeline:
             lost=tuple(lost),
             lost_attempts=lost_attempts,
             lost_strays=lost_strays + sum(gap.branch is not None and gap.start < end for gap in self.known.gaps),
-            ignored=ignored_ones,
+            ignored=len(left_out),
+            left_out=tuple(left_out),
             filtered=ignored is not None,
         )
 

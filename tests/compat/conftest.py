@@ -13,6 +13,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.exec_budget(150))  # the inner runs' and what those run
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_probes: once more with inner runs that are traced, each by its own helper")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("both_probes") is not None:
+        metafunc.parametrize("inner", [None, "ptrace"], indirect=True, ids=["auto", "ptrace"])
+
+
 @pytest.fixture
-def inner(kernel: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Inner:  # noqa: ARG001
-    return Inner(pytester, monkeypatch)
+def inner(
+    kernel: None,  # noqa: ARG001
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Inner:
+    return Inner(pytester, monkeypatch, getattr(request, "param", None))

@@ -87,11 +87,12 @@ class Run:
 class Inner:
     """Runs a suite that ``pytester`` has written, with and without the probe.
 
-    No plugin is loaded by itself: ``plugins`` are the names of modules.
+    No plugin is loaded by itself: ``plugins`` are the names of modules. ``backend`` is the probe, None for the usual.
     """
 
-    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backend: str | None = None) -> None:
         self._pytester = pytester
+        self._backend = backend
         self._numbers = itertools.count()
         self._patch = monkeypatch
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -120,11 +121,14 @@ class Inner:
     ) -> Run:
         told = self._pytester.path / f"told-{next(self._numbers)}"
         loaded = [part for name in (*([_PROBE] if probe else []), "told", *plugins) for part in ("-p", name)]
+        backend = [f"--execprobe-backend={self._backend}"] if probe and self._backend is not None else []
         with self._patch.context() as patch:
             patch.setenv("EXECPROBE_TOLD", str(told))
+            if not probe:
+                patch.delenv("PYTEST_ADDOPTS", raising=False)  # of the outer run's
             # In a session of its own, so that what other inner runs leave behind just then is certainly not this one's.
             result = subprocess.run(
-                [sys.executable, *before, *loaded, "-p", "no:cacheprovider", *options],
+                [sys.executable, *before, *loaded, "-p", "no:cacheprovider", *backend, *options],
                 cwd=self.path,
                 input=stdin or b"",
                 capture_output=True,

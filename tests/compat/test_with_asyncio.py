@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from inner import LOST, Inner, needs
 
-pytestmark = needs("pytest_asyncio")
+pytestmark = [needs("pytest_asyncio"), pytest.mark.both_probes]
 
 PLUGINS = ("pytest_asyncio.plugin",)
 

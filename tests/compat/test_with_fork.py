@@ -7,6 +7,8 @@ import json
 import pytest
 from inner import Inner
 
+pytestmark = pytest.mark.both_probes
+
 SUITE = """
 import os, subprocess
 

@@ -10,6 +10,7 @@ from inner import Inner, gone, needs
 pytestmark = needs("xdist")
 
 PLUGINS = ("xdist.plugin",)
+NONE = ("--execprobe-backend=bpf", "--execprobe-python=/bin/false")
 
 SUITE = """
 import itertools, pytest
@@ -62,7 +63,7 @@ REFUSALS = [
 def test_without_a_probe_no_test_runs(inner: Inner, option: str, more: str, workers: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     inner.suite(test_it=f"def test(): open({str(ran)!r}, 'w')\ndef test_uses(execprobe): pass{more}")
-    run = inner.run(workers, option, "--execprobe-python=/bin/false", plugins=PLUGINS)
+    run = inner.run(workers, option, *NONE, plugins=PLUGINS)
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert run.reports == []
     assert not ran.exists()
@@ -87,12 +88,10 @@ def test_where_it_is_not_required_nothing_reads_as_checked(inner: Inner) -> None
         """
     )
     for options in (("-n2",), ()):
-        run = inner.run(*options, "--execprobe-python=/bin/false", plugins=PLUGINS)
+        run = inner.run(*options, *NONE, plugins=PLUGINS)
         assert run.outcomes == {"test_marked": ["passed"], "test_uses": ["skipped"], "test_plain": ["passed"]}
         assert "NOT CHECKED     1 test: " in run.summary()
         assert "no Python with BCC was found" in run.summary()
-    budget = inner.run(
-        "-n2", "--execprobe=auto", "--execprobe-session-budget=9", "--execprobe-python=/bin/false", plugins=PLUGINS
-    )
+    budget = inner.run("-n2", "--execprobe=auto", "--execprobe-session-budget=9", *NONE, plugins=PLUGINS)
     assert "session budget  NOT CHECKED, at most 9 allowed" in budget.summary()
     assert "NOT CHECKED     3 tests: " in budget.summary()

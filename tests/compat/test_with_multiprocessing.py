@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from inner import Inner
 
+pytestmark = pytest.mark.both_probes
+
 SUITE = """
 import multiprocessing, subprocess, sys, pytest
 from concurrent.futures import ProcessPoolExecutor

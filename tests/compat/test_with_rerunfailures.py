@@ -7,7 +7,7 @@ from inner import Inner, needs
 
 from pytest_execprobe.cli import main
 
-pytestmark = needs("pytest_rerunfailures")
+pytestmark = [needs("pytest_rerunfailures"), pytest.mark.both_probes]
 
 PLUGINS = ("pytest_rerunfailures",)
 

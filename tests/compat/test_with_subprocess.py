@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from inner import LOST, Inner, needs
 
-pytestmark = needs("pytest_subprocess")
+pytestmark = [needs("pytest_subprocess"), pytest.mark.both_probes]
 
 PLUGINS = ("pytest_subprocess.fixtures",)
 

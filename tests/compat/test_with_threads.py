@@ -6,6 +6,8 @@ from __future__ import annotations
 import pytest
 from inner import Inner
 
+pytestmark = pytest.mark.both_probes
+
 LOOP = """
 import threading, pytest
 

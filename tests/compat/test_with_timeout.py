@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from inner import Inner, gone, needs
 
-pytestmark = needs("pytest_timeout")
+pytestmark = [needs("pytest_timeout"), pytest.mark.both_probes]
 
 PLUGINS = ("pytest_timeout",)
 

@@ -124,6 +124,7 @@ def test_rules(inner: Inner, how: tuple[str, ...]) -> None:
     assert run.ret == pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.mark.both_probes
 def test_each_runs_all(inner: Inner) -> None:
     inner.suite(test_it=RULES)
     run = inner.run("--dist=each", "--tx=2*popen", "--execprobe-session-budget=30", plugins=PLUGINS)
@@ -134,6 +135,7 @@ def test_each_runs_all(inner: Inner) -> None:
     assert "test_it.py::test[3]: true 6" in run.summary()
 
 
+@pytest.mark.both_probes
 def test_the_budget_of_the_run(inner: Inner) -> None:
     """Each worker keeps it, and all together break it."""
     inner.suite(
@@ -156,6 +158,7 @@ def test_the_budget_of_the_run(inner: Inner) -> None:
     assert run.ret == 0
 
 
+@pytest.mark.both_probes
 @pytest.mark.parametrize("option", ["-x", "--maxfail=2"])
 def test_maxfail(inner: Inner, option: str) -> None:
     inner.suite(
@@ -175,6 +178,7 @@ def test_maxfail(inner: Inner, option: str) -> None:
     assert "stopping after" in run.out
 
 
+@pytest.mark.both_probes
 def test_what_is_unknown_is_an_error(inner: Inner) -> None:
     """The helper of both workers is killed in the middle. Who needs one gets another, which again is one for both."""
     inner.suite(

@@ -53,7 +53,9 @@ def test_kept(inner: Inner) -> None:
 
 def test_no_probe(inner: Inner) -> None:
     inner.suite(test_it="def test(): pass")
-    run = inner.run("-p", "no:terminal", "--execprobe=require", "--execprobe-python=/bin/false")
+    run = inner.run(
+        "-p", "no:terminal", "--execprobe=require", "--execprobe-backend=bpf", "--execprobe-python=/bin/false"
+    )
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert run.reports == []
     assert "no Python with BCC was found" in run.err

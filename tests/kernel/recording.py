@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,17 +51,11 @@ class Recording:
         with watched_to_its_end(pid):
             os.kill(pid, signal.SIGKILL)
 
-    @contextlib.contextmanager
-    def helper_stopped(self) -> Iterator[None]:
-        pid = self.helper
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
+    def helper_stopped(self) -> contextlib.AbstractContextManager[None]:
+        return stopped(self.helper)
 
 
-AUTO = HelperSettings(backend="auto")  # BPF as root, and ptrace under test_under_ptrace.py
+AUTO = HelperSettings()  # BPF as root, and ptrace under test_under_ptrace.py
 
 
 @contextlib.contextmanager
@@ -81,6 +76,24 @@ def watched_to_its_end(pid: int) -> Iterator[None]:
         assert select.select([pidfd], [], [], 30)[0], f"process {pid} goes on"
     finally:
         os.close(pidfd)
+
+
+def stop(pid: int) -> None:
+    """Stops a process that is no child, and waits until it has stopped: the signal alone does not say when."""
+    os.kill(pid, signal.SIGSTOP)
+    until = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "Tt":
+        assert time.monotonic() < until, f"process {pid} does not stop"
+        time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    stop(pid)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def open_for_reader(fifo: Path, ends: int) -> int:

@@ -15,7 +15,7 @@ import pytest
 from programs import Programs
 from users import needs_root
 
-from pytest_execprobe import ExecProbe, ExecRecord, IncompleteLogError
+from pytest_execprobe import ExecLog, ExecProbe, ExecRecord, IncompleteLogError
 from pytest_execprobe.log.pattern import Side
 from pytest_execprobe.log.patterns import compile_pattern
 
@@ -32,7 +32,7 @@ def run(*command: str | Path, **options: object) -> None:
     subprocess.run(command, check=True, timeout=60, **options)  # type: ignore[call-overload]
 
 
-def is_forbidden(execprobe: ExecProbe, *patterns: object) -> None:
+def is_forbidden(execprobe: ExecLog, *patterns: object) -> None:
     """Each of them is found by what must not run."""
     for pattern in patterns:
         with pytest.raises(AssertionError, match="must not run"):
@@ -114,6 +114,48 @@ def test_link_is_known_by_the_program_that_it_leads_to(
     assert execprobe.count("minimal") == 0
 
 
+@pytest.mark.parametrize("is_script", [False, True])
+def test_program_is_known_by_links_on_the_way_to_it(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, is_script: bool
+) -> None:
+    """As cc is gcc, and that x86_64-linux-gnu-gcc-12; python is python3, and that python3.11."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    file = tmp_path / "usr/bin/gcc-12"
+    script(file) if is_script else shutil.copy(programs.minimal, file)
+    (tmp_path / "usr/bin/gcc").symlink_to("gcc-12")
+    (tmp_path / "etc/alternative").symlink_to(tmp_path / "bin/gcc")
+    (tmp_path / "bin/cc").symlink_to(tmp_path / "etc/alternative")
+    run("bin/cc", "-c", cwd=tmp_path)
+    is_forbidden(execprobe, "gcc", "argv:gcc -c", "re:^gcc -c$", "alternative", f"{tmp_path}/etc/*", "cc", "gcc-12")
+    is_forbidden(execprobe, f"{tmp_path}/usr/bin/gc[c]", f"{tmp_path}/bin/gc[c]")
+    execprobe.assert_not_ran("g", "bin", "etc", f"{tmp_path}/usr/bin/a*")
+    assert (execprobe.count("gcc"), execprobe.count(f"{tmp_path}/etc/*")) == (0, 0)
+    with execprobe.watch() as log:
+        run(script(tmp_path / "tool", tmp_path / "bin/cc"))
+        is_forbidden(log, "gcc", f"{tmp_path}/etc/*", f"argv:gcc {tmp_path}/tool")
+    file.unlink()
+    is_forbidden(execprobe, "gcc")  # as was found before
+
+
+def test_links_that_lead_elsewhere_by_now_are_no_names(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "between").symlink_to(programs.minimal)
+    (tmp_path / "link").symlink_to("between")
+    (tmp_path / "loop").symlink_to("loop")
+    run("./link", cwd=tmp_path)
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("other")
+    (tmp_path / "other").symlink_to(programs.execat)
+    execprobe.assert_not_ran("between", "other")
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("loop")
+    execprobe.assert_not_ran("loop")
+    is_forbidden(execprobe, "link", "minimal")
+
+
 def test_folder_with_a_link_in_it_is_known_by_what_it_leads_to(
     execprobe: ExecProbe, programs: Programs, tmp_path: Path
 ) -> None:
@@ -137,13 +179,16 @@ def test_folder_that_execveat_is_given_is_not_known(execprobe: ExecProbe, progra
 
 
 @pytest.mark.exec_deny(inherit=False)
+@pytest.mark.parametrize("is_script", [False, True])
 def test_path_that_is_longer_than_what_is_kept_has_no_name(
-    execprobe: ExecProbe, programs: Programs, tmp_path: Path
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, is_script: bool
 ) -> None:
     """With the descriptor in front it is; its end is the name of a link, which nothing else tells."""
-    (tmp_path / "link").symlink_to(programs.minimal)
+    tool = script(tmp_path / "tool", programs.minimal) if is_script else programs.minimal
+    (tmp_path / "link").symlink_to(tool)
     run(programs.execat, tmp_path, 2045 * "./" + "link")
     assert (last(execprobe).path, last(execprobe).program) == (None, None)
+    assert (last(execprobe).arguments is None) is is_script
     is_forbidden(execprobe, "minimal")
     for pattern in ("link", "curl"):
         with pytest.raises(IncompleteLogError):
@@ -308,6 +353,47 @@ def test_names_with_brackets(execprobe: ExecProbe, programs: Programs, tmp_path:
     execprobe.assert_only_ran(f"{tmp_path}/a[1]/*")
 
 
+@pytest.mark.parametrize("name", ["tool", "tool (deleted)"])
+@pytest.mark.parametrize("is_script", [False, True])
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_file_is_called_what_it_was_when_it_is_removed(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, name: str, is_script: bool, is_removed: bool
+) -> None:
+    """By a word behind the name /proc tells that it is."""
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / name
+    if is_script:
+        script(file)
+    else:
+        shutil.copy(programs.minimal, file)
+    remove = f"os.unlink({str(file)!r}); os.rmdir({str(file.parent)!r})" if is_removed else ""
+    code = f"""
+import os
+os.chdir("folder")
+opened = os.open({str(file)!r}, os.O_RDONLY)
+os.set_inheritable(opened, True)
+{remove}
+os.execve(opened, ["x"], {{}})
+"""
+    run(sys.executable, "-I", "-S", "-c", code, cwd=tmp_path)
+    ran = last(execprobe)
+    assert ((ran.script if is_script else ran.executable), ran.cwd) == (str(file), str(file.parent))
+    is_forbidden(execprobe, [name], [str(file)])
+
+
+@pytest.mark.parametrize("name", ["tool", "tool (deleted)", "a/../tool"])
+def test_program_in_memory_is_in_no_folder(execprobe: ExecProbe, programs: Programs, name: str) -> None:
+    code = f"""
+import os
+memory = os.memfd_create({name!r}, 0)
+os.write(memory, open({str(programs.minimal)!r}, "rb").read())
+os.execve(memory, ["x"], {{}})
+"""
+    run(sys.executable, "-I", "-S", "-c", code)
+    assert (last(execprobe).program, last(execprobe).executable) == (f"memfd:{name}", f"memfd:{name}")
+    is_forbidden(execprobe, [f"memfd:{name}"])
+
+
 @pytest.mark.parametrize(("argv0", "found"), [("-applet", True), ("/" + 9000 * "x/" + "applet", None)])
 @pytest.mark.exec_deny(inherit=False)
 def test_argv_zero_of_a_login_shell_and_one_that_is_too_long(
@@ -450,6 +536,102 @@ def test_script_in_a_chroot_is_not_what_its_path_says_outside(
     execprobe.assert_only_ran(f"{tmp_path}/usr/*")
 
 
+@pytest.mark.parametrize("folder", ["/", "/bin"])
+def test_links_in_a_chroot_lead_to_what_is_in_it(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, folder: str
+) -> None:
+    """As Alpine's /bin/sh does to /bin/busybox, and Debian's alternatives. What they name outside is another file."""
+    jail = tmp_path / "jail"
+    inside = jail / str(tmp_path).lstrip("/")
+    inside.mkdir(parents=True)
+    (jail / "bin").mkdir()
+    shutil.copy(programs.minimal, inside / "shell")
+    (jail / "bin/sh").symlink_to(tmp_path / "shell")
+    for place in (tmp_path, inside):
+        script(place / "script")
+    (jail / "bin/tool").symlink_to(tmp_path / "script")
+    tool = "/bin/tool" if folder == "/" else "./tool"
+    code = f"import os; os.chroot('jail'); os.chdir({folder!r}); os.execv({tool!r}, ['tool', 'push'])"
+    in_a_mount_of_its_own(tmp_path, f"exec {shlex.join([sys.executable, '-I', '-S', '-c', code])}")
+    ran = last(execprobe)
+    assert (ran.executable, ran.interpreter, ran.arguments) == (f"{inside}/shell", "/bin/sh", ("push",))
+    assert ran.script == f"{inside}/script"
+    is_forbidden(execprobe, "argv:tool push", "sh", "script", f"{inside}/s*t")
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran(f"{tmp_path}/script")
+
+
+@pytest.mark.exec_deny(inherit=False)
+def test_interpreter_that_can_be_found_no_more(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """By a descriptor that the exec has closed."""
+    code = f"""
+import os
+fd = os.open({str(programs.minimal)!r}, os.O_RDONLY | os.O_CLOEXEC)
+with open("tool", "w") as file:
+    file.write(f"#!/proc/self/fd/{{fd}}\\n")
+os.chmod("tool", 0o755)
+os.symlink("tool", "link")
+os.execv("./link", ["x", "push"])
+"""
+    run(sys.executable, "-I", "-S", "-c", code, cwd=tmp_path)
+    assert last(execprobe).arguments == ("push",)
+    is_forbidden(execprobe, "link", "minimal", "argv:link push")
+    for pattern in ("tool", f"{tmp_path}/tool"):
+        with pytest.raises((AssertionError, IncompleteLogError)):
+            execprobe.assert_not_ran(pattern)
+
+
+@pytest.mark.exec_deny(inherit=False)
+def test_interpreter_that_its_user_may_not_read(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:
+    """Of a traced process not even its path is to be had then."""
+    shutil.copy(programs.minimal, tmp_path / "shell")
+    (tmp_path / "shell").chmod(0o111)
+    (tmp_path / "link").symlink_to(script(tmp_path / "tool", tmp_path / "shell"))
+    run("./link", "push", cwd=tmp_path)
+    for pattern in ("tool", f"{tmp_path}/tool", "argv:link push"):
+        with pytest.raises((AssertionError, IncompleteLogError)):
+            execprobe.assert_not_ran(pattern)
+    with pytest.raises((AssertionError, IncompleteLogError)):
+        execprobe.assert_only_ran(f"{tmp_path}/shell")
+
+
+def test_script_with_very_many_variables(execprobe: ExecProbe, tmp_path: Path) -> None:
+    tool = script(tmp_path / "tool")
+    run(tool, *["x"] * 20_000, env={f"A{number}": "" for number in range(40_000)})
+    assert (last(execprobe).path, last(execprobe).script) == (str(tool), str(tool))
+
+
+LINES = {
+    "blanks": (b"#! \t %s \t -a\t-b  c", ("-a\t-b  c",)),
+    "blanks at the end": (b"#!%s -a \t \n", ("-a",)),
+    "blanks and no end": (b"#!%s -a \t ", None),
+    "no option": (b"#!%s \0-a", ("",)),
+    "NUL": (b"#!%s\0-a", ()),
+    "NUL in the option": (b"#!%s -a \0b", ("-a ",)),
+    "CR": (b"#!%s -a\r", ("-a\r",)),
+    "long": (b"#!%s " + 300 * b"a", None),
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_interpreters_line_is_read_as_the_kernel_reads_it(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, line: str, end: bytes
+) -> None:
+    text, option = LINES[line]
+    tool = tmp_path / "tool"
+    tool.write_bytes(text % bytes(programs.minimal) + end)
+    tool.chmod(0o755)
+    run(tool, "push")
+    ran = last(execprobe)
+    assert (ran.script, ran.arguments, ran.interpreter) == (str(tool), ("push",), str(programs.minimal))
+    assert ran.argv is not None
+    assert option is None or ran.argv[1:-2] == option
+    with execprobe.watch() as log:  # what is traced goes on
+        run(tool)
+    log.assert_ran("tool", times=1)
+
+
 def test_script_that_links_exchange_while_it_runs(execprobe: ExecProbe, tmp_path: Path) -> None:
     """What was opened counts, and not what the path leads to afterwards."""
     link = tmp_path / "link"
@@ -582,6 +764,29 @@ def test_script_whose_interpreter_is_for_another_machine(
     assert (ran.arguments, ran.script, ran._nested) == (("push",), f"{tmp_path}/tool", (str(shell),))
     is_forbidden(execprobe, "tool", "shell", "minimal", "argv:tool push")
     execprobe.assert_not_ran("argv:tool pull", "push")
+
+
+@pytest.mark.parametrize("flags", ["F", "POCF"])
+@pytest.mark.parametrize("is_script", [False, True])
+def test_interpreter_that_was_opened_beforehand_need_not_be_there(
+    execprobe: ExecProbe, programs: Programs, tmp_path: Path, flags: str, is_script: bool
+) -> None:
+    """As Docker has qemu for containers for other machines, in which it is not."""
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    (jail / "hello").write_text("HELLO\n")
+    (jail / "hello").chmod(0o755)
+    target = script(jail / "tool", "/hello") if is_script else jail / "hello"
+    (jail / "link").symlink_to(target.name)
+    code = "import os; os.chroot('jail'); os.execv('/link', ['x', 'push'])"
+    command = shlex.join([sys.executable, "-I", "-S", "-c", code])
+    with_binfmt_misc(tmp_path, f":hello:M::HELLO::{programs.minimal}:{flags}", f"exec {command}")
+    ran = last(execprobe)
+    assert (ran.interpreter, ran.script, ran.arguments) == (str(programs.minimal), str(target), ("push",))
+    assert ran._nested == ((f"{jail}/hello",) if is_script else ())
+    is_forbidden(execprobe, "link", target.name, str(target), "minimal", "argv:link push")
+    with pytest.raises(AssertionError):
+        execprobe.assert_only_ran("/usr/*")
 
 
 def test_interpreter_with_a_long_path(execprobe: ExecProbe, programs: Programs, tmp_path: Path) -> None:

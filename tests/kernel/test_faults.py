@@ -17,7 +17,7 @@ import pytest
 from faulty import Between, HangUp, between, change_helper
 from leases import begin_exec, kept_from_opening
 from programs import Programs
-from recording import Recording, recording, watched_to_its_end
+from recording import Recording, recording, stop, watched_to_its_end
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError
 from pytest_execprobe._util import clock
@@ -89,15 +89,17 @@ def later(seconds: float, do: Callable[[], None]) -> Iterator[None]:
         timer.join()
 
 
+@pytest.mark.bpf  # what it traces can't start anything meanwhile
 def test_stopped_for_less_than_the_timeout_it_is_waited_for(programs: Programs) -> None:
     with recording() as made:
         helper = made.helper
-        os.kill(helper, signal.SIGSTOP)
+        stop(helper)
         spawn(programs.minimal)
         with later(0.3, lambda: os.kill(helper, signal.SIGCONT)):
             assert_exact(made.execprobe, programs.minimal)
 
 
+@pytest.mark.bpf  # likewise
 def test_what_it_was_stopped_in_for_longer_stays_unknown_and_the_next_test_is_right(programs: Programs) -> None:
     with recording(timeout=0.2) as made:
         stopped = made.helper
@@ -117,6 +119,7 @@ def test_what_it_was_stopped_in_for_longer_stays_unknown_and_the_next_test_is_ri
         assert made.helper != stopped
 
 
+@pytest.mark.bpf  # a spawn keeps Python's lock, without which the one that it waits for does not go on
 def test_a_slow_one_costs_time_and_nothing_else(programs: Programs) -> None:
     """It gets to run for a few milliseconds at a time, and is stopped for several times as long."""
     with recording() as made:
@@ -190,6 +193,7 @@ def test_killed_between_its_events_and_the_word_that_these_are_all(middle: Betwe
 # ---- the helper runs out of memory, or breaks ----
 
 
+@pytest.mark.bpf
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_out_of_memory(limit: str, programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets no page more once it probes, and is given 2,000 execs with all that an argv can be."""
@@ -211,6 +215,7 @@ def test_out_of_memory(limit: str, programs: Programs, tmp_path: Path, monkeypat
         made.recorder.close()
 
 
+@pytest.mark.bpf
 def test_a_record_that_is_not_taken_from_its_buffer_is_missed(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +260,7 @@ def preempt_programs(folder: Path, patch: pytest.MonkeyPatch) -> None:
     change_helper(folder, patch, {"bpf/attach.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
 
 
+@pytest.mark.bpf
 @pytest.mark.parametrize("place", ["7", "proc->recorded"], ids=["none", "another's"])
 def test_an_exec_whose_record_is_not_found_again_is_lost(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
@@ -268,6 +274,7 @@ def test_an_exec_whose_record_is_not_found_again_is_lost(
             log.assert_nothing_ran()
 
 
+@pytest.mark.bpf
 def test_what_a_fallback_has_done_does_not_stand_for_the_next_exec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +290,7 @@ def test_what_a_fallback_has_done_does_not_stand_for_the_next_exec(
         assert log.programs == ["env", "env", "true"]
 
 
+@pytest.mark.bpf
 @pytest.mark.parametrize("skipped", ["on_exec", "on_newtask", "on_exit"])
 def test_what_a_program_is_skipped_for_its_fallback_does(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skipped: str
@@ -300,6 +308,7 @@ def test_what_a_program_is_skipped_for_its_fallback_does(
         assert [(record.program, record.exit_code) for record in log.records] == [("minimal", 0)]
 
 
+@pytest.mark.bpf
 @pytest.mark.parametrize(
     "missed", ["int tracepoint_enter_execve(struct sys_enter_args *ctx)\n{", "record_failed_exec(ctx, "]
 )
@@ -487,12 +496,13 @@ def burst(programs: Programs, cpus: set[int] | None = None) -> None:
         os.sched_setaffinity(0, everywhere)
 
 
+@pytest.mark.bpf
 def test_full_at_the_very_end_of_a_test(programs: Programs) -> None:
     """The last that a test does, and the window closes at once; the helper comes to it only then."""
     with recording(HelperSettings(pages=1)) as made:
         helper = made.helper
         spawn(programs.minimal)
-        os.kill(helper, signal.SIGSTOP)
+        stop(helper)
         burst(programs)
         with later(0.2, lambda: os.kill(helper, signal.SIGCONT)):
             made.recorder.end_phase()
@@ -505,6 +515,7 @@ def test_full_at_the_very_end_of_a_test(programs: Programs) -> None:
         assert_exact(log, programs.minimal)
 
 
+@pytest.mark.bpf
 def test_full_without_being_stopped(programs: Programs) -> None:
     """However much such a helper keeps up with: what it took and what it lost is all that there was."""
     with recording(HelperSettings(pages=1)) as made:
@@ -517,6 +528,7 @@ def test_full_without_being_stopped(programs: Programs) -> None:
         assert_exact(after, programs.minimal)
 
 
+@pytest.mark.bpf
 def test_a_burst_at_the_end_never_passes_a_rule(pytester: pytest.Pytester, programs: Programs) -> None:
     pytester.makepyfile(
         f"""
@@ -556,6 +568,7 @@ def test_a_burst_at_the_end_never_passes_a_rule(pytester: pytest.Pytester, progr
     result.stdout.fnmatch_lines(["*cannot tell whether ls ran*", f"*exec budget exceeded: {BURST + 1} execs*"])
 
 
+@pytest.mark.bpf
 @pytest.mark.may_skip
 def test_full_on_one_cpu_only(programs: Programs) -> None:
     """What ran elsewhere while it was full is in its window, whole."""
@@ -582,6 +595,7 @@ def test_full_on_one_cpu_only(programs: Programs) -> None:
         assert ([record.program for record in found.records], found.missing) == (["minimal"], 0)
 
 
+@pytest.mark.bpf
 def test_a_process_that_finds_no_room_is_told_and_not_watched(programs: Programs) -> None:
     with recording(HelperSettings(procs=1)) as made:
         spawn(programs.minimal)
@@ -589,6 +603,7 @@ def test_a_process_that_finds_no_room_is_told_and_not_watched(programs: Programs
         assert_untold(next_test(made), "the map of watched processes was full")  # it may be one that still runs
 
 
+@pytest.mark.bpf
 def test_a_client_that_finds_no_room_is_refused() -> None:
     code = "import sys; from pytest_execprobe.source.connect import *;start_helper(HelperSettings(address=sys.argv[1]))"
     with recording(HelperSettings(procs=1)) as made:
@@ -598,6 +613,7 @@ def test_a_client_that_finds_no_room_is_refused() -> None:
     assert "there is no room to watch this process: it is in 6 watched trees already, or too many" in refused.stderr
 
 
+@pytest.mark.bpf
 def test_what_was_there_before_and_finds_no_room_is_told(programs: Programs) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(4):
@@ -616,6 +632,7 @@ def test_what_was_there_before_and_finds_no_room_is_told(programs: Programs) -> 
 BY_TRACEPOINT = HelperSettings(attempts="tracepoint")  # it sees an exec before its file is opened
 
 
+@pytest.mark.bpf
 def test_an_exec_that_takes_longer_than_the_timeout(programs: Programs, tmp_path: Path) -> None:
     slow = tmp_path / "slow"
     shutil.copy(programs.minimal, slow)
@@ -632,6 +649,7 @@ def test_an_exec_that_takes_longer_than_the_timeout(programs: Programs, tmp_path
         assert made.execprobe.programs == ["slow", "minimal"]
 
 
+@pytest.mark.bpf
 def test_more_execs_in_flight_than_can_be_noted(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

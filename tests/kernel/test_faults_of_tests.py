@@ -431,8 +431,8 @@ def test_a_child_in_a_time_namespace(programs: Programs, shift: str) -> None:
 def test_all_of_pytest_in_a_time_namespace(inner: pytest.Pytester) -> None:
     """Of BPF the kernel's clock is not this process's; whoever traces has the same."""
     source, away = "def test(execprobe):\n    run()\n", unshare("--time", "--monotonic", "5000")
-    result_of(inner, source, *away, options=("--execprobe-backend=ptrace",)).assert_outcomes(passed=1)
-    result = result_of(inner, source, *away, options=("-rs",))
+    result_of(inner, source, *away).assert_outcomes(passed=1)
+    result = result_of(inner, source, *away, options=("-rs", "--execprobe-backend=bpf"))
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*Run pytest outside the time namespace*"])
 
@@ -702,6 +702,7 @@ def test_ten_thousand_descendants_at_once(programs: Programs) -> None:
     assert there == size
 
 
+@pytest.mark.bpf
 def test_more_descendants_than_the_map_holds(programs: Programs) -> None:
     with recording(HelperSettings(procs=500)) as made:
         process, there = crowd(programs, 1000)
@@ -713,6 +714,7 @@ def test_more_descendants_than_the_map_holds(programs: Programs) -> None:
             made.execprobe.assert_at_most(1001, "crowd")
 
 
+@pytest.mark.bpf
 def test_a_crowd_that_was_there_before_is_taken_in(programs: Programs) -> None:
     """What 1,000 adopted processes run counts, and more than the map holds is told."""
     process, there = crowd(programs, 1000)

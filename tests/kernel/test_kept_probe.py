@@ -146,6 +146,33 @@ def test_it_is_compiled_where_whoever_has_started_pytest_ignores_the_end_of_chil
     assert first.files
 
 
+#: Compiles, and prints what of the probe sees an exec begin, and whether the kernel's symbols have been read.
+READS = """
+import json, os
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+
+before = os.stat("/proc/kallsyms").st_atime_ns
+source = start_helper(HelperSettings(backend="bpf", attempts="off"))
+source.close()
+print(json.dumps([source.description["entry"], os.stat("/proc/kallsyms").st_atime_ns != before]))
+"""
+
+
+def test_what_is_always_needed_is_compiled_without_a_look_at_the_kernels_symbols() -> None:
+    mounts = f"""{EMPTY}
+        mkdir /var/cache/symbols
+        mount -t tmpfs -o strictatime none /var/cache/symbols
+        cat /proc/kallsyms >/var/cache/symbols/copy
+        mount --bind /var/cache/symbols/copy /proc/kallsyms"""
+    command = ["unshare", "--mount", "sh", "-ec", mounts + '\nexec "$@"', "sh", sys.executable, "-c", READS]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert made.returncode == 0, made.stderr
+    entry, has_read = json.loads(made.stdout)
+    if entry != ["sched_prepare_exec"]:
+        pytest.skip("execprobe: this kernel needs kprobes, and for those the symbols")
+    assert not has_read
+
+
 def test_a_user_with_capabilities_keeps_it_in_a_cache_of_his_own(installed: Environment, open_folder: Path) -> None:
     folder = open_folder / "kept-by-a-user"
     folder.mkdir(mode=0o700)

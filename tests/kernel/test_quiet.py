@@ -43,6 +43,7 @@ def spawn(program: object) -> None:
     os.waitpid(os.posix_spawn(str(program), [str(program)], {}), 0)
 
 
+@pytest.mark.bpf
 def test_nothing_is_asked_where_nothing_has_happened(made: Recording, asked: list[int]) -> None:
     for _ in range(100):
         before = time.monotonic_ns()
@@ -51,6 +52,7 @@ def test_nothing_is_asked_where_nothing_has_happened(made: Recording, asked: lis
     assert asked == []
 
 
+@pytest.mark.bpf
 def test_what_has_happened_is_asked_for_once(made: Recording, asked: list[int], programs: Programs) -> None:
     for number in range(1, 21):
         spawn(programs.minimal)
@@ -136,6 +138,7 @@ def test_a_helper_that_was_killed_vouches_for_nothing(made: Recording) -> None:
         made.execprobe.assert_nothing_ran()
 
 
+@pytest.mark.bpf
 def test_a_helper_that_is_stopped_is_not_needed_to_know_that_nothing_ran(made: Recording, programs: Programs) -> None:
     """Its probe goes on counting."""
     with made.helper_stopped():

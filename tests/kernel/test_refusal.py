@@ -76,10 +76,11 @@ def test_an_unprivileged_user_whom_sudo_refuses(suite: Suite, user: str) -> None
 
 
 @needs_root
-def test_execs_of_an_unprivileged_user_are_traced_where_that_is_asked_for(suite: Suite, user: str) -> None:
-    output = suite.run(*as_user(user, "--no-new-privs"), options=("--execprobe-backend=auto",))
+def test_execs_of_an_unprivileged_user_are_traced(suite: Suite, user: str) -> None:
+    output = suite.run(*as_user(user, "--no-new-privs"), options=("--execprobe-audit",))
     assert "2 passed" in output
     assert "execprobe: ptrace on Linux" in output
+    assert "\nprobe           ptrace\n" in output
     assert "; no BPF: the probe needs privilege" in output or "; no BPF: user " in output
 
 

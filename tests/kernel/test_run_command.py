@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from environments import Environment
 from programs import Programs
-from recording import watched_to_its_end
+from recording import stopped, watched_to_its_end
 from users import as_user, needs_root, user
 
 from pytest_execprobe.report import read as reading
@@ -74,12 +74,12 @@ def test_a_pipeline(tmp_path: Path) -> None:
     assert unit.programs == PIPELINE_PROGRAMS
     assert unit.complete
     shell = unit.records[0]
-    assert (shell.argv, shell.parent, shell.depth, shell._direct) == (("sh", "-c", PIPELINE), None, 1, True)
+    assert (shell.argv, shell.parent, shell.depth, shell._lineage.direct) == (("sh", "-c", PIPELINE), None, 1, True)
     for record in unit.records:
         assert record.exit_code == (None if record.program == "env" else 0)  # which became true
         if record.program == "true":
-            assert record._previous is not None
-            assert record._previous.program == "env"
+            assert record._lineage.previous is not None
+            assert record._lineage.previous.program == "env"
             assert (record.parent and record.parent.program, record.depth) == ("xargs", 3)
 
 
@@ -557,13 +557,10 @@ def test_lost_records_never_pass(
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        os.kill(helper_of(small), signal.SIGSTOP)
-        try:
+        with stopped(helper_of(small)):
             process.stdin.write("\n")
             process.stdin.flush()
             assert process.stdout.readline() == "done\n"
-        finally:
-            os.kill(helper_of(small), signal.SIGCONT)
         _, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == status, error
     document = reading.read(report)
@@ -627,8 +624,8 @@ def test_without_privilege(installed: Environment, user: str) -> None:
 
 
 @needs_root
-def test_without_privilege_it_is_traced_where_that_is_asked_for(installed: Environment, user: str) -> None:
-    run = [*as_user(user, "--no-new-privs"), installed.python, "-m", "pytest_execprobe.cli", "run", "--backend=auto"]
+def test_without_privilege_it_is_traced(installed: Environment, user: str) -> None:
+    run = [*as_user(user, "--no-new-privs"), installed.python, "-m", "pytest_execprobe.cli", "run"]
     environment = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [*run, "sh", "-c", "env true"],

@@ -13,17 +13,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from faulty import change_helper
 from programs import Programs
-from recording import Recording, recording, watched_to_its_end
+from recording import Recording, recording, stop, watched_to_its_end
 
 from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.source.connect import HelperSettings, start_helper
+from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
 
 pytestmark = pytest.mark.exec_budget(3000)
 
@@ -108,7 +108,7 @@ def test_auto_says_why_it_is_not_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ProbeUnavailable("execprobe: there is no sudo")
 
     monkeypatch.setattr("pytest_execprobe.source.connect.privilege_route", refuse)
-    with contextlib.closing(start_helper(HelperSettings(backend="auto"))) as source:
+    with contextlib.closing(start_helper(HelperSettings())) as source:
         assert (source.description["backend"], source.description["instead"]) == ("ptrace", "there is no sudo")
 
 
@@ -119,6 +119,92 @@ def test_what_is_behind_a_long_environment_is_read(traced: Recording, variables:
     subprocess.run(["/bin/true", "", "a b"], env=environment, check=True)
     (record,) = traced.execprobe.records
     assert (record.path, record.argv) == ("/bin/true", ("/bin/true", "", "a b"))
+
+
+# ---- what was there before ----
+
+#: Says of its orphans what it knows once it is told to arm.
+ARMS = """
+import os, subprocess, sys
+from pytest_execprobe.source.connect import HelperSettings, start_helper
+left = []
+if "leaves" in sys.argv:
+    code = "import os; os.fork() and os._exit(0); print(os.getpid(), flush=True); os.read(0, 1)"
+    child = subprocess.Popen([sys.executable, "-S", "-c", code], stdin=-1, stdout=-1)
+    left.append(int(child.stdout.readline()))
+    child.wait()
+else:
+    subprocess.run(["true"])  # so that there may be something
+print(*left, flush=True)
+sys.stdin.readline()
+source = start_helper(HelperSettings(backend="ptrace"))
+print(*[orphan.pid for orphan in source.orphans.listed], flush=True)
+print(*[process.pid for process in source.running(0, 30).listed], flush=True)
+"""
+
+
+SUBREAPER = """
+import ctypes, subprocess, sys
+assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))
+"""
+
+
+@contextlib.contextmanager
+def arming(*words: str, below: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A process that is about to arm, and what it has left behind."""
+    command = [sys.executable, *below, "-c", ARMS, *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, [int(word) for word in process.stdout.readline().split()]
+
+
+def armed(process: subprocess.Popen[str]) -> tuple[list[int], list[int]]:
+    """What may be an orphan of its, and what it follows."""
+    orphans, running = process.communicate("\n", timeout=60)[0].splitlines()
+    return list(map(int, orphans.split())), list(map(int, running.split()))
+
+
+def test_what_another_process_of_the_run_has_started_is_no_orphan() -> None:
+    """As one worker of pytest-xdist is to another."""
+    with arming() as (process, _), subprocess.Popen(["cat"], stdin=subprocess.PIPE) as beside:
+        orphans, running = armed(process)
+        assert beside.pid not in (*orphans, *running)
+        beside.communicate()
+
+
+def test_what_a_subreaper_above_has_taken_in_may_be_ones_own() -> None:
+    with arming("leaves", below=("-c", SUBREAPER)) as (process, left):
+        assert set(left) <= set(armed(process)[0])
+    assert len(left) == 1
+
+
+def test_what_is_traced_already_knows_what_it_has_left_behind(traced: Recording) -> None:
+    with arming("leaves") as (process, left), subprocess.Popen(["cat"], stdin=subprocess.PIPE) as beside:
+        assert armed(process) == ([], left)
+        beside.communicate()
+    assert len(left) == 1
+    assert traced.execprobe.complete
+
+
+def test_starter_that_ignores_the_signal_of_a_stop_is_traced() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGCHLD, before)
+        made = stack.enter_context(recording(PTRACE))
+        signal.signal(signal.SIGCHLD, before)
+        subprocess.run(["true"], check=True)
+        assert made.execprobe.programs == ["true"]
+
+
+def test_what_is_in_no_tree_any_more_goes_on() -> None:
+    """A child that it forks just then is traced, too, and no tree has it."""
+    with subprocess.Popen(["sh"], stdin=subprocess.PIPE) as shell:
+        with recording(PTRACE) as made:
+            other = hold_helper(HelperSettings(address="@" + made.source.description["address"]))
+        with contextlib.closing(other):
+            shell.communicate(b"/bin/true & wait; exit 3\n", timeout=30)
+    assert shell.returncode == 3
 
 
 # ---- what it does to whom it traces ----
@@ -218,12 +304,11 @@ def test_helper_that_is_killed_lets_all_go_on(traced: Recording) -> None:
 
 def test_helper_that_is_stopped_makes_logs_incomplete() -> None:
     with recording(PTRACE, timeout=0.2) as made:
-        with made.helper_stopped():
+        with contextlib.ExitStack() as until_its_end, made.helper_stopped():
             with pytest.raises(IncompleteLogError):
                 made.execprobe.assert_nothing_ran()
             helper = made.helper if made.recorder.source else tracer()
-        with watched_to_its_end(helper):
-            pass
+            until_its_end.enter_context(watched_to_its_end(helper))  # it may end as soon as it goes on
         subprocess.run(["true"], check=True)
 
 
@@ -231,7 +316,7 @@ def test_helper_that_stays_stopped_is_ended(traced: Recording) -> None:
     """A test that starts something would wait for ever."""
     helper = traced.helper
     with watched_to_its_end(helper):
-        os.kill(helper, signal.SIGSTOP)
+        stop(helper)
         subprocess.run(["true"], check=True)
     with pytest.raises(IncompleteLogError):
         traced.execprobe.assert_not_ran("curl")
@@ -250,7 +335,10 @@ def test_slow_helper_makes_logs_incomplete(tmp_path: Path, monkeypatch: pytest.M
 # ---- much at once ----
 
 
-def test_what_is_killed_while_it_forks_leaves_nothing_stopped(traced: Recording) -> None:
+@pytest.mark.parametrize("kill", [os.kill, os.killpg])
+def test_what_is_killed_while_it_forks_leaves_nothing_stopped(
+    traced: Recording, kill: Callable[[int, int], None]
+) -> None:
     """Who is killed at a fork does not say what it has forked, which waits to be let go."""
     for number in range(30):
         command = "echo; while :; do (/bin/true) & done"
@@ -258,7 +346,7 @@ def test_what_is_killed_while_it_forks_leaves_nothing_stopped(traced: Recording)
             assert forks.stdout is not None
             assert forks.stdout.read(1) == b"\n"
             time.sleep(0.0007 * number)  # each at another moment
-            os.killpg(forks.pid, signal.SIGKILL)
+            kill(forks.pid, signal.SIGKILL)
             assert forks.stdout.read() == b""  # all of them have ended
     assert traced.execprobe.complete
     assert traced.source.running(0, 30).count == 0

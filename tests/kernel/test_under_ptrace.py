@@ -18,15 +18,18 @@ _PROJECT = Path(__file__).parents[2]
 FILES = {
     "test_truth.py": 20,
     "test_synchronisation.py": 8,
-    "test_whose_exec.py": 14,
+    "test_whose_exec.py": 13,
     "test_ends.py": 12,
     "test_every_name.py": 50,
     "test_what_shells_do.py": 10,
     "test_tracing.py": 15,
     "test_untraced.py": 18,
+    "test_faults.py": 30,
+    "test_faults_of_tests.py": 20,
+    "test_quiet.py": 6,
 }
-#: They make probes of their own, and say which.
-_OWN_PROBES = ("test_tracing.py", "test_untraced.py")
+#: Those that make probes of their own, or kill the helper: there it must not be the outer run's.
+OWN = {"test_tracing.py", "test_untraced.py", "test_faults.py", "test_faults_of_tests.py", "test_quiet.py"}
 
 pytestmark = [pytest.mark.exec_budget(20_000), pytest.mark.exec_deny(inherit=False)]  # what is in them is judged there
 
@@ -58,7 +61,7 @@ def theirs() -> Iterator[Path]:
 def test_it_holds_without_privilege(
     file: str, nobody: list[str], tests: Path, theirs: Path, installed: Environment
 ) -> None:
-    own = ["--execprobe=off"] if file in _OWN_PROBES else ["--execprobe-backend=ptrace", "--execprobe=require"]
+    own = ["--execprobe=off"] if file in OWN else ["--execprobe-backend=ptrace", "--execprobe=require"]
     command = [
         *(*nobody, installed.python, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-m", "not bpf", "-q"),
         *(f"--basetemp={theirs}/base", "--limit=120", *own, f"tests/kernel/{file}"),

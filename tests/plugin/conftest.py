@@ -8,8 +8,8 @@ import pytest
 from fakes import FakeSource
 from suites import Ran, Run
 
-import pytest_execprobe.session.early
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable
+from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
 
 
@@ -37,7 +37,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     import played as module
 
     stage = Played()
-    monkeypatch.setattr(pytest_execprobe.session.early, "start_helper", stage.start)
+    monkeypatch.setattr(connect, "start_helper", stage.start)
     module.runs = lambda *args, **kwargs: stage.sources[-1].runs(*args, **kwargs)
     module.breaks = lambda why: setattr(stage.sources[-1], "broken", why)
     module.meanwhile = lambda what: setattr(stage.sources[-1], "meanwhile", what)

@@ -102,6 +102,45 @@ def test_but_one_that_passes_lowers_its_rows(run: Run) -> None:
     result.stdout.fnmatch_lines(["baseline        execs.toml written: 1 row lowered, 1 row removed"])
 
 
+LEFT_OUT = {
+    "in the call": "def test_a(): runs('git'); runs('sh')\n",
+    "in a fixture": "@pytest.fixture\ndef f(): runs('sh')\ndef test_a(f): runs('git')\n",
+    "left behind": """
+from played import ends
+def test_a():
+    global shell
+    shell = runs('git')
+    ends(shell)
+def test_next(): runs('sh', by=shell)
+""",
+}
+HOOK = "def pytest_execprobe_record(record, item):\n    return False if record.program == 'sh' else None\n"
+
+
+@pytest.mark.parametrize("source", LEFT_OUT.values(), ids=LEFT_OUT.keys())
+@pytest.mark.parametrize("by", ["option", "hook"])
+def test_rows_of_what_is_not_looked_at_are_kept(run: Run, source: str, by: str) -> None:
+    options, conftest = (["--execprobe-ignore=s?"], "") if by == "option" else ([], HOOK)
+    result = run(UPDATE, *options, source=source, rows=ROWS, conftest=conftest)
+    assert rows() == ROWS.replace("git = 2", "git = 1")
+    why = "left out by --execprobe-ignore or a hook"
+    result.stdout.fnmatch_lines([f"not lowered     sh: {why}: their rows are kept"])
+    result = run(*options)
+    result.stdout.fnmatch_lines([f"not judged      sh: {why}, so their rows are not compared with what ran"])
+    result.stdout.no_fnmatch_line("less than it*")
+    assert result.ret == 0
+
+
+def test_rows_of_what_is_ignored_are_lowered_by_tests_that_do_not_run_it(run: Run) -> None:
+    run(UPDATE, "--execprobe-ignore=sh", source="def test_a(): runs('git')\n", rows=ROWS)
+    assert rows() == '\n[tests."test_it.py::test_a"]\ngit = 1\n'
+
+
+def test_a_renamed_test_takes_along_rows_of_what_is_ignored(run: Run) -> None:
+    run(UPDATE, "--execprobe-ignore=sh", source="def test_b(): runs('git'); runs('sh')\n", rows=ROWS)
+    assert rows() == ROWS.replace("test_a", "test_b").replace("git = 2", "git = 1")
+
+
 @pytest.mark.parametrize(
     "body",
     ["@unittest.expectedFailure\n    def test_a(self): assert 0", "@unittest.skip('so')\n    def test_a(self): pass"],

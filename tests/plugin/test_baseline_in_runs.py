@@ -505,6 +505,65 @@ def test_a_test_that_was_broken_off_has_not_passed(run: Run, pytester: pytest.Py
     assert stored(pytester)["test test_it.py::test_a"]["outcome"] == "error"
 
 
+@pytest.mark.parametrize("options", [(), ("-x",)])
+def test_tests_that_a_hook_has_named_keep_their_rows(
+    run: Run, pytester: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    pytester.makeconftest("""
+        import pytest
+        def pytest_collection_modifyitems(items):
+            items[:] = [pytest.Function.from_parent(i.parent, name=i.name + "_again", callobj=i.obj) for i in items]
+    """)
+    source = "def test_a(): assert 0\ndef test_b(): runs('git')\n"
+    written = "".join(f'[tests."test_it.py::{name}_again"]\ngit = 2 # kept\n\n' for name in ("test_a", "test_b"))
+    result = run(*options, source=source, baseline=written)
+    result.stdout.no_fnmatch_line("obsolete*")
+    run(UPDATE, *options, source=source, baseline=written)
+    assert rows(pytester).count("# kept") == 2
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_fixture_that_is_not_named_where_it_stands_keeps_its_rows(
+    run: Run, pytester: pytest.Pytester, wanted: bool
+) -> None:
+    """A decorator of another file has made it."""
+    pytester.syspathinsert()
+    pytester.makepyfile(
+        maker="""
+        import sys, pytest
+        from played import runs
+        def register(cls):
+            def made(): runs("git")
+            setattr(sys.modules[cls.__module__], "city", pytest.fixture(scope="session", name="city")(made))
+            return cls
+        """
+    )
+    folder = pytester.mkdir("sub")
+    (folder / "conftest.py").write_text("from maker import register\n@register\nclass Place: pass\n")
+    body = "city" if wanted else ""
+    (folder / "test_sub.py").write_text(f"def test_a({body}): pass\n")
+    written = '[fixtures."sub::city (session)"]\ngit = 3 # by hand\n'
+    for options in ((), (UPDATE,)):
+        result = run(*options, source="", baseline=written)
+        result.stdout.no_fnmatch_line("obsolete*")
+        assert (result.ret, written in rows(pytester)) == (0, True)
+
+
+def test_what_a_fixtures_server_runs_is_below_it(run: Run, pytester: pytest.Pytester) -> None:
+    source = """
+        @pytest.fixture(scope="session")
+        def server(): return runs("server")
+        def test_a(server): runs("git", by=server)
+    """
+    written = (
+        '[tests."test_it.py::test_a"]\n"subtree:server" = 1\n\n[fixtures."test_it.py::server (session)"]\nserver = 1\n'
+    )
+    for options in ((UPDATE,), ()):
+        result = run(*options, source=source, baseline=written)
+        result.stdout.no_fnmatch_line("less than it*")
+        assert (result.ret, written in rows(pytester)) == (0, True)
+
+
 def test_a_fixture_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -> None:
     run(UPDATE)
     run(UPDATE, source=SUITE.replace('    yield\n    runs("stop")', '    pytest.skip("so")'))
@@ -615,6 +674,16 @@ def test_the_collection_has_rows(run: Run, pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*beyond the baseline: new: git ran once (collection)*"])
     run(UPDATE, source=None)
     assert "[around.collection]\ngit = 1\n" in rows(pytester)
+
+
+def test_what_an_xfail_excuses_is_not_said_to_be_within(run: Run) -> None:
+    source = "@pytest.mark.xfail\ndef test_a():\n    runs('git')\n"
+    result = run(source=source, baseline="[tests]\n")
+    assert result.ret == 0
+    said = "baseline *: 1 beyond it (1 expected to fail, which execprobe gate does not excuse); if what ran is right: *"
+    result.stdout.fnmatch_lines([said])
+    run(UPDATE, source=None)
+    run(source=None).stdout.fnmatch_lines(["baseline *: no test is beyond it"])
 
 
 def test_what_is_not_known_is_undecided(run: Run) -> None:
@@ -1096,6 +1165,49 @@ def test_an_earlier_name_beside_a_right_one_is_obsolete(run_at: Run, pytester: p
     )
     run_at("/opt/home", UPDATE, baseline=more + '[tests."src~/test_in.py::test_a[~/x]"]\ngit = 1\n')
     assert rows(pytester).replace("# kept\n", "") == right
+
+
+def outside_and_in(pytester: pytest.Pytester) -> tuple[Path, Path]:
+    """A root directory with a test, and a folder beside it with another."""
+    for folder, program in (("root", "git"), ("beside", "ls"), ("third", "id")):
+        place = pytester.mkdir(folder)
+        (place / f"test_{folder[0]}.py").write_text(f"from played import runs\ndef test_a(): runs('{program}')\n")
+    return pytester.path / "root", pytester.path / "beside"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_tests_outside_of_the_root_directory_are_not_in_a_baseline_with_those_in_it(
+    pytester: pytest.Pytester,
+    played: Played,  # noqa: ARG001
+    together: bool,
+) -> None:
+    """By its name the former's file is not there, so that an update of the others would remove the table."""
+    root, beside = outside_and_in(pytester)
+    options = ("-p", "no:cacheprovider", f"--rootdir={root}", "--execprobe-baseline=execs.toml")
+    runs = [(root, beside)] if together else [(root,), (beside,)]
+    for places in runs:
+        result = pytester.runpytest_inprocess(*options, UPDATE, *places)
+    why = "its names begin at another root directory"
+    said = "test_b.py::test_a: outside of the root directory, and execs.toml has tests that are in it"
+    result.stdout.fnmatch_lines([f"baseline *NOT WRITTEN: {said}*"])
+    result.stdout.fnmatch_lines([f"*{said}*", "*run them from above all (--rootdir)*"])
+    assert (result.ret, why in result.stdout.str()) == (1, False)
+    above = (*options[:2], f"--rootdir={pytester.path}", *options[3:], root, beside)
+    Path("execs.toml").unlink(missing_ok=True)
+    assert pytester.runpytest_inprocess(*above, UPDATE).ret == 0
+    assert pytester.runpytest_inprocess(*above).ret == 0
+    assert '[tests."beside/test_b.py::test_a"]\nls = 1\n' in Path("execs.toml").read_text()
+
+
+def test_tests_outside_of_the_root_directory_alone(pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
+    root, beside = outside_and_in(pytester)
+    options = ("-p", "no:cacheprovider", f"--rootdir={root}", "--execprobe-baseline=execs.toml")
+    for update in ((UPDATE,), ()):
+        assert pytester.runpytest_inprocess(*options, *update, beside, "third").ret == 0
+    (pytester.path / "third" / "test_t.py").rename(pytester.path / "third" / "test_b.py")
+    result = pytester.runpytest_inprocess(*options, "--import-mode=importlib", beside, "third")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["execs.toml has one name for several tests: test_b.py::test_a"])
 
 
 def test_tests_that_a_baseline_cannot_tell_apart_are_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

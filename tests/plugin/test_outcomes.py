@@ -56,6 +56,24 @@ def test_so_does_any_exception(run: Run, body: str) -> None:
     assert ran.rules == ["exec_none() on test_it, test_it.py:3"]
 
 
+def test_an_xfail_that_expects_a_breach_does_not_excuse_what_is_undecided_beside_it(run: Run) -> None:
+    ran = run(
+        """
+        @pytest.mark.xfail
+        @pytest.mark.exec_budget(0)
+        @pytest.mark.exec_deny("curl")
+        def test_it():
+            runs("git")
+            runs("git", lost=True)
+        """,
+        errors=1,
+    )
+    where = "exec_deny('curl') on test_it, test_it.py:6"
+    assert ran.has(f"cannot tell whether curl ran: 1 exec missing from the log\n  rule  {where}")
+    assert ran.has("exec budget exceeded: 2 execs, at most 0 allowed (call phase)")
+    assert ran.ret == 1
+
+
 def test_own_failure_of_a_fixture(run: Run) -> None:
     ran = run(
         """

@@ -462,6 +462,61 @@ def test_examples_at_the_head_of_a_module_that_were_not_collected(gated: Gated) 
     assert gated(GOOD, budget=rows)[0] == WITHIN
 
 
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [("raise KeyboardInterrupt", ()), ("import pytest; pytest.exit('so')", ()), (GOOD, ("-k", "no")), ("", ())],
+    ids=["interrupted", "exit", "deselected", "no test"],
+)
+def test_a_run_of_no_test_is_no_whole_report(
+    gated: Gated, capsys: Capture, source: str, options: tuple[str, ...]
+) -> None:
+    assert gated(source, *options)[0] == INCOMPLETE
+    assert main(["report", "a.json"]) == 0
+    assert "no rule broken by what was recorded, but not everything was" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_a_run_that_is_broken_off_says_what_is_not_known_to_be_within(
+    pytester: pytest.Pytester, gated: Gated, status: int
+) -> None:
+    gated(f"import pytest\n{GOOD}def test_b(): pytest.exit('so', {status})\ndef test_c(): pass\n", status=status)
+    result = pytester.runpytest_inprocess("--execprobe-baseline=execs.toml", no_reraise_ctrlc=True)
+    assert result.ret == status
+    result.stdout.fnmatch_lines(["baseline *: no test is beyond it, and 2 of 3 were not run to their end"])
+
+
+CHECKER = """
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--lint", action="store_true")
+
+class Checker(pytest.Item):
+    def runtest(self):
+        from played import runs
+        runs("lint")
+
+class Checked(pytest.File):
+    def collect(self):
+        yield Checker.from_parent(self, name="lint")
+
+def pytest_collect_file(file_path, parent):
+    if parent.config.getoption("--lint") and file_path.name == "test_it.py":
+        return Checked.from_parent(parent, path=file_path)
+"""
+
+
+def test_what_a_plugin_looks_for_in_files_is_not_gone_without_it(gated: Gated, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CHECKER)
+    rows = f'{ROWS}\n[tests."test_it.py::lint"]\nlint = 1\n'
+    assert gated(GOOD, "--lint", budget=rows)[0] == WITHIN
+    status, said = gated(GOOD, budget=rows)
+    assert status == INCOMPLETE
+    assert "not collected, and no run has them, though the baseline has them: test_it.py::lint" in said
+    pytester.runpytest_inprocess("--execprobe-baseline=execs.toml", "--execprobe-update")
+    assert "lint = 1" in Path("execs.toml").read_text()
+
+
 def test_what_was_collected_has_names_from_the_root(
     gated: Gated, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,6 +533,7 @@ def test_what_was_collected_has_names_from_the_root(
         "skipped": [],
         "folders": ["sub"],
         "passed_over": [],
+        "functions": ["test"],
     }
     assert main(["gate", "a.json", "--budget", "../execs.toml"]) == INCOMPLETE
 

@@ -107,3 +107,54 @@ def test_a_helper_is_started_in_the_environment_of_the_start(tmp_path: Path, mon
     settings = connect.HelperSettings(python=str(python), backend="bpf", environment={"PATH": "/of/the/start"})
     with pytest.raises(ProbeUnavailable, match=r"the helper did not start \(PATH is /of/the/start\)"):
         connect.start_helper(settings)
+
+
+# ---- what is imported for it, and when ----
+
+#: A plugin: writes down which of the package's modules there are when a helper is started, which then fails.
+WATCH = """
+import sys
+from pathlib import Path
+from pytest_execprobe.source import connect, launch
+
+def start(*_):
+    Path("there").write_text("\\n".join(name for name in sys.modules if name.startswith("pytest_execprobe.")))
+    raise OSError(2, "No such file", "python")
+
+connect.privilege_route = lambda *_, **__: []
+launch.Launcher.start = start
+"""
+
+
+@pytest.mark.exec_budget(1)
+def test_a_helper_is_started_before_all_is_imported_that_reads_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(watch=WATCH, test_it="def test(execprobe): pass")
+    result = pytester.runpytest_subprocess(
+        "-p", "watch", "-p", "pytest_execprobe.plugin", "--execprobe=require", "--execprobe-backend=bpf"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    there = set((pytester.path / "there").read_text().splitlines())
+    assert "pytest_execprobe.source.launch" in there
+    late = ("source.client", "source.decode", "session.early", "timeline.timeline", "report.model")
+    assert not there & {f"pytest_execprobe.{name}" for name in late}
+
+
+@pytest.mark.exec_budget(1)
+def test_pytest_rewrites_no_assertions_of_the_plugin(pytester: pytest.Pytester) -> None:
+    """Where it is installed pytest would."""
+    pytester.makepyfile(
+        rewritten="import pytest\npytest.register_assert_rewrite('pytest_execprobe')\n",
+        test_it="""
+        import sys
+
+        def test():
+            own = {name: type(module.__loader__).__name__ for name, module in sys.modules.items()
+                   if name.startswith("pytest_execprobe.")}
+            assert own.pop("pytest_execprobe.plugin") == "AssertionRewritingHook"
+            for early in ("_util", "_util.imports", "hookspecs"):
+                own.pop("pytest_execprobe." + early)
+            assert set(own.values()) == {"SourceFileLoader"}
+        """,
+    )
+    options = ("-p", "rewritten", "-p", "pytest_execprobe.plugin", "-p", "no:cacheprovider")
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)

@@ -206,18 +206,46 @@ def test_in_a_collection_pythons_own_question_can_be_forbidden() -> None:
     assert [facts(excess) for excess in found] == [("argv:uname -p", 1, 0, False)]
 
 
-def test_what_is_accepted_is_within(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("everywhere", "rows"),
+    [
+        ('["git"]', "git = 0"),
+        # Where one is raised, another has it.
+        ("[]", '"g*" = 1\ngit = 0'),
+        ("[]", '"/usr/bin/git" = 0\n"subtree:git" = 0\ngit = 0'),
+        ("[]", '"g*" = 0\ngit = 0\n"argv:git" = [0, 1]'),
+    ],
+)
+def test_what_is_accepted_is_within(tmp_path: Path, everywhere: str, rows: str) -> None:
     """The command that a breach offers ends it."""
     pytest.importorskip("tomlkit")
     from pytest_execprobe.baseline.changes import Seen
     from pytest_execprobe.baseline.update import updated
 
-    text = f'version = 1\neverywhere = ["git"]\n[tests."{TEST}"]\ngit = 0\n'
+    text = f'version = 1\neverywhere = {everywhere}\n[tests."{TEST}"]\n{rows}\n'
     read = parse_baseline(text, tmp_path)
-    ran = evidence(record("git"))
+    ran = evidence(*(record("git", path="/usr/bin/git", executable="/usr/bin/git") for _ in range(2)))
     assert read.beyond(read.rows("tests", TEST), ran)
-    usage = read.usage(ran, read.rows("tests", TEST))
+    usage = read.accepted(ran, read.rows("tests", TEST))
     written, _ = updated(text, read, {"tests": {TEST: Seen(usage.counts)}}, {})
+    read = parse_baseline(written, tmp_path)
+    assert read.beyond(read.rows("tests", TEST), ran) == []
+
+
+@pytest.mark.parametrize(("limit", "left"), [(3, 1), (1, 1)])
+def test_a_subtree_of_which_the_top_runs_elsewhere_keeps_its_row(tmp_path: Path, limit: int, left: int) -> None:
+    """A server that a wider fixture has started: what it runs for a test has the test's row, and does not count."""
+    pytest.importorskip("tomlkit")
+    from pytest_execprobe.baseline.changes import Seen
+    from pytest_execprobe.baseline.update import updated
+
+    text = f'version = 1\n[tests."{TEST}"]\n"subtree:server" = {limit}\nls = 1\n'
+    read = parse_baseline(text, tmp_path)
+    ran = evidence(record("git", parent=record("server")))
+    usage = read.usage(ran, read.rows("tests", TEST))
+    assert usage.counts == {"subtree:server": 0}
+    written, changes = updated(text, read, {"tests": {TEST: Seen(usage.counts)}}, {})
+    assert (f'"subtree:server" = {left}\n' in written, changes.gone) == (True, [(TEST, "ls")])
     read = parse_baseline(written, tmp_path)
     assert read.beyond(read.rows("tests", TEST), ran) == []
 

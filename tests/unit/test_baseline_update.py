@@ -328,6 +328,28 @@ def test_two_updates_at_a_time_keep_the_rows_of_both(tmp_path: Path, monkeypatch
     assert os.listdir(tmp_path) == ["execs.toml"]
 
 
+def test_an_update_that_could_not_wait_for_another_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the other takes longer than a lock is waited for, or there are no locks."""
+    path = tmp_path / "execs.toml"
+    path.write_text("version = 1\n")
+    others = [{A: Seen({"git": 1})}]
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        if others:
+            rewrite(read_baseline(path), {"tests": others.pop()}, {})
+        return updated(*args, **kwargs)
+
+    monkeypatch.setattr(originals, "flock", fail)
+    monkeypatch.setattr("pytest_execprobe.baseline.update.updated", meanwhile)
+    rewrite(read_baseline(path), {"tests": {B: Seen({"ls": 1})}}, {})
+    assert {A, B} == set(read_baseline(path).sections["tests"])
+
+
 def test_a_folder_that_cannot_be_locked_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on file systems that have no locks."""
 

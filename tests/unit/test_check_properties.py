@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from documents import EVERYTHING
-from fakes import record
+from fakes import altered, record
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -266,9 +266,7 @@ class Phased:
 
     def evidence(self, place: int) -> Evidence:
         given_evidence = self.phases[place].evidence
-        made = tuple(
-            replace(r, _direct=self.direct, _identity=(place, i)) for i, r in enumerate(given_evidence.records)
-        )
+        made = tuple(altered(r, direct=self.direct, _identity=(place, i)) for i, r in enumerate(given_evidence.records))
         lost = tuple(replace(one, direct=self.direct) for one in given_evidence.lost)
         return replace(given_evidence, records=made, lost=lost)
 

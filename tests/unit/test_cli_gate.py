@@ -147,6 +147,17 @@ def test_what_was_deselected(folder: Path, capsys: Capture) -> None:
     assert gate("part.json", "--allow-deselected") == 0
 
 
+def test_what_was_ignored(folder: Path, capsys: Capture) -> None:
+    forms.write(Document((replace(GOOD.runs[0], ignored={"git": 3}),), GOOD.units), folder / "ignored.json")
+    line = "git ran 3 times and was not counted (--execprobe-ignore): its rows are not judged"
+    assert gate("ignored.json") == 0
+    assert f"  ignored  {line}\n" in capsys.readouterr().out
+    assert gate("ignored.json", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["ignored"] == [line]
+    assert gate("ignored.json", "--format", "md") == 0
+    assert "### Ignored\n" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("folder")
 def test_how_many_runs_there_must_be(capsys: Capture) -> None:
     assert gate("good.json", "--runs", "1") == 0

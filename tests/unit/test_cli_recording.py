@@ -166,8 +166,9 @@ def test_the_helpers_of_runs_below_are_not_counted(whole: bool) -> None:
     below = source.runs("modprobe", by=helper)
     source.runs("sh", by=below)
     source.runs("true", by=top)
+    source.runs("curl", *argv, by=top, argv0="python3")  # argv[0] is what its caller likes
     end(recording)
-    assert recording.programs == Counter({"pytest": 1, "true": 1})
+    assert recording.programs == Counter({"pytest": 1, "true": 1, "curl": 1})
 
 
 def test_processes_that_have_not_ended(whole: bool) -> None:

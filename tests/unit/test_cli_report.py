@@ -88,7 +88,9 @@ def test_of_a_command(tmp_path: Path, capsys: Capture) -> None:
 def test_of_nothing(tmp_path: Path, capsys: Capture) -> None:
     assert main(["report", stored(tmp_path, "a.json", Document())]) == 0
     assert capsys.readouterr().out == (
-        "verdict         no rule broken, every exec recorded\nrecorded        0 execs, 0 programs\n"
+        "verdict         no rule broken by what was recorded, but not everything was\n"
+        "recorded        0+ execs, 0 programs\n"
+        "missing         there is no run in it\n"
     )
 
 

@@ -356,6 +356,8 @@ def test_a_test_that_was_not_collected_is_missing_unless_it_is_gone(
         ("tests/b/test_b.py::test_b[*]", "tests/b", INCOMPLETE),
         ("tests/b/test_b.py::test_b[*]", "tools", WITHIN),
         ("tests/b/test_b.py::b.test_b", "tests/b/test_b.py", INCOMPLETE),
+        # A plugin's: whether that was there is not known.
+        ("a.py::ruff", "tools", INCOMPLETE),
         # Whether other files were passed over is not known.
         ("tests/b/README.md::README.md", "tools", INCOMPLETE),
     ],
@@ -363,7 +365,8 @@ def test_a_test_that_was_not_collected_is_missing_unless_it_is_gone(
 def test_tables_of_several_tests_and_of_examples(table: str, passed_over: str, status: GateStatus) -> None:
     rows = budget(f'[tests."a.py::t"]\n[tests."{table}"]\ngit = 1\n')
     document = report(
-        test_of("a.py::t"), collection=Collection((".",), ("a.py",), folders=(".",), passed_over=(passed_over,))
+        test_of("a.py::t"),
+        collection=Collection((".",), ("a.py",), folders=(".",), passed_over=(passed_over,), functions=("t", "c*k")),
     )
     assert judge(document, rows).status is status
 
@@ -396,13 +399,37 @@ def test_a_package_that_was_left_out_on_purpose() -> None:
     assert judge(report(test_of(A)), rows, allow_deselected=True).status is INCOMPLETE, "there is none"
 
 
-@pytest.mark.parametrize("limits", ["[total.programs]\ncurl = 0", f'[tests."{A}"]\ncurl = 1\ngit = "any"'])
-def test_what_a_run_has_ignored_though_the_baseline_limits_it(limits: str) -> None:
-    document = report(test_of(A), ignored={"curl": 2, "git": 1, "lsb_release": 1})
-    assert judge(document, budget(limits)).incomplete == (
-        "curl ran 2 times and was not counted (--execprobe-ignore), though the baseline limits it",
-    )
+def test_more_lost_execs_than_can_have_been() -> None:
+    document = report(test_of(A, lost=1 << 62))
+    assert judge(document, ROWS).status is INCOMPLETE
+    assert judge(document, budget("[total]\nat_most = 5\n")).status is EXCEEDED
+    assert judge(document, budget("[total]\nat_most = 9_000_000\n")).status is INCOMPLETE
+
+
+CURL_IGNORED = "curl ran 2 times and was not counted (--execprobe-ignore)"
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ("[total.programs]\ncurl = 3", "though the baseline limits how often it runs in all"),
+        ('[packages.tests]\nprograms = {"subtree:c*" = 1}', "though the baseline limits how often it runs in all"),
+        (f'[tests."{A}"]\ncurl = 0\ngit = 1', "though the baseline forbids it"),
+    ],
+)
+def test_what_a_run_has_ignored_though_the_baseline_forbids_it_or_limits_a_sum(limits: str, why: str) -> None:
+    document = report(test_of(A), ignored={"curl": 2, "lsb_release": 1})
+    verdict = judge(document, budget(limits))
+    assert (verdict.incomplete, verdict.ignored) == ((f"{CURL_IGNORED}, {why}",), ())
     assert judge(document, budget("[total]\nat_most = 0\n")).status is WITHIN
+
+
+@pytest.mark.parametrize("row", ["curl", '"c*"', '"subtree:curl"', "web"])
+def test_rows_of_what_a_run_has_ignored_are_neither_kept_nor_missing(row: str) -> None:
+    document = report(test_of(A), ignored={"curl": 2, "git": 1})
+    verdict = judge(document, budget(f'[aliases]\ncurl = "web"\n[tests."{A}"]\n{row} = 1\ngit = "any"\n'))
+    assert (verdict.status, verdict.incomplete) == (WITHIN, ())
+    assert verdict.ignored == (f"{CURL_IGNORED}: its rows are not judged",)
 
 
 def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from fakes import evidence, log_of, record
+from fakes import altered, evidence, log_of, record
 
 from pytest_execprobe import ExecRecord, subtree
 from pytest_execprobe.log.checks import answers
@@ -16,7 +14,7 @@ from pytest_execprobe.log.patterns import PatternLike, compile_pattern
 def again(first: ExecRecord, **fields: object) -> ExecRecord:
     """Another exec of the same command."""
     serial = record()._identity
-    return replace(first, _identity=serial, **{"parent": None, "_previous": None, **fields})  # type: ignore[arg-type]
+    return altered(first, _identity=serial, **{"parent": None, "previous": None, **fields})
 
 
 def crowd() -> list[ExecRecord]:
@@ -27,8 +25,8 @@ def crowd() -> list[ExecRecord]:
     records = [git, make, busybox, applet]
     for above in (None, git, make, busybox, record("env", lineage_lost=True)):
         for command in (git, make, busybox, applet, record("curl", argv=None)):
-            records.append(again(command, parent=above, _direct=above is None))
-            records.append(again(command, _previous=above, _lineage_lost=above is None))
+            records.append(again(command, parent=above, direct=above is None))
+            records.append(again(command, previous=above, lost=above is None))
     return records
 
 

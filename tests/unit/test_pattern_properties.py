@@ -147,9 +147,9 @@ def hide(draw: st.DrawFn, whole: ExecRecord) -> ExecRecord:
     elif "cut" in what:
         known |= {"argv_truncated": True, "argv": draw(cut_argv(whole))}
     if "parent" in what:
-        known |= {"parent": None, "_lineage_lost": True}
+        known |= {"parent": None, "lost": True}
     if "previous" in what:
-        known |= {"_previous": None, "_lineage_lost": True}
+        known |= {"previous": None, "lost": True}
     return altered(whole, **known)
 
 
@@ -217,9 +217,9 @@ def completions(known: ExecRecord) -> Iterator[ExecRecord]:
             for rest in ((), *((word,) for word in WORDS)):
                 last = (known.argv[-1] + end,) if known.argv else ()
                 yield altered(known, argv=(*known.argv[:-1], *last, *rest), argv_truncated=False)
-    elif known._lineage_lost:
+    elif known._lineage.lost:
         for above in (None, *(record(program) for program in PROGRAMS)):
-            yield altered(known, parent=above, _lineage_lost=False)
+            yield altered(known, parent=above, lost=False)
 
 
 # "*" is every name there is, and yet not said of an unread one: that is more cautious than it would have to be.
@@ -235,7 +235,7 @@ def test_what_is_not_said_could_be_either(whole: ExecRecord, missing: str, writt
     hidden: dict[str, dict[str, Any]] = {
         "name": {"program": None, "path": None},
         "argv": {"argv": None},
-        "lineage": {"parent": None, "_lineage_lost": True},
+        "lineage": {"parent": None, "lost": True},
     }
     known = altered(whole, **hidden[missing])
     pattern = compile_pattern(written)
@@ -335,7 +335,7 @@ def test_regex_and_re_form_agree(whole: ExecRecord, regex: str) -> None:
 
 def above(subject: ExecRecord) -> Iterator[ExecRecord]:
     yield subject
-    for ancestor in (subject.parent, subject._previous):
+    for ancestor in (subject.parent, subject._lineage.previous):
         if ancestor is not None:
             yield from above(ancestor)
 
@@ -345,7 +345,7 @@ def above(subject: ExecRecord) -> Iterator[ExecRecord]:
 def test_subtree_is_a_match_of_the_record_or_of_one_above_it(
     whole: ExecRecord, written: Any, side: Side, lost: bool
 ) -> None:
-    subject = altered(whole, _lineage_lost=lost)
+    subject = altered(whole, lost=lost)
     inner = compile_pattern(written)
     expected = either(*(inner.match(one, side) for one in above(subject)), *([None] if lost else []))
     assert compile_pattern(subtree(written)).match(subject, side) is expected

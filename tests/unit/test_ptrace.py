@@ -110,6 +110,53 @@ def test_programs_that_are_not_to_be_followed_are_those_of_a_root() -> None:
     assert not tree.is_left(child, ["/usr/bin/gdb"])
 
 
+# ---- what a process inside a tree has started ----
+
+
+def test_descendants_are_known_whoever_has_taken_them_in() -> None:
+    tree, root = watched(1)
+    inner, beside = tree.fork(root, 11, 10, 100), tree.fork(root, 12, 10, 100)
+    child = tree.fork(inner, 13, 11, 200)
+    daemon = tree.fork(child, 14, 13, 300)
+    of_daemon = tree.fork(daemon, 15, 14, 400)
+    del tree.processes[13]
+    assert tree.descendants(inner) == [(daemon, 14), (of_daemon, 14)]
+    assert tree.descendants(beside) == []
+
+
+def test_whether_these_are_all_is_known_of_what_was_followed_from_its_fork_on() -> None:
+    tree, root = watched(1)
+    assert tree.descendants(root) is None
+    before = tree.add(11)
+    assert tree.enter(before, Slot(1, 0, 11, 0))
+    assert tree.descendants(before) is None
+    tree.replace_roots(root, 10, 300)
+    assert tree.descendants(root) is None  # what it had started before it executed this was not followed
+    assert tree.descendants(tree.fork(root, 12, 10, 400)) == []
+    child = tree.fork(tree.processes[12], 13, 12, 500)
+    tree.forget_root(1)
+    assert tree.descendants(child) is None  # what is in no tree is let go
+
+
+def test_what_runs_untraced_may_have_started_others() -> None:
+    tree, root = watched(1)
+    inner = tree.fork(root, 11, 10, 100)
+    assert tree.descendants(inner) == []
+    tree.has_left.add(1)
+    assert tree.descendants(inner) is None
+
+
+def test_what_forks_on_and_on_leaves_no_line_of_what_has_ended() -> None:
+    tree, process = watched(1)
+    for pid in range(11, 100):
+        child = tree.fork(process, pid, process.pid, pid)
+        if process.pid != 10:
+            del tree.processes[process.pid]
+        process = child
+    assert process.creator is not None
+    assert process.creator.creator is tree.processes[10]
+
+
 # ---- records ----
 
 
@@ -162,14 +209,33 @@ def test_end_is_one_of_the_image() -> None:
     [
         (b"/usr/bin/true", b"true\0bin\0usr\0/\0"),
         (b"/", b"/\0"),
-        (b"/memfd:in memory (deleted)", b"memfd:in memory\0.\0"),
-        (b"/tmp/gone (deleted)", b"gone\0tmp\0/\0"),
+        (b"memfd:in memory", b"memfd:in memory\0.\0"),
         (b"(unreachable)/tmp", b"..\0"),
         (None, b"..\0"),
     ],
 )
 def test_paths_are_written_from_their_end(path: bytes | None, expected: bytes) -> None:
-    assert image.components(0, "exe", path) == expected
+    assert image.components(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\x7fELF", None),
+        (b"#!/bin/sh\n:", [b"/bin/sh"]),
+        (b"#! \t/bin/sh \t -e\t -u \t\n:", [b"/bin/sh", b"-e\t -u"]),
+        (b"#!./sh\r\n", [b"./sh\r"]),
+        (b"#!/bin/sh -e", [b"/bin/sh", b"-e"]),
+        (b"#!/bin/sh -e  ", [b"/bin/sh", b"-e  "]),
+        (b"#!/bin/sh ", [b"/bin/sh", b""]),
+        (b"#!/bin/sh\0-e -u\n", [b"/bin/sh"]),
+        (b"#!/bin/sh -e\0-u\n", [b"/bin/sh", b"-e"]),
+        (b"#!/bin/sh " + 246 * b"a", [b"/bin/sh", 245 * b"a"]),
+        (b"#!/bin/sh " + 245 * b"a" + b"\n", [b"/bin/sh", 245 * b"a"]),
+    ],
+)
+def test_interpreters_line_as_the_kernel_reads_it(head: bytes, expected: list[bytes] | None) -> None:
+    assert image.interpreter_line(head) == expected
 
 
 # ---- stacks and registers ----

@@ -120,6 +120,14 @@ def test_helpers_of_other_runs_are_no_new_entries() -> None:
     assert new_entries(run) == [("git", "test_a")]
 
 
+def test_what_is_called_like_a_helper_is_none() -> None:
+    run = FakeRun()
+    run.begin("test_a")
+    words = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", "pytest-execprobe-01")
+    run.source.runs("curl", *words, argv0="python3")
+    assert new_entries(run) == [("curl", "test_a")]
+
+
 # ---- since when all is known ----
 
 
@@ -229,7 +237,7 @@ def test_a_long_run_forgets_what_can_not_be_asked_for(monkeypatch: pytest.Monkey
     assert [record.program for record in kept.evidence().records] == ["server"]  # which is read only now
     (record,) = [one for one in run.recorder.windows["call"].evidence().records if one.pid == child.pid]
     assert record.parent is not None
-    assert (record.parent.program, record.begun_by, record._lineage_lost) == ("server", "first", False)
+    assert (record.parent.program, record.begun_by, record._lineage.lost) == ("server", "first", False)
     assert run.recorder.losses().why == ()
 
 
@@ -322,3 +330,23 @@ def test_nothing_is_forgotten_where_more_may_be_running_than_is_listed(monkeypat
     run.source.runs("git", by=shell)
     (record,) = run.recorder.windows["call"].evidence().records
     assert record.parent is not None
+
+
+# ---- the end ----
+
+
+def test_in_the_end_only_what_closed_windows_have_is_kept() -> None:
+    run = FakeRun()
+    run.begin()
+    run.source.runs("git")
+    closed, never_read, still_open = (run.recorder.open_window("a block") for _ in range(3))
+    run.source.runs("gpg")
+    run.recorder.close_window(closed)
+    never_read.end = closed.end
+    run.recorder.forget()
+    assert [record.program for record in closed.evidence().records] == ["gpg"]
+    for window in (never_read, still_open, run.recorder.windows["call"]):
+        evidence = window.evidence()
+        assert (evidence.records, evidence.missing) == ((), None)
+        assert evidence.unknown == ("the run is over, and the probe closed",)
+    assert run.recorder.timeline.size == len(run.recorder.timeline.spans)

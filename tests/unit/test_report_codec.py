@@ -33,6 +33,7 @@ from pytest_execprobe.report.model import (
 )
 from pytest_execprobe.report.read import DocumentError
 from pytest_execprobe.source.command import Command
+from pytest_execprobe.timeline.record import Lineage
 
 SCHEMA = json.loads(Path(form.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -62,7 +63,8 @@ def test_every_field_of_a_record_is_written() -> None:
     data = form.record_data(record(), form.CommandTable())
     written = {name.lstrip("_") for name in [*data, *form.command_data(record()._command)]} - {"command"}
     known = {field.name.lstrip("_") for kind in (ExecRecord, Command) for field in fields(kind)}
-    known -= {"error", "itself", "command", "raw", "read"}  # only execs that succeeded are in reports
+    known |= {{"lost": "lineage_lost"}.get(field.name, field.name) for field in fields(Lineage)}
+    known -= {"error", "itself", "command", "lineage", "raw", "read"}  # only execs that succeeded are in reports
     assert written == known - {"identity"} | {"id"}
     assert list(data) == list(reading._FIELDS)
 
@@ -93,6 +95,13 @@ def test_every_hostile_argument() -> None:
     assert read.argv == ("sh", *HOSTILE)
 
 
+def test_privilege_that_was_lost_because_it_was_traced() -> None:
+    sudo = ran("sudo", at=1)
+    sudo._command.lost_privilege = True
+    records = again(one(sudo, ran("git", at=2))).units[0].records
+    assert [record._command.lost_privilege for record in records] == [True, False]
+
+
 def test_a_command_is_written_once() -> None:
     """However often it was read from the kernel."""
     first, second = ran("git", "fetch", at=1), ran("git", "fetch", at=2)
@@ -117,7 +126,7 @@ def test_a_parent_in_another_unit() -> None:
     units = (Unit("test", "test_it", records=(client,)), Unit("fixture", "f", records=(server,)))
     read = again(Document((run(),), units))
     assert read.units[0].records[0].parent is read.units[1].records[0]
-    assert not read.units[0].records[0]._lineage_lost
+    assert not read.units[0].records[0]._lineage.lost
 
 
 def test_ancestors_that_no_unit_has() -> None:
@@ -129,7 +138,7 @@ def test_ancestors_that_no_unit_has() -> None:
     commands = data["runs"][0]["commands"]
     assert {commands[above["command"]]["program"] for above in data["runs"][0]["above"]} == {"coverage", "run", "env"}
     (read,) = reading.from_data(data).units[0].records
-    assert (read._previous or read).program == "env"
+    assert (read._lineage.previous or read).program == "env"
     assert read.parent is not None
     assert read.parent.parent is not None
     assert read.parent.parent.program == "coverage"
@@ -140,7 +149,7 @@ def test_a_record_that_refers_to_none_that_is_there() -> None:
     data["runs"][0]["above"] = []
     (read,) = reading.from_data(data).units[0].records
     assert read.parent is None
-    assert read._lineage_lost
+    assert read._lineage.lost
 
 
 def test_a_very_long_line_of_ancestors() -> None:
@@ -200,7 +209,7 @@ def documents(draw: st.DrawFn) -> Document:
                     duration_ns=draw(st.none() | whole),
                     phase=draw(st.sampled_from([None, "setup", "call", "teardown"])),
                     call_site=draw(st.none() | st.tuples(texts, st.integers(0, 99), texts)),
-                    _shared=draw(st.booleans()),
+                    shared=draw(st.booleans()),
                 )
             )
         shares = draw(st.lists(st.integers(0, 3), min_size=len(made), max_size=len(made)))

@@ -675,7 +675,7 @@ def _kept(rules: Sequence[Rule], execs: Iterable[Known]) -> bool:
     """What the contract says of rules of one level and one phase, where all is known."""
     records = [AS_RECORD[each] for each in execs]
     for rule in rules:
-        heard = [record for record in records if record._direct or not rule.direct]
+        heard = [record for record in records if record._lineage.direct or not rule.direct]
         counts = {pattern: sum(pattern.match(record) is True for record in heard) for pattern, _ in rule.per_program}
         if rule.at_most is not None and len(heard) > rule.at_most:
             return False
@@ -684,7 +684,7 @@ def _kept(rules: Sequence[Rule], execs: Iterable[Known]) -> bool:
         if rule.kind == "deny" and any(pattern.match(record) for pattern in rule.patterns for record in heard):
             return False
     for each in records:
-        speaking = [rule for rule in rules if rule.kind == "allow" and (each._direct or not rule.direct)]
+        speaking = [rule for rule in rules if rule.kind == "allow" and (each._lineage.direct or not rule.direct)]
         if speaking and not any(pattern.match(each) for rule in speaking for pattern in rule.patterns):
             return False
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_execprobe.baseline.sources import may_make, may_vary
+from pytest_execprobe.baseline.sources import may_make, may_make_fixture, may_vary
 
 PLAIN = """
 import os, sys, unittest, pytest
@@ -75,6 +75,21 @@ def test_what_it_names_may_be_there(names: str) -> None:
 )
 def test_what_it_may_make_without_its_name_may_be_there(more: str, names: str) -> None:
     assert may_make(f"{PLAIN}\n{more}\n", names)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("@register\nclass Place: pass", True),
+        ("@factory.register(scope='session')\nclass Place: pass", True),
+        ("def place_of_a_city(): pass", True),
+        ("def (", True),
+        ("@contextlib.contextmanager\ndef other(): yield", False),
+        ("@dataclass(frozen=True)\nclass Place: pass", False),
+    ],
+)
+def test_fixtures_that_a_file_may_make(more: str, expected: bool) -> None:
+    assert may_make_fixture(f"{PLAIN}\n{more}\n", "city") is expected
 
 
 def marked(mark: str) -> str:

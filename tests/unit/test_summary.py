@@ -62,6 +62,19 @@ def test_audit() -> None:
     )
 
 
+def test_audit_by_ptrace() -> None:
+    traced = in_words({"backend": "ptrace", "kernel": "6.18", "privilege": "user 1000"})
+    assert "probe" not in said(run(), audit=True)
+    assert said(Totals(recorded=1, probe=traced), audit=True).endswith("\nprobe           ptrace")
+    assert said(Totals(recorded=1, probe=traced)) == ""
+
+
+def test_setuid_programs_that_ran_without_their_privilege() -> None:
+    worker, controller = Totals(unprivileged=Counter(sudo=2, mount=1)), Totals(unprivileged=Counter(sudo=1))
+    controller.take(worker.export())
+    assert said(controller) == "probe           ptrace; without its privilege ran: sudo 3, mount 1"
+
+
 def test_audit_of_a_run_in_which_nothing_ran() -> None:
     assert said(Totals(recorded=1), audit=True) == "recorded        0 execs in 1 test and around them, 0 lost"
 

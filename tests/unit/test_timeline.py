@@ -381,21 +381,21 @@ def test_parent_previous_depth_and_direct(story: Story) -> None:
     story.happens(git, shell, python, env)
     records = {found.program: found for found in story.evidence(100, 200, "test_a").records}
     assert records["env"].parent is None
-    assert records["env"]._previous is None
+    assert records["env"]._lineage.previous is None
     assert records["python3"].parent is None
-    assert records["python3"]._previous is records["env"]
+    assert records["python3"]._lineage.previous is records["env"]
     assert records["sh"].parent is records["python3"]
     assert records["git"].parent is records["sh"]
     assert [records[name].depth for name in ("env", "python3", "sh", "git")] == [1, 1, 2, 3]
-    assert [records[name]._direct for name in ("env", "python3", "sh", "git")] == [True, True, False, False]
-    assert not any(found._lineage_lost for found in records.values())
+    assert [records[name]._lineage.direct for name in ("env", "python3", "sh", "git")] == [True, True, False, False]
+    assert not any(found._lineage.lost for found in records.values())
 
 
 def test_child_that_was_forked_and_not_execd_is_no_level_of_its_own(story: Story) -> None:
     forked = branch(115)
     story.happens(ran("git", 120, forked))  # by a grandchild: the top has never exec'd
     found = story.only(100, 200, "test_a")
-    assert (found.parent, found.depth, found._direct) == (None, 1, False)
+    assert (found.parent, found.depth, found._lineage.direct) == (None, 1, False)
 
 
 def test_parent_that_is_delivered_in_a_later_batch_is_found_all_the_same(empty: Story) -> None:
@@ -408,7 +408,7 @@ def test_parent_that_is_delivered_in_a_later_batch_is_found_all_the_same(empty: 
     above, below = empty.evidence(100, 200, "test_a").records
     assert below.parent is above
     assert below.depth == 2
-    assert not below._lineage_lost
+    assert not below._lineage.lost
 
 
 def test_lost_parent_leaves_the_lineage_open(story: Story) -> None:
@@ -416,15 +416,15 @@ def test_lost_parent_leaves_the_lineage_open(story: Story) -> None:
     git = ran("git", 130, by=shell)
     story.happens(shell, git, ran("ssh", 140, by=git))
     first, second = story.evidence(100, 200, "test_a").records
-    assert (first.parent, first._lineage_lost) == (None, True)
-    assert (second.parent, second._lineage_lost) == (first, False)
+    assert (first.parent, first._lineage.lost) == (None, True)
+    assert (second.parent, second._lineage.lost) == (first, False)
 
 
 def test_parent_from_before_the_probe_is_above_the_tree_and_not_lost(story: Story) -> None:
     story.timeline.armed_at = 90
     story.happens(replace(ran("git", 120), parent=(1, 80), previous=(2, 70)))
     found = story.only(100, 200, "test_a")
-    assert (found.parent, found._previous, found._lineage_lost, found.depth) == (None, None, False, 1)
+    assert (found.parent, found._lineage.previous, found._lineage.lost, found.depth) == (None, None, False, 1)
 
 
 def test_parent_may_belong_to_an_earlier_test(story: Story) -> None:
@@ -782,7 +782,7 @@ def test_exec_whose_beginning_was_not_seen_poisons_all_that_it_can_have_begun_in
 def test_what_an_adopted_process_ran_before_is_not_known(story: Story) -> None:
     story.happens(exec_event(at=130, entered=130, pid=7, branch=Branch(born=0, top=7, thread=0), path="/bin/ls"))
     found = story.only(100, 200, "test_a")
-    assert found._lineage_lost
+    assert found._lineage.lost
     assert found.depth is None
 
 
@@ -834,7 +834,7 @@ def test_without_some_records() -> None:
     git, sh = record("git"), record("sh")
     whole = evidence(git, sh, lost=1, unknown="it died")
     rest = whole.without(by_name("git"))
-    assert rest == replace(whole, records=(sh,), filtered=True)
+    assert rest == replace(whole, records=(sh,), left_out=(git,), filtered=True)
     assert (rest.missing, rest.surely_lost) == (None, 0)
 
 
@@ -862,6 +862,7 @@ def test_merged_evidence_has_all_of_its_parts() -> None:
         lost_strays=20,
         unknown=("late", "died"),
         ignored=30,
+        left_out=(records[5],),
         filtered=True,
     )
     assert Evidence.merged(part for part in (first, second)) == Evidence(
@@ -872,6 +873,7 @@ def test_merged_evidence_has_all_of_its_parts() -> None:
         lost_attempts=11,
         lost_strays=22,
         unknown=("full", "late", "died"),
+        left_out=(records[5],),
         ignored=33,
         filtered=True,
     )

@@ -461,18 +461,18 @@ def check_record(record: ExecRecord, ran: Ran, who: Who | None, phase: Phase | N
     assert record.phase == phase
     begun_by, begun_in = (process.begun[-1][0], process.begun[-1][1]) if process.begun else (None, None)
     assert record.begun_by == name_of(begun_by)
-    assert record._begun_in == begun_in
-    assert record._shared is (begun_by is not None and begun_by is not who)
-    assert record._direct is (process.top is None)
+    assert record._lineage.begun_in == begun_in
+    assert record._lineage.shared is (begun_by is not None and begun_by is not who)
+    assert record._lineage.direct is (process.top is None)
     parent_hidden = ran.parent.lost if ran.parent else process.adopted
     assert record.parent == (None if ran.parent is None or ran.parent.lost else record.parent)
     assert (record.parent._identity if record.parent else None) == (
         identity(ran.parent) if ran.parent and not ran.parent.lost else None
     )
-    assert (record._previous._identity if record._previous else None) == (
+    assert (record._lineage.previous._identity if record._lineage.previous else None) == (
         identity(ran.previous) if ran.previous and not ran.previous.lost else None
     )
-    assert record._lineage_lost is (parent_hidden or (ran.previous is not None and ran.previous.lost))
+    assert record._lineage.lost is (parent_hidden or (ran.previous is not None and ran.previous.lost))
     assert record.depth == depth(ran)
     is_last = process.image is ran and process.ended is not None and not process.end_gone
     assert record.exit_code == (process.pid & 0xFF if is_last and not ran.error else None)
@@ -610,14 +610,14 @@ def described(entries: Iterable[Entry]) -> list[tuple[object, ...]]:
             record.program,
             record.pid,
             record.parent and record.parent.program,
-            record._previous and record._previous.program,
+            record._lineage.previous and record._lineage.previous.program,
             record.depth,
             record.phase,
             record.begun_by,
-            record._begun_in,
-            record._direct,
-            record._shared,
-            record._lineage_lost,
+            record._lineage.begun_in,
+            record._lineage.direct,
+            record._lineage.shared,
+            record._lineage.lost,
             record.exit_code,
             record.error,
             name_of(entry.owner),

@@ -89,7 +89,7 @@ def show(examination: Examination, terminal: Terminal) -> None:
     notes = sum(finding.status == "note" for finding in examination.findings)
     broken = [finding.check for finding in examination.findings[:-1] if finding.status == "not ok"]
     if examination.ok:
-        how = ", by ptrace: --execprobe-backend=ptrace" if examination.is_traced else ""
+        how = ", by ptrace: without privilege" if examination.is_traced else ""
         above = f" ({number(notes, 'note')} above)" if notes else ""
         terminal.say((f"This machine can probe, for this user{how}.", "good"), above)
     else:

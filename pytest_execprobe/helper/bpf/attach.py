@@ -8,7 +8,6 @@ import errno
 import functools
 import importlib.util
 import os
-import platform
 import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -85,7 +84,7 @@ class Attached:
                 self.loaded.load(known, entries)
                 return
         source = os.path.join(self._folder, "execprobe.c")
-        made = build.build(source, lambda: {**self._defines(unit), **_kernels_defines()}, _UNITS[unit])
+        made = build.build(source, lambda: {**self._defines(unit), **_kernels_defines(unit)}, _UNITS[unit])
         try:
             self.loaded.load(made, entries)
         except LoadError as error:
@@ -122,7 +121,7 @@ class Attached:
             "ATTEMPTS": self._wanted.route != "off",
             "PREEMPTED": self.twice,
             "PID_NAMESPACE": self._wanted.own_numbers,
-            "SYSCALL_WRAPPER": platform.machine() in _WRAPPERS,
+            "SYSCALL_WRAPPER": os.uname().machine in _WRAPPERS,
         }
         defines.update({name: 1 for name, is_so in chosen.items() if is_so})
         return defines
@@ -195,7 +194,7 @@ class Attached:
 
     def _attach_kprobes(self) -> None:
         self._load_kprobes()
-        prefixes = [_WRAPPERS.get(platform.machine(), "sys_")]
+        prefixes = [_WRAPPERS.get(os.uname().machine, "sys_")]
         prefixes += [_COMPAT] if "kprobe_enter_compat" in self.loaded.programs else []
         for prefix in prefixes:
             for call in ("execve", "execveat"):
@@ -211,19 +210,20 @@ class Attached:
             self.loaded.attach_tracepoint("syscalls", "sys_enter_" + call, "tracepoint_enter_" + call)
 
 
-def _kernels_defines() -> Dict[str, int]:
+def _kernels_defines(unit: str) -> Dict[str, int]:
     """What takes a look at the kernel's types and symbols."""
     try:
-        defines = kernel_offsets(platform.machine())
+        defines = kernel_offsets(os.uname().machine)
     except BtfError as error:
         raise ProbeError(
             "no-btf", str(error), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distro kernels since 5.8 are"
         ) from error
     for name in ("OFF_REGS_ARG1", "OFF_REGS_ARG2", "OFF_REGS_ARG3"):
         defines.setdefault(name, 0)  # a machine whose registers are not known: no kprobes there
-    with open("/proc/kallsyms", "rb") as file:
-        if b" %sexecve\n" % _COMPAT.encode() in file.read():
-            defines["COMPAT"] = 1
+    if unit == "KPROBES":
+        with open("/proc/kallsyms", "rb") as file:
+            if b" %sexecve\n" % _COMPAT.encode() in file.read():
+                defines["COMPAT"] = 1
     return defines
 
 
@@ -268,7 +268,7 @@ def _why_not(route: str, refusals: List[str]) -> str:
 
 
 def kernel_version() -> Tuple[int, int]:
-    major, minor = platform.release().split("-")[0].split(".")[:2]
+    major, minor = os.uname().release.split("-")[0].split(".")[:2]
     return int(major), int(minor)
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
+from .. import privilege
 from ..errors import INSTALL_BCC, NEWER_BCC, REPORT, ProbeError
 from .unit import Map, Program, Unit, parse, with_maps
 
@@ -75,6 +76,7 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
             os.close(reading)
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.environ.clear()  # clang takes folders of headers from there, and what is kept is for others, too
+            privilege.become_nobody()
             try:
                 answer = work()
             except ProbeError as error:
@@ -98,7 +100,8 @@ def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -
     os.environ["BCC_KERNEL_SOURCE"] = os.path.dirname(source)
     folder = os.path.abspath(os.path.dirname(source))
     # BCC compiles a copy of the source under another name, beside which no header is.
-    flags = ["-I" + folder, *("-D%s=%d" % item for item in sorted(defines.items()))]
+    # What it writes for debuggers is not kept.
+    flags = ["-I" + folder, "-g0", *("-D%s=%d" % item for item in sorted(defines.items()))]
     try:
         module = bcc.BPF(src_file=source, cflags=flags)
     except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import struct
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
@@ -91,7 +90,7 @@ class BpfProbe:
     def describe(self) -> Dict[str, Any]:
         return {
             "bcc": self._version,
-            "kernel": platform.release(),
+            "kernel": os.uname().release,
             "entry": self._attached.entry,
             "attempts": self._attached.attempts,
             "attempts_refused": self._attached.attempts_refused,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import platform
 
 _PAGE = mmap.PAGESIZE
 _HEAD_AT, _TAIL_AT = 1024, 1032  # uapi/linux/perf_event.h, struct perf_event_mmap_page
-_STORES_IN_ORDER = platform.machine() in ("x86_64", "s390x")  # and loads
+_STORES_IN_ORDER = os.uname().machine in ("x86_64", "s390x")  # and loads
 
 
 class Ring:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import signal
+import struct
 from typing import Iterable, List, Optional, Tuple
 
 from .machines import Machine, Registers
@@ -21,6 +22,9 @@ _OPTIONS = 1 << EVENT_FORK | 1 << EVENT_VFORK | 1 << EVENT_CLONE | 1 << EVENT_EX
 #: For waitpid(): children of clone(), too, that end without SIGCHLD.
 ALL_CHILDREN = 0x40000000  # __WALL
 
+# uapi/linux/openat2.h; the number is that of all machines
+_OPENAT2, _RESOLVE_IN_ROOT = 437, 16
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _REGISTERS_MAX = 512
 _PIECES_MAX = 64  # of memory, in one call
@@ -33,6 +37,9 @@ _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 _readv = _libc.process_vm_readv
 _readv.restype = ctypes.c_ssize_t
 _readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
 
 # Made once, for a stop has to be short.
 _message = ctypes.c_ulong()
@@ -167,12 +174,25 @@ def _read_by_file(pid: int, split: List[int]) -> bytes:
     return found
 
 
+# ---- files ----
+
+
+def open_in(root: int, path: bytes, flags: int) -> int:
+    """What a process finds that has this folder for its root. Raises OSError, before Linux 5.6 always."""
+    how = struct.pack("3Q", flags, 0, _RESOLVE_IN_ROOT)
+    fd = int(_syscall(_OPENAT2, root, path, how, len(how)))
+    if fd < 0:
+        raise _error()
+    return fd
+
+
 # ---- stops, as something to wait for ----
 
 
 def stops() -> int:
     """A descriptor that can be read when a thread that is traced has stopped or ended: SIGCHLD, which is blocked from
     now on. Raises OSError."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a starter may ignore it, and then the kernel tells of no stop
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     mask = (ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong)))(1 << signal.SIGCHLD - 1)
     fd = int(_libc.signalfd(-1, mask, os.O_CLOEXEC | os.O_NONBLOCK))

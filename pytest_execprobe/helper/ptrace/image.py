@@ -26,7 +26,12 @@ _AT_NULL, _AT_FLAGS, _AT_EXECFN = 0, 8, 31  # uapi/linux/auxvec.h
 _ARGV0_KEPT = 1  # AT_FLAGS_PRESERVE_ARGV0, uapi/linux/binfmts.h
 _STACK_SIZE, _STACK_SIZE_MOST = 4096, 1 << 16  # bytes that pointers take: of nearly all programs the one is enough
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
+_HEAD_SIZE = 256  # BINPRM_BUF_SIZE, uapi/linux/binfmts.h
+_COMM_MOST = 15
 _DELETED = b" (deleted)"
+#: What is a process's own in /proc, and the links there that lead to files.
+_OWN = re.compile(rb"/dev/fd/(.+)|/proc/(?:thread-)?self/(.+)", re.DOTALL)
+_LINK = re.compile(rb"(?:fd/)?\d+|exe")
 _STANDARD = {b"/dev/stdin": b"/dev/fd/0", b"/dev/stdout": b"/dev/fd/1", b"/dev/stderr": b"/dev/fd/2"}
 
 
@@ -103,7 +108,7 @@ def status_of(pid: int) -> Optional[Status]:
 def read(pid: int, machine: Machine, status: Optional[Status]) -> Image:
     stack = _stack(pid, machine)
     (executable, file), (cwd, _) = _place(pid, b"exe"), _place(pid, b"cwd")
-    interpreter, scripts, has_all = _Scripts(pid, stack, executable, file).found()
+    interpreter, scripts, has_all = _Scripts(pid, stack, file, None if status is None else status.comm).found()
     return Image(stack, executable, cwd, interpreter, scripts, has_all, _has_lost_privilege(pid, status, file))
 
 
@@ -121,7 +126,9 @@ def _stack(pid: int, machine: Machine) -> Stack:
     first = first or end
     length = min(max(0, end - first), ARGV_CAP)
     data = calls.read_memory(pid, [(first, length), (name, _PATH_CAP)] if name else [(first, length)])
-    path = data[length:].partition(b"\0")[0] if len(data) > length else None
+    path: Optional[bytes]
+    path, is_whole, _ = data[length:].partition(b"\0")
+    path = path if is_whole else None
     if len(data) < length:
         return _command_line(pid)._replace(path=path)
     return Stack(path, data[:length], end - first > ARGV_CAP, bool(auxiliary.get(_AT_FLAGS, 0) & _ARGV0_KEPT))
@@ -143,9 +150,13 @@ def _pointers(pid: int, at: int, word: int) -> Optional[_Pointers]:
         found = _auxiliary(words[1], words[environment:])
         if found is not None:
             return found
-    # There are so many that it takes another look, behind those of the arguments.
-    rest = calls.read_memory(pid, [(at + environment * word, _STACK_SIZE_MOST)])
-    return _auxiliary(words[1], _words(rest, word))
+    # There are so many that it takes further looks, behind those of the arguments.
+    at, rest, piece = at + environment * word, b"", b"more"
+    while found is None and piece:
+        piece = calls.read_memory(pid, [(at + len(rest), _STACK_SIZE_MOST)])
+        rest += piece
+        found = _auxiliary(words[1], _words(rest, word))
+    return found
 
 
 def _words(data: bytes, word: int) -> Tuple[int, ...]:
@@ -195,15 +206,16 @@ def _place(pid: int, link: bytes) -> Tuple[Optional[bytes], Optional[os.stat_res
 
 
 def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
-    """The text of a link in /proc if it is this file's: that of what is in no mount any more (umount -l) is a path from
-    where that was mounted, and may lead to another."""
-    if path.endswith(_DELETED):
-        return path
+    """Where a file is, by the text of a link in /proc: that of what is in no mount any more (umount -l) is a path from
+    where that was mounted, and may lead to another. What has been removed is told by a word behind its path, which can
+    be a part of a name as well; a memfd has no path, and is called what it was."""
     for seen in (path, b"/proc/%d/root%s" % (pid, path)):
         with contextlib.suppress(OSError):
             if os.path.samestat(file, os.stat(seen)):
                 return path
-    return None
+    if not path.endswith(_DELETED):
+        return None
+    return path[path.startswith(b"/memfd:") : -len(_DELETED)]
 
 
 # ---- scripts ----
@@ -213,29 +225,29 @@ class _Scripts:
     """Which scripts stand between what was executed and what was loaded: each is read, and argv has to be what the
     kernel makes of them."""
 
-    def __init__(self, pid: int, stack: Stack, executable: Optional[bytes], file: Optional[os.stat_result]) -> None:
+    def __init__(self, pid: int, stack: Stack, file: Optional[os.stat_result], comm: Optional[bytes]) -> None:
         self._pid = pid
         self._stack = stack
-        self._executable = executable
+        self._comm = comm
         self._loaded = None if file is None else (file.st_dev, file.st_ino)
+        self._shares_root: Optional[bool] = None
 
     def found(self) -> Tuple[Optional[bytes], Tuple[Optional[bytes], ...], bool]:
         """The interpreter as it was named, None where what was executed was loaded itself; the scripts, the last first;
         and whether these are all."""
-        none: Tuple[Optional[bytes], Tuple[Optional[bytes], ...], bool] = (None, (), False)
-        path, argv = self._stack.path, self._stack.argv
-        if path is None or path == self._executable or not argv:
-            return none
-        loaded = self._loaded
-        if loaded is None or self._inode(self._seen(path)) == loaded:
-            return none
-        words = argv.split(b"\0")
-        if path not in words[1 : 2 * _DEEPEST + 1] or self._inode(self._seen(words[0])) != loaded:
-            return none
-        scripts = self._scripts(path, words, loaded)
+        path, words = self._stack.path, (self._stack.argv or b"").split(b"\0")
+        # Of a script the kernel has put the path there. Where that is not known, the process is called like it.
+        among = words[1 : 2 * _DEEPEST + 1]
+        may_be_script = any(map(self._is_called, among)) if path is None else path in among
+        if not may_be_script or (path is not None and self._is_loaded(path)):
+            return None, (), False
+        scripts = None if path is None else self._scripts(path, words)
         return words[0], tuple(scripts or ()), scripts is not None
 
-    def _scripts(self, path: bytes, words: List[bytes], loaded: Tuple[int, int]) -> Optional[List[Optional[bytes]]]:
+    def _is_called(self, path: bytes) -> bool:
+        return path.startswith(b"/dev/fd/") or path.rpartition(b"/")[2][:_COMM_MOST] == self._comm
+
+    def _scripts(self, path: bytes, words: List[bytes]) -> Optional[List[Optional[bytes]]]:
         scripts: List[Optional[bytes]] = []
         expected: List[bytes] = []
         for _ in range(_DEEPEST):
@@ -244,47 +256,86 @@ class _Scripts:
                 return None
             resolved, head = read
             scripts.insert(0, resolved)
-            if not head.startswith(b"#!"):  # it is binfmt_misc that has named an interpreter
+            line = interpreter_line(head)
+            if line is None:  # it is binfmt_misc that has named an interpreter, and may have opened it long before
                 expected = [words[0], path, *expected[not self._stack.argv0_kept :]]
                 break
-            interpreter, _, option = head[2:].partition(b"\n")[0].strip(b" \t").replace(b"\t", b" ").partition(b" ")
-            expected = [interpreter, *filter(None, [option.strip(b" \t")]), path, *expected[1:]]
-            if self._inode(self._seen(interpreter)) == loaded:
+            expected = [*line, path, *expected[1:]]
+            if self._is_loaded(line[0]):
                 break
-            path = interpreter
+            path = line[0]
         return scripts if words[: len(expected)] == expected else None
 
     def _read(self, path: bytes) -> Optional[Tuple[Optional[bytes], bytes]]:
         """Where a file is, and its beginning."""
         try:
-            fd = os.open(self._seen(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = self._open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return None
         try:
             file = os.fstat(fd)
             if not stat.S_ISREG(file.st_mode):
                 return None
-            return _proven(self._pid, os.readlink(b"/proc/self/fd/%d" % fd), file), os.read(fd, 256)
+            return _proven(self._pid, os.readlink(b"/proc/self/fd/%d" % fd), file), os.read(fd, _HEAD_SIZE)
         except OSError:
             return None
         finally:
             os.close(fd)
 
-    def _seen(self, path: bytes) -> bytes:
-        """A path of that process, for this one."""
-        path = _STANDARD.get(path, path)
-        for own, part in ((b"/dev/fd/", b"fd/"), (b"/proc/self/", b""), (b"/proc/thread-self/", b"")):
-            if path.startswith(own):
-                return b"/proc/%d/%s%s" % (self._pid, part, path[len(own) :])
-        return b"/proc/%d/%s%s" % (self._pid, b"root" if path.startswith(b"/") else b"cwd/", path)
-
-    @staticmethod
-    def _inode(path: bytes) -> Optional[Tuple[int, int]]:
+    def _is_loaded(self, path: bytes) -> bool:
         try:
-            found = os.stat(path)
-        except (OSError, ValueError):
-            return None
-        return found.st_dev, found.st_ino
+            fd = self._open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            found = os.fstat(fd)
+            return (found.st_dev, found.st_ino) == self._loaded
+        finally:
+            os.close(fd)
+
+    def _open(self, path: bytes, flags: int) -> int:
+        """A file by a path of that process. Raises OSError."""
+        here, own = b"/proc/%d/" % self._pid, _OWN.fullmatch(_STANDARD.get(path, path))
+        if self._shares_root is None:
+            self._shares_root = _shares_root(self._pid)
+        if own and (self._shares_root or _LINK.fullmatch(own[1] or own[2])):
+            return os.open(here + (b"fd/" + own[1] if own[1] else own[2]), flags)
+        is_absolute = path.startswith(b"/")
+        if self._shares_root:
+            return os.open(here + (b"root" if is_absolute else b"cwd/") + path, flags)
+        # Its links with a path from / lead elsewhere than they do for this process.
+        root = os.open(here + b"root", os.O_PATH | os.O_CLOEXEC)
+        try:
+            return calls.open_in(root, path if is_absolute else _below_root(here) + path, flags)
+        finally:
+            os.close(root)
+
+
+def _shares_root(pid: int) -> bool:
+    """Whether a process has the root folder, and the mounts, that this one has. Raises OSError."""
+    here = b"/proc/%d/" % pid
+    is_same_root = os.path.samestat(os.stat(here + b"root"), os.stat(b"/"))
+    return is_same_root and os.readlink(here + b"ns/mnt") == os.readlink(b"/proc/self/ns/mnt")
+
+
+def _below_root(here: bytes) -> bytes:
+    """A process's working directory, as it has it, with a slash behind. Raises OSError."""
+    root, cwd = (os.readlink(here + link).rstrip(b"/") + b"/" for link in (b"root", b"cwd"))
+    below = cwd[len(root) - 1 :]
+    if not cwd.startswith(root) or not os.path.samestat(os.stat(here + b"root" + below), os.stat(here + b"cwd")):
+        raise FileNotFoundError(cwd)
+    return below
+
+
+def interpreter_line(head: bytes) -> Optional[List[bytes]]:
+    """Of a file's first bytes the interpreter that a ``#!`` line names, and its option if there is one: as the kernel
+    reads it, which ends a line after 255 bytes, and a word at a NUL. None where there is no such line."""
+    if not head.startswith(b"#!"):
+        return None
+    head = head.ljust(_HEAD_SIZE, b"\0")
+    line = head[2 : head.index(b"\n") if b"\n" in head else -1].strip(b" \t")
+    interpreter, *option = re.split(rb"[ \t]+", line, maxsplit=1)
+    return [word.partition(b"\0")[0] for word in ([interpreter] if b"\0" in interpreter else [interpreter, *option])]
 
 
 # ---- what tracing takes away ----
@@ -310,23 +361,13 @@ def _has_lost_privilege(pid: int, status: Optional[Status], file: Optional[os.st
 # ---- as a record has it ----
 
 
-def components(pid: int, link: str, path: Optional[bytes]) -> bytes:
-    """A path of /proc/PID/LINK as the wire has it: its components, the last first, and what is behind them."""
-    if path is None or not path.startswith(b"/"):  # "(unreachable)/…"
+def components(path: Optional[bytes]) -> bytes:
+    """A path as the wire has it: its components, the last first, and what is behind them."""
+    if path is None or path.startswith(b"("):  # "(unreachable)/…"
         return b"..\0"
-    if path.endswith(_DELETED) and not _is_named(pid, link, path):
-        path = path[: -len(_DELETED)]
-        if path.startswith(b"/memfd:") and path.count(b"/") == 1:
-            return path[1:] + b"\0.\0"
+    if not path.startswith(b"/"):
+        return path + b"\0.\0"
     return b"\0".join([*reversed(path.split(b"/")[1:]), b"/\0"]) if path != b"/" else b"/\0"
-
-
-def _is_named(pid: int, link: str, path: bytes) -> bool:
-    """Whether a file is called what a deleted one would be."""
-    try:
-        return os.path.samestat(os.stat(path), os.stat("/proc/%d/%s" % (pid, link)))
-    except OSError:
-        return False
 
 
 def strings(image: Image) -> Tuple[bytes, bytes]:

@@ -7,7 +7,7 @@ import os
 import platform
 import signal
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .. import wire
 from ..errors import ProbeError
@@ -19,7 +19,8 @@ from .tree import Slot
 class PtraceProbe:
     """The :class:`.Probe` that needs no privilege."""
 
-    def __init__(self) -> None:
+    def __init__(self, starter: int) -> None:
+        """``starter``: the process that has started this one's parent, which has ended since."""
         machine = machines.here()
         if machine is None:
             raise ProbeError(
@@ -31,6 +32,7 @@ class PtraceProbe:
         self._pieces: List[wire.Piece] = []
         self._number = 0  # of records
         self._claimed: Dict[int, Claimed] = {}
+        self._starter = starter
 
     def describe(self) -> Dict[str, Any]:
         return {
@@ -103,11 +105,30 @@ class PtraceProbe:
         status = image.status_of(pid)
         tree.levels[root] = 0 if status is None else len(status.numbers) - 1
         entered = tree.enter(process, Slot(root, 0, 0, 0))
-        self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, None)
+        known = tree.descendants(process)
+        whole = known is not None and all(tree.enter(other, Slot(root, 0, top, 0)) for other, top in known)
+        self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, self._reapers(pid), whole)
         return True
 
     def leave(self, root: int, patterns: List[str]) -> None:
         self._tracer.tree.leave(root, patterns)
+
+    def _reapers(self, pid: int) -> Optional[Set[int]]:
+        """The ancestors of a process that may take in its orphans; None if any may.
+
+        No file tells. But this process is such an orphan of its starter's: none that is nearer than its parent takes
+        any in.
+        """
+        starter, self._starter = self._starter, 0
+        if pid != starter:
+            return None
+        reapers: Set[int] = set()
+        above = os.getppid()
+        while above and above not in reapers:
+            reapers.add(above)
+            status = image.status_of(above)
+            above = 0 if status is None else status.ppid
+        return reapers or None
 
     def withdraw(self, name: bytes) -> None:
         pass

@@ -35,8 +35,7 @@ def _of_exec(
     status: Optional[image.Status],
 ) -> bytes:
     path, interpreter = image.strings(found)
-    files = [image.components(process.pid, "exe", found.executable), image.components(process.pid, "cwd", found.cwd)]
-    files += [image.components(process.pid, "exe", script) for script in found.scripts]
+    files = [image.components(file) for file in (found.executable, found.cwd, *found.scripts)]
     flags = wire.FLAG_ARGV_CUT * found.stack.is_cut | wire.FLAG_ARGV0_KEPT * found.stack.argv0_kept
     flags |= wire.FLAG_SCRIPTS_ALL * found.has_all_scripts | wire.FLAG_PRIVILEGE_LOST * found.lost_privilege
     if found.stack.argv is None:

@@ -20,6 +20,7 @@ from .rights import Rights
 from .tree import Process, Tree
 
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+_FORKS = (calls.EVENT_FORK, calls.EVENT_VFORK, calls.EVENT_CLONE)
 #: What the kernel drops where no handler is set, unless the process is traced.
 _IGNORED = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
 _ROUNDS = 100  # looks for threads that are new while a process is seized
@@ -115,6 +116,8 @@ class Tracer:
         if task is None:
             self._held.add(tid)
             return
+        if event in _FORKS:
+            self._forked(task, calls.event_message(tid), at)
         if not self.tree.living(task.process) or self.tree.untraced.get(task.process.pid) is task.process:
             self._let_go(task, 0 if event else number)
             return
@@ -130,8 +133,6 @@ class Tracer:
                 self._undo_interruption(task)
             calls.resume(tid)
         else:
-            if event in (calls.EVENT_FORK, calls.EVENT_VFORK, calls.EVENT_CLONE):
-                self._forked(task, calls.event_message(tid), at)
             calls.resume(tid)
 
     def _let_go(self, task: Task, number: int) -> None:

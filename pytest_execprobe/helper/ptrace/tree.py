@@ -23,6 +23,7 @@ class Process:
 
     __slots__ = (
         "comm",
+        "creator",
         "forked",
         "image_at",
         "image_pid",
@@ -43,6 +44,7 @@ class Process:
         self.own_exec = False
         self.forked = 0  # ns; 0: before the root was watched
         self.comm = b""
+        self.creator: Optional[Process] = None  # what has forked it, or what had forked that, if it has ended
 
     def slot(self, root: int) -> Optional[Slot]:
         return next((slot for slot in self.slots if slot.root == root), None)
@@ -108,6 +110,25 @@ class Tree:
             process.slots = [slot for slot in process.slots if slot.root in self.levels]
         return process.slots
 
+    def descendants(self, process: Process) -> Optional[List[Tuple[Process, int]]]:
+        """Those that live, whoever has taken them in, each with the last between it and this one that lives, too. None
+        if there may be others: it was not followed from its fork on, or something of its tree runs untraced."""
+        slots = self.living(process)
+        is_followed = any(slot.top and 0 < slot.born <= process.forked for slot in slots)
+        if not is_followed or any(slot.root in self.has_left for slot in slots):
+            return None
+        found = []
+        for other in self.processes.values():
+            top, above = other, other.creator
+            while above is not None and above is not process:
+                top, above = above if self._lives(above) else top, above.creator
+            if above is not None:
+                found.append((other, top.pid))
+        return found
+
+    def _lives(self, process: Process) -> bool:
+        return self.processes.get(process.pid) is process
+
     def enter(self, process: Process, slot: Slot) -> bool:
         """False if it is in as many trees as it can be."""
         if process.slot(slot.root) is not None:
@@ -122,7 +143,10 @@ class Tree:
         child = self.processes[pid] = Process(pid)
         child.image_pid = child.parent_pid = parent.image_pid
         child.image_at = child.parent_at = parent.image_at
-        child.comm, child.forked = parent.comm, at
+        child.comm, child.forked, child.creator = parent.comm, at, parent
+        # Of those that have ended none is kept for its own sake, or what forks on and on would leave a long line.
+        while parent.creator is not None and not self._lives(parent.creator):
+            parent.creator = parent.creator.creator
         child.slots = [slot if slot.top else Slot(slot.root, at, pid, thread) for slot in self.living(parent)]
         return child
 

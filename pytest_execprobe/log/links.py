@@ -1,0 +1,51 @@
+"""Links as they are now, and here: the kernel tells of an exec the path and the file, and not by which way one led to
+the other. In a chroot, say, they can be others."""
+
+from __future__ import annotations
+
+import functools
+
+from .._util import originals
+from .._util.paths import absolute
+from ..timeline.program import as_interpreters
+from ..timeline.record import ExecRecord
+
+_MOST = 40  # that the kernel follows
+
+
+def links(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
+    """The links that lead from a path to its file, without the first, by their paths: of the program, certain ones and
+    ones of what may be an interpreter."""
+    certain = _between(record.path, record.cwd, record.executable if record.interpreter is None else record.script)
+    possible: list[str | None] = []
+    for inner, is_certain in as_interpreters(record):
+        (certain if is_certain else possible).extend(_between(inner.path, inner.cwd, inner.executable))
+    return certain, possible
+
+
+def behind_links(folder: str) -> str:
+    try:
+        there = originals.stat(folder)
+    except OSError:
+        return folder
+    return _realpath(folder, there.st_dev, there.st_ino, there.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _realpath(folder: str, *_: int) -> str:
+    """A folder's, as long as the same one is there: it takes ten times as long as to look which that is."""
+    return originals.realpath(folder)
+
+
+def _between(path: str | None, cwd: str | None, file: str | None) -> list[str | None]:
+    """None where the links do not lead to the file, any more or at all."""
+    path = None if path is None else absolute(path, cwd)
+    found: list[str | None] = []
+    while path is not None and file is not None and path != file and len(found) < _MOST:
+        try:
+            path = originals.join(originals.dirname(path), originals.readlink(path))
+        except OSError:
+            break
+        path = originals.join(behind_links(originals.dirname(path)), originals.basename(path))
+        found.append(path)
+    return found[:-1] if found and found[-1] == file else []
