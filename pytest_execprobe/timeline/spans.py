@@ -88,6 +88,15 @@ class Spans:
             end = min(end, span.end)
         return Stretch(span, start, end)
 
+    def only_owner(self, born: int, ended: int | None) -> Owner | None:
+        """The test whose a branch is alone: it has begun it, and the branch's top had ended when it did. ``born`` is 0
+        where the branch was there before; ``ended`` is None where its top has not."""
+        span = self.at(born).span if born else None
+        owner = None if span is None or not span.owner.is_test else span.owner
+        if owner is None or owner.ended is None or ended is None or ended > owner.ended:
+            return None
+        return owner
+
     def _last_before(self, time: int) -> int:
         return bisect_right(self._all, time, key=_START) - 1
 

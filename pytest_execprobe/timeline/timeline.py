@@ -375,18 +375,12 @@ class Timeline:
         """Those that may be of an owner that is not spared. What is missing in a branch whose top had ended when its
         test did is that test's, and after that a stray of it."""
         for gap in self.known.gaps:
-            beginner = None if gap.branch is None else self._only_owner(gap.branch)
+            branch = gap.branch
+            beginner = branch and self.spans.only_owner(branch.born, self._ended.get(branch))
             if beginner is None:
                 yield gap
             elif not spares(beginner):
                 yield replace(gap, end=beginner.ended)
-
-    def _only_owner(self, branch: Branch) -> Owner | None:
-        span = self.spans.at(branch.born).span if branch.born else None
-        owner, ended = None if span is None else span.owner, self._ended.get(branch)
-        if owner is None or not owner.is_test or owner.ended is None or ended is None or ended > owner.ended:
-            return None
-        return owner
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from environments import Environment
 from programs import Programs
-from users import as_user, needs_root, ordinary_user
+from users import needs_root, without_privilege
 
 pytestmark = pytest.mark.exec_budget(400)
 
@@ -81,12 +81,8 @@ HIDDEN += ['mount -t proc -o hidepid=2 proc /proc && "$@"; exit $?', "sh"]
 
 @pytest.fixture(scope="module")
 def nobody() -> Iterator[list[str]]:
-    """What to put before a command that an ordinary user is to run."""
-    if os.geteuid() != 0:
-        yield ["setpriv", "--no-new-privs", "--"]
-        return
-    with ordinary_user("contained") as name:
-        yield as_user(name, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+    with without_privilege("contained") as command:
+        yield command
 
 
 @pytest.fixture(scope="module")

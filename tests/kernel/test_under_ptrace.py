@@ -3,7 +3,6 @@ can't get any, and can't use sudo."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from environments import Environment
-from users import as_user, ordinary_user
+from users import without_privilege
 
 _PROJECT = Path(__file__).parents[2]
 #: All that is not about BPF itself; what is in them is marked.
@@ -37,12 +36,8 @@ pytestmark = [pytest.mark.exec_budget(20_000), pytest.mark.exec_deny(inherit=Fal
 
 @pytest.fixture(scope="module")
 def nobody() -> Iterator[list[str]]:
-    """What to put before a command."""
-    if os.geteuid() != 0:
-        yield ["setpriv", "--no-new-privs", "--"]
-        return
-    with ordinary_user("traced") as name:
-        yield as_user(name, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+    with without_privilege("traced") as command:
+        yield command
 
 
 @pytest.fixture(scope="module")

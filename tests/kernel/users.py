@@ -64,6 +64,16 @@ def as_user(name: str, *options: str) -> list[str]:
 
 
 @contextlib.contextmanager
+def without_privilege(word: str) -> Iterator[list[str]]:
+    """What to put before a command that is to be run by an ordinary user, who has no capability and can get none."""
+    if os.geteuid() != 0:
+        yield ["setpriv", "--no-new-privs", "--"]
+        return
+    with ordinary_user(word) as name:
+        yield as_user(name, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+
+
+@contextlib.contextmanager
 def being(name: str) -> Iterator[None]:
     """What this process does meanwhile, it does as that user, with the user's rights alone."""
     ids, groups = pwd.getpwnam(name), os.getgroups()
