@@ -371,6 +371,7 @@ def ask():
 """
 
 
+@pytest.mark.bpf  # who traces the tests has followed it
 def test_an_orphan_older_than_the_probe_makes_logs_incomplete(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(orphan=ORPHAN)
     pytester.makeconftest("import orphan\n\norphan.leave()")
