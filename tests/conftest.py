@@ -55,8 +55,16 @@ def limited(config: pytest.Config) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def is_traced(config: pytest.Config) -> bool:
+    """Whether this run's probe is ptrace, so that inner runs and recorders have no other."""
+    armed = config.pluginmanager.get_plugin("execprobe-armed")
+    return armed is not None and armed.recorder.description.get("backend") == "ptrace"
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    if item.get_closest_marker("bpf") is not None and is_traced(item.config):
+        pytest.skip("execprobe: there is no BPF here")
     with limited(item.config):
         return (yield)
 
@@ -89,7 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job that a shell has put into the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "may_skip: this test needs what a machine may rightly lack")
-    config.addinivalue_line("markers", "bpf: this test is of what BPF alone does, and not run under ptrace")
+    config.addinivalue_line("markers", "own_helper: this test ends helpers: none may be that of the run itself")
+    config.addinivalue_line("markers", "bpf: this test is of what BPF alone does, and skipped where execs are traced")
 
 
 @pytest.fixture

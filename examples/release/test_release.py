@@ -52,8 +52,7 @@ def test_gzip_stands_in_where_there_is_no_zopfli(
     monkeypatch.setenv("PATH", str(programs))
     with execprobe.watch() as log:
         release.recompress(tarball)
-    assert [(attempt.program, attempt.error) for attempt in log.attempts] == [("zopfli", "ENOENT")]
-    log.assert_ran("gzip", times=2)
+    assert log.programs == ["gzip", "gzip"]
 
 
 def test_a_release_stays_within_its_budget(execprobe: ExecProbe, repository: Path, downloads: Path) -> None:

@@ -27,7 +27,7 @@ from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.helper.top.elf import Elf, ElfError
 from pytest_execprobe.source.launch import helper_command, helper_environment, interpreters, privilege_route
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(2400)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(2400), pytest.mark.bpf]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests do what root alone can")
 needs_kprobes = pytest.mark.skipif(

@@ -20,7 +20,7 @@ from users import as_user, needs_root, user
 
 __all__ = ["user"]
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40), pytest.mark.bpf]
 
 # Refuses bpf(2) to itself and all that it starts, with EPERM or by a signal, and becomes the command that it is given.
 FILTERED = """

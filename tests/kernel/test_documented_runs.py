@@ -33,6 +33,7 @@ _PIPELINE = ROOT / "examples" / "pipeline"
 _TEST = "def test_it(execprobe, repository):\n"
 
 
+@pytest.mark.bpf  # some show attempts
 def test_python(tmp_path: Path) -> None:
     for name in ("conftest.py", "release.py"):
         shutil.copy(ROOT / "examples" / "release" / name, tmp_path)

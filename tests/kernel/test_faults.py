@@ -29,7 +29,7 @@ from pytest_execprobe.source import connect
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10000)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10000), pytest.mark.own_helper]
 
 
 def spawn(program: Path, times: int = 1, *arguments: str) -> None:

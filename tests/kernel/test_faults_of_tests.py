@@ -26,7 +26,7 @@ from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.source.connect import HelperSettings, start_helper
 
 CROWD = 10_000
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(CROWD + 100)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(CROWD + 100), pytest.mark.own_helper]
 
 # What the inner suites use. ``run`` starts a program that needs nothing: neither a file nor a descriptor.
 TOOLS = """

@@ -29,7 +29,7 @@ from pytest_execprobe.source.launch import bpf_folder, is_helper
 from pytest_execprobe.source.meeting import listen, names, new_name, new_secret
 from pytest_execprobe.timeline.recorder import Recorder
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40), pytest.mark.bpf]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: these tests become other users, as root can")
 HELPER = bpf_folder().parent / "pytest_execprobe/helper"

@@ -13,7 +13,7 @@ from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(20)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(20), pytest.mark.bpf]
 
 BPF = HelperSettings(backend="bpf")
 

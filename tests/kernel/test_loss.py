@@ -15,7 +15,7 @@ from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
 from pytest_execprobe.source.connect import HelperSettings
 from pytest_execprobe.timeline.evidence import Evidence
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100), pytest.mark.bpf]
 
 EXECS = 2000
 

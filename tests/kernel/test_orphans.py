@@ -12,7 +12,7 @@ import pytest
 
 from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(200)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(200), pytest.mark.bpf]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from recording import Recording, recording
 from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.helper import wire
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(1000)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(1000), pytest.mark.own_helper]
 
 
 @pytest.fixture

@@ -111,12 +111,14 @@ def test_root_without_capabilities(suite: Suite) -> None:
     assert "docker run --privileged" in reason
 
 
+@pytest.mark.bpf
 def test_an_interpreter_without_bcc(suite: Suite) -> None:
     reason = suite.skip_reason(options=(f"--execprobe-python={sys.executable}",))
     assert "no Python with BCC was found" in reason
     assert "apt install python3-bpfcc" in reason
 
 
+@pytest.mark.bpf
 def test_the_unrelated_bcc_of_pypi(suite: Suite, tmp_path: Path) -> None:
     environment = make_environment(tmp_path / "venv", Path(sys.executable))
     unrelated = environment.packages / "bcc"
@@ -128,6 +130,7 @@ def test_the_unrelated_bcc_of_pypi(suite: Suite, tmp_path: Path) -> None:
     assert "apt install python3-bpfcc" in reason
 
 
+@pytest.mark.bpf
 def test_no_such_interpreter(suite: Suite) -> None:
     reason = suite.skip_reason(options=("--execprobe-python=/nonexistent/python",))
     assert reason.startswith("/nonexistent/python is no program")

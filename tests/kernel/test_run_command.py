@@ -27,7 +27,7 @@ from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
 __all__ = ["user"]
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(4100)]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(4100), pytest.mark.own_helper]
 
 COMMAND = [sys.executable, "-m", "pytest_execprobe.cli", "run"]
 TIMEOUT = 60
@@ -425,9 +425,9 @@ class Terminal:
 
 
 COUNTS_INTERRUPTS = """
-import signal, sys
+import os, signal, sys
 caught = []
-signal.signal(signal.SIGINT, lambda *_: (caught.append(1), print("caught", flush=True)))
+signal.signal(signal.SIGINT, lambda *_: (caught.append(1), os.write(1, b"caught\\n")))  # print() may be under way
 print("ready", flush=True)
 sys.stdin.readline()
 print("interrupts:", len(caught), flush=True)
@@ -589,6 +589,7 @@ def test_a_helper_that_is_killed(small: HelperSource) -> None:
 # ---- no probe ----
 
 
+@pytest.mark.bpf
 def test_without_a_probe_the_command_is_not_run(tmp_path: Path) -> None:
     done = run("--backend", "bpf", "--python", "/bin/false", "touch", tmp_path / "ran")
     assert (done.returncode, done.stdout) == (2, "")
@@ -600,6 +601,7 @@ def test_without_a_probe_the_command_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.bpf
 def test_without_a_probe_it_is_run_if_that_is_asked_for() -> None:
     done = run("--optional", "--backend=bpf", "--python", "/bin/false", "sh", "-c", "echo ran; exit 3")
     assert (done.returncode, done.stdout) == (3, "ran\n")

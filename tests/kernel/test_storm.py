@@ -33,7 +33,7 @@ from pytest_execprobe.source.launch import HELPER
 SECONDS = int(os.environ.get("EXECPROBE_STORM", "5"))
 _MANY = 1_000_000_000  # more than any machine starts in that time
 
-pytestmark = pytest.mark.exec_budget(_MANY)
+pytestmark = [pytest.mark.exec_budget(_MANY), pytest.mark.bpf]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -25,7 +25,7 @@ from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
 
-pytestmark = pytest.mark.exec_budget(3000)
+pytestmark = [pytest.mark.exec_budget(3000), pytest.mark.own_helper]
 
 PTRACE = HelperSettings(backend="ptrace")
 
@@ -205,6 +205,26 @@ def test_what_is_in_no_tree_any_more_goes_on() -> None:
         with contextlib.closing(other):
             shell.communicate(b"/bin/true & wait; exit 3\n", timeout=30)
     assert shell.returncode == 3
+
+
+def test_threads_that_were_let_go_are_traced_again() -> None:
+    """Where a process has lost its connection, and registers again with the helper that others keep."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        for _ in range(20):
+            with recording(PTRACE) as made:
+                address = HelperSettings(address="@" + made.source.description["address"])
+                other = hold_helper(address)
+            with contextlib.closing(other):
+                subprocess.run(["true"], check=True)  # this thread is let go, if no other is yet
+                with recording(address) as again:
+                    subprocess.run(["true"], check=True)
+                    assert again.execprobe.programs == ["true"]
+    finally:
+        over.set()
+        thread.join()
 
 
 # ---- what it does to whom it traces ----

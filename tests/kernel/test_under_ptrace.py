@@ -28,10 +28,14 @@ FILES = {
     "test_faults_of_tests.py": 20,
     "test_quiet.py": 6,
 }
-#: Those that make probes of their own, or kill the helper: there it must not be the outer run's.
+#: What is marked ``own_helper``.
 OWN = {"test_tracing.py", "test_untraced.py", "test_faults.py", "test_faults_of_tests.py", "test_quiet.py"}
 
-pytestmark = [pytest.mark.exec_budget(20_000), pytest.mark.exec_deny(inherit=False)]  # what is in them is judged there
+pytestmark = [
+    pytest.mark.exec_budget(20_000),  # what is in them is judged there
+    pytest.mark.exec_deny(inherit=False),
+    pytest.mark.bpf,  # where there is none, they are run without it in any case
+]
 
 
 @pytest.fixture(scope="module")

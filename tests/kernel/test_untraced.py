@@ -22,7 +22,7 @@ from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.source import launch
 from pytest_execprobe.source.connect import HelperSettings
 
-pytestmark = pytest.mark.exec_budget(500)
+pytestmark = [pytest.mark.exec_budget(500), pytest.mark.own_helper]
 
 
 @pytest.fixture

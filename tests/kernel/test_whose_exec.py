@@ -398,7 +398,7 @@ def test_only_those_who_can_still_have_strays_are_remembered(pytester: pytest.Py
     )
 
 
-@pytest.mark.bpf  # a tracer of the outer run has followed it from its fork on, and knows whose it is
+@pytest.mark.bpf  # who traces the tests has followed it
 def test_an_orphan_older_than_the_probe_makes_logs_incomplete(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(orphan=ORPHAN)
     pytester.makeconftest("import orphan\n\norphan.leave()")

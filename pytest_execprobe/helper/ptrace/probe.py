@@ -149,9 +149,10 @@ class PtraceProbe:
         return self._tracer.tree.enter(process, Slot(root, 0, top, 0))
 
     def forget_root(self, root: int) -> None:
-        """What is in no other tree is let go at its next stop."""
+        """What is in no other tree is let go."""
         self._tracer.tree.forget_root(root)
         self._claimed.pop(root, None)
+        self._tracer.let_go_strays()
 
     def running(self, root: int, since: int) -> Optional[Running]:
         self.drain()

@@ -57,18 +57,22 @@ class Tracer:
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
         self.left = select.epoll()
         self._left: Dict[int, Tuple[int, Process]] = {}
+        self._last: Optional[Process] = None  # that has ended
 
     # ---- beginning to follow ----
 
     def seize(self, pid: int) -> Process:
         """Traces a process with all of its threads. Raises OSError where that is refused; then it goes on untraced."""
         known = self.tree.processes.get(pid)
-        if known is not None:
-            return known
+        others = set() if known is None else set(known.tids)  # some of its threads may have been let go
         seized: Set[int] = set()
-        others: Set[int] = set()
         for _ in range(_ROUNDS):
-            new = set(map(int, os.listdir("/proc/%d/task" % pid))) - seized - others
+            try:
+                new = set(map(int, os.listdir("/proc/%d/task" % pid))) - seized - others
+            except FileNotFoundError:
+                if known is None:
+                    raise
+                return known  # it has ended, which is still to be seen
             if not new:
                 break
             for tid in sorted(new):
@@ -100,9 +104,13 @@ class Tracer:
             except ChildProcessError:
                 return True
             if tid == 0:
-                return True
+                break
             self._take(tid, status)
-        return False
+        else:
+            return False
+        if self._held and self._last is not None:  # what has forked them may have ended before they came to their stop
+            self._free_orphans(self._last, _now())
+        return True
 
     def _take(self, tid: int, status: int) -> None:
         at = _now()
@@ -118,10 +126,12 @@ class Tracer:
             return
         if event in _FORKS:
             self._forked(task, calls.event_message(tid), at)
+        was_interrupted, task.interrupted = task.interrupted, False
         if not self.tree.living(task.process) or self.tree.untraced.get(task.process.pid) is task.process:
+            if was_interrupted and event == calls.EVENT_STOP:
+                self._undo_interruption(task)
             self._let_go(task, 0 if event else number)
             return
-        was_interrupted, task.interrupted = task.interrupted, False
         task.outside_at = at
         if event == 0:
             calls.resume(tid, self._signal(task, number))
@@ -134,6 +144,12 @@ class Tracer:
             calls.resume(tid)
         else:
             calls.resume(tid)
+
+    def let_go_strays(self) -> None:
+        """What no root has in its tree any more, as soon as it has stopped."""
+        for task in list(self._tasks.values()):
+            if not self.tree.living(task.process) and not task.interrupted:
+                task.interrupted = calls.interrupt(task.tid)
 
     def _let_go(self, task: Task, number: int) -> None:
         """No root that is watched has it in its tree any more."""
@@ -184,7 +200,8 @@ class Tracer:
         self._tasks[child] = Task(child, self.tree.fork(parent, child, thread, at), at)
 
     def _free_orphans(self, ended: Process, at: int) -> None:
-        """A thread that was killed at its fork does not say what it has forked."""
+        """A thread that was killed at its fork does not say what it has forked: of a process, and if another has ended
+        since, of that, for the kernel does not tell which it was."""
         for child in list(self._held):
             fields = image.fields_of(child)
             group, parent = (int(fields.get(name, b"0")) for name in (b"Tgid", b"PPid"))
@@ -209,6 +226,8 @@ class Tracer:
         process = task.process
         for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
             self._remove(other)
+        if self._held:  # by a thread that this one has ended
+            self._free_orphans(process, at)
         mine = self._tasks[tid] = Task(tid, process, at)
         if not self.tree.living(process):
             return mine
@@ -237,6 +256,7 @@ class Tracer:
         self._remove(task)
         if tid == process.pid:  # the last, for the kernel waits for all others
             self.tree.processes.pop(tid, None)
+            self._last = process
             for other in process.tids:
                 self._tasks.pop(other, None)
             if self.tree.living(process) and (process.own_exec or process.is_top):
