@@ -7,10 +7,18 @@ import functools
 
 from .._util import originals
 from .._util.paths import absolute
-from ..timeline.program import as_interpreters
+from ..timeline.program import as_interpreters, files, interpreters
 from ..timeline.record import ExecRecord
 
 _MOST = 40  # that the kernel follows
+
+
+def may_lead_by_links(record: ExecRecord) -> bool:
+    """Whether one of its paths may lead to its file by a link, and so elsewhere at another time."""
+    certain, possible = interpreters(record)
+    paths = [absolute(path, record.cwd) for path in (record.path, *certain, *possible) if path is not None]
+    known = files(record)
+    return any(path is None or ".." in path or originals.normpath(path) not in known for path in paths)
 
 
 def links(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:

@@ -16,6 +16,8 @@ from ..timeline.record import ExecRecord
 from .links import behind_links, links
 from .pattern import ANY, Match, Pattern, Side
 
+# Where links decide, of names and of paths.
+_NAMES, _PATHS = frozenset({Side.FORBID}), frozenset({Side.FORBID, Side.FIND})
 _STARS = 4  # places of /**/ in a pattern that are tried without a folder, too
 
 
@@ -38,12 +40,12 @@ def name_pattern(glob: str) -> Pattern:
             found.append(_any_name(match, *links(record)))
         return either(*found)
 
-    return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
+    return Pattern(glob, test, None if set(glob) & set("*?[") else glob, by_links=_NAMES)
 
 
 def path_pattern(glob: str, start: Path) -> Pattern:
     paths = _PathGlob(glob, start)
-    return Pattern(glob, paths.test, by_links=paths.by_links)
+    return Pattern(glob, paths.test, by_links=_PATHS)
 
 
 class _PathGlob:
@@ -69,11 +71,6 @@ class _PathGlob:
             *(self._match_file(file, record, side) for file in files(record)),
             _any_name(lambda path: self._match(path, record), *links(record)) if side is Side.FORBID else False,
         )
-
-    def by_links(self, record: ExecRecord) -> bool:
-        certain, possible = interpreters(record)
-        paths = [absolute(path, record.cwd) for path in (record.path, *certain, *possible) if path is not None]
-        return any(path is not None and _may_be_linked(originals.normpath(path), record) for path in paths)
 
     def _may_be(self, path: str) -> Match:
         return None if set(self._last) & set("*?[") or self._last == base(path) else False
@@ -199,7 +196,7 @@ def regex_pattern(regex: re.Pattern[str], text: str) -> Pattern:
             found.append(_any_name(given, known, []) if is_certain else _any_name(given, [], known))
         return either(*found)
 
-    return Pattern(text, test)
+    return Pattern(text, test, by_links=_NAMES)
 
 
 def _with_bases(paths: list[str | None]) -> list[str | None]:
@@ -248,7 +245,7 @@ def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
                 found.append(both(matching, program.match(inner, side) if program else True, is_certain or None))
         return either(*found)
 
-    return Pattern(text, test, by_links=program.by_links if program else lambda _: False)
+    return Pattern(text, test, by_links=program.by_links if program else frozenset())
 
 
 def _without_half(word: str) -> str:

@@ -407,6 +407,27 @@ def test_links_are_as_they_are_when_an_exec_is_judged(tmp_path: Path) -> None:
         link.unlink()
 
 
+def test_links_on_the_way_are_as_they_are_when_an_exec_is_judged(tmp_path: Path) -> None:
+    """By a rule for the whole suite, too, that has met the same command when its links led by another way."""
+    link, run = tmp_path / "cc", record("cc", path=f"{tmp_path}/cc", executable=f"{tmp_path}/real")
+    started = script(path="/srv/tool", shebang=(f"{tmp_path}/cc",))
+    started = altered(started, executable=f"{tmp_path}/real")
+    for name in ("between", "other"):
+        (tmp_path / name).symlink_to("real")
+    texts = ("between", f"{tmp_path}/between", f"{tmp_path}/b*", "re:^between", "argv:between", f"argv:{tmp_path}/b*")
+    (tmp_path / "real").touch()
+    (tmp_path / "between").unlink()  # which is read as a link's path, and not as that of what it leads to
+    patterns = [compile_pattern(text) for text in (*texts, "subtree:between")]
+    (tmp_path / "between").symlink_to("real")
+    for name in ("other", "between", "other"):
+        link.symlink_to(name)
+        for one in (run, started):
+            found = [pattern.match(one, Side.FORBID) for pattern in patterns]
+            assert found == len(patterns) * [name == "between"]
+            assert not any(pattern.match(one, Side.FIND) for pattern in patterns)
+        link.unlink()
+
+
 LINK = ("python", "/venv/bin/python", "/usr/bin/python3.11")
 
 
