@@ -55,12 +55,15 @@ class _PathGlob:
         if glob.endswith("/") or originals.is_folder(originals.join(start, glob)):
             folder = glob.rstrip("/") + "/*"
             raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
+        plain = re.sub(r"/(?:\.?/)+", "/", glob)  # no path has more than that, where the kernel tells of it
+        if re.search(r"[*?[].*/\.\.(?:/|\Z)", plain, re.DOTALL) and not originals.lexists(originals.join(start, glob)):
+            raise ValueError(f"{glob!r} goes up behind a wildcard, which leads nowhere: write the path without ..")
         self._last = glob.rpartition("/")[2]
         self._is_relative = glob[0] not in "/*?["
         self._is_of_memfd = glob.startswith("memfd:")
         normal = originals.normpath(glob)
         self._goes_up = normal.startswith("..")
-        self._regex, self._resolved, self._from_cwd = map(_glob, (glob, _resolved(glob, start), normal))
+        self._regex, self._resolved, self._from_cwd = map(_glob, (glob, _resolved(plain, start), normal))
 
     def test(self, record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:

@@ -24,6 +24,8 @@ class Subtree:
         return f"subtree({self.pattern.text})"
 
 
+_BETWEEN = {",": "a comma", ";": "a semicolon", "|": "a |", "&": "an &"}
+
 PatternLike = str | re.Pattern[str] | list[Any] | tuple[Any, ...] | Subtree | Pattern
 
 
@@ -87,7 +89,7 @@ def _from_string(text: str, start: Path) -> Pattern:
             words = originals.split(rest)
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
-        if rest.lstrip()[0] in "~$":  # a quoted one means itself
+        if rest.lstrip().startswith(words[0]):  # a quoted one means itself
             _refuse_unexpanded(words[0], rest)
         return argv_pattern([words[0], *(ANY if word == "*" else word for word in words[1:])], text, start)
     # Slips that would match nothing, for ever. Who means such a name writes it as a list.
@@ -96,8 +98,6 @@ def _from_string(text: str, start: Path) -> Pattern:
             f"{text} is in quotation marks: leave them out, or write {[text]!r} for a program of that name"
         )
     _refuse_unexpanded(text, text)
-    if re.search(r"\{[^{}]*,[^{}]*\}", text):
-        raise ValueError(f"{text!r} has braces, which are not expanded: write each pattern by itself")
     if colon and kind.isidentifier() and kind != "memfd":
         raise ValueError(
             f"{text!r} begins with an unknown form: there are re:, argv: and subtree:. For a program of that name write"
@@ -106,11 +106,13 @@ def _from_string(text: str, start: Path) -> Pattern:
     if "/" in text:
         _refuse_several(text, start)
         return path_pattern(text, start)
-    if "," in text:
+    between = re.search(r"[,;|&]", text)
+    if between is not None:
         raise ValueError(
-            f"{text!r} has a comma: write each pattern by itself, or {[text]!r} for a program of that name"
+            f"{text!r} has {_BETWEEN[between[0]]}: write each pattern by itself, or {[text]!r} for a program of that"
+            " name"
         )
-    if " " in text.strip() or text != text.strip():
+    if [text] != text.split():
         raise ValueError(_several(text))
     return name_pattern(text)
 
@@ -121,8 +123,13 @@ def _refuse_unexpanded(program: str, text: str) -> None:
             f"{text!r} begins with ~, which is not expanded: write the path as it is, or"
             f" '*/{program.rpartition('/')[2]}'"
         )
-    if program.startswith("$") and "/" in program:
-        raise ValueError(f"{text!r} begins with a variable, which is not expanded: write the path as it is")
+    if re.search(r"\$[A-Za-z_{]", program):
+        raise ValueError(
+            f"{text!r} has a variable, which is not expanded: write the name or path as it is, or {[program]!r} for a"
+            " program of that name"
+        )
+    if re.search(r"\{[^{}]*(?:,|\.\.)[^{}]*\}", program):
+        raise ValueError(f"{text!r} has braces, which are not expanded: write each pattern by itself")
 
 
 def _several(text: str) -> str:
@@ -137,5 +144,5 @@ def _refuse_several(path: str, start: Path) -> None:
     """Paths may have spaces in them, but not these."""
     first = path.split()[0]
     is_of_a_file = first != path and originals.is_file(originals.join(start, first))
-    if path != path.strip() or re.search(r"[,:;\s]/", path) or is_of_a_file:
+    if path != path.strip() or re.search(r"[,:;&\s]/|\|", path) or is_of_a_file:
         raise ValueError(_several(path))
