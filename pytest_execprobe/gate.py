@@ -25,6 +25,7 @@ from .baseline.model import (
     few,
     is_wildcard,
     is_within,
+    may_be_about,
     table_name,
 )
 from .log.checks import times_word
@@ -255,13 +256,13 @@ def _is_left_out(document: Document, package: str) -> bool:
 
 
 def _ignored(document: Document, baseline: Baseline) -> Iterator[str]:
-    """What a run has not counted (--execprobe-ignore), and the baseline limits by its name."""
+    """What a run has not counted (--execprobe-ignore), and the baseline limits by its name, or may by its path."""
     tables = [rows for section in SECTIONS for rows in baseline.sections.get(section, {}).values()]
     rows = [*tables, *(sums.programs for sums in baseline.sums)]
     limited = {key for table in rows for key, limit in table.limits.items() if limit.most is not None}
     ignored: Counter[str] = sum((Counter(run.ignored) for run in document.runs), Counter())
     for program, count in sorted(ignored.items()):
-        if not limited.isdisjoint((program, baseline.alias(program))):
+        if any(may_be_about(key, name) for key in limited for name in (program, baseline.alias(program))):
             ran = f"{program} ran {times_word(count)} and was not counted (--execprobe-ignore)"
             yield f"{ran}, though the baseline limits it"
 

@@ -271,6 +271,16 @@ def is_pattern(key: str) -> bool:
     return key != NAMELESS and ("/" in key or compile_pattern(key).name != key)
 
 
+def may_be_about(key: str, program: str) -> bool:
+    """Whether a row may be one of a program, of which no more than its name is known. That is not asked of rows which
+    say nothing of a name: of all programs, of a folder, and regular expressions."""
+    *_, pattern = key.split("subtree:")
+    if pattern.startswith("argv:"):
+        pattern = originals.split(pattern.removeprefix("argv:"))[0]
+    name = pattern.rpartition("/")[2]
+    return program == key or (name.strip("*") != "" and fnmatchcase(program, name))
+
+
 def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:
     """Whether an exec counts for a pattern's row: of a subtree only its top does, for what a tool runs is its own."""
     if pattern is None or not pattern.text.startswith("subtree:"):

@@ -396,13 +396,24 @@ def test_a_package_that_was_left_out_on_purpose() -> None:
     assert judge(report(test_of(A)), rows, allow_deselected=True).status is INCOMPLETE, "there is none"
 
 
-@pytest.mark.parametrize("limits", ["[total.programs]\ncurl = 0", f'[tests."{A}"]\ncurl = 1\ngit = "any"'])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        "[total.programs]\ncurl = 0",
+        f'[tests."{A}"]\ncurl = 1\ngit = "any"',
+        *(
+            f'[total.programs]\n"{key}" = 0'
+            for key in ("c*l", "/usr/bin/curl", "/opt/c*", "subtree:curl", "argv:curl -s *", "subtree:argv:/bin/curl")
+        ),
+    ],
+)
 def test_what_a_run_has_ignored_though_the_baseline_limits_it(limits: str) -> None:
     document = report(test_of(A), ignored={"curl": 2, "git": 1, "lsb_release": 1})
     assert judge(document, budget(limits)).incomplete == (
         "curl ran 2 times and was not counted (--execprobe-ignore), though the baseline limits it",
     )
-    assert judge(document, budget("[total]\nat_most = 0\n")).status is WITHIN
+    for other in ("at_most = 0", 'programs = {"*" = 0, "/opt/*" = 0, "argv:* -s" = 0, "re:curl" = 0, "x*" = 0}'):
+        assert judge(document, budget(f"[total]\n{other}\n")).status is WITHIN
 
 
 def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:
