@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 
 from .._util import originals
-from .._util.paths import absolute
+from .._util.paths import absolute, names_descriptor
 from ..timeline.program import as_interpreters, files, interpreters
 from ..timeline.record import ExecRecord
 
@@ -29,6 +29,15 @@ def links(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
     for inner, is_certain in as_interpreters(record):
         (certain if is_certain else possible).extend(_between(inner.path, inner.cwd, inner.executable))
     return certain, possible
+
+
+def whole(record: ExecRecord) -> list[str | None]:
+    """What it was executed as, from the root on, and without links in its folders; None where that is not known."""
+    path = None if record.path is None else absolute(record.path, record.cwd)
+    if path is None or names_descriptor(path, None):
+        return [path]
+    plain = path if "/../" in path else originals.normpath(path)
+    return [plain, originals.join(behind_links(originals.dirname(path)), originals.basename(path))]
 
 
 def behind_links(folder: str) -> str:

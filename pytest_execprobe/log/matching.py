@@ -13,7 +13,7 @@ from .._util.paths import absolute, base, leads_through_descriptor, name_of
 from .._util.ternary import both, either
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
-from .links import behind_links, links
+from .links import behind_links, links, whole
 from .pattern import ANY, Match, Pattern, Side
 
 # Where links decide, of names and of paths.
@@ -190,11 +190,10 @@ def regex_pattern(regex: re.Pattern[str], text: str) -> Pattern:
                 certain += names[0]
                 possible += names[1]
         if side is Side.FORBID:
-            certain += files(record)
-            certain = _with_bases(certain)
+            certain = _with_bases([*certain, *files(record), *whole(record)])
         found = [_any_name(search(record.arguments, record.argv_truncated), certain, possible)]
         for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
-            known = _with_bases([inner.path, inner.executable])
+            known = _with_bases([inner.path, inner.executable, *whole(inner)])
             given = search(inner.arguments, inner.argv_truncated)
             found.append(_any_name(given, known, []) if is_certain else _any_name(given, [], known))
         return either(*found)

@@ -89,7 +89,7 @@ def test_argv_zero_that_binfmt_misc_keeps_says_it_as_well(by: str, nested: tuple
     """What qemu runs, such as the busybox of another machine, is the file that an interpreter is for."""
     multi = record(
         "multi", path="./multi", executable="/usr/bin/qemu", interpreter="/usr/bin/qemu", script="/srv/multi",
-        argv=("/usr/bin/qemu", "./multi", "./multi", "sh"), arguments_at=3,
+        argv=("/usr/bin/qemu", "./multi", "./multi", "sh"), arguments_at=3, cwd="/srv",
     )  # fmt: skip
     applet = altered(multi, path=by, parent=multi, argv=("/usr/bin/qemu", by, "sleep", "0"))
     for pattern in ("sleep", ["sleep", "0"], "re:^sleep 0$"):
@@ -405,6 +405,23 @@ def test_links_are_as_they_are_when_an_exec_is_judged(tmp_path: Path) -> None:
         found = [pattern.match(run, side) for pattern in patterns for side in (Side.FIND, Side.FORBID)]
         assert found == 6 * [folder == "other"]
         link.unlink()
+
+
+def test_regular_expression_of_what_must_not_run_finds_where_a_link_lies(tmp_path: Path) -> None:
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "bin").symlink_to("usr")
+    for path, cwd in (
+        ("usr/./tool", tmp_path),
+        ("bin/tool", tmp_path),
+        (f"{tmp_path}/bin/tool", "/"),
+        ("tool", tmp_path / "usr"),
+    ):
+        run = record("tool", "x", path=path, cwd=str(cwd), executable="/opt/real")
+        assert match(f"re:^{tmp_path}/usr/tool x$", run, Side.FORBID) is True
+        assert match(f"re:^{tmp_path}/usr/other", run, Side.FORBID) is False
+        started = altered(script(path="/srv/s", shebang=(path,), cwd=str(cwd)), executable="/opt/real")
+        assert match(f"re:^{tmp_path}/usr/tool /srv/s$", started, Side.FORBID) is True
+        assert match(f"re:^{tmp_path}/usr/tool x$", altered(run, cwd=None), Side.FORBID) is (None, True)[path[0] == "/"]
 
 
 def test_links_on_the_way_are_as_they_are_when_an_exec_is_judged(tmp_path: Path) -> None:
