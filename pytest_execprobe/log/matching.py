@@ -107,10 +107,12 @@ class _PathGlob:
         if not _may_be_linked(plain, record):
             return False
         folder, name = originals.dirname(plain), originals.basename(plain)
-        if not self._match(originals.join(behind_links(folder), name), record):
-            return False
-        # Links are as they are now, and here: in a chroot, say, they can be others.
-        return True if originals.realpath(plain) in files(record) else None
+        match = self._match(originals.join(behind_links(folder), name), record)
+        # Links are as they are now, and here: in a chroot, or when a gate reads of it, they can be others. Then the
+        # name, if the pattern has one, is what is left.
+        if originals.realpath(plain) in files(record):
+            return match
+        return None if match or self._last == name else False
 
     def _match_file(self, file: str | None, record: ExecRecord, side: Side) -> Match:
         # A memfd is in no folder, whatever it is called.

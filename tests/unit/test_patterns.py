@@ -407,6 +407,18 @@ def test_links_are_as_they_are_when_an_exec_is_judged(tmp_path: Path) -> None:
         link.unlink()
 
 
+@pytest.mark.parametrize("side", [Side.FIND, Side.FORBID])
+def test_link_in_a_folder_that_is_not_as_it_was_may_have_been_in_any(tmp_path: Path, side: Side) -> None:
+    """As when a gate looks at the report of another machine: there /bin may be a link."""
+    run = record("tool", path=f"{tmp_path}/bin/tool", executable="/opt/real")
+    assert match("/usr/bin/tool", run, side) is None
+    assert match("argv:/usr/bin/tool", run, side) is None
+    assert match("/usr/bin/other", run, side) is False
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tool").symlink_to("/opt/real")
+    assert match("/usr/bin/tool", run, side) is False
+
+
 def test_regular_expression_of_what_must_not_run_finds_where_a_link_lies(tmp_path: Path) -> None:
     (tmp_path / "usr").mkdir()
     (tmp_path / "bin").symlink_to("usr")
