@@ -258,7 +258,7 @@ PYTHONS_OWN = (compile_pattern("argv:uname -p"),)
 def row_key(name: str) -> str:
     """The key of a program's row: its name, or where that would be read as something else, an ``argv:`` pattern."""
     try:
-        if compile_pattern(name).name == name:
+        if compile_pattern(name, of_file=True).name == name:
             return name
     except ValueError:
         pass
@@ -268,7 +268,7 @@ def row_key(name: str) -> str:
 
 def is_pattern(key: str) -> bool:
     """Whether a row's key is more than a name."""
-    return key != NAMELESS and ("/" in key or compile_pattern(key).name != key)
+    return key != NAMELESS and ("/" in key or compile_pattern(key, of_file=True).name != key)
 
 
 def may_be_about(key: str, program: str) -> bool:

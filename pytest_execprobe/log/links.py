@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 
 from .._util import originals
-from .._util.paths import absolute, names_descriptor
+from .._util.paths import absolute, names_descriptor, on_disk, real
 from ..timeline.program import as_interpreters, files, interpreters
 from ..timeline.record import ExecRecord
 
@@ -42,8 +42,8 @@ def whole(record: ExecRecord) -> list[str | None]:
 
 def behind_links(folder: str) -> str:
     try:
-        there = originals.stat(folder)
-    except OSError:
+        there = originals.stat(on_disk(folder))
+    except (OSError, ValueError):
         return folder
     return _realpath(folder, there.st_dev, there.st_ino, there.st_ctime_ns)
 
@@ -51,7 +51,7 @@ def behind_links(folder: str) -> str:
 @functools.lru_cache(maxsize=256)
 def _realpath(folder: str, *_: int) -> str:
     """A folder's, as long as the same one is there: it takes ten times as long as to look which that is."""
-    return originals.realpath(folder)
+    return real(folder)
 
 
 def _between(path: str | None, cwd: str | None, file: str | None) -> list[str | None]:
@@ -60,9 +60,10 @@ def _between(path: str | None, cwd: str | None, file: str | None) -> list[str | 
     found: list[str | None] = []
     while path is not None and file is not None and path != file and len(found) < _MOST:
         try:
-            path = originals.join(originals.dirname(path), originals.readlink(path))
-        except OSError:
+            link = originals.readlink(on_disk(path)).decode("utf-8", "surrogateescape")
+        except (OSError, ValueError):
             break
+        path = originals.join(originals.dirname(path), link)
         path = originals.join(behind_links(originals.dirname(path)), originals.basename(path))
         found.append(path)
     return found[:-1] if found and found[-1] == file else []

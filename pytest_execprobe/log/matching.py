@@ -9,7 +9,7 @@ from fnmatch import translate
 
 from .._util import originals
 from .._util.originals import Path
-from .._util.paths import absolute, base, leads_through_descriptor, name_of
+from .._util.paths import absolute, as_recorded, base, leads_through_descriptor, name_of, on_disk, real
 from .._util.ternary import both, either
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
@@ -52,11 +52,13 @@ class _PathGlob:
     """A glob over the paths by which a program is known: as it was executed, and of its file."""
 
     def __init__(self, glob: str, start: Path) -> None:
-        if glob.endswith("/") or originals.is_folder(originals.join(start, glob)):
+        if glob.endswith("/") or originals.is_folder(on_disk(originals.join(start, glob))):
             folder = glob.rstrip("/") + "/*"
             raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
         plain = re.sub(r"/(?:\.?/)+", "/", glob)  # no path has more than that, where the kernel tells of it
-        if re.search(r"[*?[].*/\.\.(?:/|\Z)", plain, re.DOTALL) and not originals.lexists(originals.join(start, glob)):
+        if re.search(r"[*?[].*/\.\.(?:/|\Z)", plain, re.DOTALL) and not originals.lexists(
+            on_disk(originals.join(start, glob))
+        ):
             raise ValueError(f"{glob!r} goes up behind a wildcard, which leads nowhere: write the path without ..")
         self._last = glob.rpartition("/")[2]
         self._is_relative = glob[0] not in "/*?["
@@ -110,7 +112,7 @@ class _PathGlob:
         match = self._match(originals.join(behind_links(folder), name), record)
         # Links are as they are now, and here: in a chroot, or when a gate reads of it, they can be others. Then the
         # name, if the pattern has one, is what is left.
-        if originals.realpath(plain) in files(record):
+        if real(plain) in files(record):
             return match
         return None if match or self._last == name else False
 
@@ -139,16 +141,16 @@ def _resolved(glob: str, start: Path) -> str:
     if glob[0] in "*?[":
         return glob
     try:
-        glob = originals.join(originals.getcwd(), start, glob)
+        glob = originals.join(as_recorded(originals.getcwd()), start, glob)
     except FileNotFoundError:
         return glob
-    if not re.search(r"[*?[]", glob) or originals.lexists(glob):
-        return _literal(originals.realpath(glob))
+    if not re.search(r"[*?[]", glob) or originals.lexists(on_disk(glob)):
+        return _literal(real(glob))
     # Of folders, those that are there by these names, which may have brackets in them, and others without a wildcard.
     folder = originals.dirname(glob)
-    while re.search(r"[*?[]", folder) and not originals.lexists(folder):
+    while re.search(r"[*?[]", folder) and not originals.lexists(on_disk(folder)):
         folder = originals.dirname(folder)
-    return _literal(originals.realpath(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
+    return _literal(real(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
 
 
 def _literal(path: str) -> str:

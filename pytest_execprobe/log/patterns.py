@@ -10,6 +10,7 @@ from typing import Any
 
 from .._util import originals
 from .._util.originals import Path
+from .._util.paths import as_recorded, on_disk
 from .matching import argv_pattern, argv_text, name_pattern, path_pattern, regex_pattern, subtree_pattern
 from .pattern import ANY, Pattern
 
@@ -37,9 +38,10 @@ def subtree(pattern: PatternLike) -> Subtree:
     return Subtree(compile_pattern(pattern))
 
 
-def compile_pattern(pattern: PatternLike, start: Path = "") -> Pattern:
+def compile_pattern(pattern: PatternLike, start: Path = "", *, of_file: bool = False) -> Pattern:
     """The pattern that a user wrote, ready to match. ``start`` is the folder in which it was written, from which a
-    relative path is taken: by default the working directory.
+    relative path is taken: by default the working directory. The text of a file is UTF-8, and that of programs stands
+    for the bytes that the locale makes of it.
 
     Raises ValueError for an empty or malformed pattern and TypeError for what can't be one.
     """
@@ -54,9 +56,10 @@ def compile_pattern(pattern: PatternLike, start: Path = "") -> Pattern:
             raise ValueError("an empty pattern matches everything")
         return regex_pattern(pattern, f"re:{pattern.pattern}")
     if isinstance(pattern, (list, tuple)):
-        return argv_pattern(list(pattern), argv_text(pattern), start)
+        words = [as_recorded(word) if isinstance(word, str) else word for word in pattern]
+        return argv_pattern(words, argv_text(words), as_recorded(start))
     if isinstance(pattern, str):
-        return _from_string(pattern, start)
+        return _from_string(pattern if of_file else as_recorded(pattern), as_recorded(start))
     raise TypeError(
         f"a pattern is a str, re.Pattern, list, tuple or subtree(), not {type(pattern).__name__}: {pattern!r}"
     )
@@ -84,7 +87,7 @@ def _from_string(text: str, start: Path) -> Pattern:
             except (re.error, FutureWarning) as error:
                 raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
         if kind == "subtree":
-            return subtree_pattern(compile_pattern(rest, start))
+            return subtree_pattern(_from_string(rest, start))
         try:
             words = originals.split(rest)
         except ValueError as error:
@@ -143,6 +146,6 @@ def _several(text: str) -> str:
 def _refuse_several(path: str, start: Path) -> None:
     """Paths may have spaces in them, but not these."""
     first = path.split()[0]
-    is_of_a_file = first != path and originals.is_file(originals.join(start, first))
+    is_of_a_file = first != path and originals.is_file(on_disk(originals.join(start, first)))
     if path != path.strip() or re.search(r"[,:;&\s]/|\|", path) or is_of_a_file:
         raise ValueError(_several(path))

@@ -90,6 +90,6 @@ def patterns_of(config: pytest.Config, name: str, values: Iterable[str], from_in
                 " option, of its own"
             )
         try:
-            yield compile_pattern(value, start)
+            yield compile_pattern(value, start, of_file=from_ini)
         except ValueError as error:
             raise pytest.UsageError(f"{blamed}: {error}") from None
