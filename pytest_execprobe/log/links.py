@@ -37,10 +37,15 @@ def whole(record: ExecRecord) -> list[str | None]:
     if path is None or names_descriptor(path, None):
         return [path]
     plain = path if "/../" in path else originals.normpath(path)
-    return [plain, originals.join(behind_links(originals.dirname(path)), originals.basename(path))]
+    return [plain, where(path)]
 
 
-def behind_links(folder: str) -> str:
+def where(path: str) -> str:
+    """Where it lies: the path with no link in its folders, and itself left as it is."""
+    return originals.join(_behind_links(originals.dirname(path)), originals.basename(path))
+
+
+def _behind_links(folder: str) -> str:
     try:
         there = originals.stat(on_disk(folder))
     except (OSError, ValueError):
@@ -63,7 +68,6 @@ def _between(path: str | None, cwd: str | None, file: str | None) -> list[str | 
             link = originals.readlink(on_disk(path)).decode("utf-8", "surrogateescape")
         except (OSError, ValueError):
             break
-        path = originals.join(originals.dirname(path), link)
-        path = originals.join(behind_links(originals.dirname(path)), originals.basename(path))
+        path = where(originals.join(originals.dirname(path), link))
         found.append(path)
     return found[:-1] if found and found[-1] == file else []

@@ -13,7 +13,7 @@ from .._util.paths import absolute, as_recorded, base, leads_through_descriptor,
 from .._util.ternary import both, either
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
-from .links import behind_links, links, whole
+from .links import links, where, whole
 from .pattern import ANY, Match, Pattern, Side
 
 # Where links decide, of names and of paths.
@@ -96,11 +96,13 @@ class _PathGlob:
         if path is None or self._regex.match(path):
             return None if path is None else True
         whole = absolute(path, record.cwd)
-        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere; and
-        # which folder a descriptor is stands nowhere.
-        leads_back = ".." in path.lstrip("./").split("/") or leads_through_descriptor(path, record.cwd)
         plain = whole and originals.normpath(whole)
-        if plain is None or (leads_back and plain not in (record.executable, record.script)):
+        through = leads_through_descriptor(path, record.cwd)  # which folder that is stands nowhere
+        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere.
+        leads_back = not through and ".." in path.lstrip("./").split("/")
+        if leads_back and whole is not None and real(whole) in files(record):
+            return self._match(where(whole), record)
+        if plain is None or ((leads_back or through) and plain not in (record.executable, record.script)):
             return self._may_be(path)
         return either(self._match(plain, record), self._in_linked_folder(plain, record))
 
@@ -108,13 +110,12 @@ class _PathGlob:
         """Of a link in a folder that is behind a link (/bin/sh), no file's path names the folder that it lies in."""
         if not _may_be_linked(plain, record):
             return False
-        folder, name = originals.dirname(plain), originals.basename(plain)
-        match = self._match(originals.join(behind_links(folder), name), record)
+        match = self._match(where(plain), record)
         # Links are as they are now, and here: in a chroot, or when a gate reads of it, they can be others. Then the
         # name, if the pattern has one, is what is left.
         if real(plain) in files(record):
             return match
-        return None if match or self._last == name else False
+        return None if match or self._last == base(plain) else False
 
     def _match_file(self, file: str | None, record: ExecRecord, side: Side) -> Match:
         # A memfd is in no folder, whatever it is called.

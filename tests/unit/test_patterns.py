@@ -962,6 +962,31 @@ def test_path_as_executed_and_file_that_was_loaded(
     assert match(pattern, run, Side.ALLOW) is allowed
 
 
+@pytest.mark.parametrize("side", [Side.FIND, Side.FORBID])
+def test_dots_behind_a_link_lead_where_the_link_does(tmp_path: Path, side: Side) -> None:
+    (tmp_path / "one/two").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("one/two")
+    (tmp_path / "one/tool").symlink_to("/opt/real")
+    for path in (f"{tmp_path}/link/../tool", "link/../tool"):
+        run = record("tool", path=path, cwd=str(tmp_path), executable="/opt/real")
+        for pattern, matches in (
+            ("one/*", True),
+            ("one/tool", True),
+            ("*/tool", True),
+            ("tool", False),
+            ("one/two/*", False),
+        ):
+            assert match(f"{tmp_path}/{pattern}", run, side) is matches
+        # What it leads to by now is another file.
+        run = altered(run, executable="/opt/other")
+        assert match(f"{tmp_path}/one/*", run, side) is match(f"{tmp_path}/tool", run, side) is None
+    (tmp_path / "one/tool").unlink()
+    (tmp_path / "one/tool").symlink_to(tmp_path / "tool")  # which is what it seems to be
+    (tmp_path / "tool").touch()
+    run = record("tool", path=f"{tmp_path}/link/../tool", executable=f"{tmp_path}/tool")
+    assert match(f"{tmp_path}/one/*", run, side) is True
+
+
 def test_script_is_allowed_by_its_own_file_and_not_by_its_interpreters() -> None:
     run = script(path="/usr/bin/tool", file="/opt/tool", shebang=("/bin/sh",))
     for pattern, found, allowed in (("/opt/*", True, True), ("/usr/bin/*", True, False), ("/bin/*", True, False)):
