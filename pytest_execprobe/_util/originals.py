@@ -110,6 +110,7 @@ dup = _bound(posix.dup)
 fcntl = _bound(_fcntl.fcntl)
 flock = _bound(_fcntl.flock)
 fchmod = _bound(posix.fchmod)
+fsencode, fspath = _bound(os.fsencode), _bound(posix.fspath)
 fstat = _bound(posix.fstat)
 fsync = _bound(posix.fsync)
 listdir = _bound(posix.listdir)
@@ -147,15 +148,15 @@ def exists(path: Path) -> bool:
     return _mode(path) is not None
 
 
-def is_file(path: Path) -> bool:
+def is_file(path: Path | bytes) -> bool:
     return _stat.S_ISREG(_mode(path) or 0)
 
 
-def is_folder(path: Path) -> bool:
+def is_folder(path: Path | bytes) -> bool:
     return _stat.S_ISDIR(_mode(path) or 0)
 
 
-def _mode(path: Path) -> int | None:
+def _mode(path: Path | bytes) -> int | None:
     try:
         return stat(path).st_mode
     except (OSError, ValueError):  # ValueError: there is a NUL in it

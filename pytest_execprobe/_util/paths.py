@@ -14,6 +14,27 @@ LIKE_A_DESCRIPTOR = re.compile(r"\d+|exe|stdin|stdout|stderr|[0-9a-f]+-[0-9a-f]+
 _THROUGH = re.compile(rf"(?:{_PROCESS}/(?:fd/\d+|cwd|root)|.*/dev/fd/\d+)/.+", re.DOTALL)
 
 
+def as_recorded(text: originals.Path) -> str:
+    """A name or path of Python's own, which goes by the locale, as records have it: bytes taken for UTF-8."""
+    text = originals.fspath(text)
+    if text.isascii():
+        return text
+    try:
+        return originals.fsencode(text).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text
+
+
+def on_disk(path: str) -> bytes:
+    """A path that records, or patterns, have, to ask the system for: whatever the locale."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def real(path: str) -> str:
+    """A path without links."""
+    return originals.realpath(on_disk(path)).decode("utf-8", "surrogateescape")
+
+
 def names_descriptor(path: str, cwd: str | None) -> bool:
     """Whether a path, executed in a working directory, leads to a file by a descriptor or as ``/proc/self/exe``."""
     plain = _plain(path, cwd)

@@ -138,13 +138,9 @@ class Baseline:
         return [rows for section in self.sections.values() for rows in section.values()]
 
     def names(self, program: str, rows: Rows) -> list[Limit]:
-        """The limits that are about a program, as far as its name tells: not those of paths and command lines."""
+        """The limits that are about a program, as far as its name tells."""
         known = {program, self.alias(program)}
-        return [
-            limit
-            for key, limit in rows.limits.items()
-            if any(fnmatchcase(name, key.removeprefix("subtree:")) or row_key(name) == key for name in known)
-        ]
+        return [limit for key, limit in rows.limits.items() if any(_may_be_about(key, name) for name in known)]
 
     # ---- rows of records ----
 
@@ -291,7 +287,7 @@ PYTHONS_OWN = (compile_pattern("argv:uname -p"),)
 def row_key(name: str) -> str:
     """The key of a program's row: its name, or where that would be read as something else, an ``argv:`` pattern."""
     try:
-        if compile_pattern(name).name == name:
+        if compile_pattern(name, of_file=True).name == name:
             return name
     except ValueError:
         pass
@@ -301,7 +297,17 @@ def row_key(name: str) -> str:
 
 def is_pattern(key: str) -> bool:
     """Whether a row's key is more than a name."""
-    return key != NAMELESS and ("/" in key or compile_pattern(key).name != key)
+    return key != NAMELESS and ("/" in key or compile_pattern(key, of_file=True).name != key)
+
+
+def _may_be_about(key: str, program: str) -> bool:
+    """Whether a row may be one of a program, of which no more than its name is known. That is not asked of rows which
+    say nothing of a name: of all programs, of a folder, and regular expressions."""
+    *_, pattern = key.split("subtree:")
+    if pattern.startswith("argv:"):
+        pattern = originals.split(pattern.removeprefix("argv:"))[0]
+    name = pattern.rpartition("/")[2]
+    return key in (program, row_key(program)) or (name.strip("*") != "" and fnmatchcase(program, name))
 
 
 def _is_top(record: ExecRecord, pattern: Pattern | None, side: Side) -> Match:

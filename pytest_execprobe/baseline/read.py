@@ -144,7 +144,7 @@ class _Reader:
 
     def _pattern(self, text: str, where: str) -> Pattern:
         try:
-            return compile_pattern(text, self._folder)
+            return compile_pattern(text, self._folder, of_file=True)
         except ValueError as error:
             raise self._wrong(where, f"has a wrong pattern: {error}") from None
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import gate
+from .._util.ternary import either
 from .._util.text import printable
 from ..baseline.model import Baseline
 from ..log import checks
@@ -17,7 +18,9 @@ from ..report.model import Document, ReportedBreach
 from ..timeline.evidence import Evidence
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
+from .following import Show
 from .inputs import read_budget
+from .recording import NewExec
 from .terminal import CommandError
 from .totals import number
 
@@ -32,6 +35,8 @@ class Allowed:
     at_most: int | None = None
     allow: tuple[Pattern, ...] = ()
     deny: tuple[Pattern, ...] = ()
+    #: What was found when it was new: links by which it is known may be gone by the end.
+    _denied: set[tuple[Pattern, ExecRecord]] = field(default_factory=set, compare=False)
 
     @property
     def need_ancestors(self) -> bool:
@@ -40,9 +45,21 @@ class Allowed:
 
     def concern(self, record: ExecRecord) -> bool:
         """Whether an exec is, or may be, beyond what the patterns allow. Of others, only their number matters."""
+        matches = [pattern.match(record, Side.FORBID) for pattern in self.deny]
+        self._denied.update((pattern, record) for pattern, match in zip(self.deny, matches, strict=True) if match)
         if self.allow and any_match(self.allow, record, Side.ALLOW) is not True:
             return True
-        return bool(self.deny) and any_match(self.deny, record, Side.FORBID) is not False
+        return either(*matches) is not False
+
+    def looking(self, show: Show) -> Show:
+        """What shows execs as they come, with a look at whether they are forbidden."""
+
+        def look(execs: Sequence[NewExec]) -> None:
+            for new in execs:
+                self.concern(new.record)
+            show(execs)
+
+        return look
 
     def broken(self, evidence: Evidence, ran: int) -> list[Verdict]:
         """The limits that do not hold, or can't be decided: certain ones first. ``ran`` is how many execs are recorded;
@@ -56,8 +73,13 @@ class Allowed:
             verdicts.append(Verdict(left.holds, headline, f"whether at most {execs(self.at_most)} ran"))
         if self.allow:
             verdicts.append(checks.only_ran(evidence, self.allow))
-        verdicts += checks.not_ran(evidence, self.deny)
+        verdicts += map(self._with_denied, self.deny, checks.not_ran(evidence, self.deny))
         return sorted((verdict for verdict in verdicts if not verdict.holds), key=lambda verdict: verdict.holds is None)
+
+    def _with_denied(self, pattern: Pattern, verdict: Verdict) -> Verdict:
+        ran = {record for denied, record in self._denied if denied is pattern}
+        marked = sorted(ran.union(verdict.marked), key=lambda record: record.timestamp_ns)
+        return checks.denied(pattern, marked) if marked else verdict
 
     def breaches(self, evidence: Evidence, ran: int, running: int) -> Iterator[ReportedBreach]:
         """The same, in words. ``running`` is how many processes had not ended, which may execute more."""

@@ -179,7 +179,12 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     recording = Recording(source, shlex.join(words), None if whole else allowed.concern)
     show = (lambda _: None) if arguments.quiet else display(terminal, recording.began)
     child = Child(command)
-    waited = follow(child, Follower(recording, show, arguments.timeout), arguments.wait, terminal)
+    waited = follow(
+        child,
+        Follower(recording, allowed.looking(show) if whole else show, arguments.timeout),
+        arguments.wait,
+        terminal,
+    )
     assert child.status is not None
 
     evidence = recording.evidence()

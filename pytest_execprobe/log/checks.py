@@ -64,6 +64,12 @@ def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
     return verdicts
 
 
+def denied(pattern: Pattern, ran: Sequence[ExecRecord]) -> Verdict:
+    """What certainly must not run, and did."""
+    headline = f"{pattern} must not run, but it ran {times_word(len(ran))}"
+    return Verdict(False, headline, f"whether {pattern} ran", tuple(ran))
+
+
 def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
     matches = answers(evidence, patterns, Side.ALLOW)
     others = matches.those(False)

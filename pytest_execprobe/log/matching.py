@@ -9,13 +9,15 @@ from fnmatch import translate
 
 from .._util import originals
 from .._util.originals import Path
-from .._util.paths import absolute, base, leads_through_descriptor, name_of
+from .._util.paths import absolute, as_recorded, base, leads_through_descriptor, name_of, on_disk, real
 from .._util.ternary import both, either
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
-from .links import behind_links, links
+from .links import links, where, whole
 from .pattern import ANY, Match, Pattern, Side
 
+# Where links decide, of names and of paths.
+_NAMES, _PATHS = frozenset({Side.FORBID}), frozenset({Side.FORBID, Side.FIND})
 _STARS = 4  # places of /**/ in a pattern that are tried without a folder, too
 
 
@@ -38,27 +40,32 @@ def name_pattern(glob: str) -> Pattern:
             found.append(_any_name(match, *links(record)))
         return either(*found)
 
-    return Pattern(glob, test, None if set(glob) & set("*?[") else glob)
+    return Pattern(glob, test, None if set(glob) & set("*?[") else glob, by_links=_NAMES)
 
 
 def path_pattern(glob: str, start: Path) -> Pattern:
     paths = _PathGlob(glob, start)
-    return Pattern(glob, paths.test, by_links=paths.by_links)
+    return Pattern(glob, paths.test, by_links=_PATHS)
 
 
 class _PathGlob:
     """A glob over the paths by which a program is known: as it was executed, and of its file."""
 
     def __init__(self, glob: str, start: Path) -> None:
-        if glob.endswith("/") or originals.is_folder(originals.join(start, glob)):
+        if glob.endswith("/") or originals.is_folder(on_disk(originals.join(start, glob))):
             folder = glob.rstrip("/") + "/*"
             raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
+        plain = re.sub(r"/(?:\.?/)+", "/", glob)  # no path has more than that, where the kernel tells of it
+        if re.search(r"[*?[].*/\.\.(?:/|\Z)", plain, re.DOTALL) and not originals.lexists(
+            on_disk(originals.join(start, glob))
+        ):
+            raise ValueError(f"{glob!r} goes up behind a wildcard, which leads nowhere: write the path without ..")
         self._last = glob.rpartition("/")[2]
         self._is_relative = glob[0] not in "/*?["
         self._is_of_memfd = glob.startswith("memfd:")
         normal = originals.normpath(glob)
         self._goes_up = normal.startswith("..")
-        self._regex, self._resolved, self._from_cwd = map(_glob, (glob, _resolved(glob, start), normal))
+        self._regex, self._resolved, self._from_cwd = map(_glob, (glob, _resolved(plain, start), normal))
 
     def test(self, record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:
@@ -69,11 +76,6 @@ class _PathGlob:
             *(self._match_file(file, record, side) for file in files(record)),
             _any_name(lambda path: self._match(path, record), *links(record)) if side is Side.FORBID else False,
         )
-
-    def by_links(self, record: ExecRecord) -> bool:
-        certain, possible = interpreters(record)
-        paths = [absolute(path, record.cwd) for path in (record.path, *certain, *possible) if path is not None]
-        return any(path is not None and _may_be_linked(originals.normpath(path), record) for path in paths)
 
     def _may_be(self, path: str) -> Match:
         return None if set(self._last) & set("*?[") or self._last == base(path) else False
@@ -94,11 +96,13 @@ class _PathGlob:
         if path is None or self._regex.match(path):
             return None if path is None else True
         whole = absolute(path, record.cwd)
-        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere; and
-        # which folder a descriptor is stands nowhere.
-        leads_back = ".." in path.lstrip("./").split("/") or leads_through_descriptor(path, record.cwd)
         plain = whole and originals.normpath(whole)
-        if plain is None or (leads_back and plain not in (record.executable, record.script)):
+        through = leads_through_descriptor(path, record.cwd)  # which folder that is stands nowhere
+        # A working directory has no links in it, but what comes behind it may have, and then .. leads elsewhere.
+        leads_back = not through and ".." in path.lstrip("./").split("/")
+        if leads_back and whole is not None and real(whole) in files(record):
+            return self._match(where(whole), record)
+        if plain is None or ((leads_back or through) and plain not in (record.executable, record.script)):
             return self._may_be(path)
         return either(self._match(plain, record), self._in_linked_folder(plain, record))
 
@@ -106,11 +110,12 @@ class _PathGlob:
         """Of a link in a folder that is behind a link (/bin/sh), no file's path names the folder that it lies in."""
         if not _may_be_linked(plain, record):
             return False
-        folder, name = originals.dirname(plain), originals.basename(plain)
-        if not self._match(originals.join(behind_links(folder), name), record):
-            return False
-        # Links are as they are now, and here: in a chroot, say, they can be others.
-        return True if originals.realpath(plain) in files(record) else None
+        match = self._match(where(plain), record)
+        # Links are as they are now, and here: in a chroot, or when a gate reads of it, they can be others. Then the
+        # name, if the pattern has one, is what is left.
+        if real(plain) in files(record):
+            return match
+        return None if match or self._last == base(plain) else False
 
     def _match_file(self, file: str | None, record: ExecRecord, side: Side) -> Match:
         # A memfd is in no folder, whatever it is called.
@@ -137,16 +142,16 @@ def _resolved(glob: str, start: Path) -> str:
     if glob[0] in "*?[":
         return glob
     try:
-        glob = originals.join(originals.getcwd(), start, glob)
+        glob = originals.join(as_recorded(originals.getcwd()), start, glob)
     except FileNotFoundError:
         return glob
-    if not re.search(r"[*?[]", glob) or originals.lexists(glob):
-        return _literal(originals.realpath(glob))
+    if not re.search(r"[*?[]", glob) or originals.lexists(on_disk(glob)):
+        return _literal(real(glob))
     # Of folders, those that are there by these names, which may have brackets in them, and others without a wildcard.
     folder = originals.dirname(glob)
-    while re.search(r"[*?[]", folder) and not originals.lexists(folder):
+    while re.search(r"[*?[]", folder) and not originals.lexists(on_disk(folder)):
         folder = originals.dirname(folder)
-    return _literal(originals.realpath(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
+    return _literal(real(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
 
 
 def _literal(path: str) -> str:
@@ -190,16 +195,15 @@ def regex_pattern(regex: re.Pattern[str], text: str) -> Pattern:
                 certain += names[0]
                 possible += names[1]
         if side is Side.FORBID:
-            certain += files(record)
-            certain = _with_bases(certain)
+            certain = _with_bases([*certain, *files(record), *whole(record)])
         found = [_any_name(search(record.arguments, record.argv_truncated), certain, possible)]
         for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
-            known = _with_bases([inner.path, inner.executable])
+            known = _with_bases([inner.path, inner.executable, *whole(inner)])
             given = search(inner.arguments, inner.argv_truncated)
             found.append(_any_name(given, known, []) if is_certain else _any_name(given, [], known))
         return either(*found)
 
-    return Pattern(text, test)
+    return Pattern(text, test, by_links=_NAMES)
 
 
 def _with_bases(paths: list[str | None]) -> list[str | None]:
@@ -248,7 +252,7 @@ def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
                 found.append(both(matching, program.match(inner, side) if program else True, is_certain or None))
         return either(*found)
 
-    return Pattern(text, test, by_links=program.by_links if program else lambda _: False)
+    return Pattern(text, test, by_links=program.by_links if program else frozenset())
 
 
 def _without_half(word: str) -> str:

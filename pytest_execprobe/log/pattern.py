@@ -14,6 +14,7 @@ from typing import Final
 from .._util.ternary import either
 from ..source.command import Command
 from ..timeline.record import ExecRecord
+from .links import may_lead_by_links
 
 Match = bool | None
 _TEXT = 160  # characters of a pattern that a message shows
@@ -49,8 +50,8 @@ class Pattern:
     name: str | None = None
     #: Whether what is above an exec in the tree decides, too.
     looks_up: bool = False
-    #: Whether links decide about an exec, too, as they are at that moment.
-    by_links: Callable[[ExecRecord], bool] = field(default=lambda _: False, repr=False, compare=False)
+    #: Where links decide, too, as they are at that moment.
+    by_links: frozenset[Side] = frozenset()
     _known: dict[tuple[int, bool | None, Side], tuple[Command, Match, bool]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -63,7 +64,7 @@ class Pattern:
         if found is None:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            lasts = side is Side.ALLOW or not self.by_links(record)
+            lasts = side not in self.by_links or not may_lead_by_links(record)
             # With the command, for its number is another's when it has gone.
             found = self._known[key] = (record._command, self._test(record, side), lasts)
             return found[1]

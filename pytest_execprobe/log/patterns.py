@@ -10,6 +10,7 @@ from typing import Any
 
 from .._util import originals
 from .._util.originals import Path
+from .._util.paths import as_recorded, on_disk
 from .matching import argv_pattern, argv_text, name_pattern, path_pattern, regex_pattern, subtree_pattern
 from .pattern import ANY, Pattern
 
@@ -24,6 +25,8 @@ class Subtree:
         return f"subtree({self.pattern.text})"
 
 
+_BETWEEN = {",": "a comma", ";": "a semicolon", "|": "a |", "&": "an &"}
+
 PatternLike = str | re.Pattern[str] | list[Any] | tuple[Any, ...] | Subtree | Pattern
 
 
@@ -35,9 +38,10 @@ def subtree(pattern: PatternLike) -> Subtree:
     return Subtree(compile_pattern(pattern))
 
 
-def compile_pattern(pattern: PatternLike, start: Path = "") -> Pattern:
+def compile_pattern(pattern: PatternLike, start: Path = "", *, of_file: bool = False) -> Pattern:
     """The pattern that a user wrote, ready to match. ``start`` is the folder in which it was written, from which a
-    relative path is taken: by default the working directory.
+    relative path is taken: by default the working directory. The text of a file is UTF-8, and that of programs stands
+    for the bytes that the locale makes of it.
 
     Raises ValueError for an empty or malformed pattern and TypeError for what can't be one.
     """
@@ -52,9 +56,10 @@ def compile_pattern(pattern: PatternLike, start: Path = "") -> Pattern:
             raise ValueError("an empty pattern matches everything")
         return regex_pattern(pattern, f"re:{pattern.pattern}")
     if isinstance(pattern, (list, tuple)):
-        return argv_pattern(list(pattern), argv_text(pattern), start)
+        words = [as_recorded(word) if isinstance(word, str) else word for word in pattern]
+        return argv_pattern(words, argv_text(words), as_recorded(start))
     if isinstance(pattern, str):
-        return _from_string(pattern, start)
+        return _from_string(pattern if of_file else as_recorded(pattern), as_recorded(start))
     raise TypeError(
         f"a pattern is a str, re.Pattern, list, tuple or subtree(), not {type(pattern).__name__}: {pattern!r}"
     )
@@ -82,12 +87,12 @@ def _from_string(text: str, start: Path) -> Pattern:
             except (re.error, FutureWarning) as error:
                 raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
         if kind == "subtree":
-            return subtree_pattern(compile_pattern(rest, start))
+            return subtree_pattern(_from_string(rest, start))
         try:
             words = originals.split(rest)
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
-        if rest.lstrip()[0] in "~$":  # a quoted one means itself
+        if rest.lstrip().startswith(words[0]):  # a quoted one means itself
             _refuse_unexpanded(words[0], rest)
         return argv_pattern([words[0], *(ANY if word == "*" else word for word in words[1:])], text, start)
     # Slips that would match nothing, for ever. Who means such a name writes it as a list.
@@ -96,8 +101,6 @@ def _from_string(text: str, start: Path) -> Pattern:
             f"{text} is in quotation marks: leave them out, or write {[text]!r} for a program of that name"
         )
     _refuse_unexpanded(text, text)
-    if re.search(r"\{[^{}]*,[^{}]*\}", text):
-        raise ValueError(f"{text!r} has braces, which are not expanded: write each pattern by itself")
     if colon and kind.isidentifier() and kind != "memfd":
         raise ValueError(
             f"{text!r} begins with an unknown form: there are re:, argv: and subtree:. For a program of that name write"
@@ -106,11 +109,13 @@ def _from_string(text: str, start: Path) -> Pattern:
     if "/" in text:
         _refuse_several(text, start)
         return path_pattern(text, start)
-    if "," in text:
+    between = re.search(r"[,;|&]", text)
+    if between is not None:
         raise ValueError(
-            f"{text!r} has a comma: write each pattern by itself, or {[text]!r} for a program of that name"
+            f"{text!r} has {_BETWEEN[between[0]]}: write each pattern by itself, or {[text]!r} for a program of that"
+            " name"
         )
-    if " " in text.strip() or text != text.strip():
+    if [text] != text.split():
         raise ValueError(_several(text))
     return name_pattern(text)
 
@@ -121,8 +126,13 @@ def _refuse_unexpanded(program: str, text: str) -> None:
             f"{text!r} begins with ~, which is not expanded: write the path as it is, or"
             f" '*/{program.rpartition('/')[2]}'"
         )
-    if program.startswith("$") and "/" in program:
-        raise ValueError(f"{text!r} begins with a variable, which is not expanded: write the path as it is")
+    if re.search(r"\$[A-Za-z_{]", program):
+        raise ValueError(
+            f"{text!r} has a variable, which is not expanded: write the name or path as it is, or {[program]!r} for a"
+            " program of that name"
+        )
+    if re.search(r"\{[^{}]*(?:,|\.\.)[^{}]*\}", program):
+        raise ValueError(f"{text!r} has braces, which are not expanded: write each pattern by itself")
 
 
 def _several(text: str) -> str:
@@ -136,6 +146,6 @@ def _several(text: str) -> str:
 def _refuse_several(path: str, start: Path) -> None:
     """Paths may have spaces in them, but not these."""
     first = path.split()[0]
-    is_of_a_file = first != path and originals.is_file(originals.join(start, first))
-    if path != path.strip() or re.search(r"[,:;\s]/", path) or is_of_a_file:
+    is_of_a_file = first != path and originals.is_file(on_disk(originals.join(start, first)))
+    if path != path.strip() or re.search(r"[,:;&\s]/|\|", path) or is_of_a_file:
         raise ValueError(_several(path))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .._util import originals
 from .options import blamed_for, folder_of, given, spelling, whole
 
 if TYPE_CHECKING:
@@ -54,12 +55,34 @@ def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[t
 
     for pattern, where in forbidden:
         for other, spelt in ignore:
-            covered = pattern.name is not None and fnmatchcase(pattern.name, other.text.removeprefix("subtree:"))
+            name, glob = _name_of(pattern.text), _all_of(other.text)
+            covered = name is not None and glob is not None and fnmatchcase(name, glob)
             if covered or pattern.text == other.text:
                 yield (
                     f"{pattern} is forbidden {where}, and {spelt} has it ignored, so that nothing forbids it: take one"
                     " of them out"
                 )
+
+
+def _name_of(text: str) -> str | None:
+    """The name that the programs have of which a pattern is, whatever they are given; None where it says none."""
+    if text.startswith(("re:", "subtree:")):
+        return None
+    name = _program_of(text).rpartition("/")[2]
+    return None if set(name) & set("*?[") else name
+
+
+def _all_of(text: str) -> str | None:
+    """The name, as a glob, of which a pattern has all execs; None where it has some by what they are given, or where
+    they lie."""
+    *_, text = text.split("subtree:")
+    glob = _program_of(text)
+    has_more = text.startswith("re:") or (text.startswith("argv:") and len(originals.split(text)) > 1)
+    return None if has_more or "/" in glob else glob
+
+
+def _program_of(text: str) -> str:
+    return originals.split(text.removeprefix("argv:"))[0] if text.startswith("argv:") else text
 
 
 def denied(rules: Iterable[Rule]) -> Iterator[tuple[Pattern, str]]:
@@ -92,6 +115,6 @@ def patterns_of(config: pytest.Config, name: str, values: Iterable[str], from_in
                 " option, of its own"
             )
         try:
-            yield compile_pattern(value, start)
+            yield compile_pattern(value, start, of_file=from_ini)
         except ValueError as error:
             raise pytest.UsageError(f"{blamed}: {error}") from None

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from suites import LEAVES
 
+from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.session.suite import ignored_in_vain
+
 if TYPE_CHECKING:
     from suites import Run
 
@@ -49,6 +52,26 @@ def test_a_marker_that_forbids_what_is_ignored_is_an_error_of_the_collection(run
     ran = run(source, ini="execprobe_ignore = c*l", errors=1)
     assert "curl is forbidden on test_it, test_it.py:3, and execprobe_ignore=c*l has it ignored, so that" in ran.text
     run(source, ini="execprobe_ignore = wget", failed=1)
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "ignored", "in_vain"),
+    [
+        ("curl", "argv:curl", True),
+        ("argv:curl -O", "c*l", True),
+        ("/usr/bin/curl", "subtree:curl", True),
+        ("argv:/usr/bin/curl -O", "subtree:argv:curl", True),
+        ("curl", "argv:curl -O", False),
+        ("curl", "/usr/bin/curl", False),
+        ("curl", "re:curl", False),
+        ("subtree:curl", "curl", False),  # what that executes is forbidden, too
+        ("/usr/bin/*", "curl", False),
+        ("re:curl", "curl", False),
+    ],
+)
+def test_what_is_forbidden_in_vain(forbidden: str, ignored: str, in_vain: bool) -> None:
+    found = ignored_in_vain([(compile_pattern(forbidden), "here")], [(compile_pattern(ignored), f"ignore={ignored}")])
+    assert len([*found]) == in_vain
 
 
 def test_ignored_ones_are_counted_where_a_rule_is_broken(run: Run) -> None:

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fakes import evidence, record
 
 from pytest_execprobe.cli.limits import Allowed
+from pytest_execprobe.cli.recording import NewExec
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.timeline.evidence import Evidence
 
 
 def patterns(*texts: str) -> tuple:  # type: ignore[type-arg]
     return tuple(compile_pattern(text) for text in texts)
+
+
+def test_what_was_forbidden_by_a_link_that_is_gone_by_the_end(tmp_path: Path) -> None:
+    (tmp_path / "between").symlink_to("real")
+    (tmp_path / "cc").symlink_to("between")
+    runs = [record("cc", path=f"{tmp_path}/cc", executable=f"{tmp_path}/real") for _ in range(3)]
+    shown: list[NewExec] = []
+    for look in (
+        lambda limits, run: limits.concern(run),
+        lambda limits, run: limits.looking(shown.extend)([NewExec(run, None)]),
+    ):
+        limits = Allowed(deny=patterns("curl", "between"))
+        look(limits, runs[0])
+        (tmp_path / "cc").rename(tmp_path / "gone")
+        look(limits, runs[1])
+        (tmp_path / "gone").rename(tmp_path / "cc")
+        look(limits, runs[2])
+        (tmp_path / "cc").rename(tmp_path / "gone")
+        (broken,) = limits.broken(evidence(*runs), 3)
+        (tmp_path / "gone").rename(tmp_path / "cc")
+        assert (broken.headline, broken.marked) == ("between must not run, but it ran 2 times", (runs[0], runs[2]))
+    assert [new.record for new in shown] == runs
 
 
 GIT, SH, CUT = record("git"), record("sh"), record("git", "push", truncated=True)

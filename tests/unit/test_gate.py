@@ -415,13 +415,18 @@ CURL_IGNORED = "curl ran 2 times and was not counted (--execprobe-ignore)"
         ("[total.programs]\ncurl = 3", "though the baseline limits how often it runs in all"),
         ('[packages.tests]\nprograms = {"subtree:c*" = 1}', "though the baseline limits how often it runs in all"),
         (f'[tests."{A}"]\ncurl = 0\ngit = 1', "though the baseline forbids it"),
+        *(
+            (f'[total.programs]\n"{key}" = 0', "though the baseline limits how often it runs in all")
+            for key in ("c*l", "/usr/bin/curl", "/opt/c*", "subtree:curl", "argv:curl -s *", "subtree:argv:/bin/curl")
+        ),
     ],
 )
 def test_what_a_run_has_ignored_though_the_baseline_forbids_it_or_limits_a_sum(limits: str, why: str) -> None:
     document = report(test_of(A), ignored={"curl": 2, "lsb_release": 1})
     verdict = judge(document, budget(limits))
     assert (verdict.incomplete, verdict.ignored) == ((f"{CURL_IGNORED}, {why}",), ())
-    assert judge(document, budget("[total]\nat_most = 0\n")).status is WITHIN
+    for other in ("at_most = 0", 'programs = {"*" = 0, "/opt/*" = 0, "argv:* -s" = 0, "re:curl" = 0, "x*" = 0}'):
+        assert judge(document, budget(f"[total]\n{other}\n")).status is WITHIN
 
 
 @pytest.mark.parametrize("row", ["curl", '"c*"', '"subtree:curl"', "web"])
