@@ -344,7 +344,7 @@ def incompleteness(document: Document) -> Iterator[str]:
         if run.kind == "pytest" and (run.exit_status == _NO_TESTS or index not in with_tests):
             yield "a run had no test"
         elif run.kind == "pytest" and run.exit_status not in (0, 1):
-            yield f"a run was broken off: its exit status is {run.exit_status}"
+            yield f"a run was broken off: its exit status is {'not known' if run.exit_status is None else run.exit_status}"
     for unit in document.units:
         for why in (*_unknown(unit), *unit.gaps):
             yield f"{unit.name}: {why}"

@@ -39,7 +39,7 @@ class Reports:
         if self._written is None:
             return
         document, session = self._written
-        exit_status = int(session.exitstatus) if sys.exc_info()[1] is self._handled else None
+        exit_status = int(session.exitstatus or 0) if sys.exc_info()[1] is self._handled else None
         if document.runs[0].exit_status == exit_status:
             return
         document = replace(document, runs=(replace(document.runs[0], exit_status=exit_status),))

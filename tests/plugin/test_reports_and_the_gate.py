@@ -266,8 +266,8 @@ def test_a_run_that_failed_for_a_reason_that_is_not_in_it(gated: Gated) -> None:
     [
         ("pytest_sessionfinish(session): session.exitstatus = 1", "its report does not say why: its exit status is 1"),
         ("pytest_sessionfinish(): pytest.exit('so', 3)", "its exit status is 3"),
-        ("pytest_sessionfinish(): raise OSError", "its exit status is None"),
-        ("pytest_terminal_summary(): raise OSError", "its exit status is None"),
+        ("pytest_sessionfinish(): raise OSError", "its exit status is not known"),
+        ("pytest_terminal_summary(): raise OSError", "its exit status is not known"),
     ],
 )
 def test_what_ends_the_run_otherwise_than_its_tests_did(gated: Gated, hook: str, said: str) -> None:
@@ -376,6 +376,16 @@ def test_the_failed_ones_alone(pytester: pytest.Pytester) -> None:
     assert told["unknown"] == ["--lf: only tests that had failed before were run"]
     pytester.runpytest_inprocess("--lf", "--execprobe-report=a.json")
     assert stored()["runs"][0]["unknown"] == [], "none has failed, so that all are run"
+
+
+def test_the_failed_ones_alone_where_no_test_has_failed(pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
+    """pytest remembers what is wrong with a run as a whole like a test, and forgets it never."""
+    pytester.makepyfile(test_it=f"{GOOD}def test_b(): pass\n")
+    Path("execs.toml").write_text("version = 1\n" + ROWS)
+    assert pytester.runpytest_inprocess("--execprobe-session-budget=0").ret == 1
+    pytester.runpytest_inprocess("--lf", "--execprobe-report=a.json").assert_outcomes(passed=2)
+    assert stored()["runs"][0]["unknown"] == []
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == WITHIN
 
 
 # ---- one that is not this run's ----
