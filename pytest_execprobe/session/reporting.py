@@ -6,7 +6,7 @@ then, and the summary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,8 +186,12 @@ class Reporting:
             self._said += [] if failure else [f"{'report':<16}{path}"]
             self._fail(session, "report", failure)
 
-    def pytest_unconfigure(self) -> None:
-        self._reports.end()
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_unconfigure(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            self._reports.end()
 
     def _judge_budget(self) -> LateBreach | None:
         limit = None if self._runs_none is not None else self._settings.session_budget

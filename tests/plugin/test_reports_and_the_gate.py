@@ -268,6 +268,7 @@ def test_a_run_that_failed_for_a_reason_that_is_not_in_it(gated: Gated) -> None:
         ("pytest_sessionfinish(): pytest.exit('so', 3)", "its exit status is 3"),
         ("pytest_sessionfinish(): raise OSError", "its exit status is not known"),
         ("pytest_terminal_summary(): raise OSError", "its exit status is not known"),
+        ("pytest_unconfigure(): raise OSError", "its exit status is not known"),
     ],
 )
 def test_what_ends_the_run_otherwise_than_its_tests_did(gated: Gated, hook: str, said: str) -> None:
