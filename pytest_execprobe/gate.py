@@ -140,8 +140,7 @@ def judge(
     why = [] if runs is None else [*_miscounted(document, runs)]
     ignored, forbidden = _ignored(document, baseline)
     why += [*_unlimited(document, baseline, allow_deselected), *forbidden, *incompleteness(document)]
-    if not allow_deselected:
-        why += _left_out(document, baseline)
+    why += [] if allow_deselected else _left_out(document, baseline)
     why += _not_collected(document, baseline, allow_deselected)
     if not budget_only:
         why += (reason for index, run in enumerate(document.runs) for reason in _unsuccessful(document, index, run))
@@ -345,7 +344,8 @@ def incompleteness(document: Document) -> Iterator[str]:
         if run.kind == "pytest" and (run.exit_status == _NO_TESTS or index not in with_tests):
             yield "a run had no test"
         elif run.kind == "pytest" and run.exit_status not in (0, 1):
-            yield f"a run was broken off: its exit status is {run.exit_status}"
+            status = "not known" if run.exit_status is None else run.exit_status
+            yield f"a run was broken off: its exit status is {status}"
     for unit in document.units:
         for why in (*_unknown(unit), *unit.gaps):
             yield f"{unit.name}: {why}"

@@ -184,13 +184,14 @@ class Assembly:
         self._tries.setdefault((worker, name), []).append(_Try(file, line))
 
     def outcome(self, worker: str | None, name: str, when: str, outcome: str) -> None:
-        """How a phase of a test's last try came out. One without its teardown was broken off."""
+        """How a phase of a test's last try came out. One without its teardown was broken off, unless a crash of it was
+        expected: pytest-forked has one report, of no phase, of a test whose process was killed."""
         tries = self._tries.setdefault((worker, name), [])
         if not tries:
             tries.append(_Try(None, None))
         tries[-1].outcomes.append(outcome)
         tries[-1].called |= when == "call"
-        tries[-1].over |= when == "teardown"
+        tries[-1].over |= when == "teardown" or (when not in ("setup", "call") and outcome == "xfailed")
 
     def outcomes(self) -> dict[str, str | None]:
         """How each test came out at last, by its portable name: the worst, where several workers had it."""

@@ -86,8 +86,11 @@ class Collection:
         return is_head and file in self.examples  # else what a plugin looks for in a file of Python: style, types
 
     def _may_be_function(self, name: str) -> bool:
-        known = ((name, start) for start in self.functions)
-        return not self.functions or any(name.startswith(start) or fnmatchcase(name, start) for name, start in known)
+        start, star, _ = name.partition("*")  # which is any text
+        return not self.functions or any(
+            start.startswith(known) or fnmatchcase(name, known) or (star and known.startswith(start))
+            for known in self.functions
+        )
 
     def has_file_of(self, names: Iterable[str]) -> bool:
         """Whether one of some tests was in a file that was collected."""

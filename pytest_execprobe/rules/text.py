@@ -31,6 +31,11 @@ class Problem:
         return isinstance(self.error, RuleUndecided)
 
     @property
+    def headlines(self) -> str:
+        """That of each rule that is broken, in a line."""
+        return "; ".join(line for line in str(self.error).split("\n") if not line.startswith(" "))
+
+    @property
     def in_full(self) -> str:
         """With what are sections where there is a report to hold some."""
         return _joined(str(self.error), self.sections)

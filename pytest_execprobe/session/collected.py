@@ -134,7 +134,10 @@ class Collected:
         if config.getoption("lf", False):  # it leaves tests out while they are collected
             self._partial = True
             self._narrowed += self._files
-            self._failed_alone = bool(getattr(config.pluginmanager.get_plugin("lfplugin"), "lastfailed", True))
+            # What failed may be no test, such as a session budget: then all are run.
+            failed = getattr(config.pluginmanager.get_plugin("lfplugin"), "lastfailed", None)
+            names = {str(name) for name in failed or ()}  # in later versions of pytest they are no texts
+            self._failed_alone = failed is None or any(item.nodeid in names for item in items)
         before = [(item, item.nodeid) for item in items]
         result = yield
         there = set(map(id, items))  # xdist renames some; a plugin may leave some out without a report

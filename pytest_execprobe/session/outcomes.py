@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ..errors import IncompleteLogError
 from ..log import checks
+from ..rules.judge import RuleFinding
+from ..rules.rule import PHASES
+from ..rules.text import Problem
 from ..timeline.evidence import Evidence
+from ..timeline.spans import Span
 from .reporting import EXPORTED, UNDECIDED, as_text
 from .run import ProbedRun, RunningTest
+from .strays import attempt_of
 from .totals import LateBreach
 
 #: The attribute of a report, until it is logged, whose test has been recorded.
 _RECORDED = "execprobe_recorded"
 _BY_ANOTHER = "another plugin ran it, and reported it, without the hooks of a test's phases"
+_KILLED = "the test's process ended before its phases did: in which of them this ran is not known"
 
 
 class Outcomes:
@@ -25,6 +32,7 @@ class Outcomes:
     def __init__(self, run: ProbedRun) -> None:
         self._run = run
         self._reported_calls: dict[str, bool] = {}  # by node id, and whether one of them has been recorded
+        self._crash: pytest.TestReport | None = None
 
     # ---- of a test ----
 
@@ -86,7 +94,7 @@ class Outcomes:
         if not expected or problem.undecided:
             strays.gatherer.breach(item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided)
         if expected and not problem.undecided:
-            strays.totals.excused[item.nodeid] = problem.headline
+            strays.totals.excused[item.nodeid] = problem.headlines
             self._report_fixtures(item)  # which are not expected to do that, whichever test sets them up
         elif expected or problem.error is error or not report.failed:
             # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
@@ -107,6 +115,8 @@ class Outcomes:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         last, strays = self._run.last, self._run.strays
         recorded = report.__dict__.pop(_RECORDED, False)
+        if str(report.when) not in PHASES:
+            self._crash = report  # pytest-forked's, of a child
         if recorded or (report.when == "call" and not report.failed):
             self._reported_calls[report.nodeid] = recorded or self._reported_calls.get(report.nodeid, False)
         if str(report.outcome) == "rerun" and last is not None:
@@ -123,6 +133,31 @@ class Outcomes:
             for problem in self._run.last.of_fixtures:
                 self._run.strays.late(item, problem)
             self._run.last.of_fixtures.clear()
+
+    def judge_crash(self, item: pytest.Item, span: Span) -> None:
+        """What a process has run that was forked for a test, if it was killed: then it has judged nothing."""
+        run, strays, crash = self._run, self._run.strays, self._crash
+        self._crash = None
+        if crash is None or crash.nodeid != item.nodeid or not run.was_armed:
+            return
+        evidence = strays.counting(item, run.recorder.window_of(span, "the test").evidence())
+        found: dict[tuple[object, ...], RuleFinding] = {}
+        for phase in PHASES:
+            judge = run.judge_test(item)
+            for one in judge.judge(phase, evidence):
+                if one.holds is False and not all({*PHASES} <= {*rule.phases} for rule in one.rules):
+                    one = replace(one, holds=None, evidence=replace(evidence, unknown=(*evidence.unknown, _KILLED)))
+                found.setdefault((one.rules, one.question), one)
+            strays.use("tests", item.nodeid, judge, whole=False, attempt=attempt_of(span.owner))
+        if found:
+            ordered = sorted(found.values(), key=lambda one: one.holds is None)
+            problem = Problem.of(ordered, evidence, span.start, "a process that was killed", run.recorder.style)
+            if hasattr(crash, "wasxfail") and problem.left_open:
+                problem = problem.of_what_is_open()
+            if hasattr(crash, "wasxfail") and not problem.undecided:
+                strays.totals.excused[item.nodeid] = problem.headlines
+            else:
+                strays.late(item, problem)
 
     def find_unrecorded(self, session: pytest.Session) -> None:
         """Tests that are said to have run, and that nothing has been recorded of."""

@@ -88,6 +88,7 @@ class Phases:
             self.recorder.close_span(span)
             if self.run.last is None or self.run.last.item is not item:  # a child has run the phases
                 self.recorder.sync()
+                self._outcomes.judge_crash(item, span)
                 self._count()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -234,6 +235,9 @@ class Phases:
                 strays.look_for_running()
             self._outcomes.find_unrecorded(session)
             strays.finish()
+            if run.is_unchecked and run.settings.whole_run:
+                why = str(run.refusal).removeprefix("execprobe: ")
+                strays.totals.unprobed[f"a process of the run had no probe: {why}"] = None
             if self._collected is not None:
                 strays.totals.collected = self._collected.export(session)
             exported = strays.export()

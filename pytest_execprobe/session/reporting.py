@@ -6,9 +6,7 @@ then, and the summary.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,14 +14,16 @@ import pytest
 from .._util import originals
 from ..baseline.model import BEYOND, Baseline, table_name
 from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
-from ..files import remove_file
 from ..report import model as stored
 from ..report.collect import Assembly
+from ..rules.markers import MARKERS
+from ..rules.rule import PHASES
 from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import summary
 from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
 from .early import required
+from .reports import Reports
 from .settings import Settings, runs_none
 from .totals import LateBreach, Totals
 
@@ -48,6 +48,7 @@ class Reporting:
         self._introduced = False
         self._workers: set[str] = set()  # that have not sent all
         self._judging: set[str] = set()  # workers of which tests have rules
+        self._crashed: dict[str, str] = {}  # tests that are tried again, and the workers that have ended in them
         start = settings.start
         self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
         self._document: stored.Document | None = None
@@ -59,10 +60,8 @@ class Reporting:
         self._said: list[str] = []  # of the baseline and the reports, for the summary
         self._runs_none = runs_none(config)
         self._pid = originals.getpid()
-        for path in settings.reports:
-            # A run that is killed is not to leave an earlier run's report behind. Whether it can be is reported later.
-            with contextlib.suppress(OSError):
-                remove_file(path)
+        self._reports = Reports(settings.reports)
+        self._broken_off = False
 
     def hold(self, helper: HelperSettings) -> None:
         """Starts the helper for the workers, before there are any. Raises pytest.UsageError if it must be had."""
@@ -105,6 +104,10 @@ class Reporting:
             self._take(worker, exported)
             if exported.get("judged") and worker is not None:
                 self._judging.add(worker)
+        if worker is not None and str(report.outcome) == "rerun" and str(report.when) not in PHASES:
+            self._crashed[report.nodeid] = worker
+        elif report.nodeid in self._crashed and not MARKERS.keys().isdisjoint(report.keywords):
+            self._judging.add(self._crashed[report.nodeid])  # which had not reported anything of it
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -124,6 +127,8 @@ class Reporting:
         if exported is not None:
             self._take(node.gateway.id, exported)
             self._workers.discard(node.gateway.id)
+        else:
+            self._workers.add(node.gateway.id)  # it may have ended before it was ready
 
     def _take(self, worker: str | None, exported: dict[str, Any]) -> None:
         self.totals.take(exported)
@@ -134,6 +139,10 @@ class Reporting:
         for part in self.totals.gathered:
             self._assembly.take(worker, part)
         self.totals.gathered.clear()
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Also where pytest.exit() ends the run, with whatever exit status."""
+        self._broken_off = True
 
     # ---- at the end ----
 
@@ -156,6 +165,8 @@ class Reporting:
             denying = any(rule.kind == "deny" for rule in (*self._settings.command_line, *self._settings.ini))
             if worker in self._judging or denying:
                 self.totals.breaches.append(LateBreach.of_the_rest([why]))
+        if self.totals.recorded:  # else nothing is checked, which is all there is to say
+            self.totals.unknown.update(self.totals.unprobed)
         budget = self._judge_budget()
         self._gather()
         # Each worker has a collection of its own, which breaks the same rules.
@@ -171,8 +182,16 @@ class Reporting:
         if not self._tells:
             return
         self._document = self._make_document(session, [*self.totals.unknown, *self._not_run(session)])
-        for path in self._settings.reports:
-            self._write_report(session, path, self._document)
+        for path, failure in self._reports.write(self._document, session):
+            self._said += [] if failure else [f"{'report':<16}{path}"]
+            self._fail(session, "report", failure)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_unconfigure(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            self._reports.end()
 
     def _judge_budget(self) -> LateBreach | None:
         limit = None if self._runs_none is not None else self._settings.session_budget
@@ -243,7 +262,8 @@ class Reporting:
         before += [name for name in late if name not in (*beyond, *before)]
         undecided, _ = self._assembly.found(closing.is_undecided)
         hindrance = ""
-        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not outcomes:
+        ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not self._broken_off
+        if not ended or not outcomes:
             hindrance = "the run was broken off, or had no tests"
         elif self.totals.is_unchecked:
             hindrance = "nothing was recorded"
@@ -251,7 +271,7 @@ class Reporting:
             hindrance = "no test was called (--setup-only, --setup-plan)"
         hindrance = hindrance or self._of_another_root(session)
         left, set_up_only = self._left(session), _sets_up_only(session.config)
-        excused = [name for name, said in self.totals.excused.items() if said.startswith(BEYOND) and name not in beyond]
+        excused = [name for name, said in self.totals.excused.items() if BEYOND in said and name not in beyond]
         return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only, excused)
 
     def _of_another_root(self, session: pytest.Session) -> str:
@@ -306,17 +326,6 @@ class Reporting:
         """How many tests there were to run, and how many of them were not run to their end."""
         wanted = len(self._collected or {item.nodeid for item in getattr(session, "items", ())})
         return wanted, wanted - self._assembly.finished
-
-    def _write_report(self, session: pytest.Session, path: Path, document: stored.Document) -> None:
-        from ..report.forms import write
-
-        failure = ""
-        try:
-            write(document, path)
-            self._said.append(f"{'report':<16}{path}")
-        except OSError as error:  # its message has the path
-            failure = str(error)
-        self._fail(session, "report", failure)
 
     def _fail(self, session: pytest.Session, what: str, headline: str) -> None:
         """An error of the run, if there is one. Not called while it is handled: it would be shown with its causes."""

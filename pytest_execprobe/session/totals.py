@@ -75,6 +75,8 @@ class Totals:
     more_running: int = 0
     #: Tests whose rules, or record, there was no probe for, and why.
     not_checked: dict[str, str] = field(default_factory=dict)
+    #: Why processes of the run, which need not have had a test, had no probe.
+    unprobed: dict[str, None] = field(default_factory=dict)
     #: Tests that were expected to fail, and so hide a broken rule.
     excused: dict[str, str] = field(default_factory=dict)
     breaches: list[LateBreach] = field(default_factory=list)
@@ -206,7 +208,8 @@ class Totals:
                 setattr(self, name, getattr(self, name) + value)
             elif name in ("probe", "collected"):
                 setattr(self, name, value)
-        self.unknown.update(dict.fromkeys(data.get("unknown", ())))
+        for name in ("unknown", "unprobed"):
+            getattr(self, name).update(dict.fromkeys(data.get(name, ())))
         for nodeid, (file, line, domain), *rest in data.get("breaches", ()):
             self.breaches.append(LateBreach(nodeid, (file, line, domain), *rest))
         for section, names in data.get("usage", {}).items():
@@ -242,7 +245,7 @@ _ADDED = ("lost", "running", "more_running", "gathered")
 _FORMS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_GROUPS, _counters),
     **dict.fromkeys((*_UPDATED, "collected"), dict),
-    **dict.fromkeys(("unknown", "gathered"), list),
+    **dict.fromkeys(("unknown", "unprobed", "gathered"), list),
     "running": lambda running: [list(process) for process in running],
     "breaches": lambda breaches: [
         [b.nodeid, list(b.location), b.headline, b.text, b.undecided, b.attempt] for b in breaches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from inner import Inner, gone, needs
 
@@ -101,3 +103,38 @@ def test_a_crash_when_all_tests_are_over(inner: Inner, option: str) -> None:
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     bare = inner.bare(*options, plugins=PLUGINS)
     assert (bare.outcomes, bare.ret) == ({"test": ["passed"]}, 0)
+
+
+def test_a_worker_that_has_no_probe_and_no_test_is_missing_from_the_run(inner: Inner) -> None:
+    """What its conftests have run is not known, whatever the others have recorded."""
+    inner.suite(
+        without="""
+        import os, pytest_execprobe.session.early as early
+        from pytest_execprobe.errors import ProbeUnavailable
+
+        def refuse(*_):
+            raise ProbeUnavailable("execprobe: none for this one")
+
+        if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+            early.start_helper = refuse
+        """,
+        conftest="""
+        from xdist.scheduler import LoadScheduling
+
+        class InOrder(LoadScheduling):
+            def schedule(self):
+                ordered = sorted(self.node2pending.items(), key=lambda pair: pair[0].gateway.id)
+                self.node2pending = dict(ordered)
+                super().schedule()
+
+        def pytest_xdist_make_scheduler(config, log):
+            return InOrder(config, log)
+        """,
+        test_it="def test(): pass",
+    )
+    options = ("-n2", "--execprobe=auto", "--execprobe-session-budget=99", "--execprobe-report=a.json")
+    run = inner.run(*options, plugins=(*PLUGINS, "without"))
+    assert run.outcomes == {"test": ["passed"], "session budget": ["error"]}
+    assert "not known       a process of the run had no probe: none for this one" in run.summary()
+    unknown = json.loads((inner.path / "a.json").read_text())["runs"][0]["unknown"]
+    assert unknown == ["a process of the run had no probe: none for this one"]

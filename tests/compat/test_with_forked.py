@@ -124,6 +124,37 @@ def test_rules(inner: Inner) -> None:
     assert "test_expected: nothing may run, but true ran" in run.summary()
 
 
+def test_a_child_that_was_killed_is_judged_by_what_it_ran(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import os, signal, subprocess, pytest
+
+        pytestmark = pytest.mark.exec_deny("uname")
+
+        def test_breaks():
+            subprocess.run(["uname"])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def test_keeps():
+            subprocess.run(["true"])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        @pytest.mark.xfail
+        def test_expected():
+            subprocess.run(["uname"])
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    run = inner.run("--forked", plugins=PLUGINS)
+    assert run.outcomes == {
+        "test_breaks": ["failed", "error"],
+        "test_keeps": ["failed"],
+        "test_expected": ["xfailed"],
+    }
+    assert "uname must not run, but it ran once (a process that was killed)" in run.text("test_breaks", "error")
+    assert "test_expected: uname must not run, but it ran once" in run.summary()
+
+
 def test_only_marked_tests_are_forked(inner: Inner) -> None:
     inner.suite(
         test_it="""

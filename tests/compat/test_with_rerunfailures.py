@@ -168,3 +168,23 @@ def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inn
     assert "2 beyond it; if what ran is right: python -m pytest" in run.summary()
     inner.run(*options, "--execprobe-update", plugins=PLUGINS)
     assert "no test is beyond it" in inner.run(*options, plugins=PLUGINS).summary()
+
+
+def test_a_rule_of_a_try_in_a_worker_that_crashed_is_not_decided(inner: Inner) -> None:
+    """Nothing of that try has been reported when the worker is gone, not even that it has rules."""
+    pytest.importorskip("xdist")
+    inner.suite(
+        test_it="""
+        import os, pytest
+
+        @pytest.mark.exec_deny("curl")
+        def test_crashes():
+            if not os.path.exists("crashed"):
+                open("crashed", "x").close()
+                os._exit(3)
+        """
+    )
+    run = inner.run("-n1", "--reruns=1", plugins=("xdist", *PLUGINS))  # by this name it is known
+    assert run.outcomes == {"test_crashes": ["rerun", "passed"], "outside of tests": ["error"]}
+    assert "ended before it had sent all that it recorded" in run.out
+    assert run.ret == pytest.ExitCode.TESTS_FAILED

@@ -54,3 +54,18 @@ def test_leaves():
 def test_next():
     {body}
 """
+
+#: As pytest-forked has it: the phases run in another process, and all that is known of it is that it was killed.
+KILLED = """
+import pytest
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    item.obj()
+    report = pytest.TestReport(item.nodeid, item.location, {}, "failed", "it crashed", "???")
+    if item.get_closest_marker("xfail"):
+        report.outcome, report.wasxfail = "skipped", "reason"
+    item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+"""

@@ -12,6 +12,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+from suites import KILLED
 
 from pytest_execprobe.report import read as reading
 
@@ -290,9 +291,10 @@ def test_what_was_lost_is_not_written(run: Run, pytester: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: *"])
 
 
-def test_a_run_that_is_broken_off_writes_nothing(run: Run, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("status", [None, 0, 1])
+def test_a_run_that_is_broken_off_writes_nothing(run: Run, pytester: pytest.Pytester, status: int | None) -> None:
     run(UPDATE)
-    result = run(UPDATE, source=SUITE.replace("pass", "pytest.exit('enough')"))
+    result = run(UPDATE, source=SUITE.replace("pass", f"runs('git'); pytest.exit('enough', {status})"))
     assert rows(pytester) == BASELINE
     result.stdout.fnmatch_lines(["baseline        NOT WRITTEN: the run was broken off, or had no tests"])
 
@@ -684,6 +686,42 @@ def test_what_an_xfail_excuses_is_not_said_to_be_within(run: Run) -> None:
     result.stdout.fnmatch_lines([said])
     run(UPDATE, source=None)
     run(source=None).stdout.fnmatch_lines(["baseline *: no test is beyond it"])
+
+
+def test_an_xfail_that_excuses_another_rule_first(run: Run) -> None:
+    source = "@pytest.mark.xfail\n@pytest.mark.exec_deny('git')\ndef test_a():\n    runs('git')\n"
+    result = run(source=source, baseline="[tests]\n")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "xfailed *: git must not run, * (call phase); beyond the baseline: new: git ran once *",
+            "baseline *: 1 beyond it (1 expected to fail, which execprobe gate does not excuse); *",
+        ]
+    )
+
+
+def test_what_a_process_ran_that_was_killed_has_rows(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(KILLED)
+    source = "def test_a():\n    runs('git')\n"
+    result = run(source=source, baseline="[tests]\n")
+    result.stdout.fnmatch_lines(["*beyond the baseline: new: git ran once (a process that was killed)"])
+    run(UPDATE, source=None).stdout.fnmatch_lines(["baseline *: 1 row new", "not whole *: failed, *"])
+    assert '[tests."test_it.py::test_a"]\ngit = 1\n' in rows(pytester)
+    result = run(source=None)
+    result.stdout.fnmatch_lines(["baseline *: no test is beyond it, and 1 of 1 were not run to their end"])
+
+
+@pytest.mark.parametrize("text", ['everywhere = ["git"]\n', '[aliases]\ngit = "g"\n'])
+def test_what_an_update_accepts_that_was_forbidden_stays_accepted(
+    run: Run, pytester: pytest.Pytester, text: str
+) -> None:
+    baseline = f'{text}[tests."test_it.py::test_a"]\ngit = 0\n'
+    assert run(source="def test_a(): runs('git')\n", baseline=baseline).ret == 1
+    for _ in range(2):  # the second one takes out the row, which has nothing any more
+        assert run(UPDATE, source=None).ret == 0
+        assert run(source=None).ret == 0
+    assert "git = 1\n" not in rows(pytester)
+    run(UPDATE, source=None).stdout.fnmatch_lines(["baseline *: no change"])
 
 
 def test_what_is_not_known_is_undecided(run: Run) -> None:

@@ -10,6 +10,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from suites import KILLED
 
 from pytest_execprobe.cli import main
 
@@ -260,6 +261,60 @@ def test_a_run_that_failed_for_a_reason_that_is_not_in_it(gated: Gated) -> None:
     assert (status, "a run has failed, and its report does not say why" in said) == (INCOMPLETE, True)
 
 
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("pytest_sessionfinish(session): session.exitstatus = 1", "its report does not say why: its exit status is 1"),
+        ("pytest_sessionfinish(): pytest.exit('so', 3)", "its exit status is 3"),
+        ("pytest_sessionfinish(): raise OSError", "its exit status is not known"),
+        ("pytest_terminal_summary(): raise OSError", "its exit status is not known"),
+        ("pytest_unconfigure(): raise OSError", "its exit status is not known"),
+    ],
+)
+def test_what_ends_the_run_otherwise_than_its_tests_did(gated: Gated, hook: str, said: str) -> None:
+    status, text = gated(GOOD, conftest=f"import pytest\n@pytest.hookimpl(trylast=True)\ndef {hook}\n")
+    assert (status, said in text) == (INCOMPLETE, True)
+
+
+def test_a_report_that_was_moved_is_left_where_it_is(gated: Gated, pytester: pytest.Pytester) -> None:
+    conftest = "import os, pytest\n@pytest.hookimpl(trylast=True)\ndef pytest_sessionfinish(session):\n"
+    with pytest.raises(AssertionError):
+        gated(GOOD, conftest=f"{conftest}    os.rename('a.json', 'b.json')\n    session.exitstatus = 1\n", status=0)
+    assert [path.name for path in pytester.path.glob("*.json")] == ["b.json"]
+
+
+DIES = """
+from types import SimpleNamespace
+def pytest_collection_finish(session):
+    reporting = session.config.pluginmanager.get_plugin("execprobe-reporting")
+    reporting.pytest_testnodedown(SimpleNamespace(gateway=SimpleNamespace(id="gw1")), "it crashed")
+"""
+
+
+def test_a_worker_that_has_died_before_it_was_ready(gated: Gated) -> None:
+    """What it has run when it loaded its conftests is not known, and pytest-xdist starts another one."""
+    status, said = gated(GOOD, conftest=DIES)
+    assert (status, "worker gw1 ended before it had sent all that it recorded" in said) == (INCOMPLETE, True)
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected", "said"),
+    [
+        (["exec_deny('git')"], EXCEEDED, "git must not run, but it ran once (a process that was killed)"),
+        (["exec_deny('git')", "xfail"], WITHIN, ""),  # as of any test that breaks a rule as expected
+        (["exec_deny('ls')", "xfail"], WITHIN, ""),
+        (["exec_allow('git')", "xfail"], WITHIN, ""),  # whenever it ran
+        (["exec_allow('ls')", "xfail"], INCOMPLETE, "cannot tell whether only ls ran"),  # it may be the set-up's
+        (["exec_budget(0)", "exec_deny('git')", "xfail"], INCOMPLETE, "cannot tell whether at most 0 execs ran"),
+    ],
+)
+def test_what_a_process_ran_that_was_killed_is_judged(gated: Gated, marks: list[str], expected: int, said: str) -> None:
+    marked = "".join(f"@pytest.mark.{mark}\n" for mark in marks)
+    source = f"import pytest\nfrom played import runs\n{marked}def test_a(): runs('git')\n"
+    status, text = gated(source, conftest=KILLED, status=int(expected != WITHIN))
+    assert (status, said in text) == (expected, True)
+
+
 def test_a_run_without_a_test_that_a_plugin_takes_for_good(gated: Gated) -> None:
     conftest = "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_sessionfinish(session):\n"
     status, said = gated("", conftest=conftest + "    session.exitstatus = 0\n", status=0)
@@ -322,6 +377,16 @@ def test_the_failed_ones_alone(pytester: pytest.Pytester) -> None:
     assert told["unknown"] == ["--lf: only tests that had failed before were run"]
     pytester.runpytest_inprocess("--lf", "--execprobe-report=a.json")
     assert stored()["runs"][0]["unknown"] == [], "none has failed, so that all are run"
+
+
+def test_the_failed_ones_alone_where_no_test_has_failed(pytester: pytest.Pytester, played: Played) -> None:  # noqa: ARG001
+    """pytest remembers what is wrong with a run as a whole like a test, and forgets it never."""
+    pytester.makepyfile(test_it=f"{GOOD}def test_b(): pass\n")
+    Path("execs.toml").write_text("version = 1\n" + ROWS)
+    assert pytester.runpytest_inprocess("--execprobe-session-budget=0").ret == 1
+    pytester.runpytest_inprocess("--lf", "--execprobe-report=a.json").assert_outcomes(passed=2)
+    assert stored()["runs"][0]["unknown"] == []
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == WITHIN
 
 
 # ---- one that is not this run's ----

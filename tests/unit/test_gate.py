@@ -358,6 +358,8 @@ def test_a_test_that_was_not_collected_is_missing_unless_it_is_gone(
         ("tests/b/test_b.py::b.test_b", "tests/b/test_b.py", INCOMPLETE),
         # A plugin's: whether that was there is not known.
         ("a.py::ruff", "tools", INCOMPLETE),
+        *((f"a.py::{some}", "tools", WITHIN) for some in ("*", "*[*]", "t*", "tx*", "c*")),
+        ("a.py::r*", "tools", INCOMPLETE),
         # Whether other files were passed over is not known.
         ("tests/b/README.md::README.md", "tools", INCOMPLETE),
     ],

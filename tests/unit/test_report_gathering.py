@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from fakes import FakeRun
 
 from pytest_execprobe._util.names import Folders
@@ -33,6 +34,14 @@ def test_a_test_that_has_told_of_nothing_has_a_portable_name_too() -> None:
     assert [unit.not_checked for unit in document.units] == ["it crashed", None]
     assert [[breach.headline for breach in unit.breaches] for unit in document.units] == [[f"of {n}"] for n in names]
     assert not document.runs[0].breaches
+
+
+@pytest.mark.parametrize(("outcome", "shown", "finished"), [("xfailed", "xfailed", 1), ("error", "error", 0)])
+def test_a_test_whose_process_was_killed_is_over_if_that_was_expected(outcome: str, shown: str, finished: int) -> None:
+    """pytest-forked has one report of it, of no phase."""
+    assembly = Assembly()
+    assembly.outcome(None, "a", "???", outcome)
+    assert (assembly.outcomes(), assembly.finished) == ({"a": shown}, finished)
 
 
 def test_a_gap_that_several_phases_overlap_is_one() -> None:
