@@ -1,0 +1,21 @@
+#!/bin/sh
+# zgrep executes grep twice for one file
+#
+# Expected: gzip and grep, once each. Seen (Debian 12, gzip 1.12): it first tries whether this grep knows --label:
+#
+#   grep -H --label=l e
+#   gzip -cdfq -- f.gz
+#   grep --label f.gz -- hi
+set -eu
+# shellcheck source=common
+. "$(dirname "$0")/common"
+
+need zgrep gzip
+cd "$work"
+zgrep --version | sed 1q
+echo hi | gzip >f.gz
+observe zgrep hi f.gz
+expect 1 '^grep -H --label=l e$'
+expect 1 '^gzip .*f\.gz$'
+expect 1 '^grep --label.* hi$'
+expect 3 ''
