@@ -258,9 +258,8 @@ def _is_left_out(document: Document, package: str) -> bool:
 
 
 def _ignored(document: Document, baseline: Baseline) -> tuple[list[str], list[str]]:
-    """What a run has not counted (--execprobe-ignore), and the baseline limits by its name, or may by its path: in rows
-    of tests and the like, which are not judged then; and where it forbids it, or limits a sum, of which nothing is
-    known."""
+    """What a run has not counted (--execprobe-ignore), and the baseline limits, as far as its name tells: in rows of
+    tests and the like, which are not judged then; and where it forbids it, or limits a sum, which stays open."""
     ignored: Counter[str] = sum((Counter(run.ignored) for run in document.runs), Counter())
     of_rows, of_sums = [], []
     for program, count in sorted(ignored.items()):
