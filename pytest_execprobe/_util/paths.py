@@ -31,8 +31,11 @@ def on_disk(path: str) -> bytes:
 
 
 def real(path: str) -> str:
-    """A path without links."""
-    return originals.realpath(on_disk(path)).decode("utf-8", "surrogateescape")
+    """A path without links. One that no file can have, as a report may say, has none."""
+    try:
+        return originals.realpath(on_disk(path)).decode("utf-8", "surrogateescape")
+    except ValueError:
+        return path
 
 
 def names_descriptor(path: str, cwd: str | None) -> bool:

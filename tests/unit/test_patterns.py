@@ -414,6 +414,10 @@ def test_link_in_a_folder_that_is_not_as_it_was_may_have_been_in_any(tmp_path: P
     assert match("/usr/bin/tool", run, side) is None
     assert match("argv:/usr/bin/tool", run, side) is None
     assert match("/usr/bin/other", run, side) is False
+    for odd in ("\ud800", "\0"):
+        of_a_report = altered(run, path=f"{tmp_path}/{odd}/../tool")
+        assert match("/usr/bin/tool", of_a_report, side) is None
+        assert match("re:^/usr/bin/", of_a_report, side) is False
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/tool").symlink_to("/opt/real")
     assert match("/usr/bin/tool", run, side) is False
