@@ -2,9 +2,8 @@
 # pytest-benchmark asks git, hg and file about the machine although nothing is saved
 #
 # Expected: the nine of py-cpuinfo (lscpu and others), for it describes the machine, and no version control, for nothing
-# is stored. Seen (pytest-benchmark 5.3.1, pytest 9.2.0): nothing of py-cpuinfo, which --benchmark-json and saving alone
-# ask, but `git rev-parse --git-dir`, an attempt of `hg`, and `file -b` of the interpreter (platform.architecture), in
-# each run:
+# is stored. Seen (pytest-benchmark 5.3.1, pytest 9.2.0): nothing of py-cpuinfo, which --benchmark-json asks, but `git
+# rev-parse --git-dir`, an attempt of `hg`, and `file -b` of the interpreter (platform.architecture), in each run:
 #
 #   git rev-parse --git-dir
 #   file -b .../bin/python3.11
