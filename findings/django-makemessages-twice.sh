@@ -5,7 +5,8 @@
 #
 #   xgettext 1, msguniq 2, msgmerge 2
 #
-# for the folder `locale` is in its list twice: as the current folder's, and as one that it came upon in its walk.
+# for the folder `locale` is in its list twice: as the current folder's, and as one that it came upon in its walk. From
+# the folder above, msguniq and msgmerge run once.
 set -eu
 # shellcheck source=common
 . "$(dirname "$0")/common"
@@ -20,3 +21,7 @@ observe django-admin makemessages -l de
 expect 1 '^xgettext '
 expect 2 '^msguniq '
 expect 2 '^msgmerge '
+cd "$work"
+observe django-admin makemessages -l de --ignore 'venv/*'
+expect 1 '^msguniq '
+expect 1 '^msgmerge '

@@ -1,8 +1,8 @@
 #!/bin/sh
 # `git bisect start` executes gettext, envsubst, sed, basename and uname, to have a usage text that it doesn't print
 #
-# Expected: git some three times, as with most commands in C. Seen (Debian 12, git 2.39): bisect is a shell script there,
-# and what it reads at its start translates the usage text, in each call:
+# Expected: git some three times, as with most commands in C. Seen (Debian 12, git 2.39): bisect is a shell script
+# there, and what it reads at its start translates the usage text, in each call:
 #
 #   git-bisect, git --exec-path, basename, sed, gettext, envsubst --variables, envsubst, uname -s,
 #   git rev-parse (3), git bisect--helper, git checkout

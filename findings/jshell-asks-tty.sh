@@ -2,8 +2,8 @@
 # jshell without a terminal executes test and tty, each through jspawnhelper, to learn that there is none
 #
 # Expected: a second java, in which the code is run. Seen (Debian 12, OpenJDK 17.0.15), with an input that is empty:
-# besides it `test -t 0`, `test -t 1` twice, `test -t 2` and `tty`, for the library that it reads lines with asks programs
-# and not the system:
+# besides it `test -t 0`, `test -t 1` twice, `test -t 2` and `tty`, for the library that it reads lines with asks
+# programs and not the system:
 #
 #   jspawnhelper 6, java 1, test 4, tty 1
 #

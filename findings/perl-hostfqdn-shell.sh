@@ -2,7 +2,7 @@
 # perl's Net::Domain::hostfqdn executes domainname in a shell
 #
 # Expected: none, for the host's name comes by a system call (Sys::Hostname executes nothing). Seen (Debian 12, perl
-# 5.36), at the first call in a process, also where a resolver would answer:
+# 5.36), at the first call in a process:
 #
 #   sh -c domainname 2>/dev/null
 #   domainname

@@ -1,8 +1,8 @@
 #!/bin/sh
 # perl's ExtUtils::Embed runs the preprocessor to print the linker's options
 #
-# Expected: none, for they are in perl's own Config. Seen (Debian 12, perl 5.36): it looks for the compiler's folders, so
-# a build that only asks how to link executes the compiler, and /bin/pwd:
+# Expected: none, for they are in perl's own Config. Seen (Debian 12, perl 5.36): it looks for the compiler's folders,
+# so a build that only asks how to link executes the compiler, and /bin/pwd:
 #
 #   pwd
 #   sh -c x86_64-linux-gnu-gcc -E -v - </dev/null 2>&1 >/dev/null

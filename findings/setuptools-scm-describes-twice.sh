@@ -23,3 +23,7 @@ git tag v1
 observe python -c 'import setuptools_scm; print(setuptools_scm.get_version())'
 expect 2 '^git .* describe '
 expect 5 '^git '
+git tag -d v1 >/dev/null
+git tag v1.0
+observe python -c 'import setuptools_scm; print(setuptools_scm.get_version())'
+expect 1 '^git .* describe '
