@@ -73,6 +73,7 @@ geteuid = _bound(posix.geteuid)
 getsignal = _bound(_signal.getsignal)
 getrusage = _bound(_resource.getrusage)
 get_ident = _bound(_thread.get_ident)
+exc_info = _bound(sys.exc_info)
 frame = _bound(sys._getframe)
 RLock = _thread.RLock
 register_at_fork = _bound(posix.register_at_fork)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +20,7 @@ class Reports:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._written: tuple[Document, pytest.Session] | None = None
-        self._handled = sys.exc_info()[1]  # by what runs pytest
+        self._handled = originals.exc_info()[1]  # by what runs pytest
         for path in paths:
             # A run that is killed is not to leave an earlier run's report behind. Whether it can be is reported later.
             with suppress(OSError):
@@ -39,7 +38,7 @@ class Reports:
         if self._written is None:
             return
         document, session = self._written
-        exit_status = int(session.exitstatus or 0) if sys.exc_info()[1] is self._handled else None
+        exit_status = int(session.exitstatus or 0) if originals.exc_info()[1] is self._handled else None
         if document.runs[0].exit_status == exit_status:
             return
         document = replace(document, runs=(replace(document.runs[0], exit_status=exit_status),))
