@@ -22,10 +22,10 @@ from .._util.text import printable
 from ..files import write_atomically
 from ..report.digest import PlacedBreach
 from ..report.model import Document
-from .inputs import merge, read_all, read_budget
+from .inputs import is_among, merge, read_all, read_budget
 from .terminal import CommandError, Line, Terminal, plain
 from .totals import number
-from .values import add_options
+from .values import add_options, whole
 
 SUMMARY = "hold stored reports against a budget"
 
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--runs",
                 "N",
                 "how many runs there must be, one of each shard: no two of them may have a test in common",
-                {"type": int},
+                {"type": whole(1, 1_000_000)},
             ),
             (
                 "--budget-only",
@@ -82,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     form = _form(arguments.format, arguments.output)
     baseline = read_budget(arguments.budget)
+    given = [*arguments.stored, str(arguments.budget), *([arguments.since] if arguments.since else ())]
+    if arguments.output is not None and is_among(arguments.output, given):
+        raise CommandError(f"{arguments.output} is what the gate is to read: write its answer to another file")
     with terminal.working("reading the reports") as say:
         document = merge(read_all(arguments.stored, say))
         new = None

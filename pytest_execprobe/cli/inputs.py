@@ -32,6 +32,12 @@ def read_all(paths: Iterable[str], say: Callable[[str], None] = lambda _: None) 
     return documents
 
 
+def is_among(path: Path, given: Iterable[str]) -> bool:
+    """Whether a file is one of those that a command is to read."""
+    there = os.path.realpath(path)
+    return any(os.path.realpath(file) == there for one in given for file in _files(Path(one)))
+
+
 def read_budget(path: Path) -> Baseline:
     """Raises CommandError."""
     try:

@@ -51,6 +51,25 @@ def gate(*arguments: str) -> int:
     return main(["gate", "--budget", "execs.toml", *arguments])
 
 
+@pytest.mark.parametrize("output", ["good.json", "execs.toml", "./bad.json"])
+@pytest.mark.parametrize("stored", ["good.json", "."])
+def test_what_is_read_is_not_written_over(folder: Path, capsys: Capture, stored: str, output: str) -> None:
+    if output == "./bad.json" and stored != ".":
+        output = "linked.json"
+        (folder / output).symlink_to("good.json")
+    before = (folder / output).read_bytes()
+    assert gate(stored, "-o", output, "--format", "json") == 2
+    assert "is what the gate is to read" in capsys.readouterr().err
+    assert (folder / output).read_bytes() == before
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("runs", ["0", "-1", "two"])
+def test_there_are_runs_to_hold_against_it(capsys: Capture, runs: str) -> None:
+    assert gate("good.json", f"--runs={runs}") == 2
+    assert "expected a whole number from 1" in capsys.readouterr().err
+
+
 def test_a_table_that_an_earlier_version_named(folder: Path, capsys: Capture) -> None:
     (folder / "execs.toml").write_text(BUDGET.replace("tests/test_a.py::test_gone", "te$TMPDIR/test_a.py::test_gone"))
     assert gate("good.json") == 0
