@@ -19,6 +19,10 @@ AT_ONCE = 2
 else
 AT_ONCE = 1
 endif
+
+# What succeeds where BPF can be had.
+HAS_BPF := -m pytest_execprobe.cli run --backend=bpf true
+
 PARTS := test-kernel test-unit test-plugin test-compat
 
 .PHONY: help demo test $(PARTS) venv lint docs bench test-kernels fuzz clean
@@ -51,7 +55,7 @@ test: venv ## check the code's style and types, and run all tests
 # is not traced.
 test-kernel: venv ## run the tests of the probe on the real kernel
 	@mkdir -p $(REPORTS)
-	@if $(PYTHON) -m pytest_execprobe.cli run --backend=bpf true >$(REPORTS)/bpf.txt 2>&1; then \
+	@if $(PYTHON) $(HAS_BPF) >$(REPORTS)/bpf.txt 2>&1; then \
 		$(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/kernel.xml tests/kernel; \
 	else \
 		status=0; \
@@ -75,7 +79,7 @@ venv:
 
 # Other plugins are loaded where a test asks for them, and the project's own, here and in inner runs, by its module's
 # name. pytest-xdist spreads the tests themselves over two workers. Under the pytest that .venv has, `make test-plugin`
-# runs tests/plugin.
+# runs tests/plugin. Without BPF each inner run has a helper of its own, for these are not traced.
 test-compat: ## run the plugin's tests under other pytests and beside other plugins (PYTEST='pytest==8.0.*')
 	@set -f; status=0; \
 	for pytest in $(PYTEST); do \
@@ -84,9 +88,11 @@ test-compat: ## run the plugin's tests under other pytests and beside other plug
 		echo "$$version:"; \
 		folders=tests/plugin; \
 		test "$$version" != "$$($(PYTHON) -m pytest --version 2>&1)" || folders=; \
+		traced=; \
+		$$venv/bin/python $(HAS_BPF) >/dev/null 2>&1 || traced='--execprobe=off -m not(bpf)'; \
 		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $(APART) \
 			$$venv/bin/python -m pytest -p xdist.plugin -n 2 --quiet --junit-xml=$(REPORTS)/$${venv#.venv-}.xml \
-			$(PYTEST_OPTIONS) $$folders tests/compat || status=$$?; \
+			$(PYTEST_OPTIONS) $$traced $$folders tests/compat || status=$$?; \
 	done; \
 	exit $$status
 

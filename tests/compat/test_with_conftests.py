@@ -15,6 +15,7 @@ assert not any(name.startswith("EXECPROBE_XDIST") for name in os.environ)
 HOW = [[], *(pytest.param(how.split(), marks=needs("xdist")) for how in ("-n0", "-n2", "-n2 --dist=no"))]
 
 
+@pytest.mark.bpf  # one helper serves all workers
 @pytest.mark.parametrize("how", HOW)
 def test_rules_cover_them(inner: Inner, how: list[str]) -> None:
     inner.suite(conftest=CONFTEST, test_it="def test_a(): pass\ndef test_b(): pass")

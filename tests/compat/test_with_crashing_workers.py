@@ -37,6 +37,7 @@ WAYS = {
 }
 
 
+@pytest.mark.bpf  # one helper serves all workers
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_crash_in_the_middle(inner: Inner, how: str, workers: int) -> None:

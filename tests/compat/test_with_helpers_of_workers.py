@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from inner import Inner, gone, needs
 
-pytestmark = needs("xdist")
+pytestmark = [needs("xdist"), pytest.mark.bpf]  # who traces serves one worker
 
 PLUGINS = ("xdist.plugin",)
 NONE = ("--execprobe-backend=bpf", "--execprobe-python=/bin/false")

@@ -67,6 +67,7 @@ def test_outcomes_stay(inner: Inner) -> None:
     assert run.ret == 0
 
 
+@pytest.mark.bpf  # it reads attempts
 @pytest.mark.usefixtures("files")
 def test_rules(inner: Inner) -> None:
     run = inner.run("--import-mode=importlib")
