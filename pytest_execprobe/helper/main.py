@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence
 from . import bounds, handshake, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
-from .bpf.probe import BpfProbe, Settings
+from .bpf.probe import BpfProbe, BpfSettings
 from .errors import ProbeError
 from .priority import Precedence
 from .probe import Probe
@@ -26,8 +26,8 @@ class Options(NamedTuple):
     address: Optional[str] = None  # what it serves, for those to find whom it traces
     bpf: str = ""  # folder of execprobe.c
     attempts: str = "auto"
-    pages: int = Settings().pages
-    procs: int = Settings().procs
+    pages: int = BpfSettings().pages
+    procs: int = BpfSettings().procs
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -116,7 +116,7 @@ def _make_server(
 ) -> Server:
     if user is not None:
         bounds.check(user, options.pages, options.procs)
-    probe = BpfProbe(options.bpf, Settings(options.attempts, options.pages, options.procs))
+    probe = BpfProbe(options.bpf, BpfSettings(options.attempts, options.pages, options.procs))
     precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence(), returns=user is None)
     _, uid, gid = wire.credentials(first)
     privilege.ensure_visible_processes()

@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterator, List, NoReturn, Optional
 from . import bounds, handshake, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
-from .bpf.probe import BpfProbe, Settings
+from .bpf.probe import BpfProbe, BpfSettings
 from .errors import ProbeError
 from .listening import Janitor, listener_of
 from .priority import Precedence
@@ -89,8 +89,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--user", default="nobody", metavar="NAME", help="the user that root becomes once it probes")
     parser.add_argument("--bpf", metavar="FOLDER", help="folder of execprobe.c")
     parser.add_argument("--attempts", choices=ROUTES, default="auto")
-    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=Settings().pages)
-    parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=Settings().procs)
+    parser.add_argument("--pages", type=bounds.number(1, 1 << 20), default=BpfSettings().pages)
+    parser.add_argument("--procs", type=bounds.number(64, 1 << 22), default=BpfSettings().procs)
     parser.add_argument("--max-clients", type=bounds.number(1, _CLIENTS_MAX), default=512)
     parser.add_argument("--max-clients-per-user", type=bounds.number(1, _CLIENTS_MAX), default=128)
     return parser.parse_args(argv)
@@ -120,7 +120,7 @@ def _check_surroundings() -> None:
 
 def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: int) -> "Service":
     # Without root this stays the same user, which must not have in its hands what the next one loads with privilege.
-    settings = Settings(options.attempts, options.pages, options.procs, keeps=os.geteuid() == 0)
+    settings = BpfSettings(options.attempts, options.pages, options.procs, keeps=os.geteuid() == 0)
     probe = BpfProbe(options.bpf or bpf_folder("execprobe.c"), settings)
     precedence = Precedence(privilege.take_precedence())
     clients = _make_room(options.max_clients)

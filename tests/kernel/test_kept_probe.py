@@ -26,7 +26,7 @@ from recording import recording
 from service import service, with_capabilities
 
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper.bpf.unit import Unit, parse
+from pytest_execprobe.helper.bpf.unit import Compiled, parse
 from pytest_execprobe.source import connect, launch
 from pytest_execprobe.source.connect import HelperSettings
 
@@ -238,13 +238,13 @@ def file(kept: Path, programs: Programs) -> Path:
     return file
 
 
-def unit_in(file: Path) -> Unit:
+def unit_in(file: Path) -> Compiled:
     digest, _, data = file.read_bytes().partition(b"\n")
     assert hashlib.sha256(data).hexdigest().encode() == digest
     return parse(data)
 
 
-def write(file: Path, unit: Unit) -> None:
+def write(file: Path, unit: Compiled) -> None:
     """With a right digest."""
     data = unit.dump()
     file.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
@@ -306,7 +306,7 @@ def test_what_is_damaged_or_does_not_load_is_compiled_again(
 BLIND = b"\xb7" + bytes(7) + b"\x95" + bytes(7)
 
 
-def blind(file: Path) -> Unit:
+def blind(file: Path) -> Compiled:
     unit = unit_in(file)
     return unit._replace(programs=tuple(one._replace(code=BLIND) for one in unit.programs))
 

@@ -253,9 +253,9 @@ def test_logs_have_the_numbers_that_the_test_sees(suite: pytest.Pytester, place:
 ASK = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from pytest_execprobe.helper.bpf.probe import BpfProbe, Settings
+from pytest_execprobe.helper.bpf.probe import BpfProbe, BpfSettings
 
-asked = BpfProbe(sys.argv[2], Settings("off", 8))
+asked = BpfProbe(sys.argv[2], BpfSettings("off", 8))
 children = []
 for _ in range(2):
     children.append(os.fork())

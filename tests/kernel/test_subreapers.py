@@ -31,7 +31,7 @@ for _ in range(int(number)):
 spec = importlib.util.spec_from_file_location("h", helper + "/__init__.py", submodule_search_locations=[helper])
 sys.modules["h"] = importlib.util.module_from_spec(spec)
 probe = importlib.import_module("h.bpf.probe")
-made = probe.BpfProbe(bpf, probe.Settings("off", 8))
+made = probe.BpfProbe(bpf, probe.BpfSettings("off", 8))
 assert made.claim(b"becomes-a-root", 1, 0)
 libc.prctl(15, b"becomes-a-root", 0, 0, 0)  # PR_SET_NAME
 found = made.claimed(1).reapers

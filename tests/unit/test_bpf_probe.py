@@ -14,7 +14,7 @@ from fakes import kernel_proc
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import library, probe
 from pytest_execprobe.helper.bpf.attach import FALLBACKS
-from pytest_execprobe.helper.bpf.load import Table, possible_cpus
+from pytest_execprobe.helper.bpf.load import LoadedMap, possible_cpus
 from pytest_execprobe.helper.bpf.unit import Map
 from pytest_execprobe.helper.probe import Counts, Page
 
@@ -190,7 +190,7 @@ class Procs:
 
 
 def read_from(table: Procs) -> Any:
-    return Table(table, Map("procs", 1, 4, 0, 0, 0), 5)  # type: ignore[arg-type]
+    return LoadedMap(table, Map("procs", 1, 4, 0, 0, 0), 5)  # type: ignore[arg-type]
 
 
 def living(monkeypatch: pytest.MonkeyPatch, table: Procs, *, ended: tuple[int, ...] = (), level: int = 0) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe.helper.bpf.unit import RAW_TRACEPOINT, Map, Program, Unit, parse, with_maps
+from pytest_execprobe.helper.bpf.unit import RAW_TRACEPOINT, Compiled, Map, Program, parse, with_maps
 
 NUMBERS = st.integers(0, (1 << 31) - 1)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True)
@@ -29,22 +29,22 @@ RETURN = instruction(0xB7) + instruction(0x95)
 
 
 @st.composite
-def units(draw: st.DrawFn) -> Unit:
+def units(draw: st.DrawFn) -> Compiled:
     maps = draw(st.lists(MAPS, max_size=3))
     parts = [st.just(RETURN), NUMBERS.map(lambda number: load(0, number))]
     if maps:
         parts.append(st.integers(0, len(maps) - 1).map(lambda place: load(1, place)))
     codes = st.lists(st.one_of(parts), max_size=4).map(b"".join)
-    return Unit(tuple(maps), tuple(draw(st.lists(st.builds(Program, NAMES, NUMBERS, codes), max_size=3))))
+    return Compiled(tuple(maps), tuple(draw(st.lists(st.builds(Program, NAMES, NUMBERS, codes), max_size=3))))
 
 
 @given(units())
-def test_what_is_kept_is_what_was_compiled(unit: Unit) -> None:
+def test_what_is_kept_is_what_was_compiled(unit: Compiled) -> None:
     assert parse(unit.dump()) == unit
 
 
 @given(units(), st.data())
-def test_what_was_changed_is_refused_or_is_what_could_have_been_kept(unit: Unit, data: st.DataObject) -> None:
+def test_what_was_changed_is_refused_or_is_what_could_have_been_kept(unit: Compiled, data: st.DataObject) -> None:
     kept = bytearray(unit.dump())
     at = data.draw(st.integers(0, len(kept) - 1))
     kept[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))

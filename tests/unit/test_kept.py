@@ -16,9 +16,9 @@ import pytest
 from pytest_execprobe.helper.bpf import attach, kept
 from pytest_execprobe.helper.bpf.attach import Attached, Wanted
 from pytest_execprobe.helper.bpf.kept import Kept, default_folder, key
-from pytest_execprobe.helper.bpf.unit import RAW_TRACEPOINT, Map, Program, Unit
+from pytest_execprobe.helper.bpf.unit import RAW_TRACEPOINT, Compiled, Map, Program
 
-UNIT = Unit((Map("counts", 6, 4, 72, 1, 0),), (Program("on_exec", RAW_TRACEPOINT, bytes(16)),))
+UNIT = Compiled((Map("counts", 6, 4, 72, 1, 0),), (Program("on_exec", RAW_TRACEPOINT, bytes(16)),))
 OTHER = UNIT._replace(maps=())
 NAME = key([b"source"])
 
@@ -39,7 +39,7 @@ def file(here: Path) -> Path:
     return here / "cache" / "execprobe" / f"{NAME}.bpf"
 
 
-def got() -> Unit | None:
+def got() -> Compiled | None:
     return Kept("cache/execprobe").get(NAME)
 
 

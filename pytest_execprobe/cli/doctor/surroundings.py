@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...helper.bpf.probe import Settings
+from ...helper.bpf.probe import BpfSettings
 from ...helper.privilege import hides_processes
 from .diagnosis import Diagnosis, bad, note, ok
 from .machine import IPC_LOCK, Machine
@@ -117,13 +117,13 @@ def limits(machine: Machine, capabilities: int | None) -> Iterator[Diagnosis]:
     most = machine.number("proc/sys/kernel/pid_max")
     if most is not None:
         yield ok(
-            "pids", f"numbers up to {most} (pid_max); the probe watches up to {Settings().procs} processes at a time"
+            "pids", f"numbers up to {most} (pid_max); the probe watches up to {BpfSettings().procs} processes at a time"
         )
 
 
 def _buffers(machine: Machine, capabilities: int | None) -> Diagnosis:
     """The perf buffers are locked memory, of which everyone may have so much and the privileged what they like."""
-    pages = Settings().pages
+    pages = BpfSettings().pages
     kib = machine.page // 1024
     needed = machine.cpus * (pages + _WAKEUP_PAGES + 2 * _HEADER_PAGES) * kib
     each = "one CPU" if machine.cpus == 1 else f"each of {machine.cpus} CPUs"

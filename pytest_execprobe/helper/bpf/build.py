@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from .. import privilege
 from ..errors import INSTALL_BCC, NEWER_BCC, REPORT, ProbeError
-from .unit import Map, Program, Unit, parse, with_maps
+from .unit import Compiled, Map, Program, parse, with_maps
 
 #: A program's name and its type.
 Wanted = Tuple[str, int]
@@ -56,7 +56,7 @@ def _no_bcc(why: str) -> ProbeError:
     )
 
 
-def build(source: str, defines: Callable[[], Dict[str, int]], programs: Sequence[Wanted]) -> Unit:
+def build(source: str, defines: Callable[[], Dict[str, int]], programs: Sequence[Wanted]) -> Compiled:
     """Compiles those of the programs that the source has, with these names defined. Raises ProbeError."""
     answer = _in_child(lambda: _BUILT + _compile(source, defines(), programs).dump())
     if answer[:1] == _BUILT:
@@ -94,7 +94,7 @@ def _in_child(work: Callable[[], bytes]) -> bytes:
     return answer if status == 0 else b""
 
 
-def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -> Unit:
+def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -> Compiled:
     bcc = import_bcc()
     privilege.become_nobody(source)
     os.environ["BCC_KERNEL_SOURCE"] = os.path.dirname(source)
@@ -115,7 +115,7 @@ def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -
         for name, kind in programs
         if name.encode() in there
     ]
-    return Unit(tuple(maps), tuple(made))
+    return Compiled(tuple(maps), tuple(made))
 
 
 def _maps(lib: Any, module: ctypes.c_void_p) -> Tuple[List[Map], Dict[int, int]]:

@@ -13,7 +13,7 @@ import stat
 from typing import Iterable, Optional
 
 from ..walk import Step, walk
-from .unit import Unit, parse
+from .unit import Compiled, parse
 
 _FOR_ROOT = "/var/cache/pytest-execprobe"
 _NAME = "pytest-execprobe"
@@ -39,7 +39,7 @@ class Kept:
         """``folder``: where, None: nowhere."""
         self._folder = folder
 
-    def get(self, name: str) -> Optional[Unit]:
+    def get(self, name: str) -> Optional[Compiled]:
         if self._folder is None:
             return None
         try:
@@ -48,7 +48,7 @@ class Kept:
         except (OSError, ValueError, _NotOurs):
             return None
 
-    def put(self, name: str, unit: Unit) -> None:
+    def put(self, name: str, unit: Compiled) -> None:
         """Does nothing where it can't be kept: it will be compiled again."""
         if self._folder is None:
             return

@@ -10,7 +10,7 @@ import struct
 from typing import Dict, Iterator, List, Optional
 
 from . import library, unit
-from .unit import Unit
+from .unit import Compiled
 
 _ANY = 0  # uapi/linux/bpf.h, BPF_ANY
 _PER_CPU = (5, 6)  # BPF_MAP_TYPE_PERCPU_HASH and _ARRAY
@@ -20,7 +20,7 @@ class LoadError(Exception):
     """The kernel does not take it."""
 
 
-class Table:
+class LoadedMap:
     """A map, whose keys and values are bytes."""
 
     def __init__(self, lib: ctypes.CDLL, spec: unit.Map, descriptor: int) -> None:
@@ -68,20 +68,20 @@ class Loaded:
     """The maps of all units that were loaded, and their programs."""
 
     def __init__(self, lib: ctypes.CDLL) -> None:
-        self.tables: Dict[str, Table] = {}
+        self.tables: Dict[str, LoadedMap] = {}
         self.programs: Dict[str, int] = {}  # descriptors
         self._lib = lib
 
-    def load(self, compiled: Unit, entries: Dict[str, int]) -> None:
+    def load(self, compiled: Compiled, entries: Dict[str, int]) -> None:
         """``entries``: of maps that are to be larger or smaller than they were compiled. Raises LoadError."""
-        made: Dict[str, Table] = {}
+        made: Dict[str, LoadedMap] = {}
         programs: Dict[str, int] = {}
         try:
             numbers = {}
             for place, spec in enumerate(compiled.maps):
                 spec = spec._replace(max_entries=entries.get(spec.name, spec.max_entries))
                 if spec.name not in self.tables and spec.name not in made:
-                    made[spec.name] = Table(self._lib, spec, self._create(spec))
+                    made[spec.name] = LoadedMap(self._lib, spec, self._create(spec))
                 numbers[place] = (self.tables.get(spec.name) or made[spec.name]).fd
             for program in compiled.programs:
                 programs[program.name] = self._load(program, numbers)

@@ -34,7 +34,7 @@ _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
 _WANT_WAKEUP, _WANT_CLAIMS, _WANT_PID = 0, 1, 2  # enum want
 
 
-class Settings(NamedTuple):
+class BpfSettings(NamedTuple):
     route: str = "auto"
     pages: int = 512
     procs: int = _PROCS_MAX
@@ -44,7 +44,7 @@ class Settings(NamedTuple):
 class BpfProbe:
     """The :class:`.Probe` that the helper has."""
 
-    def __init__(self, bpf_dir: str, settings: Settings) -> None:
+    def __init__(self, bpf_dir: str, settings: BpfSettings) -> None:
         self._version = bcc_version()
         self._lib = library.open_library()
         self._pieces: List[wire.Piece] = []

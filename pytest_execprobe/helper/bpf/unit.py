@@ -31,7 +31,7 @@ class Program(NamedTuple):
     code: bytes
 
 
-class Unit(NamedTuple):
+class Compiled(NamedTuple):
     """Compiled at once. Maps of several units that have one name are one map."""
 
     maps: Tuple[Map, ...]
@@ -42,11 +42,11 @@ class Unit(NamedTuple):
         return json.dumps([self.maps, programs]).encode()
 
 
-def parse(data: bytes) -> Unit:
+def parse(data: bytes) -> Compiled:
     """What ``dump()`` has made. Raises ValueError."""
     try:
         maps, programs = json.loads(data.decode())
-        unit = Unit(
+        unit = Compiled(
             tuple(Map(*fields) for fields in maps),
             tuple(Program(name, kind, base64.b64decode(code, validate=True)) for name, kind, code in programs),
         )
