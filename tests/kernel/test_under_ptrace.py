@@ -18,7 +18,7 @@ _PROJECT = Path(__file__).parents[2]
 FILES = {
     "test_truth.py": 20,
     "test_synchronisation.py": 8,
-    "test_whose_exec.py": 14,
+    "test_whose_exec.py": 13,
     "test_ends.py": 12,
     "test_every_name.py": 50,
     "test_what_shells_do.py": 10,
