@@ -236,7 +236,11 @@ def _trace(settings: HelperSettings, enter: _Enter, instead: str | None) -> Help
     Each process has its own, for a tracer is one thread; but a process has only one: what a run starts whose processes
     are traced registers with the helper that traces it.
     """
-    from . import tracing
+    try:
+        from . import tracing
+    except ImportError as error:  # in a test that has become another user
+        user = originals.geteuid()
+        raise ProbeUnavailable(f"execprobe: user {user} can't read this package any more: {error}") from error
 
     source = None
     while source is None and (tracer := tracing.outer()) is not None:

@@ -110,14 +110,15 @@ def test_a_worker_that_has_no_probe_and_no_test_is_missing_from_the_run(inner: I
     """What its conftests have run is not known, whatever the others have recorded."""
     inner.suite(
         without="""
-        import os, pytest_execprobe.session.early as early
+        import os
+        from pytest_execprobe.source import connect
         from pytest_execprobe.errors import ProbeUnavailable
 
         def refuse(*_):
             raise ProbeUnavailable("execprobe: none for this one")
 
         if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
-            early.start_helper = refuse
+            connect.start_helper = refuse
         """,
         conftest="""
         from xdist.scheduler import LoadScheduling
