@@ -3,7 +3,6 @@ the kernel has put on its stack is as the kernel has put it there."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -13,12 +12,9 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from . import calls
 from .machines import Machine
 
-#: What is wanted of it, in one go: an exec waits for this. A kernel without PID namespaces has no NSpid.
-_STATUS = re.compile(
-    rb"Name:\t([^\n]*)\n.*?\nPPid:\t(\d+)\n.*?\nUid:\t(\d+)\t(\d+)\t[^\n]*\nGid:\t(\d+)\t(\d+)\t"
-    rb"(?:.*?\nNSpid:([^\n]*))?.*?\nNoNewPrivs:\t(\d)",
-    re.DOTALL,
-)
+#: What is wanted of it. In names of processes no line ends.
+_WANTED = (b"\nName:\t", b"\nPPid:\t", b"\nUid:\t", b"\nGid:\t", b"\nNoNewPrivs:\t")
+_NUMBERS = b"\nNSpid:\t"  # which a kernel without PID namespaces does not have
 
 ARGV_CAP = 16384
 _PATH_CAP, _INTERPRETER_CAP = 4096, 512
@@ -88,21 +84,27 @@ def fields_of(pid: int) -> Dict[bytes, bytes]:
 def status_of(pid: int) -> Optional[Status]:
     """None if it is not there."""
     try:
-        found = _STATUS.match(read_file(b"/proc/%d/status" % pid, 8192))
-    except OSError:
+        text = b"\n" + read_file(b"/proc/%d/status" % pid, 8192)
+        name, ppid, users, groups, no_new_privileges = (_field(text, name) for name in _WANTED)
+        uid, euid, *_ = map(int, users.split())
+        gid, egid, *_ = map(int, groups.split())
+        numbers = _field(text, _NUMBERS) if _NUMBERS in text else b"%d" % pid
+    except (OSError, ValueError):
         return None
-    if found is None:
-        return None
-    name, ppid, uid, euid, gid, egid, numbers, no_new_privileges = found.groups()
     return Status(
         name.replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
         int(ppid),
-        int(uid),
-        int(gid),
-        (int(euid), int(egid)),
-        tuple(map(int, numbers.split())) or (pid,),
+        uid,
+        gid,
+        (euid, egid),
+        tuple(map(int, numbers.split())),
         no_new_privileges == b"1",
     )
+
+
+def _field(text: bytes, name: bytes) -> bytes:
+    begin = text.index(name) + len(name)
+    return text[begin : text.index(b"\n", begin)]
 
 
 def read(pid: int, machine: Machine, status: Optional[Status]) -> Image:
@@ -168,13 +170,11 @@ def _auxiliary(first: int, words: Tuple[int, ...]) -> Optional[_Pointers]:
     """``words``: from the environment on. None if they do not go far enough."""
     try:
         at = words.index(0) + 1
-        auxiliary = {}
-        while words[at] != _AT_NULL:
-            auxiliary[words[at]] = words[at + 1]
-            at += 2
-    except (IndexError, ValueError):
+        names = words[at::2]
+        names = names[: names.index(_AT_NULL)]
+    except ValueError:
         return None
-    return first, words[0], auxiliary
+    return first, words[0], dict(zip(names, words[at + 1 :: 2]))
 
 
 def _command_line(pid: int) -> Stack:
@@ -209,13 +209,18 @@ def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
     """Where a file is, by the text of a link in /proc: that of what is in no mount any more (umount -l) is a path from
     where that was mounted, and may lead to another. What has been removed is told by a word behind its path, which can
     be a part of a name as well; a memfd has no path, and is called what it was."""
-    for seen in (path, b"/proc/%d/root%s" % (pid, path)):
-        with contextlib.suppress(OSError):
-            if os.path.samestat(file, os.stat(seen)):
-                return path
+    if _is_at(path, file) or _is_at(b"/proc/%d/root%s" % (pid, path), file):
+        return path
     if not path.endswith(_DELETED):
         return None
     return path[path.startswith(b"/memfd:") : -len(_DELETED)]
+
+
+def _is_at(path: bytes, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(file, os.stat(path))
+    except OSError:
+        return False
 
 
 # ---- scripts ----
