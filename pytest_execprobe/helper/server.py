@@ -84,9 +84,11 @@ class Server:
         ends = None if patience is None else time.monotonic() + patience
         for _ in range(1 if waiting else _ROUNDS):
             ready = self._selector.select(None if ends is None else max(0.0, ends - time.monotonic()))
+            is_more = not ready
             for key, _ in ready:
                 key.data()
-            if not ready or any(key.data is not self._collect for key, _ in ready):
+                is_more = is_more or key.data is not self._collect
+            if is_more:
                 return
 
     def _is_needed(self) -> bool:

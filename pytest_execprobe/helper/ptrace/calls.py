@@ -117,8 +117,8 @@ class State:
         return int.from_bytes(self._data[index * word : (index + 1) * word], "little")
 
     def signed(self, index: int) -> int:
-        value, bits = self[index], 8 * self.layout.word
-        return value - (1 << bits) if value >> bits - 1 else value
+        word = self.layout.word
+        return int.from_bytes(self._data[index * word : (index + 1) * word], "little", signed=True)
 
     def __setitem__(self, index: int, value: int) -> None:
         word = self.layout.word

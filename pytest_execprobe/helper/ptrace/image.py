@@ -12,8 +12,8 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from . import calls
 from .machines import Machine
 
-#: What is wanted of it. In names of processes no line ends.
-_WANTED = (b"\nName:\t", b"\nPPid:\t", b"\nUid:\t", b"\nGid:\t", b"\nNoNewPrivs:\t")
+#: What is between these: PPid, TracerPid, four numbers each of Uid and Gid. In names of processes no line ends.
+_PARENT, _BEHIND = b"\nPPid:\t", b"\nFDSize:"
 _NUMBERS = b"\nNSpid:\t"  # which a kernel without PID namespaces does not have
 
 ARGV_CAP = 16384
@@ -84,22 +84,21 @@ def fields_of(pid: int) -> Dict[bytes, bytes]:
 def status_of(pid: int) -> Optional[Status]:
     """None if it is not there."""
     try:
-        text = b"\n" + read_file(b"/proc/%d/status" % pid, 8192)
-        name, ppid, users, groups, no_new_privileges = (_field(text, name) for name in _WANTED)
-        uid, euid, *_ = map(int, users.split())
-        gid, egid, *_ = map(int, groups.split())
+        text = read_file(b"/proc/%d/status" % pid, 8192)
+        begin = text.index(_PARENT) + len(_PARENT)
+        ppid, _, _, _, uid, euid, _, _, _, gid, egid = text[begin : text.index(_BEHIND, begin)].split()[:11]
         numbers = _field(text, _NUMBERS) if _NUMBERS in text else b"%d" % pid
+        return Status(
+            _field(text, b"Name:\t").replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
+            int(ppid),
+            int(uid),
+            int(gid),
+            (int(euid), int(egid)),
+            tuple(map(int, numbers.split())),
+            _field(text, b"\nNoNewPrivs:\t") == b"1",
+        )
     except (OSError, ValueError):
         return None
-    return Status(
-        name.replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
-        int(ppid),
-        uid,
-        gid,
-        (euid, egid),
-        tuple(map(int, numbers.split())),
-        no_new_privileges == b"1",
-    )
 
 
 def _field(text: bytes, name: bytes) -> bytes:
@@ -143,11 +142,11 @@ _Pointers = Tuple[int, int, Dict[int, int]]
 def _pointers(pid: int, at: int, word: int) -> Optional[_Pointers]:
     """What is below the text: how many arguments, a pointer to each, a NUL, the same of the environment, and the
     auxiliary vector."""
-    data = calls.read_memory(pid, [(at, _STACK_SIZE)])
-    if len(data) < 2 * word:
-        return None
     for size in (_STACK_SIZE // 3, _STACK_SIZE):  # to make all of the numbers takes long, and mostly some are enough
-        words = _words(data[:size], word)
+        data = calls.read_memory(pid, [(at, size)])
+        if len(data) < 2 * word:
+            return None
+        words = _words(data, word)
         environment = words[0] + 2
         found = _auxiliary(words[1], words[environment:])
         if found is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import signal
@@ -14,6 +15,7 @@ from ..probe import Claimed, Counts, Missed, Page, Process, Running
 from . import calls, image, machines, tracer
 from .tree import Slot
 
+_NOTHING_YET = contextlib.suppress(BlockingIOError)
 _PASSED_ON = 128  # records at once, where nobody waits for any
 
 
@@ -57,10 +59,8 @@ class PtraceProbe:
         self._is_awaited = wanted  # every stop does that
 
     def drain(self) -> None:
-        try:
-            os.read(self._stops, 4096)
-        except BlockingIOError:
-            pass
+        with _NOTHING_YET:
+            os.read(self._stops, 128)  # all of one signal, which is never there twice
         if not self._tracer.drain():
             os.kill(os.getpid(), signal.SIGCHLD)  # there is more, and others wait for a turn
 
