@@ -83,12 +83,13 @@ class Server:
         patience = self._patience(waiting)
         ends = None if patience is None else time.monotonic() + patience
         for _ in range(1 if waiting else _ROUNDS):
-            ready = self._selector.select(None if ends is None else max(0.0, ends - time.monotonic()))
-            is_more = not ready
+            left = None if ends is None else max(0.0, ends - time.monotonic())
+            ready = self._selector.select(left)
+            is_over = not ready or left == 0
             for key, _ in ready:
                 key.data()
-                is_more = is_more or key.data is not self._collect
-            if is_more:
+                is_over = is_over or key.data is not self._collect
+            if is_over:
                 return
 
     def _is_needed(self) -> bool:
