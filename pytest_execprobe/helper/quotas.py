@@ -6,7 +6,7 @@ import collections
 import contextlib
 import time
 from collections import deque
-from typing import Any, Callable, Counter, Deque, Dict, Iterator, NamedTuple, Optional, Set
+from typing import Any, Callable, ContextManager, Counter, Deque, Dict, Iterator, NamedTuple, Optional, Set
 
 
 class Limits(NamedTuple):
@@ -122,12 +122,12 @@ class Quotas:
         do()
         user.charge(time.thread_time() - before - (self._charged - charged))
 
-    @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
+    def shared(self) -> ContextManager[None]:
         """What is done in here is paid by those whose records it has ``brought``, each by its part, and by no other."""
-        if self.limits.share is None:
-            yield
-            return
+        return contextlib.nullcontext() if self.limits.share is None else self._shared()
+
+    @contextlib.contextmanager
+    def _shared(self) -> Iterator[None]:
         self.brought.clear()
         before = time.thread_time()
         yield

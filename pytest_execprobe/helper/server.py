@@ -23,6 +23,7 @@ _MAX_TIMEOUT = 3600.0
 _READ = 8192  # bytes of requests that are taken in at once: all of them are answered before more are read
 _RECHECK = 0.01  # a wakeup can be missed where an exec's entry was; then this bounds the delay
 _NO_INTEREST = 0
+_ROUNDS = 16  # of records, before all else has a turn
 _RECONCILING = 0.5  # seconds for what is in the making to be recorded
 
 
@@ -51,8 +52,9 @@ class Server:
         self._delivery = Delivery(probe, self._quotas)
         self._registration = Registration(probe, self._delivery, precedence, limits, self._send)
         self._life: Optional[Life] = None
+        self._collect = self._delivery.collect
         for fd in probe.fds():
-            self._selector.register(fd, selectors.EVENT_READ, self._delivery.collect)
+            self._selector.register(fd, selectors.EVENT_READ, self._collect)
         uid = None if first is None else wire.credentials(first)[1]
         self._admission = Admission(listener, self._selector, self._quotas, uid, self._add)
         if first is not None:
@@ -73,8 +75,22 @@ class Server:
             waiting = [client for client in waiting if client.pending]
             if not waiting:
                 self._probe.want_wakeup(False)
-            for key, _ in self._selector.select(self._patience(waiting)):
+            self._wait(waiting)
+
+    def _wait(self, waiting: List[Client]) -> None:
+        """Does what is to be done next. By records alone nothing changes but for those who wait for some, and they can
+        come one by one: then each would cost a look at everything."""
+        patience = self._patience(waiting)
+        ends = None if patience is None else time.monotonic() + patience
+        for _ in range(1 if waiting else _ROUNDS):
+            left = None if ends is None else max(0.0, ends - time.monotonic())
+            ready = self._selector.select(left)
+            is_over = not ready or left == 0
+            for key, _ in ready:
                 key.data()
+                is_over = is_over or key.data is not self._collect
+            if is_over:
+                return
 
     def _is_needed(self) -> bool:
         for _ in range(handshake.BACKLOG):

@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -271,6 +272,22 @@ def test_registers_are_read_and_written_by_word() -> None:
     state[layout.result] = -4
     assert (state[layout.result], state.signed(layout.result)) == (0xFFFFFFFC, -4)
     assert state[layout.result + 1] == 7
+
+
+def test_whose_thread_it_is() -> None:
+    machine = machines.here()
+    assert machine is not None
+    pid, over = os.getpid(), threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    assert thread.native_id is not None
+    assert calls.is_thread_of(thread.native_id, pid, machine)
+    assert calls.is_thread_of(pid, pid, machine)
+    assert not calls.is_thread_of(thread.native_id, thread.native_id, machine)
+    assert not calls.is_thread_of(pid, os.getppid(), machine)
+    over.set()
+    thread.join()
+    assert not calls.is_thread_of(1 << 30, 1 << 30, machine)
 
 
 # ---- what a refusal says ----

@@ -5,6 +5,7 @@ Every wait is bounded by PATIENCE, which only a failure reaches.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import socket
@@ -259,6 +260,26 @@ def test_two_requests_in_one_packet(client: Client, probe: FakeProbe) -> None:
     assert ([pid_of(record) for record, _ in events], done["request"]) == ([7], 50)
     events, done = client.answer()
     assert (events, done["request"]) == ([], 51)
+
+
+def test_requests_have_their_turn_while_records_come_on_and_on() -> None:
+    class Flooded(FakeProbe):
+        drains = 0
+
+        def drain(self) -> None:
+            super().drain()
+            self.drains += 1
+            self.ring()
+
+    probe, at = Flooded(), []
+    probe.on_reconcile = lambda: at.append(probe.drains)
+    helper = Helper(probe)
+    client = helper.first.arm()
+    client.sock.sendall(b"".join(wire.frame(wire.SYNC, request, {"timeout": 0}) for request in range(50, 54)))
+    assert [client.answer()[1]["request"] for _ in range(4)] == [50, 51, 52, 53]
+    assert max(after - before for before, after in itertools.pairwise(at)) < 4
+    helper.stop()
+    probe.close()
 
 
 def test_a_client_that_asks_again_no_longer_waits_for_the_last_answer(client: Client, probe: FakeProbe) -> None:

@@ -40,6 +40,8 @@ _readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
+_signal_thread = _libc["syscall"]  # a function of its own, for its arguments are others
+_signal_thread.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long]
 
 # Made once, for a stop has to be short.
 _message = ctypes.c_ulong()
@@ -70,6 +72,12 @@ def seize(tid: int) -> None:
 def interrupt(tid: int) -> bool:
     """Has it stop as soon as it is in no system call; False if it has ended."""
     return bool(_ptrace(_INTERRUPT, tid, None, None) == 0)
+
+
+def is_thread_of(tid: int, pid: int, machine: Machine) -> bool:
+    """Whether a process has this thread, also one whose end nobody has waited for. No signal is sent; a look into /proc
+    would take twice as long, and there has to be one at each fork."""
+    return bool(_signal_thread(machine.tgkill, pid, tid, 0) == 0 or ctypes.get_errno() != errno.ESRCH)
 
 
 # ---- of a thread that has stopped ----
@@ -109,8 +117,8 @@ class State:
         return int.from_bytes(self._data[index * word : (index + 1) * word], "little")
 
     def signed(self, index: int) -> int:
-        value, bits = self[index], 8 * self.layout.word
-        return value - (1 << bits) if value >> bits - 1 else value
+        word = self.layout.word
+        return int.from_bytes(self._data[index * word : (index + 1) * word], "little", signed=True)
 
     def __setitem__(self, index: int, value: int) -> None:
         word = self.layout.word
@@ -145,9 +153,7 @@ def read_memory(pid: int, ranges: Iterable[Tuple[int, int]]) -> bytes:
             at, size, total = at + part, size - part, total + part
     if total > len(_memory) or len(split) > 2 * _PIECES_MAX:
         return b""
-    _pieces[0], _pieces[1] = _memory_at, total
-    for number, value in enumerate(split, 2):
-        _pieces[number] = value
+    _pieces[: 2 + len(split)] = [_memory_at, total, *split]
     got = _readv(pid, _pieces_at, 1, _pieces_at + 2 * ctypes.sizeof(ctypes.c_ulong), len(split) // 2, 0)
     if got > 0:
         return ctypes.string_at(_memory_at, got)

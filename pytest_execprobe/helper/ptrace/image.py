@@ -3,7 +3,6 @@ the kernel has put on its stack is as the kernel has put it there."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -13,12 +12,9 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from . import calls
 from .machines import Machine
 
-#: What is wanted of it, in one go: an exec waits for this. A kernel without PID namespaces has no NSpid.
-_STATUS = re.compile(
-    rb"Name:\t([^\n]*)\n.*?\nPPid:\t(\d+)\n.*?\nUid:\t(\d+)\t(\d+)\t[^\n]*\nGid:\t(\d+)\t(\d+)\t"
-    rb"(?:.*?\nNSpid:([^\n]*))?.*?\nNoNewPrivs:\t(\d)",
-    re.DOTALL,
-)
+#: What is between these: PPid, TracerPid, four numbers each of Uid and Gid. In names of processes no line ends.
+_PARENT, _BEHIND = b"\nPPid:\t", b"\nFDSize:"
+_NUMBERS = b"\nNSpid:\t"  # which a kernel without PID namespaces does not have
 
 ARGV_CAP = 16384
 _PATH_CAP, _INTERPRETER_CAP = 4096, 512
@@ -88,21 +84,26 @@ def fields_of(pid: int) -> Dict[bytes, bytes]:
 def status_of(pid: int) -> Optional[Status]:
     """None if it is not there."""
     try:
-        found = _STATUS.match(read_file(b"/proc/%d/status" % pid, 8192))
-    except OSError:
+        text = read_file(b"/proc/%d/status" % pid, 8192)
+        begin = text.index(_PARENT) + len(_PARENT)
+        ppid, _, _, _, uid, euid, _, _, _, gid, egid = text[begin : text.index(_BEHIND, begin)].split()[:11]
+        numbers = _field(text, _NUMBERS) if _NUMBERS in text else b"%d" % pid
+        return Status(
+            _field(text, b"Name:\t").replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
+            int(ppid),
+            int(uid),
+            int(gid),
+            (int(euid), int(egid)),
+            tuple(map(int, numbers.split())),
+            _field(text, b"\nNoNewPrivs:\t") == b"1",
+        )
+    except (OSError, ValueError):
         return None
-    if found is None:
-        return None
-    name, ppid, uid, euid, gid, egid, numbers, no_new_privileges = found.groups()
-    return Status(
-        name.replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
-        int(ppid),
-        int(uid),
-        int(gid),
-        (int(euid), int(egid)),
-        tuple(map(int, numbers.split())) or (pid,),
-        no_new_privileges == b"1",
-    )
+
+
+def _field(text: bytes, name: bytes) -> bytes:
+    begin = text.index(name) + len(name)
+    return text[begin : text.index(b"\n", begin)]
 
 
 def read(pid: int, machine: Machine, status: Optional[Status]) -> Image:
@@ -141,11 +142,11 @@ _Pointers = Tuple[int, int, Dict[int, int]]
 def _pointers(pid: int, at: int, word: int) -> Optional[_Pointers]:
     """What is below the text: how many arguments, a pointer to each, a NUL, the same of the environment, and the
     auxiliary vector."""
-    data = calls.read_memory(pid, [(at, _STACK_SIZE)])
-    if len(data) < 2 * word:
-        return None
     for size in (_STACK_SIZE // 3, _STACK_SIZE):  # to make all of the numbers takes long, and mostly some are enough
-        words = _words(data[:size], word)
+        data = calls.read_memory(pid, [(at, size)])
+        if len(data) < 2 * word:
+            return None
+        words = _words(data, word)
         environment = words[0] + 2
         found = _auxiliary(words[1], words[environment:])
         if found is not None:
@@ -168,13 +169,11 @@ def _auxiliary(first: int, words: Tuple[int, ...]) -> Optional[_Pointers]:
     """``words``: from the environment on. None if they do not go far enough."""
     try:
         at = words.index(0) + 1
-        auxiliary = {}
-        while words[at] != _AT_NULL:
-            auxiliary[words[at]] = words[at + 1]
-            at += 2
-    except (IndexError, ValueError):
+        names = words[at::2]
+        names = names[: names.index(_AT_NULL)]
+    except ValueError:
         return None
-    return first, words[0], auxiliary
+    return first, words[0], dict(zip(names, words[at + 1 :: 2]))
 
 
 def _command_line(pid: int) -> Stack:
@@ -209,13 +208,18 @@ def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
     """Where a file is, by the text of a link in /proc: that of what is in no mount any more (umount -l) is a path from
     where that was mounted, and may lead to another. What has been removed is told by a word behind its path, which can
     be a part of a name as well; a memfd has no path, and is called what it was."""
-    for seen in (path, b"/proc/%d/root%s" % (pid, path)):
-        with contextlib.suppress(OSError):
-            if os.path.samestat(file, os.stat(seen)):
-                return path
+    if _is_at(path, file) or _is_at(b"/proc/%d/root%s" % (pid, path), file):
+        return path
     if not path.endswith(_DELETED):
         return None
     return path[path.startswith(b"/memfd:") : -len(_DELETED)]
+
+
+def _is_at(path: bytes, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(file, os.stat(path))
+    except OSError:
+        return False
 
 
 # ---- scripts ----

@@ -25,6 +25,7 @@ class Machine(NamedTuple):
     #: execve and execveat, of all kinds of programs that the machine runs. A number may mean another call to another
     #: kind: then that call is waited for as well.
     execs: FrozenSet[int]
+    tgkill: int
 
 
 _X32 = 0x40000000
@@ -37,6 +38,7 @@ MACHINES = {
             17 * 4: Registers(word=4, stack=15, counter=12, result=6, call=11, instruction=2),
         },
         frozenset((59, 322, 11, 358, 520, 545, _X32 | 520, _X32 | 545)),
+        tgkill=234,
     ),
     "aarch64": Machine(
         {
@@ -44,6 +46,7 @@ MACHINES = {
             18 * 4: Registers(word=4, stack=13, counter=15, result=0, call=None, instruction=0),
         },
         frozenset((221, 281, 11, 387)),
+        tgkill=131,
     ),
 }
 

@@ -15,6 +15,9 @@ from ..probe import Claimed, Counts, Missed, Page, Process, Running
 from . import calls, image, machines, tracer
 from .tree import Slot
 
+_NOTHING_YET = contextlib.suppress(BlockingIOError)
+_PASSED_ON = 128  # records at once, where nobody waits for any
+
 
 class PtraceProbe:
     """The :class:`.Probe` that needs no privilege."""
@@ -29,8 +32,8 @@ class PtraceProbe:
         check()
         self._stops = calls.stops()
         self._tracer = tracer.Tracer(machine)
-        self._pieces: List[wire.Piece] = []
-        self._number = 0  # of records
+        self._taken = 0  # records
+        self._is_awaited = False  # a record
         self._claimed: Dict[int, Claimed] = {}
         self._starter = starter
 
@@ -53,21 +56,23 @@ class PtraceProbe:
         return [self._stops, self._tracer.left.fileno()]
 
     def want_wakeup(self, wanted: bool) -> None:
-        pass  # every stop does
+        self._is_awaited = wanted  # every stop does that
 
     def drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._stops, 4096)
+        with _NOTHING_YET:
+            os.read(self._stops, 128)  # all of one signal, which is never there twice
         if not self._tracer.drain():
             os.kill(os.getpid(), signal.SIGCHLD)  # there is more, and others wait for a turn
-        if self._tracer.events:
-            taken, self._tracer.events = self._tracer.events, []
-            self._number += len(taken)
-            self._pieces += wire.pieces(b"".join(taken))
 
     def take(self) -> List[wire.Piece]:
-        taken, self._pieces = self._pieces, []
-        return taken
+        """They come one by one, and each time it takes longer to pass them on than to make one: so that is done once
+        for many, but where somebody waits."""
+        taken = self._tracer.events
+        if not self._is_awaited and len(taken) < _PASSED_ON:
+            return []
+        self._tracer.events = []
+        self._taken += len(taken)
+        return [*wire.pieces(b"".join(taken))]
 
     def take_dropped(self) -> List[bytes]:
         return []
@@ -76,7 +81,8 @@ class PtraceProbe:
 
     def counts(self) -> Counts:
         """No record is made that is not here."""
-        return Counts(self._number, 0, 0, self._number, 0, 0, 0)
+        number = self._taken + len(self._tracer.events)
+        return Counts(number, 0, 0, number, 0, 0, 0)
 
     def in_flight(self, before: int, root: int) -> int:
         for _ in range(2):
@@ -88,6 +94,7 @@ class PtraceProbe:
 
     def reconcile(self) -> Optional[Counts]:
         self.drain()
+        self._is_awaited = True
         return self.counts()
 
     def missed(self) -> Missed:

@@ -187,9 +187,9 @@ class Tracer:
         process = task.process
         if child == 0:
             return  # killed meanwhile: what it has forked is held
-        if os.path.exists("/proc/%d/task/%d" % (process.pid, child)):
+        if calls.is_thread_of(child, process.pid, self._machine):
             self._tasks[child] = Task(child, process, at)
-        elif child in self._held or os.path.exists("/proc/%d" % child):
+        elif child in self._held or calls.is_thread_of(child, child, self._machine):
             self._begin(child, process, task.tid, at)
         if child in self._held:
             self._held.discard(child)
