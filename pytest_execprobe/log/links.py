@@ -1,4 +1,4 @@
-"""Links as they are now, and here: the kernel tells of an exec the path and the file, and not by which way one led to
+"""Links as they are now, and here: a record has the path and the file, and not by which way one led to
 the other. In a chroot, say, they can be others."""
 
 from __future__ import annotations

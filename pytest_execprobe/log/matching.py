@@ -55,7 +55,7 @@ class _PathGlob:
         if glob.endswith("/") or originals.is_folder(on_disk(originals.join(start, glob))):
             folder = glob.rstrip("/") + "/*"
             raise ValueError(f"{glob!r} is a folder: write {folder!r} for all that is in it")
-        plain = re.sub(r"/(?:\.?/)+", "/", glob)  # no path has more than that, where the kernel tells of it
+        plain = re.sub(r"/(?:\.?/)+", "/", glob)  # no path of the kernel has more than that
         if re.search(r"[*?[].*/\.\.(?:/|\Z)", plain, re.DOTALL) and not originals.lexists(
             on_disk(originals.join(start, glob))
         ):

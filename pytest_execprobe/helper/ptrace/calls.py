@@ -198,7 +198,7 @@ def open_in(root: int, path: bytes, flags: int) -> int:
 def stops() -> int:
     """A descriptor that can be read when a thread that is traced has stopped or ended: SIGCHLD, which is blocked from
     now on. Raises OSError."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a starter may ignore it, and then the kernel tells of no stop
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a starter may ignore it, and then the kernel sends it for no stop
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     mask = (ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong)))(1 << signal.SIGCHLD - 1)
     fd = int(_libc.signalfd(-1, mask, os.O_CLOEXEC | os.O_NONBLOCK))

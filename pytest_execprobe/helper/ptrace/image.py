@@ -206,7 +206,7 @@ def _place(pid: int, link: bytes) -> Tuple[Optional[bytes], Optional[os.stat_res
 
 def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
     """Where a file is, by the text of a link in /proc: that of what is in no mount any more (umount -l) is a path from
-    where that was mounted, and may lead to another. What has been removed is told by a word behind its path, which can
+    where that was mounted, and may lead to another. What has been removed has a word behind its path, which can
     be a part of a name as well; a memfd has no path, and is called what it was."""
     if _is_at(path, file) or _is_at(b"/proc/%d/root%s" % (pid, path), file):
         return path

@@ -123,7 +123,7 @@ class PtraceProbe:
     def _reapers(self, pid: int) -> Optional[Set[int]]:
         """The ancestors of a process that may take in its orphans; None if any may.
 
-        No file tells. But this process is such an orphan of its starter's: none that is nearer than its parent takes
+        No file has that. But this process is such an orphan of its starter's: none that is nearer than its parent takes
         any in.
         """
         starter, self._starter = self._starter, 0
@@ -195,7 +195,7 @@ def _known() -> str:
 
 
 def check() -> None:
-    """Traces a process for a moment, for nothing else tells whether that is let through. Raises ProbeError."""
+    """Traces a process for a moment, for nothing else shows whether that is let through. Raises ProbeError."""
     try:
         is_ours = os.readlink("/proc/self") == str(os.getpid())
     except OSError:
