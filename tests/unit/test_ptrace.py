@@ -14,14 +14,14 @@ import pytest
 
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.ptrace import calls, image, machines, probe, records
-from pytest_execprobe.helper.ptrace.tree import Process, Slot, Tree
+from pytest_execprobe.helper.ptrace.tree import Slot, Tracee, Tree
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import Branch, Ended, Exec
 
 # ---- trees ----
 
 
-def watched(*roots: int) -> tuple[Tree, Process]:
+def watched(*roots: int) -> tuple[Tree, Tracee]:
     tree = Tree()
     process = tree.add(10)
     for root in roots:
@@ -161,7 +161,7 @@ def test_what_forks_on_and_on_leaves_no_line_of_what_has_ended() -> None:
 # ---- records ----
 
 
-def executed(tree: Tree, process: Process, found: image.Image, status: image.Status | None = None) -> Exec:
+def executed(tree: Tree, process: Tracee, found: image.Image, status: image.Status | None = None) -> Exec:
     (event,) = decode(records.executed(tree, process, 500, 400, found, status), 1, Commands())
     assert isinstance(event, Exec)
     return event

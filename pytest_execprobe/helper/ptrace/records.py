@@ -6,7 +6,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from .. import wire
 from . import image
-from .tree import Process, Slot, Tree
+from .tree import Slot, Tracee, Tree
 
 _NO_SLOTS = [0] * 4 * wire.SLOTS
 _NOTHING = wire.COMMAND.pack(0, 0, b"", 0, 0, 0, 0)
@@ -14,20 +14,20 @@ _PROCESS_AND_SLOTS = wire.HEAD.size - wire.COMMAND.size
 
 
 def executed(
-    tree: Tree, process: Process, at: int, entered: int, found: image.Image, status: Optional[image.Status]
+    tree: Tree, process: Tracee, at: int, entered: int, found: image.Image, status: Optional[image.Status]
 ) -> bytes:
     """``process`` is as it was before the exec, but for its slots."""
     return wire.event(_of_exec(tree, process, wire.KIND_EXEC, at, entered, found, status))
 
 
-def untraced(tree: Tree, process: Process, at: int, found: image.Image, status: Optional[image.Status]) -> bytes:
+def untraced(tree: Tree, process: Tracee, at: int, found: image.Image, status: Optional[image.Status]) -> bytes:
     """What it has executed is not followed, nor is what it forks."""
     return wire.event(_of_exec(tree, process, wire.KIND_UNTRACED, at, at, found, status))
 
 
 def _of_exec(
     tree: Tree,
-    process: Process,
+    process: Tracee,
     kind: int,
     at: int,
     entered: int,
@@ -47,12 +47,12 @@ def _of_exec(
     return _head(tree, process, kind, 0, at, entered, status) + command + data
 
 
-def ended(tree: Tree, process: Process, at: int, status: int) -> bytes:
+def ended(tree: Tree, process: Tracee, at: int, status: int) -> bytes:
     return wire.event(_head(tree, process, wire.KIND_EXIT, status, at, at, None) + _NOTHING)
 
 
 def _head(
-    tree: Tree, process: Process, kind: int, error: int, at: int, entered: int, status: Optional[image.Status]
+    tree: Tree, process: Tracee, kind: int, error: int, at: int, entered: int, status: Optional[image.Status]
 ) -> bytes:
     previous = process.image_at if process.own_exec else 0
     uid, gid, ppid = (0, 0, wire.NOT_KNOWN) if status is None else (status.uid, status.gid, status.ppid)
@@ -71,7 +71,7 @@ def _head(
     return whole[:_PROCESS_AND_SLOTS]
 
 
-def _seen(tree: Tree, process: Process, slot: Slot, ppid: int, status: Optional[image.Status]) -> Tuple[int, int]:
+def _seen(tree: Tree, process: Tracee, slot: Slot, ppid: int, status: Optional[image.Status]) -> Tuple[int, int]:
     """What a process and its parent are called in the PID namespace of a root."""
     level = tree.levels.get(slot.root, 0)
     if not level or status is None:

@@ -17,7 +17,7 @@ from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 from . import calls, image, records
 from .machines import Machine
 from .rights import Rights
-from .tree import Process, Tree
+from .tree import Tracee, Tree
 
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _FORKS = (calls.EVENT_FORK, calls.EVENT_VFORK, calls.EVENT_CLONE)
@@ -33,7 +33,7 @@ class Task:
 
     __slots__ = ("interrupted", "outside_at", "process", "tid")
 
-    def __init__(self, tid: int, process: Process, at: int) -> None:
+    def __init__(self, tid: int, process: Tracee, at: int) -> None:
         self.tid = tid
         self.process = process
         #: When it was last known to execute nothing, ns.
@@ -56,12 +56,12 @@ class Tracer:
         self._rights = Rights()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
         self.left = select.epoll()
-        self._left: Dict[int, Tuple[int, Process]] = {}
-        self._last: Optional[Process] = None  # that has ended
+        self._left: Dict[int, Tuple[int, Tracee]] = {}
+        self._last: Optional[Tracee] = None  # that has ended
 
     # ---- beginning to follow ----
 
-    def seize(self, pid: int) -> Process:
+    def seize(self, pid: int) -> Tracee:
         """Traces a process with all of its threads. Raises OSError where that is refused; then it goes on untraced."""
         known = self.tree.processes.get(pid)
         others = set() if known is None else set(known.tids)  # some of its threads may have been let go
@@ -158,7 +158,7 @@ class Tracer:
         if not task.process.tids:
             self.tree.processes.pop(task.process.pid, None)
 
-    def _leave(self, process: Process, at: int, found: image.Image, status: Optional[image.Status]) -> None:
+    def _leave(self, process: Tracee, at: int, found: image.Image, status: Optional[image.Status]) -> None:
         """It goes on untraced, from its program's first instruction on."""
         self.events.append(records.untraced(self.tree, process, at, found, status))
         self.tree.has_left.update(slot.root for slot in process.slots)
@@ -195,11 +195,11 @@ class Tracer:
             self._held.discard(child)
             calls.resume(child)
 
-    def _begin(self, child: int, parent: Process, thread: int, at: int) -> None:
+    def _begin(self, child: int, parent: Tracee, thread: int, at: int) -> None:
         self.forks += 1
         self._tasks[child] = Task(child, self.tree.fork(parent, child, thread, at), at)
 
-    def _free_orphans(self, ended: Process, at: int) -> None:
+    def _free_orphans(self, ended: Tracee, at: int) -> None:
         """A thread that was killed at its fork does not say what it has forked: of a process, and if another has ended
         since, of that, for the kernel does not tell which it was."""
         for child in list(self._held):

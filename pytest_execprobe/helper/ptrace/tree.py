@@ -18,7 +18,7 @@ class Slot(NamedTuple):
     thread: int  # the thread of the root that forked it, 0: not known
 
 
-class Process:
+class Tracee:
     """Of an image it is known by which process and when it was executed."""
 
     __slots__ = (
@@ -44,7 +44,7 @@ class Process:
         self.own_exec = False
         self.forked = 0  # ns; 0: before the root was watched
         self.comm = b""
-        self.creator: Optional[Process] = None  # what has forked it, or what had forked that, if it has ended
+        self.creator: Optional[Tracee] = None  # what has forked it, or what had forked that, if it has ended
 
     def slot(self, root: int) -> Optional[Slot]:
         return next((slot for slot in self.slots if slot.root == root), None)
@@ -59,20 +59,20 @@ class Tree:
     """All of them, by pid, and the roots that are watched."""
 
     def __init__(self) -> None:
-        self.processes: Dict[int, Process] = {}
+        self.processes: Dict[int, Tracee] = {}
         #: Of each root, how many PID namespaces its own is below that of /proc.
         self.levels: Dict[int, int] = {}
         self._has_forgotten = False  # a root: until then no slot is of one that has gone
         self._left: Dict[int, List[Tuple[bool, Pattern[str]]]] = {}
         #: Of what was followed and is not any more, by pid, that which has not ended.
-        self.untraced: Dict[int, Process] = {}
+        self.untraced: Dict[int, Tracee] = {}
         #: Roots of whose trees something was.
         self.has_left: Set[int] = set()
 
-    def add(self, pid: int) -> Process:
-        return self.processes.setdefault(pid, Process(pid))
+    def add(self, pid: int) -> Tracee:
+        return self.processes.setdefault(pid, Tracee(pid))
 
-    def below(self, root: int, *, untraced: bool = False) -> Iterator[Process]:
+    def below(self, root: int, *, untraced: bool = False) -> Iterator[Tracee]:
         """The processes of a root's tree, but for the root itself. ``untraced``: with those that are not followed any
         more."""
         for process in [*self.processes.values(), *(self.untraced.values() if untraced else ())]:
@@ -95,7 +95,7 @@ class Tree:
     def leaves_any(self) -> bool:
         return bool(self._left)
 
-    def is_left(self, process: Process, paths: List[str]) -> bool:
+    def is_left(self, process: Tracee, paths: List[str]) -> bool:
         """Whether a program that goes by these paths is not to be followed."""
         return any(
             pattern.match(path if is_path else path.rpartition("/")[2])
@@ -104,13 +104,13 @@ class Tree:
             for path in paths
         )
 
-    def living(self, process: Process) -> List[Slot]:
+    def living(self, process: Tracee) -> List[Slot]:
         """Its slots, without those of roots that have gone."""
         if self._has_forgotten and any(slot.root not in self.levels for slot in process.slots):
             process.slots = [slot for slot in process.slots if slot.root in self.levels]
         return process.slots
 
-    def descendants(self, process: Process) -> Optional[List[Tuple[Process, int]]]:
+    def descendants(self, process: Tracee) -> Optional[List[Tuple[Tracee, int]]]:
         """Those that live, whoever has taken them in, each with the last between it and this one that lives, too. None
         if there may be others: it was not followed from its fork on, or something of its tree runs untraced."""
         slots = self.living(process)
@@ -126,10 +126,10 @@ class Tree:
                 found.append((other, top.pid))
         return found
 
-    def _lives(self, process: Process) -> bool:
+    def _lives(self, process: Tracee) -> bool:
         return self.processes.get(process.pid) is process
 
-    def enter(self, process: Process, slot: Slot) -> bool:
+    def enter(self, process: Tracee, slot: Slot) -> bool:
         """False if it is in as many trees as it can be."""
         if process.slot(slot.root) is not None:
             return True  # it has been forked since the root is watched: twice in the tree, it would count twice
@@ -138,9 +138,9 @@ class Tree:
         process.slots = [*process.slots, slot]
         return True
 
-    def fork(self, parent: Process, pid: int, thread: int, at: int) -> Process:
+    def fork(self, parent: Tracee, pid: int, thread: int, at: int) -> Tracee:
         """A child of a process, forked by this thread of it."""
-        child = self.processes[pid] = Process(pid)
+        child = self.processes[pid] = Tracee(pid)
         child.image_pid = child.parent_pid = parent.image_pid
         child.image_at = child.parent_at = parent.image_at
         child.comm, child.forked, child.creator = parent.comm, at, parent
@@ -150,7 +150,7 @@ class Tree:
         child.slots = [slot if slot.top else Slot(slot.root, at, pid, thread) for slot in self.living(parent)]
         return child
 
-    def replace_roots(self, process: Process, thread: int, at: int) -> None:
+    def replace_roots(self, process: Tracee, thread: int, at: int) -> None:
         """A root that executes something begins a branch of its own."""
         process.slots = [
             slot if slot.top else Slot(slot.root, at, process.pid, thread) for slot in self.living(process)
