@@ -181,9 +181,14 @@ class Page:
             said += [
                 "## Not run",
                 "",
-                *(f"- {what}: {' '.join(why.split())}" for what, why in self.not_run.items()),
+                *(f"- {what}: {_reason(why)}" for what, why in self.not_run.items()),
                 "",
             ]
         said += [Path(__file__).with_name("profile.md").read_text(), "## What the rows are", ""]
         said += [f"- `{row}`: {' '.join(text.split())}" for row, (text, _) in self.rows.items()]
         return "\n".join([*said, "", "A row is run by itself by `benchmarks/run.py ROW`.", ""])
+
+
+def _reason(output: str) -> str:
+    """What a command said last, without what it has indented below that."""
+    return [line for line in output.splitlines() if line.strip() and not line[0].isspace()][-1].strip()

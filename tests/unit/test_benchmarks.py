@@ -181,9 +181,11 @@ def written(page: ModuleType, pairs: ModuleType, against: str | None, not_run: d
 
 
 def test_the_page_says_where_it_was_measured_and_what_was_not(page: ModuleType, pairs: ModuleType) -> None:
-    text = written(page, pairs, None, {"run, bpftrace": "not\ninstalled"}).markdown("performance")
+    text = written(
+        page, pairs, None, {"run, bpftrace": "/tmp/a/run: status 2\nusage:\nrun: no such option\n  rootdir: /tmp/a\n"}
+    ).markdown("performance")
     assert "- a machine\n" in text
-    assert "- run, bpftrace: not installed\n" in text
+    assert "- run, bpftrace: run: no such option\n" in text
     assert "- `storm`: What it is.\n" in text
     assert "## Where the rest goes\n" in text
     assert "](performance.svg)" in text
