@@ -9,10 +9,12 @@
 #   nice ls      (/usr/bin/nice)
 #   ls           (/usr/bin/ls)
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need busybox nice
+debian busybox-static==1.35
 cd "$work"
 busybox | sed 1q
 echo hi >f

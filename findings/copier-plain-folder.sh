@@ -9,6 +9,7 @@
 #   git bundle verify -- .../src    (whether the folder is a bundle)
 #   git config --type=bool --get core.fileMode
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

@@ -8,6 +8,7 @@
 # for the folder `locale` is in its list twice: as the current folder's, and as one that it came upon in its walk. From
 # the folder above, msguniq and msgmerge run once.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

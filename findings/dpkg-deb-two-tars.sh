@@ -9,10 +9,12 @@
 #
 # Compression is in the library: no xz either way.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need dpkg-deb tar
+debian dpkg==1.21
 cd "$work"
 dpkg-deb --version | sed 1q
 mkdir -p a/DEBIAN

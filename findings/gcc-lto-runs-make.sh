@@ -10,10 +10,12 @@
 #   gcc, lto1, as                        (the one part)
 #   sh -c "touch -r ... && mv ..."       (empties the part's file), touch, mv
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need gcc make
+debian gcc-12==12.2
 cd "$work"
 gcc --version | sed 1q
 echo 'int main(void) { return 0; }' >a.c

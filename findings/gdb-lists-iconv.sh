@@ -7,10 +7,12 @@
 #   iconv -l
 #   sh -c true
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need gdb iconv
+debian gdb==13.1
 gdb --version | sed 1q
 observe gdb -nx -batch -ex 'shell true'
 expect 1 '^iconv -l$'

@@ -7,10 +7,12 @@
 #   git-bisect, git --exec-path, basename, sed, gettext, envsubst --variables, envsubst, uname -s,
 #   git rev-parse (3), git bisect--helper, git checkout
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need git gettext envsubst
+debian git==2.39
 mkdir "$work/project"
 cd "$work/project"
 git --version

@@ -12,8 +12,11 @@
 #
 # On a machine with little shared memory the --check are more.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
+
+debian postgresql-15==15
 
 initdb=
 for folder in /usr/lib/postgresql/*/bin; do

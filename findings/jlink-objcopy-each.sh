@@ -8,10 +8,12 @@
 #
 # one pair for each program and library in the image. With --strip-java-debug-attributes there is none.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need jlink java objcopy
+debian openjdk-17-jdk-headless==17
 cd "$work"
 java -version 2>&1 | sed 1q
 observe jlink --add-modules java.base --output image --strip-debug

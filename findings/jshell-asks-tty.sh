@@ -9,10 +9,12 @@
 #
 # With a file that ends in /exit there is the second java alone.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need jshell java tty
+debian openjdk-17-jdk-headless==17
 cd "$work"
 java -version 2>&1 | sed 1q
 observe jshell

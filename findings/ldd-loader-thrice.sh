@@ -11,10 +11,12 @@
 #
 # The last one is the program itself, with LD_TRACE_LOADED_OBJECTS set, though no program named `true` is executed.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need ldd
+debian libc-bin==2.36
 [ -e /lib64/ld-linux-x86-64.so.2 ] || cannot 'not x86-64 with glibc'
 ldd --version | sed 1q
 observe ldd /bin/true /bin/ls

@@ -8,10 +8,12 @@
 #   sh -c "make" -v 2>&1                                       make -v
 #   sh -c "make" -v 2>&1                                       make -v
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need perl make
+debian perl==5.36
 perl -MExtUtils::MakeMaker -e 1 || cannot 'no ExtUtils::MakeMaker'
 cd "$work"
 perl -MExtUtils::MakeMaker -e 'print "MakeMaker $ExtUtils::MakeMaker::VERSION\n"'

@@ -9,6 +9,7 @@
 #   python -W ignore .../nuitka/...
 #   gcc -dumpversion -dumpfullversion
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

@@ -7,10 +7,12 @@
 #   sh -c domainname 2>/dev/null
 #   domainname
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need perl domainname
+debian perl==5.36
 perl -e 'print "perl $^V\n"'
 observe perl -MNet::Domain=hostfqdn -e 'hostfqdn(); hostfqdn()'
 expect 1 '^sh -c domainname'

@@ -9,10 +9,12 @@
 #   x86_64-linux-gnu-gcc -E -v -
 #   cc1 -E -quiet -v ...
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need perl gcc
+debian perl==5.36
 perl -MExtUtils::Embed -e 1 2>/dev/null || cannot 'no ExtUtils::Embed'
 perl -e 'print "perl $^V\n"'
 observe perl -MExtUtils::Embed -e ldopts

@@ -9,6 +9,7 @@
 # A build imports it in five child processes, too: the build of `print(1)` had six of each, and one ldd more for each
 # extension module and library, for each of which the loader ran three times.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

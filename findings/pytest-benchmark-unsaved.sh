@@ -8,6 +8,7 @@
 #   git rev-parse --git-dir
 #   file -b .../bin/python3.11
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

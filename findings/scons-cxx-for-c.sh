@@ -8,6 +8,7 @@
 # and then sh -c for each of the two steps. It takes programs from a PATH of its own and not the caller's: a `gcc` in a
 # folder that the caller puts first is not the one that is run.
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

@@ -10,6 +10,7 @@
 #   git --git-dir D rev-parse --abbrev-ref HEAD
 #   git --git-dir D -c log.showSignature=false log -n 1 HEAD --format=%cI
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

@@ -8,6 +8,7 @@
 #   sh -c uname -m            uname -m
 #   sh -c test -e /etc/passwd
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

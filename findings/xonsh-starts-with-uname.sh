@@ -6,6 +6,7 @@
 #   xonsh --no-rc -c true           uname -p, true
 #   xonsh --no-rc -c 'ls > f'       uname -p, dircolors -b, ls --color=auto -v
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 

@@ -7,10 +7,12 @@
 #   gzip -cdfq -- f.gz
 #   grep --label f.gz -- hi
 set -eu
+work=$(mktemp -d)
 # shellcheck source=common
 . "$(dirname "$0")/common"
 
 need zgrep gzip
+debian gzip==1.12
 cd "$work"
 zgrep --version | sed 1q
 echo hi | gzip >f.gz
