@@ -198,10 +198,20 @@ def test_what_is_said_of_a_part_is_so_of_the_whole(
     assert said is None or pattern.match(whole, side) is said
 
 
+def may_be_linked(whole: ExecRecord, text: str) -> bool:
+    """The files are not there: where a pattern's path has the last name of one that leads to another file, a link may
+    have led there from it."""
+    return "/" in text and any(
+        path is not None and path not in (one.executable, one.script) and path.rpartition("/")[2] in text
+        for one in above(whole)
+        for path in (one.path, one.interpreter)
+    )
+
+
 @fast
 @given(whole_records(), patterns, st.sampled_from(SIDES))
 def test_of_a_whole_record_everything_is_said(whole: ExecRecord, pattern: Pattern, side: Side) -> None:
-    assert pattern.match(whole, side) is not None
+    assert pattern.match(whole, side) is not None or (side is not Side.ALLOW and may_be_linked(whole, pattern.text))
 
 
 def completions(known: ExecRecord) -> Iterator[ExecRecord]:
@@ -283,9 +293,7 @@ def test_path_is_a_glob_over_path_or_executable(whole: ExecRecord, glob: str) ->
     paths = (whole.path, re.sub(r"^\.", "/opt", whole.path))
     by_path = any(is_glob_of(path, one) for path in paths for one in globs)
     found = compile_pattern(glob).match(whole)
-    # The files are not there: where one has the pattern's last name, a link may have led from there to it.
-    may_be_linked = found is None and whole.path.rpartition("/")[2] == glob.rpartition("/")[2]
-    assert may_be_linked or found is (by_path or by_executable)
+    assert found is (by_path or by_executable) or (found is None and may_be_linked(whole, glob))
     assert compile_pattern(glob).match(whole, Side.ALLOW) is by_executable
 
 
