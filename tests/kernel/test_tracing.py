@@ -283,13 +283,15 @@ print(failed, flush=True)
 
 def test_job_control_is_as_it_is(traced: Recording) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        traced.execprobe.wait_for("sleep")
-        process.send_signal(signal.SIGSTOP)
-        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
-        assert traced.execprobe.programs == ["sleep"]  # nor does a synchronisation have it go on
-        process.send_signal(signal.SIGCONT)
-        assert os.WIFCONTINUED(os.waitpid(process.pid, os.WCONTINUED)[1])
-        process.kill()
+        try:
+            traced.execprobe.wait_for("sleep")
+            process.send_signal(signal.SIGSTOP)
+            assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+            assert traced.execprobe.programs == ["sleep"]  # nor does a synchronisation have it go on
+            process.send_signal(signal.SIGCONT)
+            assert os.WIFCONTINUED(os.waitpid(process.pid, os.WCONTINUED)[1])
+        finally:
+            process.kill()  # stopped, it would be waited for without end
 
 
 def test_setuid_program_is_said_to_have_run_without_its_privilege(traced: Recording) -> None:
