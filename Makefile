@@ -23,9 +23,9 @@ endif
 # What succeeds where BPF can be had.
 HAS_BPF := -m pytest_execprobe.cli run --backend=bpf true
 
-PARTS := test-kernel test-unit test-plugin test-compat
+PARTS := test-kernel test-traced lint $(if $(CI),docs) test-unit test-plugin test-compat
 
-.PHONY: help demo test $(PARTS) venv lint docs bench test-kernels fuzz clean
+.PHONY: help demo test $(PARTS) test-long venv docs bench test-kernels fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -40,8 +40,7 @@ test: venv ## check the code's style and types, and run all tests
 	@mkdir -p $(REPORTS)
 	@rm -f $(REPORTS)/*.xml
 	@status=0; \
-	$(MAKE) --no-print-directory lint $(if $(CI),docs) || status=$$?; \
-	echo "Now the tests, in $(words $(PARTS)) parts, $(AT_ONCE) at a time: each is shown when it has ended, after some minutes."; \
+	echo "The checks and tests, in $(words $(PARTS)) parts, $(AT_ONCE) at a time: each is shown when it has ended, after some minutes."; \
 	$(MAKE) --no-print-directory --keep-going --jobs=$(AT_ONCE) --output-sync=target $(PARTS) || status=$$?; \
 	skipped=$$(grep -oh '<testcase [^>]*tests\.\(kernel\|compat\)[^>]*><skipped [^>]*' $(REPORTS)/*.xml | \
 		grep -vc 'does not work with pytest'); \
@@ -53,10 +52,11 @@ test: venv ## check the code's style and types, and run all tests
 # In the namespace that the machine's processes are in, as most runs of users are. Where there is no BPF the run is traced,
 # and so are inner runs, by the same helper. What ends its helper needs one of its own, and is run once more by a run that
 # is not traced.
+TRACED := tests/kernel/test_under_ptrace.py
 test-kernel: venv ## run the tests of the probe on the real kernel
 	@mkdir -p $(REPORTS)
 	@if $(PYTHON) $(HAS_BPF) >$(REPORTS)/bpf.txt 2>&1; then \
-		$(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/kernel.xml tests/kernel; \
+		$(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/kernel.xml --ignore=$(TRACED) tests/kernel; \
 	else \
 		status=0; \
 		$(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/kernel.xml \
@@ -68,18 +68,28 @@ test-kernel: venv ## run the tests of the probe on the real kernel
 		exit $$status; \
 	fi
 
+# Where there is no BPF, test-kernel has run all of them so.
+test-traced: venv ## run those of the kernel tests that need no BPF once more, traced, as an ordinary user
+	@if $(PYTHON) $(HAS_BPF) >/dev/null 2>&1; then \
+		$(APART) $(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/traced.xml $(TRACED); \
+	fi
+
 test-unit: venv ## run the tests that need no probe
 	@$(APART) $(PYTHON) -m pytest -n 2 $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/unit.xml tests/unit
 
 test-plugin: venv ## run the tests of pytest's side, and those that need a browser
 	@$(APART) $(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/plugin.xml tests/plugin tests/browser
 
+test-long: venv ## run the tests that take minutes, and that the others leave out
+	$(PYTHON) -m pytest $(PYTEST_OPTIONS) --long -m long tests/kernel
+
 venv:
 	@scripts/setup test
 
 # Other plugins are loaded where a test asks for them, and the project's own, here and in inner runs, by its module's
 # name. pytest-xdist spreads the tests themselves over two workers. Under the pytest that .venv has, `make test-plugin`
-# runs tests/plugin. Without BPF each inner run has a helper of its own, for these are not traced.
+# runs tests/plugin. Under all pytests but the last, what hardly differs by their version is left out (ALL=1 runs it, too).
+# Without BPF each inner run has a helper of its own, for these are not traced.
 test-compat: ## run the plugin's tests under other pytests and beside other plugins (PYTEST='pytest==8.0.*')
 	@set -f; status=0; \
 	for pytest in $(PYTEST); do \
@@ -88,11 +98,12 @@ test-compat: ## run the plugin's tests under other pytests and beside other plug
 		echo "$$version:"; \
 		folders=tests/plugin; \
 		test "$$version" != "$$($(PYTHON) -m pytest --version 2>&1)" || folders=; \
-		traced=; \
-		$$venv/bin/python $(HAS_BPF) >/dev/null 2>&1 || traced='--execprobe=off -m not(bpf)'; \
+		traced=; left=none; \
+		$$venv/bin/python $(HAS_BPF) >/dev/null 2>&1 || { traced=--execprobe=off; left=bpf; }; \
+		test -n "$(ALL)" || test "$$pytest" = $(lastword $(PYTEST)) || left="$$left or beside"; \
 		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $(APART) \
 			$$venv/bin/python -m pytest -p xdist.plugin -n 2 --quiet --junit-xml=$(REPORTS)/$${venv#.venv-}.xml \
-			$(PYTEST_OPTIONS) $$traced $$folders tests/compat || status=$$?; \
+			$(PYTEST_OPTIONS) $$traced -m "not ($$left)" $$folders tests/compat || status=$$?; \
 	done; \
 	exit $$status
 

@@ -36,6 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="how long a test's set-up, call or teardown may take, 0: for ever, as with --pdb (default 300)",
     )
+    parser.addoption("--long", action="store_true", help="run what takes minutes, too, and is left out otherwise")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long = [item for item in items if item.get_closest_marker("long") is not None]
+    if long and not config.getoption("--long"):
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @contextlib.contextmanager
@@ -96,6 +104,7 @@ def pytest_runtest_makereport(
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job that a shell has put into the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "long: this test takes minutes, and is run with --long alone")
     config.addinivalue_line("markers", "may_skip: this test needs what a machine may rightly lack")
     config.addinivalue_line("markers", "own_helper: this test ends helpers: none may be that of the run itself")
     config.addinivalue_line("markers", "bpf: this test is of what BPF alone does, and skipped where execs are traced")
