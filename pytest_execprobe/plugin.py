@@ -19,7 +19,7 @@ from .helper import handshake, walk, wire  # noqa: F401  (they bind what they us
 from .rules.markers import MARKERS
 from .session.options import add_options
 from .session.settings import SETTINGS, Early, Settings, forget_reports, read_settings, runs_none
-from .session.suite import denied, ignored_in_vain
+from .session.suite import denied, ignored_in_vain, unread
 from .source import children
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     if report.passed:
-        wrong = dict.fromkeys(_wrong_markers(collector, report.result))
+        wrong = dict.fromkeys([*unread(collector, report.result), *_wrong_markers(collector, report.result)])
         if wrong:
             report.outcome = "failed"
             report.longrepr = "\n".join(wrong)

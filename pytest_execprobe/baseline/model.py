@@ -198,7 +198,7 @@ class Baseline:
             if match is True:
                 break
         else:
-            name = NAMELESS if record.program is None else row_key(printable(self.alias(record.program)))
+            name = NAMELESS if record.program is None else row_key(_written(self.alias(record.program)))
             candidates.append((name, None))
         key, pattern = candidates[0]
         top = _is_top(record, pattern, Side.ALLOW)
@@ -251,7 +251,7 @@ class Baseline:
         """Whether an exec counts for a row by itself, as one of a sum or one that forbids."""
         if key == NAMELESS:
             return record.program is None
-        if record.program is not None and key in (record.program, row_key(printable(self.alias(record.program)))):
+        if record.program is not None and key in (record.program, row_key(_written(self.alias(record.program)))):
             return True
         pattern = rows.alone[key]
         match, top = pattern.match(record), _is_top(record, pattern, Side.FIND)
@@ -293,6 +293,18 @@ def row_key(name: str) -> str:
         pass
     escaped = re.sub(r"([*?[])", r"[\1]", name)
     return f"argv:{originals.quote(escaped)}"
+
+
+def _written(name: str) -> str:
+    """A name without control characters and bytes that are no text, which no other name has: where a backslash could be
+    taken for that of such a character it is doubled."""
+    text = printable(name)
+    if "\\" in name and (text != name or _LIKE_A_CHARACTER.search(name)):
+        return printable(name.replace("\\", "\\\\"))
+    return text
+
+
+_LIKE_A_CHARACTER = re.compile(r"\\(?:[tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def is_pattern(key: str) -> bool:

@@ -20,7 +20,7 @@ from ..timeline.evidence import Evidence, Gap
 from ..timeline.record import ExecRecord
 from ..timeline.spans import Owner
 from .json import CommandTable, id_of
-from .model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
+from .model import OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
 from .read import Records, read_command
 
 
@@ -100,7 +100,14 @@ class Gatherer:
 
     def breach(self, name: str, headline: str, text: str, *, undecided: bool) -> None:
         """Of the test with this node id."""
-        self._list("breaches").append([name, headline, text, undecided])
+        self._list("breaches").append([name, headline, text, undecided, False])
+
+    def supersede(self, owner: Owner) -> None:
+        """This try of a test is followed by another: what was found of it so far is none of that one's."""
+        if owner in self._serials:
+            self._list("superseded").append(self._serials[owner])
+        for breach in self._new.get("breaches", ()):
+            breach[4] |= breach[0] == owner.name
 
     def _list(self, name: str) -> list[Any]:
         return self._new.setdefault(name, [])  # type: ignore[no-any-return]
@@ -159,6 +166,7 @@ class _Unit:
     lost: int = 0
     unknown: dict[str, None] = field(default_factory=dict)
     gaps: Counter[str] = field(default_factory=Counter)
+    superseded: bool = False  # a try of a test that another one has followed
 
 
 class Assembly:
@@ -181,7 +189,10 @@ class Assembly:
         self._uncounted: set[str] = set()
 
     def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
-        self._tries.setdefault((worker, name), []).append(_Try(file, line))
+        tries = self._tries.setdefault((worker, name), [])
+        if tries and (not tries[-1].over or tries[-1].outcome is None):
+            tries[-1].outcomes.append("rerun")  # without a report that says so
+        tries.append(_Try(file, line))
 
     def outcome(self, worker: str | None, name: str, when: str, outcome: str) -> None:
         """How a phase of a test's last try came out. One without its teardown was broken off, unless a crash of it was
@@ -189,7 +200,9 @@ class Assembly:
         tries = self._tries.setdefault((worker, name), [])
         if not tries:
             tries.append(_Try(None, None))
-        tries[-1].outcomes.append(outcome)
+        if when == "call" and "rerun" in tries[-1].outcomes:  # its set-up has no report
+            self.begin_try(worker, name, tries[-1].file, tries[-1].line)
+        tries[-1].outcomes.append(outcome if outcome in OUTCOMES else "rerun")  # as other plugins call it
         tries[-1].called |= when == "call"
         tries[-1].over |= when == "teardown" or (when not in ("setup", "call") and outcome == "xfailed")
 
@@ -251,8 +264,13 @@ class Assembly:
             self._units[worker, serial].gaps[why] += most
         for serial, phase, start, end in new.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
-        for name, headline, text, undecided in new.get("breaches", ()):
-            self.breach(name, ReportedBreach(headline, text, undecided), worker)
+        for name, headline, text, undecided, superseded in new.get("breaches", ()):
+            tries = self._tries.get((worker, name), [])[: -1 if superseded else None]
+            if tries or not superseded:  # else its try had no report
+                those = tries[-1].breaches if tries else self._breaches.setdefault(name, [])
+                those.append(ReportedBreach(headline, text, undecided))
+        for serial in new.get("superseded", ()):
+            self._units[worker, serial].superseded = True
 
     def document(
         self,
@@ -302,15 +320,19 @@ class Assembly:
 
     def _made_units(self, not_checked: Mapping[str, str]) -> Iterator[Unit]:
         tries = {key: list(those) for key, those in self._tries.items()}
+        left = Counter((unit.worker, unit.name) for unit in self._units.values() if unit.kind == "test")
         for unit in self._units.values():
-            of_test = tries.get((unit.worker, unit.name)) if unit.kind == "test" else None
-            tried = of_test.pop(0) if of_test else None
+            key = unit.worker, unit.name
+            of_test = tries.get(key) if unit.kind == "test" else None
+            unreported = unit.superseded and len(of_test or ()) < left[key]  # a try without a report
+            tried = of_test.pop(0) if of_test and not unreported else None
+            left[key] -= unit.kind == "test"
             every = (*unit.records, *unit.strays) if self._uncounted else ()
             yield Unit(
                 kind=unit.kind,
                 name=self._portable(unit.name),
                 worker=unit.worker,
-                outcome=None if tried is None else tried.outcome,
+                outcome="rerun" if unreported else None if tried is None else tried.outcome,
                 file=unit.file,
                 line=unit.line,
                 phases=unit.phases,
@@ -323,8 +345,8 @@ class Assembly:
                 not_checked=not_checked.get(unit.name) if unit.kind == "test" else None,
                 breaches=() if tried is None else tuple(tried.breaches),
             )
-        for (worker, name), left in tries.items():  # of which no record came
-            for tried in left:
+        for (worker, name), rest in tries.items():  # of which no record came
+            for tried in rest:
                 yield Unit(
                     kind="test",
                     name=self._portable(name),

@@ -17,6 +17,7 @@ from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
 from ..report.model import Collection
+from .makers import makes_tests, parametrizes
 
 
 class Collected:
@@ -45,6 +46,7 @@ class Collected:
         self._skipped_places: dict[str, None] = {}
         self._places: list[str] = []
         self._open: dict[str, None] = {}
+        self._made: list[str] = []  # files of which hooks may make tests
         self._functions: list[str] = []
         self._renames_tests = False
 
@@ -85,6 +87,7 @@ class Collected:
             # doctest's collector is a Module, too, and has examples alone.
             is_python = isinstance(collector, pytest.Module) and type(collector).__module__ != "_pytest.doctest"
             (self._python if is_python else self._others).add(collector.nodeid)
+            self._made += [collector.nodeid] if is_python and makes_tests(collector) else []
             if is_python and report.passed and ">>>" in (getattr(collector, "obj", None).__doc__ or ""):
                 self._with_examples.add(collector.nodeid)
         return report
@@ -119,7 +122,7 @@ class Collected:
         self._open = {
             without_parameters(self._folders.portable(item.nodeid)): None
             for item in items
-            if _parametrized_elsewhere(item)
+            if parametrizes(item)
         }
         for arg in config.args:
             file, colons, rest = str(arg).partition("::")
@@ -173,7 +176,7 @@ class Collected:
             "outside": self._outside,
             "files": files,
             "collection": self._collection(files),
-            "open": list(self._open),
+            "open": [*self._open, *self._made],
             "partial": self._partial or bool(self._left_out),
             "left_out": list(self._left_out),
             "failed_alone": self._failed_alone,
@@ -209,23 +212,6 @@ def collection_in(collected: Mapping[str, Any]) -> Collection | None:
     return None if data is None else Collection(**{name: tuple(listed) for name, listed in data.items()})
 
 
-def _parametrized_elsewhere(item: pytest.Item) -> bool:
-    """Whether something may give a test parameters that do not stand at it, such as a fixture: in other circumstances
-    it may have others."""
-    impls = item.ihook.pytest_generate_tests.get_hookimpls()
-    places = (getattr(item, "module", None), getattr(item, "cls", None))
-    fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    return (
-        any(impl.plugin_name not in _PYTESTS_OWN for impl in impls)
-        or any(hasattr(place, "pytest_generate_tests") for place in places)
-        or any(known[-1].params is not None for known in fixtures.values())
-    )
-
-
-#: What reads marks and the parameters of fixtures.
-_PYTESTS_OWN = ("python", "funcmanage")
-
-
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path) -> dict[Section, list[str]]:
     """The stale tables: their file is not there, or was collected and has no such test.
 
@@ -244,9 +230,9 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
     def is_gone(name: str) -> bool:
         """Whether the file was collected as a whole, and has no such test, whatever the circumstances."""
         function = without_parameters(name)
-        if not collection.has_whole(name):
-            return False
         place, _, rest = function.partition("::")
+        if not collection.has_whole(name) or place in open_ones:
+            return False
         if function in functions:
             return function not in open_ones and ("." in rest or not may_vary(_source(root / place), rest))
         return not (has_examples if "." in rest else may_make)(_source(root / place), rest)

@@ -39,7 +39,8 @@ class Outcomes:
     def use(self, test: RunningTest) -> None:
         """For the baseline, however the test came out: what it ran can be beyond a row in any case."""
         if self._run.was_armed and test.unchecked is None:
-            self._run.strays.use("tests", test.item.nodeid, test.judge, attempt=test.attempt)
+            strays = self._run.strays
+            strays.use("tests", test.item.nodeid, test.judge, whole=not test.broken_off, attempt=test.attempt)
 
     def note(self, test: RunningTest) -> None:
         """What it ran, for JUnit's file, and whatever else shows a test's properties."""
@@ -71,9 +72,12 @@ class Outcomes:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = self._judged(item, call, (yield))
-        if self._run.last is not None and self._run.last.item is item:
+        last = self._run.last  # a plugin may try the test again in here
+        report = yield
+        if last is not None and last.item is item:
             report.__dict__[_RECORDED] = True
+            last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
+        report = self._judged(item, call, report)
         if call.when == "teardown" and self._run.recorder.forked:
             self._bring(report)
         return report
@@ -111,8 +115,16 @@ class Outcomes:
         if exported:
             report.__dict__[EXPORTED] = exported
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
+        self._complete(report)
+        try:
+            return (yield)
+        finally:
+            report.__dict__.pop(EXPORTED, None)  # some plugins have one report logged twice
+
+    def _complete(self, report: pytest.TestReport) -> None:
+        """With what it is to bring."""
         last, strays = self._run.last, self._run.strays
         recorded = report.__dict__.pop(_RECORDED, False)
         if str(report.when) not in PHASES:
@@ -126,6 +138,14 @@ class Outcomes:
         if (brought or strays.has_new) and not self._run.recorder.forked:
             strays.totals.take(report.__dict__.pop(EXPORTED, {}))
             self._bring(report)
+
+    def supersede(self, test: RunningTest) -> None:
+        """Another try begins: some plugins say so by no report."""
+        strays = self._run.strays
+        strays.supersede(test.item.nodeid, test.attempt)
+        if test.owner is not None:
+            strays.gatherer.supersede(test.owner)
+        self._report_fixtures(test.item)
 
     def _report_fixtures(self, item: pytest.Item) -> None:
         """What is wrong with wider fixtures, apart from the test in which that was found."""

@@ -40,6 +40,7 @@ class Phases:
             self._collected = Collected(run.config.rootpath, run.settings.folders)
             run.config.pluginmanager.register(self._collected, "execprobe-collected")
         self._thread: int | None = None  # in which a test is running
+        self._try: RunningTest | None = None  # the last one since its test came up
         self._collection = None if early is None else early.collection
 
     # ---- the collection ----
@@ -77,7 +78,7 @@ class Phases:
         here, before = originals.get_ident(), self._thread
         if before not in (None, here):  # its set-up refuses it, and what runs meanwhile is the other test's
             return (yield)
-        self._thread = here
+        self._thread, self._try = here, None
         # pytest-forked has the phases run in a child: then this span alone says whose the child's execs are.
         span = self.recorder.open_span(item.nodeid, None, is_test=True)
         self.run.strays.enter(span.owner, item)
@@ -127,9 +128,11 @@ class Phases:
         if self.recorder.forked:
             run.strays.forget()
         keep_undecided(item)
+        if self._try is not None and self._try.item is item:
+            self._outcomes.supersede(self._try)
         marks = marks_of(item)
         judge = run.judge_test(item, marks)
-        test = run.test = run.last = RunningTest(item, here, judge, marks)
+        test = run.test = run.last = self._try = RunningTest(item, here, judge, marks)
         checked = run.settings.whole_run or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
         if checked or uses:
@@ -137,7 +140,7 @@ class Phases:
         if checked and run.is_unchecked:
             assert run.refusal is not None
             run.strays.totals.not_checked[item.nodeid] = test.unchecked = run.refusal
-        owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
+        owner = test.owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
         test.attempt = attempt_of(owner)
         run.strays.enter(owner, item, judge)
         if run.gathers:
@@ -160,6 +163,7 @@ class Phases:
                 self.run.strays.late(test.item, problem)
             raise
         except BaseException as error:
+            test.broken_off = True
             problem = self._end_phase(test, phase)
             # A failure of the test's own stays what it is. A skip does not hide what has run already.
             if problem is not None and isinstance(error, pytest.skip.Exception):

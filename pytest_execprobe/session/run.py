@@ -67,11 +67,14 @@ class RunningTest:
     judge: Judge
     marks: Marks  # that have been read
     attempt: str = ""  # which try of it this is
+    owner: Owner | None = None  # of what it executes
     of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
     fixtures: list[EndedFixture] = field(default_factory=list)
     unchecked: str | None = None  # why it is not, though it should be
     problems: dict[str, Problem] = field(default_factory=dict)
     unexpected: dict[str, None] = field(default_factory=dict)
+    #: Whether an exception has ended a phase of it, whatever a hook of others has made of that.
+    broken_off: bool = False
 
 
 class ProbedRun:

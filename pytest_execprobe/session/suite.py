@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .._util import originals
+from ..rules.markers import MARKERS
 from .options import blamed_for, folder_of, given, spelling, whole
 
 if TYPE_CHECKING:
@@ -62,6 +65,34 @@ def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[t
                     f"{pattern} is forbidden {where}, and {spelt} has it ignored, so that nothing forbids it: take one"
                     " of them out"
                 )
+
+
+def unread(collector: pytest.Collector, result: Iterable[pytest.Item | pytest.Collector]) -> Iterator[str]:
+    """Markers that stand where pytest reads none, in a folder's conftest.py or __init__.py: they would limit nothing."""
+    modules: list[object] = []
+    if isinstance(collector, pytest.Directory):
+        conftest = str(collector.path / "conftest.py")
+        plugins = collector.config.pluginmanager.get_plugins()
+        modules = [plugin for plugin in plugins if getattr(plugin, "__file__", None) == conftest]
+    elif any(isinstance(node, (pytest.Class, pytest.Function)) for node in result):
+        package = getattr(getattr(collector, "obj", None), "__package__", None) or ""
+        names = package.split(".")
+        modules = [sys.modules.get(".".join(names[: at + 1])) for at in range(len(names))]
+    for module in modules:
+        marks = getattr(module, "pytestmark", ())
+        found = [mark for mark in (marks if isinstance(marks, (list, tuple)) else [marks]) if _is_ours(mark)]
+        file = str(getattr(module, "__file__", None)) if found else ""
+        # Where it is a file of tests, too, those have its marks.
+        if found and not any(map(PurePath(file).match, collector.config.getini("python_files"))):
+            yield (
+                f"{originals.relpath(file, collector.config.invocation_params.dir)}: pytest reads no marks there, so"
+                f" that {found[0].name} limits nothing: write it in each module, or for all tests as an option, or add"
+                " it in pytest_collection_modifyitems"
+            )
+
+
+def _is_ours(mark: Any) -> bool:
+    return getattr(mark, "name", None) in MARKERS
 
 
 def _name_of(text: str) -> str | None:

@@ -248,6 +248,41 @@ def test_an_update_leaves_a_test_alone_that_other_circumstances_make(
     result.stdout.no_fnmatch_line("obsolete*")
 
 
+MAKES_ITEMS = """
+import os, pytest
+from played import runs
+
+def made(collector):
+    names = ("test_x", "test_y") if "WITH" in os.environ else ()
+    return [pytest.Function.from_parent(collector, name=name, callobj=lambda: runs("git")) for name in names]
+"""
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_pycollect_makeitem(collector, name): return made(collector) if name == 'check' else None",
+        "class Module(pytest.Module):\n    def collect(self): return [*super().collect(), *made(self)]\n"
+        "def pytest_pycollect_makemodule(module_path, parent):\n"
+        "    return Module.from_parent(parent, path=module_path)",
+    ],
+    ids=["item", "module"],
+)
+def test_an_update_leaves_tests_alone_that_a_hook_makes(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    pytester.makeconftest(MAKES_ITEMS + hook)
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, source="def check(): pass\ndef test_other(): runs('git')\n")
+    written = rows(pytester)
+    assert '"test_it.py::test_x"' in written
+    monkeypatch.delenv("WITH")
+    result = run(UPDATE, source=None)
+    assert rows(pytester) == written
+    result.stdout.no_fnmatch_line("obsolete*")
+
+
 def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:
     run(UPDATE)
     pytester.makepyfile(test_it=HEAD + SUITE.replace("pass", "assert 0"))

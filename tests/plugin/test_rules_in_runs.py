@@ -451,6 +451,28 @@ def test_wrong_marker_is_found_without_running_anything(run: Run, played: Played
     assert played.settings == []
 
 
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+@pytest.mark.parametrize("file", ["tests/conftest.py", "tests/__init__.py", "tests/inner/__init__.py"])
+def test_marker_in_the_file_of_a_folder_limits_nothing(run: Run, pytester: pytest.Pytester, file: str, mode: str) -> None:
+    """pytest reads no marks there."""
+    folder = pytester.mkpydir("tests") / "inner"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "test_inner.py").write_text("def test_inner(): pass\n")
+    (pytester.path / file).write_text("import pytest\npytestmark = [pytest.mark.filterwarnings('x'), pytest.mark.exec_none()]\n")
+    ran = run("def test_it(): pass", f"--import-mode={mode}", errors=1)
+    assert f"\n{file}: pytest reads no marks there, so that exec_none limits nothing: " in ran.text
+
+
+def test_marker_in_a_file_of_tests_is_read(run: Run, pytester: pytest.Pytester) -> None:
+    """Whatever that is called."""
+    pytester.mkpydir("tests").joinpath("__init__.py").write_text(
+        "import pytest\npytestmark = pytest.mark.exec_none()\ndef test_a(): pass\n"
+    )
+    pytester.path.joinpath("tests", "test_b.py").write_text("def test_b(): pass\n")
+    run("def test_it(): pass", ini="python_files = *.py", passed=3)
+
+
 def test_markers_are_known_to_strict_runs(run: Run) -> None:
     run("@pytest.mark.exec_none\ndef test_it(): pass", "--strict-markers", passed=1)
 

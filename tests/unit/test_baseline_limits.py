@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes import evidence, record
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_execprobe.baseline.model import Baseline, Excess, Rows, covers, row_key, table_name
@@ -170,6 +170,14 @@ def test_odd_names_have_rows_that_can_be_read(program: str) -> None:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@given(st.lists(st.text(alphabet="\\nxd0a\n\r\x1b\x00\udcd0 ", min_size=1, max_size=4), min_size=2, max_size=2, unique=True))
+@example(["a\n", "a\\n"])
+def test_no_two_names_have_one_row(programs: list[str]) -> None:
+    """Whatever control characters are written with."""
+    one, other = (baseline(T).usage(evidence(record(program)), rows(T)[1]).counts for program in programs)
+    assert one.keys().isdisjoint(other)
 
 
 # ---- rows that forbid ----

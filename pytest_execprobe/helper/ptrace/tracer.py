@@ -235,6 +235,7 @@ class Tracer:
         # That is what is known of when it was entered: not before. So an exec counts for where its process was seen
         # outside of it last, and every synchronisation looks at each.
         entered = at if is_root else task.outside_at
+        self._look_at_others(process, entered)
         self.tree.replace_roots(process, task.tid, entered)
         status = image.status_of(tid)
         with self._rights.to_read(status):
@@ -316,6 +317,14 @@ class Tracer:
                 if task.outside_at <= before and not self._is_outside(task):
                     count += 1
         return count
+
+    def _look_at_others(self, process: Tracee, since: int) -> None:
+        """What waits while another process executes something will be later, if it does so itself."""
+        for task in self._tasks.values():
+            if task.outside_at < since and task.process is not process and any(slot.top for slot in task.process.slots):
+                call = _system_call(task.tid)
+                if call is not None and call not in self._machine.execs:
+                    task.outside_at = _now()
 
     def _is_outside(self, task: Task) -> bool:
         call = _system_call(task.tid)
