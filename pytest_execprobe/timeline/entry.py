@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..source.events import Ended, Exec, Image
+from .calls import Call
 from .evidence import Lost
 from .record import ExecRecord, Phase, lineage
 from .site import CallSite
@@ -54,6 +55,8 @@ class Entry:
     #: When its process ended, if it ran this then, and with what status.
     ended_at: int | None = None
     status: int | None = None
+    #: By which Python may have spawned its branch.
+    call: Call | None = None
     _record: ExecRecord | None = None
 
     @property
@@ -81,7 +84,7 @@ class Entry:
     @property
     def call_site(self) -> CallSite | None:
         """Where Python spawned its branch, if that is known for certain."""
-        return None
+        return None if self.call is None else self.call.site_of(self.event.branch)
 
     def _make(self) -> None:
         event, above, previous = self.event, self.above, self.previous

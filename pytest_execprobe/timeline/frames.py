@@ -1,0 +1,84 @@
+"""Which of the frames of a thread are the user's own code, and the call site that they make."""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType, FrameType
+
+from .._util import originals
+from .site import CallSite, Frame
+
+#: How many frames a call site has at most: a recursion may be as deep as Python allows.
+MOST_FRAMES = 100
+_KEPT = 4096  # call sites that are shared, and kinds of files that are known
+
+_STANDARD, _RUNNERS, _LIBRARY, _OWN = range(4)
+_kinds: dict[str, int] = {}
+#: By code and place in it. With the code, for its number is another's when it has gone.
+_known: dict[tuple[int, ...], tuple[CallSite | None, list[CodeType]]] = {}
+
+
+def call_site(frame: FrameType | None) -> CallSite | None:
+    """That of what a frame calls, None where there is no frame outside of the standard library.
+
+    The frames end where pytest (or a plugin's hook) was called from: what is above them has not asked for it.
+    """
+    codes: list[CodeType] = []
+    key: list[int] = []
+    while frame is not None and len(codes) < MOST_FRAMES:
+        code = frame.f_code
+        kind = _kinds.get(code.co_filename)
+        if kind is None:
+            kind = _learn(code.co_filename)
+        if kind >= _LIBRARY:
+            codes.append(code)
+            key += (id(code), frame.f_lineno or 0)
+        elif kind == _RUNNERS and codes:
+            break
+        frame = frame.f_back
+    known = _known.get(tuple(key))
+    if known is None:
+        if len(_known) >= _KEPT:
+            _known.clear()
+        known = _known[tuple(key)] = _made(codes, key[1::2]), codes
+    return known[0]
+
+
+def _made(codes: list[CodeType], lines: list[int]) -> CallSite | None:
+    stack = tuple(Frame(code.co_filename, line, code.co_name) for code, line in zip(codes, lines, strict=True))
+    own = next((frame for frame in stack if _learn(frame.file) == _OWN), None) or next(iter(stack), None)
+    return None if own is None else CallSite(*own, stack)
+
+
+def _learn(file: str) -> int:
+    if file not in _kinds:
+        if len(_kinds) >= _KEPT:
+            _kinds.clear()
+        _kinds[file] = kind_of(file)
+    return _kinds[file]
+
+
+def kind_of(file: str) -> int:
+    """Whose code has this file."""
+    if file.startswith("<"):  # what was compiled of no file belongs to whoever runs it
+        return _STANDARD if file.startswith("<frozen ") else _LIBRARY
+    if file.startswith(_runners()):
+        return _RUNNERS
+    if "/site-packages/" in file or "/dist-packages/" in file:
+        return _LIBRARY
+    return _STANDARD if file.startswith(_STANDARD_FOLDERS) else _OWN
+
+
+def _folders(*modules: str) -> tuple[str, ...]:
+    """Those of modules, as paths of what is in them begin."""
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in modules]
+    folders = [originals.dirname(file) for file in files if file]
+    return tuple(f"{path}/" for folder in folders for path in dict.fromkeys([folder, originals.realpath(folder)]))
+
+
+_STANDARD_FOLDERS = _folders("os")
+
+
+def _runners() -> tuple[str, ...]:
+    """Of pytest, and of this package."""
+    return _folders("pytest", "_pytest", "pluggy", __name__.partition(".")[0])
