@@ -367,6 +367,12 @@ static __always_inline void register_root(kptr task, kptr comm)
 
 /* ---- fork ---- */
 
+/* The number of the current thread in a PID namespace, by which its process knows it. */
+static __always_inline u32 thread_at_level(u64 level)
+{
+    return level ? pid_at_level(thread_pid(bpf_get_current_task()), level) : (u32)bpf_get_current_pid_tgid();
+}
+
 /* Returns the root's id; 0 where there is none: a root that has gone takes its slot along. */
 static __always_inline u64 inherit_slot(struct proc *parent, struct proc *child, int i, kptr task, u32 tgid)
 {
@@ -377,7 +383,7 @@ static __always_inline u64 inherit_slot(struct proc *parent, struct proc *child,
         return 0;
     if (slot.top == 0) {
         slot.top = tgid;
-        slot.thread = bpf_get_current_pid_tgid();
+        slot.thread = thread_at_level(root->level);
         slot.born = child->forked;
     }
     child->slots[i] = slot;
