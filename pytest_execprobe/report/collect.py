@@ -18,7 +18,7 @@ from ..source.command import Command
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Gap
 from ..timeline.record import ExecRecord
-from ..timeline.site import CallSite
+from ..timeline.site import CallSite, relative
 from ..timeline.spans import Owner
 from .json import CommandTable, id_of
 from .model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
@@ -28,7 +28,10 @@ from .read import Records, read_command, read_site
 class Gatherer:
     """Where tests run. Each owner of execs is a unit of the report."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str = "") -> None:
+        """``root`` is pytest's root directory."""
+        self._root = root
+        self._sites: dict[CallSite, int | None] = {}  # their numbers
         self._serials: dict[Owner, int] = {}
         self._last = 0
         self._commands = CommandTable()
@@ -79,8 +82,14 @@ class Gatherer:
             above and id_of(above.image),
             previous and id_of(previous.image),
             *entry.facts(),
-            self._commands.site(entry.call_site),
+            self._site(entry.call_site),
         ]
+
+    def _site(self, site: CallSite | None) -> int | None:
+        """Its number, with files relative to the root."""
+        if site is not None and site not in self._sites:
+            self._sites[site] = self._commands.site(relative(site, self._root))
+        return None if site is None else self._sites[site]
 
     def span(self, owner: Owner, phase: str, start: int, end: int) -> None:
         self._list("spans").append([self._serials[owner], phase, start, end])
@@ -99,9 +108,9 @@ class Gatherer:
         """No rule counts it."""
         self._list("uncounted").append(id_of(record._identity))
 
-    def breach(self, name: str, headline: str, text: str, *, undecided: bool) -> None:
-        """Of the test with this node id."""
-        self._list("breaches").append([name, headline, text, undecided])
+    def breach(self, name: str, headline: str, text: str, *, undecided: bool, site: CallSite | None = None) -> None:
+        """Of the test with this node id. ``site``: where Python has spawned what breaks the rule."""
+        self._list("breaches").append([name, headline, text, undecided, self._site(site)])
 
     def _list(self, name: str) -> list[Any]:
         return self._new.setdefault(name, [])  # type: ignore[no-any-return]
@@ -258,8 +267,9 @@ class Assembly:
             self._units[worker, serial].gaps[why] += most
         for serial, phase, start, end in new.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
-        for name, headline, text, undecided in new.get("breaches", ()):
-            self.breach(name, ReportedBreach(headline, text, undecided), worker)
+        for name, headline, text, undecided, site in new.get("breaches", ()):
+            place = None if site is None else sites[site]
+            self.breach(name, ReportedBreach(headline, text, undecided, call_site=place), worker)
 
     def document(
         self,

@@ -96,7 +96,7 @@ class CommandTable:
             return None
         number = self._known_sites.setdefault(site, len(self.sites))
         if number == len(self.sites):
-            self.sites.append({"file": site.file, "line": site.line, "function": site.function, "stack": site.stack})
+            self.sites.append(vars(site))
         return number
 
 

@@ -151,7 +151,11 @@ def _tuples(fields: Fields, *names: str) -> dict[str, Any]:
 
 def _breaches(fields: Fields) -> tuple[ReportedBreach, ...]:
     return tuple(
-        ReportedBreach(**_each(breach.text, "headline", "text"), **_each(breach.flag, "undecided", "late"))
+        ReportedBreach(
+            **_each(breach.text, "headline", "text"),
+            **_each(breach.flag, "undecided", "late"),
+            call_site=breach.maybe(lambda name: _call_site(breach.object(name)), "call_site"),  # noqa: B023
+        )
         for breach in fields.objects("breaches")
     )
 

@@ -6,10 +6,8 @@ import sys
 from types import CodeType, FrameType
 
 from .._util import originals
-from .site import CallSite, Frame
+from .site import MOST_FRAMES, CallSite, Frame
 
-#: How many frames a call site has at most: a recursion may be as deep as Python allows.
-MOST_FRAMES = 100
 _KEPT = 4096  # call sites that are shared, and kinds of files that are known
 
 _STANDARD, _RUNNERS, _LIBRARY, _OWN = range(4)

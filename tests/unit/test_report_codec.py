@@ -381,7 +381,7 @@ def test_the_schema_describes_every_field() -> None:
 def _full() -> dict[str, Any]:
     """A small report in which every field has a value that is of its type, and nothing refers to what is not there."""
     git = ran("git", "x", at=2, lasted=1, parent=ran("ignored", at=1), exit_code=1, call_site=SITE)
-    breach = ReportedBreach("headline", "text")
+    breach = ReportedBreach("headline", "text", call_site=SITE)
     unit = Unit(
         "test",
         "test_a",
