@@ -854,6 +854,17 @@ static __always_inline void append_arguments(struct record *record, uptr argv)
     }
 }
 
+/* Of a root that has failed to replace itself: which thread of it that was. */
+static __always_inline void name_thread(struct head *head)
+{
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        struct root *root = head->slots[i].root && !head->slots[i].top ? roots.lookup(&head->slots[i].root) : 0;
+        if (root)
+            head->slots[i].thread = thread_at_level(root->level);
+    }
+}
+
 static __always_inline void record_attempt(void *ctx, struct proc *proc, struct exec_in_flight *exec, u32 error)
 {
     kptr task = bpf_get_current_task();
@@ -869,6 +880,7 @@ static __always_inline void record_attempt(void *ctx, struct proc *proc, struct 
     head->entered = exec->at;
     head->error = error;
     head->dirfd = exec->dirfd;
+    name_thread(head);
     if (task_has_borrowed_rights(task))
         head->flags |= FLAG_BORROWED;
     if (exec->args_known) {

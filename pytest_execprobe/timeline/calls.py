@@ -29,6 +29,7 @@ class Call:
     after: int | None = None  # None while it goes on
     pid: int | None = None  # that it has returned
     is_fork: bool = False  # it was noted as Python is about to fork
+    is_exec: bool = False  # it replaces this process, if it does not fail
     #: What was born while it went on, and no call within it did: branches, and what this process sees as the number of
     #: each one's top, None where that is not known.
     claims: tuple[tuple[Branch, int | None], ...] = ()
@@ -64,12 +65,22 @@ class Calls:
     def of_exec(self, event: Exec) -> Call | None:
         """The call that may have made an exec's branch."""
         branch, last = event.branch, self._last
+        if not branch.top:
+            return self._of_own(event)
         if event.pid == branch.top:
             # Of what was lost, another number may be seen than the kernel's.
             return self.of(branch, event.seen_pid or (None if event.command is None else event.pid))
         if last is None or last[0] is not branch:
             last = self._last = branch, self.of(branch)
         return last[1]
+
+    def _of_own(self, event: Exec) -> Call | None:
+        """Of what this process itself has failed to execute."""
+        call = self._around(event.branch.thread, event.entered) if event.branch.thread else None
+        if call is None or not call.is_exec:
+            return None
+        call.claim(event.branch, None)
+        return call
 
     def of(self, branch: Branch, seen: int | None = None) -> Call | None:
         """The call that may have made a branch. ``seen``: what this process sees as the number of its top, None where

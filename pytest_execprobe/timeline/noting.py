@@ -19,16 +19,18 @@ from .._util import clock, originals
 from .calls import Call, Calls
 from .frames import call_site
 
-#: Where the functions are looked up, and whether they return the number of a process.
+#: Where the functions are looked up, and what they do that matters: return the number of a process, or exec.
 _PLACES = (
-    ("_posixsubprocess", "fork_exec", True),  # by multiprocessing, and by subprocess before Python 3.11
-    ("subprocess", "_fork_exec", True),
-    ("os", "posix_spawn", True),
-    ("os", "posix_spawnp", True),
-    ("os", "system", False),
-    ("os", "execv", False),
-    ("os", "execve", False),
+    ("_posixsubprocess", "fork_exec", "pid"),  # by multiprocessing, and by subprocess before Python 3.11
+    ("subprocess", "_fork_exec", "pid"),
+    ("os", "posix_spawn", "pid"),
+    ("os", "posix_spawnp", "pid"),
+    ("os", "system", ""),
+    ("os", "execv", "exec"),
+    ("os", "execve", "exec"),
 )
+
+_FIRST_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 #: Who is to know of them. It is replaced as a whole.
 _listeners: tuple[Calls, ...] = ()
@@ -40,16 +42,17 @@ class Noted:
     """A function that spawns something. It equals what it stands for (``os.execve in os.supports_fd``), and like a
     function of C it is no method of a class that holds it."""
 
-    def __init__(self, function: Any, gives_pid: bool) -> None:
+    def __init__(self, function: Any, does: str) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._gives_pid = gives_pid
+        self._gives_pid, self._is_exec = does == "pid", does == "exec"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         if not _listeners:
             return self._function(*args, **kwargs)
         call = _begin(originals.frame(1))
+        call.is_exec = self._is_exec
         try:
             result = self._function(*args, **kwargs)
             if self._gives_pid:
@@ -122,10 +125,11 @@ def begin(calls: Calls) -> None:
     global _listeners
     if calls in _listeners:
         return
-    for module, name, gives_pid in _places():
+    for module, name, does in _places():
         function = getattr(module, name, None)
         if function is not None and not isinstance(function, Noted):
-            setattr(module, name, Noted(function, gives_pid))
+            setattr(module, name, Noted(function, does))
+    calls.same_numbers = _is_in_first_namespace()
     _listeners = (*_listeners, calls)
 
 
@@ -140,5 +144,13 @@ def end(calls: Calls) -> None:
             setattr(module, name, function._function)
 
 
-def _places() -> list[tuple[ModuleType, str, bool]]:
-    return [(sys.modules[module], name, pid) for module, name, pid in _PLACES if module in sys.modules]
+def _is_in_first_namespace() -> bool:
+    """Of PID namespaces, that of the machine, in which processes see the kernel's numbers."""
+    try:
+        return originals.stat("/proc/self/ns/pid").st_ino == _FIRST_NAMESPACE
+    except OSError:
+        return False
+
+
+def _places() -> list[tuple[ModuleType, str, str]]:
+    return [(sys.modules[module], name, does) for module, name, does in _PLACES if module in sys.modules]
