@@ -12,7 +12,7 @@ _KEPT = 4096  # call sites that are shared, and kinds of files that are known
 
 _STANDARD, _RUNNERS, _LIBRARY, _OWN = range(4)
 _kinds: dict[str, int] = {}
-#: By code and place in it. With the code, for its number is another's when it has gone.
+#: By the codes of frames, and how far each has come; with the codes, for their numbers are others' when they have gone.
 _known: dict[tuple[int, ...], tuple[CallSite | None, list[CodeType]]] = {}
 
 
@@ -21,31 +21,40 @@ def call_site(frame: FrameType | None) -> CallSite | None:
 
     The frames end where pytest (or a plugin's hook) was called from: what is above them has not asked for it.
     """
-    codes: list[CodeType] = []
-    key: list[int] = []
-    while frame is not None and len(codes) < MOST_FRAMES:
+    key: list[int] = []  # every spawn comes here: which line that is, is not looked up each time
+    innermost, kinds, room = frame, _kinds, 2 * MOST_FRAMES
+    while frame is not None and room:
         code = frame.f_code
-        kind = _kinds.get(code.co_filename)
+        kind = kinds.get(code.co_filename)
         if kind is None:
             kind = _learn(code.co_filename)
         if kind >= _LIBRARY:
-            codes.append(code)
-            key += (id(code), frame.f_lineno or 0)
-        elif kind == _RUNNERS and codes:
+            key.append(id(code))
+            key.append(frame.f_lasti)
+            room -= 2
+        elif kind == _RUNNERS and key:
             break
         frame = frame.f_back
     known = _known.get(tuple(key))
     if known is None:
         if len(_known) >= _KEPT:
             _known.clear()
-        known = _known[tuple(key)] = _made(codes, key[1::2]), codes
+        known = _known[tuple(key)] = _made(innermost, len(key) // 2)
     return known[0]
 
 
-def _made(codes: list[CodeType], lines: list[int]) -> CallSite | None:
-    stack = tuple(Frame(code.co_filename, line, code.co_name) for code, line in zip(codes, lines, strict=True))
+def _made(frame: FrameType | None, number: int) -> tuple[CallSite | None, list[CodeType]]:
+    """Of the first frames that are not of the standard library."""
+    stack: list[Frame] = []
+    codes: list[CodeType] = []
+    while frame is not None and len(stack) < number:
+        code = frame.f_code
+        if _learn(code.co_filename) >= _LIBRARY:
+            stack.append(Frame(code.co_filename, frame.f_lineno or 0, code.co_name))
+            codes.append(code)
+        frame = frame.f_back
     own = next((frame for frame in stack if _learn(frame.file) == _OWN), None) or next(iter(stack), None)
-    return None if own is None else CallSite(*own, stack)
+    return None if own is None else CallSite(*own, tuple(stack)), codes
 
 
 def _learn(file: str) -> int:
