@@ -23,6 +23,7 @@ from sides import HERE, INSIDE, Side, environment, execute, started
 OURS = "execprobe"
 _LONG = 3600.0  # seconds, for what --long runs
 _ANSWER = 120.0  # seconds
+_HOOK = "a hook of audit events"
 _PEERS_PART = 10  # a tracer that makes a storm so many times slower is given a storm so many times smaller
 _Made = TypeVar("_Made")
 _NS = {"s": 1e9, "ms": 1e6, "µs": 1e3, "ns": 1.0}
@@ -287,6 +288,40 @@ def synchronising(bench: Bench) -> list[Line]:
         taken = bench.take(name, series)["took"]
         lines.append(Line(f"a read right after Popen(), {backend}", "µs", _scaled("µs", taken)))
     return lines
+
+
+# ---- call sites ----
+
+
+@row
+def call_sites(bench: Bench) -> list[Line]:
+    """What call sites cost: CPU of the test's process for a spawn from Python, from two frames of the test's own code
+    and from twenty, beyond that of a spawn by a name that is not noted; and CPU of a test that imports modules of the
+    standard library, with a hook of audit events in Python, which could have noted them as well, beside it."""
+    program, lines = bench.program("nothing"), []
+    for depth in (1, 19):
+        variables = {"rounds": bench.number(20), "program": program, "depth": depth}
+
+        def run(side: Side, variables: Mapping[str, str | int] = variables) -> Mapping[str, float]:
+            return {"cpu": side.session("sites.py", "read", work=bench.folder, **variables)["beyond"]}
+
+        series: dict[str, Run] = {label: lambda side=side, run=run: run(side) for label, side in bench.sides.items()}
+        title = f"a call site with {depth + 1} frames"
+        lines.append(Line(f"{title}: CPU, per spawn", "µs", _scaled("µs", bench.take(title, series)["cpu"])))
+
+    def imports(kind: str, side: Side, hook: str = "no") -> Mapping[str, float]:
+        return side.session("imports.py", kind, work=bench.folder, rounds=bench.number(30), hook=hook)
+
+    series = {BARE: lambda: imports("bare", bench.ours)}
+    series |= {label: lambda side=side: imports("read", side) for label, side in bench.sides.items()}
+    series[_HOOK] = lambda: imports("bare", bench.ours, "yes")
+    cpu = {name: _scaled("ms", {name: values})[name] for name, values in bench.take("imports", series)["cpu"].items()}
+    hook = cpu.pop(_HOOK)
+    return [
+        *lines,
+        Line("imports in a test: CPU", "ms", cpu, "ratio"),
+        Line("the same without a probe, with a hook of audit events", "ms", {BARE: cpu[BARE], OURS: hook}, "ratio"),
+    ]
 
 
 # ---- many tests ----

@@ -59,7 +59,8 @@ struct slot {
     u64 root;   /* the root's id, 0: empty */
     u64 born;   /* when the branch left the root, 0: before the root was watched, or the root itself */
     u32 top;    /* the process that the root forked, 0: this is the root itself */
-    u32 thread; /* the thread of the root that forked it, 0: not known */
+    u32 thread; /* the thread of the root that forked it, as the root sees it, 0: not known. Of the root itself: 0, and
+                 * in the record of a failed attempt the thread that has made it */
 };
 
 /* One process of a watched tree: the map `procs`, by tgid.

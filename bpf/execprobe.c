@@ -367,6 +367,12 @@ static __always_inline void register_root(kptr task, kptr comm)
 
 /* ---- fork ---- */
 
+/* The number of the current thread in a PID namespace, by which its process knows it. */
+static __always_inline u32 thread_at_level(u64 level)
+{
+    return level ? pid_at_level(thread_pid(bpf_get_current_task()), level) : (u32)bpf_get_current_pid_tgid();
+}
+
 /* Returns the root's id; 0 where there is none: a root that has gone takes its slot along. */
 static __always_inline u64 inherit_slot(struct proc *parent, struct proc *child, int i, kptr task, u32 tgid)
 {
@@ -377,7 +383,7 @@ static __always_inline u64 inherit_slot(struct proc *parent, struct proc *child,
         return 0;
     if (slot.top == 0) {
         slot.top = tgid;
-        slot.thread = bpf_get_current_pid_tgid();
+        slot.thread = thread_at_level(root->level);
         slot.born = child->forked;
     }
     child->slots[i] = slot;
@@ -848,6 +854,17 @@ static __always_inline void append_arguments(struct record *record, uptr argv)
     }
 }
 
+/* Of a root that has failed to replace itself: which thread of it that was. */
+static __always_inline void name_thread(struct head *head)
+{
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        struct root *root = head->slots[i].root && !head->slots[i].top ? roots.lookup(&head->slots[i].root) : 0;
+        if (root)
+            head->slots[i].thread = thread_at_level(root->level);
+    }
+}
+
 static __always_inline void record_attempt(void *ctx, struct proc *proc, struct exec_in_flight *exec, u32 error)
 {
     kptr task = bpf_get_current_task();
@@ -863,6 +880,7 @@ static __always_inline void record_attempt(void *ctx, struct proc *proc, struct 
     head->entered = exec->at;
     head->error = error;
     head->dirfd = exec->dirfd;
+    name_thread(head);
     if (task_has_borrowed_rights(task))
         head->flags |= FLAG_BORROWED;
     if (exec->args_known) {

@@ -89,10 +89,16 @@ static __always_inline kptr task_leader(kptr task)
     return kread_u64(task + OFF_TASK_GROUP_LEADER);
 }
 
+/* The struct pid of the thread itself. */
+static __always_inline kptr thread_pid(kptr task)
+{
+    return kread_u64(task + OFF_TASK_THREAD_PID);
+}
+
 /* The struct pid of its process. */
 static __always_inline kptr task_pid(kptr task)
 {
-    return kread_u64(task_leader(task) + OFF_TASK_THREAD_PID);
+    return thread_pid(task_leader(task));
 }
 
 static __always_inline kptr task_signal(kptr task)

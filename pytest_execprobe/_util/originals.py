@@ -73,6 +73,7 @@ geteuid = _bound(posix.geteuid)
 getsignal = _bound(_signal.getsignal)
 getrusage = _bound(_resource.getrusage)
 get_ident = _bound(_thread.get_ident)
+get_native_id = _bound(_thread.get_native_id)
 exc_info = _bound(sys.exc_info)
 frame = _bound(sys._getframe)
 RLock = _thread.RLock

@@ -14,6 +14,10 @@ class Style:
     """How much to say: pytest's ``-q`` is -1, ``-vv`` is 2."""
 
     verbosity: int = 0
+    #: The folder from which places in code are named.
+    root: str = ""
+    #: How many characters a line has room for, if it is not to be broken.
+    columns: int = 80
 
     @property
     def rows(self) -> int | None:

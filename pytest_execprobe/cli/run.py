@@ -73,9 +73,12 @@ def _pattern(text: str) -> Pattern:
     from ..log.patterns import compile_pattern
 
     try:
-        return compile_pattern(text)
+        compiled = compile_pattern(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if compiled.text.removeprefix("subtree:").startswith("from:"):
+        raise argparse.ArgumentTypeError(f"{text!r}: pytest alone records which code has spawned what")
+    return compiled
 
 
 def _untraced(texts: Iterable[str]) -> tuple[str, ...]:

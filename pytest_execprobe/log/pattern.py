@@ -48,7 +48,7 @@ class Pattern:
     _test: Callable[[ExecRecord, Side], Match]
     #: The one program name that it stands for, if it is no more than that.
     name: str | None = None
-    #: Whether what is above an exec in the tree decides, too.
+    #: Whether what is above an exec in the tree decides, too, or who has spawned that.
     looks_up: bool = False
     #: Where links decide, too, as they are at that moment.
     by_links: frozenset[Side] = frozenset()

@@ -13,6 +13,7 @@ from .._util.originals import Path
 from .._util.paths import as_recorded, on_disk
 from .matching import argv_pattern, argv_text, name_pattern, path_pattern, regex_pattern, subtree_pattern
 from .pattern import ANY, Pattern
+from .sites import site_pattern
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _from_string(text: str, start: Path) -> Pattern:
     if not text.strip():
         raise ValueError("an empty pattern matches nothing")
     kind, colon, rest = text.partition(":")
-    if colon and kind in ("re", "argv", "subtree"):
+    if colon and kind in ("re", "argv", "subtree", "from"):
         if not rest.strip():
             raise ValueError(f"an empty pattern matches nothing: {text!r}")
         if kind == "re":
@@ -86,6 +87,9 @@ def _from_string(text: str, start: Path) -> Pattern:
                     return regex_pattern(re.compile(rest, re.DOTALL), text)  # arguments may have several lines
             except (re.error, FutureWarning) as error:
                 raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
+        if kind == "from":
+            _refuse_unexpanded(rest, text)
+            return site_pattern(rest, text, start)
         if kind == "subtree":
             return subtree_pattern(_from_string(rest, start))
         try:
@@ -103,8 +107,8 @@ def _from_string(text: str, start: Path) -> Pattern:
     _refuse_unexpanded(text, text)
     if colon and kind.isidentifier() and kind != "memfd":
         raise ValueError(
-            f"{text!r} begins with an unknown form: there are re:, argv: and subtree:. For a program of that name write"
-            f" {[text]!r}"
+            f"{text!r} begins with an unknown form: there are re:, argv:, subtree: and from:. For a program of that"
+            f" name write {[text]!r}"
         )
     if "/" in text:
         _refuse_several(text, start)

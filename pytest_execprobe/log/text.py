@@ -11,6 +11,7 @@ from .._util.text import Style, printable
 from ..timeline.evidence import Evidence
 from ..timeline.program import described, files, has_unclear_arguments, may_name_descriptor
 from ..timeline.record import ExecRecord
+from ..timeline.site import place
 from .checks import Verdict, execs, lost
 from .hints import did_not_run
 
@@ -37,14 +38,23 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
         if number != previous + 1:
             lines.append(_hidden(number - previous - 1))
         previous = number
-        lines.append(
+        line = (
             f"{'>' if is_marked else ' '} {number:<{number_width}}"
             f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
             f"  {parent:<{parent_width}}  {_command(record, style.width)}"
         )
+        lines.append(line if parent.startswith("#") else beside(line, record, style))
     if previous != len(records):
         lines.append(_hidden(len(records) - previous))
     return lines
+
+
+def beside(line: str, record: ExecRecord, style: Style) -> str:
+    """A line about an exec, with where Python spawned it at its end, right-aligned if there is room."""
+    if record.call_site is None or record._lineage.previous is not None:
+        return line
+    where = printable(place(record.call_site, style.root))
+    return f"{line}  {where:>{max(0, style.columns - len(line) - 2)}}"
 
 
 def footer(evidence: Evidence, where: str) -> str:

@@ -18,20 +18,24 @@ from ..source.command import Command
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Gap
 from ..timeline.record import ExecRecord
+from ..timeline.site import CallSite, relative
 from ..timeline.spans import Owner
 from .json import CommandTable, id_of
 from .model import OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
-from .read import Records, read_command
+from .read import Records, read_command, read_site
 
 
 class Gatherer:
     """Where tests run. Each owner of execs is a unit of the report."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str = "") -> None:
+        """``root`` is pytest's root directory."""
+        self._root = root
+        self._sites: dict[CallSite, int | None] = {}  # their numbers
         self._serials: dict[Owner, int] = {}
         self._last = 0
         self._commands = CommandTable()
-        self._exported = 0  # how many of them
+        self._exported = self._exported_sites = 0  # how many of them
         self._gaps: set[tuple[int, Gap]] = set()
         self._running: dict[int, Entry] = {}  # exported, but not how they ended
         self._new: dict[str, Any] = {}
@@ -78,8 +82,14 @@ class Gatherer:
             above and id_of(above.image),
             previous and id_of(previous.image),
             *entry.facts(),
-            None,
+            self._site(entry.call_site),
         ]
+
+    def _site(self, site: CallSite | None) -> int | None:
+        """Its number, with files relative to the root."""
+        if site is not None and site not in self._sites:
+            self._sites[site] = self._commands.site(relative(site, self._root))
+        return None if site is None else self._sites[site]
 
     def span(self, owner: Owner, phase: str, start: int, end: int) -> None:
         self._list("spans").append([self._serials[owner], phase, start, end])
@@ -98,9 +108,9 @@ class Gatherer:
         """No rule counts it."""
         self._list("uncounted").append(id_of(record._identity))
 
-    def breach(self, name: str, headline: str, text: str, *, undecided: bool) -> None:
-        """Of the test with this node id."""
-        self._list("breaches").append([name, headline, text, undecided, False])
+    def breach(self, name: str, headline: str, text: str, *, undecided: bool, site: CallSite | None = None) -> None:
+        """Of the test with this node id. ``site``: where Python has spawned what breaks the rule."""
+        self._list("breaches").append([name, headline, text, undecided, False, self._site(site)])
 
     def supersede(self, owner: Owner) -> None:
         """This try of a test is followed by another: what was found of it so far is none of that one's."""
@@ -129,6 +139,9 @@ class Gatherer:
         if self._exported < len(self._commands.listed):
             self._list("commands").extend(self._commands.listed[self._exported :])
             self._exported = len(self._commands.listed)
+        if self._exported_sites < len(self._commands.sites):
+            self._list("call_sites").extend(self._commands.sites[self._exported_sites :])
+            self._exported_sites = len(self._commands.sites)
         new, self._new = self._new, {}
         return originals.json_dumps(new) if new else ""
 
@@ -184,6 +197,7 @@ class Assembly:
         self._units: dict[tuple[str | None, int], _Unit] = {}
         self._tries: dict[tuple[str | None, str], list[_Try]] = {}
         self._commands: dict[str | None, list[Command]] = {}  # by worker
+        self._sites: dict[str | None, list[CallSite]] = {}  # likewise
         self._records: dict[str | None, Records] = {}
         self._breaches: dict[str, list[ReportedBreach]] = {}
         self._uncounted: set[str] = set()
@@ -247,7 +261,9 @@ class Assembly:
             self._units[worker, serial] = _Unit(worker, kind, name, file, line)
         commands = self._commands.setdefault(worker, [])
         commands += map(read_command, new.get("commands", ()))
-        records = self._records.setdefault(worker, Records(commands))
+        sites = self._sites.setdefault(worker, [])
+        sites += map(read_site, new.get("call_sites", ()))
+        records = self._records.setdefault(worker, Records(commands, sites))
         for serial, stray, *values in new.get("execs", ()):
             record = records.add(values)
             if serial:  # else it is only above others
@@ -264,11 +280,12 @@ class Assembly:
             self._units[worker, serial].gaps[why] += most
         for serial, phase, start, end in new.get("spans", ()):
             self._units[worker, serial].phases[phase] = (start, end)
-        for name, headline, text, undecided, superseded in new.get("breaches", ()):
+        for name, headline, text, undecided, superseded, site in new.get("breaches", ()):
             tries = self._tries.get((worker, name), [])[: -1 if superseded else None]
             if tries or not superseded:  # else its try had no report
                 those = tries[-1].breaches if tries else self._breaches.setdefault(name, [])
-                those.append(ReportedBreach(headline, text, undecided))
+                place = None if site is None else sites[site]
+                those.append(ReportedBreach(headline, text, undecided, call_site=place))
         for serial in new.get("superseded", ()):
             self._units[worker, serial].superseded = True
 

@@ -16,6 +16,7 @@ from .._util import originals
 from .._util.text import printable
 from ..log.checks import between, execs
 from ..timeline.record import ExecRecord
+from ..timeline.site import place
 from .model import Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
 
 KIND_NAMES: dict[UnitKind, str] = {
@@ -167,6 +168,16 @@ def totals(document: Document) -> list[tuple[str, str]]:
 def most(counter: Counter[str]) -> list[tuple[str, int]]:
     """The most frequent first, and by name where they are level; printable."""
     return [(shown(name), count) for name, count in sorted(counter.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def sites(document: Document) -> list[tuple[str, list[ExecRecord]]]:
+    """Where Python has spawned execs, the most first, each with those; printable."""
+    found: dict[str, list[ExecRecord]] = {}
+    for unit in document.units:
+        for record in unit.all_records:
+            if record.call_site is not None:
+                found.setdefault(place(record.call_site), []).append(record)
+    return [(shown(where), found[where]) for where in sorted(found, key=lambda where: (-len(found[where]), where))]
 
 
 def started_by(run: Run) -> str:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from .. import __version__
 from .._util import originals
+from ..timeline import site
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from . import digest
@@ -34,7 +35,7 @@ _RUNNING = 50
 _COLUMNS = (
     *("level", "parent", "above", "program", "command", "path", "executable", "interpreter", "script", "argv", "cut"),
     *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
-    *("shared", "site"),
+    *("shared", "site", "through"),
 )
 
 
@@ -273,9 +274,16 @@ def _row(
         "phase": record.phase,
         "begun": place(record.begun_by),
         "shared": int(record._lineage.shared),  # whether it counts for another than began it
-        "site": -1 if record.call_site is None else place("{}:{} in {}".format(*record.call_site)),
+        "site": -1 if record.call_site is None else place(site.place(record.call_site)),
+        "through": -1 if record.call_site is None else place(_stack(record.call_site)),
     }
     return [row[column] for column in _COLUMNS]
+
+
+def _stack(call_site: site.CallSite) -> str | None:
+    """The frames outside of the standard library, if there is more than the one that is named besides."""
+    frames = [f"{site.place(frame)}" for frame in call_site.stack]
+    return ", by ".join(frames) if len(frames) > 1 else None
 
 
 def _arguments(record: ExecRecord) -> tuple[list[str] | None, int]:

@@ -52,6 +52,7 @@ def render(document: Document, *, limit: int = LIMIT) -> str:
         _runs,
         _running,
         _programs,
+        _sites,
         _tests,
         _others,
         _strays,
@@ -146,6 +147,12 @@ def _programs(document: Document) -> Iterable[str]:
     if ignored:
         names = sorted({name for run in document.runs for name in run.ignored})
         yield f"\nNot counted, because `--execprobe-ignore` names them: {', '.join(map(code, names[:_ROWS]))}.\n"
+
+
+def _sites(document: Document) -> Iterable[str]:
+    sites = digest.sites(document)
+    rows = [(code(where), f"{len(records):,}", _programs_of(records)) for where, records in sites[: _ROWS + 1]]
+    yield from _table("Where Python spawned most", ("where", "-execs", "programs"), rows, "places", total=len(sites))
 
 
 def _tests(document: Document) -> Iterable[str]:

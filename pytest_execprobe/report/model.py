@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from ..timeline.record import ExecRecord, Phase
+from ..timeline.site import CallSite
 
 #: What a unit is: a test, one set-up and end of a fixture of wider scope, the collection of tests, what ran between
 #: tests (hooks, what tests left running), or a command that ``execprobe run`` recorded.
@@ -32,6 +33,8 @@ class ReportedBreach:
     undecided: bool = False
     #: Whether it was found when its test had been reported: then that the test was expected to fail excuses nothing.
     late: bool = False
+    #: Where Python has spawned the first exec that breaks it, if that is known.
+    call_site: CallSite | None = None
 
 
 @dataclass(frozen=True)

@@ -393,6 +393,7 @@
           ["phase", row[column.phase]],
           ["branch begun by", begun === null ? null : row[column.shared] ? `${begun}, which was over` : begun],
           ["called at", text(row[column.site])],
+          ["called through", text(row[column.through])],
           ["depth", row[column.depth] === null ? "not known: a record above it was lost" : String(row[column.depth])],
         ]),
       );

@@ -16,6 +16,7 @@ from typing import Any
 from .._util import originals
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
+from ..timeline.site import place
 from . import digest
 from .model import Document, Run, Unit, UnitKind
 
@@ -185,6 +186,7 @@ class _Run:
             "phase": record.phase,
             "stray": stray or None,
             "begun by": None if record.begun_by is None else digest.shown(record.begun_by),
+            "called at": None if record.call_site is None else digest.shown(place(record.call_site)),
         }
         begin = self._time(record.timestamp_ns)
         return _Slice(

@@ -11,7 +11,11 @@ from ..errors import RuleBroken, RuleUndecided
 from ..log.checks import lost
 from ..log.text import table, undecided
 from ..timeline.evidence import Evidence
+from ..timeline.record import ExecRecord
+from ..timeline.site import CallSite, place
 from .judge import RuleFinding
+
+_PLACES = 3  # in code, that are named
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Problem:
     in_report: str
     #: What is said of rules that can't be decided, where another one is broken: an xfail does not excuse them.
     left_open: str = ""
+    #: Where Python has spawned the first exec that breaks a rule, if that is known.
+    site: CallSite | None = None
 
     @property
     def undecided(self) -> bool:
@@ -53,7 +59,9 @@ class Problem:
         error = RuleUndecided(text) if found[0].holds is None else RuleBroken(text)
         rest = [finding for finding in found if finding.holds is None] if found[0].holds is False else []
         left_open = findings(rest, evidence, start, where, style) if rest else ""
-        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts), left_open)
+        marked = [record for finding in found if finding.holds is False for record in finding.marked]
+        site = next((record.call_site for record in marked if record.call_site is not None), None)
+        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts), left_open, site)
 
     def and_also(self, other: Problem) -> Problem:
         """Both of them, what is certain first."""
@@ -66,6 +74,7 @@ class Problem:
             first.sections + second.sections,
             f"{first.in_report}\n{second.in_report}",
             "" if first.undecided else "\n".join(filter(None, left_open)),
+            first.site or second.site,
         )
 
     def of_what_is_open(self) -> Problem:
@@ -87,6 +96,7 @@ def findings(found: Sequence[RuleFinding], evidence: Evidence, start: int, where
     for finding in certain:
         lines.append(f"{printable(finding.headline)} ({_place(finding, where)})")
         lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
+        lines += spawned_from(finding.marked, style)
     if certain:
         return "\n".join(lines)
     finding = found[0]
@@ -95,6 +105,14 @@ def findings(found: Sequence[RuleFinding], evidence: Evidence, start: int, where
     said = undecided(finding.question, finding.evidence or evidence, start, named, style).split("\n")
     rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
     return "\n".join([said[0], *rules, *said[1:]])
+
+
+def spawned_from(records: Sequence[ExecRecord], style: Style) -> list[str]:
+    """A line for each place in code from which Python has spawned some execs; of many the first."""
+    sites = dict.fromkeys(record.call_site for record in records if record.call_site is not None)
+    places = list(dict.fromkeys(printable(place(site, style.root)) for site in sites))
+    more = [f"  from  … {len(places) - _PLACES} more places"] if len(places) > _PLACES else []
+    return [*(f"  from  {where}" for where in places[:_PLACES]), *more]
 
 
 # Places that are not simply "the" something.

@@ -96,7 +96,9 @@ class Outcomes:
         if expected and problem.left_open:
             problem = problem.of_what_is_open()
         if not expected or problem.undecided:
-            strays.gatherer.breach(item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided)
+            strays.gatherer.breach(
+                item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided, site=problem.site
+            )
         if expected and not problem.undecided:
             strays.totals.excused[item.nodeid] = problem.headlines
             self._report_fixtures(item)  # which are not expected to do that, whichever test sets them up

@@ -95,7 +95,7 @@ class ProbedRun:
         self.reporting = reporting
         self._markers = markers
         self._early_error = None if early is None else early.error
-        style = Style(int(config.getoption("verbose", 0)))  # there is no such option with -p no:terminal
+        style = _style(config)
         if early is None:
             self.recorder = recorder_of(settings, helper, style)
         else:
@@ -234,6 +234,12 @@ class ProbedRun:
             )
         )
         return Problem.of(found, evidence, start, where, self.recorder.style)
+
+
+def _style(config: pytest.Config) -> Style:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")  # neither it nor its options are there without it
+    columns: int = getattr(getattr(terminal, "_tw", None), "fullwidth", 80)
+    return Style(int(config.getoption("verbose", 0)), str(config.rootpath), columns - len("E       "))
 
 
 def marks_of(node: Node) -> Marks:

@@ -80,7 +80,7 @@ class Strays:
         self._hooks: MutableSet[Owner] = WeakSet()  # of tests whose phases are owners of their own
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
-        self.gatherer = Gatherer()
+        self.gatherer = Gatherer(str(config.rootpath))
         self._outside = Owner(OUTSIDE, is_test=False, began=0)
         self._broken_off = False
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..source.events import Ended, Exec, Image
+from .calls import Call
 from .evidence import Lost
 from .record import ExecRecord, Phase, lineage
+from .site import CallSite
 from .spans import Owner, Span
 
 
@@ -53,6 +55,8 @@ class Entry:
     #: When its process ended, if it ran this then, and with what status.
     ended_at: int | None = None
     status: int | None = None
+    #: By which Python may have spawned its branch.
+    call: Call | None = None
     _record: ExecRecord | None = None
 
     @property
@@ -77,6 +81,11 @@ class Entry:
     def end(self, end: Ended) -> None:
         self.ended_at, self.status, self._record = end.at, end.status, None
 
+    @property
+    def call_site(self) -> CallSite | None:
+        """Where Python spawned its branch, if that is known for certain."""
+        return None if self.call is None else self.call.site_of(self.event.branch)
+
     def _make(self) -> None:
         event, above, previous = self.event, self.above, self.previous
         if self._record is not None or event.command is None:
@@ -97,7 +106,7 @@ class Entry:
             exit_code=code,
             signal=signal,
             duration_ns=lasted,
-            call_site=None,
+            call_site=self.call_site,
             _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost),
             _identity=self.image,
         )

@@ -12,6 +12,7 @@ from .._util.collector import postponed
 from ..errors import IncompleteLogError, ProbeObstructed, SourceLost
 from ..source.doubts import doubts
 from ..source.events import Batch, Running, Source
+from . import noting
 from .evidence import Gap
 from .timeline import Timeline
 
@@ -57,6 +58,7 @@ class Feed(Generic[AnySource]):
 
     def go_blind(self, why: str) -> None:
         """Gives the source up: until there is another, nothing is known."""
+        noting.end(self.timeline.calls)
         if self.source is not None:
             self.source.close()
         # In this order: an exception may come in between, and at no moment may there be neither.
@@ -142,6 +144,7 @@ class ProcessFeed(Feed[ProcessSource]):
             self.timeline.blind = Gap(self.timeline.blind.start, None, f"there was no probe: {why}")
 
     def _see_again(self, source: ProcessSource, now: int) -> None:
+        noting.begin(self.timeline.calls)
         blind = self.timeline.blind
         for why in doubts(source):
             self.timeline.add_gap(Gap(source.armed_at, None, why))

@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 class Kinds:
     """Some records, and in what they differ: the command, whether it is what its process was running, and whether
-    that is a child of the test's own. ``in_tree``: what is above them in the process tree, too."""
+    that is a child of the test's own. ``in_tree``: what is above them in the process tree, and who has spawned that,
+    too."""
 
     def __init__(self, records: Sequence[ExecRecord], *, in_tree: bool) -> None:
         self.records = records
@@ -25,7 +26,8 @@ class Kinds:
         for record in records:
             key: object = (id(record._command), record._itself, record._lineage.direct)
             if in_tree:
-                key = (key, id(record.parent), id(record._lineage.previous), record._lineage.lost)
+                above = (id(record.parent), id(record._lineage.previous), record._lineage.lost)
+                key = (key, above, id(record.call_site))
             number = numbers.setdefault(key, len(numbers))
             if number == len(self.first):
                 self.first.append(record)

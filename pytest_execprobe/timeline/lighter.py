@@ -29,6 +29,7 @@ def lighter(timeline: Timeline, since: int, running: Running, listed_at: int) ->
     # Of a process that runs what is not known here, only this is known of its branch: it was there by then.
     moment = max((one.since or 0 for one in running.listed if one.image not in timeline._images), default=-1)
     new = timeline._log[timeline._taken : known.placed]
+    timeline.calls.lighten(running, branches, listed_at)
     return replace(
         timeline,
         known=known._replace(placed=len(new)),

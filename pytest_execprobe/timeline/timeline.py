@@ -20,6 +20,7 @@ from operator import attrgetter
 
 from ..source.command import Command
 from ..source.events import Batch, Branch, Ended, Exec, Image
+from .calls import Calls
 from .entry import Entry
 from .evidence import Evidence, Gap, Lost
 from .progress import Progress, parted
@@ -52,6 +53,7 @@ class Timeline:
     #: What is in no window, with all that is below it.
     hides: Callable[[Command], bool] = lambda _: False
     spans: Spans = field(default_factory=Spans)
+    calls: Calls = field(default_factory=Calls)
     _entries: list[Entry] = field(default_factory=list)  # by the time of entry
     _log: list[Entry] = field(default_factory=list)  # as they have found their place
     _taken: int = 0  # how many of those
@@ -89,6 +91,7 @@ class Timeline:
             elif isinstance(event, Ended):
                 if event.branch.top == event.pid:
                     self._ended[event.branch] = event.at
+                    self.calls.of(event.branch)
                 if event.image is not None:
                     ends.append((event.image, event))
             else:
@@ -191,6 +194,7 @@ class Timeline:
         entry = Entry(
             event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost, depth, image
         )
+        entry.call = self.calls.of_exec(event)
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[image] = entry
@@ -385,12 +389,12 @@ class Timeline:
     @property
     def size(self) -> int:
         """How much it keeps, in pieces of some hundred bytes each."""
-        return len(self._entries) + len(self._images) + len(self._ended) + len(self.spans)
+        return len(self._entries) + len(self._images) + len(self._ended) + len(self.spans) + len(self.calls)
 
     def forget(self) -> None:
         """In a forked child: what the parent's tree ran is not the child's."""
         self._changes += 1
         self._taken = 0
-        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful):
+        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.calls):
             known.clear()
         self.known = Progress()

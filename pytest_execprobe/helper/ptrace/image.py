@@ -62,6 +62,10 @@ class Status(NamedTuple):
     numbers: Tuple[int, ...]
     no_new_privileges: bool
 
+    def number(self, level: int) -> int:
+        """In a PID namespace so far below that of /proc; 0 where it is outside of that."""
+        return self.numbers[level] if len(self.numbers) > level else 0
+
 
 def read_file(path: bytes, size: int) -> bytes:
     """Its beginning. Raises OSError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Tuple
 
 from .. import wire
 from . import image
@@ -76,11 +76,7 @@ def _seen(tree: Tree, process: Tracee, slot: Slot, ppid: int, status: Optional[i
     level = tree.levels.get(slot.root, 0)
     if not level or status is None:
         return process.pid, ppid
-    return _in_namespace(status.numbers, level), parents_number(ppid, level)
-
-
-def _in_namespace(numbers: Sequence[int], level: int) -> int:
-    return numbers[level] if len(numbers) > level else 0
+    return status.number(level), parents_number(ppid, level)
 
 
 def parents_number(pid: int, level: int) -> int:
@@ -88,4 +84,4 @@ def parents_number(pid: int, level: int) -> int:
     if pid in (0, wire.NOT_KNOWN):
         return pid
     status = image.status_of(pid)
-    return wire.NOT_KNOWN if status is None else _in_namespace(status.numbers, level)
+    return wire.NOT_KNOWN if status is None else status.number(level)

@@ -7,6 +7,7 @@ from fnmatch import translate
 from typing import Dict, Iterator, List, NamedTuple, Optional, Pattern, Set, Tuple
 
 from .. import wire
+from . import image
 
 
 class Slot(NamedTuple):
@@ -15,7 +16,7 @@ class Slot(NamedTuple):
     root: int
     born: int  # when the branch left the root, ns; 0: before the root was watched, or the root itself
     top: int  # the process that the root forked, 0: this is the root itself
-    thread: int  # the thread of the root that forked it, 0: not known
+    thread: int  # the thread of the root that forked it, as the root sees it, 0: not known
 
 
 class Tracee:
@@ -147,8 +148,17 @@ class Tree:
         # Of those that have ended none is kept for its own sake, or what forks on and on would leave a long line.
         while parent.creator is not None and not self._lives(parent.creator):
             parent.creator = parent.creator.creator
-        child.slots = [slot if slot.top else Slot(slot.root, at, pid, thread) for slot in self.living(parent)]
+        child.slots = [
+            slot if slot.top else Slot(slot.root, at, pid, self._seen(thread, slot.root))
+            for slot in self.living(parent)
+        ]
         return child
+
+    def _seen(self, thread: int, root: int) -> int:
+        """What a root calls a thread of its own, 0 where that is not known."""
+        level = self.levels.get(root, 0)
+        status = image.status_of(thread) if level and thread else None
+        return thread if not level else 0 if status is None else status.number(level)
 
     def replace_roots(self, process: Tracee, thread: int, at: int) -> None:
         """A root that executes something begins a branch of its own."""

@@ -1,0 +1,143 @@
+"""Calls by which Python code spawns something, and which of them has made a branch of the process tree.
+
+A branch and a call belong together by the thread that forked and the time at which it did, and by the number of the
+process where the call has returned one. What could be another's is no one's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from ..source.events import Branch, Exec, Running
+from .site import CallSite
+
+_BEFORE = attrgetter("before")
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One of them, from before it can fork to after that. Times are of CLOCK_MONOTONIC, in nanoseconds."""
+
+    thread: int  # the kernel's number, in this process's PID namespace
+    site: CallSite | None
+    outer: Call | None  # in the middle of which the same thread has begun it, as a handler of forks does
+    before: int
+    after: int | None = None  # None while it goes on
+    pid: int | None = None  # that it has returned
+    is_fork: bool = False  # it was noted as Python is about to fork
+    is_exec: bool = False  # it replaces this process, if it does not fail
+    #: What was born while it went on, and no call within it did: branches, and what this process sees as the number of
+    #: each one's top, None where that is not known.
+    claims: tuple[tuple[Branch, int | None], ...] = ()
+
+    def covers(self, time: int) -> bool:
+        return self.before <= time and (self.after is None or time <= self.after)
+
+    def claim(self, branch: Branch, seen: int | None) -> None:
+        self.claims = (*(claim for claim in self.claims if claim[0] != branch), (branch, seen))
+
+    def site_of(self, branch: Branch) -> CallSite | None:
+        """Where a branch was spawned, if it is certain that this call has done that, and no code within it."""
+        if self.after is None:
+            return None
+        possible = [other for other, seen in self.claims if None in (seen, self.pid) or seen == self.pid]
+        return self.site if possible == [branch] else None
+
+
+@dataclass(eq=False)
+class Calls:
+    """Those of a process that a timeline follows. ``inbox`` is where any thread notes one as it begins."""
+
+    inbox: deque[Call] = field(default_factory=deque)
+    #: Whether the kernel's numbers of processes are known to be those that this process sees.
+    same_numbers: bool = False
+    _open: dict[int, list[Call]] = field(default_factory=dict)  # by thread, those that have no branch yet
+    _made: dict[Branch, Call] = field(default_factory=dict)
+    _last: tuple[Branch, Call | None] | None = None  # what was looked up for one is mostly true for the next
+
+    def __len__(self) -> int:
+        return len(self.inbox) + len(self._made) + sum(map(len, self._open.values()))
+
+    def of_exec(self, event: Exec) -> Call | None:
+        """The call that may have made an exec's branch."""
+        branch, last = event.branch, self._last
+        if not branch.top:
+            return self._of_own(event)
+        if event.pid == branch.top:
+            # Of what was lost, another number may be seen than the kernel's.
+            return self.of(branch, event.seen_pid or (None if event.command is None else event.pid))
+        if last is None or last[0] is not branch:
+            last = self._last = branch, self.of(branch)
+        return last[1]
+
+    def _of_own(self, event: Exec) -> Call | None:
+        """Of what this process itself has failed to execute."""
+        call = self._around(event.branch.thread, event.entered) if event.branch.thread else None
+        if call is None or not call.is_exec:
+            return None
+        call.claim(event.branch, None)
+        return call
+
+    def of(self, branch: Branch, seen: int | None = None) -> Call | None:
+        """The call that may have made a branch. ``seen``: what this process sees as the number of its top, None where
+        that is not known."""
+        known = self._made.get(branch)
+        if known is not None and seen is None:
+            return known
+        if not branch.born or not branch.thread:  # it was there before, or is this process itself
+            return None
+        call = known or self._around(branch.thread, branch.born)
+        if call is not None:
+            self._made[branch] = call
+            call.claim(branch, branch.top if self.same_numbers else seen)
+        return call
+
+    def _around(self, thread: int, time: int) -> Call | None:
+        """The innermost one of a thread in which a moment lies."""
+        self._take_in()
+        calls = self._open.get(thread, ())
+        at = bisect_right(calls, time, key=_BEFORE)
+        call = calls[at - 1] if at else None
+        while call is not None and not call.covers(time):
+            call = call.outer
+        return call
+
+    def _take_in(self) -> None:
+        """What is new; and those go that have their branch, by which what else comes of that is found."""
+        if self.inbox:
+            self._keep(lambda call: not call.claims or call.after is None)
+        # An exception may come between: then the next finds what this one has left.
+        while self.inbox:
+            call = self.inbox[0]
+            calls = self._open.setdefault(call.thread, [])
+            if not calls or calls[-1] is not call:
+                calls.append(call)
+            self.inbox.popleft()
+
+    def _keep(self, wanted: Callable[[Call], bool]) -> None:
+        kept = {thread: [call for call in calls if wanted(call)] for thread, calls in self._open.items()}
+        self._open = {thread: calls for thread, calls in kept.items() if calls}
+
+    def lighten(self, running: Running, branches: Container[Branch], listed_at: int) -> None:
+        """Forgets what can't be asked for any more: of branches those that are not listed, and whose top is not; and of
+        calls those that were over when processes were listed, and have forked none of them."""
+        self._take_in()
+        self._last = None
+        tops = {process.kernel_pid for process in running.listed}
+        forks = sorted(process.since for process in running.listed if process.since and not process.own_exec)
+        self._made = {branch: call for branch, call in self._made.items() if branch in branches or branch.top in tops}
+        self._keep(
+            lambda call: (
+                call.after is None
+                or call.after >= listed_at
+                or bisect_left(forks, call.before) < bisect_right(forks, call.after)
+            )
+        )
+
+    def clear(self) -> None:
+        self.inbox.clear()
+        self._open, self._made, self._last = {}, {}, None

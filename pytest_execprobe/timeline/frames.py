@@ -1,0 +1,91 @@
+"""Which of the frames of a thread are the user's own code, and the call site that they make."""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType, FrameType
+
+from .._util import originals
+from .site import MOST_FRAMES, CallSite, Frame
+
+_KEPT = 4096  # call sites that are shared, and kinds of files that are known
+
+_STANDARD, _RUNNERS, _LIBRARY, _OWN = range(4)
+_kinds: dict[str, int] = {}
+#: By the codes of frames, and how far each has come; with the codes, for their numbers are others' when they have gone.
+_known: dict[tuple[int, ...], tuple[CallSite | None, list[CodeType]]] = {}
+
+
+def call_site(frame: FrameType | None) -> CallSite | None:
+    """That of what a frame calls, None where there is no frame outside of the standard library.
+
+    The frames end where pytest (or a plugin's hook) was called from: what is above them has not asked for it.
+    """
+    key: list[int] = []  # every spawn comes here: which line that is, is not looked up each time
+    innermost, kinds, room = frame, _kinds, 2 * MOST_FRAMES
+    while frame is not None and room:
+        code = frame.f_code
+        kind = kinds.get(code.co_filename)
+        if kind is None:
+            kind = _learn(code.co_filename)
+        if kind >= _LIBRARY:
+            key.append(id(code))
+            key.append(frame.f_lasti)
+            room -= 2
+        elif kind == _RUNNERS and key:
+            break
+        frame = frame.f_back
+    known = _known.get(tuple(key))
+    if known is None:
+        if len(_known) >= _KEPT:
+            _known.clear()
+        known = _known[tuple(key)] = _made(innermost, len(key) // 2)
+    return known[0]
+
+
+def _made(frame: FrameType | None, number: int) -> tuple[CallSite | None, list[CodeType]]:
+    """Of the first frames that are not of the standard library."""
+    stack: list[Frame] = []
+    codes: list[CodeType] = []
+    while frame is not None and len(stack) < number:
+        code = frame.f_code
+        if _learn(code.co_filename) >= _LIBRARY:
+            stack.append(Frame(code.co_filename, frame.f_lineno or 0, code.co_name))
+            codes.append(code)
+        frame = frame.f_back
+    own = next((frame for frame in stack if _learn(frame.file) == _OWN), None) or next(iter(stack), None)
+    return None if own is None else CallSite(*own, tuple(stack)), codes
+
+
+def _learn(file: str) -> int:
+    if file not in _kinds:
+        if len(_kinds) >= _KEPT:
+            _kinds.clear()
+        _kinds[file] = kind_of(file)
+    return _kinds[file]
+
+
+def kind_of(file: str) -> int:
+    """Whose code has this file."""
+    if file.startswith("<"):  # what was compiled of no file belongs to whoever runs it
+        return _STANDARD if file.startswith("<frozen ") else _LIBRARY
+    if file.startswith(_runners()):
+        return _RUNNERS
+    if "/site-packages/" in file or "/dist-packages/" in file:
+        return _LIBRARY
+    return _STANDARD if file.startswith(_STANDARD_FOLDERS) else _OWN
+
+
+def _folders(*modules: str) -> tuple[str, ...]:
+    """Those of modules, as paths of what is in them begin."""
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in modules]
+    folders = [originals.dirname(file) for file in files if file]
+    return tuple(f"{path}/" for folder in folders for path in dict.fromkeys([folder, originals.realpath(folder)]))
+
+
+_STANDARD_FOLDERS = _folders("os")
+
+
+def _runners() -> tuple[str, ...]:
+    """Of pytest, and of this package."""
+    return _folders("pytest", "_pytest", "pluggy", __name__.partition(".")[0])

@@ -1,0 +1,213 @@
+"""Patterns by what has spawned an exec, and where texts and reports say it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from documents import phases, ran, run
+from fakes import altered, evidence, log_of, record
+
+from pytest_execprobe import CallSite, ExecRecord, IncompleteLogError, subtree
+from pytest_execprobe._util.text import Style
+from pytest_execprobe.cli import main
+from pytest_execprobe.log.pattern import Side
+from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.log.text import table
+from pytest_execprobe.report import annotations, html, markdown, trace
+from pytest_execprobe.report.collect import Gatherer
+from pytest_execprobe.report.model import Document, ReportedBreach, Unit
+from pytest_execprobe.rules.judge import Judge
+from pytest_execprobe.rules.precedence import deciders
+from pytest_execprobe.rules.rule import make_rule
+from pytest_execprobe.rules.text import Problem
+from pytest_execprobe.session.suite import ignored_in_vain
+from pytest_execprobe.timeline.site import MOST_FRAMES, Frame
+
+LIBRARY = "/venv/lib/python3.11/site-packages/joblib/parallel.py"
+
+
+def site(*frames: tuple[str, str]) -> CallSite:
+    stack = tuple(Frame(file, 31, function) for file, function in frames)
+    own = next((frame for frame in stack if "site-packages" not in frame.file), stack[0])
+    return CallSite(*own, stack)
+
+
+def spawned(*frames: tuple[str, str], program: str = "git", **more: object) -> ExecRecord:
+    return altered(record(program), call_site=site(*frames), **more)
+
+
+TAG = spawned((LIBRARY, "start"), ("/src/lib/release.py", "tag"), ("/src/tests/conftest.py", "repository"))
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("from:release.py", True),
+        ("from:release", True),
+        ("from:conftest.py", True),  # whoever it calls for that
+        ("from:joblib", True),
+        ("from:rel*", True),
+        ("from:lib", True),  # a folder, from where the pattern was written
+        ("from:src", False),  # what that lies in says nothing of the code
+        ("from:venv", False),
+        ("from:site-packages", False),
+        ("from:python3.11", False),
+        ("from:releas", False),
+        ("from:lib/release.py", True),
+        ("from:./lib/../lib/release.py", True),
+        ("from:lib/", True),
+        ("from:/src/lib/release.py", True),
+        ("from:/src/*", True),
+        ("from:*/joblib/*", True),
+        ("from:release.py/", False),
+        ("from:other/release.py", False),
+        ("from:release.py:tag", True),
+        ("from:release.py:t*", True),
+        ("from:release.py:repository", False),  # that is another file's
+        ("from:lib/release.py:start", False),
+        ("from:*:start", True),
+        ("from:*:<module>", False),
+    ],
+)
+def test_a_pattern_by_call_site(pattern: str, matches: bool, side: Side) -> None:
+    assert compile_pattern(pattern, "/src").match(TAG, side) is matches
+
+
+def test_a_folder_that_is_there_stands_for_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "link").symlink_to("lib")
+    one = spawned((f"{os.path.realpath(tmp_path)}/lib/release.py", "tag"))
+    assert compile_pattern("from:./lib", tmp_path).match(one) is True
+    assert compile_pattern("from:./link", tmp_path).match(one) is True
+    assert compile_pattern("from:./li", tmp_path).match(one) is False
+
+
+def test_of_a_stored_report_paths_are_relative() -> None:
+    one = spawned(("lib/release.py", "tag"))
+    for pattern in ("from:lib/release.py", "from:release.py", "from:lib", "from:./lib/*"):
+        assert compile_pattern(pattern, "/anywhere").match(one) is True
+
+
+def test_what_no_python_is_known_to_have_spawned_is_undecided() -> None:
+    for pattern in ("from:release.py", "subtree:from:release.py"):
+        assert compile_pattern(pattern).match(record("git")) is None
+    log = log_of(TAG, record("git"))
+    with pytest.raises(IncompleteLogError, match="cannot tell"):
+        log.assert_count(1, "from:release.py")
+    log.assert_at_least(1, "from:release.py")
+
+
+def test_frames_that_are_not_kept_leave_it_undecided() -> None:
+    many = spawned(*[("/src/deep.py", "f")] * MOST_FRAMES)
+    assert compile_pattern("from:deep.py").match(many) is True
+    assert compile_pattern("from:release.py").match(many) is None
+
+
+def test_execs_of_one_command_are_kept_apart_by_who_has_spawned_them() -> None:
+    other = altered(TAG, _identity=(8, 8), call_site=site(("/src/other.py", "g")))
+    log = log_of(TAG, other, altered(TAG, _identity=(9, 9)))
+    assert log.count("from:release.py") == 2
+    log.assert_only_ran("from:release.py", "from:other.py")
+    with pytest.raises(AssertionError, match=r"other\.py:31 in g"):
+        log.assert_only_ran("from:release.py")
+    assert log.count(subtree("from:other.py")) == 1
+
+
+@pytest.mark.parametrize(
+    "pattern", ["from:", "from: ", "from::tag", "from:release.py:", "from:~/release.py", "from:$HOME/a.py"]
+)
+def test_what_can_match_nothing_is_an_error(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"empty|expanded"):
+        compile_pattern(pattern)
+
+
+def test_a_command_has_no_call_sites(capsys: pytest.CaptureFixture[str]) -> None:
+    for pattern in ("from:release.py", "subtree:from:release.py"):
+        assert main(["run", "--deny", pattern, "--", "true"]) != 0
+        assert "pytest alone records which code has spawned what" in capsys.readouterr().err
+
+
+def test_an_ignored_name_says_nothing_of_call_sites() -> None:
+    deny, ignore = compile_pattern("from:git"), compile_pattern("from:*")
+    named = compile_pattern("git")
+    assert not list(ignored_in_vain([(deny, "here")], [(compile_pattern("git*"), "there")]))
+    assert not list(ignored_in_vain([(named, "here")], [(ignore, "there")]))
+
+
+# ---- what is said ----
+
+
+def test_a_row_names_the_site_at_its_end() -> None:
+    child = altered(record("gpg", parent=TAG), call_site=TAG.call_site)
+    became = altered(record("python3", previous=TAG), call_site=TAG.call_site)
+    style = Style(root="/src", columns=100)
+    head, first, below, then = table(evidence(TAG, child, became), 0, (), style)
+    assert first.endswith("lib/release.py:31 in tag")
+    assert len(first) == 100
+    assert "release.py" not in head + below + then
+    (_, narrow, *_) = table(evidence(TAG), 0, (), Style(root="/src", columns=10))
+    assert narrow.endswith("git  lib/release.py:31 in tag")
+
+
+def problem(*records: ExecRecord) -> Problem:
+    rules = [make_rule("exec_deny", ["git"], {}, "on test_a")]
+    found = Judge(deciders([rules])).judge("call", evidence(*records))
+    return Problem.of(found, evidence(*records), 0, "call phase", Style(root="/src"))
+
+
+def test_a_breach_names_the_places_in_code() -> None:
+    said = problem(TAG, altered(TAG, _identity=(9, 9)), record("git"))
+    assert str(said.error).split("\n")[1:] == [
+        "  rule  exec_deny('git') on test_a",
+        "  from  lib/release.py:31 in tag",
+    ]
+    assert said.site == TAG.call_site
+    many = problem(*(spawned((f"/src/{name}.py", "f")) for name in "abcde"))
+    assert str(many.error).split("\n")[2:] == [
+        *(f"  from  {name}.py:31 in f" for name in "abc"),
+        "  from  … 2 more places",
+    ]
+    assert problem(record("git")).site is None
+    assert "from" not in str(problem(record("git")).error)
+
+
+def document(call_site: CallSite | None) -> Document:
+    breach = ReportedBreach("git ran", "git ran", call_site=call_site)
+    git = ran("git", at=5, lasted=1, call_site=call_site)
+    unit = Unit(
+        "test", "tests/test_a.py::test_a", 0, None, "failed", "tests/test_a.py", 7, phases(1), (git, ran("sh", at=9))
+    )
+    return Document((run(),), (Unit(**{**vars(unit), "breaches": (breach,)}),))
+
+
+def test_an_annotation_stands_on_the_line_that_spawned_it() -> None:
+    (line,) = annotations.annotations(document(site(("lib/release.py", "tag"))))
+    assert line.startswith("::error file=lib/release.py,line=31,title=execprobe%3A git ran::tests/test_a.py")
+    for elsewhere in (None, site(("/usr/lib/x.py", "f")), site(("<string>", "f"))):
+        (line,) = annotations.annotations(document(elsewhere))
+        assert line.startswith("::error file=tests/test_a.py,line=7,")
+
+
+def test_each_form_of_a_report_has_it() -> None:
+    made = document(site((LIBRARY, "start"), ("lib/release.py", "tag")))
+    assert "lib/release.py:31 in tag" in html.render(made)
+    assert f"{LIBRARY}:31 in start, by lib/release.py:31 in tag" in html.render(made)
+    assert "Where Python spawned most" in markdown.render(made)
+    assert "lib/release.py" in markdown.render(made)
+    assert '"called at": "lib/release.py:31 in tag"' in trace.render(made).replace('":"', '": "')
+    assert "Where Python spawned most" not in markdown.render(document(None))
+
+
+def test_a_report_has_paths_from_the_root() -> None:
+    gatherer = Gatherer("/src")
+    gatherer.breach("test_a", "git ran", "git ran", undecided=False, site=TAG.call_site)
+    gatherer.breach("test_b", "git ran", "git ran", undecided=False, site=TAG.call_site)
+    assert [one["file"] for one in gatherer._commands.sites] == ["lib/release.py"]
+    assert [frame.file for frame in gatherer._commands.sites[0]["stack"]] == [
+        LIBRARY,
+        "lib/release.py",
+        "tests/conftest.py",
+    ]
