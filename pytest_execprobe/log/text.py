@@ -70,9 +70,9 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
 
 
 def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
-    """A line for each known reason why something did not run that had to."""
+    """A line for each known reason why something did not run that had to, or for what to write instead of what did."""
     found = [] if verdict.wanted is None else did_not_run(verdict.wanted, evidence)
-    return [f"  hint  {hint}" for hint in found]
+    return [f"  hint  {hint}" for hint in (*verdict.hints, *found)]
 
 
 #: What was not recorded of some commands, and what to do about it.
@@ -107,12 +107,27 @@ _UNREAD: list[tuple[Callable[[ExecRecord], bool], str]] = [
 ]
 
 
-def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:
-    """The message of a check that can't be decided: what is missing, why, and what to change."""
+def undecided(
+    question: str,
+    evidence: Evidence,
+    start: int,
+    where: str,
+    style: Style,
+    open_ends: Iterable[ExecRecord] = (),
+) -> str:
+    """The message of a check that can't be decided: what is missing, why, and what to change. ``open_ends`` are records
+    of which it would tell how they ended."""
     what = "what would tell was not recorded"
     reasons: list[str] = [*evidence.why]
+    running = _rows_of(open_ends, evidence)
+    if running:
+        reasons.append(
+            f"{_numbers(running)} still ran, or the end is not known: wait for it first, or name what must succeed"
+        )
     if evidence.missing != 0:
         what = f"{_missing(evidence)} missing from the log"
+    elif running:
+        what = f"{_numbers(running)} had not ended"
     else:
         for is_meant, reason in _UNREAD:
             if rows := _numbered(evidence, is_meant):
@@ -129,6 +144,11 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         return headline
     why = [f"  why   {reason}" for reason in reasons]
     return "\n".join([headline, *why, *table(evidence, start, (), style), footer(evidence, where)])
+
+
+def _rows_of(those: Iterable[ExecRecord], evidence: Evidence) -> list[int]:
+    wanted = {record._identity for record in those}
+    return [number for number, record in enumerate(evidence.records, 1) if record._identity in wanted] if wanted else []
 
 
 def _numbered(evidence: Evidence, is_meant: Callable[[ExecRecord], bool]) -> list[int]:
