@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from .log.patterns import subtree
     from .log.probe import ExecProbe
     from .timeline.record import ExecRecord
+    from .timeline.site import CallSite
 
 __version__ = "0.1.0"
 
-__all__ = ["ANY", "ExecLog", "ExecProbe", "ExecRecord", "IncompleteLogError", "subtree"]
+__all__ = ["ANY", "CallSite", "ExecLog", "ExecProbe", "ExecRecord", "IncompleteLogError", "subtree"]
 
 _HOMES = {
     "ANY": "log.pattern",
+    "CallSite": "timeline.site",
     "ExecLog": "log.log",
     "ExecProbe": "log.probe",
     "ExecRecord": "timeline.record",

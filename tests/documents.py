@@ -10,6 +10,7 @@ from fakes import altered, record
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.report.model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit
+from pytest_execprobe.timeline.site import CallSite, Frame
 
 MS = 1_000_000
 START = 5_000_000_000_000
@@ -174,7 +175,7 @@ def hostile() -> Document:
             cwd=text,
             interpreter=text,
             begun_by=text,
-            call_site=(text, 1, text),
+            call_site=CallSite(text, 1, text, (Frame(text, 1, text),)),
             at=10 + index,
             lasted=1,
             exit_code=0,

@@ -18,10 +18,11 @@ from ..source.command import Command
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Gap
 from ..timeline.record import ExecRecord
+from ..timeline.site import CallSite
 from ..timeline.spans import Owner
 from .json import CommandTable, id_of
 from .model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
-from .read import Records, read_command
+from .read import Records, read_command, read_site
 
 
 class Gatherer:
@@ -31,7 +32,7 @@ class Gatherer:
         self._serials: dict[Owner, int] = {}
         self._last = 0
         self._commands = CommandTable()
-        self._exported = 0  # how many of them
+        self._exported = self._exported_sites = 0  # how many of them
         self._gaps: set[tuple[int, Gap]] = set()
         self._running: dict[int, Entry] = {}  # exported, but not how they ended
         self._new: dict[str, Any] = {}
@@ -78,7 +79,7 @@ class Gatherer:
             above and id_of(above.image),
             previous and id_of(previous.image),
             *entry.facts(),
-            None,
+            self._commands.site(entry.call_site),
         ]
 
     def span(self, owner: Owner, phase: str, start: int, end: int) -> None:
@@ -122,6 +123,9 @@ class Gatherer:
         if self._exported < len(self._commands.listed):
             self._list("commands").extend(self._commands.listed[self._exported :])
             self._exported = len(self._commands.listed)
+        if self._exported_sites < len(self._commands.sites):
+            self._list("call_sites").extend(self._commands.sites[self._exported_sites :])
+            self._exported_sites = len(self._commands.sites)
         new, self._new = self._new, {}
         return originals.json_dumps(new) if new else ""
 
@@ -176,6 +180,7 @@ class Assembly:
         self._units: dict[tuple[str | None, int], _Unit] = {}
         self._tries: dict[tuple[str | None, str], list[_Try]] = {}
         self._commands: dict[str | None, list[Command]] = {}  # by worker
+        self._sites: dict[str | None, list[CallSite]] = {}  # likewise
         self._records: dict[str | None, Records] = {}
         self._breaches: dict[str, list[ReportedBreach]] = {}
         self._uncounted: set[str] = set()
@@ -234,7 +239,9 @@ class Assembly:
             self._units[worker, serial] = _Unit(worker, kind, name, file, line)
         commands = self._commands.setdefault(worker, [])
         commands += map(read_command, new.get("commands", ()))
-        records = self._records.setdefault(worker, Records(commands))
+        sites = self._sites.setdefault(worker, [])
+        sites += map(read_site, new.get("call_sites", ()))
+        records = self._records.setdefault(worker, Records(commands, sites))
         for serial, stray, *values in new.get("execs", ()):
             record = records.add(values)
             if serial:  # else it is only above others

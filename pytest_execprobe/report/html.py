@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from .. import __version__
 from .._util import originals
+from ..timeline import site
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from . import digest
@@ -273,7 +274,7 @@ def _row(
         "phase": record.phase,
         "begun": place(record.begun_by),
         "shared": int(record._lineage.shared),  # whether it counts for another than began it
-        "site": -1 if record.call_site is None else place("{}:{} in {}".format(*record.call_site)),
+        "site": -1 if record.call_site is None else place(site.place(record.call_site)),
     }
     return [row[column] for column in _COLUMNS]
 

@@ -14,6 +14,7 @@ from .._util import originals
 from ..source.command import Command
 from ..source.events import Image
 from ..timeline.record import ExecRecord
+from ..timeline.site import CallSite
 from .model import Document
 
 FORMAT = "pytest-execprobe report"
@@ -45,7 +46,9 @@ def _pieces(document: Document) -> Iterator[str]:
         ancestors = above(listed)
         for record in ancestors:
             its.number(record._command)
-        yield from _object({**vars(run), "commands": its.listed}, its, {"above": ancestors})
+            its.site(record.call_site)
+        tables = {"commands": its.listed, "call_sites": its.sites}
+        yield from _object({**vars(run), **tables}, its, {"above": ancestors})
     yield "]}"
 
 
@@ -66,11 +69,13 @@ def _json(data: object) -> str:
 
 
 class CommandTable:
-    """The commands of some records, each once."""
+    """The commands of some records, and the call sites, each once."""
 
     def __init__(self) -> None:
         #: As plain data.
         self.listed: list[dict[str, Any]] = []
+        self.sites: list[dict[str, Any]] = []
+        self._known_sites: dict[CallSite, int] = {}
         self._numbers: dict[int, tuple[int, Command]] = {}  # with the command, for its id is another's when it has gone
         self._same: dict[str, int] = {}
 
@@ -84,6 +89,15 @@ class CommandTable:
                 self.listed.append(data)
             found = self._numbers[id(command)] = number, command
         return found[0]
+
+    def site(self, site: CallSite | None) -> int | None:
+        """Where in its list a call site is."""
+        if site is None:
+            return None
+        number = self._known_sites.setdefault(site, len(self.sites))
+        if number == len(self.sites):
+            self.sites.append({"file": site.file, "line": site.line, "function": site.function, "stack": site.stack})
+        return number
 
 
 def above(records: Iterable[ExecRecord]) -> list[ExecRecord]:
@@ -127,7 +141,7 @@ def record_data(record: ExecRecord, commands: CommandTable) -> dict[str, Any]:
         "exit_code": record.exit_code,
         "signal": record.signal,
         "duration_ns": record.duration_ns,
-        "call_site": record.call_site,
+        "call_site": commands.site(record.call_site),
     }
 
 

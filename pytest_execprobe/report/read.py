@@ -12,6 +12,7 @@ from .._util import originals
 from .._util.fields import Fields, is_whole
 from ..source.command import Command
 from ..timeline.record import ExecRecord, Phase, lineage
+from ..timeline.site import CallSite, Frame
 from .json import FORMAT, VERSION, id_of
 from .model import KINDS, OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit
 
@@ -61,7 +62,10 @@ def from_data(data: object) -> Document:
         raise DocumentError(f"has no version that is known: {version!r}")
     top = Fields(data, "", DocumentError)
     runs_data, units_data = top.objects("runs"), top.objects("units")
-    read = [Records(list(map(_command, fields.objects("commands")))) for fields in runs_data]
+    read = [
+        Records(list(map(_command, fields.objects("commands"))), list(map(_call_site, fields.objects("call_sites"))))
+        for fields in runs_data
+    ]
     for fields, records in zip(runs_data, read, strict=True):
         records.take(fields, "above")
     for fields in units_data:
@@ -153,10 +157,10 @@ def _breaches(fields: Fields) -> tuple[ReportedBreach, ...]:
 
 
 class Records:
-    """The records of a run, while they are read. ``commands`` may still grow."""
+    """The records of a run, while they are read. ``commands`` and ``sites`` may still grow."""
 
-    def __init__(self, commands: list[Command]) -> None:
-        self._commands = commands
+    def __init__(self, commands: list[Command], sites: list[CallSite]) -> None:
+        self._commands, self._sites = commands, sites
         self._listed: dict[str, Sequence[Any]] = {}  # by id, the values of the fields
         self._made: dict[str, ExecRecord] = {}
         self._same: dict[Any, Any] = {}  # what many of them have, once
@@ -170,6 +174,8 @@ class Records:
                 raise DocumentError(f"{fields.place(name, index)}.id: another record of its run has it, too")
             if values[1] >= len(self._commands):
                 raise DocumentError(f"{fields.place(name, index)}.command: there is no command {values[1]}")
+            if values[-1] is not None and values[-1] >= len(self._sites):
+                raise DocumentError(f"{fields.place(name, index)}.call_site: there is no call site {values[-1]}")
             self._listed[id] = values
 
     def make(self) -> dict[str, ExecRecord]:
@@ -220,7 +226,7 @@ class Records:
             exit_code,
             signal,
             duration,
-            None if site is None else tuple(site),
+            None if site is None else self._sites[site],
             _lineage=lineage(before, direct, shared, begun_in, lost),
             _identity=(int(kernel_pid), int(at)),
         )
@@ -261,7 +267,7 @@ def _checked(fields: Fields) -> tuple[Any, ...]:
         raise DocumentError(f"{fields.where}.id: is not made of a pid and a time")
     for name in ("command", "pid", "uid", "gid", "timestamp_ns"):
         fields.whole(name)
-    for name in ("ppid", "depth", "exit_code", "signal", "duration_ns"):
+    for name in ("ppid", "depth", "exit_code", "signal", "duration_ns", "call_site"):
         fields.maybe(fields.whole, name)
     for name in ("parent", "previous", "begun_by"):
         fields.maybe(fields.text, name)
@@ -269,16 +275,25 @@ def _checked(fields: Fields) -> tuple[Any, ...]:
         fields.flag(name)
     for name in ("phase", "begun_in"):
         fields.maybe(lambda name: fields.choice(name, _PHASES), name)
-    site = fields.get("call_site")
-    if site is not None and not (
-        isinstance(site, list) and list(map(type, site)) == [str, int, str]  # file, line, function
-    ):
-        raise DocumentError(f"{fields.where}.call_site: is not a file, a line and a function")
     values: tuple[Any, ...] = tuple(map(fields.get, _FIELDS))
     types = tuple(map(type, values))
-    if site is None:
-        _known_types[types] = itemgetter(*(place for place, its in enumerate(types) if its is int))
+    _known_types[types] = itemgetter(*(place for place, its in enumerate(types) if its is int))
     return values
+
+
+def read_site(data: object) -> CallSite:
+    """A call site of plain data. Raises DocumentError."""
+    return _call_site(Fields(data, "call_sites", DocumentError))
+
+
+def _call_site(fields: Fields) -> CallSite:
+    stack = fields.items("stack")
+    for frame in stack:
+        if not isinstance(frame, list) or list(map(type, frame)) != [str, int, str] or not is_whole(frame[1]):
+            raise DocumentError(f"{fields.where}.stack: a frame is a file, a line and a function")
+    return CallSite(
+        fields.text("file"), fields.whole("line"), fields.text("function"), tuple(Frame(*frame) for frame in stack)
+    )
 
 
 def read_command(data: object) -> Command:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..source.events import Ended, Exec, Image
 from .evidence import Lost
 from .record import ExecRecord, Phase, lineage
+from .site import CallSite
 from .spans import Owner, Span
 
 
@@ -77,6 +78,11 @@ class Entry:
     def end(self, end: Ended) -> None:
         self.ended_at, self.status, self._record = end.at, end.status, None
 
+    @property
+    def call_site(self) -> CallSite | None:
+        """Where Python spawned its branch, if that is known for certain."""
+        return None
+
     def _make(self) -> None:
         event, above, previous = self.event, self.above, self.previous
         if self._record is not None or event.command is None:
@@ -97,7 +103,7 @@ class Entry:
             exit_code=code,
             signal=signal,
             duration_ns=lasted,
-            call_site=None,
+            call_site=self.call_site,
             _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost),
             _identity=self.image,
         )

@@ -9,6 +9,7 @@ from typing import Literal
 from .._util import originals
 from .._util.text import printable
 from ..source.command import Command
+from .site import CallSite
 
 Phase = Literal["setup", "call", "teardown"]
 
@@ -76,8 +77,9 @@ class ExecRecord:
     signal: int | None
     #: From the entry of execve to the end of the process, under the same conditions.
     duration_ns: int | None
-    #: Not recorded yet: None.
-    call_site: tuple[str, int, str] | None
+    #: Where Python code spawned its branch of the process tree, None where that is not known for certain: C code that
+    #: forks by itself, and what was spawned before the probe was there.
+    call_site: CallSite | None
     _lineage: Lineage = Lineage()
     _identity: tuple[int, int] = (0, 0)
     #: Whether it is the file that its process, or the one above, was running; None where that is not known.

@@ -34,9 +34,11 @@ from pytest_execprobe.report.model import (
 from pytest_execprobe.report.read import DocumentError
 from pytest_execprobe.source.command import Command
 from pytest_execprobe.timeline.record import Lineage
+from pytest_execprobe.timeline.site import CallSite, Frame
 
 SCHEMA = json.loads(Path(form.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
+SITE = CallSite("/a.py", 2, "f", (Frame("<string>", 1, "g"), Frame("/a.py", 2, "f")))
 
 
 def again(document: Document) -> Document:
@@ -72,7 +74,7 @@ def test_every_field_of_a_record_is_written() -> None:
 def test_every_field_of_units_and_runs_is_written() -> None:
     data = data_of(rich())
     assert {field.name for field in fields(Unit)} == set(data["units"][0])
-    assert {field.name for field in fields(Run)} | {"above", "commands"} == set(data["runs"][0])
+    assert {field.name for field in fields(Run)} | {"above", "commands", "call_sites"} == set(data["runs"][0])
     assert {field.name for field in fields(ReportedBreach)} == set(data["units"][1]["breaches"][0])
     assert {field.name for field in fields(LeftRunning)} == set(data_of(left())["runs"][0]["running"][0])
 
@@ -182,6 +184,8 @@ def test_merged_runs_keep_their_units_and_are_taken_once() -> None:
 
 texts = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("\udc80\udcff\0\n\u202e<|"), max_size=8)
 whole = st.integers(0, 2**63 - 1)
+frames = st.builds(Frame, texts, whole, texts)
+sites = st.builds(CallSite, texts, whole, texts, st.lists(frames, max_size=2).map(tuple))
 span = st.tuples(whole, whole).map(lambda times: (min(times), max(times)))
 
 
@@ -208,7 +212,7 @@ def documents(draw: st.DrawFn) -> Document:
                     signal=draw(st.none() | st.integers(1, 64)),
                     duration_ns=draw(st.none() | whole),
                     phase=draw(st.sampled_from([None, "setup", "call", "teardown"])),
-                    call_site=draw(st.none() | st.tuples(texts, st.integers(0, 99), texts)),
+                    call_site=draw(st.none() | sites),
                     shared=draw(st.booleans()),
                 )
             )
@@ -368,7 +372,7 @@ def test_real_output_is_as_the_schema_says(document: Document) -> None:
 
 
 def test_the_schema_describes_every_field() -> None:
-    for name in ("run", "unit", "breach", "command", "record"):
+    for name in ("run", "unit", "breach", "command", "call_site", "record"):
         described = SCHEMA["$defs"][name]
         assert set(described["required"]) == set(described["properties"])
         assert all(field.get("description") for field in described["properties"].values()), name
@@ -376,7 +380,7 @@ def test_the_schema_describes_every_field() -> None:
 
 def _full() -> dict[str, Any]:
     """A small report in which every field has a value that is of its type, and nothing refers to what is not there."""
-    git = ran("git", "x", at=2, lasted=1, parent=ran("ignored", at=1), exit_code=1, call_site=("a.py", 1, "f"))
+    git = ran("git", "x", at=2, lasted=1, parent=ran("ignored", at=1), exit_code=1, call_site=SITE)
     breach = ReportedBreach("headline", "text")
     unit = Unit(
         "test",
@@ -412,6 +416,7 @@ PLACES: list[tuple[Any, ...]] = [
     ("runs", 0, "breaches", 0),
     ("runs", 0, "collection"),
     ("runs", 0, "above", 0),
+    ("runs", 0, "call_sites", 0),
     ("units", 0),
     ("units", 0, "breaches", 0),
     ("units", 0, "records", 0),
@@ -463,7 +468,13 @@ def test_a_missing_field_is_refused_by_the_schema_and_by_the_reader(place: tuple
 def test_the_schema_and_the_reader_agree_on_every_value_of_every_field(place: tuple[Any, ...]) -> None:
     wrong = 0
     for what, data in mutations(place):
-        if what in ("run=1", "runs=[]", "commands=[]"):  # whether there is such a one no schema can say
+        if what in (
+            "run=1",
+            "runs=[]",
+            "commands=[]",
+            "call_sites=[]",
+            "call_site=1",
+        ):  # whether there is such a one no schema can say
             continue
         assert (what, VALIDATOR.is_valid(data)) == (what, reads(data))
         wrong += not reads(data)
