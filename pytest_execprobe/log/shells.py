@@ -10,6 +10,7 @@ from .._util.paths import base
 from .._util.text import printable
 from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord
+from ..timeline.site import place
 from .checks import Verdict
 from .pattern import Match, Pattern, any_match
 
@@ -164,7 +165,7 @@ class NeedsShell(Exception):
 def how_to_do_without(record: ExecRecord) -> str:
     """Where it was asked for, and what to write instead, or what in it needs a shell."""
     site, call = record.call_site, _Call(record)
-    where = "" if site is None else f"{_place(site)}: "
+    where = "" if site is None else f"{place(site)}: "
     if call.command is None or not call.names & LIKE_SH:
         return printable(f"{where}{call.shown}")
     try:
@@ -175,11 +176,6 @@ def how_to_do_without(record: ExecRecord) -> str:
     if len(listed) > _WIDTH:
         listed = "[…]"
     return printable(f"{where}without a shell: subprocess.run({listed})")
-
-
-def _place(site: object) -> str:
-    file, line, function = (getattr(site, name) for name in ("file", "line", "function"))
-    return f"{file}:{line} in {function}"
 
 
 #: What ends a word, or is no part of one, unless it is quoted.

@@ -11,15 +11,20 @@ from .._util.text import Style, printable
 from ..timeline.evidence import Evidence
 from ..timeline.program import described, files, has_unclear_arguments, may_name_descriptor
 from ..timeline.record import ExecRecord
+from . import tree
 from .checks import Verdict, execs, lost
+from .ends import end_of
 from .hints import did_not_run
 
 
 def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: Style) -> list[str]:
-    """The execs of a window, a row each. Parents are named by their row, the test's own process as pytest."""
+    """The execs of a window, a row each; the process tree where all are to be shown. Parents are named by their row,
+    the test's own process as pytest."""
     records = evidence.records
     if not records or style.rows == 0:
         return []
+    if style.rows is None:
+        return tree.lines(records, start, marked)
     shown = _selection(records, marked, style.rows)
     wanted = {one._identity for _, record in shown for one in (record, record.parent) if one is not None}
     numbers = {record: number for number, record in enumerate(records, 1) if record._identity in wanted}
@@ -28,11 +33,13 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
     time_width = max(5, *(len(_milliseconds(record, start)) for _, record in shown))
     parents = [_parent(record, numbers) for _, record in shown]
     parent_width = max(6, *map(len, parents))
+    ends = _column("ended", [end_of(record) for _, record in shown])
     lines = [
-        f"  {'#':<{number_width}}  {'+ms':>{time_width}}  {'pid':>{pid_width}}  {'parent':<{parent_width}}  argv",
+        f"  {'#':<{number_width}}  {'+ms':>{time_width}}  {'pid':>{pid_width}}"
+        f"  {'parent':<{parent_width}}{ends[0]}  argv",
     ]
     previous = 0
-    for (is_marked, record), parent in zip(shown, parents, strict=True):
+    for (is_marked, record), parent, end in zip(shown, parents, ends[1:], strict=True):
         number = numbers[record]
         if number != previous + 1:
             lines.append(_hidden(number - previous - 1))
@@ -40,11 +47,17 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
         lines.append(
             f"{'>' if is_marked else ' '} {number:<{number_width}}"
             f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
-            f"  {parent:<{parent_width}}  {_command(record, style.width)}"
+            f"  {parent:<{parent_width}}{end}  {_command(record, style.width)}"
         )
     if previous != len(records):
         lines.append(_hidden(len(records) - previous))
     return lines
+
+
+def _column(head: str, cells: Sequence[str]) -> list[str]:
+    """A column that is there only if a cell of it says something, with what stands in front of it."""
+    width = max(len(head), *map(len, cells))
+    return [f"  {cell:<{width}}" for cell in (head, *cells)] if any(cells) else [""] * (len(cells) + 1)
 
 
 def footer(evidence: Evidence, where: str) -> str:

@@ -21,6 +21,7 @@ FILES = {
     "test_whose_exec.py": 13,
     "test_ends.py": 18,
     "test_asked_shells.py": 10,
+    "test_trees.py": 6,
     "test_every_name.py": 50,
     "test_what_shells_do.py": 10,
     "test_tracing.py": 15,

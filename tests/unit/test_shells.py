@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from types import SimpleNamespace
 
 import pytest
 from fakes import altered, evidence, log_of, record, script
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_execprobe import ExecRecord, IncompleteLogError
+from pytest_execprobe import CallSite, ExecRecord, IncompleteLogError
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.log.shells import NeedsShell, how_to_do_without, no_shell, words_of
 
@@ -89,7 +88,7 @@ def test_undecided_failure_says_why() -> None:
 
 
 def test_call_site_is_shown() -> None:
-    site = SimpleNamespace(file="release.py", line=31, function="tag", stack=())
+    site = CallSite("release.py", 31, "tag")
     assert how_to_do_without(altered(SHELL, call_site=site)).startswith("release.py:31 in tag: without a shell: ")
 
 
