@@ -265,9 +265,9 @@ class FakeSource:
     def ends(self, top: Exec) -> None:
         self._new.append(Ended(tick(), top.branch.top, top.branch))
 
-    def exits(self, run: Exec) -> None:
-        """The process of an exec ends, with status 0."""
-        self._new.append(Ended(tick(), run.pid, run.branch, (run.pid, run.at), 0))
+    def exits(self, run: Exec, status: int = 0) -> None:
+        """The process of an exec ends, with a status as wait() has it."""
+        self._new.append(Ended(tick(), run.pid, run.branch, (run.pid, run.at), status))
 
     def leaves(self, run: Exec | None = None, *, forked_from: Exec | None = None, comm: str = "") -> Process:
         """A process that has not ended when that is asked for: one that runs what it has executed, or was forked."""

@@ -30,6 +30,10 @@ class Verdict:
     marked: tuple[ExecRecord, ...] = ()
     #: What ran too seldom, if that is what is wrong.
     wanted: Pattern | None = None
+    #: What would do, a line each.
+    hints: tuple[str, ...] = ()
+    #: Whose ends are not known, and would tell.
+    open_ends: tuple[ExecRecord, ...] = ()
 
 
 def nothing_ran(evidence: Evidence) -> Verdict:

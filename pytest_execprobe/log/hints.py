@@ -9,23 +9,14 @@ from .._util.text import printable
 from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord
 from .pattern import Pattern
-
-_SHELLS = {"sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "rbash", "yash", "zsh"}
-#: Programs that shells have as builtins, too.
-_PROGRAMS = {"[", "echo", "false", "kill", "printf", "pwd", "test", "true"}
-#: Builtins that are programs nowhere, or only in name.
-_BUILTINS = {
-    *(".", ":", "alias", "bg", "cd", "command", "eval", "exec", "exit", "export", "fg", "getopts", "hash", "jobs"),
-    *("read", "readonly", "return", "set", "shift", "source", "times", "trap", "type", "ulimit", "umask"),
-    *("unset", "wait"),
-}
+from .shells import BUILTINS, LIKE_SH, PROGRAMS
 
 
 def did_not_run(pattern: Pattern, evidence: Evidence) -> Iterator[str]:
     """Why nothing, or too little, that matches has run."""
     name = _program(pattern)
-    if name in _PROGRAMS | _BUILTINS and any(map(_is_shell, evidence.kinds().first)):
-        way_out = f": call it by its path, or as env {name}" if name in _PROGRAMS else ""
+    if name in PROGRAMS | BUILTINS and any(map(_is_shell, evidence.kinds().first)):
+        way_out = f": call it by its path, or as env {name}" if name in PROGRAMS else ""
         yield f"a shell runs {name} itself, as a builtin, which is no exec{way_out}"
     tried = next(
         (record for record in evidence.attempts if record.error == "ENOEXEC" and pattern.match(record) is True), None
@@ -66,4 +57,4 @@ def _script_of_sh(record: ExecRecord) -> str | None:
 
 def _is_shell(record: ExecRecord) -> bool:
     names = (record.program, record.executable, record.interpreter)
-    return any(_base(name) in _SHELLS for name in names if name)
+    return any(_base(name) in LIKE_SH for name in names if name)

@@ -16,8 +16,10 @@ from ..timeline.record import ExecRecord
 from . import checks, text
 from .arguments import natural
 from .checks import Verdict
+from .ends import all_succeeded
 from .pattern import Pattern
 from .patterns import PatternLike, compile_pattern
+from .shells import no_shell
 from .window import Window
 
 
@@ -182,6 +184,26 @@ class ExecLog:
         evidence = self._evidence()
         self._decide(evidence, [checks.only_ran(evidence, compiled)])
 
+    def assert_all_succeeded(self, *patterns: PatternLike) -> None:
+        """Everything, or what matches, ended with exit status 0. What still runs, or whose end is not known, has not.
+
+        Of a process that executed one program after the other (``env make``) each ended as the process did. Execs that
+        failed are no part of it.
+        """
+        __tracebackhide__ = True
+        compiled = list(map(compile_pattern, patterns))
+        evidence = self._evidence()
+        self._decide(evidence, [all_succeeded(evidence, compiled)])
+
+    def assert_no_shell(self) -> None:
+        """The test's own process asked for no shell: spawned none with ``-c``, as ``shell=True`` and ``os.system`` do.
+
+        What its children asked for does not count, nor does a script of a shell's.
+        """
+        __tracebackhide__ = True
+        evidence = self._evidence()
+        self._decide(evidence, [no_shell(evidence)])
+
     def assert_count(self, n: int, pattern: PatternLike | None = None) -> None:
         """Exactly ``n`` execs (that match)."""
         __tracebackhide__ = True
@@ -268,12 +290,14 @@ class ExecLog:
                 raise AssertionError(text.failure(verdict, evidence, window.start, window.label, window.style))
         for verdict in verdicts:
             if verdict.holds is None:
-                self._undecided(verdict.question, evidence)
+                self._undecided(verdict.question, evidence, verdict.open_ends)
 
-    def _undecided(self, question: str, evidence: Evidence) -> NoReturn:
+    def _undecided(self, question: str, evidence: Evidence, open_ends: Iterable[ExecRecord] = ()) -> NoReturn:
         __tracebackhide__ = True
         window = self._window
-        raise IncompleteLogError(text.undecided(question, evidence, window.start, window.label, window.style))
+        raise IncompleteLogError(
+            text.undecided(question, evidence, window.start, window.label, window.style, open_ends)
+        )
 
     def _table(self, evidence: Evidence) -> str:
         window = self._window

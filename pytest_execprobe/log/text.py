@@ -12,15 +12,20 @@ from ..timeline.evidence import Evidence
 from ..timeline.program import described, files, has_unclear_arguments, may_name_descriptor
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
+from . import tree
 from .checks import Verdict, execs, lost
+from .ends import end_of
 from .hints import did_not_run
 
 
 def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: Style) -> list[str]:
-    """The execs of a window, a row each. Parents are named by their row, the test's own process as pytest."""
+    """The execs of a window, a row each; the process tree where all are to be shown. Parents are named by their row,
+    the test's own process as pytest."""
     records = evidence.records
     if not records or style.rows == 0:
         return []
+    if style.rows is None:
+        return tree.lines(records, start, marked, root=style.root)
     shown = _selection(records, marked, style.rows)
     wanted = {one._identity for _, record in shown for one in (record, record.parent) if one is not None}
     numbers = {record: number for number, record in enumerate(records, 1) if record._identity in wanted}
@@ -29,11 +34,13 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
     time_width = max(5, *(len(_milliseconds(record, start)) for _, record in shown))
     parents = [_parent(record, numbers) for _, record in shown]
     parent_width = max(6, *map(len, parents))
+    ends = _column("ended", [end_of(record) for _, record in shown])
     lines = [
-        f"  {'#':<{number_width}}  {'+ms':>{time_width}}  {'pid':>{pid_width}}  {'parent':<{parent_width}}  argv",
+        f"  {'#':<{number_width}}  {'+ms':>{time_width}}  {'pid':>{pid_width}}"
+        f"  {'parent':<{parent_width}}{ends[0]}  argv",
     ]
     previous = 0
-    for (is_marked, record), parent in zip(shown, parents, strict=True):
+    for (is_marked, record), parent, end in zip(shown, parents, ends[1:], strict=True):
         number = numbers[record]
         if number != previous + 1:
             lines.append(_hidden(number - previous - 1))
@@ -41,7 +48,7 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
         line = (
             f"{'>' if is_marked else ' '} {number:<{number_width}}"
             f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
-            f"  {parent:<{parent_width}}  {_command(record, style.width)}"
+            f"  {parent:<{parent_width}}{end}  {_command(record, style.width)}"
         )
         lines.append(line if parent.startswith("#") else beside(line, record, style))
     if previous != len(records):
@@ -55,6 +62,12 @@ def beside(line: str, record: ExecRecord, style: Style) -> str:
         return line
     where = printable(place(record.call_site, style.root))
     return f"{line}  {where:>{max(0, style.columns - len(line) - 2)}}"
+
+
+def _column(head: str, cells: Sequence[str]) -> list[str]:
+    """A column that is there only if a cell of it says something, with what stands in front of it."""
+    width = max(len(head), *map(len, cells))
+    return [f"  {cell:<{width}}" for cell in (head, *cells)] if any(cells) else [""] * (len(cells) + 1)
 
 
 def footer(evidence: Evidence, where: str) -> str:
@@ -80,9 +93,9 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
 
 
 def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
-    """A line for each known reason why something did not run that had to."""
+    """A line for each known reason why something did not run that had to, or for what to write instead of what did."""
     found = [] if verdict.wanted is None else did_not_run(verdict.wanted, evidence)
-    return [f"  hint  {hint}" for hint in found]
+    return [f"  hint  {hint}" for hint in (*verdict.hints, *found)]
 
 
 #: What was not recorded of some commands, and what to do about it.
@@ -117,12 +130,27 @@ _UNREAD: list[tuple[Callable[[ExecRecord], bool], str]] = [
 ]
 
 
-def undecided(question: str, evidence: Evidence, start: int, where: str, style: Style) -> str:
-    """The message of a check that can't be decided: what is missing, why, and what to change."""
+def undecided(
+    question: str,
+    evidence: Evidence,
+    start: int,
+    where: str,
+    style: Style,
+    open_ends: Iterable[ExecRecord] = (),
+) -> str:
+    """The message of a check that can't be decided: what is missing, why, and what to change. ``open_ends`` are records
+    of which it would tell how they ended."""
     what = "what would tell was not recorded"
     reasons: list[str] = [*evidence.why]
+    running = _rows_of(open_ends, evidence)
+    if running:
+        reasons.append(
+            f"{_numbers(running)} still ran, or the end is not known: wait for it first, or name what must succeed"
+        )
     if evidence.missing != 0:
         what = f"{_missing(evidence)} missing from the log"
+    elif running:
+        what = f"{_numbers(running)} had not ended"
     else:
         for is_meant, reason in _UNREAD:
             if rows := _numbered(evidence, is_meant):
@@ -139,6 +167,11 @@ def undecided(question: str, evidence: Evidence, start: int, where: str, style: 
         return headline
     why = [f"  why   {reason}" for reason in reasons]
     return "\n".join([headline, *why, *table(evidence, start, (), style), footer(evidence, where)])
+
+
+def _rows_of(those: Iterable[ExecRecord], evidence: Evidence) -> list[int]:
+    wanted = {record._identity for record in those}
+    return [number for number, record in enumerate(evidence.records, 1) if record._identity in wanted] if wanted else []
 
 
 def _numbered(evidence: Evidence, is_meant: Callable[[ExecRecord], bool]) -> list[int]:

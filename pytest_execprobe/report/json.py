@@ -138,6 +138,7 @@ def record_data(record: ExecRecord, commands: CommandTable) -> dict[str, Any]:
         "begun_by": record.begun_by,
         "begun_in": record._lineage.begun_in,
         "shared": record._lineage.shared,
+        "fork": record._lineage.fork,
         "exit_code": record.exit_code,
         "signal": record.signal,
         "duration_ns": record.duration_ns,

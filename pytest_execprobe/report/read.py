@@ -206,7 +206,7 @@ class Records:
         lost."""
         (
             id, command, pid, ppid, parent, previous, lost, depth, direct, uid, gid, timestamp, phase, begun_by,
-            begun_in, shared, exit_code, signal, duration, site,
+            begun_in, shared, fork, exit_code, signal, duration, site,
         ) = values  # fmt: skip
         known = self._made.get(id)
         if known is not None:
@@ -231,7 +231,7 @@ class Records:
             signal,
             duration,
             None if site is None else self._sites[site],
-            _lineage=lineage(before, direct, shared, begun_in, lost),
+            _lineage=lineage(before, direct, shared, begun_in, lost, fork),
             _identity=(int(kernel_pid), int(at)),
         )
         return record
@@ -244,7 +244,18 @@ class Records:
 
 _FIELDS = (
     *("id", "command", "pid", "ppid", "parent", "previous", "lineage_lost", "depth", "direct", "uid", "gid"),
-    *("timestamp_ns", "phase", "begun_by", "begun_in", "shared", "exit_code", "signal", "duration_ns", "call_site"),
+    *(
+        "timestamp_ns",
+        "phase",
+        "begun_by",
+        "begun_in",
+        "shared",
+        "fork",
+        "exit_code",
+        "signal",
+        "duration_ns",
+        "call_site",
+    ),
 )
 _VALUES = itemgetter(*_FIELDS)
 #: The types of records that were right, and what has their numbers: most records have those of one before.
@@ -262,13 +273,14 @@ def _values(data: Any) -> tuple[Any, ...] | None:
         return None
     given = numbers(values)
     right = min(given) >= 0 and max(given) < 1 << 63 and _ID.fullmatch(values[0])
-    return values if right else None
+    return values if right and (values[16] is None or _ID.fullmatch(values[16])) else None
 
 
 def _checked(fields: Fields) -> tuple[Any, ...]:
     """The same, with each of them looked at. Raises DocumentError."""
-    if _ID.fullmatch(fields.text("id")) is None:
-        raise DocumentError(f"{fields.where}.id: is not made of a pid and a time")
+    for name, id in (("id", fields.text("id")), ("fork", fields.maybe(fields.text, "fork"))):
+        if id is not None and _ID.fullmatch(id) is None:
+            raise DocumentError(f"{fields.where}.{name}: is not made of a pid and a time")
     for name in ("command", "pid", "uid", "gid", "timestamp_ns"):
         fields.whole(name)
     for name in ("ppid", "depth", "exit_code", "signal", "duration_ns", "call_site"):

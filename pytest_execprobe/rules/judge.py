@@ -8,8 +8,10 @@ from typing import Any
 
 from ..baseline.model import BEYOND, PYTHONS_OWN, WITHIN
 from ..log import checks
-from ..log.checks import execs, names, times_word
+from ..log.checks import Verdict, execs, names, times_word
+from ..log.ends import all_succeeded
 from ..log.pattern import Match, Pattern, Side, any_match
+from ..log.shells import no_shell
 from ..timeline.evidence import Evidence
 from ..timeline.kinds import Kinds
 from ..timeline.record import ExecRecord, Phase
@@ -32,6 +34,10 @@ class RuleFinding:
     #: Where it is about more than what has just ended: the phases, and what is known of all of them.
     phases: tuple[Phase, ...] = ()
     evidence: Evidence | None = None
+    #: What would do, a line each.
+    hints: tuple[str, ...] = ()
+    #: Whose ends are not known, and would tell.
+    open_ends: tuple[ExecRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,16 @@ class Judge:
     def has_to_do(self, phase: Phase) -> bool:
         """Whether a rule decides in a phase or an earlier one, whose processes may go on in it."""
         return phase in self._busy
+
+    def asks_for_ends(self, phase: Phase) -> bool:
+        """Whether a rule is about how what was begun in a phase ends, so that it is to be asked again when it has."""
+        return any(decider.kind == "success" and phase in decider.phases for decider in self._deciders)
+
+    def judge_ends(self, phase: Phase, evidence: Evidence) -> list[RuleFinding]:
+        """What is wrong with how what a phase has left behind ended, when no more can come of it."""
+        those = (decider for decider in self._deciders if decider.kind == "success" and phase in decider.phases)
+        found = [finding for decider in those for finding in _found(decider.rules[0], _success(decider, evidence))]
+        return _certain_first(found)
 
     def saw_nothing(self, phase: Phase) -> bool:
         """Of a phase in which nothing was executed, which is certain: whether that settles it, as no rule about it
@@ -209,9 +225,14 @@ def _certain_first(found: list[RuleFinding]) -> list[RuleFinding]:
 
 
 def _forbidden(decider: Decider, shown: _Shown) -> list[RuleFinding]:
-    """What was not to run, by rules that forbid or allow."""
+    """What was not to run, or to end so, by rules that are broken by what ran in a phase."""
+    rule = decider.rules[0]
     if decider.kind == "deny":
-        return _deny(decider.rules[0], shown.evidence)
+        return _found(rule, *checks.not_ran(rule.of(shown.evidence), rule.patterns))
+    if decider.kind == "no shell":
+        return _found(rule, no_shell(shown.evidence, rule.patterns))
+    if decider.kind == "success":  # of what was left behind that is asked when it has ended
+        return [] if shown.left_behind else _found(rule, _success(decider, shown.evidence))
     return _allow(decider.rules, shown.phase, shown.evidence)
 
 
@@ -264,10 +285,23 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
     return [RuleFinding(False, headline, question, in_phase, unexpected, advice)]
 
 
-def _deny(rule: Rule, evidence: Evidence) -> list[RuleFinding]:
+def _success(decider: Decider, evidence: Evidence) -> Verdict:
+    rule = decider.rules[0]
+    return all_succeeded(rule.of(evidence), rule.patterns)
+
+
+def _found(rule: Rule, *verdicts: Verdict) -> list[RuleFinding]:
     return [
-        RuleFinding(verdict.holds, verdict.headline, verdict.question, (rule,), verdict.marked)
-        for verdict in checks.not_ran(rule.of(evidence), rule.patterns)
+        RuleFinding(
+            verdict.holds,
+            verdict.headline,
+            verdict.question,
+            (rule,),
+            verdict.marked,
+            hints=verdict.hints,
+            open_ends=verdict.open_ends,
+        )
+        for verdict in verdicts
         if not verdict.holds
     ]
 

@@ -20,4 +20,12 @@ MARKERS = {
         "exec_deny(*patterns, inherit=True, phases=('setup', 'call', 'teardown'), direct=False)",
         "none of these programs may run; inherit=False drops what wider levels deny",
     ),
+    "exec_success": (
+        "exec_success(*patterns, phases=('call',), direct=False)",
+        "every program, or each of these, must end with exit status 0 before its phase does",
+    ),
+    "exec_no_shell": (
+        "exec_no_shell(*, allow=(), phases=('setup', 'call', 'teardown'))",
+        "the test's own process may ask for no shell (shell=True, os.system), but those that allow matches",
+    ),
 }

@@ -3,8 +3,9 @@
 A rule stands on a level (parameter, function, class, module, command line, ini), and levels are given with the closest
 first.
 
-- *Allow* (with none) and *budget*: phase by phase, the closest level that has one for the phase decides alone. Several
-  on that level are one: an exec is allowed if one of those that are about it allows it, and each budget must be kept.
+- *Allow* (with none), *budget*, *success* and *no shell*: phase by phase, the closest level that has one for the phase
+  decides alone. Several on that level are one: an exec is allowed if one of those that are about it allows it, and each
+  of the others must be kept.
 - *Deny* adds up over all levels; one with ``inherit=False`` drops those of wider levels, for its own phases.
 """
 
@@ -32,7 +33,8 @@ class Decider:
 def deciders(levels: Sequence[Sequence[Rule]]) -> list[Decider]:
     """Those of the rules that decide, and in which phases. ``levels`` has the closest first."""
     baselines = [Decider((rule,), PHASES) for level in levels for rule in level if rule.kind == "baseline"]
-    return [*_closest(levels, "budget"), *_closest(levels, "allow"), *_denials(levels), *baselines]
+    closest = [decider for kind in ("budget", "allow", "success", "no shell") for decider in _closest(levels, kind)]
+    return [*closest, *_denials(levels), *baselines]
 
 
 def _closest(levels: Sequence[Sequence[Rule]], kind: str) -> Iterator[Decider]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ..baseline.model import Baseline, Excess, Section, table_name
 from ..log.arguments import natural, numbers_by_pattern
 from ..log.pattern import Pattern
-from ..log.patterns import PatternLike, compile_pattern
+from ..log.patterns import PatternLike, compile_all, compile_pattern
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
 from .markers import MARKERS
@@ -31,7 +31,7 @@ class RuleError(Exception):
 class Rule:
     """What one marker, option or ini value says."""
 
-    kind: Literal["budget", "allow", "deny", "baseline"]
+    kind: Literal["budget", "allow", "deny", "success", "no shell", "baseline"]
     phases: tuple[Phase, ...]
     direct: bool = False
     at_most: int | None = None
@@ -102,11 +102,22 @@ def _deny(*patterns: PatternLike, inherit: bool = True, phases: Iterable[Phase] 
     return Rule("deny", _phases(phases), _flag(direct, "direct"), patterns=compiled, inherit=inherits)
 
 
+def _success(*patterns: PatternLike, phases: Iterable[Phase] = CALL, direct: bool = False) -> Rule:
+    compiled = tuple(map(compile_pattern, patterns))
+    return Rule("success", _phases(phases), _flag(direct, "direct"), patterns=compiled)
+
+
+def _no_shell(*, allow: Iterable[PatternLike] = (), phases: Iterable[Phase] = PHASES) -> Rule:
+    return Rule("no shell", _phases(phases), patterns=tuple(compile_all(allow, "allow")))
+
+
 _MAKERS: dict[str, Callable[..., Rule]] = {
     "exec_budget": _budget,
     "exec_allow": _allow,
     "exec_none": _none,
     "exec_deny": _deny,
+    "exec_success": _success,
+    "exec_no_shell": _no_shell,
 }
 
 

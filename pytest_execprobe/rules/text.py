@@ -97,12 +97,14 @@ def findings(found: Sequence[RuleFinding], evidence: Evidence, start: int, where
         lines.append(f"{printable(finding.headline)} ({_place(finding, where)})")
         lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
         lines += spawned_from(finding.marked, style)
+        lines += (f"  hint  {hint}" for hint in finding.hints)
     if certain:
         return "\n".join(lines)
     finding = found[0]
     place = _place(finding, where)
     named = f"what was {place}" if place.startswith("left ") else _NAMED.get(place, f"the {place}")
-    said = undecided(finding.question, finding.evidence or evidence, start, named, style).split("\n")
+    known = finding.evidence or evidence
+    said = undecided(finding.question, known, start, named, style, finding.open_ends).split("\n")
     rules = [f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules]
     return "\n".join([said[0], *rules, *said[1:]])
 

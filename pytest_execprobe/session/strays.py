@@ -83,6 +83,8 @@ class Strays:
         self.gatherer = Gatherer(str(config.rootpath))
         self._outside = Owner(OUTSIDE, is_test=False, began=0)
         self._broken_off = False
+        #: Of tests that have rules about how that ends: what they have left behind, by the phase in which it was begun.
+        self._left_behind: dict[tuple[Owner, Phase], list[Entry]] = {}
 
     def _judge_around(self, name: str) -> Judge:
         """What runs around tests has no marker: of the rules for the whole suite, those that forbid apply, and
@@ -201,6 +203,8 @@ class Strays:
             item, judge = self._owners[owner]
             judge = judge or self._judge_of(item)
             self._own(owner, item, judge)
+            if judge.asks_for_ends(phase):
+                self._left_behind.setdefault((owner, phase), []).extend(entries)
             if judge.concerns(phase):
                 evidence = self.counting(item, self._evidence(entries))
                 found = judge.judge(phase, evidence, left_behind=True)
@@ -221,6 +225,17 @@ class Strays:
                 self.totals.breaches.append(
                     LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
                 )
+
+    def _judge_ends(self) -> None:
+        """How that has ended which tests have left behind."""
+        for (owner, phase), entries in self._left_behind.items():
+            item, judge = self._owners[owner]
+            evidence = self.counting(item, self._evidence(entries))
+            found = [] if judge is None else judge.judge_ends(phase, evidence)
+            problem = self._late(found, evidence, "left behind")
+            if problem is not None:
+                self.late(item, problem)
+        self._left_behind.clear()
 
     def _is_ignored(self, entry: Entry) -> bool:
         return bool(self._settings.ignore) and entry.record is not None and self._recorder.is_ignored(entry.record)
@@ -294,6 +309,7 @@ class Strays:
         if not self._recorder.was_armed:
             return
         self.take_new()
+        self._judge_ends()
         losses, of_judged = self._recorder.losses(), self._recorder.losses(self._is_unjudged)
         if self._broken_off:
             why = "an exception broke in while the execs of a test were added up"

@@ -26,6 +26,7 @@ class Facts(NamedTuple):
     begun_by: str | None
     begun_in: Phase | None
     shared: bool
+    fork: str | None
     exit_code: int | None
     signal: int | None
     duration_ns: int | None
@@ -90,7 +91,8 @@ class Entry:
         event, above, previous = self.event, self.above, self.previous
         if self._record is not None or event.command is None:
             return
-        lost, depth, direct, uid, gid, entered, phase, begun_by, begun_in, shared, code, signal, lasted = self.facts()
+        lost, depth, direct, uid, gid, entered, phase, begun_by, begun_in, shared, fork, *end = self.facts()
+        code, signal, lasted = end
         self._record = ExecRecord(
             event.command,
             pid=event.pid if event.seen_pid is None else event.seen_pid,
@@ -107,7 +109,7 @@ class Entry:
             signal=signal,
             duration_ns=lasted,
             call_site=self.call_site,
-            _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost),
+            _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost, fork),
             _identity=self.image,
         )
 
@@ -125,8 +127,15 @@ class Entry:
             begun_in.owner.name if begun_in else None,
             begun_in.phase if begun_in else None,
             begun_in is not None and begun_in.owner is not self.owner,
+            self._fork(),
             *self._fate(),
         )
+
+    def _fork(self) -> str | None:
+        branch = self.event.branch
+        if self.above is not None or self.above_lost or branch.top == self.event.pid or not branch.born:
+            return None
+        return f"{branch.top}.{branch.born}"
 
     def _fate(self) -> tuple[int | None, int | None, int | None]:
         """Exit code, signal and duration, as far as the end of its process is known."""

@@ -28,12 +28,17 @@ class Lineage:
     begun_in: Phase | None = None
     #: Whether a lost record hides what is above this one.
     lost: bool = False
+    #: Where the test's own process has not forked this one itself, but a fork of it has that executed nothing, as those
+    #: of multiprocessing: the fork's kernel pid and the time (ns) at which it was made, ``PID.TIME``.
+    fork: str | None = None
 
 
-def lineage(previous: ExecRecord | None, direct: bool, shared: bool, begun_in: Phase | None, lost: bool) -> Lineage:
+def lineage(
+    previous: ExecRecord | None, direct: bool, shared: bool, begun_in: Phase | None, lost: bool, fork: str | None
+) -> Lineage:
     """Where nothing is previous, few differ, and a log's records share them."""
-    make = _first_lineage if previous is None else Lineage
-    return make(previous, direct, shared, begun_in, lost)
+    make = _first_lineage if previous is None and fork is None else Lineage
+    return make(previous, direct, shared, begun_in, lost, fork)
 
 
 _first_lineage = functools.cache(Lineage)

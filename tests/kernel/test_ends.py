@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from programs import Programs
 
-from pytest_execprobe import ExecProbe, ExecRecord
+from pytest_execprobe import ExecProbe, ExecRecord, IncompleteLogError
 
 pytestmark = pytest.mark.exec_budget(10)
 
@@ -63,6 +63,55 @@ def test_what_becomes_another_program_does_not_end(execprobe: ExecProbe) -> None
     env, sh = execprobe.records
     assert (env.exit_code, env.duration_ns) == (None, None)
     assert sh.exit_code == 3
+
+
+@pytest.mark.exec_budget(40)
+def test_success_is_known_as_soon_as_a_process_was_waited_for(execprobe: ExecProbe) -> None:
+    for _ in range(20):
+        with execprobe.watch() as log:
+            subprocess.run(["true"], check=True)
+            log.assert_all_succeeded()
+            subprocess.run(["sh", "-c", "true | false; exit 0"], check=True)
+            log.assert_all_succeeded()  # both are the shell's own
+        log.assert_all_succeeded()
+
+
+def test_every_descendant_must_succeed(execprobe: ExecProbe) -> None:
+    subprocess.run(["sh", "-c", "/bin/false | /bin/true"], check=True)
+    with pytest.raises(AssertionError, match="everything must succeed, but false ended with exit status 1"):
+        execprobe.assert_all_succeeded()
+    execprobe.assert_all_succeeded("sh", "true")
+    execprobe.direct.assert_all_succeeded()
+
+
+def test_signal_is_no_success(execprobe: ExecProbe) -> None:
+    subprocess.run(["sh", "-c", "kill -ABRT $$"], check=False)
+    with pytest.raises(AssertionError, match="everything must succeed, but sh was ended by SIGABRT"):
+        execprobe.assert_all_succeeded()
+
+
+def test_what_became_another_succeeds_if_that_does(execprobe: ExecProbe) -> None:
+    subprocess.run(["env", "true"], check=True)
+    execprobe.assert_all_succeeded("env")
+    subprocess.run(["env", "env", "false"], check=False)
+    with pytest.raises(AssertionError, match="env must succeed, but false ended with exit status 1"):
+        execprobe.assert_all_succeeded("env")
+
+
+def test_what_still_runs_has_not_succeeded(execprobe: ExecProbe) -> None:
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        with pytest.raises(IncompleteLogError, match="cannot tell whether everything succeeded: #1 had not ended"):
+            execprobe.assert_all_succeeded()
+    finally:
+        process.communicate()
+    execprobe.assert_all_succeeded()
+
+
+def test_failed_attempts_are_no_part_of_it(execprobe: ExecProbe) -> None:
+    with pytest.raises(FileNotFoundError):
+        subprocess.run(["no-such-program"], check=True)
+    execprobe.assert_all_succeeded()
 
 
 def test_duration(execprobe: ExecProbe) -> None:

@@ -42,6 +42,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     module.breaks = lambda why: setattr(stage.sources[-1], "broken", why)
     module.meanwhile = lambda what: setattr(stage.sources[-1], "meanwhile", what)
     module.ends = lambda top: stage.sources[-1].ends(top)
+    module.exits = lambda *args, **kwargs: stage.sources[-1].exits(*args, **kwargs)
     module.leaves = lambda *args, **kwargs: stage.sources[-1].leaves(*args, **kwargs)
     return stage
 

@@ -423,7 +423,11 @@ def test_of_a_test_that_is_tried_again_the_last_try_counts(run: Run, again: str)
         [
             "most by test    5  test_it.py::test_a: git 3, curl 2",
             "baseline        execs.toml: no test is beyond it",
-            *(["tried again     test_it.py::test_a: *in an earlier try; the last one counts"] if again in REPORTED else []),
+            *(
+                ["tried again     test_it.py::test_a: *in an earlier try; the last one counts"]
+                if again in REPORTED
+                else []
+            ),
         ]
     )
     assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0

@@ -43,7 +43,7 @@ def test_reads_of_what_ran(run: FakeRun, probe: ExecProbe) -> None:
     assert isinstance(probe.counts, Counter)
     assert probe.counts.most_common(1) == [("git", 2)]
     assert (probe.count(), probe.count("git"), probe.count(["git", "tag"]), probe.count("curl")) == (3, 2, 1, 0)
-    assert probe.tree().count("\n") == 4
+    assert probe.tree().count("\n") == 5
     assert probe.complete is True
     assert probe.lost == 0
     assert probe.partial == probe.records

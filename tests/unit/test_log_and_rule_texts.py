@@ -8,7 +8,7 @@ from dataclasses import replace
 from textwrap import dedent
 
 import pytest
-from fakes import FixedWindow, evidence, log_of, record, script
+from fakes import FixedWindow, altered, evidence, log_of, record, script
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError, subtree
 from pytest_execprobe._util.text import Style
@@ -96,8 +96,11 @@ def test_failure_shows_ten_rows_and_keeps_the_offending_ones() -> None:
 
 def test_failure_with_vv_shows_all_rows() -> None:
     message = failure(log_of(*many(12, marked=2), verbosity=2).assert_not_ran, "curl")
-    rows = "  9     9.0    509  pytest  /usr/bin/git 9\n  10   10.0    510  pytest  /usr/bin/git 10"
-    assert message == text(TWELVE.format(rows=rows))
+    headline, head, root, *rows, last = message.splitlines()
+    assert (headline, last) == (text(TWELVE).splitlines()[0], text(TWELVE).splitlines()[-1])
+    assert (head.split(), root.strip()) == (["#", "+ms", "took", "ms", "pid", "ended", "process"], "pytest")
+    assert [row[0] for row in rows] == [" "] * 10 + [">"] * 2
+    assert rows[9].split() == ["10", "10.0", "510", "├─", "/usr/bin/git", "10"]
 
 
 def test_ten_rows_are_shown_whole() -> None:
@@ -198,20 +201,35 @@ def test_parents_are_rows_or_pytest_or_names_or_unknown() -> None:
     git = record("git", "push", pid=302, at=3_000_000, parent=shell, previous=env)
     worker = record("worker", pid=303, at=4_000_000, parent=earlier)
     orphan = record("orphan", pid=304, at=5_000_000, lineage_lost=True)
-    assert log_of(shell, env, git, worker, orphan).tree() == (
+    assert failure(log_of(shell, env, git, worker, orphan).assert_nothing_ran) == (
+        "nothing must run, but sh, env, git and 2 more ran\n"
         "  #    +ms    pid  parent  argv\n"
-        "  1    1.0    301  pytest  /usr/bin/sh -c 'env git push'\n"
-        "  2    2.0    302  #1      /usr/bin/env git push\n"
-        "  3    3.0    302  #1      /usr/bin/git push  (was env)\n"
-        "  4    4.0    303  pool    /usr/bin/worker\n"
-        "  5    5.0    304  ?       /usr/bin/orphan\n"
+        "> 1    1.0    301  pytest  /usr/bin/sh -c 'env git push'\n"
+        "> 2    2.0    302  #1      /usr/bin/env git push\n"
+        "> 3    3.0    302  #1      /usr/bin/git push  (was env)\n"
+        "> 4    4.0    303  pool    /usr/bin/worker\n"
+        "> 5    5.0    304  ?       /usr/bin/orphan\n"
         "  5 execs in the call phase, 0 lost"
+    )
+
+
+def test_ends_are_shown_where_one_is_known() -> None:
+    failed = altered(record("git", pid=301, at=1_000_000), exit_code=128)
+    crashed = altered(record("gpg", pid=302, at=2_000_000, parent=failed), signal=11)
+    running = record("sleep", pid=303, at=3_000_000)
+    assert failure(log_of(failed, crashed, running).assert_not_ran, "gpg") == (
+        "gpg must not run, but it ran once\n"
+        "  #    +ms    pid  parent  ended     argv\n"
+        "  1    1.0    301  pytest  exit 128  /usr/bin/git\n"
+        "> 2    2.0    302  #1      SIGSEGV   /usr/bin/gpg\n"
+        "  3    3.0    303  pytest            /usr/bin/sleep\n"
+        "  3 execs in the call phase, 0 lost"
     )
 
 
 def test_tree_shows_all_whatever_the_verbosity() -> None:
     assert log_of(*many(30), verbosity=-1).tree() == log_of(*many(30), verbosity=2).tree()
-    assert len(log_of(*many(30)).tree().splitlines()) == 32
+    assert len(log_of(*many(30)).tree().splitlines()) == 33
 
 
 def test_parent_beyond_the_shown_rows_is_still_its_row() -> None:
@@ -263,7 +281,7 @@ def test_arguments_reach_the_terminal_escaped(nasty: str, verbosity: int) -> Non
     subject = log_of(record("git", nasty), verbosity=verbosity)
     message = failure(subject.assert_nothing_ran)
     assert is_clean(message)
-    assert len(message.splitlines()) == (1 if verbosity < 0 else 4)
+    assert len(message.splitlines()) == (1 if verbosity < 0 else 4 + (verbosity == 2))
     message.encode("utf-8")
 
 
@@ -416,7 +434,7 @@ def test_undecided_because_an_option_may_be_anybodys() -> None:
     ],
 )
 def test_argv_zero_is_shown_where_it_is_not_what_the_path_says(ran: ExecRecord, shown: str) -> None:
-    assert log_of(ran).tree().splitlines()[1].endswith(f"pytest  {shown}")
+    assert log_of(ran).tree().splitlines()[2].endswith(f"└─ {shown}")
 
 
 def test_undecided_with_q_is_its_headline() -> None:

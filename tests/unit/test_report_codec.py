@@ -214,6 +214,7 @@ def documents(draw: st.DrawFn) -> Document:
                     phase=draw(st.sampled_from([None, "setup", "call", "teardown"])),
                     call_site=draw(st.none() | sites),
                     shared=draw(st.booleans()),
+                    fork=draw(st.none() | st.just("7.1234")),
                 )
             )
         shares = draw(st.lists(st.integers(0, 3), min_size=len(made), max_size=len(made)))
@@ -317,7 +318,14 @@ def test_a_record_of_no_command() -> None:
 
 def test_a_wrong_record_among_right_ones() -> None:
     """Most are as one before them, and not looked at field by field."""
-    for name, value in (("pid", -1), ("timestamp_ns", 1 << 63), ("phase", "now"), ("id", "7"), ("shared", None)):
+    for name, value in (
+        ("pid", -1),
+        ("timestamp_ns", 1 << 63),
+        ("phase", "now"),
+        ("id", "7"),
+        ("shared", None),
+        ("fork", "7"),
+    ):
         data = data_of(one(*(ran("git", at=at) for at in range(20))))
         data["units"][0]["records"][15][name] = value
         with pytest.raises(DocumentError, match=rf"units\[0\].records\[15\].{name}: is "):

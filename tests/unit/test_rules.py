@@ -26,7 +26,7 @@ def _marker(name: str) -> Callable[..., Rule]:
     return lambda *args, **kwargs: make_rule(name, args, kwargs, "here")
 
 
-budget, allow, none, deny = map(_marker, MARKERS)
+budget, allow, none, deny, success, no_shell = map(_marker, MARKERS)
 ALL = PHASES
 
 
@@ -49,6 +49,10 @@ ALL = PHASES
         (deny("curl"), "exec_deny('curl')", "deny", ALL),
         (deny("curl", phases=("setup",)), "exec_deny('curl', phases=('setup',))", "deny", ("setup",)),
         (deny(inherit=False), "exec_deny(inherit=False)", "deny", ALL),
+        (success(), "exec_success()", "success", ("call",)),
+        (success("git", phases=ALL), None, "success", ALL),
+        (no_shell(), "exec_no_shell()", "no shell", ALL),
+        (no_shell(allow=["bash"], phases=("call",)), None, "no shell", ("call",)),
     ],
     ids=lambda value: value.text.partition(" at 0x")[0] if isinstance(value, Rule) else "",  # the same in all workers
 )
@@ -120,6 +124,13 @@ def test_everything_that_a_marker_says_is_kept() -> None:
         ("exec_deny", (["curl"], []), {}, "an empty pattern matches nothing"),
         ("exec_deny", (re.compile(b"x"),), {}, "a pattern over bytes can't match: command lines are text"),
         ("exec_deny", ("curl",), {"direct": "yes"}, "direct is True or False, not 'yes'"),
+        ("exec_success", ("",), {}, "an empty pattern matches nothing"),
+        ("exec_success", (7,), {}, "a pattern is a str, re.Pattern, list, tuple or subtree(), not int: 7"),
+        ("exec_success", (), {"phases": ()}, "phases are some of 'setup', 'call', 'teardown', not ()"),
+        ("exec_success", (), {"direct": 1}, "direct is True or False, not 1"),
+        ("exec_no_shell", ("sh",), {}, "too many positional arguments"),
+        ("exec_no_shell", (), {"allow": "sh"}, "allow takes a list of patterns, not 'sh': write allow=['sh']"),
+        ("exec_no_shell", (), {"direct": True}, "got an unexpected keyword argument 'direct'"),
     ],
 )
 def test_wrong_argument_is_named_and_the_right_ones_are_named(
@@ -211,6 +222,18 @@ TABLE = [
         "",
         "deny('b', inherit=False)",
     ),
+    # Of success and shells the closest decides, too, phase by phase.
+    ([[success()]], "", "success()", ""),
+    ([[success("git")], [success()]], "", "success('git')", ""),
+    ([[success("a"), success("b")]], "", "success('a') success('b')", ""),
+    ([[success("a", phases=("setup",))], [success("b")]], "success('a', phases=('setup',))", "success('b')", ""),
+    ([[no_shell()]], "no_shell()", "no_shell()", "no_shell()"),
+    (
+        [[no_shell(allow=["sh"], phases=("call",))], [no_shell()]],
+        "no_shell()",
+        "no_shell(allow=['sh'], phases=('call',))",
+        "no_shell()",
+    ),
     # The kinds leave each other alone.
     (
         [[deny(inherit=False)], [budget(2)], [allow("git")], [budget(1), deny("b")]],
@@ -222,6 +245,12 @@ TABLE = [
         [[budget(1)], [allow("git")], [deny("curl")]],
         "deny('curl')",
         "budget(1) allow('git') deny('curl')",
+        "deny('curl')",
+    ),
+    (
+        [[deny("curl"), no_shell(phases=("call",)), success(), budget(1)]],
+        "deny('curl')",
+        "budget(1) success() no_shell(phases=('call',)) deny('curl')",
         "deny('curl')",
     ),
 ]
