@@ -261,6 +261,16 @@ static __always_inline void read_dentry(kptr dentry, struct dentry_at *found)
     }
 }
 
+/* ---- struct inode ---- */
+
+/* The inode of a dentry: the number of its file system, and its own there. */
+static __always_inline void read_inode(kptr dentry, u64 *device, u64 *number)
+{
+    kptr inode = kread_u64(dentry + OFF_DENTRY_INODE);
+    *device = kread_u32(kread_u64(inode + OFF_INODE_SB) + OFF_SB_DEVICE);
+    *number = kread_u64(inode + OFF_INODE_NUMBER);
+}
+
 /* ---- struct pt_regs: a system call's arguments, as a kprobe finds them ---- */
 
 /* Where the kernel wraps its system calls, their arguments are in a second pt_regs. */

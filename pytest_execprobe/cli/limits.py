@@ -16,7 +16,7 @@ from ..log.pattern import Pattern, Side, any_match
 from ..report.digest import cut, may_follow
 from ..report.model import Document, ReportedBreach
 from ..timeline.evidence import Evidence
-from ..timeline.program import described
+from ..timeline.program import STOPPED, described
 from ..timeline.record import ExecRecord
 from .following import Show
 from .inputs import read_budget
@@ -115,7 +115,7 @@ def beyond(document: Document, total: Baseline) -> Iterator[ReportedBreach]:
 
 def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> ReportedBreach:
     """What is certain, and the execs that made it so."""
-    lines = [cut(described(record), _WIDTH) for record in marked[:_MARKED]]
+    lines = [cut(described(record), _WIDTH) + STOPPED * record.stopped for record in marked[:_MARKED]]
     if len(marked) > _MARKED:
         lines.append(f"… {len(marked) - _MARKED} more")
     return _breach(headline, lines, undecided=False)

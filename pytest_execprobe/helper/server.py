@@ -13,11 +13,13 @@ from .admission import Admission
 from .backlog import Outgoing
 from .clients import Client, Pending
 from .delivery import Delivery
+from .errors import ProbeError
 from .life import Life
 from .priority import Precedence
 from .probe import Probe
 from .quotas import RUN_LIMITS, Limits, Quotas
 from .registration import Registration
+from .stopping import Stopping
 
 _MAX_TIMEOUT = 3600.0
 _READ = 8192  # bytes of requests that are taken in at once: all of them are answered before more are read
@@ -51,6 +53,7 @@ class Server:
         self._quotas = Quotas(limits)
         self._delivery = Delivery(probe, self._quotas)
         self._registration = Registration(probe, self._delivery, precedence, limits, self._send)
+        self._stopping = Stopping(probe, limits)
         self._life: Optional[Life] = None
         self._collect = self._delivery.collect
         for fd in probe.fds():
@@ -263,6 +266,8 @@ class Server:
             self._give_pages(client, frame.request)
         elif frame.type == wire.RUNNING:
             self._list_running(client, frame.request, wire.whole(fields, "since"))
+        elif frame.type == wire.STOP:
+            self._enforce(client, frame.request, fields)
         else:
             timeout = wire.number(fields, "timeout", 0, _MAX_TIMEOUT)
             client.pending = Pending(
@@ -272,6 +277,15 @@ class Server:
                 is_wait=frame.type == wire.WAIT,
             )
             self._answer(client)  # most have nothing to wait for, and need no wakeup
+
+    def _enforce(self, client: Client, request: int, fields: Dict[str, Any]) -> None:
+        """Raises WireError."""
+        try:
+            self._stopping.take(client, fields)
+            self._send(client, wire.frame(wire.STOPPING, request))
+        except ProbeError as error:
+            why = {"reason": error.reason, "code": error.code, "remedy": error.remedy}
+            self._send(client, wire.frame(wire.ERROR, request, why))
 
     def _give_pages(self, client: Client, request: int) -> None:
         """Not where several users share the helper: the counters are those of all."""
@@ -324,4 +338,5 @@ class Server:
         client.out = Outgoing()
         self._delivery.account(client)
         client.user.clients -= 1
+        self._stopping.leave(client)
         self._registration.leave(client)

@@ -79,6 +79,7 @@ class Gatherer:
             previous and id_of(previous.image),
             *entry.facts(),
             None,
+            event.stopped != 0,
         ]
 
     def span(self, owner: Owner, phase: str, start: int, end: int) -> None:

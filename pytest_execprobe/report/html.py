@@ -34,7 +34,7 @@ _RUNNING = 50
 _COLUMNS = (
     *("level", "parent", "above", "program", "command", "path", "executable", "interpreter", "script", "argv", "cut"),
     *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
-    *("shared", "site"),
+    *("shared", "site", "stopped"),
 )
 
 
@@ -274,6 +274,7 @@ def _row(
         "begun": place(record.begun_by),
         "shared": int(record._lineage.shared),  # whether it counts for another than began it
         "site": -1 if record.call_site is None else place("{}:{} in {}".format(*record.call_site)),
+        "stopped": int(record.stopped),
     }
     return [row[column] for column in _COLUMNS]
 

@@ -128,6 +128,7 @@ def record_data(record: ExecRecord, commands: CommandTable) -> dict[str, Any]:
         "signal": record.signal,
         "duration_ns": record.duration_ns,
         "call_site": record.call_site,
+        "stopped": record.stopped,
     }
 
 

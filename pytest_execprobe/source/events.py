@@ -42,6 +42,7 @@ class Exec:
     error: str | None = None
     entry_unseen: bool = False  # then ``entered`` is ``at``
     command: Command | None = None
+    stopped: int = 0  # 1: killed before it ran, as this root wanted; 2: as another one did alone
 
     @property
     def lost(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from signal import SIGKILL
 from typing import NamedTuple
 
 from ..source.events import Ended, Exec, Image
@@ -98,7 +99,10 @@ class Entry:
             signal=signal,
             duration_ns=lasted,
             call_site=None,
-            _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost),
+            stopped=event.stopped != 0,
+            _lineage=lineage(
+                None if previous is None else previous._record, direct, shared, begun_in, lost, event.stopped == 1
+            ),
             _identity=self.image,
         )
 
@@ -122,7 +126,7 @@ class Entry:
     def _fate(self) -> tuple[int | None, int | None, int | None]:
         """Exit code, signal and duration, as far as the end of its process is known."""
         if self.ended_at is None:
-            return None, None, None
+            return None, SIGKILL if self.event.stopped else None, None
         duration = self.ended_at - self.event.entered
         if self.status is None:
             return None, None, duration

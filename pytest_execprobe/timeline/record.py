@@ -27,12 +27,16 @@ class Lineage:
     begun_in: Phase | None = None
     #: Whether a lost record hides what is above this one.
     lost: bool = False
+    #: Whether it was a rule of this run by which it was stopped before it ran.
+    enforced: bool = False
 
 
-def lineage(previous: ExecRecord | None, direct: bool, shared: bool, begun_in: Phase | None, lost: bool) -> Lineage:
+def lineage(
+    previous: ExecRecord | None, direct: bool, shared: bool, begun_in: Phase | None, lost: bool, enforced: bool
+) -> Lineage:
     """Where nothing is previous, few differ, and a log's records share them."""
     make = _first_lineage if previous is None else Lineage
-    return make(previous, direct, shared, begun_in, lost)
+    return make(previous, direct, shared, begun_in, lost, enforced)
 
 
 _first_lineage = functools.cache(Lineage)
@@ -78,6 +82,8 @@ class ExecRecord:
     duration_ns: int | None
     #: Not recorded yet: None.
     call_site: tuple[str, int, str] | None
+    #: Whether it was killed before its first instruction, as a rule with ``enforce=True`` wanted: its ``signal`` is 9.
+    stopped: bool = False
     _lineage: Lineage = Lineage()
     _identity: tuple[int, int] = (0, 0)
     #: Whether it is the file that its process, or the one above, was running; None where that is not known.

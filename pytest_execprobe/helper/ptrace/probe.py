@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .. import wire
 from ..errors import ProbeError
-from ..probe import Claimed, Counts, Missed, Page, Process, Running
+from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
 from . import calls, image, machines, tracer
 from .tree import Slot
 
@@ -44,6 +44,7 @@ class PtraceProbe:
             "entry": [],
             "attempts": None,
             "attempts_refused": "ptrace, which watches here without privilege, does not show them",
+            "stops_refused": None,
         }
 
     @property
@@ -120,6 +121,9 @@ class PtraceProbe:
     def leave(self, root: int, patterns: List[str]) -> None:
         self._tracer.tree.leave(root, patterns)
 
+    def stop(self, root: int, enforced: Enforced) -> None:
+        self._tracer.stops.set(root, enforced)
+
     def _reapers(self, pid: int) -> Optional[Set[int]]:
         """The ancestors of a process that may take in its orphans; None if any may.
 
@@ -158,6 +162,7 @@ class PtraceProbe:
     def forget_root(self, root: int) -> None:
         """What is in no other tree is let go."""
         self._tracer.tree.forget_root(root)
+        self._tracer.stops.forget(root)
         self._claimed.pop(root, None)
         self._tracer.let_go_strays()
 

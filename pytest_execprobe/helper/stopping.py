@@ -1,0 +1,92 @@
+"""What a client wants stopped in its own tree: programs that are killed before they run an instruction.
+
+A STOP has the fields ``since``, ``names``, ``files``, ``places`` and ``more``. With ``more`` it is only a part, and
+the next goes on with it. When the last is answered by STOPPING, all of it is in force in the place of what was; if by
+ERROR, that still is.
+
+- ``names``: of programs, and paths as they are executed: texts.
+- ``files``: of each the number of its file system and its own there.
+- ``places``: of each the same of a folder, and a name in it.
+
+The numbers are the kernel's own of a probe that watches from there, and those of stat(2) where processes are traced.
+Whatever a client says of files that are not its own: it can have nothing killed but what its own tree executes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Set
+
+from . import wire
+from .clients import Client
+from .errors import ProbeError
+from .probe import Denial, Enforced, Probe
+from .quotas import Limits
+
+#: Of one client.
+MOST = 128
+#: Bytes of a name or a path.
+LONGEST = 255
+
+
+class Stopping:
+    def __init__(self, probe: Probe, limits: Limits) -> None:
+        self._probe = probe
+        self._limits = limits
+        self._clients: Set[Client] = set()  # for which something is stopped
+
+    def take(self, client: Client, fields: Dict[str, Any]) -> None:
+        """A part of what is to be stopped. Raises WireError, and ProbeError where that can't be done."""
+        since = wire.whole(fields, "since")
+        client.denied += _denials(fields)
+        if len(client.denied) > MOST:
+            client.denied = []
+            raise wire.WireError("more is to be stopped than can be")
+        if fields.get("more") is True:
+            return
+        denials, client.denied = frozenset(client.denied), []
+        self._clients.discard(client)
+        limit = self._limits.stopping_per_user
+        if denials and limit is not None and sum(other.user is client.user for other in self._clients) >= limit:
+            raise ProbeError("busy", "programs are stopped for %d processes of this user already" % limit, "")
+        if denials:
+            self._clients.add(client)
+        self._probe.stop(client.root, Enforced(client.user.uid, since, denials))
+
+    def leave(self, client: Client) -> None:
+        """It has gone, and its root with it."""
+        self._clients.discard(client)
+
+
+def _denials(fields: Dict[str, Any]) -> List[Denial]:
+    """Raises WireError."""
+    names, files, places = (_list(fields, name) for name in ("names", "files", "places"))
+    found = [Denial(0, 0, _name(name)) for name in names]
+    found += [Denial(_number(device), _number(inode), b"") for device, inode in _several(files, 2)]
+    return found + [Denial(_number(device), _number(inode), _name(name)) for device, inode, name in _several(places, 3)]
+
+
+def _list(fields: Dict[str, Any], name: str) -> List[Any]:
+    value = fields.get(name, [])
+    if not isinstance(value, list) or len(value) > MOST:
+        raise wire.WireError("the field %r must be a list of at most %d" % (name, MOST))
+    return value
+
+
+def _several(values: List[Any], number: int) -> List[List[Any]]:
+    if not all(isinstance(value, list) and len(value) == number for value in values):
+        raise wire.WireError("a file that is to be stopped is a list of %d" % number)
+    return values
+
+
+def _number(value: object) -> int:
+    return wire.whole({"of a file": value}, "of a file", 0, (1 << 64) - 1)
+
+
+def _name(text: object) -> bytes:
+    try:
+        name = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else b""
+    except UnicodeEncodeError:
+        name = b""
+    if not 0 < len(name) <= LONGEST or b"\0" in name:
+        raise wire.WireError("a name that is to be stopped has from 1 to %d bytes, and no NUL" % LONGEST)
+    return name
