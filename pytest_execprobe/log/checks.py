@@ -56,7 +56,7 @@ def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
         verdicts.append(
             Verdict(
                 holds=_at_most(0, low, high),
-                headline=f"{pattern} must not run, but it ran {times_word(low)}",
+                headline=f"{pattern} must not run, {_all_the_same(low, matching)}",
                 question=f"whether {pattern} ran",
                 marked=matching,
             )
@@ -66,8 +66,17 @@ def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
 
 def denied(pattern: Pattern, ran: Sequence[ExecRecord]) -> Verdict:
     """What certainly must not run, and did."""
-    headline = f"{pattern} must not run, but it ran {times_word(len(ran))}"
+    headline = f"{pattern} must not run, {_all_the_same(len(ran), ran)}"
     return Verdict(False, headline, f"whether {pattern} ran", tuple(ran))
+
+
+def _all_the_same(times: int, marked: Sequence[ExecRecord]) -> str:
+    """How often something ran, or would have."""
+    stopped = sum(record.stopped for record in marked)
+    before = "was stopped before it ran" + (f", {times_word(stopped)}" if stopped > 1 else "")
+    if stopped and stopped == times:
+        return f"and {before}"
+    return f"but it ran {times_word(times - stopped)}" + (f", and {before}" if stopped else "")
 
 
 def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:

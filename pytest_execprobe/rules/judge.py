@@ -107,6 +107,12 @@ class Judge:
         """Whether a rule decides in a phase or an earlier one, whose processes may go on in it."""
         return phase in self._busy
 
+    def enforcing(self, phase: Phase) -> tuple[Rule, ...]:
+        """The rules of a phase that have what they deny killed before it runs."""
+        return tuple(
+            decider.rules[0] for decider in self._deciders if decider.rules[0].enforce and phase in decider.phases
+        )
+
     def saw_nothing(self, phase: Phase) -> bool:
         """Of a phase in which nothing was executed, which is certain: whether that settles it, as no rule about it
         can be broken by that, nor by what was seen before. Else it must be judged."""
@@ -143,7 +149,8 @@ class Judge:
                 found += self._beyond_baseline(decider.rules[0]) if baseline else ()
             else:
                 found += _forbidden(decider, shown)
-        return _certain_first(found)
+        enforcing = self.enforcing(phase) if during is None else ()
+        return _certain_first([*found, *_stopped_as_well(enforcing, evidence, found)])
 
     # ---- rules that were added after what they are about ----
 
@@ -266,10 +273,28 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
 
 def _deny(rule: Rule, evidence: Evidence) -> list[RuleFinding]:
     return [
-        RuleFinding(verdict.holds, verdict.headline, verdict.question, (rule,), verdict.marked)
+        RuleFinding(
+            verdict.holds, verdict.headline + _not_stopped(rule, verdict), verdict.question, (rule,), verdict.marked
+        )
         for verdict in checks.not_ran(rule.of(evidence), rule.patterns)
         if not verdict.holds
     ]
+
+
+def _not_stopped(rule: Rule, verdict: checks.Verdict) -> str:
+    return "; not all of it could be stopped" if rule.enforce and not all(one.stopped for one in verdict.marked) else ""
+
+
+def _stopped_as_well(
+    rules: tuple[Rule, ...], evidence: Evidence, found: Sequence[RuleFinding]
+) -> Iterator[RuleFinding]:
+    """What was stopped by rules, and goes by no name of what they deny: hard links are such."""
+    if rules:
+        known = {record for finding in found for record in finding.marked}
+        others = [record for record in evidence.records if record._lineage.enforced and record not in known]
+        if others:
+            headline = f"{names(others)} is a file that must not run, and was stopped before it ran"
+            yield RuleFinding(False, headline, "", rules, tuple(others))
 
 
 def _advised(name: str, args: Sequence[object], rule: Rule, **kwargs: object) -> str:
