@@ -881,7 +881,7 @@ static __always_inline void look_up_file(struct record *record, kptr path)
 {
     struct denial *denial = &record->stops.denial;
     struct dentry_at found = {};
-    kptr dentry = kread_u64(path + OFF_PATH_DENTRY);
+    kptr dentry = path_dentry(path);
 
     read_dentry(dentry, &found);
     look_up_name(record, found.name);

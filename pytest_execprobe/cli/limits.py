@@ -49,7 +49,7 @@ class Allowed:
         self._denied.update((pattern, record) for pattern, match in zip(self.deny, matches, strict=True) if match)
         if self.allow and any_match(self.allow, record, Side.ALLOW) is not True:
             return True
-        return either(*matches) is not False
+        return record._lineage.enforced or either(*matches) is not False
 
     def looking(self, show: Show) -> Show:
         """What shows execs as they come, with a look at whether they are forbidden."""
@@ -73,7 +73,8 @@ class Allowed:
             verdicts.append(Verdict(left.holds, headline, f"whether at most {execs(self.at_most)} ran"))
         if self.allow:
             verdicts.append(checks.only_ran(evidence, self.allow))
-        verdicts += map(self._with_denied, self.deny, checks.not_ran(evidence, self.deny))
+        denied = [*map(self._with_denied, self.deny, checks.not_ran(evidence, self.deny))]
+        verdicts += [*denied, *checks.stopped_as_well(evidence, (one for each in denied for one in each.marked))]
         return sorted((verdict for verdict in verdicts if not verdict.holds), key=lambda verdict: verdict.holds is None)
 
     def _with_denied(self, pattern: Pattern, verdict: Verdict) -> Verdict:

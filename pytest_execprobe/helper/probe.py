@@ -156,7 +156,7 @@ class Probe(Protocol):
         """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be."""
 
     def forget_root(self, root: int) -> None:
-        """Follows it no longer."""
+        """Follows it no longer; a root for which something is stopped only when nothing is any more."""
 
     def running(self, root: int, since: int) -> Optional[Running]:
         """The processes of a root's tree that have not ended, of the branches that left it from ``since`` on. None if

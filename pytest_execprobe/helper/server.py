@@ -66,6 +66,7 @@ class Server:
     def run(self) -> None:
         while self._is_needed():
             self._precedence.review()
+            self._stopping.review()
             self._admission.resume()
             self._serve()
             waiting = [client for client in self._clients if client.pending]
@@ -97,7 +98,7 @@ class Server:
 
     def _is_needed(self) -> bool:
         for _ in range(handshake.BACKLOG):
-            if not all(client.child for client in self._clients):
+            if self._stopping.is_leaving or not all(client.child for client in self._clients):
                 return True
             if not self._admission.accept():  # a client may have connected just before the last one went
                 return False
@@ -111,6 +112,7 @@ class Server:
             *(user.waits() for user in users if user.ready),
             *(max(_RECHECK, client.user.waits()) for client in waiting),
             *(max(0.0, ends - time.monotonic()) for ends in claims if ends != float("inf")),
+            *([_RECHECK] if self._stopping.is_leaving else ()),
             *self._admission.waits(),
             *self._precedence.waits(),
         ]
@@ -340,3 +342,4 @@ class Server:
         client.user.clients -= 1
         self._stopping.leave(client)
         self._registration.leave(client)
+        self._stopping.review()

@@ -14,7 +14,8 @@ Whatever a client says of files that are not its own: it can have nothing killed
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Set
+import time
+from typing import Any, Dict, List, Set, Tuple
 
 from . import wire
 from .clients import Client
@@ -33,6 +34,7 @@ class Stopping:
         self._probe = probe
         self._limits = limits
         self._clients: Set[Client] = set()  # for which something is stopped
+        self._leaving: List[Tuple[Client, int]] = []  # of these, and since when
 
     def take(self, client: Client, fields: Dict[str, Any]) -> None:
         """A part of what is to be stopped. Raises WireError, and ProbeError where that can't be done."""
@@ -53,8 +55,26 @@ class Stopping:
         self._probe.stop(client.root, Enforced(client.user.uid, since, denials))
 
     def leave(self, client: Client) -> None:
-        """It has gone, and its root with it."""
-        self._clients.discard(client)
+        """Its connection is closed, as an exec of its own process closes it: that comes before the new program's first
+        instruction. So what it has asked for stays in force as long as an exec is in flight. To be called before its
+        root is forgotten."""
+        client.denied = []
+        if client in self._clients:
+            self._leaving.append((client, time.monotonic_ns()))
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether any such has an exec in flight."""
+        return bool(self._leaving)
+
+    def review(self) -> None:
+        """Lets go of those that have none any more."""
+        for leaving in [*self._leaving]:
+            client, since = leaving
+            if self._probe.in_flight(since, client.root) == 0:
+                self._leaving.remove(leaving)
+                self._clients.discard(client)
+                self._probe.stop(client.root, Enforced(client.user.uid, 0, frozenset()))
 
 
 def _denials(fields: Dict[str, Any]) -> List[Denial]:

@@ -288,13 +288,9 @@ def _not_stopped(rule: Rule, verdict: checks.Verdict) -> str:
 def _stopped_as_well(
     rules: tuple[Rule, ...], evidence: Evidence, found: Sequence[RuleFinding]
 ) -> Iterator[RuleFinding]:
-    """What was stopped by rules, and goes by no name of what they deny: hard links are such."""
     if rules:
-        known = {record for finding in found for record in finding.marked}
-        others = [record for record in evidence.records if record._lineage.enforced and record not in known]
-        if others:
-            headline = f"{names(others)} is a file that must not run, and was stopped before it ran"
-            yield RuleFinding(False, headline, "", rules, tuple(others))
+        for verdict in checks.stopped_as_well(evidence, (record for finding in found for record in finding.marked)):
+            yield RuleFinding(False, verdict.headline, "", rules, verdict.marked)
 
 
 def _advised(name: str, args: Sequence[object], rule: Rule, **kwargs: object) -> str:

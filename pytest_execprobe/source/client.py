@@ -164,9 +164,6 @@ class HelperSource:
                 raise SourceLost(f"it sent what can't be read: {error}") from error
 
     def stop(self, patterns: Sequence[str], since: int, timeout: float) -> None:
-        """Has programs of this process's tree killed before they run, from when this returns on, and no others any
-        more. Branches that were begun before ``since`` (ns) count while their top process lives. Raises StopError where
-        that can't be had, SourceLost if the helper is gone."""
         refused = self.description.get("stops_refused", "the probe helper can't stop programs")
         if patterns and refused is not None:
             raise StopError(f"nothing can be stopped before it runs here: {refused}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -77,9 +77,6 @@ class ProcessSource(Source, Protocol):
     @property
     def description(self) -> Mapping[str, Any]:
         """What the helper says of itself."""
-
-    def stop(self, patterns: Sequence[str], since: int, timeout: float) -> None:
-        """Has these, and nothing else any more, killed before they run. Raises StopError and SourceLost."""
 
     def in_child(self, *, fresh: bool, timeout: float) -> ProcessSource:
         """For a forked child, ``fresh`` if it has no child yet: a source of its own. Raises SourceLost."""

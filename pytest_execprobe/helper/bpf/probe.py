@@ -272,7 +272,6 @@ class BpfProbe:
         return proc is not None and root in roots_of(proc)
 
     def forget_root(self, root: int) -> None:
-        self._stops.forget(root)
         self._tables["roots"].delete(struct.pack("<Q", root))
 
     def kernel_pid(self, pid: int) -> Optional[int]:

@@ -27,6 +27,9 @@ class Stops:
         else:
             self.forget(root)
 
+    def has(self, root: int) -> bool:
+        return root in self._roots
+
     def forget(self, root: int) -> None:
         self._roots.pop(root, None)
 

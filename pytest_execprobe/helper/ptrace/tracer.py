@@ -311,11 +311,11 @@ class Tracer:
 
     # ---- who may be in the middle of an exec ----
 
-    def in_flight(self, before: int, root: int) -> int:
+    def in_flight(self, before: int, root: int, *, with_root: bool = False) -> int:
         """How many threads of a root's tree may have entered an exec up to ``before`` (ns) that is not over. They are
         asked to stop, so that it shows."""
         count = 0
-        for process in self.tree.below(root):
+        for process in self.tree.below(root, with_root=with_root):
             for tid in list(process.tids):
                 task = self._tasks[tid]
                 if task.outside_at <= before and not self._is_outside(task):
