@@ -556,7 +556,7 @@ class FakeProbe:
         self.left[root] = patterns
 
     def stop(self, root: int, enforced: Enforced) -> None:
-        if self.stops_refused is not None:
+        if self.stops_refused is not None and enforced.denials:
             raise ProbeError("busy", self.stops_refused, "wait")
         self.stops[root] = enforced
 

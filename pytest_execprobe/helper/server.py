@@ -97,6 +97,7 @@ class Server:
                 return
 
     def _is_needed(self) -> bool:
+        self._stopping.review()
         for _ in range(handshake.BACKLOG):
             if self._stopping.is_leaving or not all(client.child for client in self._clients):
                 return True

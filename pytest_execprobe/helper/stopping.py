@@ -24,7 +24,7 @@ from .probe import Denial, Enforced, Probe
 from .quotas import Limits
 
 #: Of one client.
-MOST = 128
+MOST = 256
 #: Bytes of a name or a path.
 LONGEST = 255
 
@@ -46,13 +46,11 @@ class Stopping:
         if fields.get("more") is True:
             return
         denials, client.denied = frozenset(client.denied), []
-        self._clients.discard(client)
-        limit = self._limits.stopping_per_user
-        if denials and limit is not None and sum(other.user is client.user for other in self._clients) >= limit:
+        limit, others = self._limits.stopping_per_user, self._clients - {client}
+        if denials and limit is not None and sum(other.user is client.user for other in others) >= limit:
             raise ProbeError("busy", "programs are stopped for %d processes of this user already" % limit, "")
-        if denials:
-            self._clients.add(client)
         self._probe.stop(client.root, Enforced(client.user.uid, since, denials))
+        self._clients = others | {client} if denials else others
 
     def leave(self, client: Client) -> None:
         """Its connection is closed, as an exec of its own process closes it: that comes before the new program's first

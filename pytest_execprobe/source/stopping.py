@@ -10,6 +10,7 @@ from .._util import originals
 from .._util.paths import on_disk, real
 
 _LONGEST = 255  # bytes, as helper.stopping has it
+_DENIALS = 256  # likewise
 _MOST = 3800  # characters of one request, which has 4096 bytes, and these are its longest part
 
 
@@ -77,6 +78,8 @@ def resolve(patterns: Iterable[str], *, by_stat: bool) -> Denials:
             pass  # what comes to be there has its place
         except OSError as error:
             raise StopError(f"{text} can't be stopped before it runs: {error.strerror}") from None
+    if len(names) + len(files) + len(places) > _DENIALS:
+        raise StopError(f"more is to be stopped than can be: {_DENIALS} names, of which a path is three")
     return Denials(tuple(names), tuple(files), tuple(places))
 
 

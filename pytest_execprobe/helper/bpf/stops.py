@@ -16,13 +16,14 @@ _ENFORCER = struct.Struct("<QQI4x")  # struct enforcer
 _BITS = struct.Struct("<Q")
 _ROOT = struct.Struct("<Q")
 _MOST = 64  # roots, for each has a bit of its own
+_REALTIME = "/sys/kernel/realtime"
 _LATE = 0.05  # seconds, in which the kernel side is through with an exec that it has begun to look at
 
 
 def stops_refused(is_preempted: bool) -> Optional[str]:
     """Why nothing can be stopped before it runs, None if it can. ``is_preempted``: tracing programs are."""
     try:
-        with open("/sys/kernel/realtime") as file:
+        with open(_REALTIME) as file:
             is_realtime = file.read().strip() == "1"
     except OSError:
         is_realtime = False
