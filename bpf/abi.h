@@ -18,6 +18,7 @@ typedef u64 uptr; /* the address of something in the process's own memory */
 #define PATH_CAP 4096  /* bytes that are kept of a path, with the NUL */
 #define INTERP_CAP 512 /* likewise of an interpreter's */
 #define COMM_SIZE 16   /* bytes of a task's name in the kernel, with the NUL */
+#define NAME_CAP 256   /* bytes of a file's name, with the NUL */
 #define PID_UNKNOWN 0xffffffff
 
 enum kind {
@@ -49,7 +50,7 @@ enum exec_file { FILE_EXECUTABLE, FILE_CWD, FILE_SCRIPTS };
 enum path_end { END_ROOT = '/', END_NOWHERE = '.', END_UNKNOWN = '.' | '.' << 8 };
 
 /* What the helper waits for: keys of the map `wanted`. */
-enum want { WANT_WAKEUP, WANT_CLAIMS, WANT_PID, WANTS };
+enum want { WANT_WAKEUP, WANT_CLAIMS, WANT_PID, WANT_STOPS, WANTS };
 
 /* Where a process stands below one root: which branch of the root it belongs to.
  *
@@ -97,7 +98,7 @@ struct head {
     u32 ppid;
     u32 uid;
     u32 gid;
-    u32 unused;
+    u32 stopped; /* of an exec: bit N says that it was stopped for the root of slot N, by SIGKILL */
     struct slot slots[SLOTS];
     u32 pids[SLOTS]; /* in the PID namespace of each slot's root, as users see them; 0 where it is outside of that */
     u32 ppids[SLOTS];
@@ -151,6 +152,24 @@ struct root {
     u32 reapers[REAPERS]; /* its ancestors that are subreapers */
     u32 all_reapers;      /* 0: there are more of them, or more ancestors, than there is room for */
     u32 found;            /* how many there are, up to one more than there is room for */
+};
+
+/* What must not run: a key of the map `denied`, whose value has the bit of each root that denies it.
+ *
+ * A name or a path (device and inode 0), a file (no name), or the file that has a name in a folder (all three, the
+ * inode being the folder's). Written by the helper. */
+struct denial {
+    u64 device; /* the file system's, as the kernel has it */
+    u64 inode;
+    char name[NAME_CAP]; /* all behind the NUL is 0 */
+};
+
+/* A root for which programs are stopped: the map `enforcers`, by the root's id. Written by the helper. */
+struct enforcer {
+    u64 bit;   /* of no other root */
+    u64 since; /* branches that were begun before count while their top process lives */
+    u32 uid;   /* whose processes may be killed; 0: all */
+    u32 padding;
 };
 
 /* An exec that has been entered and is neither done nor failed: the map `execs_in_flight`, by task.

@@ -2,9 +2,9 @@
  *
  * The kernel side: follows watched process trees by fork, and reports every exec in them.
  *
- * Compiled by BCC, which makes calls of the kernel out of map.lookup() and the like. It filters and copies and decides
- * nothing. What it shares with the helper is in abi.h, how it reads the kernel's structs in kread.h. The sections
- * follow the life of a process: registration, fork, exec entered, exec succeeded, exec failed, exit.
+ * Compiled by BCC, which makes calls of the kernel out of map.lookup() and the like. It filters and copies, and decides
+ * nothing but what to stop. What it shares with the helper is in abi.h, how it reads the kernel's structs in kread.h.
+ * The sections follow the life of a process: registration, fork, exec entered, exec succeeded, exec failed, exit.
  *
  * The programs, and where the helper attaches them:
  *   on_rename    raw tracepoint task_rename           a process becomes a root
@@ -12,7 +12,7 @@
  *   *_enter_*    kprobe or system-call tracepoint     an exec is entered: its earliest moment, and its arguments
  *   on_prepare   raw tracepoint sched_prepare_exec    an exec is in flight, and has opened its files (since Linux 6.10)
  *   *_prepare    kprobe begin_new_exec                the same, before that
- *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded
+ *   on_exec      raw tracepoint sched_process_exec    an exec has succeeded: goes on in on_exec_stop, on_exec_paths
  *   *_leave      kretprobe or system-call tracepoint  an exec has failed
  *   on_exit      raw tracepoint sched_process_exit    a process, or a thread of it, has ended
  *   on_wait      raw tracepoint sched_process_wait    the helper asks who a process is (in a PID namespace alone)
@@ -30,10 +30,10 @@
 #include "kread.h"
 
 #define CLONE_THREAD 0x00010000   /* uapi/linux/sched.h */
+#define SIGKILL 9                 /* asm-generic/signal.h */
 #define AT_FDCWD -100             /* uapi/linux/fcntl.h */
 #define BPF_F_MMAPABLE (1U << 10) /* uapi/linux/bpf.h */
 
-#define NAME_CAP 256                    /* bytes of a file's name, with the NUL */
 #define FILE_CAP (PATH_CAP + NAME_CAP)  /* a path's components, and what ends them */
 #define FILES_CAP (2 * FILE_CAP + 2048) /* a record has to fit into 32 KiB, the limit of a per-CPU map's value */
 #define ARGV_CAP 16384
@@ -49,6 +49,9 @@
 #else
 #define SCRATCHES 1
 #endif
+
+/* Four characters as a little-endian machine reads them. */
+#define IN_ASCII(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
 
 /* A local variable whose value is known has the verifier follow each value by itself, through all that comes after: so
  * what changes in a loop is in a map, and is read and written there by this each time. */
@@ -72,6 +75,17 @@ struct walk {
     u32 in_fallback; /* begun by on_exec_fallback */
 };
 
+/* Which of its roots stop an exec. */
+struct stops {
+    struct denial denial;  /* that is looked up */
+    u64 bits[SLOTS];       /* of the root of each slot, 0: it stops nothing of this */
+    u64 found;             /* bits of all roots that deny what was looked up */
+    u32 at;                /* where a name begins */
+};
+
+/* on_exec_paths, which goes on with itself, and on_exec_stop before it. */
+enum tail_call { CALL_PATHS, CALL_STOP, TAIL_CALLS };
+
 struct record {
     struct head head;
     union {
@@ -79,6 +93,7 @@ struct record {
         struct proc child; /* on the stack, the verifier would take seven times as long for a fork */
     };
     struct walk walk;
+    struct stops stops;
     u32 place; /* in its CPU's scratch memory */
 };
 
@@ -88,13 +103,15 @@ BPF_PERCPU_ARRAY(scratch, struct record, SCRATCHES);
 #ifdef PREEMPTED
 BPF_HASH(scratch_in_use, u32, u8, CPUS_MAX * SCRATCHES); /* keys are CPU * SCRATCHES + place */
 #endif
-BPF_PROG_ARRAY(tail_calls, 1); /* on_exec_paths, which goes on with itself: the kernel allows 33 of these in a row */
+BPF_PROG_ARRAY(tail_calls, TAIL_CALLS); /* the kernel allows 33 of these in a row */
 BPF_F_TABLE("array", u32, struct counters, counts, CPUS_MAX, BPF_F_MMAPABLE);
 BPF_ARRAY(wanted, u64, WANTS); /* by enum want: whether the helper waits for it */
 BPF_HASH(procs, u32, struct proc, 32768); /* the helper may have it made larger or smaller */
 BPF_HASH(execs_in_flight, kptr, struct exec_in_flight, 8192);
 BPF_HASH(claims, struct claim, u64, 256);
 BPF_HASH(roots, u64, struct root, 1024);
+BPF_HASH(denied, struct denial, u64, 4096);
+BPF_HASH(enforcers, u64, struct enforcer, 64); /* as many as there are bits */
 BPF_ARRAY(pid_answer, struct pid_answer, 1);
 BPF_ARRAY(helper_process, struct helper_process, 1);
 BPF_QUEUE(dropped, struct head, 4096);
@@ -712,7 +729,7 @@ static __always_inline void record_paths(void *ctx, kptr task)
     for (int i = 0; i < STEPS && !IN_MEMORY(record->walk.is_over); i++)
         take_step(record, task);
     if (!IN_MEMORY(record->walk.is_over)) {
-        tail_calls.call(ctx, 0);
+        tail_calls.call(ctx, CALL_PATHS);
         end_path(record, END_UNKNOWN); /* the kernel allows no more calls */
     }
 #ifdef PREEMPTED
@@ -810,8 +827,10 @@ static __always_inline void record_exec(void *ctx, kptr task, kptr bprm, int in_
     proc->recorded = record->place + 1;
 #endif
     append_names(record, bprm);
-    tail_calls.call(ctx, 0);        /* to record_paths(), which does not return here */
-    finish_exec(ctx, record, task); /* not reached */
+    if (is_wanted(WANT_STOPS))
+        tail_calls.call(ctx, CALL_STOP); /* which goes on to the other */
+    tail_calls.call(ctx, CALL_PATHS);    /* to record_paths(), which does not return here */
+    finish_exec(ctx, record, task);      /* not reached */
 }
 
 static __always_inline void record_exec_if_skipped(void *ctx, kptr task, kptr bprm)
@@ -823,6 +842,176 @@ static __always_inline void record_exec_if_skipped(void *ctx, kptr task, kptr bp
     if (!proc->recorded)
         record_exec(ctx, task, bprm, 1);
     proc->recorded = 0;
+}
+
+/* ---- stopping a program before it runs ---- */
+
+/* Here the exec can't fail any more, and the process has not left the kernel since: a signal that it is sent now kills
+ * it before its first instruction. */
+
+#define LAID_DOWN (PATH_CAP + INTERP_CAP) /* where argv[0] is kept for a moment: files of the record come there later */
+#define ARGV0_CAP 1024
+#define FIRST_BYTES 8191 /* a mask: all names are among these */
+#define DENIED_FILES 16  /* that an exec has opened, as far as they are looked at */
+
+static __always_inline void look_up_denial(struct record *record)
+{
+    u64 *bits = denied.lookup(&record->stops.denial);
+    if (bits)
+        *(volatile u64 *)&record->stops.found |= *bits;
+}
+
+static __always_inline void look_up_name(struct record *record, kptr name)
+{
+    struct denial *denial = &record->stops.denial;
+    __builtin_memset(denial, 0, sizeof(*denial));
+    if (read_kernel_str(denial->name, NAME_CAP, (void *)name) > 0)
+        look_up_denial(record);
+}
+
+/* The last component of a path that is among the record's first bytes. */
+static __always_inline void look_up_base(struct record *record, u32 begin, u32 length)
+{
+    IN_MEMORY(record->stops.at) = begin + length - 1;
+#pragma nounroll
+    for (int i = 0; i < NAME_CAP && IN_MEMORY(record->stops.at) > begin; i++) {
+        if (record->data[(IN_MEMORY(record->stops.at) - 1) & FIRST_BYTES] == '/')
+            break;
+        IN_MEMORY(record->stops.at)--;
+    }
+    look_up_name(record, (kptr)&record->data[IN_MEMORY(record->stops.at) & FIRST_BYTES]);
+}
+
+/* By its name, as what has that name in its folder, and as itself: other names of it are hard links. */
+static __always_inline void look_up_file(struct record *record, kptr path)
+{
+    struct denial *denial = &record->stops.denial;
+    struct dentry_at found = {};
+    kptr dentry = path_dentry(path);
+
+    read_dentry(dentry, &found);
+    look_up_name(record, found.name);
+    read_inode(found.parent, &denial->device, &denial->inode);
+    look_up_denial(record);
+    __builtin_memset(denial->name, 0, sizeof(denial->name));
+    read_inode(dentry, &denial->device, &denial->inode);
+    look_up_denial(record);
+}
+
+/* Whether a path says nothing of the file, so that argv[0] does: /proc/self/exe, /dev/fd/3 and their like. */
+static __always_inline int names_descriptor(struct record *record)
+{
+    u32 at = IN_MEMORY(record->stops.at), before = 0, base = 0;
+    u64 first = 0;
+
+    read_kernel(&first, 6, &record->data[0]);
+    read_kernel(&base, sizeof(base), &record->data[at & FIRST_BYTES]);
+    if (at >= 4)
+        read_kernel(&before, sizeof(before), &record->data[(at - 4) & FIRST_BYTES]);
+    if (first == IN_ASCII('/', 'p', 'r', 'o') + ((u64)IN_ASCII('c', '/', 0, 0) << 32))
+        return before == IN_ASCII('/', 'f', 'd', '/') || base == IN_ASCII('e', 'x', 'e', 0);
+    return (u32)first == IN_ASCII('/', 'd', 'e', 'v') && before == IN_ASCII('/', 'f', 'd', '/');
+}
+
+static __always_inline void look_up_argv0(struct record *record)
+{
+    uptr range[2] = {};
+    int length;
+
+    mm_arguments(record->walk.mm, range);
+    length = read_user_str(&record->data[LAID_DOWN], ARGV0_CAP, (void *)range[0]);
+    if (length <= 0 || length == ARGV0_CAP)
+        return;
+    look_up_base(record, LAID_DOWN, length);
+    if (record->data[LAID_DOWN] == '-' && IN_MEMORY(record->stops.at) == LAID_DOWN)
+        look_up_name(record, (kptr)&record->data[LAID_DOWN + 1]); /* a login shell */
+}
+
+/* All names of an exec: what it was called, what its interpreter was called, and the files. */
+static __always_inline void look_up_names(struct record *record)
+{
+    u32 path_len = IN_MEMORY(record->head.path_len) & (2 * PATH_CAP - 1);
+    u32 interp_len = IN_MEMORY(record->head.interp_len) & (2 * INTERP_CAP - 1);
+    kptr works = record->walk.works, path;
+
+    if (path_len) {
+        look_up_name(record, (kptr)&record->data[0]);
+        look_up_base(record, 0, path_len);
+        if (!interp_len && names_descriptor(record))
+            look_up_argv0(record);
+    }
+    if (interp_len) {
+        look_up_name(record, (kptr)&record->data[path_len]);
+        look_up_base(record, path_len, interp_len);
+    }
+#pragma nounroll
+    for (int i = 0; i < DENIED_FILES; i++) {
+        if (i == 0) {
+            path = mm_exe_path(record->walk.mm);
+        } else if (!record->walk.has_scripts) {
+            return;
+        } else if (i == 1) {
+            path = record->walk.executable ? file_path(record->walk.executable) : 0;
+        } else {
+            if (!works)
+                return;
+            path = work_exec_path(works);
+            works = work_next(works);
+        }
+        if (path)
+            look_up_file(record, path);
+    }
+}
+
+/* Whether what a branch executes counts for what is running: one that was begun before may be what is left of something
+ * that has ended. */
+static __always_inline int branch_counts(struct proc *proc, int i, u64 since)
+{
+    struct slot *slot = &proc->slots[i];
+    struct proc *top;
+
+    if (slot->born >= since)
+        return 1;
+    top = procs.lookup(&slot->top);
+    return top && top->slots[i].root == slot->root && top->slots[i].born == slot->born;
+}
+
+/* Returns whether any of its roots stops programs, and may this one: no more than kill(2) lets a user do. */
+static __always_inline int find_enforcers(struct record *record, struct proc *proc)
+{
+    u32 uid = bpf_get_current_uid_gid();
+
+    record->stops.found = 0;
+    __builtin_memset(record->stops.bits, 0, sizeof(record->stops.bits));
+#pragma unroll
+    for (int i = 0; i < SLOTS; i++) {
+        u64 root = proc->slots[i].root;
+        struct enforcer *enforcer = root ? enforcers.lookup(&root) : 0;
+        if (enforcer && (enforcer->uid == 0 || enforcer->uid == uid) && branch_counts(proc, i, enforcer->since)) {
+            record->stops.bits[i] = enforcer->bit;
+            *(volatile u64 *)&record->stops.found |= enforcer->bit;
+        }
+    }
+    return record->stops.found != 0;
+}
+
+static __always_inline void stop_if_denied(void *ctx, kptr task)
+{
+    u32 tgid = current_tgid(), stopped = 0;
+    struct proc *proc = procs.lookup(&tgid);
+    struct record *record = record_in_the_making(proc, tgid);
+
+    if (record && proc && find_enforcers(record, proc)) {
+        *(volatile u64 *)&record->stops.found = 0;
+        look_up_names(record);
+#pragma unroll
+        for (int i = 0; i < SLOTS; i++)
+            stopped |= (record->stops.bits[i] & record->stops.found) != 0 ? 1 << i : 0;
+        if (stopped && bpf_send_signal(SIGKILL) == 0)
+            record->head.stopped = stopped;
+    }
+    tail_calls.call(ctx, CALL_PATHS);
+    count_loss(KIND_EXEC); /* not reached */
 }
 
 /* ---- exec failed ---- */
@@ -1035,6 +1224,7 @@ AT(on_rename, register_root(ctx->args[0], ctx->args[1]))
 AT(on_newtask, inherit_lineage(ctx->args[0], ctx->args[1]))
 AT(on_prepare, prepare_exec(ctx->args[1]))
 AT(on_exec, record_exec(ctx, ctx->args[0], ctx->args[2], 0))
+AT(on_exec_stop, stop_if_denied(ctx, ctx->args[0]))
 AT(on_exec_paths, record_paths(ctx, ctx->args[0]))
 AT(on_exit, handle_exit(ctx, ctx->args[0]))
 #ifdef PID_NAMESPACE

@@ -184,6 +184,11 @@ static __always_inline kptr file_path(kptr file)
     return file + OFF_FILE_PATH;
 }
 
+static __always_inline kptr path_dentry(kptr path)
+{
+    return kread_u64(path + OFF_PATH_DENTRY);
+}
+
 static __always_inline kptr mm_exe_path(kptr mm)
 {
     return file_path(kread_u64(mm + OFF_MM_EXE_FILE));
@@ -205,7 +210,7 @@ static __always_inline kptr work_exec_path(kptr work)
 {
     kptr file = work - OFF_FILE_WORK;
     kptr inode = kread_u64(file + OFF_FILE_INODE);
-    kptr dentry = kread_u64(file_path(file) + OFF_PATH_DENTRY);
+    kptr dentry = path_dentry(file_path(file));
     int is_file = inode && dentry && kread_u64(dentry + OFF_DENTRY_INODE) == inode;
 
     return is_file && kread_u32(file + OFF_FILE_FLAGS) & FMODE_EXEC ? file_path(file) : 0;
@@ -265,6 +270,16 @@ static __always_inline void read_dentry(kptr dentry, struct dentry_at *found)
         found->length = kread_u32(dentry + OFF_DENTRY_LENGTH);
         found->name = kread_u64(dentry + OFF_DENTRY_NAME);
     }
+}
+
+/* ---- struct inode ---- */
+
+/* The inode of a dentry: the number of its file system, and its own there. */
+static __always_inline void read_inode(kptr dentry, u64 *device, u64 *number)
+{
+    kptr inode = kread_u64(dentry + OFF_DENTRY_INODE);
+    *device = kread_u32(kread_u64(inode + OFF_INODE_SB) + OFF_SB_DEVICE);
+    *number = kread_u64(inode + OFF_INODE_NUMBER);
 }
 
 /* ---- struct pt_regs: a system call's arguments, as a kprobe finds them ---- */

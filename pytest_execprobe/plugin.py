@@ -208,7 +208,7 @@ def _markers(config: pytest.Config) -> Markers:
     from .session.marks import Markers
 
     if _MARKERS not in config.stash:
-        config.stash[_MARKERS] = Markers(config.invocation_params.dir)
+        config.stash[_MARKERS] = Markers(config.invocation_params.dir, enforce=config.stash[SETTINGS].enforce)
     return config.stash[_MARKERS]
 
 

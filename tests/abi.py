@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.bpf import probe
+from pytest_execprobe.helper import stopping, wire
+from pytest_execprobe.helper.bpf import probe, stops
 from pytest_execprobe.source import decode
 
 
@@ -31,7 +31,20 @@ def _arrays(*names: str, length: int = wire.SLOTS) -> list[str]:
 
 _SLOT = ["root", "born", "top", "thread"]
 _SLOTS = [f"{slot}.{member}" for slot in _arrays("slots") for member in _SLOT]
-_PROCESS = ["kind", "error", "at", "entered", "parent_at", "previous_at", "parent_pid", "pid", "ppid", "uid", "gid"]
+_PROCESS = [
+    "kind",
+    "error",
+    "at",
+    "entered",
+    "parent_at",
+    "previous_at",
+    "parent_pid",
+    "pid",
+    "ppid",
+    "uid",
+    "gid",
+    "stopped",
+]
 _COMMAND = ["flags", "dirfd", "comm", "path_len", "interp_len", "argv_len", "data_len"]
 _FIRST = [*_PROCESS, *_SLOTS[:4], "pids[0]", "ppids[0]"]
 _COUNTERS = ["submitted", "dropped", "unlisted", "seen", "entered", "ended", "blind"]
@@ -57,6 +70,8 @@ LAYOUTS = [
     Layout("claim", probe._CLAIM, ["comm"]),
     Layout("helper_process", probe._HELPER, ["device", "inode", "pid"]),
     Layout("pid_answer", probe._PID_ANSWER, ["given", "pid"]),
+    Layout("denial", stops._DENIAL, ["device", "inode", "name"]),
+    Layout("enforcer", stops._ENFORCER, ["bit", "since", "uid"]),
     Layout("exec_in_flight", probe._ENTERED, ["at", "tgid"], whole=False),
 ]
 
@@ -68,6 +83,8 @@ CONSTANTS = {
     "WANT_WAKEUP": probe._WANT_WAKEUP,
     "WANT_CLAIMS": probe._WANT_CLAIMS,
     "WANT_PID": probe._WANT_PID,
+    "WANT_STOPS": probe._WANT_STOPS,
+    "NAME_CAP": stopping.LONGEST + 1,
     **{name: value for name, value in vars(wire).items() if name.startswith(("KIND_", "FLAG_"))},
 }
 

@@ -17,12 +17,14 @@ from pytest_execprobe._util.text import Style
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import probe as helper_probe
-from pytest_execprobe.helper.probe import Claimed, Counts, Missed, Page
+from pytest_execprobe.helper.errors import ProbeError
+from pytest_execprobe.helper.probe import Claimed, Counts, Enforced, Missed, Page
 from pytest_execprobe.helper.probe import Process as Alive
 from pytest_execprobe.helper.probe import Running as Listed
 from pytest_execprobe.source.command import Command
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import LAST, Batch, Branch, Ended, Event, Exec, Orphans, Process, Running
+from pytest_execprobe.source.stopping import StopError
 from pytest_execprobe.timeline.evidence import Evidence, Lost
 from pytest_execprobe.timeline.record import Lineage
 from pytest_execprobe.timeline.recorder import Recorder
@@ -220,6 +222,9 @@ class FakeSource:
         self.childs_were_adopted: bool | None = None
         #: Done the next time that everything is asked for, before it is answered: what goes on meanwhile.
         self.meanwhile: Callable[[], object] | None = None
+        #: What was to be stopped before it runs, each time that was said, and since when; and why nothing can be.
+        self.stopped: list[tuple[tuple[str, ...], int]] = []
+        self.stops_refused: str | None = None
         self.in_flight = 0
         self.unplaced = 0
         #: What has not ended, and how many processes besides that are not listed.
@@ -231,6 +236,13 @@ class FakeSource:
         self._given: tuple[object, int, int] = (None, 0, 0)  # a mark, events, and those that are not known
 
     # What happens.
+
+    def stop(self, patterns: Sequence[str], since: int, timeout: float) -> None:  # noqa: ARG002
+        if self.stops_refused is not None:
+            raise StopError(self.stops_refused)
+        if self.broken is not None:
+            raise SourceLost(self.broken)
+        self.stopped.append((tuple(patterns), since))
 
     def runs(
         self,
@@ -394,6 +406,7 @@ def kernel_record(
     cwd: bytes = b"..\0",
     scripts: bytes = b"",
     argv: bytes = b"git\0fetch\0",
+    stopped: int = 0,
 ) -> bytes:
     """``slots`` are (root, born, top, thread), ``parent`` is (pid, at). Paths' components have the last first, and then
     what tells that they are all. ``seen`` is (pid, ppid) as each slot's root sees them, None: as the kernel does."""
@@ -404,7 +417,7 @@ def kernel_record(
     files = components + cwd + scripts
     data = path + interpreter + files + argv
     head = wire.HEAD.pack(
-        kind, error, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid,
+        kind, error, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, stopped,
         *itertools.chain(*filled), *(own for own, _ in numbers), *(parent for _, parent in numbers),
         flags, dirfd, comm, len(path), len(interpreter), len(argv), len(data),
     )  # fmt: skip
@@ -428,6 +441,9 @@ class FakeProbe:
     claims: dict[int, bytes] = field(default_factory=dict)
     withdrawn: list[bytes] = field(default_factory=list)
     left: dict[int, list[str]] = field(default_factory=dict)
+    stops: dict[int, Enforced] = field(default_factory=dict)
+    #: Why nothing can be stopped.
+    stops_refused: str | None = None
     forgotten: list[int] = field(default_factory=list)
     #: Execs in flight: (entered, roots of the process).
     entering: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
@@ -538,6 +554,11 @@ class FakeProbe:
 
     def leave(self, root: int, patterns: list[str]) -> None:
         self.left[root] = patterns
+
+    def stop(self, root: int, enforced: Enforced) -> None:
+        if self.stops_refused is not None and enforced.denials:
+            raise ProbeError("busy", self.stops_refused, "wait")
+        self.stops[root] = enforced
 
     def withdraw(self, name: bytes) -> None:
         self.withdrawn.append(name)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from .._util import clock
 from .._util.text import printable
 from ..report.digest import cut
-from ..timeline.program import described
+from ..timeline.program import STOPPED, described
 from .child import Child
 from .recording import NewExec, Recording
 from .terminal import Line, Terminal
@@ -40,7 +40,7 @@ def _line(new: NewExec, began: int, width: int) -> Line:
     """When, which process, begun by which program, and the command line."""
     since = (new.record.timestamp_ns - began) / 1e6
     head = f"+{since:9.1f} ms {new.record.pid:>7} {cut(printable(new.parent or ''), 12):<12} "
-    words = cut(printable(described(new.record)), max(20, width - len(head) - 1))
+    words = cut(printable(described(new.record) + STOPPED * new.record.stopped), max(20, width - len(head) - 1))
     program, blank, rest = words.partition(" ")
     return ((head, "dim"), (program, "strong"), blank + rest)
 

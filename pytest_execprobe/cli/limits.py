@@ -16,7 +16,7 @@ from ..log.pattern import Pattern, Side, any_match
 from ..report.digest import cut, may_follow
 from ..report.model import Document, ReportedBreach
 from ..timeline.evidence import Evidence
-from ..timeline.program import described
+from ..timeline.program import STOPPED, described
 from ..timeline.record import ExecRecord
 from .following import Show
 from .inputs import read_budget
@@ -49,7 +49,7 @@ class Allowed:
         self._denied.update((pattern, record) for pattern, match in zip(self.deny, matches, strict=True) if match)
         if self.allow and any_match(self.allow, record, Side.ALLOW) is not True:
             return True
-        return either(*matches) is not False
+        return record._lineage.enforced or either(*matches) is not False
 
     def looking(self, show: Show) -> Show:
         """What shows execs as they come, with a look at whether they are forbidden."""
@@ -73,7 +73,8 @@ class Allowed:
             verdicts.append(Verdict(left.holds, headline, f"whether at most {execs(self.at_most)} ran"))
         if self.allow:
             verdicts.append(checks.only_ran(evidence, self.allow))
-        verdicts += map(self._with_denied, self.deny, checks.not_ran(evidence, self.deny))
+        denied = [*map(self._with_denied, self.deny, checks.not_ran(evidence, self.deny))]
+        verdicts += [*denied, *checks.stopped_as_well(evidence, (one for each in denied for one in each.marked))]
         return sorted((verdict for verdict in verdicts if not verdict.holds), key=lambda verdict: verdict.holds is None)
 
     def _with_denied(self, pattern: Pattern, verdict: Verdict) -> Verdict:
@@ -115,7 +116,7 @@ def beyond(document: Document, total: Baseline) -> Iterator[ReportedBreach]:
 
 def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> ReportedBreach:
     """What is certain, and the execs that made it so."""
-    lines = [cut(described(record), _WIDTH) for record in marked[:_MARKED]]
+    lines = [cut(described(record), _WIDTH) + STOPPED * record.stopped for record in marked[:_MARKED]]
     if len(marked) > _MARKED:
         lines.append(f"… {len(marked) - _MARKED} more")
     return _breach(headline, lines, undecided=False)

@@ -35,6 +35,7 @@ examples:
   execprobe run -- make -j4
   execprobe run --report execs.html --report execs.json -- ./build.sh
   execprobe run --budget 40 --deny curl --deny 'argv:git fetch' -- ./release.sh
+  execprobe run --deny rm --enforce -- ./release.sh
   execprobe run --wait=60 --report execs.json -- ./start-workers.sh
 
 exit status:
@@ -132,6 +133,7 @@ _OPTIONS: dict[str, list[Option]] = {
         ),
         ("--allow", "PATTERN", "nothing but these may run; can be given more than once", {**_AGAIN, "type": _pattern}),
         ("--deny", "PATTERN", "none of these may run; can be given more than once", {**_AGAIN, "type": _pattern}),
+        ("--enforce", "", "kill what --deny names before it runs: names and absolute paths, without wildcards", {}),
     ],
     "probe": [
         ("--optional", "", "where there can be no probe, run COMMAND all the same: unrecorded, and unchecked", {}),
@@ -174,12 +176,15 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     totals = [limits.total_of(budget) for budget in arguments.budget if isinstance(budget, str)]
     numbers = [budget for budget in arguments.budget if isinstance(budget, int)]
     allowed = limits.Allowed(min(numbers, default=None), tuple(arguments.allow), tuple(arguments.deny))
+    _check_enforced(arguments)
     source, refusal = _probe(arguments, terminal)
     # As the probe decodes it, in any locale.
     words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in command]
     whole = bool(arguments.report or totals or allowed.need_ancestors)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     recording = Recording(source, shlex.join(words), None if whole else allowed.concern)
+    if arguments.enforce:
+        _enforce(allowed.deny, source, recording.began, arguments.timeout)
     show = (lambda _: None) if arguments.quiet else display(terminal, recording.began)
     child = Child(command)
     waited = follow(
@@ -254,6 +259,33 @@ def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSou
     if not arguments.optional:
         raise CommandError(f"{refusal}. The command was not run; with --optional it runs unrecorded")
     return None, refusal
+
+
+def _check_enforced(arguments: argparse.Namespace) -> None:
+    """Raises CommandError."""
+    from ..source.stopping import check
+
+    if arguments.enforce and not arguments.deny:
+        raise CommandError("--enforce stops what --deny names, and there is none: name a program, --deny=PATTERN")
+    try:
+        for pattern in arguments.deny if arguments.enforce else ():
+            check(pattern.text)
+    except ValueError as error:
+        raise CommandError(f"--deny: {error}") from None
+
+
+def _enforce(patterns: Iterable[Pattern], source: HelperSource | None, since: int, timeout: float) -> None:
+    """Has what is denied killed before it runs. Raises CommandError: then the command must not run."""
+    from ..errors import SourceLost
+    from ..source.stopping import StopError
+
+    if source is None:
+        raise CommandError("--enforce: without a probe nothing can be stopped. The command was not run")
+    try:
+        source.stop([pattern.text for pattern in patterns], since, timeout)
+    except (StopError, SourceLost) as error:
+        source.close()
+        raise CommandError(f"--enforce: {as_ours(str(error))}. The command was not run") from None
 
 
 def _report(document: Document, breaches: list[ReportedBreach], paths: Iterable[str], terminal: Terminal) -> int:

@@ -8,6 +8,7 @@ from typing import Deque, List, NamedTuple, Optional
 
 from . import wire
 from .backlog import Backlog, Outgoing
+from .probe import Denial
 from .quotas import User
 
 
@@ -42,6 +43,7 @@ class Client:
         self.armed = False
         self.child = False
         self.untraced: List[str] = []
+        self.denied: List[Denial] = []  # of a STOP of which more is to come
         self.pending: Optional[Pending] = None
         self.reconciling = 0.0  # time.monotonic(), since the counts do not add up; 0 if they do
         self.kept = 0  # bytes: what is queued, and what was sent and is not read

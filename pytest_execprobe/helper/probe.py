@@ -5,7 +5,7 @@ Times are CLOCK_MONOTONIC in nanoseconds. Numbers of processes are the kernel's 
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Protocol, Set
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Protocol, Set
 
 from . import wire
 
@@ -68,12 +68,30 @@ class Page(NamedTuple):
     cpus: int
 
 
+class Denial(NamedTuple):
+    """What must not run, as in :mod:`.stopping` and struct denial of bpf/abi.h: a name or a path (both numbers 0), a
+    file (no name), or what has a name in a folder."""
+
+    device: int
+    inode: int
+    name: bytes
+
+
+class Enforced(NamedTuple):
+    """What is stopped for a root."""
+
+    uid: int  # whose processes may be killed: those of this user; 0: all
+    since: int  # branches that were begun before count while their top process lives
+    denials: FrozenSet[Denial]
+
+
 class Probe(Protocol):
     """Follows roots: processes, and all that these fork. It needs privilege to be made and none to be used, and knows
     nothing of clients."""
 
     def describe(self) -> Dict[str, Any]:
-        """What it is, for people: the fields ``bcc``, ``kernel``, ``entry``, ``attempts`` and ``attempts_refused``."""
+        """What it is, for people: the fields ``bcc``, ``kernel``, ``entry``, ``attempts``, ``attempts_refused`` and
+        ``stops_refused``: why nothing can be stopped before it runs, None if it can."""
 
     @property
     def page(self) -> Optional[Page]:
@@ -121,6 +139,10 @@ class Probe(Protocol):
         """Programs of a root's tree that do not work where they are watched: names and paths, as fnmatch has them. A
         probe that is in nobody's way watches them all the same."""
 
+    def stop(self, root: int, enforced: Enforced) -> None:
+        """From now on, kills what is executed below a root before it runs, in the place of what was to be. Raises
+        ProbeError."""
+
     def withdraw(self, name: bytes) -> None:
         """Ends a claim, taken or not. A name that is taken on at this very moment can still become a root."""
 
@@ -134,7 +156,7 @@ class Probe(Protocol):
         """Puts a process that was there before into a root's tree, in the branch of ``top``; False if it can't be."""
 
     def forget_root(self, root: int) -> None:
-        """Follows it no longer."""
+        """Follows it no longer; a root for which something is stopped only when nothing is any more."""
 
     def running(self, root: int, since: int) -> Optional[Running]:
         """The processes of a root's tree that have not ended, of the branches that left it from ``since`` on. None if

@@ -15,6 +15,7 @@ class Limits(NamedTuple):
     clients: int = 256
     clients_per_user: Optional[int] = None
     claims_per_user: Optional[int] = None  # at a time; another has to wait
+    stopping_per_user: Optional[int] = None  # processes for which programs are stopped
     claim_time: Optional[float] = None  # seconds within which a name must have been taken on
     adoption_time: Optional[float] = None  # seconds to find what a process has started before
     share: Optional[float] = None  # of the helper's time, in the long run

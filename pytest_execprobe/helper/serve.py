@@ -143,6 +143,7 @@ def _make_service(options: argparse.Namespace, listener: socket.socket, wakeup: 
         clients=clients,
         clients_per_user=options.max_clients_per_user,
         claims_per_user=16,
+        stopping_per_user=8,
         claim_time=10.0,
         adoption_time=2.0,
         share=0.5,

@@ -13,11 +13,13 @@ from .admission import Admission
 from .backlog import Outgoing
 from .clients import Client, Pending
 from .delivery import Delivery
+from .errors import ProbeError
 from .life import Life
 from .priority import Precedence
 from .probe import Probe
 from .quotas import RUN_LIMITS, Limits, Quotas
 from .registration import Registration
+from .stopping import Stopping
 
 _MAX_TIMEOUT = 3600.0
 _READ = 8192  # bytes of requests that are taken in at once: all of them are answered before more are read
@@ -51,6 +53,7 @@ class Server:
         self._quotas = Quotas(limits)
         self._delivery = Delivery(probe, self._quotas)
         self._registration = Registration(probe, self._delivery, precedence, limits, self._send)
+        self._stopping = Stopping(probe, limits)
         self._life: Optional[Life] = None
         self._collect = self._delivery.collect
         for fd in probe.fds():
@@ -63,6 +66,7 @@ class Server:
     def run(self) -> None:
         while self._is_needed():
             self._precedence.review()
+            self._stopping.review()
             self._admission.resume()
             self._serve()
             waiting = [client for client in self._clients if client.pending]
@@ -93,8 +97,9 @@ class Server:
                 return
 
     def _is_needed(self) -> bool:
+        self._stopping.review()
         for _ in range(handshake.BACKLOG):
-            if not all(client.child for client in self._clients):
+            if self._stopping.is_leaving or not all(client.child for client in self._clients):
                 return True
             if not self._admission.accept():  # a client may have connected just before the last one went
                 return False
@@ -108,6 +113,7 @@ class Server:
             *(user.waits() for user in users if user.ready),
             *(max(_RECHECK, client.user.waits()) for client in waiting),
             *(max(0.0, ends - time.monotonic()) for ends in claims if ends != float("inf")),
+            *([_RECHECK] if self._stopping.is_leaving else ()),
             *self._admission.waits(),
             *self._precedence.waits(),
         ]
@@ -263,6 +269,8 @@ class Server:
             self._give_pages(client, frame.request)
         elif frame.type == wire.RUNNING:
             self._list_running(client, frame.request, wire.whole(fields, "since"))
+        elif frame.type == wire.STOP:
+            self._enforce(client, frame.request, fields)
         else:
             timeout = wire.number(fields, "timeout", 0, _MAX_TIMEOUT)
             client.pending = Pending(
@@ -272,6 +280,15 @@ class Server:
                 is_wait=frame.type == wire.WAIT,
             )
             self._answer(client)  # most have nothing to wait for, and need no wakeup
+
+    def _enforce(self, client: Client, request: int, fields: Dict[str, Any]) -> None:
+        """Raises WireError."""
+        try:
+            self._stopping.take(client, fields)
+            self._send(client, wire.frame(wire.STOPPING, request))
+        except ProbeError as error:
+            why = {"reason": error.reason, "code": error.code, "remedy": error.remedy}
+            self._send(client, wire.frame(wire.ERROR, request, why))
 
     def _give_pages(self, client: Client, request: int) -> None:
         """Not where several users share the helper: the counters are those of all."""
@@ -324,4 +341,6 @@ class Server:
         client.out = Outgoing()
         self._delivery.account(client)
         client.user.clients -= 1
+        self._stopping.leave(client)
         self._registration.leave(client)
+        self._stopping.review()

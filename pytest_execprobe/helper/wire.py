@@ -17,8 +17,7 @@ from json import dumps, loads
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-VERSION = 6
-MAGIC = b"xp"
+VERSION, MAGIC = 7, b"xp"
 HEADER = struct.Struct("<2sBBII")
 
 #: What a client may send in one frame, and what a helper may.
@@ -35,6 +34,7 @@ ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, seco
 SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
 WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
 PAGES = 6  # {}                            -> PAGES_GIVEN: memory that tells whether there is something new
+STOP = 7  # as in helper.stopping         -> STOPPING: what is to be killed before it runs
 RUNNING = 5  # {"since": ns}               -> PROCESSES: of its tree, in branches that were begun from then on
 
 # From helper to client.
@@ -55,13 +55,13 @@ PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first
 #                 runs, whether it has executed that itself, and its name
 PAGES_GIVEN = 24  # {"cpus"}, and two descriptors: the counters of that many CPUs, and helper.life. No descriptors where
 #                   the client has to ask each time
+STOPPING = 26  # {}: that is in force
 PACKED = 25  # what would be EVENTS, by zlib
 
-REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING, PAGES))
-REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN, PACKED))
+REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING, PAGES, STOP))
+REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN, PACKED, STOPPING))
 
-LISTED = 256
-ORPHANS_LISTED = 5
+LISTED, ORPHANS_LISTED = 256, 5
 COMMAND_MAX = 200  # characters
 
 #: bpf/abi.h, struct counters, of one CPU: what helper.probe.Counts has of it.
@@ -80,7 +80,7 @@ _PIECE = 1 << 17  # bytes: so much is read and sent at once, and copied while it
 
 # bpf/abi.h, struct head.
 SLOTS = 6
-_PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIII4x", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
+_PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIIII", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
 HEAD = struct.Struct("<" + _PROCESS + _SLOTS + _NUMBERS + _COMMAND)
 SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
 FIRST_ROOT = struct.Struct("<Q")

@@ -7,7 +7,7 @@ names are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .._util.ternary import both
@@ -60,7 +60,7 @@ def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
         verdicts.append(
             Verdict(
                 holds=_at_most(0, low, high),
-                headline=f"{pattern} must not run, but it ran {times_word(low)}",
+                headline=f"{pattern} must not run, {_all_the_same(low, matching)}",
                 question=f"whether {pattern} ran",
                 marked=matching,
             )
@@ -70,8 +70,29 @@ def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
 
 def denied(pattern: Pattern, ran: Sequence[ExecRecord]) -> Verdict:
     """What certainly must not run, and did."""
-    headline = f"{pattern} must not run, but it ran {times_word(len(ran))}"
+    headline = f"{pattern} must not run, {_all_the_same(len(ran), ran)}"
     return Verdict(False, headline, f"whether {pattern} ran", tuple(ran))
+
+
+def _all_the_same(times: int, marked: Sequence[ExecRecord]) -> str:
+    """How often something ran, or would have."""
+    stopped = sum(record.stopped for record in marked)
+    before = "was stopped before it ran" + (f", {times_word(stopped)}" if stopped > 1 else "")
+    if stopped and stopped == times:
+        return f"and {before}"
+    return f"but it ran {times_word(times - stopped)}" + (f", and {before}" if stopped else "")
+
+
+def stopped_as_well(evidence: Evidence, known: Iterable[ExecRecord]) -> Iterator[Verdict]:
+    """What was stopped by rules of this run, and is none of what they are ``known`` to deny: as a hard link it goes by
+    another name."""
+    others = [record for record in evidence.records if record._lineage.enforced]
+    if others:
+        names_known = {record._identity for record in known}
+        others = [record for record in others if record._identity not in names_known]
+    if others:
+        headline = f"{names(others)} is a file that must not run, and was stopped before it ran"
+        yield Verdict(False, headline, "", tuple(others))
 
 
 def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:

@@ -9,7 +9,7 @@ from .._util import originals
 from .._util.paths import leads_through_descriptor
 from .._util.text import Style, printable
 from ..timeline.evidence import Evidence
-from ..timeline.program import described, files, has_unclear_arguments, may_name_descriptor
+from ..timeline.program import STOPPED, described, files, has_unclear_arguments, may_name_descriptor
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
 from . import tree
@@ -222,6 +222,8 @@ def _command(record: ExecRecord, width: int | None) -> str:
         text += f"  (was {printable(originals.basename(record._lineage.previous.program))})"
     if width is not None and len(text) > width:
         text = text[: width - 1] + "…"
+    if record.stopped:
+        text += STOPPED
     if record._lineage.shared:
         text += f"  (begun by {printable(record.begun_by or '?')})"
     return text

@@ -82,6 +82,7 @@ class Gatherer:
             above and id_of(above.image),
             previous and id_of(previous.image),
             *entry.facts(),
+            event.stopped != 0,
             self._site(entry.call_site),
         ]
 

@@ -200,6 +200,8 @@ def ended(run: Run) -> str:
 
 def end_of(record: ExecRecord) -> str:
     """How the process ended: empty if that is not known."""
+    if record.stopped:
+        return "stopped before it ran"
     if record.signal is not None:
         return f"killed by {signal_name(record.signal)}"
     return "" if record.exit_code is None else f"exit {record.exit_code}"

@@ -35,7 +35,7 @@ _RUNNING = 50
 _COLUMNS = (
     *("level", "parent", "above", "program", "command", "path", "executable", "interpreter", "script", "argv", "cut"),
     *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
-    *("shared", "site", "through"),
+    *("shared", "site", "through", "stopped"),
 )
 
 
@@ -276,6 +276,7 @@ def _row(
         "shared": int(record._lineage.shared),  # whether it counts for another than began it
         "site": -1 if record.call_site is None else place(site.place(record.call_site)),
         "through": -1 if record.call_site is None else place(_stack(record.call_site)),
+        "stopped": int(record.stopped),
     }
     return [row[column] for column in _COLUMNS]
 

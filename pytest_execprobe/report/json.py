@@ -142,6 +142,7 @@ def record_data(record: ExecRecord, commands: CommandTable) -> dict[str, Any]:
         "exit_code": record.exit_code,
         "signal": record.signal,
         "duration_ns": record.duration_ns,
+        "stopped": record.stopped,
         "call_site": commands.site(record.call_site),
     }
 

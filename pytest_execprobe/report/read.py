@@ -206,7 +206,7 @@ class Records:
         lost."""
         (
             id, command, pid, ppid, parent, previous, lost, depth, direct, uid, gid, timestamp, phase, begun_by,
-            begun_in, shared, fork, exit_code, signal, duration, site,
+            begun_in, shared, fork, exit_code, signal, duration, stopped, site,
         ) = values  # fmt: skip
         known = self._made.get(id)
         if known is not None:
@@ -231,7 +231,8 @@ class Records:
             signal,
             duration,
             None if site is None else self._sites[site],
-            _lineage=lineage(before, direct, shared, begun_in, lost, fork),
+            stopped=stopped,
+            _lineage=lineage(before, direct, shared, begun_in, lost, fork, False),
             _identity=(int(kernel_pid), int(at)),
         )
         return record
@@ -244,18 +245,8 @@ class Records:
 
 _FIELDS = (
     *("id", "command", "pid", "ppid", "parent", "previous", "lineage_lost", "depth", "direct", "uid", "gid"),
-    *(
-        "timestamp_ns",
-        "phase",
-        "begun_by",
-        "begun_in",
-        "shared",
-        "fork",
-        "exit_code",
-        "signal",
-        "duration_ns",
-        "call_site",
-    ),
+    *("timestamp_ns", "phase", "begun_by", "begun_in", "shared", "fork", "exit_code", "signal", "duration_ns"),
+    *("stopped", "call_site"),
 )
 _VALUES = itemgetter(*_FIELDS)
 #: The types of records that were right, and what has their numbers: most records have those of one before.
@@ -287,7 +278,7 @@ def _checked(fields: Fields) -> tuple[Any, ...]:
         fields.maybe(fields.whole, name)
     for name in ("parent", "previous", "begun_by"):
         fields.maybe(fields.text, name)
-    for name in ("lineage_lost", "direct", "shared"):
+    for name in ("lineage_lost", "direct", "shared", "stopped"):
         fields.flag(name)
     for name in ("phase", "begun_in"):
         fields.maybe(lambda name: fields.choice(name, _PHASES), name)

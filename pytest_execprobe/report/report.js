@@ -27,6 +27,7 @@
   }
 
   function ending(row) {
+    if (row[column.stopped]) return "stopped before it ran";
     if (row[column.signal] >= 0) return text(row[column.signal]);
     if (row[column.exit] !== null) return `exit ${row[column.exit]}`;
     return row[column.became] >= 0 ? `→ ${text(row[column.became])}` : "";
@@ -35,6 +36,7 @@
   const failed = (row) => row[column.signal] >= 0 || (row[column.exit] !== null && row[column.exit] !== 0);
 
   function endingInFull(row) {
+    if (row[column.stopped]) return "stopped before it ran, by SIGKILL";
     if (row[column.signal] >= 0) return `killed by ${text(row[column.signal])}`;
     if (row[column.exit] !== null) return `with exit code ${row[column.exit]}`;
     return row[column.became] >= 0 ? `became ${text(row[column.became])} by another exec` : "not known";

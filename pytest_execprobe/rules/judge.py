@@ -123,6 +123,12 @@ class Judge:
         found = [finding for decider in those for finding in _found(decider.rules[0], _success(decider, evidence))]
         return _certain_first(found)
 
+    def enforcing(self, phase: Phase) -> tuple[Rule, ...]:
+        """The rules of a phase that have what they deny killed before it runs."""
+        return tuple(
+            decider.rules[0] for decider in self._deciders if decider.rules[0].enforce and phase in decider.phases
+        )
+
     def saw_nothing(self, phase: Phase) -> bool:
         """Of a phase in which nothing was executed, which is certain: whether that settles it, as no rule about it
         can be broken by that, nor by what was seen before. Else it must be judged."""
@@ -159,7 +165,8 @@ class Judge:
                 found += self._beyond_baseline(decider.rules[0]) if baseline else ()
             else:
                 found += _forbidden(decider, shown)
-        return _certain_first(found)
+        enforcing = self.enforcing(phase) if during is None else ()
+        return _certain_first([*found, *_stopped_as_well(enforcing, evidence, found)])
 
     # ---- rules that were added after what they are about ----
 
@@ -294,7 +301,7 @@ def _found(rule: Rule, *verdicts: Verdict) -> list[RuleFinding]:
     return [
         RuleFinding(
             verdict.holds,
-            verdict.headline,
+            verdict.headline + _not_stopped(rule, verdict),
             verdict.question,
             (rule,),
             verdict.marked,
@@ -304,6 +311,18 @@ def _found(rule: Rule, *verdicts: Verdict) -> list[RuleFinding]:
         for verdict in verdicts
         if not verdict.holds
     ]
+
+
+def _not_stopped(rule: Rule, verdict: checks.Verdict) -> str:
+    return "; not all of it could be stopped" if rule.enforce and not all(one.stopped for one in verdict.marked) else ""
+
+
+def _stopped_as_well(
+    rules: tuple[Rule, ...], evidence: Evidence, found: Sequence[RuleFinding]
+) -> Iterator[RuleFinding]:
+    if rules:
+        for verdict in checks.stopped_as_well(evidence, (record for finding in found for record in finding.marked)):
+            yield RuleFinding(False, verdict.headline, "", rules, verdict.marked)
 
 
 def _advised(name: str, args: Sequence[object], rule: Rule, **kwargs: object) -> str:

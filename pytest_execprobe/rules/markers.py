@@ -17,8 +17,8 @@ MARKERS = {
         "no program may run",
     ),
     "exec_deny": (
-        "exec_deny(*patterns, inherit=True, phases=('setup', 'call', 'teardown'), direct=False)",
-        "none of these programs may run; inherit=False drops what wider levels deny",
+        "exec_deny(*patterns, inherit=True, enforce=False, phases=('setup', 'call', 'teardown'), direct=False)",
+        "none of these programs may run; inherit=False drops what wider levels deny, enforce=True kills them first",
     ),
     "exec_success": (
         "exec_success(*patterns, phases=('call',), direct=False)",

@@ -15,6 +15,7 @@ from ..baseline.model import Baseline, Excess, Section, table_name
 from ..log.arguments import natural, numbers_by_pattern
 from ..log.pattern import Pattern
 from ..log.patterns import PatternLike, compile_all, compile_pattern
+from ..source.stopping import check
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
 from .markers import MARKERS
@@ -38,6 +39,8 @@ class Rule:
     per_program: tuple[tuple[Pattern, int], ...] = ()
     patterns: tuple[Pattern, ...] = ()
     inherit: bool = True
+    #: Whether what it denies is killed before it runs.
+    enforce: bool = False
     #: As it is written: ``exec_budget(2)``.
     text: str = ""
     #: Where it stands: ``on TestRelease, tests/test_release.py:11``.
@@ -54,13 +57,14 @@ class Rule:
 # ---- from markers ----
 
 
-def make_rule(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> Rule:
-    """The rule of a marker. Raises RuleError."""
+def make_rule(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str, *, enforce: bool = False) -> Rule:
+    """The rule of a marker. ``enforce``: so is each that denies. Raises RuleError."""
     text = written(name, args, kwargs)
     make = _MAKERS[name]
     try:
         inspect.signature(make).bind(*args, **kwargs)  # its messages do not name the function
-        return replace(make(*args, **kwargs), text=text, where=where)
+        rule = make(*args, **kwargs)
+        return replace(_enforced(rule) if rule.enforce or enforce else rule, text=text, where=where)
     except (TypeError, ValueError) as error:
         raise RuleError(f"{text}: {error}. It is written {MARKERS[name][0]}") from None
 
@@ -95,11 +99,35 @@ def _none(*, phases: Iterable[Phase] = PHASES, direct: bool = False) -> Rule:
     return Rule("allow", _phases(phases), _flag(direct, "direct"))
 
 
-def _deny(*patterns: PatternLike, inherit: bool = True, phases: Iterable[Phase] = PHASES, direct: bool = False) -> Rule:
+def _deny(
+    *patterns: PatternLike,
+    inherit: bool = True,
+    enforce: bool = False,
+    phases: Iterable[Phase] = PHASES,
+    direct: bool = False,
+) -> Rule:
     if not patterns and inherit is not False:
         raise ValueError("it needs a pattern, or inherit=False to drop the wider ones")
     compiled, inherits = tuple(map(compile_pattern, patterns)), _flag(inherit, "inherit")
-    return Rule("deny", _phases(phases), _flag(direct, "direct"), patterns=compiled, inherit=inherits)
+    return Rule(
+        "deny",
+        _phases(phases),
+        _flag(direct, "direct"),
+        patterns=compiled,
+        inherit=inherits,
+        enforce=_flag(enforce, "enforce"),
+    )
+
+
+def _enforced(rule: Rule) -> Rule:
+    """Raises ValueError where that can't be."""
+    if rule.kind != "deny":
+        return rule
+    for pattern in rule.patterns:
+        check(pattern.text)
+    if rule.direct:
+        raise ValueError("a rule that is enforced stops programs in the whole tree: leave out direct=True")
+    return replace(rule, enforce=True)
 
 
 def _success(*patterns: PatternLike, phases: Iterable[Phase] = CALL, direct: bool = False) -> Rule:

@@ -23,7 +23,7 @@ class Fixtures:
         self._run = run
         self._wide: dict[object, Wide] = {}  # that are set up
         self._set_up: dict[object, Owner] = {}  # likewise
-        self._ends: dict[object, Span] = {}  # that are being ended
+        self._ends: dict[object, tuple[Span, frozenset[str]]] = {}  # that are being ended
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
@@ -34,34 +34,47 @@ class Fixtures:
         key = _id(fixturedef)
         judge = self._run.judge(request.node, "fixtures", key)
         wide = self._wide[fixturedef] = Wide(request.node, key, judge, marks_of(request.node))
+        before = self._run.enforcement.interrupt(judge, "setup")
         span = self._run.recorder.open_span(_name(fixturedef), "setup", key=key)
         self._set_up[fixturedef] = span.owner
         failed = True
         try:
+            self._enforce(span, wide, "setup")
             result = yield
             failed = False
             return result
         finally:
-            self._close(span, wide, "setup", failed=failed)
+            self._close(span, wide, "setup", before, failed=failed)
             # Finalizers run in reverse, so this one comes before those that the set-up has registered.
             fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
     def _open_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        wide = self._wide[fixturedef]
+        before = self._run.enforcement.interrupt(wide.judge, "teardown")
         span = self._run.recorder.open_span(_name(fixturedef), "teardown", key=_id(fixturedef))
-        self._ends[fixturedef] = span
+        self._ends[fixturedef] = span, before
         set_up = self._set_up.pop(fixturedef)
         if self._run.gathers:
             self._run.strays.gatherer.unit(set_up, "fixture")
             self._run.strays.gatherer.join(span.owner, set_up)
+        self._enforce(span, wide, "teardown")
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        span = self._ends.pop(fixturedef, None)
-        if span is not None:
-            self._close(span, self._wide.pop(fixturedef), "teardown")
+        ending = self._ends.pop(fixturedef, None)
+        if ending is not None:
+            span, before = ending
+            self._close(span, self._wide.pop(fixturedef), "teardown", before)
 
-    def _close(self, span: Span, wide: Wide, phase: Phase, *, failed: bool = False) -> None:
+    def _enforce(self, span: Span, wide: Wide, phase: Phase) -> None:
+        """Raises RuleUndecided."""
+        self._run.enforcement.begin_fixture(wide.judge, phase, span.owner.name, span.start, self._run.refusal)
+
+    def _close(self, span: Span, wide: Wide, phase: Phase, before: frozenset[str], *, failed: bool = False) -> None:
+        """``before``: what was killed before it ran when the span was opened."""
         run = self._run
+        run.enforcement.end_fixture(before)
         run.recorder.close_span(span)
+        run.enforcement.resume(before)
         window = run.recorder.window_of(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
         fixture = EndedFixture(wide, window, phase, span.owner.id, failed)
         if run.test is not None:

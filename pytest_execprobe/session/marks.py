@@ -28,8 +28,9 @@ _Node = pytest.Item | pytest.Collector
 class Markers:
     """Reads the rules of nodes, and remembers those it has read."""
 
-    def __init__(self, start: Path) -> None:
+    def __init__(self, start: Path, *, enforce: bool = False) -> None:
         self._start = start  # where pytest was started: paths are relative to it
+        self._enforce = enforce  # every rule that denies
         self._known: dict[tuple[int, str, int], tuple[Rule, pytest.Mark]] = {}
 
     def levels(self, node: _Node, during: Phase | None = None) -> list[list[Rule]]:
@@ -66,7 +67,7 @@ class Markers:
             how = f"added to {name}{phase}" if line else f"added{phase} to {name}" if added else f"on {name}"
             where = f"{how}, {place}"
             try:
-                rule = make_rule(mark.name, mark.args, mark.kwargs, where)
+                rule = make_rule(mark.name, mark.args, mark.kwargs, where, enforce=self._enforce)
             except RuleError as error:
                 raise RuleError(f"{place}: {error}") from None
             self._known[key] = (rule, mark)  # the mark is kept so that its id stays its own

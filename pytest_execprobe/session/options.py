@@ -50,6 +50,7 @@ OPTIONS = (
     Option("audit", None, _FLAG, "record every test and the collection, and sum up what ran"),
     Option("allow", "PATTERN", _PATTERNS, "no test may run anything but these in its call", repeatable=True),
     Option("deny", "PATTERN", _PATTERNS, "none of these may run, in tests or around them", repeatable=True),
+    Option("enforce", None, _FLAG, "kill what a deny rule forbids before it runs"),
     Option("budget", "N", _COUNT, "at most so many execs in each test's call"),
     Option("session-budget", "N", _COUNT, "at most so many execs in the whole run"),
     Option(

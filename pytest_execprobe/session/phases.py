@@ -35,6 +35,7 @@ class Phases:
         self._outcomes = Outcomes(run)
         run.config.pluginmanager.register(self._fixtures, "execprobe-fixtures")
         run.config.pluginmanager.register(self._outcomes, "execprobe-outcomes")
+        run.config.pluginmanager.register(run.enforcement, "execprobe-enforcement")
         self._collected: Collected | None = None
         if run.settings.folders is not None:
             self._collected = Collected(run.config.rootpath, run.settings.folders)
@@ -154,6 +155,7 @@ class Phases:
         if test is None:  # a plugin calls a phase by itself
             return (yield)
         self.recorder.begin_phase(phase)
+        refused = self._enforce(test, phase)
         try:
             result = yield
         except (KeyboardInterrupt, pytest.exit.Exception):
@@ -165,17 +167,26 @@ class Phases:
         except BaseException as error:
             test.broken_off = True
             problem = self._end_phase(test, phase)
+            if refused is not None and error is refused.error:  # it is all that has run
+                test.problems[phase] = refused = refused.and_also(problem) if problem else refused
+                raise refused.error from None
             # A failure of the test's own stays what it is. A skip does not hide what has run already.
             if problem is not None and isinstance(error, pytest.skip.Exception):
                 raise problem.error from None
             raise
-        problem = self._end_phase(test, phase)
+        problem = both(refused, self._end_phase(test, phase))
         if problem is not None:
+            test.problems[phase] = problem
             raise problem.error
         return result
 
+    def _enforce(self, test: RunningTest, phase: Phase) -> Problem | None:
+        """Has what is denied in a phase killed before it runs. What is wrong, if that can't be."""
+        return self.run.enforcement.begin_phase(test.judge, phase, self.recorder.test_began, self.run.refusal)
+
     def _end_phase(self, test: RunningTest, phase: Phase, *, last: bool = False) -> Problem | None:
         """``last``: no other phase will come."""
+        self.run.enforcement.end_phase(test.judge, phase)
         self.recorder.end_phase()
         ended, test.fixtures = test.fixtures, []
         if self.run.is_unchecked:
@@ -224,7 +235,7 @@ class Phases:
                 run.show(test, test.judge, earlier, windows[earlier])
                 for before in ended[:index]:
                     run.show(test, test.judge, before, windows[earlier], earlier)
-        return run.judge_belated(test, test.judge, phase)
+        return both(run.judge_belated(test, test.judge, phase), run.enforcement.missed(test.judge, phase))
 
     # ---- the run as a whole ----
 

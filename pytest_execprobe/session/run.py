@@ -24,6 +24,7 @@ from ..timeline.record import Phase
 from ..timeline.spans import Owner
 from ..timeline.windows import RecordedWindow
 from .early import EarlyRun, recorder_of, required
+from .enforcement import Enforcement
 from .marks import Markers
 from .reporting import Reporting
 from .settings import Settings
@@ -102,6 +103,7 @@ class ProbedRun:
             self.recorder = early.recorder
             self.recorder.reset(style, settings.timeout, ignoring(settings.ignore))
         self.strays = Strays(config, settings, self.recorder, self.judge_test)
+        self.enforcement = Enforcement(self.recorder)
         self.test: RunningTest | None = None
         self.last: RunningTest | None = None  # that has run, or is running
         self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them

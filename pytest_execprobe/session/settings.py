@@ -45,6 +45,8 @@ class Settings:
     audit: bool = False
     command_line: tuple[Rule, ...] = ()
     ini: tuple[Rule, ...] = ()
+    #: Whether every rule that denies is enforced.
+    enforce: bool = False
     session_budget: int | None = None
     baseline: Baseline | None = None
     #: How the baseline is to be rewritten, if it is: all of what has changed, or only what is more.
@@ -150,14 +152,21 @@ def read_settings(config: pytest.Config) -> Settings:
     for why in ignored_in_vain(forbidden, ignore):
         raise pytest.UsageError(why)
     reports = _reports(config)
+    enforce = flag(config, "enforce")
+    if enforce and mode == "off":
+        raise pytest.UsageError(
+            f"{blamed_for(config, 'enforce')} has programs killed before they run, and with"
+            f" {spelling(config, '')}=off there is nothing that could: take one of them out"
+        )
     if mode is None:
-        required = command_line or ini or session_budget is not None or baseline is not None
+        required = enforce or command_line or ini or session_budget is not None or baseline is not None
         mode = "require" if required else "auto"
     return Settings(
         mode=mode,  # type: ignore[arg-type]
         audit=flag(config, "audit"),
         command_line=command_line,
         ini=ini,
+        enforce=enforce,
         session_budget=session_budget,
         baseline=baseline,
         update=update,

@@ -12,7 +12,7 @@ import pytest
 
 from .._util import originals
 from ..rules.markers import MARKERS
-from .options import blamed_for, folder_of, given, spelling, whole
+from .options import blamed_for, flag, folder_of, given, spelling, whole
 
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
@@ -36,8 +36,11 @@ def suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
             _refuse_empty(name, values, blamed)
             number = whole(config, name, values[-1], from_ini) if name == "budget" else None
             args = [*patterns_of(config, name, values, from_ini)] if number is None else [number]
+        enforce = name == "deny" and flag(config, "enforce")
+        for value in values if enforce else ():
+            _check_enforced(value, blamed)
         try:
-            rule = make_rule(marker, args, kwargs, "")
+            rule = make_rule(marker, args, kwargs, "", enforce=enforce)
         except RuleError as error:  # pragma: no cover - its parts were checked
             raise pytest.UsageError(f"{blamed}: {error}") from None
         yield replace(rule, text=" ".join(f"{spelt}={value}" for value in values), where=_where(config, from_ini))
@@ -49,6 +52,15 @@ def _refuse_empty(name: str, values: list[str], blamed: str) -> None:
         raise pytest.UsageError(f"{blamed} is empty, and forbids nothing: name a program, or take the line out")
     if name == "allow" and "" in values:
         raise pytest.UsageError(f"{blamed}: an empty pattern allows nothing, and so stands alone: leave out the others")
+
+
+def _check_enforced(value: str, blamed: str) -> None:
+    from ..source.stopping import check
+
+    try:
+        check(value)
+    except ValueError as error:
+        raise pytest.UsageError(f"{blamed}: {error}") from None
 
 
 def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[tuple[Pattern, str]]) -> Iterator[str]:

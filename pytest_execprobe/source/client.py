@@ -14,6 +14,7 @@ from .decode import Commands, decode, running
 from .events import LAST, Batch, Ended, Event, Exec, Orphan, Orphans, Running
 from .launch import WrongInterpreter, refused
 from .pages import Pages
+from .stopping import StopError, resolve
 from .transport import Connection, Refused, fields
 
 if TYPE_CHECKING:
@@ -161,6 +162,21 @@ class HelperSource:
                 return running(self._connection.ask(wire.RUNNING, {"since": since}, deadline))
             except wire.WireError as error:
                 raise SourceLost(f"it sent what can't be read: {error}") from error
+
+    def stop(self, patterns: Sequence[str], since: int, timeout: float) -> None:
+        refused = self.description.get("stops_refused", "the probe helper can't stop programs")
+        if patterns and refused is not None:
+            raise StopError(f"nothing can be stopped before it runs here: {refused}")
+        denials = resolve(patterns, by_stat=self.description.get("backend") == "ptrace")
+        with self._lock:
+            deadline = clock.monotonic() + timeout + _ANSWER_GRACE
+            for part in denials.parts():
+                try:
+                    self._connection.ask(wire.STOP, {"since": since, **part}, deadline)
+                except Refused as error:
+                    remedy = error.said.get("remedy")
+                    why = str(error.said.get("reason")) + (f". Fix: {remedy}" if remedy else "")
+                    raise StopError(f"nothing can be stopped before it runs: {why}") from error
 
     def close(self) -> None:
         self._connection.close()

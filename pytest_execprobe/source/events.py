@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -42,6 +43,7 @@ class Exec:
     error: str | None = None
     entry_unseen: bool = False  # then ``entered`` is ``at``
     command: Command | None = None
+    stopped: int = 0  # 1: killed before it ran, as this root wanted; 2: as another one did alone
 
     @property
     def lost(self) -> bool:
@@ -175,6 +177,11 @@ class Source(Protocol):
     def running(self, since: int, timeout: float) -> Running:
         """What has not ended, of the branches of its tree that were begun from ``since`` on. That there is nothing is
         certain: then nothing of them can execute anything any more."""
+
+    def stop(self, patterns: Sequence[str], since: int, timeout: float) -> None:
+        """Has what goes by these names and paths killed before it runs, from when this returns on, and nothing else any
+        more. Branches that were begun before ``since`` (ns) count while their top process lives. Raises StopError where
+        that can't be had."""
 
     def close(self) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from signal import SIGKILL
 from typing import NamedTuple
 
 from ..source.events import Ended, Exec, Image
@@ -109,7 +110,10 @@ class Entry:
             signal=signal,
             duration_ns=lasted,
             call_site=self.call_site,
-            _lineage=lineage(None if previous is None else previous._record, direct, shared, begun_in, lost, fork),
+            stopped=event.stopped != 0,
+            _lineage=lineage(
+                None if previous is None else previous._record, direct, shared, begun_in, lost, fork, event.stopped == 1
+            ),
             _identity=self.image,
         )
 
@@ -140,7 +144,7 @@ class Entry:
     def _fate(self) -> tuple[int | None, int | None, int | None]:
         """Exit code, signal and duration, as far as the end of its process is known."""
         if self.ended_at is None:
-            return None, None, None
+            return None, SIGKILL if self.event.stopped else None, None
         duration = self.ended_at - self.event.entered
         if self.status is None:
             return None, None, duration

@@ -12,6 +12,7 @@ from .._util.collector import postponed
 from ..errors import IncompleteLogError, ProbeObstructed, SourceLost
 from ..source.doubts import doubts
 from ..source.events import Batch, Running, Source
+from ..source.stopping import StopError
 from . import noting
 from .evidence import Gap
 from .timeline import Timeline
@@ -110,6 +111,7 @@ class ProcessFeed(Feed[ProcessSource]):
         #: Whether the running test uses its log, so that its forked children will too.
         self.in_use = False
         self._obstructed = False
+        self._stopping: tuple[ProcessSource | None, frozenset[str], int] = (None, frozenset(), 0)
         timeline.blind = Gap(0, None, _ARMED_LATER)
 
     @property
@@ -174,6 +176,38 @@ class ProcessFeed(Feed[ProcessSource]):
         if can_come and sleep is not None:
             sleep(min(timeout, _GREEN_SLICE))
         return can_come
+
+    # ---- what is stopped before it runs ----
+
+    @property
+    def stopping(self) -> frozenset[str]:
+        """The names and paths of what is killed before it runs, as :meth:`stop` has last said."""
+        return self._stopping[1] if self.is_own and self._stopping[0] is self.source else frozenset()
+
+    @read
+    def stop(self, patterns: frozenset[str], since: int) -> None:
+        """Has what goes by these names and paths killed before it runs, and nothing else any more: execs that are
+        entered from when this returns on. Branches that were begun before ``since`` (ns) count while their top process
+        lives. Raises StopError."""
+        self.refuse_nested()
+        with self.lock:
+            if not patterns and not self.stopping:
+                return
+            if self.source is not None and self.source.pid != originals.getpid():
+                self._adopt_child(self.source)
+            if self.stopping and self._stopping[1:] == (patterns, since):
+                return
+            if patterns - self.stopping and self.source is not None:
+                self.take(self.source.sync, self.timeout)  # no exec that was entered before is to be stopped by these
+            if self.source is None:
+                raise StopError("the probe helper was lost")
+            self._stopping = (None, frozenset(), 0)  # not known, should an exception break in
+            try:
+                self.source.stop(sorted(patterns), since, self.timeout)
+            except SourceLost as error:
+                self._lose(str(error))
+                raise StopError(f"the probe helper was lost: {error}") from error
+            self._stopping = (self.source, patterns, since)
 
     def refuse_nested(self) -> None:
         """A handler of a signal may read a log, but not in the middle of a read: that could not go on."""

@@ -8,6 +8,9 @@ from .._util import originals
 from .._util.paths import LIKE_A_DESCRIPTOR, base, name_of, names_descriptor
 from .record import ExecRecord
 
+#: What is said of an exec that was.
+STOPPED = "  (stopped before it ran)"
+
 
 def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
     """What else than by its path a program was called, where the path does not say: names that are certain, and names

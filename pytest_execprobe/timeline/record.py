@@ -31,14 +31,22 @@ class Lineage:
     #: Where the test's own process has not forked this one itself, but a fork of it has that executed nothing, as those
     #: of multiprocessing: the fork's kernel pid and the time (ns) at which it was made, ``PID.TIME``.
     fork: str | None = None
+    #: Whether it was a rule of this run by which it was stopped before it ran.
+    enforced: bool = False
 
 
 def lineage(
-    previous: ExecRecord | None, direct: bool, shared: bool, begun_in: Phase | None, lost: bool, fork: str | None
+    previous: ExecRecord | None,
+    direct: bool,
+    shared: bool,
+    begun_in: Phase | None,
+    lost: bool,
+    fork: str | None,
+    enforced: bool,
 ) -> Lineage:
     """Where nothing is previous, few differ, and a log's records share them."""
     make = _first_lineage if previous is None and fork is None else Lineage
-    return make(previous, direct, shared, begun_in, lost, fork)
+    return make(previous, direct, shared, begun_in, lost, fork, enforced)
 
 
 _first_lineage = functools.cache(Lineage)
@@ -85,6 +93,8 @@ class ExecRecord:
     #: Where Python code spawned its branch of the process tree, None where that is not known for certain: C code that
     #: forks by itself, and what was spawned before the probe was there.
     call_site: CallSite | None
+    #: Whether it was killed before its first instruction, as a rule with ``enforce=True`` wanted: its ``signal`` is 9.
+    stopped: bool = False
     _lineage: Lineage = Lineage()
     _identity: tuple[int, int] = (0, 0)
     #: Whether it is the file that its process, or the one above, was running; None where that is not known.

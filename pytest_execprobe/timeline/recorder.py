@@ -79,6 +79,12 @@ class Recorder(Readable):
 
     # ---- tests, phases, fixtures ----
 
+    @property
+    def test_began(self) -> int:
+        """When the running test did, ns."""
+        assert self._test is not None
+        return self._test.began
+
     def begin_test(self, name: str, *, has_begun: bool = False) -> Owner:
         """``has_begun``: before the probe was armed, so that it is not known what it ran until then."""
         self._end_what_goes_on()

@@ -38,8 +38,10 @@ def examine(
     found += [*limits(machine, way.capabilities), *installation()]
     progress("a program, under a probe")
     proof = prove(HelperSettings(python=python, backend="bpf"))
-    if proof.finding.status != "ok":
-        found.append(_traced(prove(HelperSettings(backend="ptrace")).finding))
+    traced = None if proof.finding.status == "ok" else prove(HelperSettings(backend="ptrace"))
+    found += [one for one in ((traced or proof).stopping,) if one is not None]
+    if traced is not None:
+        found.append(_traced(traced.finding))
     chosen = interpreters.chosen.found if interpreters.chosen else {}
     versions = {
         "execprobe": __version__,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from signal import SIGKILL
 from typing import Any
 
 from ..._util import clock
@@ -14,19 +15,22 @@ from ...errors import ProbeUnavailable, SourceLost
 from ...source.client import in_words
 from ...source.connect import HelperSettings, start_helper
 from ...source.events import Batch, Exec, Source
-from .diagnosis import Diagnosis, bad, ok
+from ...source.stopping import StopError
+from .diagnosis import Diagnosis, bad, note, ok
 
-_CHECK = "proof"
+_CHECK, _STOPPING = "proof", "enforcement"
 _TIMEOUT = 30.0  # seconds for an exec to be reported
 _REPORT = "report this, with all of what is above"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """``description`` is the helper's of itself, empty without one."""
+    """``description`` is the helper's of itself, empty without one; ``stopping`` whether a program can be stopped
+    before it runs."""
 
     finding: Diagnosis
     description: dict[str, Any]
+    stopping: Diagnosis | None = None
 
 
 def known_program() -> list[str]:
@@ -53,6 +57,8 @@ def prove(
     try:
         run(command)
         batch = source.sync(_TIMEOUT)
+        seen = clock.monotonic()
+        stopping = _stops(source, lambda: run(command), command[0])
     except OSError as error:
         return Proof(
             bad(_CHECK, f"{command[0]} could not be run: {error.strerror}", f"make {command[0]} run"), description
@@ -61,7 +67,6 @@ def prove(
         return Proof(bad(_CHECK, f"a probe was loaded, but the helper was lost: {error}", _REPORT), description)
     finally:
         source.close()
-    seen = clock.monotonic()
     if wrong := _wrong(batch, command[0]):
         return Proof(bad(_CHECK, f"a probe was loaded, but {wrong}", _REPORT), description)
     return Proof(
@@ -71,7 +76,20 @@ def prove(
             f" after {(seen - loaded) * 1000:.0f} ms. {in_words(description)}",
         ),
         description,
+        stopping,
     )
+
+
+def _stops(source: Source, run: Callable[[], object], program: str) -> Diagnosis:
+    """Whether a program that is to be stopped runs. Raises SourceLost."""
+    try:
+        source.stop([program], clock.monotonic_ns(), _TIMEOUT)
+    except StopError as error:
+        return note(_STOPPING, f"exec_deny(…, enforce=True) is an error here: {error}")
+    status = run()
+    if status != -SIGKILL:
+        return note(_STOPPING, f"{program} was to be stopped before it ran, and ended with {status}", _REPORT)
+    return ok(_STOPPING, f"a program can be stopped before it runs: {program} was (exec_deny(…, enforce=True))")
 
 
 def _wrong(batch: Batch, program: str) -> str | None:

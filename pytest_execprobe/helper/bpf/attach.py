@@ -30,8 +30,9 @@ _PREEMPTED = (6, 19)  # 6.18 runs tracing programs with preemption off, 7.3 does
 _WRAPPERS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}  # of system calls, since Linux 4.17 and 4.19
 _COMPAT = "__ia32_compat_sys_"
 
-_RAW = ("on_exit", "on_exec", "on_exec_paths", "on_newtask", "on_rename", "on_prepare", "on_wait")
+_RAW = ("on_exit", "on_exec", "on_exec_paths", "on_exec_stop", "on_newtask", "on_rename", "on_prepare", "on_wait")
 _BEHIND = ("on_newtask_fallback", "on_exec_fallback", "on_exit_fallback", "on_exec_wakeup", "on_exit_wakeup")
+_CALLED = ("on_exec_paths", "on_exec_stop")  # enum tail_call of bpf/execprobe.c
 #: Parts of the source, each compiled by itself and only where it is needed, and their programs.
 _UNITS = {
     "TRACE": [(name, RAW_TRACEPOINT) for name in _RAW + _BEHIND],
@@ -70,7 +71,8 @@ class Attached:
         self._kept = Kept(default_folder() if wanted.keeps else None)
         check_privilege(lib)
         self._load("TRACE")
-        self.loaded.let_call("tail_calls", "on_exec_paths")
+        for number, function in enumerate(_CALLED):
+            self.loaded.let_call("tail_calls", number, function)
         self._attach_trace()
         self._attach_routes()
 

@@ -109,9 +109,9 @@ class Loaded:
 
     # Each raises OSError.
 
-    def let_call(self, table: str, program: str) -> None:
-        """Puts the program into a map of programs, as its first."""
-        if not self.tables[table].set(struct.pack("=I", 0), struct.pack("=I", self.programs[program])):
+    def let_call(self, table: str, number: int, program: str) -> None:
+        """Puts the program into a map of programs, by this number."""
+        if not self.tables[table].set(struct.pack("=I", number), struct.pack("=I", self.programs[program])):
             raise library.last_error()
 
     def attach_raw(self, tracepoint: str, program: str) -> None:

@@ -9,12 +9,13 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .. import wire
 from ..errors import ProbeError
-from ..probe import Claimed, Counts, Missed, Page, Process, Running
+from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
 from ..process import FIRST_PID_NAMESPACE
 from . import library
 from .attach import FALLBACKS, Attached, Wanted, bcc_version, is_paranoid, refused
 from .load import cpus, possible_cpus
 from .ring import Ring
+from .stops import Stops, stops_refused
 
 _PROCS_MAX = 32768
 _NEVER = 1 << 30
@@ -31,7 +32,7 @@ _ENTERED = struct.Struct("<Q16xI")  # of struct exec_in_flight, when it was ente
 _PID = struct.Struct("<I")
 _ZERO = struct.pack("<I", 0)
 _BPF_NOEXIST, _BPF_EXIST = 1, 2  # uapi/linux/bpf.h
-_WANT_WAKEUP, _WANT_CLAIMS, _WANT_PID = 0, 1, 2  # enum want
+_WANT_WAKEUP, _WANT_CLAIMS, _WANT_PID, _WANT_STOPS = 0, 1, 2, 3  # enum want
 
 
 class BpfSettings(NamedTuple):
@@ -60,6 +61,9 @@ class BpfProbe:
         self._open_buffers(settings.pages)
         self._counters = self._tables["counts"].map_memory()  # of all CPUs, as the kernel side has them now
         self._wanted: Dict[int, bool] = {}
+        self._stops = Stops(
+            self._tables["denied"], self._tables["enforcers"], lambda wanted: self._want(_WANT_STOPS, wanted)
+        )
 
     def _open_buffers(self, pages: int) -> None:
         # Records do not wake this process: a program of their own does, when it is time.
@@ -94,6 +98,7 @@ class BpfProbe:
             "entry": self._attached.entry,
             "attempts": self._attached.attempts,
             "attempts_refused": self._attached.attempts_refused,
+            "stops_refused": stops_refused(self._attached.twice),
         }
 
     @property
@@ -193,6 +198,9 @@ class BpfProbe:
 
     def leave(self, root: int, patterns: List[str]) -> None:
         pass  # what it watches notices nothing
+
+    def stop(self, root: int, enforced: Enforced) -> None:
+        self._stops.set(root, enforced)
 
     def withdraw(self, name: bytes) -> None:
         self._claims.discard(name)

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .. import wire
 from ..errors import ProbeError
-from ..probe import Claimed, Counts, Missed, Page, Process, Running
+from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
 from . import calls, image, machines, tracer
 from .tree import Slot
 
@@ -35,6 +35,7 @@ class PtraceProbe:
         self._taken = 0  # records
         self._is_awaited = False  # a record
         self._claimed: Dict[int, Claimed] = {}
+        self._going: Set[int] = set()  # roots that are to be forgotten
         self._starter = starter
 
     def describe(self) -> Dict[str, Any]:
@@ -44,6 +45,7 @@ class PtraceProbe:
             "entry": [],
             "attempts": None,
             "attempts_refused": "ptrace, which watches here without privilege, does not show them",
+            "stops_refused": None,
         }
 
     @property
@@ -87,7 +89,7 @@ class PtraceProbe:
     def in_flight(self, before: int, root: int) -> int:
         for _ in range(2):
             self.drain()  # what has stopped is not on its way anywhere
-            count = self._tracer.in_flight(before, root)
+            count = self._tracer.in_flight(before, root, with_root=root in self._going)
             if not count:
                 break
         return count
@@ -119,6 +121,12 @@ class PtraceProbe:
 
     def leave(self, root: int, patterns: List[str]) -> None:
         self._tracer.tree.leave(root, patterns)
+
+    def stop(self, root: int, enforced: Enforced) -> None:
+        self._tracer.stops.set(root, enforced)
+        if root in self._going and not self._tracer.stops.has(root):
+            self._going.discard(root)
+            self.forget_root(root)
 
     def _reapers(self, pid: int) -> Optional[Set[int]]:
         """The ancestors of a process that may take in its orphans; None if any may.
@@ -157,6 +165,9 @@ class PtraceProbe:
 
     def forget_root(self, root: int) -> None:
         """What is in no other tree is let go."""
+        if self._tracer.stops.has(root):  # it may be about to execute something
+            self._going.add(root)
+            return
         self._tracer.tree.forget_root(root)
         self._claimed.pop(root, None)
         self._tracer.let_go_strays()

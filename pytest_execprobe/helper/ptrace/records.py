@@ -14,10 +14,17 @@ _PROCESS_AND_SLOTS = wire.HEAD.size - wire.COMMAND.size
 
 
 def executed(
-    tree: Tree, process: Tracee, at: int, entered: int, found: image.Image, status: Optional[image.Status]
+    tree: Tree,
+    process: Tracee,
+    at: int,
+    entered: int,
+    found: image.Image,
+    status: Optional[image.Status],
+    stopped: int = 0,
 ) -> bytes:
-    """``process`` is as it was before the exec, but for its slots."""
-    return wire.event(_of_exec(tree, process, wire.KIND_EXEC, at, entered, found, status))
+    """``process`` is as it was before the exec, but for its slots. ``stopped``: bits of slots, whose
+    roots stop it."""
+    return wire.event(_of_exec(tree, process, wire.KIND_EXEC, at, entered, found, status, stopped))
 
 
 def untraced(tree: Tree, process: Tracee, at: int, found: image.Image, status: Optional[image.Status]) -> bytes:
@@ -33,6 +40,7 @@ def _of_exec(
     entered: int,
     found: image.Image,
     status: Optional[image.Status],
+    stopped: int = 0,
 ) -> bytes:
     path, interpreter = image.strings(found)
     files = [image.components(file) for file in (found.executable, found.cwd, *found.scripts)]
@@ -44,7 +52,7 @@ def _of_exec(
     data = b"".join([path, interpreter, *files, argv])
     comm = b"" if status is None else status.comm
     command = wire.COMMAND.pack(flags, 0, comm, len(path), len(interpreter), len(argv), len(data))
-    return _head(tree, process, kind, 0, at, entered, status) + command + data
+    return _head(tree, process, kind, 0, at, entered, status, stopped) + command + data
 
 
 def ended(tree: Tree, process: Tracee, at: int, status: int) -> bytes:
@@ -52,7 +60,14 @@ def ended(tree: Tree, process: Tracee, at: int, status: int) -> bytes:
 
 
 def _head(
-    tree: Tree, process: Tracee, kind: int, error: int, at: int, entered: int, status: Optional[image.Status]
+    tree: Tree,
+    process: Tracee,
+    kind: int,
+    error: int,
+    at: int,
+    entered: int,
+    status: Optional[image.Status],
+    stopped: int = 0,
 ) -> bytes:
     previous = process.image_at if process.own_exec else 0
     uid, gid, ppid = (0, 0, wire.NOT_KNOWN) if status is None else (status.uid, status.gid, status.ppid)
@@ -63,6 +78,7 @@ def _head(
         pids[number], ppids[number] = _seen(tree, process, slot, ppid, status)
     whole = wire.HEAD.pack(
         *(kind, error, at, entered, process.parent_at, previous, process.parent_pid, process.pid, ppid, uid, gid),
+        stopped,
         *slots,
         *pids,
         *ppids,

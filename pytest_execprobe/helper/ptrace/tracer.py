@@ -17,6 +17,7 @@ from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 from . import calls, image, records
 from .machines import Machine
 from .rights import Rights
+from .stops import Stops
 from .tree import Tracee, Tree
 
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -49,6 +50,7 @@ class Tracer:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.tree = Tree()
+        self.stops = Stops()
         self.events: List[bytes] = []
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
@@ -240,10 +242,13 @@ class Tracer:
         status = image.status_of(tid)
         with self._rights.to_read(status):
             found = image.read(tid, self._machine, status)
-        self.events.append(records.executed(self.tree, process, at, entered, found, status))
+            stopped = self.stops.found(self.tree, process, found, status)
+        if stopped:
+            os.kill(tid, signal.SIGKILL)  # whatever lets it go on from here on, it runs nothing
+        self.events.append(records.executed(self.tree, process, at, entered, found, status, stopped))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
         process.comm = process.comm if status is None else status.comm
-        if self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
+        if not stopped and self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
             self._leave(process, at, found, status)
         return mine
 
@@ -307,11 +312,11 @@ class Tracer:
 
     # ---- who may be in the middle of an exec ----
 
-    def in_flight(self, before: int, root: int) -> int:
+    def in_flight(self, before: int, root: int, *, with_root: bool = False) -> int:
         """How many threads of a root's tree may have entered an exec up to ``before`` (ns) that is not over. They are
         asked to stop, so that it shows."""
         count = 0
-        for process in self.tree.below(root):
+        for process in self.tree.below(root, with_root=with_root):
             for tid in list(process.tids):
                 task = self._tasks[tid]
                 if task.outside_at <= before and not self._is_outside(task):

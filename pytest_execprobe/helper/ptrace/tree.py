@@ -73,12 +73,12 @@ class Tree:
     def add(self, pid: int) -> Tracee:
         return self.processes.setdefault(pid, Tracee(pid))
 
-    def below(self, root: int, *, untraced: bool = False) -> Iterator[Tracee]:
-        """The processes of a root's tree, but for the root itself. ``untraced``: with those that are not followed any
-        more."""
+    def below(self, root: int, *, untraced: bool = False, with_root: bool = False) -> Iterator[Tracee]:
+        """The processes of a root's tree, but for the root itself, unless ``with_root``. ``untraced``: with those that
+        are not followed any more."""
         for process in [*self.processes.values(), *(self.untraced.values() if untraced else ())]:
             slot = process.slot(root)
-            if slot is not None and slot.top:
+            if slot is not None and (slot.top or with_root):
                 yield process
 
     def leave(self, root: int, patterns: List[str]) -> None:

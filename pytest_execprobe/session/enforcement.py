@@ -1,0 +1,131 @@
+"""What enforced rules deny is killed before it runs: in each phase, and while a wider fixture is set up or ended, that
+of the rules which decide there.
+
+Nothing is killed that its own rules allow. So what is no longer denied is let go before the clock is read for an end,
+and what is denied from then on is so for execs that are entered after the clock was read for a beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+import pytest
+
+from .._util.text import printable
+from ..errors import RuleUndecided
+from ..rules.judge import Judge
+from ..rules.rule import PHASES, Rule
+from ..rules.text import Problem
+from ..source.stopping import StopError
+from ..timeline.record import Phase
+from ..timeline.recorder import Recorder
+
+_ADDED = (
+    "it was added when that had begun. Mark the test where it is defined, or in a hook of the collection, or leave the"
+    " phase out of phases="
+)
+
+
+class Enforcement:
+    """Registered in a run that probes: in place of a set-up or a call which can't have what it needs it fails."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._since = 0  # when the test began, or what runs without one
+        #: What is denied in the phase that runs.
+        self._of_phase: frozenset[str] = frozenset()
+        self._refused: Problem | None = None
+        self._told: frozenset[Rule] = frozenset()  # of which rules of the test that was said already
+
+    # Not by the wrappers around the phases: those of others, in between, are to have a beginning and an end.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._fail()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        self._fail()
+
+    def _fail(self) -> None:
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise refused.error
+
+    # ---- phases ----
+
+    def begin_phase(self, judge: Judge, phase: Phase, since: int, why_not: str | None) -> Problem | None:
+        """``since`` is when the test began, ``why_not`` why there is no probe. What is wrong, if that can't be had."""
+        self._since = since
+        if phase == "setup":
+            self._told = frozenset()
+        problem = self._begin(judge.enforcing(phase), f"{phase} phase", why_not)
+        if problem is not None and self._told.issuperset(judge.enforcing(phase)):
+            return None
+        self._told |= frozenset(judge.enforcing(phase)) if problem is not None else frozenset()
+        self._refused = problem
+        return problem
+
+    def end_phase(self, judge: Judge, phase: Phase) -> None:
+        """Before the clock is read for that. In between two phases is stopped what all that may follow deny."""
+        self._refused = None
+        rest = [denied(judge.enforcing(later)) for later in PHASES[PHASES.index(phase) + 1 :]]
+        self._reduce(frozenset.intersection(*rest) if rest else frozenset())
+
+    def missed(self, judge: Judge, phase: Phase) -> Problem | None:
+        """What is wrong where rules were added while a phase ran, which they are about."""
+        late = [rule for rule in judge.enforcing(phase) if not denied([rule]) <= self._of_phase]
+        return _problem(late, f"{phase} phase", _ADDED) if late else None
+
+    # ---- what runs in the middle of a phase, or outside of all ----
+
+    def interrupt(self, judge: Judge, phase: Phase) -> frozenset[str]:
+        """Before the clock is read for a fixture's beginning. Returns what :meth:`resume` is to be given."""
+        before = self._recorder.stopping
+        self._reduce(denied(judge.enforcing(phase)))
+        return before
+
+    def begin_fixture(self, judge: Judge, phase: Phase, name: str, start: int, why_not: str | None) -> None:
+        """Raises RuleUndecided."""
+        of_phase, self._since = self._of_phase, self._since or start
+        problem = self._begin(judge.enforcing(phase), f"{'set-up' if phase == 'setup' else 'end'} of {name}", why_not)
+        self._of_phase = of_phase
+        if problem is not None:
+            raise problem.error
+
+    def end_fixture(self, before: frozenset[str]) -> None:
+        """Before the clock is read for its end."""
+        self._reduce(before)
+
+    def resume(self, before: frozenset[str]) -> None:
+        """After that. If it fails, the probe is lost, and what follows in the phase is not known."""
+        with suppress(StopError):
+            self._recorder.stop(before, self._since)
+
+    # ---- inner workings ----
+
+    def _begin(self, rules: tuple[Rule, ...], where: str, why_not: str | None) -> Problem | None:
+        self._of_phase = patterns = denied(rules)
+        if patterns and why_not is not None:
+            return _problem(rules, where, f"there is no probe: {why_not.removeprefix('execprobe: ')}")
+        try:
+            self._recorder.stop(patterns, self._since)
+        except StopError as error:
+            return _problem(rules, where, str(error)) if rules else None
+        return None
+
+    def _reduce(self, patterns: frozenset[str]) -> None:
+        with suppress(StopError):  # then nothing is stopped any more
+            self._recorder.stop(self._recorder.stopping & patterns, self._since)
+
+
+def denied(rules: Iterable[Rule]) -> frozenset[str]:
+    return frozenset(pattern.text for rule in rules for pattern in rule.patterns)
+
+
+def _problem(rules: Iterable[Rule], where: str, why: str) -> Problem:
+    lines = [f"cannot enforce what is denied in the {where}: {why}"]
+    lines += (f"  rule  {rule.text} {rule.where}" for rule in rules)
+    text = "\n".join(map(printable, lines))
+    return Problem(RuleUndecided(text), text.partition("\n")[0], (), text)
