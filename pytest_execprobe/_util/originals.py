@@ -28,7 +28,7 @@ import stat as _stat
 import sys
 import time as _time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -192,11 +192,6 @@ def which(name: str, path: str | None = None) -> str | None:
 json_dumps, json_loads = _bound(json.dumps), _bound(json.loads)
 quote, split = _bound(shlex.quote), _bound(shlex.split)
 sha256, hmac_digest = _bound(hashlib.sha256), _bound(hmac.digest)
-
-
-def join_words(words: Iterable[str]) -> str:
-    """As a shell takes them."""
-    return " ".join(map(quote, words))
 
 
 # ---- paths ----

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .terminal import CommandError, Line, Terminal
+from .values import REDACT, add_options
 
 if TYPE_CHECKING:
     from ..report.model import Document, Unit
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--format", choices=_FORMS, metavar="FORM", help=f"of standard output: {', '.join(_FORMS)} (default text)"
     )
+    add_options(output, [REDACT])
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shlex
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._util.redaction import in_force
 from ..files import remove_file
 from .terminal import CommandError, Terminal, as_ours
-from .values import Option, add_options, real
+from .values import REDACT, Option, add_options, real
 
 if TYPE_CHECKING:
     from ..log.pattern import Pattern
@@ -119,6 +119,7 @@ _OPTIONS: dict[str, list[Option]] = {
             _AGAIN,
         ),
         ("--variant", "NAME", "what the report's run is of a matrix", {"default": ""}),
+        REDACT,
     ],
     "limits": [
         (
@@ -176,7 +177,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in command]
     whole = bool(arguments.report or totals or allowed.need_ancestors)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    recording = Recording(source, shlex.join(words), None if whole else allowed.concern)
+    recording = Recording(source, in_force().join(words), None if whole else allowed.concern)
     show = (lambda _: None) if arguments.quiet else display(terminal, recording.began)
     child = Child(command)
     waited = follow(

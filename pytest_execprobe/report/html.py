@@ -280,14 +280,15 @@ def _row(
 
 def _arguments(record: ExecRecord) -> tuple[list[str] | None, int]:
     """The arguments, as far as there is room for them, and how many characters are left out."""
-    if record.argv is None:
+    argv = record._command.shown.argv
+    if argv is None:
         return None, 0
     kept: list[str] = []
     room = _ARGUMENTS
-    for argument in record.argv:
+    for argument in argv:
         if room <= 0:
             break
         kept.append(argument[:room])
         room -= len(argument) + 1
-    left_out = sum(map(len, record.argv)) - sum(map(len, kept))
+    left_out = sum(map(len, argv)) - sum(map(len, kept))
     return kept, -1 if record.argv_truncated else left_out

@@ -6,11 +6,12 @@ list of the run's commands: a suite executes few commands, and those often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from .._util import originals
+from .._util.redaction import in_force
 from ..source.command import Command
 from ..source.events import Image
 from ..timeline.record import ExecRecord
@@ -24,13 +25,13 @@ _OF_COMMAND = [field.name for field in fields(Command) if field.init]
 
 
 def dump(document: Document) -> str:
-    """JSON. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it."""
+    """JSON, without secrets. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it."""
     return "".join(_pieces(document)) + "\n"
 
 
 def _pieces(document: Document) -> Iterator[str]:
     """Of very many records, there is never the plain data of all at once."""
-    commands = [CommandTable() for _ in document.runs]
+    commands = [CommandTable(lambda command: command.shown) for _ in document.runs]
     head = {"format": FORMAT, "version": VERSION}
     yield _json(head)[:-1] + ',"units":['
     for index, unit in enumerate(document.units):
@@ -45,7 +46,8 @@ def _pieces(document: Document) -> Iterator[str]:
         ancestors = above(listed)
         for record in ancestors:
             its.number(record._command)
-        yield from _object({**vars(run), "commands": its.listed}, its, {"above": ancestors})
+        data = {**vars(run), "redacted": run.redacted or in_force().on, "commands": its.listed}
+        yield from _object(data, its, {"above": ancestors})
     yield "]}"
 
 
@@ -66,9 +68,10 @@ def _json(data: object) -> str:
 
 
 class CommandTable:
-    """The commands of some records, each once."""
+    """The commands of some records, each once, as ``shown`` has them."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[Command], Command] = lambda command: command) -> None:
+        self._shown = shown
         #: As plain data.
         self.listed: list[dict[str, Any]] = []
         self._numbers: dict[int, tuple[int, Command]] = {}  # with the command, for its id is another's when it has gone
@@ -78,7 +81,7 @@ class CommandTable:
         """Where in the list a command is."""
         found = self._numbers.get(id(command))
         if found is None:
-            data = command_data(command)
+            data = command_data(self._shown(command))
             number = self._same.setdefault(_json(data), len(self.listed))
             if number == len(self.listed):
                 self.listed.append(data)

@@ -154,6 +154,8 @@ class Run:
     platform: str = ""
     #: What it is of a matrix besides, as the user calls it: the same tests of another variant are another run.
     variant: str = ""
+    #: Whether secrets were looked for in command lines, and hidden.
+    redacted: bool = False
 
     @property
     def still_running(self) -> int:

@@ -82,6 +82,7 @@ def _run(fields: Fields) -> Run:
         kind=fields.choice("kind", _RUNS),
         exit_status=fields.maybe(fields.number, "exit_status"),
         filtered=fields.flag("filtered"),
+        redacted=fields.flag("redacted"),
         breaches=_breaches(fields),
         running=tuple(map(_left_running, fields.objects("running"))),
         collection=fields.maybe(lambda name: _collection(fields.object(name)), "collection"),
@@ -295,6 +296,7 @@ def _command(fields: Fields) -> Command:
         nested=None if nested is None else tuple(nested),
         arguments_at=fields.maybe(fields.whole, "arguments_at"),
         lost_privilege=fields.flag("lost_privilege"),
+        redacted=fields.flag("redacted"),
         **_maybe(fields, fields.text, "path", "executable", "cwd", "interpreter", "script"),
     )
     command.program = fields.maybe(fields.text, "program")

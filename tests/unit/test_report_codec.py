@@ -64,7 +64,15 @@ def test_every_field_of_a_record_is_written() -> None:
     written = {name.lstrip("_") for name in [*data, *form.command_data(record()._command)]} - {"command"}
     known = {field.name.lstrip("_") for kind in (ExecRecord, Command) for field in fields(kind)}
     known |= {{"lost": "lineage_lost"}.get(field.name, field.name) for field in fields(Lineage)}
-    known -= {"error", "itself", "command", "lineage", "raw", "read"}  # only execs that succeeded are in reports
+    known -= {
+        "error",
+        "itself",
+        "command",
+        "lineage",
+        "raw",
+        "read",
+        "shown",
+    }  # only execs that succeeded are in reports
     assert written == known - {"identity"} | {"id"}
     assert list(data) == list(reading._FIELDS)
 

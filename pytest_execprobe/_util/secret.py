@@ -1,4 +1,4 @@
-"""What is a secret in command lines: names and arguments, as docs/secrets.md shows them. Pure data, and one question."""
+"""What is a secret in command lines: names and arguments, as docs/secrets.md shows them. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,34 @@ import re
 from dataclasses import dataclass
 
 #: How the names of options, variables, headers and JSON keys end whose values are secret.
-ENDINGS = ("password", "passwd", "passphrase", "passcode", "token", "secret", "apikey", "secretkey", "storepass", "keypass")
+ENDINGS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "token",
+    "secret",
+    "apikey",
+    "secretkey",
+    "storepass",
+    "keypass",
+)
 #: Whole last words of such names.
 LAST = ("pass", "pwd", "credential")
 #: What a key is of, where it is a secret: ``--api-key``.
-KEYS = ("access", "account", "api", "app", "application", "auth", "client", "consumer", "deploy", "encryption", "license")
+KEYS: tuple[str, ...] = (
+    "access",
+    "account",
+    "api",
+    "app",
+    "application",
+    "auth",
+    "client",
+    "consumer",
+    "deploy",
+    "encryption",
+    "license",
+)
 KEYS += ("master", "private", "secret", "shared", "signing", "storage", "subscription")
 #: Options that begin with these take no value.
 NEGATIONS = ("no", "ask", "prompt", "with", "without", "skip", "use", "require")
@@ -19,7 +42,21 @@ HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie")
 #: The schemes of the first two, which are shown.
 SCHEMES = ("bearer", "basic", "token", "digest", "negotiate", "apikey")
 #: How tokens begin that services make for themselves, wherever they stand.
-TOKENS = ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "npm_", "pypi-", "hvs.", "hvb.", "xoxb-", "xoxp-")
+TOKENS: tuple[str, ...] = (
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "npm_",
+    "pypi-",
+    "hvs.",
+    "hvb.",
+    "xoxb-",
+    "xoxp-",
+)
 TOKENS += ("sk_live_", "rk_live_", "sk-ant-", "sk-proj-", "dop_v1_", "shpat_", "AIza", "eyJ")
 
 #: How an argument of a known program holds a secret: what of it is hidden, and how the docs write that.
@@ -40,10 +77,14 @@ class Known:
     within: tuple[str, ...] = ()
     #: Short options without a value that may stand in front of it in one word.
     flags: str = ""
+    #: Whether the value of a short option can stand in one word with it.
+    attached: bool = True
 
 
-def _known(programs: str, options: str, how: str = VALUE, within: str = "", flags: str = "") -> Known:
-    return Known(tuple(programs.split()), tuple(options.split()), how, tuple(within.split()), flags)
+def _known(
+    programs: str, options: str, how: str = VALUE, within: str = "", flags: str = "", *, attached: bool = True
+) -> Known:
+    return Known(tuple(programs.split()), tuple(options.split()), how, tuple(within.split()), flags, attached)
 
 
 _MYSQL = "mysql mysqldump mysqladmin mysqlimport mysqlcheck mysqlshow mariadb mariadb-dump mariadb-admin"
@@ -57,35 +98,33 @@ KNOWN = (
     _known("http https", "-a --auth", OF_USER),
     _known("docker podman buildah nerdctl", "-p", within="login"),
     _known("oc cf crane helm az", "-p", within="login"),
-    _known("helm", "-p", within="registry"),
     _known("skopeo podman buildah", "--creds --src-creds --dest-creds", OF_USER),
     _known("aws", "", NAMED, within="configure set"),
     _known("npm pnpm yarn pip pip3 git poetry gcloud gh", "", NAMED, within="config"),
     _known("redis-cli", "-a --pass"),
     _known("sshpass", "-p", flags="v"),
     _known("openssl", "-passin -passout -pass", PASS),
-    _known("openssl", "-k -K"),
-    _known("twine poetry flit", "-p"),
+    _known("openssl", "-k -K", attached=False),
+    _known("twine poetry", "-p"),
     _known("kubectl oc", "--from-literal", EACH, within="secret"),
-    _known("kubectl helm argocd", "--auth-token --bearer-token"),
     _known("vault bao", "", POSITIONAL, within="login"),
     _known("vault bao", "", EACH, within="kv"),
     _known("vault bao", "", EACH, within="write"),
     _known("heroku", "", EACH, within="config:set"),
     _known("cargo", "", POSITIONAL, within="login"),
     _known("gh", "-b --body", within="secret"),
-    _known("dotnet nuget", "-k", within="push"),
-    _known("smbclient rpcclient net smbmap nmblookup", "-U --user", OF_USER_PERCENT),
+    _known("dotnet", "-k", within="push"),
+    _known("smbclient rpcclient net", "-U --user", OF_USER_PERCENT),
     _known(_LDAP, "-w", flags="AcMnuvxZ"),
     _known("ldappasswd", "-s -a"),
     _known(_MONGO, "-p"),
     _known("lftp", "-u --user", OF_USER_COMMA),
     _known("sqlcmd bcp tsql isql", "-P"),
-    _known("etcdctl consul", "--user --http-auth", OF_USER),
+    _known("etcdctl", "--user", OF_USER),
     _known("zip unzip mosquitto_pub mosquitto_sub ipmitool", "-P"),
     _known("7z 7za 7zz 7zr rar unrar", "-p -hp", ATTACHED),
     _known("ssh-keygen", "-N -P"),
-    _known("useradd usermod chpasswd ncftpput ncftpget rdesktop snowsql", "-p"),
+    _known("useradd usermod ncftpput ncftpget rdesktop", "-p"),
     _known("xfreerdp wlfreerdp", "/p:", ATTACHED),
     _known("rabbitmqctl", "", POSITIONAL, within="add_user"),
     _known("rabbitmqctl", "", POSITIONAL, within="change_password"),
