@@ -16,10 +16,28 @@ HIDDEN = "•••"
 
 DEPTH = 4  # command lines within command lines
 #: Without one of these, in small letters, and without a known program there is nothing to hide.
-_SIGNS: tuple[str, ...] = ("pass", "pwd", "token", "secret", "key", "auth", "cookie", "credential", "://")
+_SIGNS: tuple[str, ...] = (
+    "pass",
+    "pwd",
+    "token",
+    "secret",
+    "key",
+    "authoriz",
+    "auth=",
+    "auth:",
+    'auth"',
+    "auth'",
+    "cookie",
+    "credential",
+    "://",
+)
 _SIGNS += tuple(sign.lower() for sign in secret.TOKENS)
 _NAMES = re.compile(r"[\w.+-]+")
-_KNOWN_NAMES = frozenset(secret.PROGRAMS)
+#: Of each known program the words without which none of its rules applies. Where they are about names, signs tell.
+_KNOWN = {
+    name: [frozenset(_NAMES.findall(" ".join(rule.within))) for rule in rules if rule.how != secret.NAMED]
+    for name, rules in secret.PROGRAMS.items()
+}
 
 _KEYED = re.compile(
     r"(?<![\w.\-])(?P<name>[\w.\-]+)(?P<quote>\\?[\"'])?\s{0,9}(?P<sign>=>|=|:(?!//))(?P<space>\s{0,9})"
@@ -52,7 +70,8 @@ _ESCAPED = re.compile(r"\\([\"\\$`])")
 
 def quoted(word: str) -> str:
     """As a shell would take it; what was hidden needs no quotes."""
-    return word if word and not originals.quote(word.replace("•", "")).startswith("'") else originals.quote(word)
+    whole = originals.quote(word)
+    return word if HIDDEN in word and not originals.quote(word.replace("•", "x")).startswith("'") else whole
 
 
 def covers(shown: str, word: str) -> bool:
@@ -73,10 +92,12 @@ def covers(shown: str, word: str) -> bool:
 
 
 def may_hold_secret(text: str, program: str | None) -> bool:
+    """For a soon answer: no is certain. ``program`` is what was executed, by its name."""
     low = text.lower()
-    if any(sign in low for sign in _SIGNS) or program in _KNOWN_NAMES:
+    if any(sign in low for sign in _SIGNS):
         return True
-    return not _KNOWN_NAMES.isdisjoint(_NAMES.findall(text))
+    names = {*_NAMES.findall(text), program}
+    return any(names.issuperset(within) for name in names & _KNOWN.keys() for within in _KNOWN[name or ""])
 
 
 # ---- arguments ----
