@@ -257,8 +257,11 @@ def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSou
 def _report(document: Document, breaches: list[ReportedBreach], paths: Iterable[str], terminal: Terminal) -> int:
     """Says what is beyond a limit, and writes the reports. The exit status of a command that succeeded."""
     from ..report import forms
+    from ..report.origins import with_origins
 
+    paths = list(paths)
     document = replace(document, units=(replace(document.units[0], breaches=tuple(breaches)),))
+    document = with_origins(document) if paths else document
     for breach in breaches:
         first, *more = breach.text.split("\n")
         terminal.complain(("execprobe: ", "warn" if breach.undecided else "bad"), first)

@@ -12,6 +12,7 @@ from .._util.hiding import HIDDEN, covers
 from .._util.originals import Path
 from .._util.paths import absolute, as_recorded, base, leads_through_descriptor, name_of, on_disk, real
 from .._util.ternary import both, either
+from ..origin.origin import here
 from ..source.command import Command
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
@@ -271,6 +272,23 @@ def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
 def _without_half(word: str) -> str:
     """A word that was cut anywhere, without the bytes at its end that are half a character."""
     return word.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
+
+
+def unowned_pattern() -> Pattern:
+    """What no package owns: to forbid, any of the files that an exec has loaded or read."""
+
+    def is_unowned(file: str | None, record: ExecRecord) -> Match:
+        if file is None:
+            return None
+        known = record._command.owned
+        owned = here().origin(file).owned if known is None else known.get(file)
+        return None if owned is None else not owned
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        own = record.executable if record.interpreter is None else record.script
+        return either(*(is_unowned(file, record) for file in (files(record) if side is Side.FORBID else [own])))
+
+    return Pattern("unowned:", test)
 
 
 def subtree_pattern(pattern: Pattern) -> Pattern:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from ..origin.origin import Origin
 from ..timeline.record import ExecRecord, Phase
 
 #: What a unit is: a test, one set-up and end of a fixture of wider scope, the collection of tests, what ran between
@@ -156,6 +157,9 @@ class Run:
     variant: str = ""
     #: Whether secrets were looked for in command lines, and hidden.
     redacted: bool = False
+    #: Where each program's file, each script and each interpreter comes from, by its path; None if that was not looked
+    #: up, as where a run has no report to be stored.
+    origins: Mapping[str, Origin] | None = None
 
     @property
     def still_running(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from .._util import originals
 from .._util.fields import Fields, is_whole
+from ..origin.origin import Origin
 from ..source.command import Command
 from ..timeline.record import ExecRecord, Phase, lineage
 from .json import FORMAT, VERSION, id_of
@@ -61,7 +62,7 @@ def from_data(data: object) -> Document:
         raise DocumentError(f"has no version that is known: {version!r}")
     top = Fields(data, "", DocumentError)
     runs_data, units_data = top.objects("runs"), top.objects("units")
-    read = [Records(list(map(_command, fields.objects("commands")))) for fields in runs_data]
+    read = [Records(_commands(fields)) for fields in runs_data]
     for fields, records in zip(runs_data, read, strict=True):
         records.take(fields, "above")
     for fields in units_data:
@@ -83,6 +84,7 @@ def _run(fields: Fields) -> Run:
         exit_status=fields.maybe(fields.number, "exit_status"),
         filtered=fields.flag("filtered"),
         redacted=fields.flag("redacted"),
+        origins=_origins(fields),
         breaches=_breaches(fields),
         running=tuple(map(_left_running, fields.objects("running"))),
         collection=fields.maybe(lambda name: _collection(fields.object(name)), "collection"),
@@ -90,6 +92,22 @@ def _run(fields: Fields) -> Run:
         **_each(fields.whole, "start_ns", "end_ns", "more_running"),
         **_each(fields.counts, "ignored", "gaps"),
         **_tuples(fields, "command", "unknown", "left_out"),
+    )
+
+
+def _origins(run: Fields) -> dict[str, Origin] | None:
+    if run.get("origins") is None:
+        return None
+    by_path = run.object("origins")
+    return {path: _origin(by_path.object(path)) for path in run.mapping("origins")}
+
+
+def _origin(fields: Fields) -> Origin:
+    return Origin(
+        owned=fields.maybe(fields.flag, "owned"),
+        package=fields.maybe(fields.text, "package"),
+        why=fields.text("why"),
+        **_tuples(fields, "remarks"),
     )
 
 
@@ -280,6 +298,15 @@ def _checked(fields: Fields) -> tuple[Any, ...]:
     if site is None:
         _known_types[types] = itemgetter(*(place for place, its in enumerate(types) if its is int))
     return values
+
+
+def _commands(run: Fields) -> list[Command]:
+    """With where their files come from, which is not to be looked up on this machine."""
+    commands = list(map(_command, run.objects("commands")))
+    owned = {path: origin.owned for path, origin in (_origins(run) or {}).items()}
+    for command in commands:
+        command.owned = owned
+    return commands
 
 
 def read_command(data: object) -> Command:

@@ -66,7 +66,7 @@ def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[t
 
 def _name_of(text: str) -> str | None:
     """The name that the programs have of which a pattern is, whatever they are given; None where it says none."""
-    if text.startswith(("re:", "subtree:")):
+    if text.startswith(("re:", "subtree:", "unowned:")):
         return None
     name = _program_of(text).rpartition("/")[2]
     return None if set(name) & set("*?[") else name
@@ -77,7 +77,7 @@ def _all_of(text: str) -> str | None:
     they lie."""
     *_, text = text.split("subtree:")
     glob = _program_of(text)
-    has_more = text.startswith("re:") or (text.startswith("argv:") and len(originals.split(text)) > 1)
+    has_more = text.startswith(("re:", "unowned:")) or (text.startswith("argv:") and len(originals.split(text)) > 1)
     return None if has_more or "/" in glob else glob
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .._util.paths import program_name
@@ -37,6 +37,8 @@ class Command:
     program: str | None = field(init=False, compare=False, repr=False)
     _raw: bytes | None = field(default=None, init=False, compare=False, repr=False)
     _read: Callable[[Command, bytes], None] = field(init=False, compare=False, repr=False)
+    #: Of what was read of a report, which of its run's files are packages', as far as that is known.
+    owned: Mapping[str, bool | None] | None = field(init=False, compare=False, repr=False)
     #: By which rules secrets were hidden, and the command without them, None where it has none.
     _shown: tuple[Redaction, Command | None] = field(init=False, compare=False, repr=False)
 
@@ -55,6 +57,8 @@ class Command:
         # What has no value yet comes here, and never again.
         if name == "program":
             self.program = program_name(self.path, self.executable, self.cwd)
+        elif name == "owned":
+            self.owned = None
         elif name.startswith("_") or self._raw is None:
             raise AttributeError(name)
         else:
@@ -75,7 +79,7 @@ class Command:
         if argv is self.argv:
             return None
         made = replace(self, argv=argv, redacted=True)
-        made.program = self.program
+        made.program, made.owned = self.program, self.owned
         return made
 
     @property

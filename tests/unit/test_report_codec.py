@@ -71,6 +71,7 @@ def test_every_field_of_a_record_is_written() -> None:
         "lineage",
         "raw",
         "read",
+        "owned",
         "shown",
     }  # only execs that succeeded are in reports
     assert written == known - {"identity"} | {"id"}
