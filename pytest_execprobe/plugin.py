@@ -53,6 +53,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if _EARLY in config.stash:  # conftests could have changed that since
         settings = replace(settings, start=config.stash[_EARLY].settings.start)
     config.stash[SETTINGS] = settings
+    _redact(config, settings)
+
+
+def _redact(config: pytest.Config, settings: Settings) -> None:
+    """Until the end of this run, which can be one within another. Where nothing is set, the module need not be there
+    yet."""
+    if settings.redaction is not None or f"{__package__}._util.redaction" in sys.modules:
+        from ._util.redaction import DEFAULT, put_in_force
+
+        before = put_in_force(settings.redaction or DEFAULT)
+
+        def restore() -> None:
+            put_in_force(before)
+
+        config.add_cleanup(restore)
 
 
 # ---- when to probe ----
@@ -69,6 +84,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     settings = read_settings(early.as_config())
     if not _probes_all(settings):
         return
+    _redact(early_config, settings)
     from .session.attempts import route
 
     attempts = route(early.as_config(), settings.attempts, None)

@@ -50,6 +50,7 @@ def run(**more: Any) -> Run:
         "probe": "BCC 0.26 on Linux 6.1; execs by sched_process_exec",
         "platform": "cpython 3.13.1 on Linux x86_64",
         "collection": EVERYTHING,
+        "redacted": True,
     }
     return Run(**{**fields, **more})
 

@@ -28,7 +28,7 @@ import stat as _stat
 import sys
 import time as _time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -70,6 +70,7 @@ uname = _bound(posix.uname)
 getcwd = _bound(posix.getcwd)
 getpid = _bound(posix.getpid)
 geteuid = _bound(posix.geteuid)
+getegid = _bound(posix.getegid)
 getsignal = _bound(_signal.getsignal)
 getrusage = _bound(_resource.getrusage)
 get_ident = _bound(_thread.get_ident)
@@ -137,7 +138,7 @@ def random_hex(length: int) -> str:
     return _urandom(length).hex()
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | bytes) -> bytes:
     """All of a file. Raises OSError."""
     descriptor = open_file(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
@@ -192,12 +193,8 @@ def which(name: str, path: str | None = None) -> str | None:
 
 json_dumps, json_loads = _bound(json.dumps), _bound(json.loads)
 quote, split = _bound(shlex.quote), _bound(shlex.split)
+new_hash = _bound(hashlib.new)
 sha256, hmac_digest = _bound(hashlib.sha256), _bound(hmac.digest)
-
-
-def join_words(words: Iterable[str]) -> str:
-    """As a shell takes them."""
-    return " ".join(map(quote, words))
 
 
 # ---- paths ----

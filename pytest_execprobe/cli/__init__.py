@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from .. import __version__
+from .._util.redaction import compile_redaction, in_force, put_in_force
 from .._util.text import printable
 from .terminal import COLORS, CommandError, Terminal, prepare_streams
 
@@ -51,9 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     terminal = Terminal("never")
+    before = in_force()
     try:
         arguments = _parser(argv).parse_args(argv)
         terminal = Terminal(arguments.color)
+        _redact(getattr(arguments, "redact", ()))
         status = int(arguments.run(arguments, terminal))
         terminal.put("")
         return status
@@ -62,6 +65,15 @@ def _run(argv: Sequence[str]) -> int:
     except CommandError as error:
         terminal.complain(("execprobe: ", "bad"), printable(str(error)))
         return error.status
+    finally:
+        put_in_force(before)
+
+
+def _redact(values: Sequence[str]) -> None:
+    try:
+        put_in_force(compile_redaction(values))
+    except ValueError as error:
+        raise CommandError(f"--redact: {error}") from None
 
 
 def script() -> NoReturn:
@@ -173,7 +185,7 @@ class _Parser(argparse.ArgumentParser):
             Terminal("never").complain(message.rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UNUSABLE, f"execprobe: {printable(message)} ('{self.prog} --help' has more)\n")
+        self.exit(UNUSABLE, f"execprobe: {printable(in_force().text(message))} ('{self.prog} --help' has more)\n")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from .._util.text import printable
 from ..files import write_atomically
 from ..report.digest import PlacedBreach
 from ..report.model import Document
+from ..report.redacted import unclear
 from .inputs import is_among, merge, read_all, read_budget
 from .terminal import CommandError, Line, Terminal, plain
 from .totals import number
-from .values import add_options, whole
+from .values import REDACT, add_options, whole
 
 SUMMARY = "hold stored reports against a budget"
 
@@ -77,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--format", choices=tuple(_ENDINGS.values()), help="default: by the ending of PATH, else text")
     about = "write it there (.txt, .md, .json), and the verdict alone here"
     output.add_argument("-o", "--output", type=Path, metavar="PATH", help=about)
+    add_options(output, [REDACT])
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -100,6 +102,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             budget_only=arguments.budget_only,
             allow_deselected=arguments.allow_deselected,
         )
+        if verdict.undecided:
+            verdict = replace(verdict, incomplete=(*verdict.incomplete, *unclear(document)))
         unseen = gate.unseen(document, baseline)
     result = _Result(document, verdict, new, unseen)
     if form == "text":

@@ -18,6 +18,7 @@ def read_all(paths: Iterable[str], say: Callable[[str], None] = lambda _: None) 
     """The reports of files and folders; a file that is named twice, or reached by links, is taken once. Raises
     CommandError."""
     from ..report import read
+    from ..report.redacted import redacted
 
     files: dict[str, Path] = {}
     for file in (file for given in paths for file in _files(Path(given))):
@@ -26,7 +27,7 @@ def read_all(paths: Iterable[str], say: Callable[[str], None] = lambda _: None) 
     for path in files.values():
         say(printable(str(path)))
         try:
-            documents.append(read.read(path))
+            documents.append(redacted(read.read(path)))
         except read.DocumentError as error:
             raise CommandError(str(error)) from None
     return documents

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from .terminal import CommandError, Terminal
+from .values import REDACT, add_options
 
 SUMMARY = "make one stored report of several"
 
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "-o", "--output", required=True, metavar="PATH", help="the report to write, whole or not at all"
     )
+    add_options(output, [REDACT])
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

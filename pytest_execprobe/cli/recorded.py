@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .._util.redaction import in_force
 from ..log import checks
 from ..report import digest
 from ..report.model import Document, Run, Unit
@@ -69,7 +69,7 @@ def document(
     run = Run(
         id=secrets.token_hex(8),
         kind="command",
-        command=tuple(command),
+        command=in_force().arguments(tuple(command)),
         started=started,
         start_ns=recording.began,
         end_ns=recording.ended,
@@ -78,10 +78,11 @@ def document(
         running=running,
         more_running=more,
         variant=variant,
+        redacted=in_force().on,
     )
     unit = Unit(
         kind="command",
-        name=shlex.join(command),
+        name=in_force().join(command),
         outcome="passed" if status == 0 else "failed",
         phases={"call": (recording.began, recording.ended)},
         records=evidence.records,

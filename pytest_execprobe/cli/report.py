@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .terminal import CommandError, Line, Terminal
+from .values import REDACT, add_options
 
 if TYPE_CHECKING:
     from ..report.model import Document, Unit
@@ -51,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--format", choices=_FORMS, metavar="FORM", help=f"of standard output: {', '.join(_FORMS)} (default text)"
     )
+    about = "show where what was executed comes from: packages, files of none, what is odd"
+    add_options(output, [("--provenance", "", about, {}), REDACT])
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -58,6 +61,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from .inputs import merge, read_all
 
     paths = [path for path in dict.fromkeys(arguments.output) if path != "-"]
+    if arguments.provenance and (paths or (arguments.format or "text") != "text"):
+        raise CommandError("--provenance is for text: .html and .json have it in any case")
     if arguments.format is not None and paths and "-" not in arguments.output:
         raise CommandError("--format is for standard output (-o -): a file's form is that of its ending")
     try:
@@ -79,7 +84,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if form is not None:
         terminal.put(form.render(document))
     else:
-        for line in lines(document):
+        for line in [*lines(document), *(provenance(document) if arguments.provenance else ())]:
             terminal.say(*line)
     return 0
 
@@ -120,6 +125,23 @@ def lines(document: Document) -> Iterator[Line]:
     others = [unit for unit in ran if unit.kind not in ("test", "command")]
     yield from table("most by test", map(_counted, tests))
     yield from table("besides tests", map(_counted, others))
+
+
+def provenance(document: Document) -> Iterator[Line]:
+    """Where what was executed comes from, what no package owns first."""
+    from .._util.text import printable
+    from ..report.origins import table
+    from .totals import row
+
+    title = "provenance"
+    for path, count, origin in table(document):
+        style = "warn" if origin is None or not origin.owned or origin.remarks else "dim"
+        said = "not in the report" if origin is None else printable(str(origin))
+        yield row(title, f"{count:>5,}  ", (printable(path), "strong"), ": ", (said, style))
+        title = ""
+    unlisted = sum(run.origins is None for run in document.runs)
+    if unlisted:
+        yield row(title, (f"of {unlisted} of {len(document.runs)} runs it was not looked up", "warn"))
 
 
 def _number(name: str, number: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shlex
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._util.redaction import in_force
 from ..files import remove_file
 from .terminal import CommandError, Terminal, as_ours
-from .values import Option, add_options, real
+from .values import REDACT, Option, add_options, real
 
 if TYPE_CHECKING:
     from ..log.pattern import Pattern
@@ -123,6 +123,7 @@ _OPTIONS: dict[str, list[Option]] = {
             _AGAIN,
         ),
         ("--variant", "NAME", "what the report's run is of a matrix", {"default": ""}),
+        REDACT,
     ],
     "limits": [
         (
@@ -182,7 +183,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in command]
     whole = bool(arguments.report or totals or allowed.need_ancestors)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    recording = Recording(source, shlex.join(words), None if whole else allowed.concern)
+    recording = Recording(source, in_force().join(words), None if whole else allowed.concern)
     if arguments.enforce:
         _enforce(allowed.deny, source, recording.began, arguments.timeout)
     show = (lambda _: None) if arguments.quiet else display(terminal, recording.began)
@@ -291,8 +292,11 @@ def _enforce(patterns: Iterable[Pattern], source: HelperSource | None, since: in
 def _report(document: Document, breaches: list[ReportedBreach], paths: Iterable[str], terminal: Terminal) -> int:
     """Says what is beyond a limit, and writes the reports. The exit status of a command that succeeded."""
     from ..report import forms
+    from ..report.origins import with_origins
 
+    paths = list(paths)
     document = replace(document, units=(replace(document.units[0], breaches=tuple(breaches)),))
+    document = with_origins(document) if paths else document
     for breach in breaches:
         first, *more = breach.text.split("\n")
         terminal.complain(("execprobe: ", "warn" if breach.undecided else "bad"), first)

@@ -10,6 +10,15 @@ from typing import Any
 #: Names, metavar ("" for a flag), help, and argparse's other arguments.
 Option = tuple[str, str, str, dict[str, Any]]
 
+#: Of each command that shows command lines.
+REDACT: Option = (
+    "--redact",
+    "REGEX",
+    "hide this in command lines, too, besides what is known for a secret: what its groups match, without any all of it;"
+    " none hides nothing; can be given more than once",
+    {"action": "append", "default": []},
+)
+
 
 def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:
     for names, metavar, help, more in options:

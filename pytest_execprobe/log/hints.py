@@ -50,7 +50,7 @@ def _base(path: str) -> str:
 
 def _script_of_sh(record: ExecRecord) -> str | None:
     """What /bin/sh was given to read, as it is where a text without #! was to be executed."""
-    argv = record.argv or ()
+    argv = record._command.shown.argv or ()
     is_sh = record.interpreter is None and argv[:1] == ("/bin/sh",) and len(argv) > 1
     return argv[1] if is_sh and not argv[1].startswith("-") else None
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable
 from fnmatch import translate
 
 from .._util import originals
+from .._util.hiding import HIDDEN, covers
 from .._util.originals import Path
 from .._util.paths import absolute, as_recorded, base, leads_through_descriptor, name_of, on_disk, real
 from .._util.ternary import both, either
+from ..origin.origin import here
+from ..source.command import Command
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
 from .links import links, where, whole
@@ -171,7 +174,11 @@ _LOOKS_AHEAD = re.compile(r"\\[bBzZ]|\$|\(\?[=!>]|[*+?}]\+")
 def regex_pattern(regex: re.Pattern[str], text: str) -> Pattern:
     looks_ahead = _LOOKS_AHEAD.search(regex.pattern) is not None
 
-    def search(arguments: tuple[str, ...] | None, is_cut: bool) -> Callable[[str | None], Match]:
+    def search(command: Command) -> Callable[[str | None], Match]:
+        arguments, is_cut = command.arguments, command.argv_truncated
+        if command.redacted and arguments is not None:
+            hidden = [index for index, word in enumerate(arguments, 1) if HIDDEN in word]
+            arguments, is_cut = arguments[: hidden[0]] if hidden else arguments, is_cut or bool(hidden)
         quoted = None if arguments is None else [originals.quote(word) for word in arguments]
 
         def behind(name: str | None) -> Match:
@@ -196,10 +203,10 @@ def regex_pattern(regex: re.Pattern[str], text: str) -> Pattern:
                 possible += names[1]
         if side is Side.FORBID:
             certain = _with_bases([*certain, *files(record), *whole(record)])
-        found = [_any_name(search(record.arguments, record.argv_truncated), certain, possible)]
+        found = [_any_name(search(record._command), certain, possible)]
         for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
             known = _with_bases([inner.path, inner.executable, *whole(inner)])
-            given = search(inner.arguments, inner.argv_truncated)
+            given = search(inner._command)
             found.append(_any_name(given, known, []) if is_certain else _any_name(given, [], known))
         return either(*found)
 
@@ -229,9 +236,11 @@ def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
     if first == "":
         raise ValueError("an empty pattern matches nothing")
 
-    def arguments_match(given: tuple[str, ...] | None, is_cut: bool) -> Match:
+    def arguments_match(command: Command) -> Match:
+        given, is_cut = command.arguments, command.argv_truncated
         if given is None:
             return None if len(words) > 1 else True
+        found: Match = True
         for index, word in enumerate(words[1:]):
             if index >= len(given):
                 return None if is_cut else False
@@ -239,15 +248,20 @@ def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
             cut = is_cut and index == len(given) - 1
             if word is ANY or (word == given[index] and not cut):
                 continue
-            return None if cut and str(word).startswith(_without_half(given[index])) else False
-        return True
+            hidden = command.redacted and HIDDEN in given[index]
+            if not (
+                covers(given[index], str(word)) if hidden else cut and str(word).startswith(_without_half(given[index]))
+            ):
+                return False
+            found = None
+        return found
 
     def test(record: ExecRecord, side: Side) -> Match:
-        matching = arguments_match(record.arguments, record.argv_truncated)
+        matching = arguments_match(record._command)
         found = [False if matching is False else both(program.match(record, side) if program else True, matching)]
         # The exec is one of its interpreters, too, with all that each is given.
         for inner, is_certain in as_interpreters(record) if side is Side.FORBID else ():
-            matching = arguments_match(inner.arguments, inner.argv_truncated)
+            matching = arguments_match(inner._command)
             if matching is not False:
                 found.append(both(matching, program.match(inner, side) if program else True, is_certain or None))
         return either(*found)
@@ -258,6 +272,23 @@ def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
 def _without_half(word: str) -> str:
     """A word that was cut anywhere, without the bytes at its end that are half a character."""
     return word.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
+
+
+def unowned_pattern() -> Pattern:
+    """What no package owns: to forbid, any of the files that an exec has loaded or read."""
+
+    def is_unowned(file: str | None, record: ExecRecord) -> Match:
+        if file is None:
+            return None
+        known = record._command.owned
+        owned = here().origin(file).owned if known is None else known.get(file)
+        return None if owned is None else not owned
+
+    def test(record: ExecRecord, side: Side) -> Match:
+        own = record.executable if record.interpreter is None else record.script
+        return either(*(is_unowned(file, record) for file in (files(record) if side is Side.FORBID else [own])))
+
+    return Pattern("unowned:", test)
 
 
 def subtree_pattern(pattern: Pattern) -> Pattern:

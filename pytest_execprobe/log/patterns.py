@@ -11,7 +11,15 @@ from typing import Any
 from .._util import originals
 from .._util.originals import Path
 from .._util.paths import as_recorded, on_disk
-from .matching import argv_pattern, argv_text, name_pattern, path_pattern, regex_pattern, subtree_pattern
+from .matching import (
+    argv_pattern,
+    argv_text,
+    name_pattern,
+    path_pattern,
+    regex_pattern,
+    subtree_pattern,
+    unowned_pattern,
+)
 from .pattern import ANY, Pattern
 from .sites import site_pattern
 
@@ -77,6 +85,10 @@ def _from_string(text: str, start: Path) -> Pattern:
     if not text.strip():
         raise ValueError("an empty pattern matches nothing")
     kind, colon, rest = text.partition(":")
+    if kind == "unowned" and colon:
+        if rest:
+            raise ValueError(f"{text!r}: unowned: is all that no package owns, and takes nothing behind it")
+        return unowned_pattern()
     if colon and kind in ("re", "argv", "subtree", "from"):
         if not rest.strip():
             raise ValueError(f"an empty pattern matches nothing: {text!r}")
@@ -107,8 +119,8 @@ def _from_string(text: str, start: Path) -> Pattern:
     _refuse_unexpanded(text, text)
     if colon and kind.isidentifier() and kind != "memfd":
         raise ValueError(
-            f"{text!r} begins with an unknown form: there are re:, argv:, subtree: and from:. For a program of that"
-            f" name write {[text]!r}"
+            f"{text!r} begins with an unknown form: there are re:, argv:, subtree:, from: and unowned:. For a"
+            f" program of that name write {[text]!r}"
         )
     if "/" in text:
         _refuse_several(text, start)

@@ -105,6 +105,11 @@ _UNREAD: list[tuple[Callable[[ExecRecord], bool], str]] = [
         "argv of {rows} is longer than what is kept (16 KiB): match on the program's name",
     ),
     (
+        lambda record: record._command.redacted,
+        "secrets in argv of {rows} were hidden when the report was written (--execprobe-redact=none keeps them): match"
+        " on the program's name",
+    ),
+    (
         lambda record: None in files(record),
         "the file of {rows} could not be resolved (it lies too deep, or in no mount any more; or it is a script, and"
         " the process that executed it uses io_uring, or the kernel shows no exec being prepared): allow it by the"

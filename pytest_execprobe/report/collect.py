@@ -14,6 +14,7 @@ from typing import Any
 
 from .._util import clock, originals
 from .._util.names import Folders
+from .._util.redaction import in_force
 from ..source.command import Command
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Gap
@@ -316,7 +317,7 @@ class Assembly:
         run = Run(
             id=self._id,
             kind="pytest",
-            command=self._command,
+            command=in_force().arguments(self._command),
             started=self._started,
             start_ns=self._start,
             end_ns=clock.monotonic_ns(),
@@ -333,6 +334,7 @@ class Assembly:
             collection=collection,
             platform=_platform(),
             variant=variant,
+            redacted=in_force().on,
         )
         return Document((run,), tuple(sorted(units, key=_begin)))
 

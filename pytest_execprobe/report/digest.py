@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 from signal import Signals
 
-from .._util import originals
+from .._util.redaction import in_force
 from .._util.text import printable
 from ..log.checks import between, execs
 from ..timeline.record import ExecRecord
@@ -182,7 +182,7 @@ def sites(document: Document) -> list[tuple[str, list[ExecRecord]]]:
 
 def started_by(run: Run) -> str:
     """How a run was started, as a shell would take it."""
-    return shown(originals.join_words(run.command)) or ("pytest" if run.kind == "pytest" else "a command")
+    return shown(in_force().join(run.command)) or ("pytest" if run.kind == "pytest" else "a command")
 
 
 def title(run: Run) -> str:
@@ -191,7 +191,7 @@ def title(run: Run) -> str:
         return started_by(run)
     path = PurePosixPath(run.command[0])
     name = path.parent.name if path.name == "__main__.py" else path.name
-    return shown(originals.join_words([name or run.command[0], *run.command[1:]]))
+    return shown(in_force().join([name or run.command[0], *run.command[1:]]))
 
 
 def ended(run: Run) -> str:

@@ -22,6 +22,7 @@ from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from . import digest
 from .model import Document, ReportedBreach, Run, Unit
+from .origins import file_of
 
 #: Characters of the arguments of an exec that are kept: a page with all of them may be too much for a browser.
 _ARGUMENTS = 4096
@@ -33,7 +34,20 @@ _RUNNING = 50
 # Of an exec, in this order. Texts are indices into a list of texts, -1 if there is none; times are nanoseconds from the
 # beginning of the unit's time line.
 _COLUMNS = (
-    *("level", "parent", "above", "program", "command", "path", "executable", "interpreter", "script", "argv", "cut"),
+    *(
+        "level",
+        "parent",
+        "above",
+        "program",
+        "command",
+        "path",
+        "executable",
+        "interpreter",
+        "script",
+        "origin",
+        "argv",
+        "cut",
+    ),
     *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
     *("shared", "site", "through", "stopped"),
 )
@@ -200,15 +214,20 @@ def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Te
         "unchecked": None if unit.not_checked is None else digest.shown(unit.not_checked),
         "breaches": [_breach(breach) for breach in unit.breaches],
         "length": end - origin,
-        "records": _tree(unit, unit.records, origin, became, texts),
+        "records": _tree(unit, run, unit.records, origin, became, texts),
         "strays_after": strays_origin - origin,
         "strays_length": max(0, strays_end - strays_origin),
-        "strays": _tree(unit, unit.strays, strays_origin, became, texts),
+        "strays": _tree(unit, run, unit.strays, strays_origin, became, texts),
     }
 
 
 def _tree(
-    unit: Unit, records: Iterable[ExecRecord], origin: int, became: dict[ExecRecord, ExecRecord], texts: _Texts
+    unit: Unit,
+    run: Run,
+    records: Iterable[ExecRecord],
+    origin: int,
+    became: dict[ExecRecord, ExecRecord],
+    texts: _Texts,
 ) -> list[list[Any]]:
     """Execs as rows, each below what started it: the closest of those above it that is in the tree at all."""
     ordered = sorted(dict.fromkeys(records), key=lambda record: record.timestamp_ns)
@@ -222,7 +241,7 @@ def _tree(
         record, level, parent = todo.pop()
         todo += ((child, level + 1, len(rows)) for child in reversed(below.get(record, [])))
         above = None if parent >= 0 and record.parent in known else _above(unit, record)
-        rows.append(_row(record, level, parent, above, origin, became.get(record), texts))
+        rows.append(_row(record, run, level, parent, above, origin, became.get(record), texts))
     return rows
 
 
@@ -236,6 +255,7 @@ def _above(unit: Unit, record: ExecRecord) -> str:
 
 def _row(
     record: ExecRecord,
+    run: Run,
     level: int,
     parent: int,
     above: str | None,
@@ -258,6 +278,7 @@ def _row(
         "executable": place(record.executable),
         "interpreter": place(record.interpreter),
         "script": place(record.script),
+        "origin": place(_origin(record, run)),
         "argv": None if argv is None else [place(argument) for argument in argv],
         "cut": left_out,  # characters of the arguments, -1 if their number is not known
         "cwd": place(record.cwd),
@@ -287,16 +308,23 @@ def _stack(call_site: site.CallSite) -> str | None:
     return ", by ".join(frames) if len(frames) > 1 else None
 
 
+def _origin(record: ExecRecord, run: Run) -> str | None:
+    """Where what was executed comes from."""
+    known = (run.origins or {}).get(file_of(record) or "")
+    return None if known is None else str(known)
+
+
 def _arguments(record: ExecRecord) -> tuple[list[str] | None, int]:
     """The arguments, as far as there is room for them, and how many characters are left out."""
-    if record.argv is None:
+    argv = record._command.shown.argv
+    if argv is None:
         return None, 0
     kept: list[str] = []
     room = _ARGUMENTS
-    for argument in record.argv:
+    for argument in argv:
         if room <= 0:
             break
         kept.append(argument[:room])
         room -= len(argument) + 1
-    left_out = sum(map(len, record.argv)) - sum(map(len, kept))
+    left_out = sum(map(len, argv)) - sum(map(len, kept))
     return kept, -1 if record.argv_truncated else left_out

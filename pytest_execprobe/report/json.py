@@ -6,11 +6,12 @@ list of the run's commands: a suite executes few commands, and those often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from .._util import originals
+from .._util.redaction import in_force
 from ..source.command import Command
 from ..source.events import Image
 from ..timeline.record import ExecRecord
@@ -25,13 +26,13 @@ _OF_COMMAND = [field.name for field in fields(Command) if field.init]
 
 
 def dump(document: Document) -> str:
-    """JSON. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it."""
+    """JSON, without secrets. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it."""
     return "".join(_pieces(document)) + "\n"
 
 
 def _pieces(document: Document) -> Iterator[str]:
     """Of very many records, there is never the plain data of all at once."""
-    commands = [CommandTable() for _ in document.runs]
+    commands = [CommandTable(lambda command: command.shown) for _ in document.runs]
     head = {"format": FORMAT, "version": VERSION}
     yield _json(head)[:-1] + ',"units":['
     for index, unit in enumerate(document.units):
@@ -47,7 +48,7 @@ def _pieces(document: Document) -> Iterator[str]:
         for record in ancestors:
             its.number(record._command)
             its.site(record.call_site)
-        tables = {"commands": its.listed, "call_sites": its.sites}
+        tables = {"redacted": run.redacted or in_force().on, "commands": its.listed, "call_sites": its.sites}
         yield from _object({**vars(run), **tables}, its, {"above": ancestors})
     yield "]}"
 
@@ -69,9 +70,10 @@ def _json(data: object) -> str:
 
 
 class CommandTable:
-    """The commands of some records, and the call sites, each once."""
+    """The commands of some records, as ``shown`` has them, and the call sites, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[Command], Command] = lambda command: command) -> None:
+        self._shown = shown
         #: As plain data.
         self.listed: list[dict[str, Any]] = []
         self.sites: list[dict[str, Any]] = []
@@ -83,7 +85,7 @@ class CommandTable:
         """Where in the list a command is."""
         found = self._numbers.get(id(command))
         if found is None:
-            data = command_data(command)
+            data = command_data(self._shown(command))
             number = self._same.setdefault(_json(data), len(self.listed))
             if number == len(self.listed):
                 self.listed.append(data)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from ..origin.origin import Origin
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.site import CallSite
 
@@ -157,6 +158,11 @@ class Run:
     platform: str = ""
     #: What it is of a matrix besides, as the user calls it: the same tests of another variant are another run.
     variant: str = ""
+    #: Whether secrets were looked for in command lines, and hidden.
+    redacted: bool = False
+    #: Where each program's file, each script and each interpreter comes from, by its path; None if that was not looked
+    #: up, as where a run has no report to be stored.
+    origins: Mapping[str, Origin] | None = None
 
     @property
     def still_running(self) -> int:

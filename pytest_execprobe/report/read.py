@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from .._util import originals
 from .._util.fields import Fields, is_whole
+from ..origin.origin import Origin
 from ..source.command import Command
 from ..timeline.record import ExecRecord, Phase, lineage
 from ..timeline.site import CallSite, Frame
@@ -62,10 +63,7 @@ def from_data(data: object) -> Document:
         raise DocumentError(f"has no version that is known: {version!r}")
     top = Fields(data, "", DocumentError)
     runs_data, units_data = top.objects("runs"), top.objects("units")
-    read = [
-        Records(list(map(_command, fields.objects("commands"))), list(map(_call_site, fields.objects("call_sites"))))
-        for fields in runs_data
-    ]
+    read = [Records(_commands(fields), list(map(_call_site, fields.objects("call_sites")))) for fields in runs_data]
     for fields, records in zip(runs_data, read, strict=True):
         records.take(fields, "above")
     for fields in units_data:
@@ -86,6 +84,8 @@ def _run(fields: Fields) -> Run:
         kind=fields.choice("kind", _RUNS),
         exit_status=fields.maybe(fields.number, "exit_status"),
         filtered=fields.flag("filtered"),
+        redacted=fields.flag("redacted"),
+        origins=_origins(fields),
         breaches=_breaches(fields),
         running=tuple(map(_left_running, fields.objects("running"))),
         collection=fields.maybe(lambda name: _collection(fields.object(name)), "collection"),
@@ -93,6 +93,22 @@ def _run(fields: Fields) -> Run:
         **_each(fields.whole, "start_ns", "end_ns", "more_running"),
         **_each(fields.counts, "ignored", "gaps"),
         **_tuples(fields, "command", "unknown", "left_out"),
+    )
+
+
+def _origins(run: Fields) -> dict[str, Origin] | None:
+    if run.get("origins") is None:
+        return None
+    by_path = run.object("origins")
+    return {path: _origin(by_path.object(path)) for path in run.mapping("origins")}
+
+
+def _origin(fields: Fields) -> Origin:
+    return Origin(
+        owned=fields.maybe(fields.flag, "owned"),
+        package=fields.maybe(fields.text, "package"),
+        why=fields.text("why"),
+        **_tuples(fields, "remarks"),
     )
 
 
@@ -303,6 +319,15 @@ def _call_site(fields: Fields) -> CallSite:
     )
 
 
+def _commands(run: Fields) -> list[Command]:
+    """With where their files come from, which is not to be looked up on this machine."""
+    commands = list(map(_command, run.objects("commands")))
+    owned = {path: origin.owned for path, origin in (_origins(run) or {}).items()}
+    for command in commands:
+        command.owned = owned
+    return commands
+
+
 def read_command(data: object) -> Command:
     """A command of plain data. Raises DocumentError."""
     return _command(Fields(data, "commands", DocumentError))
@@ -317,6 +342,7 @@ def _command(fields: Fields) -> Command:
         nested=None if nested is None else tuple(nested),
         arguments_at=fields.maybe(fields.whole, "arguments_at"),
         lost_privilege=fields.flag("lost_privilege"),
+        redacted=fields.flag("redacted"),
         **_maybe(fields, fields.text, "path", "executable", "cwd", "interpreter", "script"),
     )
     command.program = fields.maybe(fields.text, "program")

@@ -384,6 +384,7 @@
           ["executable", text(row[column.executable]) ?? "not known"],
           ["interpreter", text(row[column.interpreter])],
           ["script", text(row[column.script])],
+          ["comes from", text(row[column.origin]) ?? "not looked up"],
           ["in folder", text(row[column.cwd]) ?? "not known"],
           ["pid", String(row[column.pid])],
           ["parent's pid", row[column.ppid] === null ? "not known" : String(row[column.ppid])],

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from .._util import originals
+from .._util.hiding import quoted
+from .._util.redaction import in_force
 from .._util.text import printable
 
 
@@ -48,8 +50,9 @@ class Invocation:
         end = words.index("--") if "--" in words else len(words)
         words[end:end] = [option]
         words = [*self.program, *([] if test is None else [test]), *words]
-        before = (f"PYTEST_ADDOPTS={originals.quote(options)} " for options in self.addopts)
-        return printable("".join(before) + originals.join_words(words))
+        rules = in_force()
+        before = (f"PYTEST_ADDOPTS={quoted(rules.text(options))} " for options in self.addopts)
+        return printable("".join(before) + rules.join(words))
 
     def _without_places(self) -> tuple[str, ...]:
         # A word that is there twice can be the value of an option, too: then all tests are better than another command.

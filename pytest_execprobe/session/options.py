@@ -83,6 +83,14 @@ OPTIONS = (
         repeatable=True,
     ),
     Option(
+        "redact",
+        "REGEX",
+        "one regular expression or several, or none",
+        "hide this in command lines, too, besides what is known for a secret: what its groups match, without any all"
+        " of it; none: hide nothing",
+        repeatable=True,
+    ),
+    Option(
         "helper",
         "ADDRESS",
         "the path of a socket, or @NAME",

@@ -28,9 +28,19 @@ class Reports:
 
     def write(self, document: Document, session: pytest.Session) -> Iterator[tuple[Path, str]]:
         """Of each its path, and why it can't be written, "" if it was."""
+        document = self._with_origins(document)
         self._written = document, session
         for path in self._paths:
             yield path, _write(document, path)
+
+    def _with_origins(self, document: Document) -> Document:
+        """Those forms that show where programs come from have it looked up."""
+        names = [path.name.lower().removesuffix(".trace.json") for path in self._paths]
+        if not any(name.endswith((".json", ".html")) for name in names):
+            return document
+        from ..report.origins import with_origins
+
+        return with_origins(document)
 
     def end(self) -> None:
         """When the last hook has had its say of how the run ends. No report is to have an exit status that the run has

@@ -18,6 +18,7 @@ from .suite import denied, denied_by, ignored_in_vain, patterns_of, suite_rules
 
 if TYPE_CHECKING:
     from .._util.names import Folders
+    from .._util.redaction import Redaction
     from ..baseline.model import Baseline
     from ..log.pattern import Pattern
     from ..rules.rule import Rule
@@ -58,6 +59,8 @@ class Settings:
     ignore: tuple[Pattern, ...] = ()
     #: Each of them as the user has set it.
     ignore_spelt: tuple[str, ...] = ()
+    #: What of command lines is hidden where they are shown; None where nothing is set.
+    redaction: Redaction | None = None
     helper: str | None = None
     backend: str = "auto"
     untraced: tuple[str, ...] = ()
@@ -175,6 +178,7 @@ def read_settings(config: pytest.Config) -> Settings:
         folders=_folders(config) if reports or baseline is not None else None,
         ignore=tuple(pattern for pattern, _ in ignore),
         ignore_spelt=tuple(spelt for _, spelt in ignore),
+        redaction=_redaction(config),
         helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
         backend=choice(config, "backend", options.BACKENDS) or "auto",
         untraced=_untraced(config),
@@ -195,6 +199,23 @@ def _named_or_path(config: pytest.Config, name: str, is_path: Callable[[str], bo
     if value is None or not is_path(value):
         return value
     return str(absolute(config, value, from_ini=config.getoption(option_named(name).key) is None))
+
+
+def _redaction(config: pytest.Config) -> Redaction | None:
+    """A ``none`` on the command line takes back what the ini file has, and what else is on the command line a ``none``
+    in that."""
+    values: list[str] = []
+    for from_ini in (True, False):
+        those = given(config, "redact", from_ini) or []
+        if those:
+            from .._util.redaction import compile_redaction
+
+            try:
+                compile_redaction(those)
+            except ValueError as error:
+                raise pytest.UsageError(f"{blamed_for(config, 'redact', from_ini)}: {error}") from None
+            values = those if "none" in (*values, *those) else [*values, *those]
+    return compile_redaction(values) if values else None
 
 
 # ---- baseline and reports ----

@@ -268,9 +268,12 @@ class Strays:
         if entry.event.command is None:
             self.totals.lost += number
             return
-        program = _program(entry)
-        if entry.event.command.lost_privilege:
+        program, command = _program(entry), entry.event.command
+        if command.lost_privilege:
             self.totals.unprivileged[program] += 1
+        file = command.executable if command.interpreter is None else command.script
+        if self._settings.audit and file is not None:
+            self.totals.files[file] += number
         owner = entry.owner
         if entry.stray_of is not None:
             Totals.count(self.totals.strays, entry.stray_of.name, program, number)

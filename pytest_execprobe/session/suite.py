@@ -109,7 +109,7 @@ def _is_ours(mark: Any) -> bool:
 
 def _name_of(text: str) -> str | None:
     """The name that the programs have of which a pattern is, whatever they are given; None where it says none."""
-    if text.startswith(("re:", "subtree:", "from:")):
+    if text.startswith(("re:", "subtree:", "from:", "unowned:")):
         return None
     name = _program_of(text).rpartition("/")[2]
     return None if set(name) & set("*?[") else name
@@ -120,7 +120,9 @@ def _all_of(text: str) -> str | None:
     they lie."""
     *_, text = text.split("subtree:")
     glob = _program_of(text)
-    has_more = text.startswith(("re:", "from:")) or (text.startswith("argv:") and len(originals.split(text)) > 1)
+    has_more = text.startswith(("re:", "from:", "unowned:")) or (
+        text.startswith("argv:") and len(originals.split(text)) > 1
+    )
     return None if has_more or "/" in glob else glob
 
 

@@ -55,6 +55,7 @@ def lines(totals: Totals, settings: Settings, verbosity: int) -> list[str]:
     said: list[str] = []
     if settings.sums_up:
         said += _accounts(totals, settings, rows)
+        said += _origins(totals, rows) if verbosity >= 1 else []
     else:
         said += [f"{'not known':<16}{why}" for why in totals.why]
     if totals.unprivileged or (settings.sums_up and totals.are_traced):
@@ -93,6 +94,15 @@ def _accounts(totals: Totals, settings: Settings, rows: int | None) -> list[str]
     for title, group in groups.items():
         said += _table(title, [(counter.total(), name, _most(counter, 5)) for name, counter in group.items()], rows)
     return said
+
+
+def _origins(totals: Totals, rows: int | None) -> list[str]:
+    """What no package owns, or may own, and what is odd about where it lies."""
+    from ..origin.origin import here  # few runs ask for it
+
+    found = ((count, path, here().origin(path)) for path, count in totals.files.items())
+    odd = [(count, path, str(origin)) for count, path, origin in found if not origin.owned or origin.remarks]
+    return _table("of no package", odd, rows)
 
 
 def _running(totals: Totals) -> str:

@@ -63,6 +63,8 @@ class Totals:
     ignored: Counter[str] = field(default_factory=Counter)
     #: Setuid and setgid programs that ran without their privilege, because they were traced.
     unprivileged: Counter[str] = field(default_factory=Counter)
+    #: Under --execprobe-audit, how often each file was executed, by its path without links: of a script that.
+    files: Counter[str] = field(default_factory=Counter)
     #: Execs of which only that they took place is known; they are not among the others.
     lost: int = 0
     #: Why an unknown number may be missing besides, if so.
@@ -239,7 +241,7 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 _GROUPS = ("tests", "others", "strays", "late")
-_UPDATED = ("ignored", "unprivileged", "gaps", "not_checked", "excused")
+_UPDATED = ("ignored", "unprivileged", "files", "gaps", "not_checked", "excused")
 _ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.
 _FORMS: dict[str, Callable[[Any], Any]] = {

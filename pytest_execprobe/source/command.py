@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from .._util.paths import program_name
+from .._util.redaction import Redaction, in_force
 
 
 @dataclass(slots=True)
@@ -30,10 +31,16 @@ class Command:
     arguments_at: int | None = 1
     #: Whether the file has another user's rights to give, and has not given them because the process was traced.
     lost_privilege: bool = False
+    #: Whether secrets in argv are hidden, as they are in what is read of a report.
+    redacted: bool = False
     #: What it is called.
     program: str | None = field(init=False, compare=False, repr=False)
     _raw: bytes | None = field(default=None, init=False, compare=False, repr=False)
     _read: Callable[[Command, bytes], None] = field(init=False, compare=False, repr=False)
+    #: Of what was read of a report, which of its run's files are packages', as far as that is known.
+    owned: Mapping[str, bool | None] | None = field(init=False, compare=False, repr=False)
+    #: By which rules secrets were hidden, and the command without them, None where it has none.
+    _shown: tuple[Redaction, Command | None] = field(init=False, compare=False, repr=False)
 
     @classmethod
     def deferred(cls, raw: bytes, read: Callable[[Command, bytes], None]) -> Command:
@@ -50,11 +57,30 @@ class Command:
         # What has no value yet comes here, and never again.
         if name == "program":
             self.program = program_name(self.path, self.executable, self.cwd)
+        elif name == "owned":
+            self.owned = None
         elif name.startswith("_") or self._raw is None:
             raise AttributeError(name)
         else:
             self._read(self, self._raw)
         return object.__getattribute__(self, name)
+
+    @property
+    def shown(self) -> Command:
+        """What every text and report shows of it: without its secrets, by the rules in force."""
+        rules = in_force()
+        known = getattr(self, "_shown", None)
+        if known is None or known[0] is not rules:
+            known = self._shown = rules, self._without_secrets(rules)
+        return self if known[1] is None else known[1]
+
+    def _without_secrets(self, rules: Redaction) -> Command | None:
+        argv = self.argv and rules.arguments(self.argv, self.program, cut=self.argv_truncated)
+        if argv is self.argv:
+            return None
+        made = replace(self, argv=argv, redacted=True)
+        made.program, made.owned = self.program, self.owned
+        return made
 
     @property
     def arguments(self) -> tuple[str, ...] | None:

@@ -164,7 +164,7 @@ def _read(command: Command, data: bytes, is_attempt: bool = False) -> None:
     command.comm = _text(comm)
     command.script = script if all_scripts and interpreter is not None else None
     command.nested = () if interpreter is None else tuple(nested) if all_scripts else None
-    command.lost_privilege = bool(flags & wire.FLAG_PRIVILEGE_LOST)
+    command.lost_privilege, command.redacted = bool(flags & wire.FLAG_PRIVILEGE_LOST), False
     command.argv, command.argv_truncated = argv, bool(flags & wire.FLAG_ARGV_CUT)
     command.arguments_at = (
         1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .._util.redaction import in_force
 from .._util.text import printable
 from .events import Orphan, Orphans, Source
 
@@ -42,5 +43,5 @@ def _of_orphans(orphans: Orphans) -> str:
 
 def _named(orphan: Orphan) -> str:
     who = "a process whose number is not known here" if orphan.pid is None else f"pid {orphan.pid}"
-    command = "" if orphan.command is None else f" ({printable(orphan.command)})"
+    command = "" if orphan.command is None else f" ({printable(in_force().text(orphan.command, cut=True))})"
     return f"{who}{command}, begun {orphan.age:.1f} s before the probe was armed"

@@ -19,7 +19,8 @@ _prctl = libc.function("prctl", *[libc.LONG] * 5, returns=libc.LONG)
 
 def untraced_pattern(text: str, others: Sequence[str] = ()) -> str:
     """A program that is to run untraced: its name, or its absolute path, as a glob. Raises ValueError."""
-    if not text or text.startswith(("re:", "argv:", "subtree:", "from:")) or ("/" in text and text[0] not in "/*?["):
+    of_others = text.startswith(("re:", "argv:", "subtree:", "from:", "unowned:"))
+    if not text or of_others or ("/" in text and text[0] not in "/*?["):
         raise ValueError("what runs untraced is the name of a program or an absolute path, and may have * ? [ ]")
     if sum(map(len, (text, *others))) > _UNTRACED_MOST:
         raise ValueError(f"what runs untraced is named in {_UNTRACED_MOST} characters in all: * can stand for some")

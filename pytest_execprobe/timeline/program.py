@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .._util import originals
+from .._util.hiding import HIDDEN, quoted
 from .._util.paths import LIKE_A_DESCRIPTOR, base, name_of, names_descriptor
-from .record import ExecRecord
+from .record import ExecRecord, line_of
 
 #: What is said of an exec that was.
 STOPPED = "  (stopped before it ran)"
@@ -57,10 +57,15 @@ def _has_argv0(record: ExecRecord) -> bool:
 
 def _argv0(record: ExecRecord) -> str | None:
     """None where it is not known, or not all of it."""
-    at = 0 if record.interpreter is None else 2
+    at = _argv0_at(record)
     if record.argv is None or (record.argv_truncated and len(record.argv) <= at + 1):
         return None
-    return record.argv[at] if len(record.argv) > at else ""
+    argv0 = record.argv[at] if len(record.argv) > at else ""
+    return None if record._command.redacted and HIDDEN in argv0 else argv0
+
+
+def _argv0_at(record: ExecRecord) -> int:
+    return 0 if record.interpreter is None else 2
 
 
 def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
@@ -112,11 +117,13 @@ def _as_program(record: ExecRecord, path: str, file: str | None, arguments_at: i
 
 
 def described(record: ExecRecord) -> str:
-    """The command line, argv[0] where that is not what the path says, and whether ptrace has taken rights away."""
-    text = record.command_line
+    """The command line without its secrets, argv[0] where that is not what the path says, and whether ptrace has taken
+    rights away."""
+    shown = record._command.shown
+    text = line_of(shown, quoted)
     argv0 = _argv0(record) if _has_argv0(record) else None
     if argv0 is not None and record.argv and record.path is not None and base(argv0) != base(record.path):
-        text += f"  (argv[0]: {originals.quote(argv0)})"
+        text += f"  (argv[0]: {quoted(''.join((shown.argv or ())[_argv0_at(record) :][:1]))})"
     if record._command.lost_privilege:
         text += "  (traced, so without its privilege)"
     return text

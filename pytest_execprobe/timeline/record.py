@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .._util import originals
+from .._util.hiding import quoted
 from .._util.text import printable
 from ..source.command import Command
 from .site import CallSite
@@ -168,7 +170,7 @@ class ExecRecord:
 
     def __repr__(self) -> str:
         error = f" {self.error}" if self.error else ""
-        return printable(f"<ExecRecord {self.pid} {self.command_line}{error}>")
+        return printable(f"<ExecRecord {self.pid} {line_of(self._command.shown, quoted)}{error}>")
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
@@ -182,12 +184,16 @@ class ExecRecord:
 
     @property
     def command_line(self) -> str:
-        """Path and arguments, shell-quoted; what is not known is an ellipsis."""
-        words = ["?" if self.path is None else originals.quote(self.path)]
-        words += [originals.quote(arg) for arg in self.arguments or ()]
-        if self.arguments is None or self.argv_truncated:
-            words.append("…")
-        return " ".join(words)
+        """Path and arguments, shell-quoted, secrets and all; what is not known is an ellipsis."""
+        return line_of(self._command, originals.quote)
+
+
+def line_of(command: Command, quote: Callable[[str], str]) -> str:
+    """Path and arguments; what is not known is an ellipsis."""
+    words = ["?" if command.path is None else quote(command.path), *map(quote, command.arguments or ())]
+    if command.arguments is None or command.argv_truncated:
+        words.append("…")
+    return " ".join(words)
 
 
 def _executes_itself(record: ExecRecord) -> bool | None:

@@ -33,6 +33,9 @@ input:
 
 output:
   -o, --output PATH  the report to write, whole or not at all
+  --redact REGEX     hide this in command lines, too, besides what is known for a secret: what its
+                     groups match, without any all of it; none hides nothing; can be given more
+                     than once
 
 in every command:
   --color WHEN       when to write in colour: auto, always, never; auto, the default, is on a

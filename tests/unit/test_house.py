@@ -13,7 +13,7 @@ PACKAGE = Path(pytest_execprobe.__file__).parent
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 #: Each may import from those before it, and from its own.
 ORDER = (
-    *("_util", "errors", "helper", "files", "source", "timeline", "log", "baseline", "rules"),
+    *("_util", "errors", "helper", "files", "origin", "source", "timeline", "log", "baseline", "rules"),
     *("report", "gate", "hookspecs", "session", "cli", "plugin"),
 )
 #: All that is used of the helper outside of it: what both sides of the wire must have the same, and what is not to be

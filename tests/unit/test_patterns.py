@@ -1022,7 +1022,7 @@ def test_folder_is_no_program_in_a_list_either(tmp_path: Path) -> None:
         ("'curl'", "is in quotation marks"),
         ("curl,wget", "has a comma: write each pattern by itself"),
         ("curl,", "has a comma"),
-        ("subtre:curl", "begins with an unknown form: there are re:, argv:, subtree: and from:"),
+        ("subtre:curl", "begins with an unknown form: there are re:, argv:, subtree:, from: and unowned:"),
         ("Re:curl", "begins with an unknown form"),
         ("~/bin/curl", r"begins with ~, which is not expanded: write the path as it is, or '\*/curl'"),
         ("/opt/tools/", r"is a folder: write '/opt/tools/\*' for all that is in it"),

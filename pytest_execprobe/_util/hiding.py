@@ -1,0 +1,342 @@
+"""Finds secrets in arguments and in texts, by the rules of ``secret``. Pure.
+
+All of it takes time in proportion to the text: each regex begins only where a word does, or at a delimiter, and what it
+takes it does not give back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from . import originals, secret
+from .secret import Known
+
+HIDDEN = "•••"
+
+DEPTH = 4  # command lines within command lines
+#: Without one of these, in small letters, and without a known program there is nothing to hide.
+_SIGNS: tuple[str, ...] = (
+    "pass",
+    "pwd",
+    "token",
+    "secret",
+    "key",
+    "authoriz",
+    "auth=",
+    "auth:",
+    'auth"',
+    "auth'",
+    "cookie",
+    "credential",
+    "://",
+)
+_SIGNS += tuple(sign.lower() for sign in secret.TOKENS)
+_NAMES = re.compile(r"[\w.+-]+")
+#: Of each known program the words without which none of its rules applies. Where they are about names, signs tell.
+_KNOWN = {
+    name: [frozenset(_NAMES.findall(" ".join(rule.within))) for rule in rules if rule.how != secret.NAMED]
+    for name, rules in secret.PROGRAMS.items()
+}
+
+_KEYED = re.compile(
+    r"(?<![\w.\-])(?P<name>[\w.\-]+)(?P<quote>\\?[\"'])?\s{0,9}(?P<sign>=>|=|:(?!//))(?P<space>\s{0,9})"
+)
+_QUOTED = {
+    '"': re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL),
+    "'": re.compile(r"'[^']*'?"),
+    "\\": re.compile(r"""\\["'](?:[^\\]|\\(?!["']))*(?:\\["'])?"""),
+}
+#: Up to a separator with another name behind it.
+_BARE = re.compile(r"(?:[^\s\"&;,\\]|\\.|[&;,](?!\s{0,3}[\w.\-\[\]% ]{1,60}=))+", re.DOTALL)
+_LINE = re.compile(r"[^\"'\r\n]+")
+_WORD = re.compile(r"[^\s,}\]\"']+")
+_SCHEME = re.compile(rf"(?:{'|'.join(secret.SCHEMES)})\s+", re.IGNORECASE)
+_AUTHORITY = re.compile(r"://([^\s/?#'\"<>]*)")
+_UNTIL_SPACE = re.compile(r"[^\s'\"<>@]*@")
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, secret.TOKENS))})[\w\-]{{16,}}(?:\.[\w\-]+)*")
+_LIKE_A_TOKEN = re.compile(r"(?=.*\d)[\w\-.~%]{20,}")
+_OPTION = re.compile(r"--?[A-Za-z](?:[A-Za-z0-9_\-]*)?=?")
+_SHORT_OR_LONG = re.compile(r"-[A-Za-z]|--[A-Za-z][\w\-]*(?:=.*)?", re.DOTALL)
+#: Of a connection string, which is one argument and has more in it than its password.
+_CONNECTION = re.compile(r"\s(?:host|hostaddr|port|dbname|user|sslmode|service|application_name|server|database)\s?=")
+_PIECES = re.compile(
+    r"(?P<space>[^\S\n]+)|(?P<sign>[;&|()<>`\n]+|\$\()|(?P<single>'[^']*'?)|(?P<double>\"(?:[^\"\\]|\\.)*\"?)"
+    r"|\\(?P<escaped>.?)|(?P<plain>[^\s;&|()<>`'\"\\$]+|\$)",
+    re.DOTALL,
+)
+_ESCAPED = re.compile(r"\\([\"\\$`])")
+
+
+def quoted(word: str) -> str:
+    """As a shell would take it; what was hidden needs no quotes."""
+    whole = originals.quote(word)
+    return word if HIDDEN in word and not originals.quote(word.replace("•", "x")).startswith("'") else whole
+
+
+def covers(shown: str, word: str) -> bool:
+    """Whether a word can be what is shown of it, where something in it may be hidden."""
+    parts = shown.split(HIDDEN)
+    if len(parts) == 1:
+        return shown == word
+    at = len(parts[0])
+    if not (word.startswith(parts[0]) and word[at:].endswith(parts[-1])):
+        return False
+    end = len(word) - len(parts[-1])
+    for part in parts[1:-1]:
+        found = word.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return at <= end
+
+
+def may_hold_secret(text: str, program: str | None) -> bool:
+    """For a soon answer: no is certain. ``program`` is what was executed, by its name."""
+    low = text.lower()
+    if any(sign in low for sign in _SIGNS):
+        return True
+    names = {*_NAMES.findall(text), program}
+    return any(names.issuperset(within) for name in names & _KNOWN.keys() for within in _KNOWN[name or ""])
+
+
+# ---- arguments ----
+
+
+class _Arguments:
+    """What is known while the arguments of a command are gone through."""
+
+    def __init__(self, program: str | None) -> None:
+        self.rules: list[Known] = []
+        self._words: set[str] = set()
+        self._asks = False
+        self._positional = 0
+        if program is not None:
+            self.see(program)
+
+    def see(self, word: str) -> None:
+        """A word that is no option: it can be a program, or its subcommand."""
+        name = originals.basename(word).removesuffix(".exe")
+        self._words.add(name)
+        if name in secret.PROGRAMS:
+            self.rules += (rule for rule in secret.PROGRAMS[name] if rule not in self.rules)
+        self._asks |= name in secret.ASKING
+
+    def active(self) -> Iterator[Known]:
+        return (rule for rule in self.rules if self._words.issuperset(rule.within))
+
+    def takes_secret(self, option: str) -> bool:
+        return secret.takes_secret(option) and not (self._asks and option == "--password")
+
+
+def hidden_words(words: Sequence[str], program: str | None, cut: bool, depth: int = DEPTH) -> list[str]:
+    known = _Arguments(program)
+    shown: list[str] = []
+    following: str | None = None  # how the next argument holds a secret
+    for at, word in enumerate(words):
+        is_last = cut and at == len(words) - 1
+        if following is not None:
+            how, following = following, None
+            if not (how == secret.VALUE and _SHORT_OR_LONG.fullmatch(word)):
+                shown.append(_hidden_in(word, how))
+                continue
+        found = _by_program(word, known)
+        if found is not None:
+            replaced, following = found
+        elif word.startswith("-") and _OPTION.fullmatch(word) and "=" not in word and known.takes_secret(word):
+            replaced, following = word, secret.VALUE
+        else:
+            replaced = _hidden_word(word, is_last, depth)
+        shown.append(replaced)
+        if not word.startswith("-") and len(word) < 256:
+            known.see(word)
+    return shown
+
+
+def _by_program(word: str, known: _Arguments) -> tuple[str, str | None] | None:
+    """What a rule of a known program makes of an argument, and how the next one holds a secret; None if none does."""
+    for rule in known.active():
+        if rule.how == secret.NAMED and not rule.options:
+            if not word.startswith("-") and "=" not in word and secret.is_secret(word):
+                return word, secret.ATTACHED
+        elif rule.how == secret.EACH and not rule.options:
+            if "=" in word and not word.startswith("-"):
+                return _hidden_in(word, secret.EACH), None
+        elif rule.how == secret.POSITIONAL:
+            if not word.startswith("-") and originals.basename(word) not in (*rule.programs, *rule.within):
+                return HIDDEN, None
+        else:
+            found = _by_option(word, rule)
+            if found is not None:
+                return found
+    return None
+
+
+def _by_option(word: str, rule: Known) -> tuple[str, str | None] | None:
+    for option in rule.options:
+        if word == option:
+            return None if rule.how == secret.ATTACHED else (word, rule.how)
+        if option.startswith("--"):
+            if word.startswith(f"{option}="):
+                return f"{option}={_hidden_in(word[len(option) + 1 :], rule.how)}", None
+            continue
+        if not rule.attached or rule.how == secret.PASS:
+            continue
+        if word.startswith(option) and not word.startswith("--"):
+            return option + _hidden_in(word[len(option) :], rule.how), None
+        if rule.flags and word[:1] == "-" and word[1:2] != "-" and option[1:] in word[1:]:
+            before, _, value = word[1:].partition(option[1:])
+            if set(before) <= set(rule.flags):
+                head = f"-{before}{option[1:]}"
+                return (head + _hidden_in(value, rule.how), None) if value else (head, rule.how)
+    return None
+
+
+_AFTER = {secret.OF_USER: ":", secret.OF_USER_PERCENT: "%", secret.OF_USER_COMMA: ",", secret.EACH: "="}
+
+
+def _hidden_in(value: str, how: str) -> str:
+    """What is shown of a value. Without a password beside the name of the user nothing is hidden."""
+    if how == secret.PASS:
+        return f"pass:{HIDDEN}" if value.startswith("pass:") else value
+    sign = _AFTER.get(how)
+    if sign is None:
+        return HIDDEN if value else value
+    if how == secret.OF_USER and "://" in value:
+        return _without_users(value, cut=False)
+    before, sign, behind = value.partition(sign)
+    return f"{before}{sign}{HIDDEN}" if behind else value
+
+
+def _hidden_word(word: str, cut: bool, depth: int) -> str:
+    """An argument by itself."""
+    start = _KEYED.match(word)
+    if start is not None and start["sign"] == "=" and not start["quote"] and not start["space"]:
+        value = word[start.end() :]
+        if value and secret.is_secret_variable(start["name"]) and not _CONNECTION.search(value):
+            return word[: start.end()] + HIDDEN
+    if not may_hold_secret(word, None):
+        return word
+    return hidden_text(word, cut, depth) if " " in word or "\n" in word or "\t" in word else _by_text(word, cut)
+
+
+# ---- texts ----
+
+
+def hidden_text(text: str, cut: bool, depth: int = DEPTH) -> str:
+    """A text that may be a command line for a shell."""
+    return _by_text(_as_shell(text, depth - 1) if depth > 0 else text, cut)
+
+
+def _as_shell(text: str, depth: int) -> str:
+    done, pieces = 0, []
+    for command in _commands(text):
+        shown = hidden_words([value for value, _, _ in command], None, False, depth)
+        for (value, start, end), new in zip(command, shown, strict=True):
+            if new != value:
+                pieces += [text[done:start], quoted(new)]
+                done = end
+    return "".join([*pieces, text[done:]])
+
+
+def _commands(text: str) -> Iterator[list[tuple[str, int, int]]]:
+    """The simple commands of a shell's text: their words without quotes, and where they stand."""
+    command: list[tuple[str, int, int]] = []
+    word: list[str] = []
+    start = end = 0
+    for piece in _PIECES.finditer(text):
+        kind = piece.lastgroup
+        if kind in ("space", "sign"):
+            if word:
+                command.append(("".join(word), start, end))
+                word = []
+            if kind == "sign" and command:
+                yield command
+                command = []
+            continue
+        if not word:
+            start = piece.start()
+        end = piece.end()
+        raw = piece[kind or 0]
+        if kind == "single":
+            word.append(raw[1:].removesuffix("'"))
+        elif kind == "double":
+            word.append(_ESCAPED.sub(r"\1", raw[1:-1] if len(raw) > 1 and raw[-1] == '"' else raw[1:]))
+        else:
+            word.append(raw)
+    if word:
+        command.append(("".join(word), start, end))
+    if command:
+        yield command
+
+
+def _by_text(text: str, cut: bool) -> str:
+    """What can be seen without knowing whose argument it is: users in URLs, names and values, headers, tokens."""
+    if "://" in text:
+        text = _without_users(text, cut)
+    done, pieces = 0, []
+    for match in _KEYED.finditer(text):
+        if match.start() < done:
+            continue
+        value = _value(text, match)
+        if value is not None:
+            start, end, shown = value
+            pieces += [text[done:start], shown]
+            done = end
+    text = "".join([*pieces, text[done:]])
+    return _TOKEN.sub(HIDDEN, text)
+
+
+def _value(text: str, match: re.Match[str]) -> tuple[int, int, str] | None:
+    """Where the secret stands that a name has, and what is shown for it; None if it has none."""
+    name, at = match["name"], match.end()
+    is_header = match["sign"] == ":" and name.lower() in secret.HEADERS
+    named = secret.is_secret_variable(name) if match["sign"] == "=" else secret.is_secret(name)
+    if at >= len(text) or not (is_header or named or (match["sign"] == ":" and name.lower().endswith("-auth"))):
+        return None
+    first = text[at]
+    if first in _QUOTED and (first != "\\" or text[at + 1 : at + 2] in ("'", '"')):
+        found = _QUOTED[first].match(text, at)
+        assert found is not None
+        mark = 2 if first == "\\" else 1
+        closes = len(found[0]) > mark and found[0].endswith(found[0][mark - 1])
+        return at, found.end(), found[0][:mark] + HIDDEN + (found[0][:mark] if closes else "")
+    if match["sign"] == ":" and (is_header or "-" in name):
+        scheme = _SCHEME.match(text, at)
+        at = at if scheme is None else scheme.end()
+        found = _LINE.match(text, at)
+    else:
+        found = (_BARE if match["sign"] != ":" or match["quote"] is None else _WORD).match(text, at)
+        if match["sign"] == ":" and not match["space"] and not match["quote"]:
+            return None  # a target, or a name in a namespace: token:x
+    return None if found is None else (at, found.end(), HIDDEN)
+
+
+def _without_users(text: str, cut: bool) -> str:
+    """URLs without the passwords of their users, and without users that are tokens."""
+    done, pieces = 0, []
+    for match in _AUTHORITY.finditer(text):
+        if match.start(1) < done:
+            continue
+        start, end = match.span(1)
+        users, at, _ = match[1].rpartition("@")
+        user, colon, password = users.partition(":")
+        if not at:
+            user, colon, password = match[1].partition(":")
+            if not colon or password.isdecimal() or not password:
+                continue
+            further = _UNTIL_SPACE.match(text, end)  # a password that is not escaped
+            if further is not None and "@" not in match[1]:
+                password, end = "?", further.end() - 1
+            elif not (cut and end == len(text)):
+                continue
+            else:
+                password, at = "?", "@"
+        else:
+            end = start + len(users)
+        is_alone = password in ("", "x-oauth-basic")  # as GitHub takes a token: it is the user
+        if is_alone and not (_LIKE_A_TOKEN.fullmatch(user) and user != HIDDEN):
+            continue
+        pieces += [text[done:start], f"{HIDDEN}{colon}{password}" if is_alone else f"{user}:{HIDDEN}"]
+        done = end
+    return "".join([*pieces, text[done:]])

@@ -1,0 +1,172 @@
+"""What is a secret in command lines: names and arguments, as docs/secrets.md shows them. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: How the names of options, variables, headers and JSON keys end whose values are secret.
+ENDINGS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "token",
+    "secret",
+    "apikey",
+    "secretkey",
+    "storepass",
+    "keypass",
+)
+#: Whole last words of such names.
+LAST = ("pass", "pwd", "credential")
+#: What a key is of, where it is a secret: ``--api-key``.
+KEYS: tuple[str, ...] = (
+    "access",
+    "account",
+    "api",
+    "app",
+    "application",
+    "auth",
+    "client",
+    "consumer",
+    "deploy",
+    "encryption",
+    "license",
+)
+KEYS += ("master", "private", "secret", "shared", "signing", "storage", "subscription")
+#: Options that begin with these take no value.
+NEGATIONS = ("no", "ask", "prompt", "with", "without", "skip", "use", "require")
+#: Headers that are secret as a whole, besides those whose names are like the above.
+HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie")
+#: The schemes of the first two, which are shown.
+SCHEMES = ("bearer", "basic", "token", "digest", "negotiate", "apikey")
+#: How tokens begin that services make for themselves, wherever they stand.
+TOKENS: tuple[str, ...] = (
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "npm_",
+    "pypi-",
+    "hvs.",
+    "hvb.",
+    "xoxb-",
+    "xoxp-",
+)
+TOKENS += ("sk_live_", "rk_live_", "sk-ant-", "sk-proj-", "dop_v1_", "shpat_", "AIza", "eyJ")
+
+#: How an argument of a known program holds a secret: what of it is hidden, and how the docs write that.
+VALUE, ATTACHED, OF_USER, OF_USER_PERCENT, OF_USER_COMMA, PASS, NAMED, EACH, POSITIONAL = (
+    *("SECRET", "-oSECRET", "user:SECRET", "user%SECRET", "user,SECRET", "pass:SECRET", "NAME SECRET", "name=SECRET"),
+    "SECRET alone",
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Arguments of a program that mean something else for others."""
+
+    programs: tuple[str, ...]
+    options: tuple[str, ...]
+    how: str = VALUE
+    #: The subcommand to which it belongs; empty for any.
+    within: tuple[str, ...] = ()
+    #: Short options without a value that may stand in front of it in one word.
+    flags: str = ""
+    #: Whether the value of a short option can stand in one word with it.
+    attached: bool = True
+
+
+def _known(
+    programs: str, options: str, how: str = VALUE, within: str = "", flags: str = "", *, attached: bool = True
+) -> Known:
+    return Known(tuple(programs.split()), tuple(options.split()), how, tuple(within.split()), flags, attached)
+
+
+_MYSQL = "mysql mysqldump mysqladmin mysqlimport mysqlcheck mysqlshow mariadb mariadb-dump mariadb-admin"
+_MONGO = "mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop"
+_LDAP = "ldapsearch ldapadd ldapmodify ldapdelete ldapmodrdn ldappasswd ldapcompare ldapwhoami ldapexop"
+_CURL = "#01234679aBfGgIijJkLlMNnOpqRsSvVZ"
+KNOWN = (
+    _known(_MYSQL, "-p --password", ATTACHED),
+    _known("curl", "-u --user -U --proxy-user -E --cert -x --proxy", OF_USER, flags=_CURL),
+    _known("curl", "-b --cookie --oauth2-bearer --pass --proxy-pass --tlspassword", flags=_CURL),
+    _known("http https", "-a --auth", OF_USER),
+    _known("docker podman buildah nerdctl", "-p", within="login"),
+    _known("oc cf crane helm az", "-p", within="login"),
+    _known("skopeo podman buildah", "--creds --src-creds --dest-creds", OF_USER),
+    _known("aws", "", NAMED, within="configure set"),
+    _known("npm pnpm yarn pip pip3 git poetry gcloud gh", "", NAMED, within="config"),
+    _known("redis-cli", "-a --pass"),
+    _known("sshpass", "-p", flags="v"),
+    _known("openssl", "-passin -passout -pass", PASS),
+    _known("openssl", "-k -K", attached=False),
+    _known("twine poetry", "-p"),
+    _known("kubectl oc", "--from-literal", EACH, within="secret"),
+    _known("vault bao", "", POSITIONAL, within="login"),
+    _known("vault bao", "", EACH, within="kv"),
+    _known("vault bao", "", EACH, within="write"),
+    _known("heroku", "", EACH, within="config:set"),
+    _known("cargo", "", POSITIONAL, within="login"),
+    _known("gh", "-b --body", within="secret"),
+    _known("dotnet", "-k", within="push"),
+    _known("smbclient rpcclient net", "-U --user", OF_USER_PERCENT),
+    _known(_LDAP, "-w", flags="AcMnuvxZ"),
+    _known("ldappasswd", "-s -a"),
+    _known(_MONGO, "-p"),
+    _known("lftp", "-u --user", OF_USER_COMMA),
+    _known("sqlcmd bcp tsql isql", "-P"),
+    _known("etcdctl", "--user", OF_USER),
+    _known("zip unzip mosquitto_pub mosquitto_sub ipmitool", "-P"),
+    _known("7z 7za 7zz 7zr rar unrar", "-p -hp", ATTACHED),
+    _known("ssh-keygen", "-N -P"),
+    _known("useradd usermod ncftpput ncftpget rdesktop", "-p"),
+    _known("xfreerdp wlfreerdp", "/p:", ATTACHED),
+    _known("rabbitmqctl", "", POSITIONAL, within="add_user"),
+    _known("rabbitmqctl", "", POSITIONAL, within="change_password"),
+    _known("htpasswd", "", POSITIONAL),
+    _known("wpa_passphrase", "", POSITIONAL),
+    _known("snmpget snmpwalk snmpset", "-c -A -X"),
+    _known("snyk", "", POSITIONAL, within="auth"),
+    _known("codecov", "-t"),
+)
+#: Programs whose ``--password`` stands alone, and is a question: what follows it is no secret.
+ASKING = ("psql", "pg_dump", "pg_restore", "pg_dumpall", "createdb", "dropdb", "createuser", *_MYSQL.split())
+
+PROGRAMS: dict[str, list[Known]] = {}
+for _rule in KNOWN:
+    for _name in _rule.programs:
+        PROGRAMS.setdefault(_name, []).append(_rule)
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_BETWEEN = re.compile(r"[^A-Za-z0-9]+")
+
+
+def words_of(name: str) -> list[str]:
+    """``--apiKey`` and ``API_KEY`` are both api, key."""
+    return [word for word in _BETWEEN.split(_CAMEL.sub("-", name[-256:]).lower()) if word]
+
+
+def is_secret(name: str) -> bool:
+    """Whether what is called so is a secret: an option, a key, a header."""
+    words = words_of(name)
+    if not words or name == "PWD":
+        return False
+    last = words[-1]
+    of_key = last == "key" and len(words) > 1 and words[-2] in KEYS
+    return last.endswith(ENDINGS) or last in LAST or of_key
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether what is assigned to it is: of variables, all that end with KEY or AUTH, too."""
+    is_upper = name.isupper() and words_of(name)[-1:] in (["key"], ["auth"])
+    return is_upper or is_secret(name) or name.endswith("_auth")
+
+
+def takes_secret(option: str) -> bool:
+    """Whether an option without ``=`` has a secret for its next argument."""
+    return is_secret(option) and words_of(option)[0] not in NEGATIONS

@@ -1,0 +1,67 @@
+"""What a database of packages says of a file, and how it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from .._util import originals
+
+
+class Unreadable(Exception):
+    """Whether a package owns a file can't be told. The message says why."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A package that has a file."""
+
+    #: Name and version, and the kind of the database: ``git 1:2.39.5-0 (dpkg)``.
+    package: str
+    #: The algorithm and the hexadecimal digest that the file has by the database; None where it has none.
+    digest: tuple[str, str] | None = None
+
+
+class Database(Protocol):
+    """The packages of one kind. What it has read it keeps."""
+
+    def owner(self, path: str) -> Owner | None:
+        """The package that a file, by its path without links, is of. Raises Unreadable."""
+
+
+def read(path: str) -> bytes | None:
+    """None where there is no such file. Raises Unreadable."""
+    try:
+        return originals.read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Unreadable(f"{path} can't be read ({error.strerror or error})") from None
+
+
+def names_in(folder: str) -> list[str]:
+    """Those of a folder, none where it is not there. Raises Unreadable."""
+    try:
+        return originals.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise Unreadable(f"{folder} can't be read ({error.strerror or error})") from None
+
+
+def spellings(path: str, root: str = "") -> Iterator[str]:
+    """A path as packages may have it: where ``/bin`` is a link to ``usr/bin``, those of before that say ``/bin``."""
+    yield path
+    for folder in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
+        if path.startswith(f"/usr{folder}/") and _leads_to(root + folder, f"usr{folder}"):
+            yield path.removeprefix("/usr")
+        elif path.startswith(f"{folder}/") and _leads_to(root + folder, f"usr{folder}"):
+            yield f"/usr{path}"
+
+
+def _leads_to(link: str, folder: str) -> bool:
+    try:
+        return originals.readlink(link).lstrip("/") == folder
+    except OSError:
+        return False

@@ -1,0 +1,82 @@
+"""Debian's packages: a list of files and one of MD5 sums for each, in ``/var/lib/dpkg``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .database import Owner, names_in, read, spellings
+
+#: Where programs are mostly. Of these lines an index is kept; others are looked for anew.
+_OFTEN = (b"bin/", b"libexec/", b"/lib/git-core/")
+
+
+class Dpkg:
+    """``root`` is the folder that stands for ``/``."""
+
+    def __init__(self, root: str = "") -> None:
+        self._root = root
+        self._folder = f"{root}/var/lib/dpkg"
+        self._index: dict[bytes, list[str]] | None = None
+        self._diversions: list[tuple[str, str, str]] = []
+        self._versions: dict[str, str] = {}
+
+    def owner(self, path: str) -> Owner | None:
+        if self._index is None:
+            self._load()
+        for spelt in spellings(path, self._root):
+            for name, listed in self._names(spelt):
+                return Owner(f"{name} {self._versions.get(name, '?')} (dpkg)", self._sum(name, listed))
+        return None
+
+    def _load(self) -> None:
+        self._index = {}
+        for name, lines in self._lists():
+            for line in lines:
+                if any(part in line for part in _OFTEN):
+                    self._index.setdefault(line, []).append(name)
+        said = _text(read(f"{self._folder}/diversions")).splitlines()
+        self._diversions = list(zip(said[::3], said[1::3], said[2::3], strict=False))
+        for stanza in _text(read(f"{self._folder}/status")).split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in stanza.split("\n") if line[:1].isalpha() and ": " in line)
+            name, version = fields.get("Package", ""), fields.get("Version", "?")
+            self._versions.setdefault(name, version)
+            self._versions[f"{name}:{fields.get('Architecture', '')}"] = version
+
+    def _lists(self) -> Iterator[tuple[str, list[bytes]]]:
+        for file in names_in(f"{self._folder}/info"):
+            if file.endswith(".list"):
+                yield file.removesuffix(".list"), (read(f"{self._folder}/info/{file}") or b"").split(b"\n")
+
+    def _names(self, path: str) -> Iterator[tuple[str, str]]:
+        """Packages whose file it is, and how their lists name it. A diversion has put the others' elsewhere."""
+        divert_to = {to: (of, by) for of, to, by in self._diversions}
+        diverted = {of: by for of, _, by in self._diversions}
+        if path in divert_to:
+            of, by = divert_to[path]
+            yield from ((name, of) for name in self._listing(of) if _plain(name) != by)
+        for name in self._listing(path):
+            if diverted.get(path) in (None, _plain(name)):
+                yield name, path
+
+    def _listing(self, path: str) -> list[str]:
+        line = path.encode("utf-8", "surrogateescape")
+        if any(part in line for part in _OFTEN):
+            return (self._index or {}).get(line, [])
+        return [name for name, lines in self._lists() if line in lines]
+
+    def _sum(self, name: str, path: str) -> tuple[str, str] | None:
+        """Configuration has none, and neither have all packages."""
+        wanted = path.lstrip("/").encode("utf-8", "surrogateescape")
+        for line in (read(f"{self._folder}/info/{name}.md5sums") or b"").split(b"\n"):
+            digest, _, file = line.partition(b"  ")
+            if file == wanted:
+                return "md5", digest.decode("ascii", "replace")
+        return None
+
+
+def _plain(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode("utf-8", "surrogateescape")

@@ -1,0 +1,70 @@
+"""Python's distributions: each lists its files, scripts included, in its ``RECORD``."""
+
+from __future__ import annotations
+
+import binascii
+import csv
+from collections.abc import Iterator
+
+from .._util import originals
+from .database import Owner, names_in, read
+
+_LIBRARIES = ("site-packages", "dist-packages")
+
+
+class Wheels:
+    """``root`` is the folder that stands for ``/``."""
+
+    def __init__(self, root: str = "") -> None:
+        self._root = root
+        self._records: dict[str, list[tuple[str, bytes]]] = {}  # of each library: folders and contents
+
+    def owner(self, path: str) -> Owner | None:
+        for library in self._libraries(path):
+            if library not in self._records:
+                self._records[library] = list(self._read(library))
+            name = originals.relpath(path, library)
+            line = name.encode("utf-8", "surrogateescape")
+            for folder, record in self._records[library]:
+                if line in record and (row := _row(record, name)) is not None:
+                    distribution, _, version = folder.removesuffix(".dist-info").partition("-")
+                    return Owner(f"{distribution} {version} (wheel)", _digest(row))
+        return None
+
+    def _libraries(self, path: str) -> Iterator[str]:
+        """Those that may list a file: in which it is, or beside whose ``lib`` its ``bin`` is."""
+        parts = path.split("/")
+        for at, part in enumerate(parts):
+            if part in _LIBRARIES:
+                yield "/".join(parts[: at + 1])
+        if parts[-2:-1] != ["bin"]:
+            return
+        prefix = "/".join(parts[:-2])
+        for lib in ("lib", "lib64"):
+            for version in names_in(f"{self._root}{prefix}/{lib}"):
+                if version.startswith("python3"):
+                    yield from (f"{prefix}/{lib}/{version}/{library}" for library in _LIBRARIES)
+        if prefix in ("", "/usr"):
+            yield "/usr/lib/python3/dist-packages"
+
+    def _read(self, library: str) -> Iterator[tuple[str, bytes]]:
+        for name in names_in(self._root + library):
+            if name.endswith(".dist-info"):
+                yield name, read(f"{self._root}{library}/{name}/RECORD") or b""
+
+
+def _row(record: bytes, name: str) -> list[str] | None:
+    lines = record.decode("utf-8", "surrogateescape").splitlines()
+    return next((row for row in csv.reader(lines) if row[:1] == [name]), None)
+
+
+def _digest(row: list[str]) -> tuple[str, str] | None:
+    """``sha256=`` and base64 as URLs have it, without padding."""
+    algorithm, _, digest = row[1].partition("=") if len(row) > 1 else ("", "", "")
+    if algorithm not in ("sha256", "sha384", "sha512") or not digest:
+        return None
+    try:
+        plain = digest.translate(str.maketrans("-_", "+/"))
+        return algorithm, binascii.a2b_base64(plain + "=" * (-len(plain) % 4)).hex()  # of any length: see who compares
+    except binascii.Error:
+        return None
