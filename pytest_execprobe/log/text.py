@@ -11,6 +11,7 @@ from .._util.text import Style, printable
 from ..timeline.evidence import Evidence
 from ..timeline.program import described, files, has_unclear_arguments, may_name_descriptor
 from ..timeline.record import ExecRecord
+from .askers import asked_by
 from .checks import Verdict, execs, lost
 from .hints import did_not_run
 
@@ -70,8 +71,8 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
 
 
 def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
-    """A line for each known reason why something did not run that had to."""
-    found = [] if verdict.wanted is None else did_not_run(verdict.wanted, evidence)
+    """A line for each known reason why something did not run that had to, or who asked for what was not to run."""
+    found = asked_by(verdict.marked) if verdict.wanted is None else did_not_run(verdict.wanted, evidence)
     return [f"  hint  {hint}" for hint in found]
 
 

@@ -8,6 +8,7 @@ from itertools import chain
 
 from .._util.text import Style, printable
 from ..errors import RuleBroken, RuleUndecided
+from ..log.askers import asked_by
 from ..log.checks import lost
 from ..log.text import table, undecided
 from ..timeline.evidence import Evidence
@@ -88,6 +89,8 @@ def findings(found: Sequence[RuleFinding], evidence: Evidence, start: int, where
         lines.append(f"{printable(finding.headline)} ({_place(finding, where)})")
         lines += (f"  rule  {printable(rule.text)} {printable(rule.where)}" for rule in finding.rules)
     if certain:
+        marked = chain.from_iterable(finding.marked for finding in certain)
+        lines += (f"  hint  {hint}" for hint in asked_by(marked))
         return "\n".join(lines)
     finding = found[0]
     place = _place(finding, where)
