@@ -62,7 +62,7 @@ _GCC = "is a part of gcc, which runs it: subtree:gcc has them all"
 #: Of a program, the first that fits counts.
 ASKERS = (
     # ---- the standard library ----
-    Asker("uname -p", "is what platform.processor() asks, and so platform.uname() and platform.platform()"),
+    Asker("uname -p", "is what platform.processor() asks, and so does platform.platform()"),
     Asker(
         "file -b python",
         "is what platform.architecture() asks of its interpreter",

@@ -16,7 +16,7 @@ from pytest_execprobe.rules.precedence import deciders
 from pytest_execprobe.rules.rule import Rule, baseline_rule, make_rule
 from pytest_execprobe.rules.text import Problem
 
-UNAME = "`uname -p` is what platform.processor() asks, and so platform.uname() and platform.platform()"
+UNAME = "`uname -p` is what platform.processor() asks, and so does platform.platform()"
 LIBRARY = "is what ctypes.util.find_library() asks"
 KEYRING = "is what keyring asks by ctypes.util.find_library(), as it loads its backend for macOS"
 DISTRO = "is what distro asks, and pip, which has it within (so venv does, too)"
