@@ -153,9 +153,20 @@ ASKERS = (
         rf"{_FLAGS}\S*/python_discovery/_py_info_collect\.py.*",
         covers=True,
     ),
+    Asker(
+        "python -c '… VIRTUALENV_PIP_WHEEL …' download",
+        "is virtualenv, which updates its pip behind (not with --no-periodic-update)",
+        r"-c .*os\.environ\['VIRTUALENV_PIP_WHEEL'\].* download .*",
+        covers=True,
+    ),
     Asker("rustc --version", "may come from pip, for its user agent", covers=True),
     Asker("uv self version --output-format json", "is what nox asks as it starts, whichever backend it is to use"),
     # ---- tools ----
+    Asker(
+        "python -c '… normalize = …'",
+        "is pyright, which asks a project's Python for its paths",
+        r"(?:-I )?-c import os, os\.path, sys; normalize = .*",
+    ),
     Asker(
         "git maintenance run --auto", "is what git runs by itself", r"maintenance run --auto(?: --\S+)*", covers=True
     ),

@@ -141,9 +141,23 @@ MEASURED = [
         "`python _in_process.py` is a build back end, as pip and build run one",
     ),
     (
-        "virtualenv 21",
+        "virtualenv 21.15.11",
         ("python3.11", "-I", "/opt/lib/python_discovery/_py_info_collect.py", "a1", "b2"),
         "`python _py_info_collect.py` is what virtualenv asks an interpreter",
+    ),
+    (
+        "virtualenv 21.15.11",
+        (
+            *("python3.11", "-c", "import os, sys; sys.path = [os.environ['VIRTUALENV_PIP_WHEEL'], *sys.path]"),
+            *("download", "--progress-bar", "off"),
+        ),
+        "`python -c '… VIRTUALENV_PIP_WHEEL …' download` is virtualenv, which updates its pip behind (not with"
+        " --no-periodic-update)",
+    ),
+    (
+        "pyright 1.1.414",
+        ("python3", "-I", "-c", "import os, os.path, sys; normalize = lambda p: os.path.normcase(p)"),
+        "`python -c '… normalize = …'` is pyright, which asks a project's Python for its paths",
     ),
     ("pip 26.3", ("rustc", "--version"), "`rustc --version` may come from pip, for its user agent"),
     (
