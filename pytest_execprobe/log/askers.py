@@ -186,30 +186,34 @@ for _asker in ASKERS:
 def asked_by(records: Iterable[ExecRecord], *, of_python: bool = True) -> list[str]:
     """A line for each known asker of some records, a few at most. Where one above a record in the process tree explains
     it, that one counts. ``of_python``: whether the windows' own process runs Python."""
-    found: dict[Asker, _Explained] = {}
+    found: dict[str, _Explained] = {}
     above = _Above(of_python)
     for record in Kinds([*records], in_tree=True).first[:_LOOKED_AT]:
         higher = _higher(record)
         reason = record if higher is None else above.topmost(higher) or record
         asker = _asker_of(reason, of_python)
         if asker is not None:
-            explained = found.setdefault(asker, _Explained(reason))
+            explained = found.setdefault(asker.said, _Explained(asker.said))
+            explained.commands[asker.command if " " in asker.command else reason.program or "?"] = None
             (explained.itself if reason is record else explained.below).append(record)
-    return [explained.line(asker) for asker, explained in found.items()][:_MOST]
+    return [explained.line for explained in found.values()][:_MOST]
 
 
 @dataclass
 class _Explained:
-    """What one asker explains: records of its command, the ``first`` of those, and what is below them."""
+    """What one asker explains: commands, by records of theirs and of what is below them."""
 
-    first: ExecRecord
+    said: str
+    commands: dict[str, None] = field(default_factory=dict)
     itself: list[ExecRecord] = field(default_factory=list)
     below: list[ExecRecord] = field(default_factory=list)
 
-    def line(self, asker: Asker) -> str:
-        command = asker.command if " " in asker.command else self.first.program
+    @property
+    def line(self) -> str:
+        first, *others = (f"`{command}`" for command in self.commands)
+        more = f" (and {', '.join(others)})" if others else ""
         where = "" if self.itself else f", above {names(self.below)},"
-        return printable(f"`{command}`{where} {asker.said}")
+        return printable(f"{first}{more}{where} {self.said}")
 
 
 def _asker_of(record: ExecRecord, of_python: bool) -> Asker | None:

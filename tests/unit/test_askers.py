@@ -284,7 +284,11 @@ def test_what_runs_a_users_own_explains_nothing_below() -> None:
 def test_each_is_said_once_and_few_of_them() -> None:
     assert asked_by([record("uname", "-p") for _ in range(50)]) == [UNAME]
     several = [record(*argv) for _, argv, _ in MEASURED]
-    assert asked_by(several) == [said for _, _, said in MEASURED[:3]]
+    first, second, third = asked_by(several)
+    assert (first, second) == tuple(said for _, _, said in MEASURED[:2])
+    assert third == f"`gcc -Wl,-t -o … -l…` (and `ld -t -o /dev/null -l…`, `objdump -p -j .dynamic`) {LIBRARY}"
+    assert asked_by([LSB, record("uname", "-rs")]) == [f"`lsb_release -a` (and `uname -rs`) {DISTRO}"]
+    assert asked_by([record("cc1"), record("collect2")]) == [f"`cc1` (and `collect2`) {PART}"]
 
 
 def test_names_are_printable() -> None:
