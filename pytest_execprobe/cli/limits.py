@@ -11,6 +11,7 @@ from .._util.ternary import either
 from .._util.text import printable
 from ..baseline.model import Baseline
 from ..log import checks
+from ..log.askers import asked_by
 from ..log.checks import Verdict, execs
 from ..log.pattern import Pattern, Side, any_match
 from ..report.digest import cut, may_follow
@@ -119,6 +120,7 @@ def _exceeded(headline: str, marked: Sequence[ExecRecord]) -> ReportedBreach:
     lines = [cut(described(record), _WIDTH) + STOPPED * record.stopped for record in marked[:_MARKED]]
     if len(marked) > _MARKED:
         lines.append(f"… {len(marked) - _MARKED} more")
+    lines += (f"hint  {hint}" for hint in asked_by(marked, of_python=False))
     return _breach(headline, lines, undecided=False)
 
 

@@ -13,6 +13,7 @@ from ..timeline.program import STOPPED, described, files, has_unclear_arguments,
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
 from . import tree
+from .askers import asked_by
 from .checks import Verdict, execs, lost
 from .ends import end_of
 from .hints import did_not_run
@@ -93,8 +94,9 @@ def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style:
 
 
 def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:
-    """A line for each known reason why something did not run that had to, or for what to write instead of what did."""
-    found = [] if verdict.wanted is None else did_not_run(verdict.wanted, evidence)
+    """A line for each known reason why something did not run that had to, for who asked for what was not to run, or for
+    what to write instead of what did."""
+    found = asked_by(verdict.marked) if verdict.wanted is None else did_not_run(verdict.wanted, evidence)
     return [f"  hint  {hint}" for hint in (*verdict.hints, *found)]
 
 

@@ -8,6 +8,7 @@ from itertools import chain
 
 from .._util.text import Style, printable
 from ..errors import RuleBroken, RuleUndecided
+from ..log.askers import asked_by
 from ..log.checks import lost
 from ..log.text import table, undecided
 from ..timeline.evidence import Evidence
@@ -99,6 +100,8 @@ def findings(found: Sequence[RuleFinding], evidence: Evidence, start: int, where
         lines += spawned_from(finding.marked, style)
         lines += (f"  hint  {hint}" for hint in finding.hints)
     if certain:
+        marked = chain.from_iterable(finding.marked for finding in certain)
+        lines += (f"  hint  {hint}" for hint in asked_by(marked))
         return "\n".join(lines)
     finding = found[0]
     place = _place(finding, where)

@@ -88,3 +88,11 @@ def test_which_limits_look_above_an_exec() -> None:
     assert Allowed(allow=patterns("subtree:git")).need_ancestors
     assert Allowed(deny=patterns("git", "subtree:argv:git push")).need_ancestors
     assert not Allowed(at_most=1, allow=patterns("git"), deny=patterns("re:subtree")).need_ancestors
+
+
+def test_who_asked_for_what_was_not_to_run() -> None:
+    shell = record("sh", path="/bin/sh", argv=("/bin/sh", "-c", "ls"))  # the command itself, which anybody can call so
+    allowed = Allowed(allow=patterns("git"))
+    (breach,) = allowed.breaches(evidence(record("uname", "-p"), shell), 2, 0)
+    hints = [line for line in breach.text.splitlines() if "hint" in line]
+    assert hints == ["  hint  `uname -p` is what platform.processor() asks, and so does platform.platform()"]
