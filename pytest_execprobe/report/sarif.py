@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -63,6 +63,13 @@ RULES = {
     ),
 }
 _INCOMPLETE = "incomplete"
+_NOTIFICATIONS = {
+    _INCOMPLETE: (
+        "Not everything was recorded",
+        "What is missing from the report may have broken a rule: that there is no alert proves nothing then.",
+        "The message says what is missing, why, and what to change.",
+    ),
+}
 
 # A line that names a rule, below the headline of what it found.
 _RULE = re.compile(
@@ -107,18 +114,20 @@ def _driver() -> dict[str, Any]:
     return {
         "name": "pytest-execprobe",
         "version": __version__,
-        "rules": [
-            {
-                "id": id,
-                "shortDescription": {"text": short},
-                "fullDescription": {"text": full},
-                "help": {"text": help},
-                "defaultConfiguration": {"level": "error"},
-            }
-            for id, (short, full, help) in RULES.items()
-        ],
-        "notifications": [{"id": _INCOMPLETE, "shortDescription": {"text": "Not everything was recorded"}}],
+        "rules": [{**rule, "defaultConfiguration": {"level": "error"}} for rule in _described(RULES)],
+        "notifications": [*_described(_NOTIFICATIONS)],
     }
+
+
+def _described(texts: Mapping[str, tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+    """With all texts, for GitHub takes no rule or notification that lacks one."""
+    for id, (short, full, help) in texts.items():
+        yield {
+            "id": id,
+            "shortDescription": {"text": short},
+            "fullDescription": {"text": full},
+            "help": {"text": help},
+        }
 
 
 # ---- runs ----

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,14 @@ TEXT = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x09\x0b-\x1f\x7f
 MESSAGE = exactly({"text": TEXT})
 URI = {"type": "string", "pattern": r"^(file:///)?[A-Za-z0-9_.~/%-]+$"}
 LEVEL = {"const": "error"}
+
+
+def described(ids: Iterable[str], **more: Any) -> dict[str, Any]:
+    """With all that GitHub wants to have of a rule or a notification (GH2012 of its validator)."""
+    texts = dict.fromkeys(["shortDescription", "fullDescription", "help"], MESSAGE)
+    return exactly({"id": {"enum": [*ids]}, **texts, **more})
+
+
 SCHEMA = exactly(
     {
         "$schema": {"const": sarif.SCHEMA},
@@ -56,20 +65,9 @@ SCHEMA = exactly(
                                     "rules": {
                                         "type": "array",
                                         "uniqueItems": True,
-                                        "items": exactly(
-                                            {
-                                                "id": {"enum": [*RULES]},
-                                                "shortDescription": MESSAGE,
-                                                "fullDescription": MESSAGE,
-                                                "help": MESSAGE,
-                                                "defaultConfiguration": exactly({"level": LEVEL}),
-                                            }
-                                        ),
+                                        "items": described(RULES, defaultConfiguration=exactly({"level": LEVEL})),
                                     },
-                                    "notifications": {
-                                        "type": "array",
-                                        "items": exactly({"id": {"const": "incomplete"}, "shortDescription": MESSAGE}),
-                                    },
+                                    "notifications": {"type": "array", "items": described(["incomplete"])},
                                 }
                             )
                         }
