@@ -1,4 +1,4 @@
-"""Plays what runs on a CI system: the steps of a composite action of GitHub's, as its runner does."""
+"""Plays what runs on a CI system: the steps of a composite action, as GitHub's runner does, in a small project."""
 
 from __future__ import annotations
 
@@ -18,6 +18,31 @@ _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}")
 _TOKEN = re.compile(
     r"\s*(?:(!cancelled\(\))|(&&)|(==|!=)|'([^']*)'|inputs\.([\w-]+)|steps\.([\w-]+)\.outputs\.([\w-]+))"
 )
+
+
+_SUITE = """
+import subprocess
+
+def test_one():
+    subprocess.run(["true"])
+
+def test_two():
+    subprocess.run(["{program}"])
+"""
+_BASELINE = """
+version = 1
+[tests."test_it.py::test_one"]
+true = 1
+[tests."test_it.py::test_two"]
+true = 1
+"""
+
+
+def write_project(folder: Path, program: str) -> None:
+    """One with two tests, of which the second runs this program, and a baseline by which that is ``true``."""
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    (folder / "test_it.py").write_text(_SUITE.format(program=program))
+    (folder / "execs.toml").write_text(_BASELINE)
 
 
 def read_yaml(path: Path) -> Any:

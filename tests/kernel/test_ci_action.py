@@ -10,28 +10,12 @@ from pathlib import Path
 
 import pytest
 from environments import make_environment
-from workflows import ROOT, Action, Played
+from workflows import ROOT, Action, Played, write_project
 
 from pytest_execprobe.report.read import read
 
 pytestmark = [pytest.mark.exec_budget(200), pytest.mark.usefixtures("kernel")]
 
-SUITE = """
-import subprocess
-
-def test_one():
-    subprocess.run(["true"])
-
-def test_two():
-    subprocess.run(["{program}"])
-"""
-BASELINE = """
-version = 1
-[tests."test_it.py::test_one"]
-true = 1
-[tests."test_it.py::test_two"]
-true = 1
-"""
 INSTALL, RUN, GATE, KEEP, ALERTS = (
     "Install the plugin and BCC",
     "Run the suite",
@@ -51,9 +35,7 @@ def play(tmp_path: Path) -> Play:
         checkout, temporary = tmp_path / "checkout", tmp_path / "temporary"
         for folder in (checkout, temporary):
             folder.mkdir(exist_ok=True)
-        (checkout / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
-        (checkout / "test_it.py").write_text(SUITE.format(program=program))
-        (checkout / "execs.toml").write_text(BASELINE)
+        write_project(checkout, program)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         action = Action(ROOT / "action.yml", checkout, temporary, inherited)
         return action.play(install=install, python=python, **inputs)

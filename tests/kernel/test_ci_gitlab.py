@@ -10,28 +10,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from workflows import ROOT, read_yaml
+from workflows import ROOT, read_yaml, write_project
 
 from pytest_execprobe.report.read import read
 
 pytestmark = [pytest.mark.exec_budget(100), pytest.mark.usefixtures("kernel")]
-
-SUITE = """
-import subprocess
-
-def test_one():
-    subprocess.run(["true"])
-
-def test_two():
-    subprocess.run(["{program}"])
-"""
-BASELINE = """
-version = 1
-[tests."test_it.py::test_one"]
-true = 1
-[tests."test_it.py::test_two"]
-true = 1
-"""
 
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -41,11 +24,9 @@ def job(tmp_path: Path) -> Job:
     """Runs the job with some variables. Its lines are of one shell, as GitLab's runner has it."""
     template = read_yaml(ROOT / "ci/gitlab.yml")[".execprobe"]
     lines = "\n".join([*template["before_script"], *template["script"]])
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
-    (tmp_path / "execs.toml").write_text(BASELINE)
 
     def job(program: str = "true", *, shell: str = "sh", **variables: str) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "test_it.py").write_text(SUITE.format(program=program))
+        write_project(tmp_path, program)
         given = {f"EXECPROBE_{name}": value for name, value in {"INSTALL": "false", **variables}.items()}
         assert given.keys() <= template["variables"].keys()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
