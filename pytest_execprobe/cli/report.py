@@ -31,8 +31,8 @@ exit status:
   2    an input can't be read, or is not a report, or an output can't be written
 """
 
-_FORMS = ("text", "json", "html", "md", "trace")
-_ENDINGS = {"json": ".json", "html": ".html", "md": ".md", "trace": ".trace.json"}
+_FORMS = ("text", "json", "html", "md", "sarif", "trace")
+_ENDINGS = {"json": ".json", "html": ".html", "md": ".md", "sarif": ".sarif", "trace": ".trace.json"}
 _RUNS = 5
 
 
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="write .json, .html, .md or .trace.json, by its ending, whole or not at all; - is standard output; can be"
-        " given more than once",
+        help="write .json, .html, .md, .sarif or .trace.json, by its ending, whole or not at all; - is standard output;"
+        " can be given more than once",
     )
     output.add_argument(
         "--format", choices=_FORMS, metavar="FORM", help=f"of standard output: {', '.join(_FORMS)} (default text)"

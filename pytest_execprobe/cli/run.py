@@ -119,7 +119,7 @@ _OPTIONS: dict[str, list[Option]] = {
         (
             "-r --report",
             "PATH",
-            "write a report: .json, .html, .md or .trace.json, by its ending; can be given more than once",
+            "write a report: .json, .html, .md, .sarif or .trace.json, by its ending; can be given more than once",
             _AGAIN,
         ),
         ("--variant", "NAME", "what the report's run is of a matrix", {"default": ""}),

@@ -55,11 +55,18 @@ def _trace(document: Document) -> str:
     return trace.render(document)
 
 
+def _sarif(document: Document) -> str:
+    from . import sarif
+
+    return sarif.render(document)
+
+
 _ALL = (
     Form(".json", "JSON, which can be read again", dump),
     Form(".html", "a page for a browser", _html, needs=("jinja2", "html")),
     Form(".md", "Markdown, for the summary of a CI job", _markdown),
     Form(".trace.json", "a trace, for Perfetto", _trace),
+    Form(".sarif", "SARIF, for code scanning", _sarif),
 )
 
 #: By ending.

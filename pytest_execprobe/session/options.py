@@ -65,7 +65,7 @@ OPTIONS = (
         "report",
         "PATH",
         "the path of a file or several",
-        "write what ran: .json, .html, .md or .trace.json, by the ending",
+        "write what ran: .json, .html, .md, .sarif or .trace.json, by the ending",
         repeatable=True,
     ),
     Option(

@@ -102,14 +102,14 @@ class Outcomes:
         if expected and not problem.undecided:
             strays.totals.excused[item.nodeid] = problem.headlines
             self._report_fixtures(item)  # which are not expected to do that, whichever test sets them up
+            if problem.error is error:
+                report.longrepr = _shown(problem)
         elif expected or problem.error is error or not report.failed:
             # Expected was the test's own failure, and not that a rule can't be decided. Not failed although rules are
             # broken: unittest keeps skips, and its own failures, from the hooks.
-            _fail(report, as_text(problem.error, problem.headline), undecided=problem.undecided)
+            _fail(report, _shown(problem), undecided=problem.undecided)
         else:
-            report.sections.append(("execprobe", str(problem.error)))
-        if report.failed:
-            report.sections += problem.sections
+            report.sections += [("execprobe", str(problem.error)), *problem.sections]
         return report
 
     def _bring(self, report: pytest.TestReport) -> None:
@@ -194,6 +194,14 @@ class Outcomes:
                     headline = "cannot tell whether its rules are kept: it was not recorded"
                     text = f"{headline}\n  why   {why}"
                     totals.breaches.append(LateBreach(item.nodeid, item.location, headline, text, undecided=True))
+
+
+def _shown(problem: Problem) -> Any:
+    """As a failure. What ran is a part of it, because IDEs and readers of JUnit's file know no sections of a report."""
+    shown = as_text(problem.error, problem.headline)
+    for title, text in problem.sections:
+        shown.addsection(title, text)
+    return shown
 
 
 def _fail(report: pytest.TestReport, text: Any, *, undecided: bool) -> None:

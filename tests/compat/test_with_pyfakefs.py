@@ -143,7 +143,7 @@ def test_it({scope}):
     assert not os.path.exists("/bin/true")
 """
     )
-    reports = [f"--execprobe-report=out/report.{ending}" for ending in ("json", "html", "md", "trace.json")]
+    reports = [f"--execprobe-report=out/report.{ending}" for ending in ("json", "html", "md", "sarif", "trace.json")]
     baseline = ("--execprobe-baseline=execs.toml", "--execprobe-update")
     run = inner.run(*reports, *baseline, plugins=PLUGINS)
     assert (run.outcomes, run.ret) == ({"test_it": ["passed"]}, 0)
@@ -152,6 +152,7 @@ def test_it({scope}):
         "report.json",
         "report.html",
         "report.md",
+        "report.sarif",
         "report.trace.json",
     }
     assert "true = 1" in (inner.path / "execs.toml").read_text()

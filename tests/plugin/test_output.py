@@ -138,3 +138,33 @@ def test_what_can_not_be_decided_is_an_error_that_says_why(pytester: pytest.Pyte
             "ERROR test_it.py::test_release - *IncompleteLogError*",
         ]
     )
+
+
+def test_a_broken_rule_has_all_of_it_in_its_failure(pytester: pytest.Pytester, played: object) -> None:  # noqa: ARG001
+    """What IDEs and JUnit's file show of a test is the text of its failure, and of an expected one its own, too."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from played import runs
+
+        @pytest.mark.exec_deny("curl")
+        def test_breaks():
+            print("printed")
+            runs("curl")
+
+        @pytest.mark.xfail
+        @pytest.mark.exec_deny("curl")
+        def test_expected():
+            runs("curl")
+        """
+    )
+    run = pytester.inline_run("-p", "no:cacheprovider")
+    calls = {report.head_line: report for report in run.getreports("pytest_runtest_logreport") if report.when == "call"}
+    for name, report in calls.items():
+        first, rule, title, head, row = report.longreprtext.rstrip("\n").split("\n")
+        assert first == "curl must not run, but it ran once (call phase)"
+        assert rule.startswith(f"  rule  exec_deny('curl') on {name}, ")
+        assert title.strip("-") == " execs: call phase (1, 0 lost) "
+        assert head.split() == ["#", "+ms", "pid", "parent", "argv"]
+        assert row.endswith("/usr/bin/curl")
+    assert [title for title, _ in calls["test_breaks"].sections] == ["Captured stdout call"]

@@ -123,14 +123,14 @@ def test_many_runs_are_cut_short(tmp_path: Path, capsys: Capture) -> None:
 
 def test_files(tmp_path: Path, capsys: Capture) -> None:
     source = stored(tmp_path, "a.json", rich())
-    outputs = [str(tmp_path / "out" / name) for name in ("b.json", "b.md", "b.trace.json", "b.html")]
+    outputs = [str(tmp_path / "out" / name) for name in ("b.json", "b.md", "b.sarif", "b.trace.json", "b.html")]
     assert main(["report", source, *(word for path in outputs for word in ("-o", path))]) == 0
     assert capsys.readouterr() == ("", "")
     for path in outputs:
         assert Path(path).read_text() == forms.form_of(path).render(reading.read(Path(source)))
 
 
-@pytest.mark.parametrize("form", ["json", "md", "trace", "html"])
+@pytest.mark.parametrize("form", ["json", "md", "sarif", "trace", "html"])
 @pytest.mark.parametrize("spelt", [(), ("-o", "-")], ids=["implied", "named"])
 def test_standard_output(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], form: str, spelt: tuple[str, ...]
