@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from ..log.ends import end_of
 from ..timeline.record import ExecRecord
 from . import digest
 from .model import Document, Run, Unit
@@ -52,6 +53,7 @@ def render(document: Document, *, limit: int = LIMIT) -> str:
         _runs,
         _running,
         _programs,
+        _ends,
         _tests,
         _others,
         _strays,
@@ -146,6 +148,19 @@ def _programs(document: Document) -> Iterable[str]:
     if ignored:
         names = sorted({name for run in document.runs for name in run.ignored})
         yield f"\nNot counted, because `--execprobe-ignore` names them: {', '.join(map(code, names[:_ROWS]))}.\n"
+
+
+def _ends(document: Document) -> Iterable[str]:
+    """What did not end with exit status 0, the signals first."""
+    counts: Counter[tuple[bool, str, str, str]] = Counter()
+    for unit in document.units:
+        bad = [record for record in unit.all_records if record.signal is not None or record.exit_code]
+        where = _place(unit) if bad else ""
+        for record in bad:
+            counts[record.signal is None, where, record.program or "?", end_of(record)] += 1
+    ordered = sorted(counts, key=lambda key: (key[0], -counts[key], key))
+    rows = [(where, code(program, 60), end, f"{counts[key]:,}") for key in ordered for _, where, program, end in (key,)]
+    yield from _table("Ended otherwise than with exit status 0", ("where", "program", "ended", "-times"), rows, "ends")
 
 
 def _tests(document: Document) -> Iterable[str]:

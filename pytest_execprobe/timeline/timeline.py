@@ -20,6 +20,7 @@ from operator import attrgetter
 
 from ..source.command import Command
 from ..source.events import Batch, Branch, Ended, Exec, Image
+from .crashes import is_crash
 from .entry import Entry
 from .evidence import Evidence, Gap, Lost
 from .progress import Progress, parted
@@ -61,6 +62,7 @@ class Timeline:
     #: When execs were entered that are shared or strays: the end of their branch's top may be lost.
     _doubtful: list[int] = field(default_factory=list)
     _changes: int = 0  # in what was known of an entry already
+    crashed: dict[Image, Entry] = field(default_factory=dict)  # until they are taken
     _awaited: int | None = None  # when the span begins that what has settled waits for
 
     @property
@@ -270,6 +272,8 @@ class Timeline:
             return
         self._changes += 1  # first: then what was seen before is not taken for what is known now
         entry.end(end)
+        if is_crash(end.status):
+            self.crashed[image] = entry
 
     # ---- windows ----
 
@@ -391,6 +395,6 @@ class Timeline:
         """In a forked child: what the parent's tree ran is not the child's."""
         self._changes += 1
         self._taken = 0
-        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful):
+        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.crashed):
             known.clear()
         self.known = Progress()
