@@ -19,6 +19,7 @@ from ..source.launch import executes_helper
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Lost
 from ..timeline.feed import Feed
+from ..timeline.lighter import remember
 from ..timeline.progress import Progress
 from ..timeline.record import ExecRecord
 from ..timeline.spans import Owner
@@ -182,7 +183,7 @@ class Recording(Feed[Source]):
         # A new one each time, so that nothing piles up. It knows what ran, and not what is above that.
         old = self.timeline.known
         new = self._new_timeline(Progress(0 if old.late is not None else old.complete_to, old.gaps))
-        new.remember(self.timeline, before.images)
+        remember(new, self.timeline, before.images)
         new.add(batch)
         new.settle()
         self.timeline = new

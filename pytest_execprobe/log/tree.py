@@ -138,9 +138,10 @@ class _Row:
 
 
 def lines(
-    records: Sequence[ExecRecord], start: int, marked: Iterable[ExecRecord] = (), own: str = "pytest"
+    records: Sequence[ExecRecord], start: int, marked: Iterable[ExecRecord] = (), *, own: str = "pytest", root: str = ""
 ) -> list[str]:
-    """The tree of the records of a window, which began at ``start``. Those that are ``marked`` are rather shown."""
+    """The tree of the records of a window, which began at ``start``. Those that are ``marked`` are rather shown. Places
+    in code are relative to ``root``."""
     if not records:
         return []
     marked = list(marked)
@@ -154,7 +155,7 @@ def lines(
             break
     if len(rows) > _ROWS:
         rows[_ROWS:] = [_Row("", text="… and more, which a report has")]
-    return _table(rows, records, start, {record._identity for record in marked})
+    return _table(rows, records, start, {record._identity for record in marked}, root)
 
 
 def _rows(tops: Iterable[Process], shown: tuple[int, int] | None) -> Iterator[_Row]:
@@ -241,7 +242,9 @@ def _number(processes: int) -> str:
 # ---- the table ----
 
 
-def _table(rows: Sequence[_Row], records: Sequence[ExecRecord], start: int, marked: Container[object]) -> list[str]:
+def _table(
+    rows: Sequence[_Row], records: Sequence[ExecRecord], start: int, marked: Container[object], root: str
+) -> list[str]:
     wanted = {row.record._identity for row in rows if row.record is not None}
     numbers = {one._identity: number for number, one in enumerate(records, 1) if one._identity in wanted}
     cells = [("", "#", "+ms", "took ms", "pid", "ended", "process")]
@@ -260,7 +263,9 @@ def _table(rows: Sequence[_Row], records: Sequence[ExecRecord], start: int, mark
         took = "" if lasted is None else f"{lasted / 1e6:.1f}"
         pid = "" if row.is_later else str(record.pid)
         number = str(numbers[record._identity])
-        cells.append((mark, number, _ms(record.timestamp_ns, start), took, pid, end, row.branch + _said(row, record)))
+        cells.append(
+            (mark, number, _ms(record.timestamp_ns, start), took, pid, end, row.branch + _said(row, record, root))
+        )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     aligned = (
         f"{{:<1}} {{:<{widths[1]}}}  {{:>{widths[2]}}}  {{:>{widths[3]}}}  {{:>{widths[4]}}}  {{:<{widths[5]}}}  {{}}"
@@ -272,13 +277,13 @@ def _ms(time: int | None, start: int) -> str:
     return "" if time is None else f"{(time - start) / 1e6:.1f}"
 
 
-def _said(row: _Row, record: ExecRecord) -> str:
+def _said(row: _Row, record: ExecRecord, root: str) -> str:
     """The command line, and what is special of it."""
     text = printable(described(record))
     if record.ppid == 1 and not record._lineage.direct:
         text += "  (its parent had ended)"
     if record.call_site is not None and row.depth == 1 and not row.is_later:
-        text += f"  ({printable(place(record.call_site))})"
+        text += f"  ({printable(place(record.call_site, root))})"
     if record._lineage.shared:
         text += f"  (begun by {printable(record.begun_by or '?')})"
     return text

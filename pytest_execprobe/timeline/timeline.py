@@ -251,15 +251,6 @@ class Timeline:
             return None, True
         return entry, False
 
-    def remember(self, older: Timeline, images: Iterable[Image]) -> None:
-        """Takes over from another timeline what these images are; what is above them is not known any more."""
-        for image in images:
-            entry = older._images.get(image)
-            if entry is not None and entry.event.command is not None:
-                self._images[entry.image] = replace(
-                    entry, above=None, previous=None, above_lost=True, depth=None, _record=None
-                )
-
     def entry_of(self, image: Image | None) -> Entry | None:
         """That of an image, None if there is none, or it was lost."""
         return self._image(image)[0]
