@@ -282,7 +282,7 @@ def _said(row: _Row, record: ExecRecord, root: str) -> str:
     text = printable(described(record))
     if record.ppid == 1 and not record._lineage.direct:
         text += "  (its parent had ended)"
-    if record.call_site is not None and row.depth == 1 and not row.is_later:
+    if record.call_site is not None and record.parent is None and not row.is_later:
         text += f"  ({printable(place(record.call_site, root))})"
     if record._lineage.shared:
         text += f"  (begun by {printable(record.begun_by or '?')})"
