@@ -16,23 +16,8 @@ from .pattern import Match, Pattern, any_match
 
 #: Shells whose language is that of sh.
 LIKE_SH = {
-    *(
-        "sh",
-        "ash",
-        "bash",
-        "busybox",
-        "dash",
-        "ksh",
-        "ksh93",
-        "lksh",
-        "mksh",
-        "posh",
-        "rbash",
-        "rksh",
-        "rzsh",
-        "toybox",
-    ),
-    *("yash", "zsh"),
+    *("sh", "ash", "bash", "busybox", "dash", "ksh", "ksh93", "lksh", "mksh", "posh", "rbash", "rksh", "rzsh"),
+    *("toybox", "yash", "zsh"),
 }
 _SHELLS = LIKE_SH | {"csh", "fish", "tcsh"}
 #: These are shells if their first argument, or the name by which they are called, says so.
