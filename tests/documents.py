@@ -71,7 +71,7 @@ def ran(
     return altered(made, duration_ns=duration, exit_code=exit_code, signal=signal, **fields)
 
 
-_LATER = {"begun_by", "phase", "depth", "ppid", "call_site", "uid", "shared", "begun_in"}
+_LATER = {"begun_by", "phase", "depth", "ppid", "call_site", "uid", "shared", "begun_in", "fork"}
 
 
 def phases(begin: float, setup: float = 5, call: float = 80, teardown: float = 5) -> dict[Any, tuple[int, int]]:

@@ -11,6 +11,7 @@ from .._util.text import printable
 from ..report.digest import cut
 from ..timeline.program import STOPPED, described
 from .child import Child
+from .processes import BadEnd
 from .recording import NewExec, Recording
 from .terminal import Line, Terminal
 from .totals import most, number
@@ -19,21 +20,40 @@ _POLL = 0.1  # seconds between two looks
 
 _SHOWN = 50  # execs that are shown at a time: to show more would take longer than to record them
 
-Show = Callable[[Sequence[NewExec]], None]
+Show = Callable[[Sequence[NewExec | BadEnd]], None]
 
 
 def display(terminal: Terminal, began: int) -> Show:
-    """Shows execs as they come, if standard error is a terminal. ``began`` is when the command did (ns)."""
+    """Shows execs as they come, and what ends otherwise than with exit status 0, if standard error is a terminal.
+    ``began`` is when the command did (ns)."""
     if not terminal.attended:
         return lambda _: None
 
-    def show(execs: Sequence[NewExec]) -> None:
-        for new in execs[:_SHOWN]:
-            terminal.complain(*_line(new, began, terminal.width))
-        if len(execs) > _SHOWN:
-            terminal.complain((f"+ … {len(execs) - _SHOWN:,} more", "dim"))
+    def show(news: Sequence[NewExec | BadEnd]) -> None:
+        for new in news[:_SHOWN]:
+            line = _line(new, began, terminal.width) if isinstance(new, NewExec) else _end(new, began)
+            terminal.complain(*line)
+        if len(news) > _SHOWN:
+            terminal.complain((f"+ … {len(news) - _SHOWN:,} more", "dim"))
 
     return show
+
+
+def _look(recording: Recording, look: Callable[[float], list[NewExec]], timeout: float) -> Sequence[NewExec | BadEnd]:
+    """What is new of execs and bad ends, each at its time."""
+    execs = look(timeout)
+    if not recording.new_ends:
+        return execs
+    times = [(new.record.timestamp_ns, place) for place, new in enumerate(execs)]
+    times += [(end.at, place) for place, end in enumerate(recording.new_ends, len(execs))]
+    every: list[NewExec | BadEnd] = [*execs, *recording.new_ends]
+    return [every[place] for _, place in sorted(times)]
+
+
+def _end(end: BadEnd, began: int) -> Line:
+    """When, which process, and how it ended."""
+    head = f"+{(end.at - began) / 1e6:9.1f} ms {end.pid:>7} {cut(end.program, 12):<12} "
+    return ((head, "dim"), (end.how, "bad"))
 
 
 def _line(new: NewExec, began: int, width: int) -> Line:
@@ -61,7 +81,7 @@ class Follower(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.wait(_POLL):
-            self._show(self._recording.look(self._timeout))
+            self._show(_look(self._recording, self._recording.look, self._timeout))
             if self._awaiting.is_set():
                 self._look_for_running()
 
@@ -92,7 +112,7 @@ class Follower(threading.Thread):
         self._stopped.set()
         self.join()
         self._recording.end(self._timeout)
-        self._show(self._recording.finish(self._timeout))
+        self._show(_look(self._recording, self._recording.finish, self._timeout))
 
     def stop(self) -> None:
         self._stopped.set()

@@ -21,6 +21,7 @@ from ..timeline.program import STOPPED, described
 from ..timeline.record import ExecRecord
 from .following import Show
 from .inputs import read_budget
+from .processes import BadEnd
 from .recording import NewExec
 from .terminal import CommandError
 from .totals import number
@@ -55,10 +56,11 @@ class Allowed:
     def looking(self, show: Show) -> Show:
         """What shows execs as they come, with a look at whether they are forbidden."""
 
-        def look(execs: Sequence[NewExec]) -> None:
-            for new in execs:
-                self.concern(new.record)
-            show(execs)
+        def look(news: Sequence[NewExec | BadEnd]) -> None:
+            for new in news:
+                if isinstance(new, NewExec):
+                    self.concern(new.record)
+            show(news)
 
         return look
 

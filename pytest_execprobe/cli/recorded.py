@@ -29,6 +29,8 @@ def totals(recording: Recording, evidence: Evidence, waited: str | None) -> Iter
         (f"{checks.lost(evidence)} lost", "dim" if evidence.missing == 0 else "bad"),
     )
     yield from table("most executed", [(count, program, "") for program, count in recording.programs.items()])
+    ends = [(count, f"{program}: {how}", "") for (program, how), count in recording.bad_ends.items()]
+    yield from table("not exit 0", ends)
     yield from _left_running(recording, waited)
     for why in evidence.why:
         yield row("not known", (why, "bad"))

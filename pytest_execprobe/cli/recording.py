@@ -7,7 +7,7 @@ a long build takes no more memory than a short one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,10 +19,12 @@ from ..source.launch import executes_helper
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence, Lost
 from ..timeline.feed import Feed
+from ..timeline.lighter import remember
 from ..timeline.progress import Progress
 from ..timeline.record import ExecRecord
 from ..timeline.spans import Owner
 from ..timeline.timeline import Timeline
+from .processes import BadEnd, Processes
 from .terminal import as_ours
 
 
@@ -46,6 +48,9 @@ class _Count(NamedTuple):
     entries: int = 0
     records: int = 0
     new: tuple[NewExec, ...] = ()
+    #: What has ended otherwise than with exit status 0, and the batch up to which that is known.
+    ends: tuple[BadEnd, ...] = ()
+    mark: object = None
 
 
 class Recording(Feed[Source]):
@@ -67,7 +72,7 @@ class Recording(Feed[Source]):
         self._entries: list[Entry] = []  # of these, and of the records, the first ones count
         self._records: list[ExecRecord] = []
         #: By the mark of the last batch: that which the timeline has, or is about to have.
-        self._processes: dict[object, _Processes] = {None: _Processes({}, {})}
+        self._processes: dict[object, Processes] = {None: Processes()}
         self._counted = _Count(self.timeline, 0, Counter())
         self._running = Running(0)
 
@@ -93,12 +98,22 @@ class Recording(Feed[Source]):
 
     def look(self, timeout: float) -> list[NewExec]:
         """What is new; ``timeout`` is how long it may wait for execs in flight."""
-        self._counted = self._counted._replace(new=())
+        self._counted = self._counted._replace(new=(), ends=())
         self._count()  # what the last look has left, if an exception broke into it
         if self.source is not None:
             self.take(self.source.sync, timeout)
             self._count()
         return list(self._counted.new)
+
+    @property
+    def new_ends(self) -> Sequence[BadEnd]:
+        """What the last look has seen end otherwise than with exit status 0."""
+        return self._counted.ends
+
+    @property
+    def bad_ends(self) -> Counter[tuple[str, str]]:
+        """How often programs ended so, and how."""
+        return self._known_processes.bad
 
     def look_for_running(self, timeout: float) -> None:
         """Asks which processes of the command's tree have not ended."""
@@ -145,7 +160,7 @@ class Recording(Feed[Source]):
         return document.LeftRunning(process.pid, program or None, process.own_exec, process.since)
 
     @property
-    def _known_processes(self) -> _Processes:
+    def _known_processes(self) -> Processes:
         return self._processes[self.timeline.known.mark]
 
     def _lose(self, why: str) -> None:
@@ -168,7 +183,7 @@ class Recording(Feed[Source]):
         # A new one each time, so that nothing piles up. It knows what ran, and not what is above that.
         old = self.timeline.known
         new = self._new_timeline(Progress(0 if old.late is not None else old.complete_to, old.gaps))
-        new.remember(self.timeline, before.images)
+        remember(new, self.timeline, before.images)
         new.add(batch)
         new.settle()
         self.timeline = new
@@ -179,7 +194,7 @@ class Recording(Feed[Source]):
 
     def _count(self) -> None:
         """Takes in what the timeline has, and what was not counted yet."""
-        old, timeline = self._counted, self.timeline
+        old, timeline, mark = self._counted, self.timeline, self.timeline.known.mark
         del self._entries[old.entries :], self._records[old.records :]
         programs, lost, helpers, new = old.programs.copy(), old.lost, set(old.helpers), [*old.new]
         for entry in timeline.placed_since(old.placed if timeline is old.timeline else 0):
@@ -206,6 +221,8 @@ class Recording(Feed[Source]):
             len(self._entries),
             len(self._records),
             tuple(new),
+            old.ends if mark == old.mark else (*old.ends, *self._known_processes.new_bad),
+            mark,
         )
 
     def _parent(self, event: Exec, record: ExecRecord) -> str | None:
@@ -222,46 +239,3 @@ def _is_helpers(event: Exec, helpers: Container[Image | None]) -> bool:
         or event.previous in helpers
         or (event.command is not None and executes_helper(event.command))
     )
-
-
-class _Processes:
-    """The processes that run a program which the command has executed."""
-
-    def __init__(self, programs: Mapping[int, tuple[int, str]], over: Mapping[int, tuple[int, str | None]]) -> None:
-        self._programs = programs
-        self._over = over  # those of the last look
-
-    @property
-    def images(self) -> list[Image]:
-        """What they run."""
-        return [(pid, at) for pid, (at, _) in self._programs.items()]
-
-    def after(self, events: Iterable[Event]) -> _Processes:
-        """Those that run when this has happened."""
-        programs, over = dict(self._programs), dict[int, tuple[int, str | None]]()
-        for event in sorted(events, key=lambda event: event.at):
-            if isinstance(event, Ended):
-                started, program = programs.get(event.pid, (event.at, None))
-                over[event.pid] = (event.at, program)
-                if started < event.at:
-                    del programs[event.pid]
-            elif (
-                isinstance(event, Exec)
-                and event.error is None
-                # CPUs are read in turn: that it has ended may have arrived before.
-                and self._over.get(event.pid, (0, None))[0] < event.at
-            ):
-                name = "?" if event.command is None else event.command.program or "?"
-                programs[event.pid] = (event.at, printable(name))
-        return _Processes(programs, over)
-
-    def program(self, pid: int) -> str | None:
-        """What a process runs, or ran when it ended just now."""
-        return (self._programs.get(pid) or self._over.get(pid) or (0, None))[1]
-
-    def program_of(self, image: Image | None) -> str | None:
-        """What an image is, while the process that has executed it runs it."""
-        if image is None:
-            return None
-        at, program = self._programs.get(image[0], (0, "?"))
-        return program if at == image[1] and program != "?" else None

@@ -80,7 +80,7 @@ def all_succeeded(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
 def _ended(ends: Iterable[ExecRecord]) -> str:
     """Programs and their ends, each once, at most three of them."""
     every = list(dict.fromkeys(f"{record.program or '?'} {_in_words(record)}" for record in ends))
-    more = [f"{len(every) - _NAMED} more in other ways"] if len(every) > _NAMED else []
+    more = [f"{len(every) - _NAMED} more"] if len(every) > _NAMED else []
     return ", ".join([*every[:_NAMED], *more])
 
 

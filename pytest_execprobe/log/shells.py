@@ -16,23 +16,8 @@ from .pattern import Match, Pattern, any_match
 
 #: Shells whose language is that of sh.
 LIKE_SH = {
-    *(
-        "sh",
-        "ash",
-        "bash",
-        "busybox",
-        "dash",
-        "ksh",
-        "ksh93",
-        "lksh",
-        "mksh",
-        "posh",
-        "rbash",
-        "rksh",
-        "rzsh",
-        "toybox",
-    ),
-    *("yash", "zsh"),
+    *("sh", "ash", "bash", "busybox", "dash", "ksh", "ksh93", "lksh", "mksh", "posh", "rbash", "rksh", "rzsh"),
+    *("toybox", "yash", "zsh"),
 }
 _SHELLS = LIKE_SH | {"csh", "fish", "tcsh"}
 #: These are shells if their first argument, or the name by which they are called, says so.
@@ -180,8 +165,8 @@ def how_to_do_without(record: ExecRecord) -> str:
 
 #: What ends a word, or is no part of one, unless it is quoted.
 _SPECIAL = {
-    "|": "a pipe or ||",
-    "&": "&",
+    "|": "a pipe",
+    "&": "a job in the background (&)",
     ";": "several commands",
     "<": "a redirection",
     ">": "a redirection",
@@ -247,6 +232,8 @@ def _piece(command: str, at: int) -> tuple[str, int]:
         return "" if command[at + 1] == "\n" else command[at + 1], at + 2
     if char == "$":
         raise NeedsShell(_variable(command, at))
+    if char in "|&" and command[at + 1 : at + 2] == char:
+        raise NeedsShell(char * 2)
     if char in _SPECIAL:
         raise NeedsShell(_SPECIAL[char])
     if char == "{" and _BRACES.match(command, at):

@@ -20,7 +20,8 @@ from .ends import end_of
 WHOLE = 100  # processes: a tree of so many is shown as a whole
 _ROWS = 400
 #: Of the children of a process, how many of each kind are shown, and of how many kinds: the first that takes few rows.
-_SHOWN = ((3, 60), (3, 20), (2, 8), (1, 3), (1, 1))
+ALIKE = 3
+_SHOWN = ((ALIKE, 60), (ALIKE, 20), (2, 8), (1, 3), (1, 1))
 _DEEPEST = 30
 _AT = itemgetter(0)
 
@@ -46,6 +47,7 @@ class Process:
 def grow(records: Sequence[ExecRecord], own: str = "pytest") -> list[Process]:
     """The topmost processes: the one whose tree it is, which is called ``own``, and those that were there before."""
     tops: dict[object, Process] = {}
+    forks: dict[str, Process] = {}
     places: dict[tuple[int, int], tuple[Process, int]] = {}  # of each exec: its process, and the how-manieth it is
 
     def top(key: object, **known: object) -> Process:
@@ -66,7 +68,7 @@ def grow(records: Sequence[ExecRecord], own: str = "pytest") -> list[Process]:
         if record._lineage.lost:
             return top("lost", label="?  (a record above was lost)"), 0
         root = top("own", label=own)
-        return root if record._lineage.fork is None else _fork(root, record, tops), 0
+        return root if record._lineage.fork is None else _fork(root, record, forks), 0
 
     for record in records:
         previous = record._lineage.previous
@@ -78,10 +80,10 @@ def grow(records: Sequence[ExecRecord], own: str = "pytest") -> list[Process]:
             above.children.append((at, process))
         places[record._identity] = process, len(process.execs)
         process.execs.append(record)
-    return [process for key, process in tops.items() if not isinstance(key, str) or "." not in key]
+    return list(tops.values())
 
 
-def _fork(root: Process, record: ExecRecord, known: dict[object, Process]) -> Process:
+def _fork(root: Process, record: ExecRecord, known: dict[str, Process]) -> Process:
     """The fork of a root, without an exec of its own, of which a record is a child."""
     fork = record._lineage.fork
     assert fork is not None
@@ -100,6 +102,11 @@ def every(tops: Iterable[Process]) -> list[Process]:
     for process in found:  # which grows
         found.extend(child for _, child in process.children)
     return found
+
+
+def folds(processes: Sequence[Process]) -> bool:
+    """Whether a tree is too large to be shown as a whole."""
+    return sum(bool(process.execs) for process in processes) > WHOLE
 
 
 def classify(processes: Sequence[Process], marked: Iterable[ExecRecord] = ()) -> None:
@@ -131,14 +138,10 @@ class _Row:
 
 
 def lines(
-    records: Sequence[ExecRecord],
-    start: int,
-    marked: Iterable[ExecRecord] = (),
-    own: str = "pytest",
-    root: str = "",
+    records: Sequence[ExecRecord], start: int, marked: Iterable[ExecRecord] = (), *, own: str = "pytest", root: str = ""
 ) -> list[str]:
-    """The tree of the records of a window, which began at ``start``. Those that are ``marked`` are rather shown. Call
-    sites are shown relative to ``root``."""
+    """The tree of the records of a window, which began at ``start``. Those that are ``marked`` are rather shown. Places
+    in code are relative to ``root``."""
     if not records:
         return []
     marked = list(marked)
@@ -146,7 +149,7 @@ def lines(
     processes = every(tops)
     classify(processes, marked)
     rows: list[_Row] = []
-    for shown in _SHOWN if len(processes) > WHOLE else (None,):
+    for shown in _SHOWN if folds(processes) else (None,):
         rows = list(islice(_rows(tops, shown), _ROWS + 1))
         if len(rows) <= _ROWS:
             break
@@ -202,26 +205,34 @@ def _chosen(process: Process, shown: tuple[int, int], depth: int) -> Iterable[tu
         every.sort(key=lambda those: not those[0][2].marked)
     chosen: list[tuple[int, int, Process | _Row]] = []
     for those in every[: shown[1]]:
-        fits = len(those) <= shown[0] + 1  # one takes no more room than to say so
-        chosen += those if fits else [*those[: shown[0]], _folded(those[shown[0] :])]
+        hidden = [one for nth, one in enumerate(those, 1) if is_folded(nth, len(those), shown[0])]
+        chosen += those[: len(those) - len(hidden)]
+        if hidden:
+            nth, at, first = hidden[0]
+            said = _Row("", text=folded([child for _, _, child in hidden]), is_marked=first.marked)
+            chosen.append((nth, at, said))
     chosen.sort(key=_AT)
-    hidden = [child for those in every[shown[1] :] for _, _, child in those]
-    if hidden:
-        text = f"… {_number(sum(child.size for child in hidden))} more, of {len(every) - shown[1]:,} other kinds"
-        more = _Row("", text=text, is_marked=any(child.marked for child in hidden))
+    others = [child for those in every[shown[1] :] for _, _, child in those]
+    if others:
+        text = f"… {_number(sum(child.size for child in others))} more, of {len(every) - shown[1]:,} other kinds"
+        more = _Row("", text=text, is_marked=any(child.marked for child in others))
         chosen.append((len(process.children), process.children[-1][0], more))
     return [(at, child) for _, at, child in chosen]
 
 
-def _folded(those: Sequence[tuple[int, int, Process]]) -> tuple[int, int, _Row]:
+def is_folded(nth: int, number: int, shown: int = ALIKE) -> bool:
+    """Whether one of so many children that are alike is. One takes no more room than to say that it is."""
+    return nth > shown and number > shown + 1
+
+
+def folded(those: Sequence[Process]) -> str:
     """What is said of processes that are like one that is shown."""
-    nth, at, first = those[0]
+    first = those[0]
     programs = " → ".join(record.program or "?" for record in first.execs) or first.label
     end = end_of(first.execs[-1]) if first.execs else ""
-    size = sum(child.size for _, _, child in those)
+    size = sum(child.size for child in those)
     below = f", {_number(size)} with all below" if size > len(those) else ""
-    text = f"… {len(those):,} more like it: {printable(programs)}{', ' if end else ''}{end}{below}"
-    return nth, at, _Row("", text=text, is_marked=first.marked)
+    return f"… {len(those):,} more like it: {printable(programs)}{', ' if end else ''}{end}{below}"
 
 
 def _number(processes: int) -> str:
@@ -270,7 +281,7 @@ def _said(row: _Row, record: ExecRecord, root: str) -> str:
     text = printable(described(record))
     if record.ppid == 1 and not record._lineage.direct:
         text += "  (its parent had ended)"
-    if record.call_site is not None and row.depth == 1 and not row.is_later:
+    if record.call_site is not None and record.parent is None and not row.is_later:
         text += f"  ({printable(place(record.call_site, root))})"
     if record._lineage.shared:
         text += f"  (begun by {printable(record.begun_by or '?')})"

@@ -6,15 +6,15 @@ Pure. All texts that come from a run leave here printable.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
-from signal import Signals
 
 from .._util.redaction import in_force
 from .._util.text import printable
 from ..log.checks import between, execs
+from ..log.ends import signal_name
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
 from .model import Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
@@ -207,13 +207,6 @@ def end_of(record: ExecRecord) -> str:
     return "" if record.exit_code is None else f"exit {record.exit_code}"
 
 
-def signal_name(number: int) -> str:
-    try:
-        return Signals(number).name
-    except ValueError:  # a real-time signal, or no signal at all
-        return f"signal {number}"
-
-
 def duration(nanoseconds: int) -> str:
     """With three digits or so: ``12.3 ms``, ``4.56 s``, ``3 min 20 s``."""
     if nanoseconds >= 60_000_000_000:
@@ -237,11 +230,6 @@ def span(unit: Unit) -> tuple[int, int] | None:
     """From the beginning of a unit's first phase to the end of its last."""
     times = list(unit.phases.values())
     return (min(begin for begin, _ in times), max(end for _, end in times)) if times else None
-
-
-def successors(records: Iterable[ExecRecord]) -> dict[ExecRecord, ExecRecord]:
-    """What a process became by its next exec, for those that did. Of records of one run."""
-    return {record._lineage.previous: record for record in records if record._lineage.previous is not None}
 
 
 def ancestors(record: ExecRecord) -> Iterator[ExecRecord]:

@@ -17,10 +17,12 @@ from markupsafe import Markup
 
 from .. import __version__
 from .._util import originals
+from ..log.ends import signal_name, successors
 from ..timeline import site
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from . import digest
+from .lines import Line, arrange
 from .model import Document, ReportedBreach, Run, Unit
 from .origins import file_of
 
@@ -36,6 +38,7 @@ _RUNNING = 50
 _COLUMNS = (
     *(
         "level",
+        "again",
         "parent",
         "above",
         "program",
@@ -175,7 +178,7 @@ def data(document: Document) -> dict[str, Any]:
     """What the script gets."""
     texts = _Texts()
     became = [
-        digest.successors(record for unit in document.units if unit.run == index for record in unit.all_records)
+        successors(record for unit in document.units if unit.run == index for record in unit.all_records)
         for index in range(len(document.runs))
     ]
     units = [_unit(unit, document.runs[unit.run], became[unit.run], texts) for unit in document.units]
@@ -214,11 +217,15 @@ def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Te
         "unchecked": None if unit.not_checked is None else digest.shown(unit.not_checked),
         "breaches": [_breach(breach) for breach in unit.breaches],
         "length": end - origin,
-        "records": _tree(unit, run, unit.records, origin, became, texts),
+        **_named("", "records", _tree(unit, run, unit.records, origin, became, texts)),
         "strays_after": strays_origin - origin,
         "strays_length": max(0, strays_end - strays_origin),
-        "strays": _tree(unit, run, unit.strays, strays_origin, became, texts),
+        **_named("stray_", "strays", _tree(unit, run, unit.strays, strays_origin, became, texts)),
     }
+
+
+def _named(prefix: str, rows: str, tree: tuple[list[Any], list[Any], list[int]]) -> dict[str, Any]:
+    return dict(zip((rows, f"{prefix}lines", f"{prefix}folds"), tree, strict=True))
 
 
 def _tree(
@@ -228,21 +235,31 @@ def _tree(
     origin: int,
     became: dict[ExecRecord, ExecRecord],
     texts: _Texts,
-) -> list[list[Any]]:
-    """Execs as rows, each below what started it: the closest of those above it that is in the tree at all."""
-    ordered = sorted(dict.fromkeys(records), key=lambda record: record.timestamp_ns)
-    known = set(ordered)
-    below: dict[ExecRecord | None, list[ExecRecord]] = {}
-    for record in ordered:
-        below.setdefault(next((above for above in digest.ancestors(record) if above in known), None), []).append(record)
+) -> tuple[list[Any], list[Any], list[int]]:
+    """Execs as rows, each below what started it: the closest of those above it that is in the tree at all. And where
+    they are not all that there is to show, the lines: of an exec the index of its row; else the level, a text, a time
+    and a pid. And for each the line that it is folded into, -1 for none."""
+    lines = list(arrange(sorted(dict.fromkeys(records), key=lambda record: record.timestamp_ns)))
+    places: dict[Line, int] = {}
+    numbers: dict[ExecRecord, int] = {}
     rows: list[list[Any]] = []
-    todo = [(record, 0, -1) for record in reversed(below.get(None, []))]
-    while todo:
-        record, level, parent = todo.pop()
-        todo += ((child, level + 1, len(rows)) for child in reversed(below.get(record, [])))
-        above = None if parent >= 0 and record.parent in known else _above(unit, record)
-        rows.append(_row(record, run, level, parent, above, origin, became.get(record), texts))
-    return rows
+    listed: list[Any] = []
+    for number, line in enumerate(lines):
+        places[line] = number
+        record = line.record
+        if record is None:
+            began = None if line.process is None else line.process.began
+            pid = None if line.process is None else line.process.pid
+            listed.append([line.level, texts.place(line.text), None if began is None else began - origin, pid])
+            continue
+        listed.append(len(rows))
+        numbers[record] = len(rows)
+        parent = -1 if line.parent is None else numbers[line.parent]
+        above = None if parent >= 0 and record.parent in numbers else _above(unit, record)
+        rows.append(_row(record, run, line, parent, above, origin, became.get(record), texts))
+    is_plain = len(rows) == len(lines) and not any(line.fold for line in lines)
+    folds = [] if is_plain else [-1 if line.fold is None else places[line.fold] for line in lines]
+    return rows, [] if is_plain else listed, folds
 
 
 def _above(unit: Unit, record: ExecRecord) -> str:
@@ -250,13 +267,15 @@ def _above(unit: Unit, record: ExecRecord) -> str:
         return f"{record.parent.program or '?'}, pid {record.parent.pid}, which is not listed here"
     if record._lineage.lost:
         return "not known: a record above it was lost"
+    if record._lineage.fork is not None:
+        return "a fork of the test's own process, which has executed nothing"
     return "execprobe" if unit.kind == "command" else "the test's own process"
 
 
 def _row(
     record: ExecRecord,
     run: Run,
-    level: int,
+    line: Line,
     parent: int,
     above: str | None,
     origin: int,
@@ -269,7 +288,8 @@ def _row(
     if lasted is None and became is not None:
         lasted = became.timestamp_ns - record.timestamp_ns
     row = {
-        "level": level,  # in the tree of the unit
+        "level": line.level,  # in the tree of the unit
+        "again": int(line.is_later),  # whether its process has executed something before
         "parent": parent,  # its row, -1 if what started it is not in this tree
         "above": place(above),  # what started it, in words, where it has no row
         "program": place(record.program or "?"),
@@ -291,7 +311,7 @@ def _row(
         "duration": None if lasted is None else max(0, lasted),
         "became": -1 if became is None else place(became.program or "?"),
         "exit": record.exit_code,
-        "signal": -1 if record.signal is None else place(digest.signal_name(record.signal)),
+        "signal": -1 if record.signal is None else place(signal_name(record.signal)),
         "phase": record.phase,
         "begun": place(record.begun_by),
         "shared": int(record._lineage.shared),  # whether it counts for another than began it

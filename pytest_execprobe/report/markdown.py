@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from ..log.ends import end_of
 from ..timeline.record import ExecRecord
 from . import digest
 from .model import Document, Run, Unit
@@ -53,6 +54,7 @@ def render(document: Document, *, limit: int = LIMIT) -> str:
         _running,
         _programs,
         _sites,
+        _ends,
         _tests,
         _others,
         _strays,
@@ -153,6 +155,19 @@ def _sites(document: Document) -> Iterable[str]:
     sites = digest.sites(document)
     rows = [(code(where), f"{len(records):,}", _programs_of(records)) for where, records in sites[: _ROWS + 1]]
     yield from _table("Where Python spawned most", ("where", "-execs", "programs"), rows, "places", total=len(sites))
+
+
+def _ends(document: Document) -> Iterable[str]:
+    """What did not end with exit status 0, the signals first."""
+    counts: Counter[tuple[bool, str, str, str]] = Counter()
+    for unit in document.units:
+        bad = [record for record in unit.all_records if record.signal is not None or record.exit_code]
+        where = _place(unit) if bad else ""
+        for record in bad:
+            counts[record.signal is None, where, record.program or "?", end_of(record)] += 1
+    ordered = sorted(counts, key=lambda key: (key[0], -counts[key], key))
+    rows = [(where, code(program, 60), end, f"{counts[key]:,}") for key in ordered for _, where, program, end in (key,)]
+    yield from _table("Ended otherwise than with exit status 0", ("where", "program", "ended", "-times"), rows, "ends")
 
 
 def _tests(document: Document) -> Iterable[str]:

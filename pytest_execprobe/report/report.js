@@ -236,9 +236,14 @@
   const round = (ns) => (ns === 0 ? "0" : duration(ns).replace(/\.0+(?= )|(?<=\.\d+?)0+(?= )/, ""));
 
   class Tree {
-    constructor(title, unit, rows, length, phases) {
+    // ``lines`` are those of the tree where they are not just the execs, ``folds`` into which line each is folded.
+    constructor(title, unit, rows, length, phases, lines, folds) {
       this.unit = unit;
       this.records = rows;
+      this.lines = lines.length ? lines : rows.map((_, index) => index);
+      this.folds = folds;
+      this.heads = new Set(folds); // the lines that others are folded into
+      this.unfolded = new Set();
       this.length = Math.max(length, 1000);
       this.open = new Set();
       this.matches = null;
@@ -249,7 +254,7 @@
       this.scroller.append(this.axis(phases), this.holder);
       this.found = element("span", "found");
       this.element = element("section", "tree", element("div", "tree-head", element("h4", "", title), this.found), this.scroller);
-      this.list = new Rows(this.holder, this.scroller, ROW, (index) => this.row(index));
+      this.list = new Rows(this.holder, this.scroller, ROW, (line) => this.item(line));
       this.top = 0;
       this.scroller.addEventListener("scroll", () => (this.top = this.scroller.scrollTop), { passive: true });
     }
@@ -287,6 +292,69 @@
       return element("div", "axis line", ...heads, lane);
     }
 
+    // The lines that are not folded.
+    visible() {
+      const shown = new Uint8Array(this.lines.length);
+      return this.lines.flatMap((_, line) => {
+        const fold = this.folds[line] ?? -1;
+        shown[line] = fold < 0 || (shown[fold] && this.unfolded.has(fold)) ? 1 : 0;
+        return shown[line] ? [line] : [];
+      });
+    }
+
+    item(line) {
+      const entry = this.lines[line];
+      return typeof entry === "number" ? this.row(entry) : this.note(line, ...entry);
+    }
+
+    // A process without an exec, or what others are folded into.
+    note(line, level, place, at, pid) {
+      const item = element("div", "row");
+      item.setAttribute("role", "listitem");
+      item.setAttribute("aria-level", level + 1);
+      const command = this.indented(level);
+      command.append(texts[place]);
+      const lane = element("span", "lane");
+      if (at !== null) {
+        const bar = element("span", "bar open");
+        bar.style.left = `min(${this.percent(at)}, 100% - 3px)`;
+        lane.append(bar);
+      }
+      const cells = [command, element("span", "pid", pid === null ? "" : String(pid)), element("span", "end"), element("span", "took"), lane];
+      const main = this.heads.has(line) ? button("line note", ...cells) : element("div", "line note", ...cells);
+      main.dataset.main = "";
+      main.tabIndex = 0;
+      main.title = texts[place];
+      if (this.heads.has(line)) {
+        main.setAttribute("aria-expanded", this.unfolded.has(line));
+        main.addEventListener("click", () => {
+          if (!this.unfolded.delete(line)) this.unfolded.add(line);
+          const index = this.list.keys.indexOf(line);
+          this.list.set(this.visible());
+          this.list.shown.get(index)?.querySelector("[data-main]").focus({ preventScroll: true });
+        });
+      }
+      item.append(main);
+      return item;
+    }
+
+    indented(level) {
+      const cell = element("span", "command");
+      cell.style.setProperty("--level", Math.min(level, DEEPEST));
+      if (level > DEEPEST) cell.append(element("span", "deep", `${level + 1}. `));
+      return cell;
+    }
+
+    // Goes to an exec, wherever it is folded.
+    reveal(index) {
+      this.places ??= new Map(this.lines.map((entry, line) => [entry, line]));
+      const line = this.places.get(index);
+      const before = this.unfolded.size;
+      for (let fold = this.folds[line] ?? -1; fold >= 0; fold = this.folds[fold]) this.unfolded.add(fold);
+      if (this.unfolded.size > before) this.list.set(this.visible());
+      return this.list.reveal(this.list.keys.indexOf(line));
+    }
+
     row(index) {
       const row = this.records[index];
       const level = row[column.level];
@@ -310,10 +378,8 @@
     }
 
     command(row) {
-      const level = row[column.level];
-      const cell = element("span", "command");
-      cell.style.setProperty("--level", Math.min(level, DEEPEST));
-      if (level > DEEPEST) cell.append(element("span", "deep", `${level + 1}. `));
+      const cell = this.indented(row[column.level]);
+      if (row[column.again]) cell.append(element("span", "again", "→ ")); // the process of the rows above
       const command = text(row[column.command]);
       const path = text(row[column.path]);
       // A path that needed quotes is shown as it is, quoted.
@@ -329,7 +395,7 @@
     cells(row) {
       const lasted = row[column.duration];
       return [
-        element("span", "pid", String(row[column.pid])),
+        element("span", "pid", row[column.again] ? "" : String(row[column.pid])),
         element("span", failed(row) ? "end bad" : "end", ending(row)),
         element("span", "took", lasted === null ? "?" : duration(lasted)),
       ];
@@ -370,7 +436,7 @@
       if (above === null) {
         const record = this.records[parent];
         above = button("plain", `${text(record[column.program])}, pid ${record[column.pid]}`);
-        above.addEventListener("click", () => this.list.reveal(parent)?.querySelector("[data-main]").focus());
+        above.addEventListener("click", () => this.reveal(parent)?.querySelector("[data-main]").focus());
       }
       const lasted = row[column.duration];
       const begun = text(row[column.begun]);
@@ -411,7 +477,7 @@
         let place = -1;
         const go = (step) => {
           place = (place + step + found.length) % found.length;
-          this.list.reveal(found[place])?.querySelector("[data-main]").focus({ preventScroll: true });
+          this.reveal(found[place])?.querySelector("[data-main]").focus({ preventScroll: true });
         };
         const back = button("", "previous");
         const on = button("", "next");
@@ -419,12 +485,14 @@
         on.addEventListener("click", () => go(1));
         this.found.append(`${numbers.format(found.length)} of these fit the search `, back, on);
       }
-      for (const [index, item] of this.list.shown) item.classList.toggle("match", this.matches?.has(index) ?? false);
+      for (const [index, item] of this.list.shown) {
+        item.classList.toggle("match", this.matches?.has(this.lines[this.list.keys[index]]) ?? false);
+      }
     }
 
     // Once it is in the page.
     attached() {
-      if (!this.list.keys.length) this.list.set(this.records.keys().toArray?.() ?? [...this.records.keys()]);
+      if (!this.list.keys.length) this.list.set(this.visible());
       this.scroller.scrollTop = this.top;
       this.list.render();
     }
@@ -568,12 +636,12 @@
       panel.append(element("div", `breach ${kind}`, head, breach.text ? element("pre", "", breach.text) : null));
     }
     const trees = [];
-    if (unit.records.length) trees.push(new Tree(ranIn(unit), unit, unit.records, unit.length, unit.phases));
+    if (unit.records.length) trees.push(new Tree(ranIn(unit), unit, unit.records, unit.length, unit.phases, unit.lines, unit.folds));
     else panel.append(element("p", "none", unit.complete ? "Nothing ran." : "Nothing was recorded."));
     if (unit.strays.length) {
       const after = duration(Math.max(0, unit.strays_after));
       const title = `${counted(unit.strays.length, "stray", "strays")}: left behind detached, and ran from +${after} on`;
-      trees.push(new Tree(title, unit, unit.strays, unit.strays_length, []));
+      trees.push(new Tree(title, unit, unit.strays, unit.strays_length, [], unit.stray_lines, unit.stray_folds));
     }
     trees.forEach((tree) => {
       tree.mark(fits);

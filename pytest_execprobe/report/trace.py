@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._util import originals
+from ..log.ends import successors
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
@@ -78,7 +79,7 @@ class _Run:
         self._free = free
         self._flows = flows
         records = [record for unit in units for record in unit.all_records]
-        self._became = digest.successors(records)
+        self._became = successors(records)
         first = [*(record.timestamp_ns for record in records), *(begin for begin, _ in _spans(units))]
         # What was adopted ran before the run's own beginning, and no time is to be negative.
         self._start = min([run.start_ns, *first]) if run.start_ns else min(first, default=0)

@@ -354,11 +354,11 @@ class Reporting:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        verbosity = self._config.get_verbosity()
+        verbosity, stats = self._config.get_verbosity(), terminalreporter.stats
         if self._is_copy:
             lines = [summary.OF_A_COPY]
         else:
-            lines = [] if self._runs_none is not None else summary.lines(self.totals, self._settings, verbosity)
+            lines = [] if self._runs_none is not None else summary.lines(self.totals, self._settings, verbosity, stats)
             lines += self._said
         if lines:
             terminalreporter.write_sep("=", "execprobe")  # not section(), which goes on in the line of the dots

@@ -18,6 +18,7 @@ from .._util import originals
 from .._util.text import printable
 from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
 from ..errors import RuleUndecided
+from ..log.ends import signal_name
 from ..report.collect import Gatherer
 from ..report.model import UnitKind
 from ..rules.judge import Judge, RuleFinding
@@ -191,6 +192,7 @@ class Strays:
         if self._settings.gathers:
             for entry in counted:
                 self._gather(entry)
+        self._count_crashed()
         for entry in new:
             if entry.stray_of is not None:
                 begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
@@ -225,6 +227,12 @@ class Strays:
                 self.totals.breaches.append(
                     LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
                 )
+
+    def _count_crashed(self) -> None:
+        for entry in self._recorder.take_crashed():
+            if not self._is_ignored(entry) and entry.status is not None:
+                owner, how = entry.stray_of or entry.owner, signal_name(entry.status & 0x7F)
+                Totals.count(self.totals.crashes, owner.name if owner else OUTSIDE, f"{_program(entry)} by {how}")
 
     def _judge_ends(self) -> None:
         """How that has ended which tests have left behind."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .._util.text import printable
 from ..baseline.changes import Changes, Seen, Uses, renames
 from ..baseline.model import Baseline, Section
-from ..log.checks import between, execs
+from ..log.checks import between, execs, times_word
 from .collected import Former
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
@@ -49,8 +50,11 @@ def session_budget(totals: Totals, limit: int | None, *, filtered: bool = False)
     return LateBreach.around("session budget", headline, "\n".join(text), undecided=True)
 
 
-def lines(totals: Totals, settings: Settings, verbosity: int) -> list[str]:
-    """The summary at the end of a run; nothing where there is nothing to say."""
+def lines(
+    totals: Totals, settings: Settings, verbosity: int, stats: Mapping[str, Sequence[Any]] | None = None
+) -> list[str]:
+    """The summary at the end of a run; nothing where there is nothing to say. ``stats`` are pytest's reports, by what
+    they are counted as."""
     rows = None if verbosity >= 2 else 3 if verbosity < 0 else _ROWS
     said: list[str] = []
     if settings.sums_up:
@@ -61,6 +65,7 @@ def lines(totals: Totals, settings: Settings, verbosity: int) -> list[str]:
     if totals.unprivileged or (settings.sums_up and totals.are_traced):
         without = f"; without its privilege ran: {_most(totals.unprivileged, rows)}" if totals.unprivileged else ""
         said.append(f"{'probe':<16}ptrace{without}")
+    said += _crashed(totals, stats or {}, rows)
     if totals.ignored:
         said.append(f"{'ignored':<16}{_most(totals.ignored, rows)}")
     for nodeid, headline in totals.excused.items():
@@ -103,6 +108,18 @@ def _origins(totals: Totals, rows: int | None) -> list[str]:
     found = ((count, path, here().origin(path)) for path, count in totals.files.items())
     odd = [(count, path, str(origin)) for count, path, origin in found if not origin.owned or origin.remarks]
     return _table("of no package", odd, rows)
+
+
+def _crashed(totals: Totals, stats: Mapping[str, Sequence[Any]], rows: int | None) -> list[str]:
+    """What crashed where that failed no test: nothing else shows it."""
+    failed = {getattr(report, "nodeid", "") for kind in ("failed", "error") for report in stats.get(kind, ())}
+    those = {name: counter for name, counter in totals.crashes.items() if name not in failed}
+    return _table("crashed", [(counter.total(), name, _times(counter)) for name, counter in those.items()], rows)
+
+
+def _times(counter: Counter[str]) -> str:
+    """Each, and how often if that is more than once."""
+    return ", ".join(what if count == 1 else f"{what} {times_word(count)}" for what, count in sorted(counter.items()))
 
 
 def _running(totals: Totals) -> str:

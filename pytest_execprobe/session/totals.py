@@ -60,6 +60,8 @@ class Totals:
     strays: dict[str, Counter[str]] = field(default_factory=dict)
     #: What tests left running, by the test that did; counted for another test, or outside of tests, as well.
     late: dict[str, Counter[str]] = field(default_factory=dict)
+    #: Which programs crashed, and by which signal: by test, fixture or the like.
+    crashes: dict[str, Counter[str]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     #: Setuid and setgid programs that ran without their privilege, because they were traced.
     unprivileged: Counter[str] = field(default_factory=Counter)
@@ -240,7 +242,7 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
     return {key: dict(counter) for key, counter in group.items()}
 
 
-_GROUPS = ("tests", "others", "strays", "late")
+_GROUPS = ("tests", "others", "strays", "late", "crashes")
 _UPDATED = ("ignored", "unprivileged", "files", "gaps", "not_checked", "excused")
 _ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.

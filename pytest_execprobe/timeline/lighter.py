@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import replace
 
-from ..source.events import Running
+from ..source.events import Image, Running
 from .timeline import ENTERED, Timeline
 
 
@@ -45,3 +46,13 @@ def lighter(timeline: Timeline, since: int, running: Running, listed_at: int) ->
         },
         _exits={},  # their execs were lost
     )
+
+
+def remember(timeline: Timeline, older: Timeline, images: Iterable[Image]) -> None:
+    """Takes over from another timeline what these images are; what is above them is not known any more."""
+    for image in images:
+        entry = older._images.get(image)
+        if entry is not None and entry.event.command is not None:
+            timeline._images[entry.image] = replace(
+                entry, above=None, previous=None, above_lost=True, depth=None, _record=None
+            )

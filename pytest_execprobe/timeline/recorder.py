@@ -219,7 +219,7 @@ class Recorder(Readable):
 
     @property
     def has_new(self) -> bool:
-        return self.timeline.has_new
+        return self.timeline.has_new or bool(self.timeline.crashed)
 
     @read
     def take_new(self) -> list[Entry]:
@@ -227,6 +227,13 @@ class Recorder(Readable):
         self.refuse_nested()
         with self.lock:
             return [entry for entry in self.timeline.take_new() if not entry.hidden]
+
+    def take_crashed(self) -> list[Entry]:
+        """The execs whose processes have crashed since this was last asked, and whose owner is known."""
+        with self.lock:
+            crashed = list(self.timeline.crashed.values())
+            self.timeline.crashed.clear()
+        return [entry for entry in crashed if not entry.hidden]
 
     @read
     def losses(self, spares: Callable[[Owner], bool] = lambda _: False) -> Evidence:

@@ -21,6 +21,7 @@ from operator import attrgetter
 from ..source.command import Command
 from ..source.events import Batch, Branch, Ended, Exec, Image
 from .calls import Calls
+from .crashes import is_crash
 from .entry import Entry
 from .evidence import Evidence, Gap, Lost
 from .progress import Progress, parted
@@ -63,6 +64,7 @@ class Timeline:
     #: When execs were entered that are shared or strays: the end of their branch's top may be lost.
     _doubtful: list[int] = field(default_factory=list)
     _changes: int = 0  # in what was known of an entry already
+    crashed: dict[Image, Entry] = field(default_factory=dict)  # until they are taken
     _awaited: int | None = None  # when the span begins that what has settled waits for
 
     @property
@@ -253,15 +255,6 @@ class Timeline:
             return None, True
         return entry, False
 
-    def remember(self, older: Timeline, images: Iterable[Image]) -> None:
-        """Takes over from another timeline what these images are; what is above them is not known any more."""
-        for image in images:
-            entry = older._images.get(image)
-            if entry is not None and entry.event.command is not None:
-                self._images[entry.image] = replace(
-                    entry, above=None, previous=None, above_lost=True, depth=None, _record=None
-                )
-
     def entry_of(self, image: Image | None) -> Entry | None:
         """That of an image, None if there is none, or it was lost."""
         return self._image(image)[0]
@@ -274,6 +267,8 @@ class Timeline:
             return
         self._changes += 1  # first: then what was seen before is not taken for what is known now
         entry.end(end)
+        if is_crash(end.status):
+            self.crashed[image] = entry
 
     # ---- windows ----
 
@@ -395,6 +390,7 @@ class Timeline:
         """In a forked child: what the parent's tree ran is not the child's."""
         self._changes += 1
         self._taken = 0
-        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.calls):
+        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.crashed):
             known.clear()
+        self.calls.clear()
         self.known = Progress()

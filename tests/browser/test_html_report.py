@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from documents import HOSTILE, good, hostile, many, ran, rich, run
+from documents import HOSTILE, START, good, hostile, many, phases, ran, rich, run
 from showing import Shown
 
 from pytest_execprobe.report.digest import shown as printed
@@ -215,7 +215,7 @@ def test_a_test_shows_its_tree(shown: Shown) -> None:
         (1, "/usr/bin/git commit -m 'It'\"'\"'s done'"),
         (2, "hooks/pre-commit"),
         (3, "/usr/bin/env python3 -c pass"),
-        (3, "/usr/bin/python3 -c pass"),
+        (3, "→ /usr/bin/python3 -c pass"),
         (4, "/usr/bin/gpg --sign"),
         (1, "/usr/bin/sh -c true"),
         (1, "? …"),
@@ -343,10 +343,16 @@ def test_ten_thousand_execs_of_one_test(shown: Shown) -> None:
     timed("open the page", lambda: shown.open(many(1, 10_000, deep=True)))
     item = timed("open the test", lambda: opened(shown, shown.names()[0]))
     assert shown.elements() < 2_000
+    timed("search", lambda: shown.search("number=0-9990"))
+    item = shown.one("#list .unit")
+    timed("unfold", lambda: shown.click(shown.all(".found button", item)[1]))
+    shown.wait("return document.activeElement.textContent.includes('--number=0-9990')")
+    unfolded = int(shown.one(".row.match", item).get_attribute("aria-setsize"))
+    assert unfolded > 1000
     scroller = shown.one(".scroller", item)
     timed("scroll to the end", lambda: shown.run("arguments[0].scrollTop = arguments[0].scrollHeight", scroller))
-    last = "return [...document.querySelectorAll('.row')].at(-1)?.getAttribute('aria-posinset') === '10000'"
-    shown.wait(last)
+    last = "return [...document.querySelectorAll('.row')].at(-1)?.getAttribute('aria-posinset') === arguments[0]"
+    shown.wait(last, str(unfolded))
     assert "--number=0-9999" in shown.all(".row")[-1].text
     assert shown.elements() < 2_000
     shown.click(shown.all(".row .line")[-1])
@@ -480,3 +486,95 @@ def test_units_of_every_kind_and_a_breach_of_many_lines(shown: Shown) -> None:
     assert shown.one(".breach pre", item).text.split("\n")[499] == "line 499 \\x1b[31m"
     shown.click(shown.one(".rows .line", item))
     assert "execprobe" in shown.texts(".detail dd")
+
+
+# ---- what is not simply an exec of a new process ----
+
+
+def test_a_further_exec_of_a_process_is_drawn_as_one(shown: Shown) -> None:
+    shown.open(rich())
+    item = opened(shown, TAG)
+    commands = [command for _, command in rows(shown, item)]
+    assert "→ /usr/bin/python3 -c pass" in commands
+    at = commands.index("→ /usr/bin/python3 -c pass")
+    assert commands[at - 1] == "/usr/bin/env python3 -c pass"
+    pids = [one.text for one in shown.all(".rows .pid", item)]
+    assert (pids[at - 1] != "", pids[at]) == (True, "")
+
+
+def forks() -> Document:
+    fork = {"direct": False, "fork": f"4711.{START}", "ppid": 4711}
+    tag, push = (ran("git", what, at=at, lasted=1, **fork) for at, what in ((2, "tag"), (4, "push")))
+    other = ran("gpg", at=5, lasted=1)
+    return Document((run(),), (Unit("test", "test_pool", phases=phases(0), records=(tag, push, other)),))
+
+
+def test_a_fork_without_an_exec_is_a_line_and_no_exec(shown: Shown) -> None:
+    shown.open(forks())
+    item = opened(shown, "test_pool")
+    assert rows(shown, item) == [
+        (1, "python (forked, no exec)"),
+        (2, "/usr/bin/git tag"),
+        (2, "/usr/bin/git push"),
+        (1, "/usr/bin/gpg"),
+    ]
+    assert shown.one(".note .pid", item).text == "4711"
+    assert shown.one("#status").text == "1 of 1, 3 execs"
+    shown.click(shown.all(".rows .line", item)[1])
+    started = dict(zip(shown.texts(".detail dt"), shown.texts(".detail dd"), strict=True))["started by"]
+    assert started == "a fork of the test's own process, which has executed nothing"
+
+
+def build(number: int) -> Document:
+    """A make, and so many gccs, the one in the middle with a failure."""
+    make = ran("make", at=1, lasted=80, exit_code=0)
+    records = [make]
+    for n in range(number):
+        code = int(n == number // 2)
+        gcc = ran("gcc", f"{n}.c", at=2 + n / number, parent=make, lasted=1, exit_code=code)
+        records += [gcc, ran("as", f"{n}.s", at=2 + (n + 0.5) / number, parent=gcc, lasted=1, exit_code=0)]
+    return Document((run(),), (Unit("test", "test_build", phases=phases(0), records=tuple(records)),))
+
+
+def test_alike_siblings_are_folded_until_they_are_asked_for(shown: Shown) -> None:
+    shown.open(build(1000))
+    item = opened(shown, "test_build")
+    folded = rows(shown, item)
+    assert [command for _, command in folded[7:]] == [
+        "… 996 more like it: gcc, exit 0, 1,992 processes with all below",
+        "/usr/bin/gcc 500.c",
+        "/usr/bin/as 500.s",
+    ]
+    note = shown.one("button.note", item)
+    assert note.get_attribute("aria-expanded") == "false"
+    shown.click(note)
+    assert (2, "/usr/bin/gcc 3.c") in rows(shown, item)
+    assert shown.one("button.note", item).get_attribute("aria-expanded") == "true"
+    assert shown.run("return document.activeElement.matches('button.note')")
+    shown.click(shown.one("button.note", item))
+    assert rows(shown, item) == folded
+
+
+def test_what_is_folded_is_found(shown: Shown) -> None:
+    shown.open(build(1000))
+    item = opened(shown, "test_build")
+    shown.search("777.s")
+    item = shown.one("#list .unit")
+    assert shown.one(".found", item).text.startswith("1 of these fit the search")
+    shown.click(shown.all(".found button", item)[1])
+    shown.wait("return document.activeElement.textContent.includes('777.s')")
+    assert "777.s" in shown.one(".row.match", item).text
+
+
+def test_arrows_go_over_every_line(shown: Shown) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    shown.open(forks())
+    item = opened(shown, "test_pool")
+    shown.run("arguments[0].focus()", shown.one(".note", item))
+    for expected in ("git tag", "git push", "gpg"):
+        shown.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+        assert expected in shown.driver.switch_to.active_element.text
+    for _ in range(3):
+        shown.driver.switch_to.active_element.send_keys(Keys.ARROW_UP)
+    assert "forked, no exec" in shown.driver.switch_to.active_element.text

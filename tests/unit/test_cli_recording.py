@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -273,3 +274,55 @@ def test_without_a_source_nothing_is_recorded() -> None:
     assert recording.look(1) == []
     end(recording)
     assert recording.execs == 0
+
+
+# ---- how processes ended ----
+
+
+def ends(recording: Recording) -> list[tuple[str, str]]:
+    return [(end.program, end.how) for end in recording.new_ends]
+
+
+def test_what_ended_otherwise_than_with_0_is_said_once(whole: bool) -> None:
+    source, recording = started(whole=whole)
+    shell = source.runs("sh")
+    good, bad, crashed = source.runs("true", by=shell), source.runs("false", by=shell), source.runs("x", by=shell)
+    source.exits(good)
+    recording.look(1)
+    assert ends(recording) == []
+    source.exits(bad, 1 << 8)
+    source.exits(crashed, 11)
+    recording.look(1)
+    assert ends(recording) == [("false", "exit 1"), ("x", "SIGSEGV")]
+    recording.look(1)
+    assert ends(recording) == []
+    source.exits(shell, 3 << 8)
+    recording.finish(1)
+    assert ends(recording) == [("sh", "exit 3")]
+    assert recording.bad_ends == {("false", "exit 1"): 1, ("x", "SIGSEGV"): 1, ("sh", "exit 3"): 1}
+
+
+def test_an_end_that_arrives_before_its_exec_is_its_own() -> None:
+    """CPUs are read in turn."""
+    source, recording = started(whole=True)
+    shell = source.runs("sh")
+    late = source.runs("false", by=shell)
+    source._new.remove(late)
+    source.exits(late, 1 << 8)
+    recording.look(1)
+    assert ends(recording) == []
+    source.happens(late)
+    recording.look(1)
+    assert ends(recording) == [("false", "exit 1")]
+
+
+def test_process_that_became_another_ends_as_that() -> None:
+    source, recording = started(whole=True)
+    env = source.runs("env")
+    become = dataclasses.replace(
+        env, at=tick(), entered=tick(), previous=(env.pid, env.at), command=source.runs("make").command
+    )
+    source.happens(become)
+    source.exits(become, 2 << 8)
+    recording.look(1)
+    assert ends(recording) == [("make", "exit 2")]

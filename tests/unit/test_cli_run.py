@@ -20,6 +20,7 @@ from pytest_execprobe import cli
 from pytest_execprobe.cli import main
 from pytest_execprobe.cli.child import Child
 from pytest_execprobe.cli.following import Follower, display, follow
+from pytest_execprobe.cli.processes import BadEnd
 from pytest_execprobe.cli.recording import NewExec, Recording
 from pytest_execprobe.cli.terminal import CommandError
 from pytest_execprobe.errors import ProbeUnavailable
@@ -709,6 +710,13 @@ def test_lines_of_the_display() -> None:
         "+      2.0 ms       7 a-rather-lo… '/usr/bin/a b' '\\x1b[31…",
     ]
     assert len(screen.lines[1]) == screen.width - 1
+
+
+def test_lines_of_ends() -> None:
+    screen, began = Screen(), 1_000_000_000
+    show = display(screen, began)  # type: ignore[arg-type]
+    show([NewExec(record("gcc", pid=42, at=began), None), BadEnd(began + 2_500_000, 42, "gcc", "exit 1")])
+    assert screen.lines[-1] == "+      2.5 ms      42 gcc          exit 1"
 
 
 def test_a_storm_is_not_shown_line_by_line() -> None:

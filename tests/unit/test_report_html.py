@@ -6,12 +6,13 @@ import base64
 import hashlib
 import json
 import re
+import time
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
 
 import pytest
-from documents import HOSTILE, good, hostile, many, ran, rich, run
+from documents import HOSTILE, START, good, hostile, many, ran, rich, run
 
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.report import html
@@ -248,3 +249,64 @@ def test_texts_are_there_once_and_printable() -> None:
     made = html.data(hostile())
     assert len(set(made["texts"])) == len(made["texts"])
     assert all(text.isprintable() or "\xa0" in text for text in made["texts"])
+
+
+# ---- lines that are no exec of a new process ----
+
+
+def unit_data(*records: ExecRecord) -> tuple[dict[str, Any], list[str]]:
+    made = html.data(Document((run(),), (Unit("test", "test_a", records=records),)))
+    return made["units"][0], made["texts"]
+
+
+def test_a_further_exec_of_a_process_follows_it() -> None:
+    env = ran("env", at=1)
+    early = ran("uname", at=2, parent=env)
+    python = ran("python3", at=3, previous=env, pid=env.pid)
+    late = ran("gcc", at=4, parent=python)
+    other = ran("git", at=2.5)
+    rows = tree(env, early, other, python, late)
+    assert nesting(rows) == [(0, "env", -1), (1, "uname", 0), (0, "python3", -1), (1, "gcc", 2), (0, "git", -1)]
+    assert [row["again"] for row in rows] == [0, 0, 1, 0, 0]
+
+
+def test_where_there_are_only_execs_there_are_no_other_lines() -> None:
+    unit, _ = unit_data(ran("make", at=1), ran("git", at=2))
+    assert (unit["lines"], unit["folds"], unit["stray_lines"], unit["stray_folds"]) == ([], [], [], [])
+
+
+def test_forks_have_lines_and_no_rows() -> None:
+    fork = {"direct": False, "fork": f"4711.{START + 1_500_000}"}
+    unit, texts = unit_data(ran("git", at=2, ppid=4711, **fork), ran("gpg", at=3), ran("git", at=4, ppid=4711, **fork))
+    assert len(unit["records"]) == 3
+    (level, place, at, pid), *rest = unit["lines"]
+    assert (level, texts[place], at, pid) == (0, "python  (forked, no exec)", -500_000, 4711)
+    assert rest == [0, 1, 2]
+    assert [row[0] for row in unit["records"]] == [1, 1, 0]  # gpg began later than the fork
+
+
+def test_alike_siblings_are_folded_in_their_place() -> None:
+    make = ran("make", at=1)
+    records = [make]
+    for n in range(200):
+        records.append(ran("gcc", f"{n}.c", at=2 + n, parent=make, exit_code=int(n == 100)))
+        records.append(ran("as", at=2.5 + n, parent=records[-1], exit_code=0))
+    unit, texts = unit_data(*records)
+    assert len(unit["records"]) == len(records)
+    (note,) = (line for line in unit["lines"] if isinstance(line, list))
+    assert texts[note[1]] == "… 196 more like it: gcc, exit 0, 392 processes with all below"
+    at = unit["lines"].index(note)
+    assert at == 7
+    assert unit["folds"].count(at) == 392
+    shown = [line for line, fold in zip(unit["lines"], unit["folds"], strict=True) if fold < 0 and line != note]
+    programs = [texts[unit["records"][line][3 + 1]] for line in shown]
+    assert programs == ["make", *["gcc", "as"] * 4]
+
+
+def test_very_many_take_no_longer_than_some_seconds() -> None:
+    make = ran("make", at=1)
+    records = [make, *(ran("gcc", f"{n}.c", at=2 + n, parent=make, exit_code=0) for n in range(30_000))]
+    began = time.process_time()
+    unit, _ = unit_data(*records)
+    assert time.process_time() - began < 20
+    assert unit["folds"].count(-1) == 5

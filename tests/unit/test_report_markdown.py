@@ -104,6 +104,21 @@ def test_tables_of_a_rich_report() -> None:
     assert "\n| <code>tests/test&#95;release.py" in render(rich())
 
 
+def test_what_did_not_end_with_0_is_there_signals_first() -> None:
+    ends = [
+        ran("grep", "x", at=1, exit_code=1),
+        ran("grep", "y", at=2, exit_code=1),
+        ran("git", at=3, exit_code=0),
+        ran("convert", at=4, signal=11),
+        ran("sleep", at=5),
+    ]
+    text = render(Document((run(),), (Unit("test", "test_a", records=tuple(ends)),)))
+    _, _, section = text.partition("#### Ended otherwise than with exit status 0\n")
+    rows = [re.sub(r"</?code>", "", row) for row in section.partition("####")[0].splitlines() if "test" in row]
+    assert rows == ["| test&#95;a | convert | SIGSEGV | 1 |", "| test&#95;a | grep | exit 1 | 2 |"]
+    assert "Ended otherwise" not in render(good())
+
+
 def test_what_is_incomplete_is_no_exact_number() -> None:
     git = ran("git", at=1)
     assert "| 1 |" in of(Unit("test", "t", records=(git,)))

@@ -95,8 +95,10 @@ def test_call_site_is_shown() -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("a | b", "a pipe or ||"),
-        ("a && b", "&"),
+        ("a | b", "a pipe"),
+        ("a || b", "||"),
+        ("a && b", "&&"),
+        ("a &", "a job in the background (&)"),
         ("a; b", "several commands"),
         ("a\nb", "several commands"),
         ("a > b", "a redirection"),

@@ -1004,3 +1004,44 @@ def test_what_is_the_innermost_span_is_so_for_all_of_its_stretch(steps: list[tup
         assert stretch.span is None or stretch.span.covers(time)
         for other in range(stretch.start, min(stretch.end, now + 3)):
             assert timeline.spans.at(other) == stretch
+
+
+# ---- forks of the root without an exec ----
+
+
+def test_what_a_fork_without_an_exec_has_started_names_that_fork(story: Story) -> None:
+    worker = branch(120)
+    one, two = ran("git", 130, worker), ran("gpg", 140, worker)
+    below = ran("ssh", 150, by=one)
+    again = ran("sh", 160, worker, previous=two)
+    own = ran("curl", 170)
+    story.happens(one, two, below, again, own)
+    records = story.evidence(110, 190, "test_a").records
+    forks = {record.program: record._lineage.fork for record in records}
+    fork = f"{worker.top}.{worker.born}"
+    assert forks == {"git": fork, "gpg": fork, "ssh": None, "sh": fork, "curl": None}
+    assert [record.depth for record in records] == [1, 1, 2, 1, 1]
+
+
+def test_of_what_was_there_before_no_fork_is_known(story: Story) -> None:
+    """It may have executed something by then."""
+    story.happens(ran("git", 130, Branch(born=0, top=7, thread=0)))
+    assert story.only(110, 190, "test_a")._lineage.fork is None
+
+
+# ---- crashes ----
+
+
+@pytest.mark.parametrize(("status", "crashed"), [(11, True), (6 | 0x80, True), (9, False), (1 << 8, False), (0, False)])
+def test_crashes_are_found_once_whichever_arrives_first(story: Story, status: int, crashed: bool) -> None:
+    git, gpg = ran("git", 120), ran("gpg", 130)
+    story.happens(git)
+    ends = [Ended(160, one.pid, one.branch, (one.pid, one.at), status) for one in (git, gpg)]
+    story.happens(*ends)
+    assert len(story.timeline.crashed) == crashed  # the other's exec is not there yet
+    story.happens(gpg)
+    story.happens()
+    found = [entry.event for entry in story.timeline.crashed.values()]
+    assert found == ([git, gpg] if crashed else [])
+    story.timeline.forget()
+    assert not story.timeline.crashed
