@@ -90,7 +90,14 @@ class Recorder(Readable):
         began = self.timeline.armed_at - 1 if has_begun else clock.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
+        self._look_at_what_runs()
         return self._test
+
+    def _look_at_what_runs(self) -> None:
+        """Where nobody sees when an exec is entered: what is seen outside of one executes something only after that. To
+        be called when something has begun, for else it would seem to have been executed before."""
+        if self.traces and self.is_own:
+            self.sync()
 
     def begin_phase(self, phase: Phase) -> None:
         """Phases follow each other without a gap, so that an exec between two of them belongs to the second."""
@@ -139,6 +146,7 @@ class Recorder(Readable):
                 self.timeline.wait_for_span(end)  # the next phase's
         window = self.windows[self._phase.phase]
         window.end = end
+        self._look_at_what_runs()
         if self.in_use:
             window.evidence()  # what is known when it closes is what it keeps
 
@@ -158,11 +166,16 @@ class Recorder(Readable):
         That is a fixture of wider scope than a test, the collection, or a test of which a forked child runs the phases.
         """
         now = clock.monotonic_ns()
-        return self.timeline.spans.open(Owner(name, is_test=is_test, began=now, key=key), phase, now)
+        span = self.timeline.spans.open(Owner(name, is_test=is_test, began=now, key=key), phase, now)
+        if phase is not None:
+            self._look_at_what_runs()
+        return span
 
     def close_span(self, span: Span) -> None:
         span.owner.ended = now = clock.monotonic_ns()
         self.timeline.spans.close(span, now)
+        if span.phase is not None:
+            self._look_at_what_runs()
 
     def window_of(self, span: Span, label: str) -> RecordedWindow:
         """That of a span that has been closed."""
@@ -237,6 +250,7 @@ class Recorder(Readable):
     def open_window(self, label: str) -> RecordedWindow:
         window = RecordedWindow(self, self._test, clock.monotonic_ns(), label)
         self._watch_over(window)
+        self._look_at_what_runs()
         return window
 
     def close_window(self, window: RecordedWindow) -> None:

@@ -31,6 +31,11 @@ class Readable(ProcessFeed):
         self.style = style
         self.ignores = ignores
 
+    @property
+    def traces(self) -> bool:
+        """Whether nobody sees when an exec is entered: not before its process was seen outside of one."""
+        return self.description.get("backend") == "ptrace"
+
     def is_ignored(self, record: ExecRecord) -> bool:
         return self.ignores is not None and self.ignores(record)
 
