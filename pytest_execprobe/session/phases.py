@@ -106,13 +106,33 @@ class Phases:
         test = self.run.test
         if test is None or test.item is not item:
             return (yield)
+        problem = self._end_unseen_call(test)
         try:
-            return (yield from self._run_phase("teardown"))
+            result = yield from self._run_phase("teardown")
+            if problem is not None:
+                test.problems["teardown"] = both(problem, test.problems.get("teardown")) or problem
+                raise problem.error
+            return result
         finally:
             self.run.test = None  # first, for an exception may break into the rest
             self.recorder.end_test()
             self._count()  # now, so that the teardown's report brings it: a worker may crash in the next test
             self._outcomes.note(test)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        if call.when == "call" and self.run.test is not None and self.run.test.item is item:
+            self._end_unseen_call(self.run.test)
+        return (yield)
+
+    def _end_unseen_call(self, test: RunningTest) -> Problem | None:
+        """The call of a test that was called without the hook of that, if it was."""
+        if not test.broken_off:
+            self.recorder.begin_unseen_call()
+        window = self.recorder.windows.get("call")
+        return None if window is None or window.closed else self._end_phase(test, "call")
 
     def _count(self) -> None:
         self.run.strays.recorded += self.run.was_armed and not self.recorder.forked
