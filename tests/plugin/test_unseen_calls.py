@@ -1,7 +1,9 @@
-"""Plugins that call a test without the hook of its call: it has one all the same."""
+"""Plugins that call a test without the hook of its call, or end it without that of its teardown: it has both all the
+same."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,12 +28,17 @@ def pytest_runtest_protocol(item, nextitem):
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     if run("setup", lambda: hook.pytest_runtest_setup(item=item)):
         {call}
-    run("teardown", lambda: hook.pytest_runtest_teardown(item=item, nextitem=nextitem))
+    {teardown}
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 """
-REPORTED = WITHOUT_HOOK.format(call='run("call", item.runtest)')
-UNREPORTED = WITHOUT_HOOK.format(call="item.runtest()")
+TEARDOWN = 'run("teardown", lambda: hook.pytest_runtest_teardown(item=item, nextitem=nextitem))'
+REPORTED = WITHOUT_HOOK.format(call='run("call", item.runtest)', teardown=TEARDOWN)
+UNREPORTED = WITHOUT_HOOK.format(call="item.runtest()", teardown=TEARDOWN)
+#: And without that of the teardown.
+CALL, ENDS = 'run("call", lambda: hook.pytest_runtest_call(item=item))', "item.session._setupstate.teardown_exact(nextitem)"
+ENDED = WITHOUT_HOOK.format(call=CALL, teardown=f'run("teardown", lambda: {ENDS})')
+UNSAID = WITHOUT_HOOK.format(call=CALL, teardown=ENDS)
 
 
 @pytest.mark.parametrize("marker", ["exec_budget(0)", "exec_allow('ls')", "exec_none(phases=('call',))"])
@@ -75,3 +82,34 @@ def test_the_fixture_stands_for_it(run: Run, check: str) -> None:
 def test_a_block_is_watched_in_it(run: Run) -> None:
     source = "def test_it(execprobe):\n    with execprobe.watch(deny=['git']):\n        runs('git')"
     run(source, conftest=REPORTED, failed=1)
+
+
+CLEANS = """
+    @pytest.fixture
+    def cleans():
+        yield
+        runs("ls")
+"""
+
+
+@pytest.mark.parametrize("conftest", [ENDED, UNSAID], ids=["reported", "unreported"])
+def test_rules_of_the_teardown_judge_it(run: Run, conftest: str) -> None:
+    source = f"""{CLEANS}
+    @pytest.mark.exec_deny("ls")
+    def test_it(cleans): runs("git")
+
+    @pytest.mark.exec_deny("ls", phases=("setup", "call"))
+    def test_kept(cleans): runs("git")
+    """
+    ran = run(source, conftest=conftest, passed=2, errors=1)
+    assert "ls must not run, but it ran once (teardown phase)" in ran.text
+    assert len(ran.rules) == 1
+
+
+@pytest.mark.parametrize("conftest", [ENDED, UNSAID, REPORTED, UNREPORTED])
+def test_an_update_has_the_same_run_be_within(run: Run, conftest: str) -> None:
+    source = CLEANS + "    def test_it(cleans): runs('git')"
+    run(source, "--execprobe-baseline=execs.toml", "--execprobe-update", conftest=conftest)
+    written = Path("execs.toml").read_text()
+    assert '[tests."test_it.py::test_it"]\ngit = 1\nls = 1\n' in written
+    assert run(source, "--execprobe-baseline=execs.toml", conftest=conftest).ret == 0
