@@ -77,9 +77,11 @@ class ExecProbe(ExecLog):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._windows: Mapping[Phase, Window] = recorder.windows
-        super().__init__(cast(Window, _CurrentPhase(self._windows)))
+        super().__init__(cast(Window, _CurrentPhase(recorder)))
 
     def _phase(self, phase: Phase) -> ExecLog:
+        if self._windows is self._recorder.windows:
+            self._recorder.begin_unseen_call()
         if phase not in self._windows:
             raise RuntimeError(f"the test's {phase} has not begun, or was over before the probe was armed")
         return ExecLog(self._windows[phase])
@@ -118,14 +120,18 @@ class ExecProbe(ExecLog):
         """
         if self._windows is not self._recorder.windows:
             raise RuntimeError("the test of this execprobe is over: nothing can be watched for it any more")
+        self._recorder.begin_unseen_call()
         return Watch(self._recorder, at_most, per_program, allow, deny)
 
 
 class _CurrentPhase:
     """The window that ``execprobe`` itself stands for: the call, once there is one, and the set-up before."""
 
-    def __init__(self, windows: Mapping[Phase, Window]) -> None:
-        self._windows = windows
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._windows = recorder.windows
 
     def __getattr__(self, name: str) -> Any:
+        if self._windows is self._recorder.windows:
+            self._recorder.begin_unseen_call()
         return getattr(self._windows["call" if "call" in self._windows else "setup"], name)

@@ -84,7 +84,9 @@ class Phases:
         span = self.recorder.open_span(item.nodeid, None, is_test=True)
         self.run.strays.enter(span.owner, item)
         try:
-            return (yield)
+            result = yield
+            self._end_unseen_teardown(item)
+            return result
         finally:
             self._thread = before
             self.recorder.close_span(span)
@@ -107,13 +109,52 @@ class Phases:
         test = self.run.test
         if test is None or test.item is not item:
             return (yield)
+        problem = self._end_unseen_call(test)
         try:
-            return (yield from self._run_phase("teardown"))
+            result = yield from self._run_phase("teardown")
+            if problem is not None:
+                test.problems["teardown"] = both(problem, test.problems.get("teardown")) or problem
+                raise problem.error
+            return result
         finally:
-            self.run.test = None  # first, for an exception may break into the rest
-            self.recorder.end_test()
-            self._count()  # now, so that the teardown's report brings it: a worker may crash in the next test
-            self._outcomes.note(test)
+            self._end_test(test)
+
+    def _end_test(self, test: RunningTest) -> None:
+        self.run.test = None  # first, for an exception may break into the rest
+        self.recorder.end_test()
+        self._count()  # now, so that the teardown's report brings it: a worker may crash in the next test
+        self._outcomes.note(test)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        if call.when == "call" and self.run.test is not None and self.run.test.item is item:
+            self._end_unseen_call(self.run.test)
+        elif call.when == "teardown":
+            self._end_unseen_teardown(item, is_reported=True)
+        return (yield)
+
+    def _end_unseen_call(self, test: RunningTest) -> Problem | None:
+        """The call of a test that was called without the hook of that, if it was."""
+        if not test.broken_off:
+            self.recorder.begin_unseen_call()
+        window = self.recorder.windows.get("call")
+        return None if window is None or window.closed else self._end_phase(test, "call")
+
+    def _end_unseen_teardown(self, item: pytest.Item, *, is_reported: bool = False) -> None:
+        """Likewise: all since the call. A problem is that of its report, if there is one."""
+        test = self.run.test
+        if test is None or test.item is not item:
+            return
+        problem = self._end_unseen_call(test)
+        self.recorder.begin_phase("teardown")
+        problem = both(problem, self._end_phase(test, "teardown"))
+        self._end_test(test)
+        if problem is not None and is_reported:
+            test.problems["teardown"] = problem
+        elif problem is not None:
+            self.run.strays.late(item, problem)
 
     def _count(self) -> None:
         self.run.strays.recorded += self.run.was_armed and not self.recorder.forked

@@ -130,6 +130,12 @@ class Recorder(Readable):
         if self._test is not None:
             self._test.ended = self._test.ended or (self._phase and self._phase.end) or clock.monotonic_ns()
 
+    def begin_unseen_call(self) -> None:
+        """Of a test that is called without the hook of its call, as some plugins do it: what has run since its set-up
+        is the call's."""
+        if self._test is not None and self.windows.keys() == {"setup"} and self.windows["setup"].closed:
+            self.begin_phase("call")
+
     def skip_to_call(self) -> None:
         """Of a test that had begun, the call is all that is left: it takes the place of the set-up."""
         assert self._phase is not None

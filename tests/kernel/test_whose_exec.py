@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from textwrap import dedent
+
 import pytest
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
@@ -48,6 +51,103 @@ def test_a_leaked_process_is_shared_while_it_runs(pytester: pytest.Pytester) -> 
         """,
         passed=3,
     )
+
+
+@pytest.mark.parametrize("body", [
+    # In the call, and nothing was read before.
+    """
+    @pytest.mark.exec_none(phases=("call",))
+    def test_it(shell): go(shell)
+    """,
+    """
+    @pytest.mark.exec_deny("ls", phases=("setup",))
+    def test_it(triggered): pass
+    """,
+    """
+    @pytest.mark.exec_deny("ls", phases=("teardown",))
+    def test_it(shell, request): request.addfinalizer(lambda: go(shell))
+    """,
+    """
+    def test_it(execprobe, shell):
+        with execprobe.watch(deny=["ls"]):
+            go(shell)
+    """,
+    """
+    @pytest.mark.exec_deny("ls")
+    class TestIt:
+        @pytest.fixture(scope="class")
+        def wide(self, shell): go(shell)
+        def test_it(self, wide): pass
+    """,
+    """
+    @pytest.mark.exec_deny("ls", phases=("setup",))
+    class TestIt:
+        @pytest.fixture(scope="class")
+        def wide(self): pass
+        def test_it(self, wide, triggered): pass
+    """,
+], ids=["call", "setup", "teardown", "watch", "wider fixture", "after a wider fixture"])  # fmt: skip
+@pytest.mark.parametrize("backend", ["auto", "ptrace"])
+def test_what_was_there_before_counts_where_it_executes(pytester: pytest.Pytester, body: str, backend: str) -> None:
+    """However long it has waited for that."""
+    head = """
+import os, pytest, subprocess
+
+@pytest.fixture(scope="module")
+def shell():
+    shell = subprocess.Popen(["sh", "-c", "echo; read line; exec ls /"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    shell.stdout.readline()
+    return shell
+
+def go(shell):
+    shell.communicate(b"go")
+
+@pytest.fixture
+def triggered(shell): go(shell)
+
+def test_before(shell): pass
+"""
+    pytester.makepyfile(head + dedent(body))
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--execprobe-backend={backend}", timeout=60)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert re.search(r"ls must not run, but it ran once|nothing may run, but ls ran", result.stdout.str())
+
+
+@pytest.mark.exec_budget(300)
+@pytest.mark.parametrize("backend", ["auto", "ptrace"])
+def test_order_is_that_in_which_execs_were_entered(pytester: pytest.Pytester, backend: str) -> None:
+    """Also of processes that have waited with theirs, and of those that run at once."""
+    pytester.makepyfile(
+        """
+        import os, pytest, subprocess
+
+        def test_waits(execprobe):
+            shell = subprocess.Popen(["sh", "-c", "read line; exec ls /"], stdin=subprocess.PIPE, stdout=-3)
+            subprocess.run(["true"])
+            shell.communicate(b"go")
+            execprobe.assert_order("true", "ls")
+            assert execprobe.programs == ["sh", "true", "ls"]
+
+        def test_forked(execprobe):
+            reader, writer = os.pipe()
+            if os.fork() == 0:
+                os.read(reader, 1)
+                os.execv("/bin/ls", ["ls", "-d", "/"])
+            subprocess.run(["true"])
+            os.write(writer, b"x")
+            os.wait()
+            assert execprobe.programs == ["true", "ls"]
+
+        @pytest.mark.parametrize("n", range(10))
+        def test_at_once(execprobe, n):
+            started = [subprocess.Popen([("true", "false")[m % 2]]) for m in range(20)]
+            for process in started:
+                process.wait()
+            assert [record.pid for record in execprobe.records] == [process.pid for process in started]
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--execprobe-backend={backend}", timeout=60)
+    result.assert_outcomes(passed=12)
 
 
 def test_what_a_test_left_behind_detached_is_its_stray(pytester: pytest.Pytester) -> None:

@@ -14,8 +14,9 @@ import signal
 import time
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import calls, image, records
+from . import calls, image, outside, records
 from .machines import Machine
+from .outside import Task
 from .rights import Rights
 from .stops import Stops
 from .tree import Tracee, Tree
@@ -27,21 +28,6 @@ _IGNORED = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
 _ROUNDS = 100  # looks for threads that are new while a process is seized
 _AT_ONCE = 512  # stops, before whoever waits for an answer has a turn
 _now = time.monotonic_ns
-
-
-class Task:
-    """A thread that is traced."""
-
-    __slots__ = ("interrupted", "outside_at", "process", "tid")
-
-    def __init__(self, tid: int, process: Tracee, at: int) -> None:
-        self.tid = tid
-        self.process = process
-        #: When it was last known to execute nothing, ns.
-        self.outside_at = at
-        #: Whether it was asked to stop, and has not yet.
-        self.interrupted = False
-        process.tids.add(tid)
 
 
 class Tracer:
@@ -237,7 +223,7 @@ class Tracer:
         # That is what is known of when it was entered: not before. So an exec counts for where its process was seen
         # outside of it last, and every synchronisation looks at each.
         entered = at if is_root else task.outside_at
-        self._look_at_others(process, entered)
+        outside.look_at_others(self._tasks.values(), process, entered, self._machine)
         self.tree.replace_roots(process, task.tid, entered)
         status = image.status_of(tid)
         with self._rights.to_read(status):
@@ -265,6 +251,10 @@ class Tracer:
             self._last = process
             for other in process.tids:
                 self._tasks.pop(other, None)
+            if process.own_exec:  # nobody else has seen its end yet, and so done something after it
+                outside.look_at_others(
+                    self._tasks.values(), process, process.image_at, self._machine, interrupting=True
+                )
             if self.tree.living(process) and (process.own_exec or process.is_top):
                 self.events.append(records.ended(self.tree, process, at, status))
         if self._held:
@@ -323,16 +313,8 @@ class Tracer:
                     count += 1
         return count
 
-    def _look_at_others(self, process: Tracee, since: int) -> None:
-        """What waits while another process executes something will be later, if it does so itself."""
-        for task in self._tasks.values():
-            if task.outside_at < since and task.process is not process and any(slot.top for slot in task.process.slots):
-                call = _system_call(task.tid)
-                if call is not None and call not in self._machine.execs:
-                    task.outside_at = _now()
-
     def _is_outside(self, task: Task) -> bool:
-        call = _system_call(task.tid)
+        call = outside.system_call(task.tid)
         if call is not None and call not in self._machine.execs:
             task.outside_at = _now()
             return True
@@ -364,19 +346,6 @@ def _masks(tid: int) -> Optional[_Masks]:
         )
         return _Masks(of_thread | of_process, *others)
     except (KeyError, ValueError):
-        return None
-
-
-def _system_call(tid: int) -> Optional[int]:
-    """The number of the one in which a thread waits, -1 for none; None while it runs, or where that can't be read."""
-    try:
-        said = image.read_file(b"/proc/%d/syscall" % tid, 256).split(None, 1)[0]
-        return None if said == b"running" else int(said)
-    except FileNotFoundError:
-        return -1
-    except ProcessLookupError:
-        return -1
-    except (OSError, ValueError, IndexError):
         return None
 
 
