@@ -31,20 +31,29 @@ class Call:
     is_fork: bool = False  # it was noted as Python is about to fork
     is_exec: bool = False  # it replaces this process, if it does not fail
     #: What was born while it went on, and no call within it did: branches, and what this process sees as the number of
-    #: each one's top, None where that is not known.
-    claims: tuple[tuple[Branch, int | None], ...] = ()
+    #: each one's top, None where that is not known. Each with who says so: another run's probe has its own times.
+    claims: tuple[tuple[Calls, Branch, int | None], ...] = ()
 
     def covers(self, time: int) -> bool:
         return self.before <= time and (self.after is None or time <= self.after)
 
-    def claim(self, branch: Branch, seen: int | None) -> None:
-        self.claims = (*(claim for claim in self.claims if claim[0] != branch), (branch, seen))
+    def claim(self, calls: Calls, branch: Branch, seen: int | None) -> None:
+        others = (claim for claim in self.claims if claim[:2] != (calls, branch))
+        self.claims = (*others, (calls, branch, seen))
+
+    def is_claimed(self, calls: Calls) -> bool:
+        return any(claim[0] is calls for claim in self.claims)
 
     def site_of(self, branch: Branch) -> CallSite | None:
         """Where a branch was spawned, if it is certain that this call has done that, and no code within it."""
         if self.after is None:
             return None
-        possible = [other for other, seen in self.claims if None in (seen, self.pid) or seen == self.pid]
+        who = next((calls for calls, other, _ in self.claims if other == branch), None)
+        possible = [
+            other
+            for calls, other, seen in self.claims
+            if calls is who and (None in (seen, self.pid) or seen == self.pid)
+        ]
         return self.site if possible == [branch] else None
 
 
@@ -79,7 +88,7 @@ class Calls:
         call = self._around(event.branch.thread, event.entered) if event.branch.thread else None
         if call is None or not call.is_exec:
             return None
-        call.claim(event.branch, None)
+        call.claim(self, event.branch, None)
         return call
 
     def of(self, branch: Branch, seen: int | None = None) -> Call | None:
@@ -93,7 +102,7 @@ class Calls:
         call = known or self._around(branch.thread, branch.born)
         if call is not None:
             self._made[branch] = call
-            call.claim(branch, branch.top if self.same_numbers else seen)
+            call.claim(self, branch, branch.top if self.same_numbers else seen)
         return call
 
     def _around(self, thread: int, time: int) -> Call | None:
@@ -109,7 +118,7 @@ class Calls:
     def _take_in(self) -> None:
         """What is new; and those go that have their branch, by which what else comes of that is found."""
         if self.inbox:
-            self._keep(lambda call: not call.claims or call.after is None)
+            self._keep(lambda call: call.after is None or not call.is_claimed(self))
         # An exception may come between: then the next finds what this one has left.
         while self.inbox:
             call = self.inbox[0]

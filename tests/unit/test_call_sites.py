@@ -154,6 +154,14 @@ def test_the_test_itself_fails_to_execute() -> None:
     assert calls.of_exec(exec_event(25, 25, 50, Branch(0, 0, T), error="ENOENT")) is None
 
 
+def test_two_probes_of_one_process_have_each_their_own_times() -> None:
+    shared = call(10, 20, pid=None)
+    first, second = calls_of(shared), calls_of(shared)
+    assert found(first, branch(14)) is SITE
+    assert found(second, branch(15)) is SITE
+    assert found(first, branch(14)) is SITE
+
+
 # ---- how much is kept ----
 
 

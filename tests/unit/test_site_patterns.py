@@ -55,7 +55,7 @@ TAG = spawned((LIBRARY, "start"), ("/src/lib/release.py", "tag"), ("/src/tests/c
         ("from:venv", False),
         ("from:site-packages", False),
         ("from:python3.11", False),
-        ("from:releas", False),
+        ("from:rele", False),
         ("from:lib/release.py", True),
         ("from:./lib/../lib/release.py", True),
         ("from:lib/", True),
