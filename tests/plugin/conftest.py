@@ -41,6 +41,8 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     module.runs = lambda *args, **kwargs: stage.sources[-1].runs(*args, **kwargs)
     module.breaks = lambda why: setattr(stage.sources[-1], "broken", why)
     module.meanwhile = lambda what: setattr(stage.sources[-1], "meanwhile", what)
+    module.denied = lambda: [*stage.sources[-1].stopped[-1][0]] if stage.sources[-1].stopped else []
+    module.cannot = lambda why: setattr(stage.sources[-1], "stops_refused", why)
     module.ends = lambda top: stage.sources[-1].ends(top)
     module.leaves = lambda *args, **kwargs: stage.sources[-1].leaves(*args, **kwargs)
     return stage
