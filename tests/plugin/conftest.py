@@ -23,12 +23,15 @@ class Played:
         self.refusal: str | None = None
         #: Whether another process is the reason.
         self.obstructed = False
+        #: Why nothing can be stopped before it runs.
+        self.stops_refused: str | None = None
 
     def start(self, settings: HelperSettings) -> FakeSource:
         self.settings.append(settings)
         if self.refusal is not None:
             raise (ProbeObstructed if self.obstructed else ProbeUnavailable)(self.refusal)
         self.sources.append(FakeSource())
+        self.sources[-1].stops_refused = self.stops_refused
         return self.sources[-1]
 
 

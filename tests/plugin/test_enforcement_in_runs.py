@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from conftest import Played
     from suites import Run
 
 #: Says what is denied when a phase has ended, and between two tests.
@@ -63,6 +64,33 @@ def test_all_deny_rules_can_be_enforced(run: Run) -> None:
     """
     run(suite, "--execprobe-enforce", "--execprobe-deny=a", ini="execprobe_deny = c", passed=1)
     run(suite, "--execprobe-deny=a", ini="execprobe_enforce = true\nexecprobe_deny = c", passed=1)
+
+
+def test_what_every_test_must_not_run_is_denied_around_tests_too(run: Run) -> None:
+    ran = run(
+        """
+        assert denied() == ["a"]
+
+        @pytest.mark.exec_deny("b", inherit=False)
+        def test_it():
+            assert denied() == ["b"]
+        """,
+        "-s",
+        "--execprobe-deny=a",
+        "--execprobe-enforce",
+        conftest=TELLS + "assert denied() == ['a']",
+        passed=1,
+    )
+    assert [line for line in ran.text.splitlines() if "after" in line or "between" in line] == [
+        *("after setup: ['b']", "after call: ['b']", "after teardown: []", "between: ['a']")
+    ]
+
+
+def test_for_the_whole_suite_what_can_not_be_had_ends_the_run(run: Run, played: Played) -> None:
+    played.stops_refused = "it is full"
+    ran = run("def test_it(): pass", "--execprobe-deny=a", "--execprobe-enforce")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    assert "cannot enforce what is denied: it is full" in ran.result.stderr.str()
 
 
 def test_what_a_wider_fixture_may_run_is_its_own_matter(run: Run) -> None:
@@ -185,7 +213,7 @@ def test_a_mark_that_is_added_where_there_is_no_probe_is_an_error(run: Run, how:
     ran = run(suite, passed=1, errors=1 if how else 0)
     assert ran.ret == (pytest.ExitCode.TESTS_FAILED if how else pytest.ExitCode.OK)
     assert ("cannot enforce what is denied: there was no probe" in ran.text) == bool(how)
-    assert "NOT CHECKED     test_it.py::test_it: they were marked while tests ran" in ran.text
+    assert "NOT CHECKED     1 test: they were marked while tests ran" in ran.text
 
 
 def test_without_a_probe_it_is_an_error_by_default_and_by_option(run: Run) -> None:
