@@ -342,7 +342,9 @@ def test_marker():
     status = subprocess.run([SCRIPT], check=False).returncode
     assert (status, FILE.exists()) == (137, True)
 """
-    out = suite.run(text, "--execprobe-deny=cleaner", "--execprobe-enforce", failed=2)
+    text = f"assert not cleans()\n{text}"
+    out = suite.run(text, "--execprobe-deny=cleaner", "--execprobe-enforce", failed=2, errors=1)
+    assert "cleaner must not run, and was stopped before it ran (collection)" in out
     assert "cleaner must not run, and was stopped before it ran" in out
     assert "rm must not run, and was stopped before it ran" in out
 
