@@ -144,16 +144,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if config.pluginmanager.has_plugin("execprobe-armed") or runs_none(config) or _is_controller(config):
         return
-    marked = [item.nodeid for item in getattr(session, "items", ()) if _any_marked([item])]
+    marked = [item for item in getattr(session, "items", ()) if _any_marked([item])]
     if marked:
-        why = "they were marked while tests ran, in a run without a probe: --execprobe-audit brings one"
-        not_checked = dict.fromkeys(marked, why)
-        if hasattr(config, "workeroutput"):
-            from .session.reporting import EXPORTED
+        from .session.reporting import EXPORTED
+        from .session.totals import LateBreach, Totals
 
-            config.workeroutput[EXPORTED] = {"not_checked": not_checked}
+        why = "they were marked while tests ran, in a run without a probe: --execprobe-audit brings one"
+        totals = Totals(not_checked={item.nodeid: why for item in marked})
+        for item in marked:
+            if any(mark.name == "exec_deny" and mark.kwargs.get("enforce") for mark in item.iter_markers()):
+                headline = "cannot enforce what is denied: there was no probe"
+                text = f"{headline}\n  why   {why.replace('they were', 'it was')}"
+                totals.breaches.append(LateBreach(item.nodeid, item.location, headline, text, undecided=True))
+        if hasattr(config, "workeroutput"):
+            config.workeroutput[EXPORTED] = totals.export()
         else:
-            _reporting(config).totals.not_checked.update(not_checked)
+            is_new = not config.pluginmanager.has_plugin("execprobe-reporting")
+            reporting = _reporting(config)
+            reporting.totals.take(totals.export())
+            if is_new:  # it hears of no hook that is being called already
+                reporting.pytest_sessionfinish(session)
 
 
 @pytest.fixture

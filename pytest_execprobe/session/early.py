@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from .._util import clock
 from .._util.text import Style
 from ..baseline.model import COLLECTION
 from ..errors import ProbeUnavailable
@@ -13,6 +14,7 @@ from ..log.pattern import ignoring
 from ..source import connect
 from ..source.client import HelperSource
 from ..source.connect import HelperSettings
+from ..source.stopping import StopError
 from ..timeline.recorder import Recorder
 from .settings import Settings
 
@@ -41,6 +43,12 @@ class EarlyRun:
             self.error = error
             if settings.mode == "require" and not is_worker:
                 raise pytest.UsageError(required(error)) from None
+        if self.error is None and settings.enforced:
+            try:
+                self.recorder.stop(settings.enforced, clock.monotonic_ns())
+            except StopError as error:
+                if not is_worker:  # of which each test will say so
+                    raise pytest.UsageError(f"execprobe: cannot enforce what is denied: {error}") from None
         self.collection = self.recorder.open_span(COLLECTION, None) if collects else None
 
     def close(self) -> None:

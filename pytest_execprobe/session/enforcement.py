@@ -30,8 +30,10 @@ _ADDED = (
 class Enforcement:
     """Registered in a run that probes: in place of a set-up or a call which can't have what it needs it fails."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, around: frozenset[str]) -> None:
+        """``around``: what is denied around tests, too."""
         self._recorder = recorder
+        self._around = around
         self._since = 0  # when the test began, or what runs without one
         #: What is denied in the phase that runs.
         self._of_phase: frozenset[str] = frozenset()
@@ -71,7 +73,11 @@ class Enforcement:
         """Before the clock is read for that. In between two phases is stopped what all that may follow deny."""
         self._refused = None
         rest = [denied(judge.enforcing(later)) for later in PHASES[PHASES.index(phase) + 1 :]]
-        self._reduce(frozenset.intersection(*rest) if rest else frozenset())
+        self._reduce(frozenset.intersection(*rest) if rest else self._around)
+
+    def end_test(self) -> None:
+        """After the clock was read for that."""
+        self.resume(self._around)
 
     def missed(self, judge: Judge, phase: Phase) -> Problem | None:
         """What is wrong where rules were added while a phase ran, which they are about."""

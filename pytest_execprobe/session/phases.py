@@ -122,6 +122,7 @@ class Phases:
     def _end_test(self, test: RunningTest) -> None:
         self.run.test = None  # first, for an exception may break into the rest
         self.recorder.end_test()
+        self.run.enforcement.end_test()
         self._count()  # now, so that the teardown's report brings it: a worker may crash in the next test
         self._outcomes.note(test)
 

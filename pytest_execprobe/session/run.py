@@ -103,7 +103,7 @@ class ProbedRun:
             self.recorder = early.recorder
             self.recorder.reset(style, settings.timeout, ignoring(settings.ignore))
         self.strays = Strays(config, settings, self.recorder, self.judge_test)
-        self.enforcement = Enforcement(self.recorder)
+        self.enforcement = Enforcement(self.recorder, settings.enforced)
         self.test: RunningTest | None = None
         self.last: RunningTest | None = None  # that has run, or is running
         self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them

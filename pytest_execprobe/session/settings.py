@@ -79,6 +79,12 @@ class Settings:
         return asked or bool(self.reports or self.command_line or self.ini)
 
     @property
+    def enforced(self) -> frozenset[str]:
+        """What rules for the whole suite have killed before it runs, also around tests."""
+        rules = (*self.command_line, *self.ini)
+        return frozenset(pattern.text for rule in rules if rule.enforce for pattern in rule.patterns)
+
+    @property
     def sums_up(self) -> bool:
         """Whether the run is summed up."""
         return self.audit or self.session_budget is not None

@@ -29,9 +29,17 @@ FILES = {
     "test_faults.py": 30,
     "test_faults_of_tests.py": 20,
     "test_quiet.py": 6,
+    "test_enforcement.py": 15,
 }
 #: What is marked ``own_helper``.
-OWN = {"test_tracing.py", "test_untraced.py", "test_faults.py", "test_faults_of_tests.py", "test_quiet.py"}
+OWN = {
+    "test_tracing.py",
+    "test_untraced.py",
+    "test_faults.py",
+    "test_faults_of_tests.py",
+    "test_quiet.py",
+    "test_enforcement.py",
+}
 
 pytestmark = [
     pytest.mark.exec_budget(20_000),  # what is in them is judged there

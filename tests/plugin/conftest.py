@@ -23,12 +23,15 @@ class Played:
         self.refusal: str | None = None
         #: Whether another process is the reason.
         self.obstructed = False
+        #: Why nothing can be stopped before it runs.
+        self.stops_refused: str | None = None
 
     def start(self, settings: HelperSettings) -> FakeSource:
         self.settings.append(settings)
         if self.refusal is not None:
             raise (ProbeObstructed if self.obstructed else ProbeUnavailable)(self.refusal)
         self.sources.append(FakeSource())
+        self.sources[-1].stops_refused = self.stops_refused
         return self.sources[-1]
 
 
@@ -41,6 +44,8 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     module.runs = lambda *args, **kwargs: stage.sources[-1].runs(*args, **kwargs)
     module.breaks = lambda why: setattr(stage.sources[-1], "broken", why)
     module.meanwhile = lambda what: setattr(stage.sources[-1], "meanwhile", what)
+    module.denied = lambda: [*stage.sources[-1].stopped[-1][0]] if stage.sources[-1].stopped else []
+    module.cannot = lambda why: setattr(stage.sources[-1], "stops_refused", why)
     module.ends = lambda top: stage.sources[-1].ends(top)
     module.exits = lambda *args, **kwargs: stage.sources[-1].exits(*args, **kwargs)
     module.leaves = lambda *args, **kwargs: stage.sources[-1].leaves(*args, **kwargs)

@@ -8,6 +8,8 @@ from typing import Any
 runs: Callable[..., Any]
 breaks: Callable[[str], None]
 meanwhile: Callable[[Callable[[], Any]], None]
+denied: Callable[[], list[str]]
+cannot: Callable[[str], None]
 ends: Callable[[Any], None]
 leaves: Callable[..., Any]
 exits: Callable[..., None]
