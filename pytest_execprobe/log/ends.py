@@ -70,16 +70,21 @@ def all_succeeded(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
     undecided = evidence.missing != 0 or bool(open_ends)
     return Verdict(
         holds=False if failed else None if undecided else True,
-        headline=f"{wanted} must succeed, but {_ended(ends)}",
+        headline=f"{wanted} must succeed, but {_ended(failed, ends)}",
         question=f"whether {wanted} succeeded",
         marked=(*failed, *ends),
         open_ends=tuple(open_ends),
     )
 
 
-def _ended(ends: Iterable[ExecRecord]) -> str:
-    """Programs and their ends, each once, at most three of them."""
-    every = list(dict.fromkeys(f"{record.program or '?'} {_in_words(record)}" for record in ends))
+def _ended(failed: Iterable[ExecRecord], ends: Iterable[ExecRecord]) -> str:
+    """Programs and how they ended, each once, at most three of them."""
+    said: dict[ExecRecord, str] = {}  # by the end
+    for record, end in zip(failed, ends, strict=True):
+        program = record.program or "?"
+        if record == end or end not in said:
+            said[end] = program if record == end else f"{program} (which became {end.program or '?'})"
+    every = list(dict.fromkeys(f"{program} {_in_words(end)}" for end, program in said.items()))
     more = [f"{len(every) - _NAMED} more"] if len(every) > _NAMED else []
     return ", ".join([*every[:_NAMED], *more])
 

@@ -50,6 +50,9 @@ def test_an_exec_that_became_another_ends_with_its_process(code: int | None, hol
     env = record("env", "make")
     make = ended("make", code, previous=env)
     assert all_succeeded(evidence(env, make), [compile_pattern("env")]).holds is holds
+    if holds is False:
+        said = all_succeeded(evidence(env, make), [compile_pattern("env")]).headline
+        assert said == "env must succeed, but env (which became make) ended with exit status 3"
     verdict = all_succeeded(evidence(env, make), [])
     assert verdict.holds is holds
     if holds is False:
