@@ -120,9 +120,7 @@ class Collected:
             if len(those) > 1
         }
         self._open = {
-            without_parameters(self._folders.portable(item.nodeid)): None
-            for item in items
-            if parametrizes(item)
+            without_parameters(self._folders.portable(item.nodeid)): None for item in items if parametrizes(item)
         }
         for arg in config.args:
             file, colons, rest = str(arg).partition("::")

@@ -166,7 +166,9 @@ def test_no_row_is_lost_by_a_failure_that_a_hook_makes_pass(run: Run, how: str) 
 
 
 def test_an_outcome_of_a_plugins_own_loses_no_row_and_excuses_nothing(run: Run) -> None:
-    conftest = PASSES.replace('report.outcome = "passed"', 'report.outcome = "odd" if call.when == "call" else "passed"')
+    conftest = PASSES.replace(
+        'report.outcome = "passed"', 'report.outcome = "odd" if call.when == "call" else "passed"'
+    )
     source = "@pytest.mark.exec_deny('curl')\ndef test_a(): runs('curl')\n"
     run("--execprobe-report=a.json", UPDATE, source=source, rows=ROWS, conftest=conftest)
     assert rows() == ROWS.replace("git", "curl = 1\ngit")
@@ -431,7 +433,11 @@ def test_of_a_test_that_is_tried_again_the_last_try_counts(run: Run, again: str)
         [
             "most by test    5  test_it.py::test_a: git 3, curl 2",
             "baseline        execs.toml: no test is beyond it",
-            *(["tried again     test_it.py::test_a: *in an earlier try; the last one counts"] if again in REPORTED else []),
+            *(
+                ["tried again     test_it.py::test_a: *in an earlier try; the last one counts"]
+                if again in REPORTED
+                else []
+            ),
         ]
     )
     assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0

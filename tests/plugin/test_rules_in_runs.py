@@ -453,13 +453,17 @@ def test_wrong_marker_is_found_without_running_anything(run: Run, played: Played
 
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 @pytest.mark.parametrize("file", ["tests/conftest.py", "tests/__init__.py", "tests/inner/__init__.py"])
-def test_marker_in_the_file_of_a_folder_limits_nothing(run: Run, pytester: pytest.Pytester, file: str, mode: str) -> None:
+def test_marker_in_the_file_of_a_folder_limits_nothing(
+    run: Run, pytester: pytest.Pytester, file: str, mode: str
+) -> None:
     """pytest reads no marks there."""
     folder = pytester.mkpydir("tests") / "inner"
     folder.mkdir()
     (folder / "__init__.py").touch()
     (folder / "test_inner.py").write_text("def test_inner(): pass\n")
-    (pytester.path / file).write_text("import pytest\npytestmark = [pytest.mark.filterwarnings('x'), pytest.mark.exec_none()]\n")
+    (pytester.path / file).write_text(
+        "import pytest\npytestmark = [pytest.mark.filterwarnings('x'), pytest.mark.exec_none()]\n"
+    )
     ran = run("def test_it(): pass", f"--import-mode={mode}", errors=1)
     assert f"\n{file}: pytest reads no marks there, so that exec_none limits nothing: " in ran.text
 

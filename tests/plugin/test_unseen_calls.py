@@ -36,7 +36,10 @@ TEARDOWN = 'run("teardown", lambda: hook.pytest_runtest_teardown(item=item, next
 REPORTED = WITHOUT_HOOK.format(call='run("call", item.runtest)', teardown=TEARDOWN)
 UNREPORTED = WITHOUT_HOOK.format(call="item.runtest()", teardown=TEARDOWN)
 #: And without that of the teardown.
-CALL, ENDS = 'run("call", lambda: hook.pytest_runtest_call(item=item))', "item.session._setupstate.teardown_exact(nextitem)"
+CALL, ENDS = (
+    'run("call", lambda: hook.pytest_runtest_call(item=item))',
+    "item.session._setupstate.teardown_exact(nextitem)",
+)
 ENDED = WITHOUT_HOOK.format(call=CALL, teardown=f'run("teardown", lambda: {ENDS})')
 UNSAID = WITHOUT_HOOK.format(call=CALL, teardown=ENDS)
 

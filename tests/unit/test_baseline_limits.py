@@ -172,7 +172,11 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@given(st.lists(st.text(alphabet="\\nxd0a\n\r\x1b\x00\udcd0 ", min_size=1, max_size=4), min_size=2, max_size=2, unique=True))
+@given(
+    st.lists(
+        st.text(alphabet="\\nxd0a\n\r\x1b\x00\udcd0 ", min_size=1, max_size=4), min_size=2, max_size=2, unique=True
+    )
+)
 @example(["a\n", "a\\n"])
 def test_no_two_names_have_one_row(programs: list[str]) -> None:
     """Whatever control characters are written with."""

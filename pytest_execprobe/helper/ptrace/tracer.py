@@ -247,7 +247,9 @@ class Tracer:
             for other in process.tids:
                 self._tasks.pop(other, None)
             if process.own_exec:  # nobody else has seen its end yet, and so done something after it
-                outside.look_at_others(self._tasks.values(), process, process.image_at, self._machine, interrupting=True)
+                outside.look_at_others(
+                    self._tasks.values(), process, process.image_at, self._machine, interrupting=True
+                )
             if self.tree.living(process) and (process.own_exec or process.is_top):
                 self.events.append(records.ended(self.tree, process, at, status))
         if self._held:
