@@ -157,6 +157,7 @@ class _Try:
     outcomes: list[str] = field(default_factory=list)
     called: bool = False
     over: bool = False
+    odd: bool = False  # an outcome of some plugin's own
     breaches: list[ReportedBreach] = field(default_factory=list)
 
     @property
@@ -206,7 +207,7 @@ class Assembly:
 
     def begin_try(self, worker: str | None, name: str, file: str | None, line: int | None) -> None:
         tries = self._tries.setdefault((worker, name), [])
-        if tries and (not tries[-1].over or tries[-1].outcome is None):
+        if tries and (not tries[-1].over or tries[-1].odd or tries[-1].outcome is None):
             tries[-1].outcomes.append("rerun")  # without a report that says so
         tries.append(_Try(file, line))
 
@@ -216,9 +217,10 @@ class Assembly:
         tries = self._tries.setdefault((worker, name), [])
         if not tries:
             tries.append(_Try(None, None))
-        if when == "call" and "rerun" in tries[-1].outcomes:  # its set-up has no report
+        if when == "call" and (tries[-1].odd or "rerun" in tries[-1].outcomes):  # its set-up has no report
             self.begin_try(worker, name, tries[-1].file, tries[-1].line)
-        tries[-1].outcomes.append(outcome if outcome in OUTCOMES else "rerun")  # as other plugins call it
+        tries[-1].odd |= outcome not in OUTCOMES
+        tries[-1].outcomes.append("skipped" if tries[-1].odd else outcome)  # neither passed nor excused
         tries[-1].called |= when == "call"
         tries[-1].over |= when == "teardown" or (when not in ("setup", "call") and outcome == "xfailed")
 

@@ -1,5 +1,5 @@
-"""What makes tests, or parameters of theirs, besides what is written at them: in other circumstances it may make others,
-or none."""
+"""What makes tests, or parameters of theirs, besides what is written at them: in other circumstances it may make
+others, or none."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[t
 
 
 def unread(collector: pytest.Collector, result: Iterable[pytest.Item | pytest.Collector]) -> Iterator[str]:
-    """Markers that stand where pytest reads none, in a folder's conftest.py or __init__.py: they would limit nothing."""
+    """Markers that stand where pytest reads none, in a folder's conftest.py or __init__.py: they limit nothing."""
     modules: list[object] = []
     if isinstance(collector, pytest.Directory):
         conftest = str(collector.path / "conftest.py")

@@ -165,6 +165,16 @@ def test_no_row_is_lost_by_a_failure_that_a_hook_makes_pass(run: Run, how: str) 
     assert rows() == ROWS
 
 
+def test_an_outcome_of_a_plugins_own_loses_no_row_and_excuses_nothing(run: Run) -> None:
+    conftest = PASSES.replace(
+        'report.outcome = "passed"', 'report.outcome = "odd" if call.when == "call" else "passed"'
+    )
+    source = "@pytest.mark.exec_deny('curl')\ndef test_a(): runs('curl')\n"
+    run("--execprobe-report=a.json", UPDATE, source=source, rows=ROWS, conftest=conftest)
+    assert rows() == ROWS.replace("git", "curl = 1\ngit")
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 1
+
+
 def test_no_row_is_lost_by_a_failure_of_unittests_that_a_hook_makes_pass(run: Run) -> None:
     source = "class TestA(unittest.TestCase):\n    def test_a(self): self.fail()\n"
     of_class = ROWS.replace("test_a", "TestA::test_a")

@@ -29,8 +29,8 @@ class Task:
 def look_at_others(
     tasks: Iterable[Task], process: Tracee, since: int, machine: Machine, *, interrupting: bool = False
 ) -> None:
-    """When a process has executed something, which was entered after ``since``, or has ended: what another executes from
-    now on comes later. With ``interrupting`` it is asked for of those that run, too."""
+    """When a process has executed something, which was entered after ``since``, or has ended: what another executes
+    from now on comes later. With ``interrupting`` it is asked for of those that run, too."""
     for task in tasks:
         if task.outside_at < since and task.process is not process and any(slot.top for slot in task.process.slots):
             call = system_call(task.tid)
