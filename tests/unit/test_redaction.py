@@ -217,6 +217,8 @@ def test_what_is_no_secret_stays(line: str) -> None:
         ("prog --password=x y", "prog --password=••• y"),
         ("curl -H 'Authorization: Bearer x y' h", "curl -H 'Authorization: Bearer •••' h"),
         ("sh -c 'curl -u a:b h | tar x'", "sh -c 'curl -u a:••• h | tar x'"),
+        ("sh -c 'FOO_TOKEN=x make all'", "sh -c 'FOO_TOKEN=••• make all'"),
+        ("env -S 'FOO_TOKEN=x make'", "env -S FOO_TOKEN=•••"),  # for it may be all of one value
         ("psql 'host=h password=x dbname=y'", "psql 'host=h password=••• dbname=y'"),
         ("prog --password ''", "prog --password ''"),
         ('curl -d \'{"password": "x", "n": 1}\'', 'curl -d \'{"password": "•••", "n": 1}\''),
