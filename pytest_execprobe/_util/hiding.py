@@ -118,7 +118,7 @@ class _Arguments:
 
     def see(self, word: str) -> None:
         """A word that is no option: it can be a program, or its subcommand."""
-        name = originals.basename(word).removesuffix(".exe")
+        name = originals.basename(word.rpartition("=")[2]).removesuffix(".exe")  # ProxyCommand=sshpass …
         self._words.add(name)
         if name in secret.PROGRAMS:
             self.rules += (rule for rule in secret.PROGRAMS[name] if rule not in self.rules)

@@ -161,7 +161,7 @@ def is_secret(name: str) -> bool:
         return False
     last = words[-1]
     of_key = last == "key" and len(words) > 1 and words[-2] in KEYS
-    return last.endswith(ENDINGS) or last in LAST or of_key
+    return last.endswith(ENDINGS) or "".join(words[-2:]).endswith(ENDINGS) or last in LAST or of_key
 
 
 def is_secret_variable(name: str) -> bool:
