@@ -57,6 +57,7 @@ _UNTIL_SPACE = re.compile(r"[^\s'\"<>@]*@")
 _TOKEN = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, secret.TOKENS))})[\w\-]{{16,}}(?:\.[\w\-]+)*")
 _LIKE_A_TOKEN = re.compile(r"(?=.*\d)[\w\-.~%]{20,}")
 _OPTION = re.compile(r"--?[A-Za-z](?:[A-Za-z0-9_\-]*)?=?")
+_SCRIPT = re.compile(r"-[A-Za-z]*c|--command")
 _SHORT_OR_LONG = re.compile(r"-[A-Za-z]|--[A-Za-z][\w\-]*(?:=.*)?", re.DOTALL)
 #: Of a connection string, which is one argument and has more in it than its password.
 _CONNECTION = re.compile(r"\s(?:host|hostaddr|port|dbname|user|sslmode|service|application_name|server|database)\s?=")
@@ -110,17 +111,19 @@ class _Arguments:
         self.rules: list[Known] = []
         self._words: set[str] = set()
         self._asks = False
+        self.is_shell = False
         self._positional = 0
         if program is not None:
             self.see(program)
 
     def see(self, word: str) -> None:
         """A word that is no option: it can be a program, or its subcommand."""
-        name = originals.basename(word).removesuffix(".exe")
+        name = originals.basename(word.rpartition("=")[2]).removesuffix(".exe")  # ProxyCommand=sshpass …
         self._words.add(name)
         if name in secret.PROGRAMS:
             self.rules += (rule for rule in secret.PROGRAMS[name] if rule not in self.rules)
         self._asks |= name in secret.ASKING
+        self.is_shell |= name in secret.SHELLS
 
     def active(self) -> Iterator[Known]:
         return (rule for rule in self.rules if self._words.issuperset(rule.within))
@@ -146,7 +149,8 @@ def hidden_words(words: Sequence[str], program: str | None, cut: bool, depth: in
         elif word.startswith("-") and _OPTION.fullmatch(word) and "=" not in word and known.takes_secret(word):
             replaced, following = word, secret.VALUE
         else:
-            replaced = _hidden_word(word, is_last, depth)
+            is_script = known.is_shell and at > 0 and _SCRIPT.fullmatch(words[at - 1]) is not None
+            replaced = hidden_text(word, is_last, depth) if is_script else _hidden_word(word, is_last, depth)
         shown.append(replaced)
         if not word.startswith("-") and len(word) < 256:
             known.see(word)

@@ -137,6 +137,9 @@ KNOWN = (
 #: Programs whose ``--password`` stands alone, and is a question: what follows it is no secret.
 ASKING = ("psql", "pg_dump", "pg_restore", "pg_dumpall", "createdb", "dropdb", "createuser", *_MYSQL.split())
 
+#: Programs for which an argument behind ``-c`` is a command line.
+SHELLS = frozenset(("sh", "ash", "bash", "dash", "fish", "ksh", "mksh", "su", "zsh"))
+
 PROGRAMS: dict[str, list[Known]] = {}
 for _rule in KNOWN:
     for _name in _rule.programs:
@@ -158,7 +161,7 @@ def is_secret(name: str) -> bool:
         return False
     last = words[-1]
     of_key = last == "key" and len(words) > 1 and words[-2] in KEYS
-    return last.endswith(ENDINGS) or last in LAST or of_key
+    return last.endswith(ENDINGS) or "".join(words[-2:]).endswith(ENDINGS) or last in LAST or of_key
 
 
 def is_secret_variable(name: str) -> bool:

@@ -12,7 +12,6 @@ from .._util.hiding import HIDDEN, covers
 from .._util.originals import Path
 from .._util.paths import absolute, as_recorded, base, leads_through_descriptor, name_of, on_disk, real
 from .._util.ternary import both, either
-from ..origin.origin import here
 from ..source.command import Command
 from ..timeline.program import as_interpreters, called, files, interpreters
 from ..timeline.record import ExecRecord
@@ -276,6 +275,7 @@ def _without_half(word: str) -> str:
 
 def unowned_pattern() -> Pattern:
     """What no package owns: to forbid, any of the files that an exec has loaded or read."""
+    from ..origin.origin import here  # few runs have this pattern
 
     def is_unowned(file: str | None, record: ExecRecord) -> Match:
         if file is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,9 +31,15 @@ class Database(Protocol):
         """The package that a file, by its path without links, is of. Raises Unreadable."""
 
 
+_MOST = 1 << 28  # bytes of a file
+
+
 def read(path: str) -> bytes | None:
     """None where there is no such file. Raises Unreadable."""
     try:
+        found = originals.stat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST:  # a FIFO would be waited for
+            raise Unreadable(f"{path} can't be read (it is no file, or too large)")
         return originals.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from .database import Owner, names_in, read, spellings
 
 #: Where programs are mostly. Of these lines an index is kept; others are looked for anew.
-_OFTEN = (b"bin/", b"libexec/", b"/lib/git-core/")
+_OFTEN = (b"bin/", b"libexec/", b"/lib/gcc/", b"/lib/git-core/")
 
 
 class Dpkg:

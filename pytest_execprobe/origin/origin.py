@@ -115,7 +115,8 @@ def _others_write(path: str) -> bool:
 def _differs(path: str, digest: tuple[str, str]) -> bool:
     algorithm, expected = digest
     try:
-        if originals.stat(on_disk(path)).st_size > _MOST:
+        state = originals.stat(on_disk(path))
+        if state.st_size > _MOST or not modes.S_ISREG(state.st_mode):
             return False
         found = originals.new_hash(algorithm, originals.read_bytes(on_disk(path)))
     except (OSError, ValueError):  # may not be read, or has a hash that is not to be had

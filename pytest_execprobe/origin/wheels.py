@@ -17,15 +17,15 @@ class Wheels:
 
     def __init__(self, root: str = "") -> None:
         self._root = root
-        self._records: dict[str, list[tuple[str, bytes]]] = {}  # of each library: folders and contents
+        #: Of each library what is in folders called ``bin``, which is mostly all that is executed: folders of
+        #: distributions, and lines.
+        self._records: dict[str, list[tuple[str, bytes]]] = {}
 
     def owner(self, path: str) -> Owner | None:
         for library in self._libraries(path):
-            if library not in self._records:
-                self._records[library] = list(self._read(library))
             name = originals.relpath(path, library)
             line = name.encode("utf-8", "surrogateescape")
-            for folder, record in self._records[library]:
+            for folder, record in self._of(library) if b"bin/" in line else self._read(library):
                 if line in record and (row := _row(record, name)) is not None:
                     distribution, _, version = folder.removesuffix(".dist-info").partition("-")
                     return Owner(f"{distribution} {version} (wheel)", _digest(row))
@@ -47,10 +47,20 @@ class Wheels:
         if prefix in ("", "/usr"):
             yield "/usr/lib/python3/dist-packages"
 
+    def _of(self, library: str) -> list[tuple[str, bytes]]:
+        if library not in self._records:
+            every = ((folder, _only(b"bin/", record)) for folder, record in self._read(library))
+            self._records[library] = [(folder, lines) for folder, lines in every if lines]
+        return self._records[library]
+
     def _read(self, library: str) -> Iterator[tuple[str, bytes]]:
         for name in names_in(self._root + library):
             if name.endswith(".dist-info"):
                 yield name, read(f"{self._root}{library}/{name}/RECORD") or b""
+
+
+def _only(part: bytes, record: bytes) -> bytes:
+    return b"".join(line for line in record.splitlines(keepends=True) if part in line) if part in record else b""
 
 
 def _row(record: bytes, name: str) -> list[str] | None:

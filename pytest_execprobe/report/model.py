@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ..origin.origin import Origin
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.site import CallSite
+
+if TYPE_CHECKING:
+    from ..origin.origin import Origin
 
 #: What a unit is: a test, one set-up and end of a fixture of wider scope, the collection of tests, what ran between
 #: tests (hooks, what tests left running), or a command that ``execprobe run`` recorded.

@@ -704,10 +704,12 @@ def test_lines_of_the_display() -> None:
     long = record("cc", "-c", "x" * 100, pid=4243, at=began + 12_345_678_901)
     odd = record("a b", "\x1b[31m", pid=7, at=began + 2_000_000)
     show([NewExec(top, None), NewExec(long, "make"), NewExec(odd, "a-rather-long-name")])
+    show([NewExec(record("mysql", "-pS3cr3t", pid=8, at=began), None)])
     assert screen.lines == [
         "+      1.5 ms    4242              /usr/bin/make -j4",
         "+  12345.7 ms    4243 make         /usr/bin/cc -c xxxxxxxx…",
         "+      2.0 ms       7 a-rather-lo… '/usr/bin/a b' '\\x1b[31…",
+        "+      0.0 ms       8              /usr/bin/mysql -p•••",
     ]
     assert len(screen.lines[1]) == screen.width - 1
 
@@ -725,6 +727,24 @@ def test_a_storm_is_not_shown_line_by_line() -> None:
     show([NewExec(record("true"), None)] * 1234)
     assert len(screen.lines) == 51
     assert screen.lines[-1] == "+ … 1,184 more"
+
+
+def test_nothing_shows_a_secret(played: Played, tmp_path: Path, capfd: Capture) -> None:
+    def happens(source: FakeSource) -> None:
+        top = source.runs("sh", "-c", "mysql -pS3cr3t")
+        source.leaves(source.runs("mysql", "-pS3cr3t", by=top))
+        source.exits(top)
+
+    played.happens = happens
+    paths = [tmp_path / f"a.{form}" for form in ("json", "html", "md", "trace.json")]
+    reports = [word for path in paths for word in ("--report", str(path))]
+    command = ["sh", "-c", "true # --token=S3cr3t"]
+    limits = ["--deny", "mysql", "--allow", "sh", "--budget", "1"]
+    for redact, is_shown in ((), False), (("--redact", "none"), True):
+        assert main(["run", *redact, *reports, *limits, *command]) == 1
+        output = "".join(capfd.readouterr())
+        texts = [output, *(path.read_text() for path in paths)]
+        assert [text for text in texts if ("S3cr3t" in text) is not is_shown] == []
 
 
 def test_no_display_where_there_is_no_screen() -> None:

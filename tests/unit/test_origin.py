@@ -268,16 +268,35 @@ def test_a_file_of_a_wheel(tmp_path: Path) -> None:
     info = library / "some_tool-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "RECORD").write_text(
-        'some_tool/bin/tool,sha256=YWJj,3\n../../../bin/some-tool,,\n"../../../bin/a,b",md5=x,1\n../../../bin/odd,sha256=*,1\n'
+        'some_tool/driver,sha256=YWJj,3\nsome_tool/bin/tool,sha256=YWJj,3\n../../../bin/some-tool,,\n"../../../bin/a,b",md5=x,1\n../../../bin/odd,sha256=*,1\n'
     )
     (library / "empty-1.dist-info").mkdir()
     wheels = Wheels()
     assert wheels.owner(f"{library}/some_tool/bin/tool") == Owner("some_tool 1.0 (wheel)", ("sha256", "616263"))
+    assert wheels.owner(f"{library}/some_tool/driver") == Owner("some_tool 1.0 (wheel)", ("sha256", "616263"))
+    assert wheels.owner(f"{library}/some_tool/drive") is None
     for name in ("some-tool", "a,b"):
         assert wheels.owner(f"{tmp_path}/opt/bin/{name}") == Owner("some_tool 1.0 (wheel)")
     assert wheels.owner(f"{tmp_path}/opt/bin/odd") == Owner("some_tool 1.0 (wheel)", ("sha256", ""))
     assert wheels.owner(f"{tmp_path}/opt/bin/some") is None
     assert wheels.owner(f"{library}/some_tool/bin/too") is None
+
+
+@pytest.mark.parametrize("kind", ["fifo", "large", "folder"])
+def test_nothing_is_waited_for(tmp_path: Path, kind: str) -> None:
+    """Whoever can make an environment can put anything there."""
+    info = tmp_path / "lib/python3.11/site-packages/tool-1.dist-info"
+    info.mkdir(parents=True)
+    record = info / "RECORD"
+    if kind == "fifo":
+        os.mkfifo(record)
+    elif kind == "folder":
+        record.mkdir()
+    else:
+        record.touch()
+        os.truncate(record, 1 << 29)
+    with pytest.raises(Unreadable, match="it is no file, or too large"):
+        Wheels().owner(f"{tmp_path}/bin/tool")
 
 
 # ---- where a file lies ----
