@@ -177,7 +177,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     totals = [limits.total_of(budget) for budget in arguments.budget if isinstance(budget, str)]
     numbers = [budget for budget in arguments.budget if isinstance(budget, int)]
     allowed = limits.Allowed(min(numbers, default=None), tuple(arguments.allow), tuple(arguments.deny))
-    _check_enforced(arguments)
     source, refusal = _probe(arguments, terminal)
     # As the probe decodes it, in any locale.
     words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in command]
@@ -188,12 +187,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         _enforce(allowed.deny, source, recording.began, arguments.timeout)
     show = (lambda _: None) if arguments.quiet else display(terminal, recording.began)
     child = Child(command)
-    waited = follow(
-        child,
-        Follower(recording, allowed.looking(show) if whole else show, arguments.timeout),
-        arguments.wait,
-        terminal,
-    )
+    follower = Follower(recording, allowed.looking(show) if whole else show, arguments.timeout)
+    waited = follow(child, follower, arguments.wait, terminal)
     assert child.status is not None
 
     evidence = recording.evidence()
@@ -241,6 +236,7 @@ def _check_reports(paths: Iterable[str]) -> None:
 
 def _probe(arguments: argparse.Namespace, terminal: Terminal) -> tuple[HelperSource | None, str | None]:
     """A source of events, or with --optional why there is none."""
+    _check_enforced(arguments)
     from ..errors import ProbeUnavailable
     from ..source.connect import HelperSettings, start_helper
 

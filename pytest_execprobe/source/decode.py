@@ -21,7 +21,7 @@ _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
 _SLOT = struct.Struct("<QQII")
-_BY_OTHERS = 2  # events.Exec.stopped
+_BY_THIS, _BY_OTHERS = 1, 2  # events.Exec.stopped, and the bit of this root where its slot is the first
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
@@ -65,10 +65,9 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
         if at > end or not _HEAD <= length <= size - _RECORD:
             raise wire.WireError("an event is cut short")
         if its_root != root:
-            if (slot := _slot(payload, record, root)) is None:
+            if (slot := _slot(payload, record, root, stopped)) is None:
                 continue
-            number, born, top, thread, seen_pid, seen_ppid = slot
-            stopped = stopped and (stopped >> number & 1 or _BY_OTHERS)
+            stopped, born, top, thread, seen_pid, seen_ppid = slot
         if born != branch.born or top != branch.top or thread != branch.thread:
             branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room
         if kind == _EXIT:
@@ -91,9 +90,8 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
                 (pid, previous_at) if previous_at else None,
                 seen_pid if command and seen_pid != pid else None,
                 seen_ppid if command and seen_ppid != wire.NOT_KNOWN else None,
-                uid if command else 0, gid if command else 0,
-                _error_name(error) if kind == _ATTEMPT else None, flags & wire.FLAG_ENTRY_UNSEEN != 0, command,
-                stopped if stopped <= 1 else 2 - (stopped & 1),
+                uid if command else 0, gid if command else 0, _error_name(error) if kind == _ATTEMPT else None,
+                flags & wire.FLAG_ENTRY_UNSEEN != 0, command, stopped and (_BY_THIS if stopped & 1 else _BY_OTHERS),
             ))  # fmt: skip
     if at > end or (at < end and [*wire.split_events(payload[at:])]):
         raise wire.WireError("an event is cut short")
@@ -106,13 +104,14 @@ def _wrong(is_short: bool) -> wire.WireError:
     return wire.WireError("a record of a process that has no number where its root is")
 
 
-def _slot(payload: bytes, record: int, root: int) -> tuple[int, int, int, int, int, int] | None:
-    """Which slot this root's is, when the branch left it, the branch's top, the root's thread, and pid and ppid as it
-    sees them."""
+def _slot(payload: bytes, record: int, root: int, stopped: int) -> tuple[int, int, int, int, int, int] | None:
+    """By whom it was stopped, when the branch left this root, its top, the root's thread, and pid and ppid as it sees
+    them."""
     for slot in range(1, wire.SLOTS):
         its_root, born, top, thread = _SLOT.unpack_from(payload, record + wire.SLOTS_AT + slot * _SLOT.size)
         if its_root == root:
-            return slot, born, top, thread, *wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
+            by = stopped and (_BY_THIS if stopped >> slot & 1 else _BY_OTHERS)
+            return by, born, top, thread, *wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
     return None
 
 

@@ -288,19 +288,6 @@ def test_added(request):
     assert "cannot enforce what is denied in the call phase: it was added when that had begun" in out
 
 
-def test_without_a_probe_it_is_an_error(suite: Suite) -> None:
-    text = """
-@pytest.mark.exec_deny("cleaner", enforce=True)
-def test_denied():
-    cleans()
-
-def test_free():
-    pass
-"""
-    out = suite.run(text, "--execprobe=off", errors=1, passed=1)
-    assert "cannot enforce what is denied in the setup phase: there is no probe: switched off" in out
-
-
 @pytest.mark.own_helper
 def test_helper_that_dies_leaves_no_test_passed(losing: pytest.Pytester, suite: Suite) -> None:  # noqa: ARG001
     text = """
@@ -315,18 +302,6 @@ def test_next():
     assert not cleans()
 """
     suite.run(text, errors=3, failed=1)  # the third is of what ran outside of tests
-
-
-@pytest.mark.parametrize("wrong", ["clean*", "re:clean", "argv:cleaner x", "subtree:cleaner", "./cleaner", "/x/*"])
-def test_other_patterns_are_errors_where_they_are_read(pytester: pytest.Pytester, wrong: str) -> None:
-    pytester.makepyfile(f"import pytest\n\n@pytest.mark.exec_deny({wrong!r}, enforce=True)\ndef test(): pass")
-    collected = pytester.runpytest_subprocess()
-    collected.assert_outcomes(errors=1)
-    collected.stdout.fnmatch_lines(["*.py:3: exec_deny(*can't be enforced: only names and absolute paths*"])
-    pytester.makepyfile("def test(): pass")
-    refused = pytester.runpytest_subprocess(f"--execprobe-deny={wrong}", "--execprobe-enforce")
-    assert refused.ret == pytest.ExitCode.USAGE_ERROR
-    refused.stderr.fnmatch_lines(["*--execprobe-deny: *can't be enforced*"])
 
 
 # ---- for the whole run ----
@@ -356,7 +331,7 @@ def test_becomes_it():
     os.execv(SCRIPT, [str(SCRIPT)])
 """
     pytester.makepyfile(SUITE.format(folder=str(place.folder)) + text)
-    for _ in range(TIMES):
+    for _ in range(2 + TIMES // 50):
         assert pytester.runpytest_subprocess("-s").ret == -signal.SIGKILL
         assert place.file.exists()
 
