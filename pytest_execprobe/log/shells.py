@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from .._util import originals
 from .._util.paths import base
+from .._util.redaction import in_force
 from .._util.text import printable
 from ..timeline.evidence import Evidence
+from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
 from .checks import Verdict
@@ -124,7 +126,7 @@ class _Call:
     @property
     def shown(self) -> str:
         """The command, if it is known, as far as there is room."""
-        text = self.record.command_line if self.command is None else self.command
+        text = described(self.record) if self.command is None else in_force().text(self.command)
         return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
@@ -157,7 +159,7 @@ def how_to_do_without(record: ExecRecord) -> str:
         words = words_of(call.command)
     except NeedsShell as error:
         return printable(f"{where}it has {error}: {call.shown}")
-    listed = originals.json_dumps(words, ensure_ascii=False)
+    listed = originals.json_dumps(in_force().arguments(tuple(words), base(words[0])), ensure_ascii=False)
     if len(listed) > _WIDTH:
         listed = "[…]"
     return printable(f"{where}without a shell: subprocess.run({listed})")

@@ -18,6 +18,7 @@ WHO = {
     "helper/orphans.py": {"command_line"},
     "helper/ptrace/image.py": {"argv"},
     "helper/ptrace/records.py": {"argv"},
+    "helper/ptrace/stops.py": {"argv"},
     "source/decode.py": {"argv"},
     # knows what is shown of them
     "_util/redaction.py": {"arguments"},
@@ -28,6 +29,8 @@ WHO = {
     "source/launch.py": {"argv"},
     "log/matching.py": {"arguments", "argv"},
     "log/text.py": {"argv"},
+    "log/askers.py": {"arguments", "argv"},
+    "log/shells.py": {"arguments", "argv"},
     # has asked for what is shown
     "log/hints.py": {"argv"},
     "report/html.py": {"argv"},

@@ -82,6 +82,15 @@ def test_failure_says_how_to_do_without() -> None:
     assert lines[4].startswith("> 2")
 
 
+@pytest.mark.parametrize(
+    "command", ["mysql --password=hunter2 x", "mysql --password=hunter2 x | cat", "curl -u a:hunter2 x"]
+)
+def test_secrets_are_hidden(command: str) -> None:
+    shell = record("sh", "-c", command)
+    said = [no_shell(evidence(shell)).headline, how_to_do_without(shell)]
+    assert all("•••" in text and "hunter2" not in text for text in said)
+
+
 def test_undecided_failure_says_why() -> None:
     with pytest.raises(IncompleteLogError, match="cannot tell whether a shell was asked for"):
         log_of(record("sh", argv=None)).assert_no_shell()
