@@ -81,11 +81,12 @@ def test_ten_rows_by_default(pytester: pytest.Pytester) -> None:
     assert TEN_ROWS in output(pytester, more=10)
 
 
-def test_all_rows_with_vv(pytester: pytest.Pytester) -> None:
+def test_the_tree_with_vv(pytester: pytest.Pytester) -> None:
     text = output(pytester, "-vv", more=10)
     rows = [line for line in text.splitlines() if line.startswith("E  ") and "/usr/bin/sh -c" in line]
     assert len(rows) == 10
-    assert "12 T P pytest /usr/bin/sh -c 'echo 9'\nE         12 execs in the call phase, 0 lost\n" in text
+    assert re.search(r"^E       > 2 .* │  └─ /usr/bin/curl -sS https://example.org", text, flags=re.M)
+    assert "└─ /usr/bin/sh -c 'echo 9'\nE         12 execs in the call phase, 0 lost\n" in text
 
 
 def test_the_headline_alone_with_q(pytester: pytest.Pytester) -> None:

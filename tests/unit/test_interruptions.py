@@ -391,7 +391,7 @@ def test_a_look_that_is_broken_into_loses_nothing(whole: bool) -> None:
             shell = source.runs("sh")
             source.runs("true", by=shell)
             source.runs("gone", lost=True)
-            source.ends(shell)
+            source.exits(shell, 1 << 8)
             broken = breaks_at(step, functools.partial(recorded.look, 1))
             recorded.look(1)
         assert (recorded.programs, recorded.lost) == ({"sh": 2, "true": 2}, 2)
@@ -399,7 +399,8 @@ def test_a_look_that_is_broken_into_loses_nothing(whole: bool) -> None:
         kept = {"sh": 2, "true": 2} if whole else {"sh": 2}
         assert (Counter(record.program for record in found.records), found.unknown) == (kept, ())
         running = recorded._known_processes._programs.values()
-        assert Counter(program for _, program in running) == {"true": 2, "?": 2}
+        assert Counter(runs.program for runs in running) == {"true": 2, "?": 2}
+        assert recorded.bad_ends == {("sh", "exit 1"): 2}
         if not broken:
             break
 
