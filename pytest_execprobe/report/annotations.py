@@ -33,12 +33,7 @@ def annotations(document: Document) -> list[str]:
 def _breach(item: PlacedBreach) -> _Annotation:
     text = "\n".join(dict.fromkeys([item.where, *shown_lines(item.breach.text or item.breach.headline)]))
     title = f"execprobe: {item.breach.headline}"
-    site = item.breach.call_site
-    if site is not None and not site.file.startswith(("/", "<")):  # it is one of the repository's
-        return _Annotation(title, text, site.file, site.line)
-    if item.unit is None:
-        return _Annotation(title, text)
-    return _Annotation(title, text, item.unit.file, item.unit.line)
+    return _Annotation(title, text, *item.place)
 
 
 def _commands(kind: str, every: Sequence[_Annotation], what: str) -> Iterable[str]:

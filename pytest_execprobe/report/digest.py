@@ -53,6 +53,15 @@ class PlacedBreach:
         return "the run as a whole" if self.unit is None else shown(self.unit.name)
 
     @property
+    def place(self) -> tuple[str | None, int | None]:
+        """File and line to show it at: where what breaks the rule was spawned, if that is in the repository, else where
+        its test stands."""
+        site = self.breach.call_site
+        if site is not None and not site.file.startswith(("/", "<")):
+            return site.file, site.line
+        return (None, None) if self.unit is None else (self.unit.file, self.unit.line)
+
+    @property
     def excused(self) -> str | None:
         """Why the breach decides nothing, if so: the test was expected to fail, or was tried again."""
         return None if self.unit is None or self.breach.late else _EXCUSED.get(self.unit.outcome or "")

@@ -46,6 +46,16 @@ RULES = {
         "exec_budget is how many programs may be executed, of all or of one.",
         "Look for a call in a loop, or one that could be kept. If the number is right, raise the budget.",
     ),
+    "exec-success": (
+        "A program failed that must succeed",
+        "exec_success wants that programs end with exit status 0, all or those that match.",
+        "Find how it ended in the tree of the report. If it may fail, name in the rule those that must not.",
+    ),
+    "exec-no-shell": (
+        "A shell was asked for",
+        "exec_no_shell wants that a test's own process asks for no shell (shell=True, os.system).",
+        "The message has the list of arguments that does without, or says what in the command takes a shell.",
+    ),
     "session-budget": (
         "The run as a whole executed more than it may",
         "execprobe_session_budget is how many programs a whole run may execute.",
@@ -73,15 +83,21 @@ _NOTIFICATIONS = {
 
 # A line that names a rule, below the headline of what it found.
 _RULE = re.compile(
-    r"  rule  (?:(?:--execprobe-|execprobe_|exec_)(budget|allow|none|deny)\b|(?:tests|fixtures|around)\.)"
+    r"  rule  (?:(?:--execprobe-|execprobe_|exec_)(budget|allow|none|deny|success|no_shell)\b"
+    r"|(?:tests|fixtures|around)\.)"
 )
-_KINDS = {"budget": "exec-budget", "allow": "exec-allow", "none": "exec-allow", "deny": "exec-deny", None: "baseline"}
+_KINDS: dict[str | None, str] = {
+    **{name: f"exec-{name}" for name in ("budget", "allow", "deny", "success")},
+    **{"none": "exec-allow", "no_shell": "exec-no-shell", None: "baseline"},
+}
 # Headlines of what has no such line.
 _HEADLINES = (
     (re.compile(r"session budget "), "session-budget"),
     (re.compile(rf"{BEYOND}|.* the baseline\b|packages\.\"|.+\.toml(:| names | has one name )"), "baseline"),
     (re.compile(r"exec budget |cannot tell whether at most "), "exec-budget"),
     (re.compile(r"unexpected program: |nothing may run|cannot tell whether (only|nothing) "), "exec-allow"),
+    (re.compile(r"no shell must |cannot tell whether a shell "), "exec-no-shell"),
+    (re.compile(r".* must succeed, but |cannot tell whether .+ succeeded\b"), "exec-success"),
     (re.compile(r".* must not run|cannot tell whether .+ ran\b"), "exec-deny"),
 )
 
@@ -248,7 +264,7 @@ def _text(found: _Found) -> str:
 def _location(item: digest.PlacedBreach) -> dict[str, Any]:
     """GitHub refuses a whole file in which one result has no place with a line, so what has none names what it is."""
     unit = item.unit
-    file, line = (None, None) if unit is None else (unit.file, unit.line)
+    file, line = item.place
     if unit is not None and not file and unit.kind in ("test", "fixture") and "::" in unit.name:
         file = unit.name.partition("::")[0]
     artifact = {"uri": _uri(file or item.where), "uriBaseId": ROOT}

@@ -38,6 +38,15 @@ def test_undecided_allow(): runs("sh", lost=True)
 @pytest.mark.exec_budget(0)
 def test_lost(): runs("sh", lost=True)
 
+@pytest.mark.exec_no_shell()
+def test_shell(): runs("sh", "-c", "git tag")
+
+@pytest.mark.exec_success("git")
+def test_fails(): ends(runs("git"), 256)
+
+@pytest.mark.exec_success("git")
+def test_undecided_success(): runs("git")
+
 @pytest.mark.exec_deny("curl")
 def test_leaves():
     global shell
@@ -56,6 +65,9 @@ EXPECTED = {
     "test_undecided_deny": ["exec-deny"],
     "test_undecided_allow": ["exec-allow"],
     "test_lost": ["exec-budget"],
+    "test_shell": ["exec-no-shell"],
+    "test_fails": ["exec-success"],
+    "test_undecided_success": ["exec-success"],
     "test_leaves": ["exec-deny"],
 }
 
