@@ -16,6 +16,7 @@ from ..source.events import Branch, Exec, Running
 from .site import CallSite
 
 _BEFORE = attrgetter("before")
+_NO_MARK = memoryview(b"\0")
 
 
 @dataclass(eq=False, slots=True)
@@ -28,7 +29,7 @@ class Call:
     before: int
     after: int | None = None  # None while it goes on
     pid: int | None = None  # that it has returned
-    is_fork: bool = False  # it was noted as Python is about to fork
+    mark: tuple[memoryview, int] | None = None  # of one by fork(): where its child puts its number, 0 before
     is_exec: bool = False  # it replaces this process, if it does not fail
     #: What was born while it went on, and no call within it did: branches, and what this process sees as the number of
     #: each one's top, None where that is not known. Each with who says so: another run's probe has its own times.
@@ -44,10 +45,19 @@ class Call:
     def is_claimed(self, calls: Calls) -> bool:
         return any(claim[0] is calls for claim in self.claims)
 
+    def forget_mark(self) -> None:
+        """The mark is to be another's."""
+        if self.mark is not None:
+            self.pid, self.mark = self.mark[0][self.mark[1]] or self.pid, (_NO_MARK, 0)
+
     def site_of(self, branch: Branch) -> CallSite | None:
         """Where a branch was spawned, if it is certain that this call has done that, and no code within it."""
         if self.after is None:
             return None
+        if self.mark is not None:
+            self.pid = self.mark[0][self.mark[1]] or self.pid
+            if self.pid is None:  # Python's own child executes nothing before it has said who it is
+                return None
         who = next((calls for calls, other, _ in self.claims if other == branch), None)
         possible = [
             other

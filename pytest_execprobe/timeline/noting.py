@@ -11,6 +11,8 @@ A name that was bound elsewhere before (``from os import system``) leads to the 
 from __future__ import annotations
 
 import functools
+import itertools
+import mmap
 import sys
 from types import FrameType, ModuleType
 from typing import Any
@@ -30,12 +32,17 @@ _PLACES = (
     ("os", "execve", "exec"),
 )
 
+_MARKS = 16384  # children of fork() that have a mark at a time, four bytes each
 _FIRST_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 #: Who is to know of them. It is replaced as a whole.
 _listeners: tuple[Calls, ...] = ()
-#: By thread, the innermost call that goes on.
+#: By thread, as Python names it in a forked child, too, the innermost call that goes on.
 _going_on: dict[int, Call] = {}
+#: Memory that forked children share, in which each puts its number: fork() is seen, but not what it returns.
+_marks: memoryview | None = None
+_marked: dict[int, Call] = {}  # whose each is
+_next_mark = itertools.count()
 
 
 class Noted:
@@ -75,9 +82,8 @@ class Noted:
 
 
 def _begin(frame: FrameType | None) -> Call:
-    thread = originals.get_native_id()
-    site = call_site(frame)
-    call = _going_on[thread] = Call(thread, site, _going_on.get(thread), clock.monotonic_ns())
+    this, site = originals.get_ident(), call_site(frame)
+    call = _going_on[this] = Call(originals.get_native_id(), site, _going_on.get(this), clock.monotonic_ns())
     for calls in _listeners:
         calls.inbox.append(call)
     return call
@@ -86,30 +92,45 @@ def _begin(frame: FrameType | None) -> Call:
 def _end(call: Call) -> None:
     call.after = clock.monotonic_ns()
     if call.outer is None:
-        _going_on.pop(call.thread, None)
+        _going_on.pop(originals.get_ident(), None)
     else:
-        _going_on[call.thread] = call.outer
+        _going_on[originals.get_ident()] = call.outer
 
 
 # ---- fork() ----
 
 
 def _before_fork() -> None:
-    if _listeners:
-        _begin(originals.frame(1)).is_fork = True
+    global _marks
+    if not _listeners:
+        return
+    if _marks is None:
+        _marks = memoryview(mmap.mmap(-1, 4 * _MARKS)).cast("I")
+    number = next(_next_mark) % _MARKS
+    former = _marked.pop(number, None)
+    if former is not None:
+        former.forget_mark()
+    _marks[number] = 0
+    call = _marked[number] = _begin(originals.frame(1))
+    call.mark = _marks, number
 
 
 def _after_fork_in_parent() -> None:
-    call = _going_on.get(originals.get_native_id()) if _going_on else None
-    if call is not None and call.is_fork:
+    call = _going_on.get(originals.get_ident()) if _going_on else None
+    if call is not None and call.mark is not None:
         _end(call)
 
 
 def _after_fork_in_child() -> None:
     """What a child's own Python spawns is of the child's branch, unless it becomes a root itself."""
-    global _listeners
-    _listeners = ()
+    global _listeners, _marks
+    call = _going_on.get(originals.get_ident()) if _going_on else None
+    if call is not None and call.mark is not None:
+        marks, number = call.mark
+        marks[number] = originals.getpid()
+    _listeners, _marks = (), None
     _going_on.clear()
+    _marked.clear()
 
 
 originals.register_at_fork(
@@ -136,8 +157,13 @@ def begin(calls: Calls) -> None:
 def end(calls: Calls) -> None:
     """No longer. After the last, what stands where it was put is taken away; what others have put over it stays, and
     what they put back does nothing."""
-    global _listeners
+    global _listeners, _marks
     _listeners = tuple(one for one in _listeners if one is not calls)
+    if not _listeners:
+        for call in _marked.values():
+            call.forget_mark()
+        _marked.clear()
+        _marks = None
     for module, name, _ in _places() if not _listeners else ():
         function = getattr(module, name, None)
         if isinstance(function, Noted):

@@ -313,6 +313,44 @@ def test_all_is_as_it_was_after_the_run_and_an_inner_run_takes_nothing(pytester:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("backend", ["bpf", "ptrace"])
+def test_c_code_forks_in_a_handler_that_was_there_before_the_probe(pytester: pytest.Pytester, backend: str) -> None:
+    """It runs closer to the fork than the probe's own; and for a while its child is the only one to be seen."""
+    pytester.makepyfile(
+        test_it="""
+        import ctypes, os, sys
+
+        busy, libc = [], ctypes.CDLL(None)
+
+        def handler():
+            if busy:
+                busy.clear()
+                libc.system(b"/bin/true handler")
+
+        os.register_at_fork(before=handler)
+
+        def test_it(execprobe):
+            assert "pytest_execprobe.timeline.noting" in sys.modules  # which was not when the handler was registered
+            read, write = os.pipe()
+            busy.append(1)
+            here = sys._getframe().f_lineno + 1
+            child = os.fork()
+            if child == 0:
+                os.read(read, 1)
+                os.execv("/bin/true", ["true", "child"])
+            assert [one.call_site for one in execprobe.records] in ([None], [None, None])
+            os.write(write, b"x")
+            os.waitpid(child, 0)
+            *others, last = execprobe.records
+            assert {one.call_site for one in others} == {None}
+            assert (last.argv[1], last.call_site.line) == ("child", here)
+        """
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--execprobe-backend={backend}"]
+    done = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_failed_attempts_of_the_test_itself(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_it="""

@@ -360,6 +360,58 @@ def test_a_handler_of_forks_has_its_own_call(calls: Calls) -> None:
     assert inner.after <= outer.after  # type: ignore[operator]
 
 
+def test_a_forked_child_says_its_own_number(calls: Calls) -> None:
+    """What C code has forked within the call does not, and is not taken for it even while it alone is known."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    (fork,) = calls.inbox
+    assert fork.after is not None
+    by_c = Branch(fork.before + 1, child + 1, fork.thread)
+    own = Branch(fork.after - 1, child, fork.thread)
+    assert found(calls, by_c, seen=child + 1) is None
+    assert found(calls, own, seen=child) is fork.site is not None
+    assert found(calls, by_c) is None
+
+
+def test_a_child_that_has_not_said_its_number_yet_has_no_site() -> None:
+    marks = memoryview(bytearray(8)).cast("I")
+    fork = call(10, 20)
+    fork.mark = marks, 1
+    calls = calls_of(fork)
+    assert found(calls, branch(15, top=5), seen=5) is None
+    marks[1] = 5
+    assert found(calls, branch(15, top=5), seen=5) is SITE
+    fork.forget_mark()
+    marks[1] = 6
+    assert found(calls, branch(15, top=5), seen=5) is SITE
+    never = call(30, 40)
+    never.mark = marks, 0
+    never.forget_mark()
+    assert found(calls_of(never), branch(35, top=9), seen=9) is None
+
+
+def test_marks_are_used_again(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noting, "_MARKS", 2)
+    monkeypatch.setattr(noting, "_marks", None)
+    children = []
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        children.append(child)
+    forks = [*calls.inbox]
+    sites = [
+        found(calls, Branch(one.before + 1, pid, one.thread), seen=pid)
+        for one, pid in zip(forks, children, strict=True)
+    ]
+    assert sites == [one.site for one in forks]
+    assert None not in sites
+    monkeypatch.setattr(noting, "_marked", {})
+
+
 def test_a_forked_child_notes_nothing_of_its_own(calls: Calls) -> None:
     child = os.fork()
     if child == 0:
