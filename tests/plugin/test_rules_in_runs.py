@@ -451,8 +451,13 @@ def test_wrong_marker_is_found_without_running_anything(run: Run, played: Played
     assert played.settings == []
 
 
-@pytest.mark.parametrize("mode", ["prepend", "importlib"])
-@pytest.mark.parametrize("file", ["tests/conftest.py", "tests/__init__.py", "tests/inner/__init__.py"])
+@pytest.mark.parametrize(
+    ("file", "mode"),
+    [
+        *(("tests/conftest.py", mode) for mode in ("prepend", "importlib")),
+        *((f"{folder}/__init__.py", "prepend") for folder in ("tests", "tests/inner")),  # pytest 8.0 imports none else
+    ],
+)
 def test_marker_in_the_file_of_a_folder_limits_nothing(
     run: Run, pytester: pytest.Pytester, file: str, mode: str
 ) -> None:
