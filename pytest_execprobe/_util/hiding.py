@@ -33,7 +33,7 @@ _SIGNS: tuple[str, ...] = (
 )
 _SIGNS += tuple(sign.lower() for sign in secret.TOKENS)
 _NAMES = re.compile(r"[\w.+-]+")
-#: Of each known program the words without which none of its rules applies. Where they are about names, signs tell.
+#: Of each known program the words without which none of its rules applies. Where they are about names, signs show it.
 _KNOWN = {
     name: [frozenset(_NAMES.findall(" ".join(rule.within))) for rule in rules if rule.how != secret.NAMED]
     for name, rules in secret.PROGRAMS.items()

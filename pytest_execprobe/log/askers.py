@@ -1,4 +1,4 @@
-"""Who asked for a command that nobody wrote: a line under a breach. Pure.
+"""Who asked for a command that no one wrote: a line under a breach. Pure.
 
 A row is here if the arguments alone say who asks, and a person would hardly write them. Each was measured: with the
 libraries and tools that are there by tests/kernel/test_real_askers.py, else in the version that

@@ -32,7 +32,7 @@ class Verdict:
     wanted: Pattern | None = None
     #: What would do, a line each.
     hints: tuple[str, ...] = ()
-    #: Whose ends are not known, and would tell.
+    #: Whose ends are not known, and would decide.
     open_ends: tuple[ExecRecord, ...] = ()
 
 

@@ -281,7 +281,7 @@ class ExecLog:
         self._decide(evidence, [check(evidence, n, compiled)])
 
     def _decide(self, evidence: Evidence, verdicts: Iterable[Verdict]) -> None:
-        """Raises for the first check that certainly does not hold, else for the first that can't be told."""
+        """Raises for the first check that certainly does not hold, else for the first that is not known."""
         __tracebackhide__ = True
         verdicts = list(verdicts)
         for verdict in verdicts:

@@ -81,6 +81,15 @@ def compile_all(patterns: Iterable[PatternLike], what: str) -> list[Pattern]:
     return [compile_pattern(pattern) for pattern in patterns]
 
 
+def _regex(text: str) -> re.Pattern[str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # of [[ and the like, which may mean a set one day
+            return re.compile(text, re.DOTALL)  # arguments may have several lines
+    except (re.error, FutureWarning) as error:
+        raise ValueError(f"not a regular expression: {text!r} ({error})") from None
+
+
 def _from_string(text: str, start: Path) -> Pattern:
     if not text.strip():
         raise ValueError("an empty pattern matches nothing")
@@ -93,12 +102,7 @@ def _from_string(text: str, start: Path) -> Pattern:
         if not rest.strip():
             raise ValueError(f"an empty pattern matches nothing: {text!r}")
         if kind == "re":
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error", FutureWarning)  # of [[ and the like, which may mean a set one day
-                    return regex_pattern(re.compile(rest, re.DOTALL), text)  # arguments may have several lines
-            except (re.error, FutureWarning) as error:
-                raise ValueError(f"not a regular expression: {rest!r} ({error})") from None
+            return regex_pattern(_regex(rest), text)
         if kind == "from":
             _refuse_unexpanded(rest, text)
             return site_pattern(rest, text, start)

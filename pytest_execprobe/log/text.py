@@ -146,7 +146,7 @@ def undecided(
     open_ends: Iterable[ExecRecord] = (),
 ) -> str:
     """The message of a check that can't be decided: what is missing, why, and what to change. ``open_ends`` are records
-    of which it would tell how they ended."""
+    of which it would matter how they ended."""
     what = "what would tell was not recorded"
     reasons: list[str] = [*evidence.why]
     running = _rows_of(open_ends, evidence)

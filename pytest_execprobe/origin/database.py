@@ -11,7 +11,7 @@ from .._util import originals
 
 
 class Unreadable(Exception):
-    """Whether a package owns a file can't be told. The message says why."""
+    """Whether a package owns a file can't be known. The message says why."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ MEMFD, GONE, TEMPORARY, WRITABLE, CHANGED = (
 class Origin:
     """Where a file comes from."""
 
-    #: Whether a package owns it; None where that can't be told.
+    #: Whether a package owns it; None where that is not known.
     owned: bool | None
     #: The package: name, version and kind of its database. None where there is none, or it is not known.
     package: str | None = None

@@ -79,7 +79,7 @@ class Problem:
         )
 
     def of_what_is_open(self) -> Problem:
-        """That part alone, told with all."""
+        """That part alone, with all that was said."""
         text = f"{self.left_open}\n{self.error}"
         return Problem(
             RuleUndecided(text), text.partition("\n")[0], self.sections, f"{self.left_open}\n{self.in_report}"

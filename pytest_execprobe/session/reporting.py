@@ -15,7 +15,7 @@ from .._util import originals
 from ..baseline.model import BEYOND, Baseline, table_name
 from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
 from ..report import model as stored
-from ..report.collect import Assembly
+from ..report.assembly import Assembly
 from ..rules.markers import MARKERS
 from ..rules.rule import PHASES
 from ..source.client import HelperSource, in_words

@@ -90,7 +90,7 @@ def _between(record: ExecRecord) -> tuple[tuple[str, ...], bool]:
 
 
 def has_unclear_arguments(record: ExecRecord) -> bool:
-    """Whether it can't be told which words of its argv are options of ``#!`` lines."""
+    """Whether it is not known which words of its argv are options of ``#!`` lines."""
     return record.argv is not None and (record._arguments_at is None or not _between(record)[1])
 
 

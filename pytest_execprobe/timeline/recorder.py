@@ -100,7 +100,7 @@ class Recorder(Readable):
         return self._test
 
     def _look_at_what_runs(self) -> None:
-        """Where nobody sees when an exec is entered: what is seen outside of one executes something only after that. To
+        """Where no one sees when an exec is entered: what is seen outside of one executes something only after that. To
         be called when something has begun, for else it would seem to have been executed before."""
         if self.traces and self.is_own:
             self.sync()

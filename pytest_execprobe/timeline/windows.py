@@ -33,7 +33,7 @@ class Readable(ProcessFeed):
 
     @property
     def traces(self) -> bool:
-        """Whether nobody sees when an exec is entered: not before its process was seen outside of one."""
+        """Whether no one sees when an exec is entered: not before its process was seen outside of one."""
         return self.description.get("backend") == "ptrace"
 
     def is_ignored(self, record: ExecRecord) -> bool:

@@ -35,7 +35,7 @@ WHO = {
     "log/hints.py": {"argv"},
     "report/html.py": {"argv"},
     # takes a run's own, to hide its secrets
-    "report/collect.py": {"arguments"},
+    "report/assembly.py": {"arguments"},
     "report/redacted.py": {"arguments"},
     "cli/recorded.py": {"arguments"},
     # of this process

@@ -23,7 +23,7 @@ from pytest_execprobe.baseline.model import COLLECTION, Baseline, Rows, Section
 from pytest_execprobe.baseline.read import read_baseline
 from pytest_execprobe.gate import GateStatus
 from pytest_execprobe.gate import judge as gate
-from pytest_execprobe.report.collect import Assembly
+from pytest_execprobe.report.assembly import Assembly
 from pytest_execprobe.report.model import Document, ReportedBreach, Run, Unit
 from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders

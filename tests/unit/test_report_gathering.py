@@ -6,7 +6,8 @@ import pytest
 from fakes import FakeRun
 
 from pytest_execprobe._util.names import Folders
-from pytest_execprobe.report.collect import Assembly, Gatherer
+from pytest_execprobe.report.assembly import Assembly
+from pytest_execprobe.report.collect import Gatherer
 from pytest_execprobe.report.model import Document, ReportedBreach
 from pytest_execprobe.source.events import Ended
 from pytest_execprobe.timeline.entry import Entry

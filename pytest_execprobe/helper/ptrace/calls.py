@@ -75,7 +75,7 @@ def interrupt(tid: int) -> bool:
 
 
 def is_thread_of(tid: int, pid: int, machine: Machine) -> bool:
-    """Whether a process has this thread, also one whose end nobody has waited for. No signal is sent; a look into /proc
+    """Whether a process has this thread, also one whose end no one has waited for. No signal is sent; a look into /proc
     would take twice as long, and there has to be one at each fork."""
     return bool(_signal_thread(machine.tgkill, pid, tid, 0) == 0 or ctypes.get_errno() != errno.ESRCH)
 

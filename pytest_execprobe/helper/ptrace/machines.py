@@ -52,5 +52,5 @@ MACHINES = {
 
 
 def here() -> Optional[Machine]:
-    """None where nobody has written down what this machine's are."""
+    """None where no one has written down what this machine's are."""
     return MACHINES.get(platform.machine())

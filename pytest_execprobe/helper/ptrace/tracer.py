@@ -251,7 +251,7 @@ class Tracer:
             self._last = process
             for other in process.tids:
                 self._tasks.pop(other, None)
-            if process.own_exec:  # nobody else has seen its end yet, and so done something after it
+            if process.own_exec:  # no one else has seen its end yet, and so done something after it
                 outside.look_at_others(
                     self._tasks.values(), process, process.image_at, self._machine, interrupting=True
                 )
