@@ -68,6 +68,10 @@ def ignored_in_vain(forbidden: Iterable[tuple[Pattern, str]], ignore: Iterable[t
     pattern where it is forbidden, or how it is spelt."""
     from fnmatch import fnmatchcase
 
+    ignore = [*ignore]
+    for other, spelt in ignore:
+        if not other.text.replace("subtree:", "").strip("*/"):
+            yield f"{spelt} ignores every program, so that no rule limits anything: name those that are meant"
     for pattern, where in forbidden:
         for other, spelt in ignore:
             name, glob = _name_of(pattern.text), _all_of(other.text)

@@ -67,11 +67,21 @@ def test_a_marker_that_forbids_what_is_ignored_is_an_error_of_the_collection(run
         ("subtree:curl", "curl", False),  # what that executes is forbidden, too
         ("/usr/bin/*", "curl", False),
         ("re:curl", "curl", False),
+        ("re:curl", "**", True),
+        ("re:curl", "subtree:*/*", True),
+        ("re:curl", "/*", True),
+        ("re:curl", "/opt/*", False),
     ],
 )
 def test_what_is_forbidden_in_vain(forbidden: str, ignored: str, in_vain: bool) -> None:
     found = ignored_in_vain([(compile_pattern(forbidden), "here")], [(compile_pattern(ignored), f"ignore={ignored}")])
     assert len([*found]) == in_vain
+
+
+def test_who_ignores_all_limits_nothing(run: Run) -> None:
+    ran = run("@pytest.mark.exec_none\ndef test_it(): runs('git')", "--execprobe-ignore=*")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--execprobe-ignore=* ignores every program, so that no rule limits anything" in ran.result.stderr.str()
 
 
 def test_ignored_ones_are_counted_where_a_rule_is_broken(run: Run) -> None:
