@@ -177,7 +177,7 @@ def writes(call: ast.Call) -> bool:
         return function.attr not in ("replace", "copy") or of in ("os", "shutil", "originals", "posix")
     if isinstance(function, ast.Attribute) and function.attr == "open_file":
         path, flags = map(ast.unparse, call.args[:2])
-        return not flags.startswith("posix.O_RDONLY") and path != "'/proc/thread-self/comm'"
+        return not flags.startswith(("posix.O_RDONLY", "O_PATH")) and path != "'/proc/thread-self/comm'"
     if isinstance(function, ast.Name) and function.id == "_mkdir":
         return True  # bound when helper/walk.py is imported
     if isinstance(function, ast.Name) and function.id == "open" and len(call.args) > 1:
