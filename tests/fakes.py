@@ -519,6 +519,9 @@ class FakeProbe:
     def in_flight(self, before: int, root: int) -> int:
         return sum(at <= before and root in roots for at, roots in list(self.entering))
 
+    def interrupt_for(self, fd: int) -> None:
+        pass
+
     def want_wakeup(self, wanted: bool) -> None:
         pass
 

@@ -87,6 +87,10 @@ class Probe(Protocol):
     def want_wakeup(self, wanted: bool) -> None:
         """Whether the end of every exec is to make :meth:`fds` readable."""
 
+    def interrupt_for(self, fd: int) -> None:
+        """A socket at which something may come while :meth:`drain` waits for more: then it is to end. A probe whose
+        does not wait has nothing to do."""
+
     def drain(self) -> None:
         """Takes in what the kernel side has recorded."""
 

@@ -152,6 +152,9 @@ class BpfProbe:
                 return 0
         return unlisted
 
+    def interrupt_for(self, fd: int) -> None:
+        pass
+
     def want_wakeup(self, wanted: bool) -> None:
         self._want(_WANT_WAKEUP, wanted)
 

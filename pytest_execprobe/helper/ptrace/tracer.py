@@ -12,17 +12,15 @@ import os
 import select
 import signal
 import time
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
-from . import calls, image, records
+from . import calls, image, records, signals, statuses
 from .machines import Machine
 from .rights import Rights
 from .tree import Tracee, Tree
 
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _FORKS = (calls.EVENT_FORK, calls.EVENT_VFORK, calls.EVENT_CLONE)
-#: What the kernel drops where no handler is set, unless the process is traced.
-_IGNORED = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
 _ROUNDS = 100  # looks for threads that are new while a process is seized
 _AT_ONCE = 512  # stops, before whoever waits for an answer has a turn
 _now = time.monotonic_ns
@@ -79,10 +77,10 @@ class Tracer:
                 try:
                     calls.seize(tid)
                 except OSError as error:
-                    if error.errno == errno.ESRCH or _is_zombie(pid, tid):
+                    if error.errno == errno.ESRCH or statuses.is_zombie(pid, tid):
                         others.add(tid)
                         continue
-                    if tracer_of(tid) != os.getpid():
+                    if statuses.tracer_of(tid) != os.getpid():
                         raise
                     others.add(tid)  # by one that was seized, whose stop is still to be seen
                 else:
@@ -115,7 +113,7 @@ class Tracer:
     def _take(self, tid: int, status: int) -> None:
         at = _now()
         task = self._tasks.get(tid)
-        if not os.WIFSTOPPED(status):
+        if status & 0xFF != 0x7F:  # it is not WIFSTOPPED()
             self._ended(tid, task, status, at)
             return
         event, number = status >> 16, status >> 8 & 0xFF
@@ -125,22 +123,22 @@ class Tracer:
             self._held.add(tid)
             return
         if event in _FORKS:
-            self._forked(task, calls.event_message(tid), at)
+            self._forked(task, calls.event_message(tid), event, at)
         was_interrupted, task.interrupted = task.interrupted, False
         if not self.tree.living(task.process) or self.tree.untraced.get(task.process.pid) is task.process:
             if was_interrupted and event == calls.EVENT_STOP:
-                self._undo_interruption(task)
+                signals.undo_interruption(task.tid, self._machine)
             self._let_go(task, 0 if event else number)
             return
         task.outside_at = at
         if event == 0:
-            calls.resume(tid, self._signal(task, number))
+            calls.resume(tid, signals.to_deliver(tid, number, self._machine))
         elif event == calls.EVENT_STOP:
             if number in _GROUP_STOPS:
                 calls.stay_stopped(tid)
                 return
             if was_interrupted:
-                self._undo_interruption(task)
+                signals.undo_interruption(task.tid, self._machine)
             calls.resume(tid)
         else:
             calls.resume(tid)
@@ -158,9 +156,9 @@ class Tracer:
         if not task.process.tids:
             self.tree.processes.pop(task.process.pid, None)
 
-    def _leave(self, process: Tracee, at: int, found: image.Image, status: Optional[image.Status]) -> None:
+    def _leave(self, process: Tracee, at: int, found: image.Image, ids: Optional[statuses.Ids]) -> None:
         """It goes on untraced, from its program's first instruction on."""
-        self.events.append(records.untraced(self.tree, process, at, found, status))
+        self.events.append(records.untraced(self.tree, process, at, found, ids))
         self.tree.has_left.update(slot.root for slot in process.slots)
         self.tree.untraced[process.pid] = process
         pidfd = os.pidfd_open(process.pid)
@@ -183,13 +181,16 @@ class Tracer:
 
     # ---- forks ----
 
-    def _forked(self, task: Task, child: int, at: int) -> None:
-        process = task.process
+    def _forked(self, task: Task, child: int, event: int, at: int) -> None:
+        process, machine = task.process, self._machine
         if child == 0:
             return  # killed meanwhile: what it has forked is held
-        if calls.is_thread_of(child, process.pid, self._machine):
+        # Either call can make either, a process or a thread: what is likelier first.
+        if event != calls.EVENT_CLONE and calls.is_thread_of(child, child, machine):
+            self._begin(child, process, task.tid, at)
+        elif calls.is_thread_of(child, process.pid, machine):
             self._tasks[child] = Task(child, process, at)
-        elif child in self._held or calls.is_thread_of(child, child, self._machine):
+        elif child in self._held or calls.is_thread_of(child, child, machine):
             self._begin(child, process, task.tid, at)
         if child in self._held:
             self._held.discard(child)
@@ -203,7 +204,7 @@ class Tracer:
         """A thread that was killed at its fork does not say what it has forked: of a process, and if another has ended
         since, of that, for the kernel does not tell which it was."""
         for child in list(self._held):
-            fields = image.fields_of(child)
+            fields = statuses.fields_of(child)
             group, parent = (int(fields.get(name, b"0")) for name in (b"Tgid", b"PPid"))
             if group in self.tree.processes and group != child:
                 self._tasks[child] = Task(child, self.tree.processes[group], at)
@@ -219,8 +220,9 @@ class Tracer:
     def _executed(self, tid: int, at: int) -> Optional[Task]:
         """The process has become another program, with the one thread that has done it: that has the process's number
         from now on."""
-        before = calls.event_message(tid)
-        task = self._tasks.get(before) or self._tasks.get(tid)
+        task = self._tasks.get(tid)
+        if task is None or len(task.process.tids) > 1:  # else there is no other that it could have been
+            task = self._tasks.get(calls.event_message(tid)) or task
         if task is None:
             return None
         process = task.process
@@ -236,14 +238,14 @@ class Tracer:
         # outside of it last, and every synchronisation looks at each.
         entered = at if is_root else task.outside_at
         self.tree.replace_roots(process, task.tid, entered)
-        status = image.status_of(tid)
-        with self._rights.to_read(status):
-            found = image.read(tid, self._machine, status)
-        self.events.append(records.executed(self.tree, process, at, entered, found, status))
+        ids = statuses.ids_of(tid, numbers=self.tree.has_levels)
+        with self._rights.to_read(ids):
+            found = image.read(tid, self._machine)
+        self.events.append(records.executed(self.tree, process, at, entered, found, ids))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
-        process.comm = process.comm if status is None else status.comm
+        process.comm = found.comm or process.comm
         if self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
-            self._leave(process, at, found, status)
+            self._leave(process, at, found, ids)
         return mine
 
     # ---- ends ----
@@ -264,61 +266,22 @@ class Tracer:
         if self._held:
             self._free_orphans(process, at)
 
-    # ---- signals ----
-
-    def _signal(self, task: Task, number: int) -> int:
-        """What is to be delivered. A signal that the process ignores would not have come so far untraced, and not have
-        ended a system call."""
-        state = calls.registers(task.tid, self._machine)
-        if state is None or state.signed(state.layout.result) != -errno.EINTR:
-            return number
-        masks = _masks(task.tid)
-        if masks is None or masks.caught >> number - 1 & 1:
-            return number
-        if masks.ignored >> number - 1 & 1 or number in _IGNORED:
-            self._begin_again(task, state, masks)
-            return 0
-        return number
-
-    def _undo_interruption(self, task: Task) -> None:
-        """It was on its way into a system call that a stop ends."""
-        state = calls.registers(task.tid, self._machine)
-        if state is not None and state.signed(state.layout.result) == -errno.EINTR:
-            masks = _masks(task.tid)
-            if masks is not None:
-                self._begin_again(task, state, masks)
-
-    def _begin_again(self, task: Task, state: calls.State, masks: "_Masks") -> None:
-        """The system call that has just been ended, unless a signal is to end it."""
-        layout = state.layout
-        if not layout.instruction or masks.is_due:
-            return
-        if layout.call is not None:
-            call = state.signed(layout.call)
-            first: Optional[int] = call if call >= 0 else None
-        else:
-            first = _first_argument(task.tid)
-        if first is None:
-            return
-        state[layout.result] = first
-        state[layout.counter] = state[layout.counter] - layout.instruction
-        state.write()
-
     # ---- who may be in the middle of an exec ----
 
-    def in_flight(self, before: int, root: int) -> int:
+    def in_flight(self, before: int, root: int, *, look: bool = True) -> int:
         """How many threads of a root's tree may have entered an exec up to ``before`` (ns) that is not over. They are
-        asked to stop, so that it shows."""
+        asked to stop, so that it shows. ``look``: whether anything may have changed but by stops since the last time.
+        """
         count = 0
         for process in self.tree.below(root):
             for tid in list(process.tids):
                 task = self._tasks[tid]
-                if task.outside_at <= before and not self._is_outside(task):
+                if task.outside_at <= before and not ((look or not task.interrupted) and self._is_outside(task)):
                     count += 1
         return count
 
     def _is_outside(self, task: Task) -> bool:
-        call = _system_call(task.tid)
+        call = statuses.system_call(task.tid)
         if call is not None and call not in self._machine.execs:
             task.outside_at = _now()
             return True
@@ -326,63 +289,3 @@ class Tracer:
             task.interrupted = calls.interrupt(task.tid)
             return not task.interrupted  # it has ended
         return False
-
-
-class _Masks(NamedTuple):
-    """Of /proc/PID/status."""
-
-    pending: int
-    blocked: int
-    ignored: int
-    caught: int
-
-    @property
-    def is_due(self) -> bool:
-        """Whether a handler is about to be called."""
-        return self.pending & ~self.blocked & self.caught != 0
-
-
-def _masks(tid: int) -> Optional[_Masks]:
-    fields = image.fields_of(tid)
-    try:
-        of_thread, of_process, *others = (
-            int(fields[name], 16) for name in (b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt")
-        )
-        return _Masks(of_thread | of_process, *others)
-    except (KeyError, ValueError):
-        return None
-
-
-def _system_call(tid: int) -> Optional[int]:
-    """The number of the one in which a thread waits, -1 for none; None while it runs, or where that can't be read."""
-    try:
-        said = image.read_file(b"/proc/%d/syscall" % tid, 256).split(None, 1)[0]
-        return None if said == b"running" else int(said)
-    except FileNotFoundError:
-        return -1
-    except ProcessLookupError:
-        return -1
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _first_argument(tid: int) -> Optional[int]:
-    """Of the system call that a stopped thread was in; None if it was in none."""
-    try:
-        words = image.read_file(b"/proc/%d/syscall" % tid, 256).split()
-        return int(words[1], 16) if int(words[0]) >= 0 else None
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _is_zombie(pid: int, tid: int) -> bool:
-    try:
-        text = image.read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024)
-        return text.rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (OSError, IndexError):
-        return True
-
-
-def tracer_of(pid: int) -> int:
-    """0: it is not traced."""
-    return int(image.fields_of(pid).get(b"TracerPid", b"0"))

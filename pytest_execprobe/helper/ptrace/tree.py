@@ -62,12 +62,17 @@ class Tree:
         self.processes: Dict[int, Tracee] = {}
         #: Of each root, how many PID namespaces its own is below that of /proc.
         self.levels: Dict[int, int] = {}
+        self.has_levels = False  # whether any is below at all
         self._has_forgotten = False  # a root: until then no slot is of one that has gone
         self._left: Dict[int, List[Tuple[bool, Pattern[str]]]] = {}
         #: Of what was followed and is not any more, by pid, that which has not ended.
         self.untraced: Dict[int, Tracee] = {}
         #: Roots of whose trees something was.
         self.has_left: Set[int] = set()
+
+    def begin(self, root: int, level: int) -> None:
+        self.levels[root] = level
+        self.has_levels = self.has_levels or level > 0
 
     def add(self, pid: int) -> Tracee:
         return self.processes.setdefault(pid, Tracee(pid))
