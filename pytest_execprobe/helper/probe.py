@@ -128,6 +128,10 @@ class Probe(Protocol):
     def withdraw(self, name: bytes) -> None:
         """Ends a claim, taken or not. A name that is taken on at this very moment can still become a root."""
 
+    @property
+    def must_stay(self) -> bool:
+        """Whether there are processes that can do nothing without this one, though it has no client."""
+
     def claimed(self, root: int) -> Optional[Claimed]:
         """Who has become this root, None before it took on its name."""
 

@@ -98,8 +98,8 @@ class Server:
             if not all(client.child for client in self._clients):
                 return True
             if not self._admission.accept():  # a client may have connected just before the last one went
-                return False
-        return False  # strangers connect on and on, and came first
+                break
+        return self._probe.must_stay  # else strangers connect on and on, and came first
 
     def _patience(self, waiting: List[Client]) -> Optional[float]:
         """Seconds until there is something to do, if nothing comes from outside. None: never."""

@@ -60,9 +60,9 @@ PACKED = 25  # what would be EVENTS, by zlib
 REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING, PAGES))
 REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN, PACKED))
 
-LISTED = 256
-ORPHANS_LISTED = 5
+LISTED, ORPHANS_LISTED = 256, 5
 COMMAND_MAX = 200  # characters
+SECCOMP_DATA = 0x7870  # of the filter that has a tracer see each exec begin: other filters have other data
 
 #: bpf/abi.h, struct counters, of one CPU: what helper.probe.Counts has of it.
 COUNTERS = struct.Struct("<6Q16xQ56x")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._util import clock, originals
 from ..errors import ProbeUnavailable, SourceLost
 from ..helper import wire
-from . import children, meeting, pages, tracing
+from . import children, filtering, meeting, pages, tracing
 from .decode import Commands, decode, running
 from .events import LAST, Batch, Ended, Event, Exec, Orphan, Orphans, Running
 from .launch import WrongInterpreter, refused
@@ -94,6 +94,11 @@ class HelperSource:
         if traces:
             tracing.let_trace(int(wire.number(self.description, "pid", 1, 1 << 32)))
             self.description["untraced"] = [*untraced]
+            if untraced and self.description.get("attempts"):
+                raise ProbeUnavailable(
+                    "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace:"
+                    " what is not traced could execute nothing. Leave one of them out, or run where BPF can be had"
+                )
         before = clock.monotonic_ns()
         try:
             claim = {"child": child, "untraced": [*untraced]}
@@ -116,6 +121,10 @@ class HelperSource:
             self.hidden = armed.get("hidden") is True
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
+        if traces and self._place is None and self.description.get("attempts"):
+            filtering.filter_execs()  # others have it of who has started their helper
+            if not fresh and armed.get("childless") is not True:
+                self.attempts_refused = "what this process had started before the probe has no filter that shows them"
         said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
         self._pages = pages.given(descriptors, wire.whole(said, "cpus", 0, 1 << 16))
         # Asked only now: a child that /proc did not show has ended before, and so is counted.
@@ -256,6 +265,7 @@ def in_words(description: Mapping[str, Any]) -> str:
         return (
             f"ptrace on Linux {description.get('kernel')}, by {description.get('privilege')}: {rights}no debugger runs"
             + (f" but these, untraced: {untraced}" if untraced else "")
+            + ("; failed execs by a seccomp filter, which stays" if description.get("attempts") else "")
             + (f"; no BPF: {instead}" if instead else "")
         )
     begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"

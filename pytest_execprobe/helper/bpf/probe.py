@@ -152,6 +152,10 @@ class BpfProbe:
                 return 0
         return unlisted
 
+    @property
+    def must_stay(self) -> bool:
+        return False
+
     def interrupt_for(self, fd: int) -> None:
         pass
 

@@ -13,13 +13,17 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 from .machines import Machine, Registers
 
 # uapi/linux/ptrace.h
-_CONT, _DETACH = 7, 17
+_CONT, _DETACH, _SYSCALL, _GET_SYSCALL_INFO = 7, 17, 24, 0x420E
 _GETEVENTMSG, _GETREGSET, _SETREGSET = 0x4201, 0x4204, 0x4205
 _SEIZE, _INTERRUPT, _LISTEN = 0x4206, 0x4207, 0x4208
 _NT_PRSTATUS = 1  # uapi/linux/elf.h
-EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_STOP = 1, 2, 3, 4, 128
+EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_SECCOMP, EVENT_STOP = 1, 2, 3, 4, 7, 128
 #: TRACEFORK, TRACEVFORK, TRACECLONE and TRACEEXEC. Never EXITKILL: what is traced outlives its tracer.
 _OPTIONS = 1 << EVENT_FORK | 1 << EVENT_VFORK | 1 << EVENT_CLONE | 1 << EVENT_EXEC
+#: TRACESYSGOOD, and TRACESECCOMP: without a filter of the probe's own, those of others are to find no tracer.
+_FILTERED = 1 | 1 << EVENT_SECCOMP
+#: The signal of a stop at the end of a system call.
+CALL_ENDED = signal.SIGTRAP | 0x80
 #: For waitpid(): children of clone(), too, that end without SIGCHLD.
 ALL_CHILDREN = 0x40000000  # __WALL
 
@@ -74,9 +78,10 @@ def _error() -> OSError:
 # ---- of a thread that runs ----
 
 
-def seize(tid: int) -> None:
-    """From now on it is traced, and so is whatever it forks. Raises OSError."""
-    if _ptrace(_SEIZE, tid, None, _OPTIONS) != 0:
+def seize(tid: int, *, filtered: bool = False) -> None:
+    """From now on it is traced, and so is whatever it forks; ``filtered``: it stops where a seccomp filter says so.
+    Raises OSError."""
+    if _ptrace(_SEIZE, tid, None, _OPTIONS | (_FILTERED if filtered else 0)) != 0:
         raise _error()
 
 
@@ -117,6 +122,17 @@ def process_info(pid: int) -> Optional[Tuple[int, int, int]]:
 def resume(tid: int, number: int = 0) -> None:
     """It goes on, with this signal."""
     _ptrace(_CONT, tid, None, number)
+
+
+def go_to_end_of_call(tid: int) -> None:
+    """It goes on, and stops where the system call ends that it is in."""
+    _ptrace(_SYSCALL, tid, None, None)
+
+
+def call_info(tid: int) -> bytes:
+    """A struct ptrace_syscall_info (uapi/linux/ptrace.h); empty if it has been killed."""
+    size = _ptrace(_GET_SYSCALL_INFO, tid, len(_memory), _memory_at)
+    return ctypes.string_at(_memory_at, min(size, 88)) if size > 0 else b""
 
 
 def stay_stopped(tid: int) -> None:

@@ -39,12 +39,14 @@ class Image(NamedTuple):
     comm: bytes = b""  # empty where it could not be read
 
 
-def read(pid: int, machine: Machine) -> Image:
+def read(pid: int, machine: Machine, takes_privilege: bool = False) -> Image:
+    """``takes_privilege``: that it may get no more is this probe's doing."""
     stack = read_stack(pid, machine)
     (executable, file), (cwd, _) = _place(pid, b"exe"), _place(pid, b"cwd")
     comm = _comm(pid, stack.path)
     interpreter, scripts, has_all = _Scripts(pid, stack, file, comm).found()
-    return Image(stack, executable, cwd, interpreter, scripts, has_all, _has_lost_privilege(pid, file), comm)
+    has_lost = _has_lost_privilege(pid, file, takes_privilege)
+    return Image(stack, executable, cwd, interpreter, scripts, has_all, has_lost, comm)
 
 
 def _comm(pid: int, path: Optional[bytes]) -> bytes:
@@ -222,13 +224,13 @@ def interpreter_line(head: bytes) -> Optional[List[bytes]]:
 # ---- what tracing takes away ----
 
 
-def _has_lost_privilege(pid: int, file: Optional[os.stat_result]) -> bool:
+def _has_lost_privilege(pid: int, file: Optional[os.stat_result], takes_privilege: bool) -> bool:
     """Whether the file has another user's or group's rights to give, and the process has not got them. It had not got
     them untraced either where it may get no new ones."""
     if file is None or not file.st_mode & (stat.S_ISUID | stat.S_ISGID):
         return False
     status = status_of(pid)
-    if status is None or status.no_new_privileges:
+    if status is None or (status.no_new_privileges and not takes_privilege):
         return False
     try:
         if os.statvfs(b"/proc/%d/exe" % pid).f_flag & os.ST_NOSUID:

@@ -17,6 +17,10 @@ from . import calls, machines, statuses, tracer
 from .tree import Slot
 
 _NOTHING_YET = contextlib.suppress(BlockingIOError)
+_NO_ATTEMPTS = (
+    "ptrace, which watches here without privilege, sees them by a seccomp filter alone, where the run that has started"
+    " the helper asks for that: --execprobe-attempts=seccomp"
+)
 _PASSED_ON = 128  # records at once, where nobody waits for any
 _STAY = 0.02  # seconds, in which whatever has no descriptor to interrupt_for() has to wait
 _AWAITED = 0.002  # the same, for what an answer waits for
@@ -26,8 +30,9 @@ _LOOKED_FOR = (signal.SIGCHLD, signal.SIGIO)
 class PtraceProbe:
     """The :class:`.Probe` that needs no privilege."""
 
-    def __init__(self, starter: int) -> None:
-        """``starter``: the process that has started this one's parent, which has ended since."""
+    def __init__(self, starter: int, *, filtered: bool = False) -> None:
+        """``starter``: the process that has started this one's parent, which has ended since. ``filtered``: what is
+        traced gets a seccomp filter that has each exec stop where it begins, and so those that fail seen."""
         machine = machines.here()
         if machine is None:
             raise ProbeError(
@@ -35,7 +40,7 @@ class PtraceProbe:
             )
         check()
         self._stops = calls.stops()
-        self._tracer = tracer.Tracer(machine)
+        self._tracer = tracer.Tracer(machine, filtered=filtered)
         self._taken = 0  # records
         self._is_awaited = False  # a record
         self._claimed: Dict[int, Claimed] = {}
@@ -46,8 +51,8 @@ class PtraceProbe:
             "backend": "ptrace",
             "kernel": platform.release(),
             "entry": [],
-            "attempts": None,
-            "attempts_refused": "ptrace, which watches here without privilege, does not show them",
+            "attempts": "seccomp" if self._tracer.filtered else None,
+            "attempts_refused": None if self._tracer.filtered else _NO_ATTEMPTS,
         }
 
     @property
@@ -138,12 +143,17 @@ class PtraceProbe:
             raise refused(pid, error) from error
         tree = self._tracer.tree
         status = statuses.status_of(pid)
+        self._tracer.takes_privilege |= status is not None and not status.no_new_privileges
         tree.begin(root, 0 if status is None else len(status.numbers) - 1)
         entered = tree.enter(process, Slot(root, 0, 0, 0))
         known = tree.descendants(process)
         whole = known is not None and all(tree.enter(other, Slot(root, 0, top, 0)) for other, top in known)
         self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, self._reapers(pid), whole)
         return True
+
+    @property
+    def must_stay(self) -> bool:
+        return self._tracer.filtered and bool(self._tracer.tree.processes)
 
     def leave(self, root: int, patterns: List[str]) -> None:
         self._tracer.tree.leave(root, patterns)
@@ -187,7 +197,8 @@ class PtraceProbe:
         """What is in no other tree is let go."""
         self._tracer.tree.forget_root(root)
         self._claimed.pop(root, None)
-        self._tracer.let_go_strays()
+        if not self._tracer.filtered:  # or it could execute nothing any more
+            self._tracer.let_go_strays()
 
     def running(self, root: int, since: int) -> Optional[Running]:
         self._drain_once()

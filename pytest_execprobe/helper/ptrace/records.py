@@ -6,7 +6,7 @@ import struct
 from typing import List, Optional, Sequence, Tuple
 
 from .. import wire
-from . import image, statuses
+from . import attempts, image, statuses
 from .tree import Slot, Tracee, Tree
 
 _NO_SLOTS = [0] * 4 * wire.SLOTS
@@ -27,6 +27,22 @@ def executed(
 def untraced(tree: Tree, process: Tracee, at: int, found: image.Image, ids: Optional[statuses.Ids]) -> bytes:
     """What it has executed is not followed, nor is what it forks."""
     return _event(tree, process, wire.KIND_UNTRACED, 0, at, at, ids, _command(found))
+
+
+def failed(
+    tree: Tree,
+    process: Tracee,
+    error: int,
+    at: int,
+    entered: int,
+    tried: attempts.Tried,
+    ids: Optional[statuses.Ids],
+) -> bytes:
+    path = b"" if tried.path is None else tried.path + b"\0"
+    argv, flags = tried.argv or b"", wire.FLAG_ARGV_CUT * tried.is_cut
+    flags |= wire.FLAG_ARGV_UNREAD * (tried.argv is None)
+    command = wire.COMMAND.pack(flags, tried.folder, process.comm, len(path), 0, len(argv), len(path) + len(argv))
+    return _event(tree, process, wire.KIND_ATTEMPT, error, at, entered, ids, command + path + argv)
 
 
 def ended(tree: Tree, process: Tracee, at: int, status: int) -> bytes:

@@ -14,7 +14,7 @@ import signal
 import time
 from typing import Dict, List, Optional, Set, Tuple
 
-from . import calls, image, records, signals, statuses
+from . import attempts, calls, image, records, signals, statuses
 from .machines import Machine
 from .rights import Rights
 from .tree import Tracee, Tree
@@ -29,7 +29,7 @@ _now = time.monotonic_ns
 class Task:
     """A thread that is traced."""
 
-    __slots__ = ("interrupted", "outside_at", "process", "tid")
+    __slots__ = ("call", "interrupted", "outside_at", "process", "tid")
 
     def __init__(self, tid: int, process: Tracee, at: int) -> None:
         self.tid = tid
@@ -38,14 +38,20 @@ class Task:
         self.outside_at = at
         #: Whether it was asked to stop, and has not yet.
         self.interrupted = False
+        #: The exec that it has begun, where a filter has shown that.
+        self.call: Optional[attempts.Call] = None
         process.tids.add(tid)
 
 
 class Tracer:
-    """``events`` is filled as EVENTS have them."""
+    """``events`` is filled as EVENTS have them. ``filtered``: execs are stopped where they begin, too; nothing is let
+    go then."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, filtered: bool = False) -> None:
         self._machine = machine
+        self.filtered = filtered
+        #: Whether a root may have got privilege before it was traced, or got the filter.
+        self.takes_privilege = False
         self.tree = Tree()
         self.events: List[bytes] = []
         self.forks = 0
@@ -75,7 +81,7 @@ class Tracer:
                 break
             for tid in sorted(new):
                 try:
-                    calls.seize(tid)
+                    calls.seize(tid, filtered=self.filtered)
                 except OSError as error:
                     if error.errno == errno.ESRCH or statuses.is_zombie(pid, tid):
                         others.add(tid)
@@ -125,13 +131,20 @@ class Tracer:
         if event in _FORKS:
             self._forked(task, calls.event_message(tid), event, at)
         was_interrupted, task.interrupted = task.interrupted, False
-        if not self.tree.living(task.process) or self.tree.untraced.get(task.process.pid) is task.process:
+        if event == calls.EVENT_SECCOMP:
+            self._began(task, at)
+            return
+        is_let_go = not self.tree.living(task.process) and not self.filtered
+        if is_let_go or self.tree.untraced.get(task.process.pid) is task.process:
             if was_interrupted and event == calls.EVENT_STOP:
                 signals.undo_interruption(task.tid, self._machine)
             self._let_go(task, 0 if event else number)
             return
         task.outside_at = at
-        if event == 0:
+        if event == 0 and number == calls.CALL_ENDED:
+            self._failed(task, at)
+            calls.resume(tid)
+        elif event == 0:
             calls.resume(tid, signals.to_deliver(tid, number, self._machine))
         elif event == calls.EVENT_STOP:
             if number in _GROUP_STOPS:
@@ -236,17 +249,36 @@ class Tracer:
         is_root = any(slot.top == 0 for slot in process.slots)
         # That is what is known of when it was entered: not before. So an exec counts for where its process was seen
         # outside of it last, and every synchronisation looks at each.
-        entered = at if is_root else task.outside_at
+        entered = task.call.at if task.call is not None else at if is_root else task.outside_at
         self.tree.replace_roots(process, task.tid, entered)
         ids = statuses.ids_of(tid, numbers=self.tree.has_levels)
         with self._rights.to_read(ids):
-            found = image.read(tid, self._machine)
+            found = image.read(tid, self._machine, self.filtered and self.takes_privilege)
         self.events.append(records.executed(self.tree, process, at, entered, found, ids))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
         process.comm = found.comm or process.comm
         if self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
             self._leave(process, at, found, ids)
         return mine
+
+    def _began(self, task: Task, at: int) -> None:
+        task.outside_at = at
+        task.call = attempts.begun(task.tid, at)
+        if task.call is None and attempts.skip(task.tid, self._machine):  # another's filter
+            calls.resume(task.tid)
+        else:
+            calls.go_to_end_of_call(task.tid)
+
+    def _failed(self, task: Task, at: int) -> None:
+        call, task.call = task.call, None
+        error = attempts.error(task.tid)
+        process = task.process
+        if call is None or not error or not self.tree.living(process):
+            return
+        ids = statuses.ids_of(process.pid, numbers=self.tree.has_levels)
+        with self._rights.to_read(ids):
+            tried = attempts.read(task.tid, call)
+        self.events.append(records.failed(self.tree, process, error, at, call.at, tried, ids))
 
     # ---- ends ----
 
