@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from _socket import socket
 
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_EXCLUDED = (
+    "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace: what is not traced"
+    " could execute nothing. Leave one of them out, or run where BPF can be had"
+)
 _OF_TREE = {Exec, Ended}
 
 
@@ -95,10 +99,7 @@ class HelperSource:
             tracing.let_trace(int(wire.number(self.description, "pid", 1, 1 << 32)))
             self.description["untraced"] = [*untraced]
             if untraced and self.description.get("attempts"):
-                raise ProbeUnavailable(
-                    "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace:"
-                    " what is not traced could execute nothing. Leave one of them out, or run where BPF can be had"
-                )
+                raise ProbeUnavailable(_EXCLUDED)
         before = clock.monotonic_ns()
         try:
             claim = {"child": child, "untraced": [*untraced]}
@@ -122,9 +123,7 @@ class HelperSource:
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
         if traces and self._place is None and self.description.get("attempts"):
-            filtering.filter_execs()  # others have it of who has started their helper
-            if not fresh and armed.get("childless") is not True:
-                self.attempts_refused = "what this process had started before the probe has no filter that shows them"
+            self._filter(fresh or armed.get("childless") is True)
         said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
         self._pages = pages.given(descriptors, wire.whole(said, "cpus", 0, 1 << 16))
         # Asked only now: a child that /proc did not show has ended before, and so is counted.
@@ -135,6 +134,12 @@ class HelperSource:
                 "execprobe: this process's CLOCK_MONOTONIC is not the kernel's, as in a time namespace: execs could not"
                 " be assigned to one test or another. Run pytest outside the time namespace"
             )
+
+    def _filter(self, has_no_child: bool) -> None:
+        """Others than who has started the helper have the filter of that."""
+        filtering.filter_execs()
+        if not has_no_child:
+            self.attempts_refused = "what this process had started before the probe has no filter that shows them"
 
     def in_child(self, *, fresh: bool, timeout: float) -> HelperSource:
         """For a forked child: a connection of its own, as a root inside the old one. ``fresh``: it has no child yet."""

@@ -7,6 +7,7 @@ this process dies, the kernel lets all that it traces go on.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import select
@@ -23,19 +24,21 @@ _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _FORKS = (calls.EVENT_FORK, calls.EVENT_VFORK, calls.EVENT_CLONE)
 _ROUNDS = 100  # looks for threads that are new while a process is seized
 _AT_ONCE = 512  # stops, before whoever waits for an answer has a turn
+_SAYS_SO = 200_000  # ns, in which mostly who has forked something comes to the stop that says so
 _now = time.monotonic_ns
 
 
 class Task:
     """A thread that is traced."""
 
-    __slots__ = ("call", "interrupted", "outside_at", "process", "tid")
+    __slots__ = ("call", "interrupted", "outside_at", "process", "stopped_at", "tid")
 
     def __init__(self, tid: int, process: Tracee, at: int) -> None:
         self.tid = tid
         self.process = process
         #: When it was last known to execute nothing, ns.
         self.outside_at = at
+        self.stopped_at = at
         #: Whether it was asked to stop, and has not yet.
         self.interrupted = False
         #: The exec that it has begun, where a filter has shown that.
@@ -56,7 +59,7 @@ class Tracer:
         self.events: List[bytes] = []
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
-        self._held: Set[int] = set()
+        self._held: Dict[int, int] = {}  # what has been forked by nobody knows whom, and since when
         self._rights = Rights()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
         self.left = select.epoll()
@@ -112,9 +115,7 @@ class Tracer:
             self._take(tid, status)
         else:
             return False
-        if self._held and self._last is not None:  # what has forked them may have ended before they came to their stop
-            self._free_orphans(self._last, _now())
-        return True
+        return not self._held or self._look_at_held(_now())
 
     def _take(self, tid: int, status: int) -> None:
         at = _now()
@@ -126,7 +127,7 @@ class Tracer:
         if event == calls.EVENT_EXEC:
             task = self._executed(tid, at)
         if task is None:
-            self._held.add(tid)
+            self._held.setdefault(tid, at)
             return
         if event in _FORKS:
             self._forked(task, calls.event_message(tid), event, at)
@@ -140,7 +141,7 @@ class Tracer:
                 signals.undo_interruption(task.tid, self._machine)
             self._let_go(task, 0 if event else number)
             return
-        task.outside_at = at
+        task.outside_at = task.stopped_at = at
         if event == 0 and number == calls.CALL_ENDED:
             self._failed(task, at)
             calls.resume(tid)
@@ -206,14 +207,14 @@ class Tracer:
         elif child in self._held or calls.is_thread_of(child, child, machine):
             self._begin(child, process, task.tid, at)
         if child in self._held:
-            self._held.discard(child)
+            self._held.pop(child, None)
             calls.resume(child)
 
     def _begin(self, child: int, parent: Tracee, thread: int, at: int) -> None:
         self.forks += 1
         self._tasks[child] = Task(child, self.tree.fork(parent, child, thread, at), at)
 
-    def _free_orphans(self, ended: Tracee, at: int) -> None:
+    def _free_orphans(self, ended: Optional[Tracee], at: int) -> None:
         """A thread that was killed at its fork does not say what it has forked: of a process, and if another has ended
         since, of that, for the kernel does not tell which it was."""
         for child in list(self._held):
@@ -221,12 +222,42 @@ class Tracer:
             group, parent = (int(fields.get(name, b"0")) for name in (b"Tgid", b"PPid"))
             if group in self.tree.processes and group != child:
                 self._tasks[child] = Task(child, self.tree.processes[group], at)
-            elif parent == ended.pid or parent not in self.tree.processes:
+            elif ended is not None and (parent == ended.pid or parent not in self.tree.processes):
                 self._begin(child, ended, 0, at)
             else:
                 continue  # its creator lives, and is about to say so
-            self._held.discard(child)
+            self._held.pop(child, None)
             calls.resume(child)
+
+    def _look_at_held(self, at: int) -> bool:
+        """Of what is held now, what has forked it may have ended before it came to its stop. False if this has to look
+        once more."""
+        self._free_orphans(self._last, at)
+        if any(at - since < _SAYS_SO for since in self._held.values()):
+            return False
+        # A thread that another thread's exec has ended at its fork leaves a process that lives, and does not say so.
+        for child, since in list(self._held.items()):
+            process = self.tree.processes.get(int(statuses.fields_of(child).get(b"PPid", b"0")))
+            if process is None:
+                continue
+            # It need not be of its parent (CLONE_PARENT), but mostly is.
+            tids = [*process.tids, *(tid for tid in self._tasks if tid not in process.tids)]
+            if all(self._has_not_forked(tid, since) for tid in tids):
+                self._begin(child, process.former or process, 0, at)
+                self.tree.processes[child].creator = process
+                del self._held[child]
+                calls.resume(child)
+        return True
+
+    def _has_not_forked(self, tid: int, since: int) -> bool:
+        """Whether a thread has not forked what is held since then, and is only about to say so. If that is not certain
+        it is asked to stop, so that it is the next time."""
+        task = self._tasks[tid]
+        call = statuses.system_call(tid)
+        if task.stopped_at > since or (call is not None and call not in self._machine.forks):
+            return True
+        task.interrupted = task.interrupted or calls.interrupt(tid)
+        return False
 
     # ---- execs ----
 
@@ -239,6 +270,8 @@ class Tracer:
         if task is None:
             return None
         process = task.process
+        process.former = copy.copy(process) if process.had_threads or len(process.tids) > 1 else None
+        process.had_threads = False
         for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
             self._remove(other)
         if self._held:  # by a thread that this one has ended
@@ -283,11 +316,12 @@ class Tracer:
     # ---- ends ----
 
     def _ended(self, tid: int, task: Optional[Task], status: int, at: int) -> None:
-        self._held.discard(tid)
+        self._held.pop(tid, None)
         if task is None:
             return  # a thread of what has become another program since
         process = task.process
         self._remove(task)
+        process.had_threads = True
         if tid == process.pid:  # the last, for the kernel waits for all others
             self.tree.processes.pop(tid, None)
             self._last = process

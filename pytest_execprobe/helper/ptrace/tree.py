@@ -25,6 +25,8 @@ class Tracee:
         "comm",
         "creator",
         "forked",
+        "former",
+        "had_threads",
         "image_at",
         "image_pid",
         "own_exec",
@@ -44,6 +46,8 @@ class Tracee:
         self.own_exec = False
         self.forked = 0  # ns; 0: before the root was watched
         self.comm = b""
+        self.had_threads = False  # which have ended since its last exec
+        self.former: Optional[Tracee] = None  # as it was before that, if that may have ended threads
         self.creator: Optional[Tracee] = None  # what has forked it, or what had forked that, if it has ended
 
     def slot(self, root: int) -> Optional[Slot]:
