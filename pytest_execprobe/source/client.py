@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
 _EXCLUDED = (
-    "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace: what is not traced"
-    " could execute nothing. Leave one of them out, or run where BPF can be had"
+    "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace: what is not"
+    " traced could execute nothing. Leave one of them out, or run where BPF can be had"
 )
 _OF_TREE = {Exec, Ended}
 
