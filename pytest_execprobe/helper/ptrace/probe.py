@@ -72,8 +72,8 @@ class PtraceProbe:
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
 
     def drain(self) -> None:
-        """Where nobody waits for a record this goes on as long as stops come: a program that is started makes five, and
-        between two calls the server looks at everything."""
+        """Where no client waits for a record this goes on as long as stops come: a program that is started makes five,
+        and between two calls the server looks at everything."""
         is_done, ends = self._drain(), time.monotonic() + _STAY
         while is_done and not self._is_awaited and len(self._tracer.events) < _PASSED_ON and time.monotonic() < ends:
             came = signal.sigtimedwait(_LOOKED_FOR, _STAY)

@@ -59,7 +59,7 @@ class Tracer:
         self.events: List[bytes] = []
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
-        self._held: Dict[int, int] = {}  # what has been forked by nobody knows whom, and since when
+        self._held: Dict[int, int] = {}  # what has been forked, it is not known by whom; since when
         self._rights = Rights()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
         self.left = select.epoll()
