@@ -21,7 +21,7 @@ def to_deliver(tid: int, number: int, machine: Machine) -> int:
     if state is None or masks is None or masks.caught >> number - 1 & 1:
         return number
     if masks.ignored >> number - 1 & 1 or number in _IGNORED:
-        _begin_again(tid, state, masks)
+        _begin_again(state, masks)
         return 0
     return number
 
@@ -31,22 +31,15 @@ def undo_interruption(tid: int, machine: Machine) -> None:
     if calls.is_interrupted(tid, machine):
         state, masks = calls.registers(tid, machine), _masks(tid)
         if state is not None and masks is not None:
-            _begin_again(tid, state, masks)
+            _begin_again(state, masks)
 
 
-def _begin_again(tid: int, state: calls.State, masks: "_Masks") -> None:
+def _begin_again(state: calls.State, masks: "_Masks") -> None:
     """The system call that has just been ended, unless a signal is to end it."""
     layout = state.layout
-    if not layout.instruction or masks.is_due:
+    if layout.call is None or state.signed(layout.call) < 0 or masks.is_due:
         return
-    if layout.call is not None:
-        call = state.signed(layout.call)
-        first: Optional[int] = call if call >= 0 else None
-    else:
-        first = statuses.first_argument(tid)
-    if first is None:
-        return
-    state[layout.result] = first
+    state[layout.result] = state[layout.call]
     state[layout.counter] = state[layout.counter] - layout.instruction
     state.write()
 

@@ -98,15 +98,6 @@ def system_call(tid: int) -> Optional[int]:
         return None
 
 
-def first_argument(tid: int) -> Optional[int]:
-    """Of the system call that a stopped thread was in; None if it was in none."""
-    try:
-        words = read_file(b"/proc/%d/syscall" % tid, 256).split()
-        return int(words[1], 16) if int(words[0]) >= 0 else None
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def is_zombie(pid: int, tid: int) -> bool:
     try:
         text = read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024)
