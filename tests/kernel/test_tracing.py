@@ -383,6 +383,9 @@ def test_exec_while_another_thread_forks_leaves_nothing_stopped(
             try:
                 assert select.select([process.stdout], [], [], 60)[0]
                 assert process.stdout.readline() == b"forked\n"
+                process.stdin.write(b"runs\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == b"runs\n"
             finally:
                 process.kill()  # the children of a process that has ended are let go
         assert sorted(made.execprobe.programs) == ["cat", "echo", "forkexec"]
