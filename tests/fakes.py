@@ -535,6 +535,13 @@ class FakeProbe:
     def in_flight(self, before: int, root: int) -> int:
         return sum(at <= before and root in roots for at, roots in list(self.entering))
 
+    @property
+    def must_stay(self) -> bool:
+        return False
+
+    def interrupt_for(self, fd: int) -> None:
+        pass
+
     def want_wakeup(self, wanted: bool) -> None:
         pass
 

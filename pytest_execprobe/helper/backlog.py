@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from socket import socket
 from typing import Deque, Iterator, List
 
 from . import wire
 
+_AT_ONCE = 64  # parts that are sent by one call
 _LOOSE = 16 << 20  # bytes that are kept as they came: what is read soon is not worth the time to pack it
 
 
@@ -69,10 +71,12 @@ class Outgoing:
     def send(self, sock: socket) -> None:
         """As much of it as there is room for. Raises OSError, BlockingIOError where that is not all."""
         while self._parts:
-            part = self._parts[0]
-            sent = sock.send(part)
+            # Many at once, for the peer is woken up by each call.
+            sent = sock.sendmsg(islice(self._parts, _AT_ONCE))
             self._size -= sent
-            if sent == len(part):
-                self._parts.popleft()
-            else:
-                self._parts[0] = part[sent:]
+            while sent:
+                part = self._parts[0]
+                if sent < len(part):
+                    self._parts[0] = part[sent:]
+                    break
+                sent -= len(self._parts.popleft())

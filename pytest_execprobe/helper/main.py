@@ -44,7 +44,7 @@ _OPTIONS: Dict[str, Callable[[str], Any]] = {
     "--backend": _one_of("bpf", "ptrace"),
     "--address": str,
     "--bpf": str,
-    "--attempts": _one_of(*ROUTES),
+    "--attempts": _one_of(*ROUTES, "seccomp"),
     "--pages": bounds.number(1, 1 << 20),
     "--procs": bounds.number(1, 1 << 22),
 }
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
     output = capture_output()
     try:
         if options.backend == "ptrace":
-            server = _make_tracing_server(starter, first, listener)
+            server = _make_tracing_server(options, starter, first, listener)
         else:
             look_for_bcc()
             server = _make_server(options, user, place, first, listener)
@@ -125,11 +125,11 @@ def _make_server(
     return Server(probe, first, listener, _welcome(probe, listener, route, left), precedence)
 
 
-def _make_tracing_server(starter: int, first: socket.socket, listener: socket.socket) -> Server:
+def _make_tracing_server(options: Options, starter: int, first: socket.socket, listener: socket.socket) -> Server:
     from .ptrace import watchdog  # which a start with privilege has no need of
     from .ptrace.probe import PtraceProbe
 
-    probe = PtraceProbe(starter)
+    probe = PtraceProbe(starter, filtered=options.attempts == "seccomp")
     watchdog.begin()
     precedence = Precedence(privilege.take_precedence())
     words = "user %d" % os.geteuid() if os.geteuid() else "root"

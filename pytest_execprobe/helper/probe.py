@@ -105,6 +105,10 @@ class Probe(Protocol):
     def want_wakeup(self, wanted: bool) -> None:
         """Whether the end of every exec is to make :meth:`fds` readable."""
 
+    def interrupt_for(self, fd: int) -> None:
+        """A socket at which something may come while :meth:`drain` waits for more: then it is to end. A probe whose
+        does not wait has nothing to do."""
+
     def drain(self) -> None:
         """Takes in what the kernel side has recorded."""
 
@@ -145,6 +149,10 @@ class Probe(Protocol):
 
     def withdraw(self, name: bytes) -> None:
         """Ends a claim, taken or not. A name that is taken on at this very moment can still become a root."""
+
+    @property
+    def must_stay(self) -> bool:
+        """Whether there are processes that can do nothing without this one, though it has no client."""
 
     def claimed(self, root: int) -> Optional[Claimed]:
         """Who has become this root, None before it took on its name."""

@@ -58,6 +58,7 @@ class Server:
         self._collect = self._delivery.collect
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
+        probe.interrupt_for(listener.fileno())
         uid = None if first is None else wire.credentials(first)[1]
         self._admission = Admission(listener, self._selector, self._quotas, uid, self._add)
         if first is not None:
@@ -102,8 +103,8 @@ class Server:
             if self._stopping.is_leaving or not all(client.child for client in self._clients):
                 return True
             if not self._admission.accept():  # a client may have connected just before the last one went
-                return False
-        return False  # strangers connect on and on, and came first
+                break
+        return self._probe.must_stay  # else strangers connect on and on, and came first
 
     def _patience(self, waiting: List[Client]) -> Optional[float]:
         """Seconds until there is something to do, if nothing comes from outside. None: never."""
@@ -322,6 +323,7 @@ class Server:
         client = Client(sock, self._quotas.user(wire.credentials(sock)[1]))
         client.user.clients += 1
         self._clients.add(client)
+        self._probe.interrupt_for(sock.fileno())
         self._selector.register(client.pidfd, selectors.EVENT_READ, lambda: self._drop(client))
         self._send(client, wire.frame(wire.WELCOME, 0, self._welcome))
 

@@ -63,6 +63,7 @@ REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PRO
 
 LISTED, ORPHANS_LISTED = 256, 5
 COMMAND_MAX = 200  # characters
+SECCOMP_DATA = 0x7870  # of the filter that has a tracer see each exec begin: other filters have other data
 
 #: bpf/abi.h, struct counters, of one CPU: what helper.probe.Counts has of it.
 COUNTERS = struct.Struct("<6Q16xQ56x")

@@ -13,7 +13,7 @@ from .._util import originals
 
 MODES = ("auto", "require", "off")
 BACKENDS = ("auto", "bpf", "ptrace")
-ROUTES = ("auto", "kprobe", "tracepoint", "off")
+ROUTES = ("auto", "kprobe", "tracepoint", "seccomp", "off")
 _TRUE, _FALSE = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")  # as pytest has them
 
 
@@ -119,7 +119,7 @@ OPTIONS = (
         "attempts",
         "|".join(ROUTES),
         f"one of {', '.join(ROUTES)}",
-        "how to see failed execs (default auto: kprobe, or tracepoint if needed)",
+        "how to see failed execs (default auto: kprobe, or tracepoint if needed; under ptrace not, but with seccomp)",
     ),
     Option("buffer-pages", "N", "a power of two", "perf buffer per CPU, in pages, a power of two (default 512)"),
     Option(

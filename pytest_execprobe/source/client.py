@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._util import clock, originals
 from ..errors import ProbeUnavailable, SourceLost
 from ..helper import wire
-from . import children, meeting, pages, tracing
+from . import children, filtering, meeting, pages, tracing
 from .decode import Commands, decode, running
 from .events import LAST, Batch, Ended, Event, Exec, Orphan, Orphans, Running
 from .launch import WrongInterpreter, refused
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from _socket import socket
 
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_EXCLUDED = (
+    "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace: what is not"
+    " traced could execute nothing. Leave one of them out, or run where BPF can be had"
+)
 _OF_TREE = {Exec, Ended}
 
 
@@ -95,6 +99,8 @@ class HelperSource:
         if traces:
             tracing.let_trace(int(wire.number(self.description, "pid", 1, 1 << 32)))
             self.description["untraced"] = [*untraced]
+            if untraced and self.description.get("attempts"):
+                raise ProbeUnavailable(_EXCLUDED)
         before = clock.monotonic_ns()
         try:
             claim = {"child": child, "untraced": [*untraced]}
@@ -117,6 +123,8 @@ class HelperSource:
             self.hidden = armed.get("hidden") is True
         except wire.WireError as error:
             raise SourceLost(str(error)) from error
+        if traces and self._place is None and self.description.get("attempts"):
+            self._filter(fresh or armed.get("childless") is True)
         said, descriptors = self._connection.ask_for_descriptors(wire.PAGES, deadline)
         self._pages = pages.given(descriptors, wire.whole(said, "cpus", 0, 1 << 16))
         # Asked only now: a child that /proc did not show has ended before, and so is counted.
@@ -127,6 +135,12 @@ class HelperSource:
                 "execprobe: this process's CLOCK_MONOTONIC is not the kernel's, as in a time namespace: execs could not"
                 " be assigned to one test or another. Run pytest outside the time namespace"
             )
+
+    def _filter(self, has_no_child: bool) -> None:
+        """Others than who has started the helper have the filter of that."""
+        filtering.filter_execs()
+        if not has_no_child:
+            self.attempts_refused = "what this process had started before the probe has no filter that shows them"
 
     def in_child(self, *, fresh: bool, timeout: float) -> HelperSource:
         """For a forked child: a connection of its own, as a root inside the old one. ``fresh``: it has no child yet."""
@@ -272,6 +286,7 @@ def in_words(description: Mapping[str, Any]) -> str:
         return (
             f"ptrace on Linux {description.get('kernel')}, by {description.get('privilege')}: {rights}no debugger runs"
             + (f" but these, untraced: {untraced}" if untraced else "")
+            + ("; failed execs by a seccomp filter, which stays" if description.get("attempts") else "")
             + (f"; no BPF: {instead}" if instead else "")
         )
     begun = " and ".join(map(str, description.get("entry") or ())) or "nothing"

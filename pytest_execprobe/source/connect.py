@@ -48,9 +48,9 @@ class HelperSettings:
 
     ``shared`` is a secret of the processes of a run (:func:`meeting.new_secret`): the first starts a helper, and the
     others use that, whatever their own settings are. ``address`` is that of a helper that runs already, a path or ``@``
-    and an abstract name: then none is started. ``backend`` is bpf, ptrace, or auto for
-    BPF where that can be had and else ptrace. ``untraced`` are programs that ptrace is to let go. ``environment`` is
-    what to start it with, None for this process's own as it is then.
+    and an abstract name: then none is started. ``backend`` is bpf, ptrace, or auto for BPF where that can be had and
+    else ptrace. ``untraced`` are programs that ptrace is to let go. ``environment`` is what to start it with, None for
+    this process's own.
     """
 
     python: str | None = None
@@ -300,6 +300,7 @@ def _start_with(
     command = helper_command(prefix, python, "--connect", name, *arguments)
     for option in ("attempts", "pages", "procs"):
         value = getattr(settings, option)
+        value = "always" if value == "seccomp" and "--bpf" in arguments else value  # a probe that sees them itself
         command += [] if value is None else [f"--{option}", str(value)]
     tokens = handshake.new_tokens()
     words = originals.memfd_create("execprobe-stderr")

@@ -7,6 +7,7 @@ from typing import Any
 CHAR: Any = None
 LONG: Any = None
 ADDRESS: Any = None
+address: Any = None  # of an array
 
 # The C module that ctypes is made of: importing that itself would ask functions that a test may have replaced by then.
 try:
@@ -16,6 +17,7 @@ except ImportError:  # this Python was built without it
 else:
     CHAR = type("_Char", (_ctypes._SimpleCData,), {"_type_": "c"})
     LONG = type("_Long", (_ctypes._SimpleCData,), {"_type_": "L"})
+    address = _ctypes.addressof
     ADDRESS = type("_Address", (_ctypes._SimpleCData,), {"_type_": "P"})
     _own: Any = None  # this process, libc in it
     _library = _ctypes.dlopen(_own, 0)

@@ -21,6 +21,10 @@ _ARMED_LATER = "the probe was armed only after that: name execprobe in the test'
 _SLICE = 0.05  # seconds that a wait keeps other threads from reading
 _GREEN_SLICE = 0.01  # seconds that a wait leaves to green threads
 
+_FILTER_STAYS = (
+    ". By the filter of --execprobe-attempts=seccomp nothing can be executed without it, neither by this process nor"
+    " below it (ENOSYS): leave the option out"
+)
 AnySource = TypeVar("AnySource", bound=Source)
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
@@ -135,6 +139,8 @@ class ProcessFeed(Feed[ProcessSource]):
                 return
             source = self.source
             self.attempts_refused, self.description = source.attempts_refused, source.description
+            if self.description.get("attempts") == "seccomp":
+                self.after_loss = _FILTER_STAYS
             self.timeline.armed_at = self.timeline.armed_at or source.armed_at
             now = clock.monotonic_ns()
             self.since = self.since or now

@@ -25,6 +25,7 @@ _BUILDS = {
     "daemonise": ["daemonise.c"],
     "storm": ["storm.c"],
     "crowd": ["crowd.c", "-static"],
+    "forkexec": ["forkexec.c", "-pthread"],
     "leaderless": ["leaderless.c", "-pthread"],
     "probed": ["probed.c", "-pthread"],
     "multicall": ["multicall.c"],
@@ -94,6 +95,10 @@ class Programs:
     @property
     def leaderless(self) -> Path:
         return self.folder / "leaderless"
+
+    @property
+    def forkexec(self) -> Path:
+        return self.folder / "forkexec"
 
     @property
     def multicall(self) -> Path:

@@ -17,7 +17,7 @@ from environments import Environment
 from programs import Programs
 from users import needs_root, without_privilege
 
-pytestmark = pytest.mark.exec_budget(400)
+pytestmark = [pytest.mark.exec_budget(400), pytest.mark.own_helper]
 
 SUITE = """
 import os, subprocess

@@ -542,6 +542,7 @@ def helper_of(source: HelperSource) -> int:
     return int(source.description["pid"])
 
 
+@pytest.mark.bpf  # what is traced waits for a helper that is stopped
 @pytest.mark.parametrize(
     ("options", "status"),
     [([], 0), (["--deny", "curl"], 2), (["--allow", "sh", "--allow", "storm", "--allow", "minimal"], 2)],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -355,6 +356,44 @@ def test_slow_helper_makes_logs_incomplete(tmp_path: Path, monkeypatch: pytest.M
 
 
 # ---- much at once ----
+
+_LATE = """
+            threads = [one for one in self._tasks.values() if one.tid != one.process.pid and one.process.slots[0].top]
+            forks = status >> 16 in _FORKS and any(one.tid == tid for one in threads)
+            if forks or (threads and tid not in self._tasks):
+                self.late = [*getattr(self, "late", ()), (tid, status)]
+                continue
+            self._take(tid, status)
+            if status >> 16 == calls.EVENT_EXEC:
+                late, self.late = getattr(self, "late", ()), ()
+                for one in late:
+                    self._take(*one)
+"""
+
+
+def test_exec_while_another_thread_forks_leaves_nothing_stopped(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that an exec ends at its fork does not say what it has forked, and the process lives. Here nothing of
+    the fork is seen before the exec."""
+    change_helper(tmp_path, monkeypatch, {"ptrace/tracer.py": {"            self._take(tid, status)\n": _LATE}})
+    with recording(PTRACE) as made:
+        command = [programs.forkexec, "/bin/cat"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                assert select.select([process.stdout], [], [], 60)[0]
+                assert process.stdout.readline() == b"forked\n"
+                process.stdin.write(b"runs\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == b"runs\n"
+            finally:
+                process.kill()  # the children of a process that has ended are let go
+        assert sorted(made.execprobe.programs) == ["cat", "echo", "forkexec"]
+        (echo,) = [record for record in made.execprobe.records if record.program == "echo"]
+        assert echo.parent is not None
+        assert echo.parent.program == "forkexec"
 
 
 @pytest.mark.parametrize("kill", [os.kill, os.killpg])

@@ -26,6 +26,7 @@ FILES = {
     "test_what_shells_do.py": 10,
     "test_tracing.py": 15,
     "test_untraced.py": 18,
+    "test_attempts_by_filter.py": 9,
     "test_faults.py": 30,
     "test_faults_of_tests.py": 20,
     "test_quiet.py": 6,
@@ -35,6 +36,7 @@ FILES = {
 OWN = {
     "test_tracing.py",
     "test_untraced.py",
+    "test_attempts_by_filter.py",
     "test_faults.py",
     "test_faults_of_tests.py",
     "test_quiet.py",

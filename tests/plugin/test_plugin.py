@@ -198,7 +198,7 @@ def test_skipped_with_the_reason(pytester: pytest.Pytester, played: Played) -> N
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--execprobe-attempts=maybe", "one of auto, kprobe, tracepoint, off, not 'maybe'"),
+        ("--execprobe-attempts=maybe", "one of auto, kprobe, tracepoint, seccomp, off, not 'maybe'"),
         ("--execprobe-buffer-pages=3", "a power of two, not '3'"),
         ("--execprobe-buffer-pages=many", "a power of two, not 'many'"),
         ("--execprobe-timeout=0", "a number of seconds up to 3600, not '0'"),

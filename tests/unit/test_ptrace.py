@@ -8,12 +8,14 @@ import os
 import struct
 import subprocess
 import sys
+import textwrap
 import threading
+from pathlib import Path
 
 import pytest
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.ptrace import calls, image, machines, probe, records
+from pytest_execprobe.helper.ptrace import calls, image, machines, probe, records, stack, statuses
 from pytest_execprobe.helper.ptrace.tree import Slot, Tracee, Tree
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import Branch, Ended, Exec
@@ -161,22 +163,22 @@ def test_what_forks_on_and_on_leaves_no_line_of_what_has_ended() -> None:
 # ---- records ----
 
 
-def executed(tree: Tree, process: Tracee, found: image.Image, status: image.Status | None = None) -> Exec:
-    (event,) = decode(records.executed(tree, process, 500, 400, found, status), 1, Commands())
+def executed(tree: Tree, process: Tracee, found: image.Image, ids: statuses.Ids | None = None) -> Exec:
+    (event,) = decode(records.executed(tree, process, 500, 400, found, ids), 1, Commands())
     assert isinstance(event, Exec)
     return event
 
 
-STATUS = image.Status(b"tool", 10, 1000, 1001, (1000, 1001), (11,), False)
+IDS = statuses.Ids(10, 1000, 1001, (11,))
 
 
 def test_record_is_read_as_it_was_written() -> None:
     tree, root = watched(1)
     child = tree.fork(root, 11, 10, 100)
-    stack = image.Stack(b"./tool", b"/bin/sh\0-e\0./tool\0a b\0")
+    shown = stack.Stack(b"./tool", b"/bin/sh\0-e\0./tool\0a b\0")
     scripts = (b"/home/tool",)
-    found = image.Image(stack, b"/usr/bin/dash", b"/home", b"/bin/sh", scripts, True, True)
-    event = executed(tree, child, found, STATUS)
+    found = image.Image(shown, b"/usr/bin/dash", b"/home", b"/bin/sh", scripts, True, True, b"tool")
+    event = executed(tree, child, found, IDS)
     assert (event.at, event.entered, event.pid, event.branch) == (500, 400, 11, Branch(100, 11, 10))
     assert (event.ppid, event.uid, event.gid) == (10, 1000, 1001)
     command = event.command
@@ -189,12 +191,22 @@ def test_record_is_read_as_it_was_written() -> None:
 
 def test_what_could_not_be_read_is_not_known() -> None:
     tree, root = watched(1)
-    event = executed(tree, tree.fork(root, 11, 10, 100), image.Image(image.Stack(), None, None, None, (), False, False))
+    event = executed(tree, tree.fork(root, 11, 10, 100), image.Image(stack.Stack(), None, None, None, (), False, False))
     assert event.ppid is None
     command = event.command
     assert command is not None
     assert (command.path, command.executable, command.cwd, command.argv) == (None, None, None, None)
     assert not command.lost_privilege
+
+
+def test_record_of_one_tree_is_made_as_one_of_many_is() -> None:
+    tree, root = watched(1)
+    child = tree.fork(root, 11, 10, 100)
+    shown = stack.Stack(b"./tool", b"./tool\0")
+    found = image.Image(shown, b"/home/tool", b"/home", None, (), False, False, b"tool")
+    made = records.executed(tree, child, 500, 400, found, IDS), records.ended(tree, child, 600, 9)
+    tree.has_levels = True
+    assert made == (records.executed(tree, child, 500, 400, found, IDS), records.ended(tree, child, 600, 9))
 
 
 def test_end_is_one_of_the_image() -> None:
@@ -242,18 +254,29 @@ def test_interpreters_line_as_the_kernel_reads_it(head: bytes, expected: list[by
 # ---- stacks and registers ----
 
 
-def test_stack_of_a_new_program() -> None:
-    words = (0x100, 0x110, 0, 31, 0x200, 8, 1, 0, 0)  # two variables, AT_EXECFN, AT_FLAGS, AT_NULL
-    assert image._auxiliary(0x80, words) == (0x80, 0x100, {31: 0x200, 8: 1})
+def words(*numbers: int, word: int = 8) -> bytes:
+    return struct.pack(f"<{len(numbers)}{'Q' if word == 8 else 'I'}", *numbers)
+
+
+@pytest.mark.parametrize("word", [4, 8])
+def test_stack_of_a_new_program(word: int) -> None:
+    # An argument, two variables, AT_EXECFN, AT_FLAGS, AT_UID, AT_NULL, text.
+    data = words(1, 0x80, 0, 0x100, 0x110, 0, 31, 0x200, 8, 1, 11, 0, 0, 0, word=word) + b"text"
+    assert stack.auxiliary(data, 3 * word, word) == (0x100, {31: 0x200, 8: 1, 11: 0})
 
 
 def test_stack_without_an_environment_ends_with_the_path() -> None:
-    assert image._auxiliary(0x80, (0, 31, 0x200, 0, 0)) == (0x80, 0, {31: 0x200})
+    assert stack.auxiliary(words(0, 31, 0x200, 0, 0), 0, 8) == (0, {31: 0x200})
 
 
-@pytest.mark.parametrize("words", [(), (0x100,), (0x100, 0), (0x100, 0, 31), (0x100, 0, 31, 0x200)])
-def test_stack_that_is_cut_is_not_guessed_at(words: tuple[int, ...]) -> None:
-    assert image._auxiliary(0x80, words) is None
+def test_zeros_of_two_words_are_no_word() -> None:
+    data = words(0xFF << 32, 0x100 << 32, 0, 31, 0x200, 0, 0)
+    assert stack.auxiliary(data, 0, 8) == (0xFF << 32, {31: 0x200})
+
+
+@pytest.mark.parametrize("numbers", [(), (0x100,), (0x100, 0), (0x100, 0, 31), (0x100, 0, 31, 0x200)])
+def test_stack_that_is_cut_is_not_guessed_at(numbers: tuple[int, ...]) -> None:
+    assert stack.auxiliary(words(*numbers), 0, 8) is None
 
 
 @pytest.mark.parametrize("name", machines.MACHINES)
@@ -310,7 +333,7 @@ def test_refusal_names_what_is_in_the_way_and_what_mends_it(
 ) -> None:
     files = {"/proc/sys/kernel/yama/ptrace_scope": scope, "/proc/self/attr/current": profile}
     monkeypatch.setattr(probe, "_read", lambda path: files.get(path, ""))
-    monkeypatch.setattr(image, "fields_of", lambda _: {b"Seccomp": filter_})
+    monkeypatch.setattr(statuses, "fields_of", lambda _: {b"Seccomp": filter_})
     made = probe.refusal("refused", PermissionError(1, "Operation not permitted"))
     assert all(word in made.reason for word in words)
     assert fix in made.remedy
@@ -339,7 +362,7 @@ def test_memory_is_read_by_a_file_where_the_call_for_that_is_refused(monkeypatch
 
 
 def test_status_of_this_process() -> None:
-    found = image.status_of(os.getpid())
+    found = statuses.status_of(os.getpid())
     assert found is not None
     assert (found.ppid, found.uid, found.gid) == (os.getppid(), os.getuid(), os.getgid())
     assert (found.effective, found.numbers[-1]) == ((os.geteuid(), os.getegid()), os.getpid())
@@ -353,11 +376,64 @@ def test_name_in_the_status_is_as_the_process_has_it() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
-        found = image.status_of(process.pid)
+        found = statuses.status_of(process.pid)
         process.stdin.close()
     assert found is not None
     assert found.comm == b"a\\b\nUid:\tc"
 
 
 def test_status_of_no_process() -> None:
-    assert image.status_of(1 << 30) is None
+    assert statuses.status_of(1 << 30) is None
+
+
+# ---- whose process it is ----
+
+
+def test_ids_are_those_of_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = statuses.Ids(os.getppid(), os.getuid(), os.getgid())
+    assert statuses.ids_of(os.getpid(), numbers=False)[:3] == expected[:3]  # type: ignore[index]
+    whole = statuses.ids_of(os.getpid(), numbers=True)
+    assert whole is not None
+    assert (whole[:3], whole.numbers[-1]) == (expected[:3], os.getpid())
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOTTY, "")
+
+    monkeypatch.setattr(calls.fcntl, "ioctl", refuse)  # type: ignore[attr-defined]
+    assert statuses.ids_of(os.getpid(), numbers=False) == whole
+    assert statuses.ids_of(1 << 30, numbers=False) is None
+
+
+@pytest.mark.exec_budget(1)
+@pytest.mark.parametrize("name", ["short", "a name that is longer than the kernel keeps"])
+def test_name_is_what_the_kernel_makes_of_the_path(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.symlink_to("/usr/bin/cat")
+    with subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"\n")
+        assert process.stdout.read(1) == b"\n"  # it runs
+        found = statuses.status_of(process.pid)
+        process.stdin.close()
+    assert found is not None
+    assert image._comm(0, os.fsencode(path)) == found.comm
+
+
+# ---- requests ----
+
+
+@pytest.mark.exec_budget(1)
+def test_request_ends_the_wait_for_stops(tmp_path: Path) -> None:
+    code = """
+        import os, socket, threading
+        from pytest_execprobe.helper.ptrace import probe
+        probe._STAY = 1000
+        made, (here, there) = probe.PtraceProbe(0), socket.socketpair()
+        made.interrupt_for(here.fileno())
+        there.send(b"request")
+        made.drain()
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    subprocess.run([sys.executable, script], check=True, timeout=60)

@@ -239,8 +239,11 @@ WRONG = [
     ("execprobe_deny = subtree:", f"execprobe_deny: {EMPTY}: 'subtree:'"),
     ("--execprobe-ignore=", f"--execprobe-ignore: {EMPTY}"),
     ("execprobe_ignore = re:[", "execprobe_ignore: not a regular expression: '['"),
-    ("--execprobe-attempts=maybe", "--execprobe-attempts is one of auto, kprobe, tracepoint, off, not 'maybe'"),
-    ("execprobe_attempts = maybe", "execprobe_attempts is one of auto, kprobe, tracepoint, off, not 'maybe'"),
+    (
+        "--execprobe-attempts=maybe",
+        "--execprobe-attempts is one of auto, kprobe, tracepoint, seccomp, off, not 'maybe'",
+    ),
+    ("execprobe_attempts = maybe", "execprobe_attempts is one of auto, kprobe, tracepoint, seccomp, off, not 'maybe'"),
     ("--execprobe-buffer-pages=3", "--execprobe-buffer-pages is a power of two, not '3'"),
     *(
         (f"--execprobe-untraced={value}", "--execprobe-untraced: what runs untraced is the name of a program or an abs")
@@ -435,7 +438,7 @@ REFUSED = [
     ("execprobe_budget", "[3]", "[3]", "a whole number from 0 on"),
     ("execprobe_budget", "[]", "[]", "a whole number from 0 on"),
     ("execprobe_session_budget", "[3]", "[3]", "a whole number from 0 on"),
-    ("execprobe_attempts", "false", "false", "one of auto, kprobe, tracepoint, off"),
+    ("execprobe_attempts", "false", "false", "one of auto, kprobe, tracepoint, seccomp, off"),
     ("execprobe_buffer_pages", "3", "3", "a power of two"),
     ("execprobe_buffer_pages", "[8]", "[8]", "a power of two"),
     ("execprobe_timeout", "inf", "inf", "a number of seconds up to 3600"),

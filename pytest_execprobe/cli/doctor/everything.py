@@ -58,7 +58,8 @@ def examine(
 def _traced(proof: Diagnosis) -> Diagnosis:
     """What takes the place of BPF."""
     if proof.status == "ok":
-        return ok("ptrace", f"{proof.found}. So execs are traced as long as there is no BPF (docs/privilege.md)")
+        how = "So execs are traced as long as there is no BPF, and failed ones by --execprobe-attempts=seccomp alone"
+        return ok("ptrace", f"{proof.found}. {how} (docs/privilege.md)")
     return note("ptrace", f"nor can execs be traced without privilege: {proof.found}", proof.remedy)
 
 

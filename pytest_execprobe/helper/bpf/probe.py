@@ -157,6 +157,13 @@ class BpfProbe:
                 return 0
         return unlisted
 
+    @property
+    def must_stay(self) -> bool:
+        return False
+
+    def interrupt_for(self, fd: int) -> None:
+        pass
+
     def want_wakeup(self, wanted: bool) -> None:
         self._want(_WANT_WAKEUP, wanted)
 

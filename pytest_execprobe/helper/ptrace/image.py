@@ -3,41 +3,28 @@ the kernel has put on its stack is as the kernel has put it there."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
-import struct
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from . import calls
 from .machines import Machine
+from .stack import PATH_CAP, Stack
+from .stack import read as read_stack
+from .statuses import status_of
 
-#: What is between these: PPid, TracerPid, four numbers each of Uid and Gid. In names of processes no line ends.
-_PARENT, _BEHIND = b"\nPPid:\t", b"\nFDSize:"
-_NUMBERS = b"\nNSpid:\t"  # which a kernel without PID namespaces does not have
-
-ARGV_CAP = 16384
-_PATH_CAP, _INTERPRETER_CAP = 4096, 512
-_AT_NULL, _AT_FLAGS, _AT_EXECFN = 0, 8, 31  # uapi/linux/auxvec.h
-_ARGV0_KEPT = 1  # AT_FLAGS_PRESERVE_ARGV0, uapi/linux/binfmts.h
-_STACK_SIZE, _STACK_SIZE_MOST = 4096, 1 << 16  # bytes that pointers take: of nearly all programs the one is enough
+_INTERPRETER_CAP = 512
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 _HEAD_SIZE = 256  # BINPRM_BUF_SIZE, uapi/linux/binfmts.h
 _COMM_MOST = 15
 _DELETED = b" (deleted)"
+_BY_DESCRIPTOR = b"/dev/fd/"
 #: What is a process's own in /proc, and the links there that lead to files.
 _OWN = re.compile(rb"/dev/fd/(.+)|/proc/(?:thread-)?self/(.+)", re.DOTALL)
 _LINK = re.compile(rb"(?:fd/)?\d+|exe")
 _STANDARD = {b"/dev/stdin": b"/dev/fd/0", b"/dev/stdout": b"/dev/fd/1", b"/dev/stderr": b"/dev/fd/2"}
-
-
-class Stack(NamedTuple):
-    """What the kernel has put on the stack of a new program. None: it can't be read."""
-
-    path: Optional[bytes] = None
-    argv: Optional[bytes] = None  # each with its NUL, cut
-    is_cut: bool = False
-    argv0_kept: bool = False
 
 
 class Image(NamedTuple):
@@ -49,144 +36,29 @@ class Image(NamedTuple):
     has_all_scripts: bool
     #: It would have had another user's or group's rights, had it not been traced.
     lost_privilege: bool
+    comm: bytes = b""  # empty where it could not be read
 
 
-class Status(NamedTuple):
-    """Of /proc/PID/status. Numbers of a process from the outermost PID namespace that /proc shows to its own."""
-
-    comm: bytes
-    ppid: int
-    uid: int
-    gid: int
-    effective: Tuple[int, int]  # user and group
-    numbers: Tuple[int, ...]
-    no_new_privileges: bool
-
-    def number(self, level: int) -> int:
-        """In a PID namespace so far below that of /proc; 0 where it is outside of that."""
-        return self.numbers[level] if len(self.numbers) > level else 0
-
-
-def read_file(path: bytes, size: int) -> bytes:
-    """Its beginning. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, size)
-    finally:
-        os.close(fd)
-
-
-def fields_of(pid: int) -> Dict[bytes, bytes]:
-    """Of /proc/PID/status; empty if it is not there."""
-    try:
-        text = read_file(b"/proc/%d/status" % pid, 8192)
-    except OSError:
-        return {}
-    return dict(line.split(b":\t", 1) for line in text.split(b"\n") if b":\t" in line)
-
-
-def status_of(pid: int) -> Optional[Status]:
-    """None if it is not there."""
-    try:
-        text = read_file(b"/proc/%d/status" % pid, 8192)
-        begin = text.index(_PARENT) + len(_PARENT)
-        ppid, _, _, _, uid, euid, _, _, _, gid, egid = text[begin : text.index(_BEHIND, begin)].split()[:11]
-        numbers = _field(text, _NUMBERS) if _NUMBERS in text else b"%d" % pid
-        return Status(
-            _field(text, b"Name:\t").replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
-            int(ppid),
-            int(uid),
-            int(gid),
-            (int(euid), int(egid)),
-            tuple(map(int, numbers.split())),
-            _field(text, b"\nNoNewPrivs:\t") == b"1",
-        )
-    except (OSError, ValueError):
-        return None
-
-
-def _field(text: bytes, name: bytes) -> bytes:
-    begin = text.index(name) + len(name)
-    return text[begin : text.index(b"\n", begin)]
-
-
-def read(pid: int, machine: Machine, status: Optional[Status]) -> Image:
-    stack = _stack(pid, machine)
+def read(pid: int, machine: Machine, takes_privilege: bool = False) -> Image:
+    """``takes_privilege``: that it may get no more is this probe's doing."""
+    stack = read_stack(pid, machine)
     (executable, file), (cwd, _) = _place(pid, b"exe"), _place(pid, b"cwd")
-    interpreter, scripts, has_all = _Scripts(pid, stack, file, None if status is None else status.comm).found()
-    return Image(stack, executable, cwd, interpreter, scripts, has_all, _has_lost_privilege(pid, status, file))
+    comm = _comm(pid, stack.path)
+    interpreter, scripts, has_all = _Scripts(pid, stack, file, comm).found()
+    has_lost = _has_lost_privilege(pid, file, takes_privilege)
+    return Image(stack, executable, cwd, interpreter, scripts, has_all, has_lost, comm)
 
 
-# ---- the stack ----
+def _comm(pid: int, path: Optional[bytes]) -> bytes:
+    """The kernel makes it of the path, but for what is executed by a descriptor: of that since 6.14 it takes the file's
+    name."""
+    if path is not None and not path.startswith(_BY_DESCRIPTOR):
+        return path.rpartition(b"/")[2][:_COMM_MOST]
+    status = status_of(pid)
+    return b"" if status is None else status.comm
 
 
-def _stack(pid: int, machine: Machine) -> Stack:
-    state = calls.registers(pid, machine)
-    found = None if state is None else _pointers(pid, state[state.layout.stack], state.layout.word)
-    if found is None:
-        return _command_line(pid)
-    first, end, auxiliary = found
-    name = auxiliary.get(_AT_EXECFN, 0)
-    end = end or name
-    first = first or end
-    length = min(max(0, end - first), ARGV_CAP)
-    data = calls.read_memory(pid, [(first, length), (name, _PATH_CAP)] if name else [(first, length)])
-    path: Optional[bytes]
-    path, is_whole, _ = data[length:].partition(b"\0")
-    path = path if is_whole else None
-    if len(data) < length:
-        return _command_line(pid)._replace(path=path)
-    return Stack(path, data[:length], end - first > ARGV_CAP, bool(auxiliary.get(_AT_FLAGS, 0) & _ARGV0_KEPT))
-
-
-#: Where the arguments' text begins and ends (0: there is none, or no environment behind it), and the auxiliary vector.
-_Pointers = Tuple[int, int, Dict[int, int]]
-
-
-def _pointers(pid: int, at: int, word: int) -> Optional[_Pointers]:
-    """What is below the text: how many arguments, a pointer to each, a NUL, the same of the environment, and the
-    auxiliary vector."""
-    for size in (_STACK_SIZE // 3, _STACK_SIZE):  # to make all of the numbers takes long, and mostly some are enough
-        data = calls.read_memory(pid, [(at, size)])
-        if len(data) < 2 * word:
-            return None
-        words = _words(data, word)
-        environment = words[0] + 2
-        found = _auxiliary(words[1], words[environment:])
-        if found is not None:
-            return found
-    # There are so many that it takes further looks, behind those of the arguments.
-    at, rest, piece = at + environment * word, b"", b"more"
-    while found is None and piece:
-        piece = calls.read_memory(pid, [(at + len(rest), _STACK_SIZE_MOST)])
-        rest += piece
-        found = _auxiliary(words[1], _words(rest, word))
-    return found
-
-
-def _words(data: bytes, word: int) -> Tuple[int, ...]:
-    number = len(data) // word
-    return struct.unpack("<%d%s" % (number, "Q" if word == 8 else "I"), data[: number * word])
-
-
-def _auxiliary(first: int, words: Tuple[int, ...]) -> Optional[_Pointers]:
-    """``words``: from the environment on. None if they do not go far enough."""
-    try:
-        at = words.index(0) + 1
-        names = words[at::2]
-        names = names[: names.index(_AT_NULL)]
-    except ValueError:
-        return None
-    return first, words[0], dict(zip(names, words[at + 1 :: 2]))
-
-
-def _command_line(pid: int) -> Stack:
-    """Of a program that others may not look into, as of one that its user may not read, there is no more than this."""
-    try:
-        argv = read_file(b"/proc/%d/cmdline" % pid, ARGV_CAP + 1)
-    except OSError:
-        return Stack()
-    return Stack(None, argv[:ARGV_CAP], len(argv) > ARGV_CAP)
+# ---- files ----
 
 
 def paths(found: Image) -> List[str]:
@@ -233,7 +105,7 @@ class _Scripts:
     """Which scripts stand between what was executed and what was loaded: each is read, and argv has to be what the
     kernel makes of them."""
 
-    def __init__(self, pid: int, stack: Stack, file: Optional[os.stat_result], comm: Optional[bytes]) -> None:
+    def __init__(self, pid: int, stack: Stack, file: Optional[os.stat_result], comm: bytes) -> None:
         self._pid = pid
         self._stack = stack
         self._comm = comm
@@ -243,7 +115,10 @@ class _Scripts:
     def found(self) -> Tuple[Optional[bytes], Tuple[Optional[bytes], ...], bool]:
         """The interpreter as it was named, None where what was executed was loaded itself; the scripts, the last first;
         and whether these are all."""
-        path, words = self._stack.path, (self._stack.argv or b"").split(b"\0")
+        path, argv = self._stack.path, self._stack.argv or b""
+        if path is not None and b"\0%s\0" % path not in argv:
+            return None, (), False
+        words = argv.split(b"\0")
         # Of a script the kernel has put the path there. Where that is not known, the process is called like it.
         among = words[1 : 2 * _DEEPEST + 1]
         may_be_script = any(map(self._is_called, among)) if path is None else path in among
@@ -253,7 +128,7 @@ class _Scripts:
         return words[0], tuple(scripts or ()), scripts is not None
 
     def _is_called(self, path: bytes) -> bool:
-        return path.startswith(b"/dev/fd/") or path.rpartition(b"/")[2][:_COMM_MOST] == self._comm
+        return path.startswith(_BY_DESCRIPTOR) or path.rpartition(b"/")[2][:_COMM_MOST] == self._comm
 
     def _scripts(self, path: bytes, words: List[bytes]) -> Optional[List[Optional[bytes]]]:
         scripts: List[Optional[bytes]] = []
@@ -349,10 +224,13 @@ def interpreter_line(head: bytes) -> Optional[List[bytes]]:
 # ---- what tracing takes away ----
 
 
-def _has_lost_privilege(pid: int, status: Optional[Status], file: Optional[os.stat_result]) -> bool:
+def _has_lost_privilege(pid: int, file: Optional[os.stat_result], takes_privilege: bool) -> bool:
     """Whether the file has another user's or group's rights to give, and the process has not got them. It had not got
     them untraced either where it may get no new ones."""
-    if file is None or not file.st_mode & (stat.S_ISUID | stat.S_ISGID) or status is None or status.no_new_privileges:
+    if file is None or not file.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        return False
+    status = status_of(pid)
+    if status is None or (status.no_new_privileges and not takes_privilege):
         return False
     try:
         if os.statvfs(b"/proc/%d/exe" % pid).f_flag & os.ST_NOSUID:
@@ -369,6 +247,7 @@ def _has_lost_privilege(pid: int, status: Optional[Status], file: Optional[os.st
 # ---- as a record has it ----
 
 
+@functools.lru_cache(maxsize=1024)
 def components(path: Optional[bytes]) -> bytes:
     """A path as the wire has it: its components, the last first, and what is behind them."""
     if path is None or path.startswith(b"("):  # "(unreachable)/…"
@@ -382,6 +261,6 @@ def strings(image: Image) -> Tuple[bytes, bytes]:
     """The path and the interpreter as the wire has them: with a NUL, or empty where there is none."""
     path, interpreter = image.stack.path, image.interpreter
     return (
-        b"" if path is None else path[: _PATH_CAP - 1] + b"\0",
+        b"" if path is None else path[: PATH_CAP - 1] + b"\0",
         b"" if interpreter is None else interpreter[: _INTERPRETER_CAP - 1] + b"\0",
     )

@@ -6,7 +6,7 @@ What it executes after that was entered after that. So the later it was seen, th
 import time
 from typing import Iterable, Optional
 
-from . import calls, image
+from . import attempts, calls, statuses
 from .machines import Machine
 from .tree import Tracee
 
@@ -14,15 +14,18 @@ from .tree import Tracee
 class Task:
     """A thread that is traced."""
 
-    __slots__ = ("interrupted", "outside_at", "process", "tid")
+    __slots__ = ("call", "interrupted", "outside_at", "process", "stopped_at", "tid")
 
     def __init__(self, tid: int, process: Tracee, at: int) -> None:
         self.tid = tid
         self.process = process
         #: When it was last known to execute nothing, ns.
         self.outside_at = at
+        self.stopped_at = at
         #: Whether it was asked to stop, and has not yet.
         self.interrupted = False
+        #: The exec that it has begun, where a filter has shown that.
+        self.call: Optional[attempts.Call] = None
         process.tids.add(tid)
 
 
@@ -33,21 +36,8 @@ def look_at_others(
     from now on comes later. With ``interrupting`` it is asked for of those that run, too."""
     for task in tasks:
         if task.outside_at < since and task.process is not process and any(slot.top for slot in task.process.slots):
-            call = system_call(task.tid)
+            call = statuses.system_call(task.tid)
             if call is not None and call not in machine.execs:
                 task.outside_at = time.monotonic_ns()
             elif interrupting and call is None and not task.interrupted:
                 task.interrupted = calls.interrupt(task.tid)
-
-
-def system_call(tid: int) -> Optional[int]:
-    """The number of the one in which a thread waits, -1 for none; None while it runs, or where that can't be read."""
-    try:
-        said = image.read_file(b"/proc/%d/syscall" % tid, 256).split(None, 1)[0]
-        return None if said == b"running" else int(said)
-    except FileNotFoundError:
-        return -1
-    except ProcessLookupError:
-        return -1
-    except (OSError, ValueError, IndexError):
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import platform
 import signal
@@ -12,18 +13,26 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from .. import wire
 from ..errors import ProbeError
 from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
-from . import calls, image, machines, tracer
+from . import calls, machines, statuses, tracer
 from .tree import Slot
 
 _NOTHING_YET = contextlib.suppress(BlockingIOError)
+_NO_ATTEMPTS = (
+    "ptrace, which watches here without privilege, sees them by a seccomp filter alone, where the run that has started"
+    " the helper asks for that: --execprobe-attempts=seccomp"
+)
 _PASSED_ON = 128  # records at once, where nobody waits for any
+_STAY = 0.02  # seconds, in which whatever has no descriptor to interrupt_for() has to wait
+_AWAITED = 0.002  # the same, for what an answer waits for
+_LOOKED_FOR = (signal.SIGCHLD, signal.SIGIO)
 
 
 class PtraceProbe:
     """The :class:`.Probe` that needs no privilege."""
 
-    def __init__(self, starter: int) -> None:
-        """``starter``: the process that has started this one's parent, which has ended since."""
+    def __init__(self, starter: int, *, filtered: bool = False) -> None:
+        """``starter``: the process that has started this one's parent, which has ended since. ``filtered``: what is
+        traced gets a seccomp filter that has each exec stop where it begins, and so those that fail seen."""
         machine = machines.here()
         if machine is None:
             raise ProbeError(
@@ -31,7 +40,7 @@ class PtraceProbe:
             )
         check()
         self._stops = calls.stops()
-        self._tracer = tracer.Tracer(machine)
+        self._tracer = tracer.Tracer(machine, filtered=filtered)
         self._taken = 0  # records
         self._is_awaited = False  # a record
         self._claimed: Dict[int, Claimed] = {}
@@ -43,8 +52,8 @@ class PtraceProbe:
             "backend": "ptrace",
             "kernel": platform.release(),
             "entry": [],
-            "attempts": None,
-            "attempts_refused": "ptrace, which watches here without privilege, does not show them",
+            "attempts": "seccomp" if self._tracer.filtered else None,
+            "attempts_refused": None if self._tracer.filtered else _NO_ATTEMPTS,
             "stops_refused": None,
         }
 
@@ -60,11 +69,34 @@ class PtraceProbe:
     def want_wakeup(self, wanted: bool) -> None:
         self._is_awaited = wanted  # every stop does that
 
+    def interrupt_for(self, fd: int) -> None:
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+
     def drain(self) -> None:
+        """Where no client waits for a record this goes on as long as stops come: a program that is started makes five,
+        and between two calls the server looks at everything."""
+        is_done, ends = self._drain(), time.monotonic() + _STAY
+        while is_done and not self._is_awaited and len(self._tracer.events) < _PASSED_ON and time.monotonic() < ends:
+            came = signal.sigtimedwait(_LOOKED_FOR, _STAY)
+            if came is None or came.si_signo != signal.SIGCHLD:
+                return
+            is_done = self._tracer.drain()
+        if not is_done:
+            self._come_again()
+
+    def _drain_once(self) -> None:
+        if not self._drain():
+            self._come_again()
+
+    def _come_again(self) -> None:
+        """There is more, and others wait for a turn."""
+        os.kill(os.getpid(), signal.SIGCHLD)
+
+    def _drain(self) -> bool:
         with _NOTHING_YET:
             os.read(self._stops, 128)  # all of one signal, which is never there twice
-        if not self._tracer.drain():
-            os.kill(os.getpid(), signal.SIGCHLD)  # there is more, and others wait for a turn
+        return self._tracer.drain()
 
     def take(self) -> List[wire.Piece]:
         """They come one by one, and each time it takes longer to pass them on than to make one: so that is done once
@@ -87,15 +119,17 @@ class PtraceProbe:
         return Counts(number, 0, 0, number, 0, 0, 0)
 
     def in_flight(self, before: int, root: int) -> int:
-        for _ in range(2):
-            self.drain()  # what has stopped is not on its way anywhere
-            count = self._tracer.in_flight(before, root, with_root=root in self._going)
-            if not count:
-                break
+        self._drain_once()  # what has stopped is not on its way anywhere
+        with_root = root in self._going
+        count, ends = self._tracer.in_flight(before, root, with_root=with_root), time.monotonic() + _AWAITED
+        while count and time.monotonic() < ends:  # what has been asked to stop mostly does so at once
+            signal.sigtimedwait((signal.SIGCHLD,), _AWAITED)
+            self._drain_once()
+            count = self._tracer.in_flight(before, root, look=False, with_root=with_root)
         return count
 
     def reconcile(self) -> Optional[Counts]:
-        self.drain()
+        self._drain_once()
         self._is_awaited = True
         return self.counts()
 
@@ -111,13 +145,18 @@ class PtraceProbe:
         except OSError as error:
             raise refused(pid, error) from error
         tree = self._tracer.tree
-        status = image.status_of(pid)
-        tree.levels[root] = 0 if status is None else len(status.numbers) - 1
+        status = statuses.status_of(pid)
+        self._tracer.takes_privilege |= status is not None and not status.no_new_privileges
+        tree.begin(root, 0 if status is None else len(status.numbers) - 1)
         entered = tree.enter(process, Slot(root, 0, 0, 0))
         known = tree.descendants(process)
         whole = known is not None and all(tree.enter(other, Slot(root, 0, top, 0)) for other, top in known)
         self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, self._reapers(pid), whole)
         return True
+
+    @property
+    def must_stay(self) -> bool:
+        return self._tracer.filtered and bool(self._tracer.tree.processes)
 
     def leave(self, root: int, patterns: List[str]) -> None:
         self._tracer.tree.leave(root, patterns)
@@ -141,7 +180,7 @@ class PtraceProbe:
         above = os.getppid()
         while above and above not in reapers:
             reapers.add(above)
-            status = image.status_of(above)
+            status = statuses.status_of(above)
             above = 0 if status is None else status.ppid
         return reapers or None
 
@@ -156,7 +195,7 @@ class PtraceProbe:
         return process is not None and process.slot(root) is not None
 
     def adopt(self, pid: int, root: int, top: int) -> bool:
-        self.drain()  # it may have been forked since its parent was adopted
+        self._drain_once()  # it may have been forked since its parent was adopted
         try:
             process = self._tracer.seize(pid)
         except OSError:
@@ -170,10 +209,11 @@ class PtraceProbe:
             return
         self._tracer.tree.forget_root(root)
         self._claimed.pop(root, None)
-        self._tracer.let_go_strays()
+        if not self._tracer.filtered:  # or it could execute nothing any more
+            self._tracer.let_go_strays()
 
     def running(self, root: int, since: int) -> Optional[Running]:
-        self.drain()
+        self._drain_once()
         tree = self._tracer.tree
         level = tree.levels.get(root, 0)
         listed = []
@@ -183,7 +223,7 @@ class PtraceProbe:
                 continue
             seen = process.pid
             if level:
-                status = image.status_of(process.pid)
+                status = statuses.status_of(process.pid)
                 seen = 0 if status is None or len(status.numbers) <= level else status.numbers[level]
             listed.append(
                 Process(
@@ -247,7 +287,7 @@ def _yama() -> Optional[Tuple[str, str]]:
 
 
 def _seccomp() -> Optional[Tuple[str, str]]:
-    if image.fields_of(os.getpid()).get(b"Seccomp") != b"2":
+    if statuses.fields_of(os.getpid()).get(b"Seccomp") != b"2":
         return None
     return (
         "under a seccomp filter",
@@ -270,14 +310,14 @@ def _apparmor() -> Optional[Tuple[str, str]]:
 
 def _read(path: str) -> str:
     try:
-        return os.fsdecode(image.read_file(path.encode(), 4096)).strip("\0\n ")
+        return os.fsdecode(statuses.read_file(path.encode(), 4096)).strip("\0\n ")
     except OSError:
         return ""
 
 
 def refused(pid: int, error: OSError) -> ProbeError:
     """Why a process can't be traced."""
-    other = tracer.tracer_of(pid)
+    other = statuses.tracer_of(pid)
     if other:
         return ProbeError(
             "traced",

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import ContextManager, Iterator, Optional
 
-from .image import Status
+from .statuses import Ids
 
 _SYS_PTRACE = 1 << 19  # uapi/linux/capability.h
 
@@ -21,20 +21,20 @@ class Rights:
         #: Root may trace what it has started, but then not read what of that is another user's.
         self._lacking = self._own[0] == 0 and not int(line.split()[1], 16) & _SYS_PTRACE
 
-    def to_read(self, status: Optional[Status]) -> ContextManager[None]:
+    def to_read(self, ids: Optional[Ids]) -> ContextManager[None]:
         """Has this process read with the rights of another's user meanwhile, where it must and may."""
-        if not self._lacking or status is None or (status.uid, status.gid) == self._own:
+        if not self._lacking or ids is None or (ids.uid, ids.gid) == self._own:
             return contextlib.nullcontext()
-        return self._borrowed(status)
+        return self._borrowed(ids)
 
     @contextlib.contextmanager
-    def _borrowed(self, status: Status) -> Iterator[None]:
+    def _borrowed(self, ids: Ids) -> Iterator[None]:
         # Not the real user: that one could signal this process meanwhile.
         uid, gid = self._own
         try:
             with contextlib.suppress(PermissionError):  # it may not become another user either
-                os.setegid(status.gid)
-                os.seteuid(status.uid)
+                os.setegid(ids.gid)
+                os.seteuid(ids.uid)
             yield
         finally:
             os.seteuid(uid)

@@ -8,7 +8,7 @@ import re
 from typing import Dict, Iterator, Optional
 
 from ..probe import Denial, Enforced
-from . import image
+from . import image, statuses
 from .tree import Slot, Tracee, Tree
 
 #: As bpf/execprobe.c has it: the path says nothing of the file, so that argv[0] does.
@@ -33,7 +33,7 @@ class Stops:
     def forget(self, root: int) -> None:
         self._roots.pop(root, None)
 
-    def found(self, tree: Tree, process: Tracee, read: image.Image, status: Optional[image.Status]) -> int:
+    def found(self, tree: Tree, process: Tracee, read: image.Image, ids: Optional[statuses.Ids]) -> int:
         """Whose rules stop what a process has just executed: bit N, those of the root of its slot N."""
         enforced = [
             (1 << number, one)
@@ -41,10 +41,10 @@ class Stops:
             for one in [self._roots.get(slot.root)]
             if one is not None and _counts(tree, slot, one.since)
         ]
-        if not enforced or status is None:
+        if not enforced or ids is None:
             return 0
         names = set(_denials(process.pid, read))
-        stops = (bit for bit, one in enforced if one.uid in (0, status.uid) and not names.isdisjoint(one.denials))
+        stops = (bit for bit, one in enforced if one.uid in (0, ids.uid) and not names.isdisjoint(one.denials))
         return sum(stops)
 
 

@@ -7,14 +7,15 @@ this process dies, the kernel lets all that it traces go on.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import select
 import signal
 import time
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
-from . import calls, image, outside, records
+from . import attempts, calls, image, outside, records, signals, statuses
 from .machines import Machine
 from .outside import Task
 from .rights import Rights
@@ -23,24 +24,27 @@ from .tree import Tracee, Tree
 
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _FORKS = (calls.EVENT_FORK, calls.EVENT_VFORK, calls.EVENT_CLONE)
-#: What the kernel drops where no handler is set, unless the process is traced.
-_IGNORED = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
 _ROUNDS = 100  # looks for threads that are new while a process is seized
 _AT_ONCE = 512  # stops, before whoever waits for an answer has a turn
+_SAYS_SO = 200_000  # ns, in which mostly who has forked something comes to the stop that says so
 _now = time.monotonic_ns
 
 
 class Tracer:
-    """``events`` is filled as EVENTS have them."""
+    """``events`` is filled as EVENTS have them. ``filtered``: execs are stopped where they begin, too; nothing is let
+    go then."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, filtered: bool = False) -> None:
         self._machine = machine
+        self.filtered = filtered
+        #: Whether a root may have got privilege before it was traced, or got the filter.
+        self.takes_privilege = False
         self.tree = Tree()
         self.stops = Stops()
         self.events: List[bytes] = []
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
-        self._held: Set[int] = set()
+        self._held: Dict[int, int] = {}  # what has been forked, it is not known by whom; since when
         self._rights = Rights()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
         self.left = select.epoll()
@@ -65,12 +69,12 @@ class Tracer:
                 break
             for tid in sorted(new):
                 try:
-                    calls.seize(tid)
+                    calls.seize(tid, filtered=self.filtered)
                 except OSError as error:
-                    if error.errno == errno.ESRCH or _is_zombie(pid, tid):
+                    if error.errno == errno.ESRCH or statuses.is_zombie(pid, tid):
                         others.add(tid)
                         continue
-                    if tracer_of(tid) != os.getpid():
+                    if statuses.tracer_of(tid) != os.getpid():
                         raise
                     others.add(tid)  # by one that was seized, whose stop is still to be seen
                 else:
@@ -96,39 +100,44 @@ class Tracer:
             self._take(tid, status)
         else:
             return False
-        if self._held and self._last is not None:  # what has forked them may have ended before they came to their stop
-            self._free_orphans(self._last, _now())
-        return True
+        return not self._held or self._look_at_held(_now())
 
     def _take(self, tid: int, status: int) -> None:
         at = _now()
         task = self._tasks.get(tid)
-        if not os.WIFSTOPPED(status):
+        if status & 0xFF != 0x7F:  # it is not WIFSTOPPED()
             self._ended(tid, task, status, at)
             return
         event, number = status >> 16, status >> 8 & 0xFF
         if event == calls.EVENT_EXEC:
             task = self._executed(tid, at)
         if task is None:
-            self._held.add(tid)
+            self._held.setdefault(tid, at)
             return
         if event in _FORKS:
-            self._forked(task, calls.event_message(tid), at)
+            self._forked(task, calls.event_message(tid), event, at)
         was_interrupted, task.interrupted = task.interrupted, False
-        if not self.tree.living(task.process) or self.tree.untraced.get(task.process.pid) is task.process:
+        if event == calls.EVENT_SECCOMP:
+            self._began(task, at)
+            return
+        is_let_go = not self.tree.living(task.process) and not self.filtered
+        if is_let_go or self.tree.untraced.get(task.process.pid) is task.process:
             if was_interrupted and event == calls.EVENT_STOP:
-                self._undo_interruption(task)
+                signals.undo_interruption(task.tid, self._machine)
             self._let_go(task, 0 if event else number)
             return
-        task.outside_at = at
-        if event == 0:
-            calls.resume(tid, self._signal(task, number))
+        task.outside_at = task.stopped_at = at
+        if event == 0 and number == calls.CALL_ENDED:
+            self._failed(task, at)
+            calls.resume(tid)
+        elif event == 0:
+            calls.resume(tid, signals.to_deliver(tid, number, self._machine))
         elif event == calls.EVENT_STOP:
             if number in _GROUP_STOPS:
                 calls.stay_stopped(tid)
                 return
             if was_interrupted:
-                self._undo_interruption(task)
+                signals.undo_interruption(task.tid, self._machine)
             calls.resume(tid)
         else:
             calls.resume(tid)
@@ -146,9 +155,9 @@ class Tracer:
         if not task.process.tids:
             self.tree.processes.pop(task.process.pid, None)
 
-    def _leave(self, process: Tracee, at: int, found: image.Image, status: Optional[image.Status]) -> None:
+    def _leave(self, process: Tracee, at: int, found: image.Image, ids: Optional[statuses.Ids]) -> None:
         """It goes on untraced, from its program's first instruction on."""
-        self.events.append(records.untraced(self.tree, process, at, found, status))
+        self.events.append(records.untraced(self.tree, process, at, found, ids))
         self.tree.has_left.update(slot.root for slot in process.slots)
         self.tree.untraced[process.pid] = process
         pidfd = os.pidfd_open(process.pid)
@@ -171,47 +180,83 @@ class Tracer:
 
     # ---- forks ----
 
-    def _forked(self, task: Task, child: int, at: int) -> None:
-        process = task.process
+    def _forked(self, task: Task, child: int, event: int, at: int) -> None:
+        process, machine = task.process, self._machine
         if child == 0:
             return  # killed meanwhile: what it has forked is held
-        if calls.is_thread_of(child, process.pid, self._machine):
+        # Either call can make either, a process or a thread: what is likelier first.
+        if event != calls.EVENT_CLONE and calls.is_thread_of(child, child, machine):
+            self._begin(child, process, task.tid, at)
+        elif calls.is_thread_of(child, process.pid, machine):
             self._tasks[child] = Task(child, process, at)
-        elif child in self._held or calls.is_thread_of(child, child, self._machine):
+        elif child in self._held or calls.is_thread_of(child, child, machine):
             self._begin(child, process, task.tid, at)
         if child in self._held:
-            self._held.discard(child)
+            self._held.pop(child, None)
             calls.resume(child)
 
     def _begin(self, child: int, parent: Tracee, thread: int, at: int) -> None:
         self.forks += 1
         self._tasks[child] = Task(child, self.tree.fork(parent, child, thread, at), at)
 
-    def _free_orphans(self, ended: Tracee, at: int) -> None:
+    def _free_orphans(self, ended: Optional[Tracee], at: int) -> None:
         """A thread that was killed at its fork does not say what it has forked: of a process, and if another has ended
         since, of that, for the kernel does not tell which it was."""
         for child in list(self._held):
-            fields = image.fields_of(child)
+            fields = statuses.fields_of(child)
             group, parent = (int(fields.get(name, b"0")) for name in (b"Tgid", b"PPid"))
             if group in self.tree.processes and group != child:
                 self._tasks[child] = Task(child, self.tree.processes[group], at)
-            elif parent == ended.pid or parent not in self.tree.processes:
+            elif ended is not None and (parent == ended.pid or parent not in self.tree.processes):
                 self._begin(child, ended, 0, at)
             else:
                 continue  # its creator lives, and is about to say so
-            self._held.discard(child)
+            self._held.pop(child, None)
             calls.resume(child)
+
+    def _look_at_held(self, at: int) -> bool:
+        """Of what is held now, what has forked it may have ended before it came to its stop. False if this has to look
+        once more."""
+        self._free_orphans(self._last, at)
+        if any(at - since < _SAYS_SO for since in self._held.values()):
+            return False
+        # A thread that another thread's exec has ended at its fork leaves a process that lives, and does not say so.
+        for child, since in list(self._held.items()):
+            process = self.tree.processes.get(int(statuses.fields_of(child).get(b"PPid", b"0")))
+            if process is None:
+                continue
+            # It need not be of its parent (CLONE_PARENT), but mostly is.
+            tids = [*process.tids, *(tid for tid in self._tasks if tid not in process.tids)]
+            if all(self._has_not_forked(tid, since) for tid in tids):
+                self._begin(child, process.former or process, 0, at)
+                self.tree.processes[child].creator = process
+                del self._held[child]
+                calls.resume(child)
+        return True
+
+    def _has_not_forked(self, tid: int, since: int) -> bool:
+        """Whether a thread has not forked what is held since then, and is only about to say so. If that is not certain
+        it is asked to stop, so that it is the next time."""
+        task = self._tasks[tid]
+        call = statuses.system_call(tid)
+        if task.stopped_at > since or (call is not None and call not in self._machine.forks):
+            return True
+        task.interrupted = task.interrupted or calls.interrupt(tid)
+        return False
 
     # ---- execs ----
 
     def _executed(self, tid: int, at: int) -> Optional[Task]:
         """The process has become another program, with the one thread that has done it: that has the process's number
         from now on."""
-        before = calls.event_message(tid)
-        task = self._tasks.get(before) or self._tasks.get(tid)
+        task = self._tasks.get(tid)
+        if task is None or len(task.process.tids) > 1:  # else there is no other that it could have been
+            task = self._tasks.get(calls.event_message(tid)) or task
         if task is None:
             return None
         process = task.process
+        process.former = copy.copy(process) if process.had_threads or len(process.tids) > 1 else None
+        process.had_threads = False
         for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
             self._remove(other)
         if self._held:  # by a thread that this one has ended
@@ -222,30 +267,50 @@ class Tracer:
         is_root = any(slot.top == 0 for slot in process.slots)
         # That is what is known of when it was entered: not before. So an exec counts for where its process was seen
         # outside of it last, and every synchronisation looks at each.
-        entered = at if is_root else task.outside_at
+        entered = task.call.at if task.call is not None else at if is_root else task.outside_at
         outside.look_at_others(self._tasks.values(), process, entered, self._machine)
         self.tree.replace_roots(process, task.tid, entered)
-        status = image.status_of(tid)
-        with self._rights.to_read(status):
-            found = image.read(tid, self._machine, status)
-            stopped = self.stops.found(self.tree, process, found, status)
+        ids = statuses.ids_of(tid, numbers=self.tree.has_levels)
+        with self._rights.to_read(ids):
+            found = image.read(tid, self._machine, self.filtered and self.takes_privilege)
+            stopped = self.stops.found(self.tree, process, found, ids)
         if stopped:
             os.kill(tid, signal.SIGKILL)  # whatever lets it go on from here on, it runs nothing
-        self.events.append(records.executed(self.tree, process, at, entered, found, status, stopped))
+        self.events.append(records.executed(self.tree, process, at, entered, found, ids, stopped))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
-        process.comm = process.comm if status is None else status.comm
+        process.comm = found.comm or process.comm
         if not stopped and self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
-            self._leave(process, at, found, status)
+            self._leave(process, at, found, ids)
         return mine
+
+    def _began(self, task: Task, at: int) -> None:
+        task.outside_at = at
+        task.call = attempts.begun(task.tid, at)
+        if task.call is None and attempts.skip(task.tid, self._machine):  # another's filter
+            calls.resume(task.tid)
+        else:
+            calls.go_to_end_of_call(task.tid)
+
+    def _failed(self, task: Task, at: int) -> None:
+        call, task.call = task.call, None
+        error = attempts.error(task.tid)
+        process = task.process
+        if call is None or not error or not self.tree.living(process):
+            return
+        ids = statuses.ids_of(process.pid, numbers=self.tree.has_levels)
+        with self._rights.to_read(ids):
+            tried = attempts.read(task.tid, call)
+        self.events.append(records.failed(self.tree, process, error, at, call.at, tried, ids))
 
     # ---- ends ----
 
     def _ended(self, tid: int, task: Optional[Task], status: int, at: int) -> None:
-        self._held.discard(tid)
+        self._held.pop(tid, None)
         if task is None:
             return  # a thread of what has become another program since
         process = task.process
         self._remove(task)
+        process.had_threads = True
         if tid == process.pid:  # the last, for the kernel waits for all others
             self.tree.processes.pop(tid, None)
             self._last = process
@@ -260,61 +325,22 @@ class Tracer:
         if self._held:
             self._free_orphans(process, at)
 
-    # ---- signals ----
-
-    def _signal(self, task: Task, number: int) -> int:
-        """What is to be delivered. A signal that the process ignores would not have come so far untraced, and not have
-        ended a system call."""
-        state = calls.registers(task.tid, self._machine)
-        if state is None or state.signed(state.layout.result) != -errno.EINTR:
-            return number
-        masks = _masks(task.tid)
-        if masks is None or masks.caught >> number - 1 & 1:
-            return number
-        if masks.ignored >> number - 1 & 1 or number in _IGNORED:
-            self._begin_again(task, state, masks)
-            return 0
-        return number
-
-    def _undo_interruption(self, task: Task) -> None:
-        """It was on its way into a system call that a stop ends."""
-        state = calls.registers(task.tid, self._machine)
-        if state is not None and state.signed(state.layout.result) == -errno.EINTR:
-            masks = _masks(task.tid)
-            if masks is not None:
-                self._begin_again(task, state, masks)
-
-    def _begin_again(self, task: Task, state: calls.State, masks: "_Masks") -> None:
-        """The system call that has just been ended, unless a signal is to end it."""
-        layout = state.layout
-        if not layout.instruction or masks.is_due:
-            return
-        if layout.call is not None:
-            call = state.signed(layout.call)
-            first: Optional[int] = call if call >= 0 else None
-        else:
-            first = _first_argument(task.tid)
-        if first is None:
-            return
-        state[layout.result] = first
-        state[layout.counter] = state[layout.counter] - layout.instruction
-        state.write()
-
     # ---- who may be in the middle of an exec ----
 
-    def in_flight(self, before: int, root: int, *, with_root: bool = False) -> int:
+    def in_flight(self, before: int, root: int, *, look: bool = True, with_root: bool = False) -> int:
         """How many threads of a root's tree may have entered an exec up to ``before`` (ns) that is not over. They are
-        asked to stop, so that it shows."""
+        asked to stop, so that it shows. ``look``: whether anything may have changed but by stops since the last time.
+        """
         count = 0
         for process in self.tree.below(root, with_root=with_root):
             for tid in list(process.tids):
                 task = self._tasks[tid]
-                if task.outside_at <= before and not self._is_outside(task):
+                if task.outside_at <= before and not ((look or not task.interrupted) and self._is_outside(task)):
                     count += 1
         return count
 
     def _is_outside(self, task: Task) -> bool:
-        call = outside.system_call(task.tid)
+        call = statuses.system_call(task.tid)
         if call is not None and call not in self._machine.execs:
             task.outside_at = _now()
             return True
@@ -322,50 +348,3 @@ class Tracer:
             task.interrupted = calls.interrupt(task.tid)
             return not task.interrupted  # it has ended
         return False
-
-
-class _Masks(NamedTuple):
-    """Of /proc/PID/status."""
-
-    pending: int
-    blocked: int
-    ignored: int
-    caught: int
-
-    @property
-    def is_due(self) -> bool:
-        """Whether a handler is about to be called."""
-        return self.pending & ~self.blocked & self.caught != 0
-
-
-def _masks(tid: int) -> Optional[_Masks]:
-    fields = image.fields_of(tid)
-    try:
-        of_thread, of_process, *others = (
-            int(fields[name], 16) for name in (b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt")
-        )
-        return _Masks(of_thread | of_process, *others)
-    except (KeyError, ValueError):
-        return None
-
-
-def _first_argument(tid: int) -> Optional[int]:
-    """Of the system call that a stopped thread was in; None if it was in none."""
-    try:
-        words = image.read_file(b"/proc/%d/syscall" % tid, 256).split()
-        return int(words[1], 16) if int(words[0]) >= 0 else None
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _is_zombie(pid: int, tid: int) -> bool:
-    try:
-        text = image.read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024)
-        return text.rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (OSError, IndexError):
-        return True
-
-
-def tracer_of(pid: int) -> int:
-    """0: it is not traced."""
-    return int(image.fields_of(pid).get(b"TracerPid", b"0"))

@@ -7,7 +7,7 @@ from fnmatch import translate
 from typing import Dict, Iterator, List, NamedTuple, Optional, Pattern, Set, Tuple
 
 from .. import wire
-from . import image
+from . import statuses
 
 
 class Slot(NamedTuple):
@@ -26,6 +26,8 @@ class Tracee:
         "comm",
         "creator",
         "forked",
+        "former",
+        "had_threads",
         "image_at",
         "image_pid",
         "own_exec",
@@ -45,6 +47,8 @@ class Tracee:
         self.own_exec = False
         self.forked = 0  # ns; 0: before the root was watched
         self.comm = b""
+        self.had_threads = False  # which have ended since its last exec
+        self.former: Optional[Tracee] = None  # as it was before that, if that may have ended threads
         self.creator: Optional[Tracee] = None  # what has forked it, or what had forked that, if it has ended
 
     def slot(self, root: int) -> Optional[Slot]:
@@ -63,12 +67,17 @@ class Tree:
         self.processes: Dict[int, Tracee] = {}
         #: Of each root, how many PID namespaces its own is below that of /proc.
         self.levels: Dict[int, int] = {}
+        self.has_levels = False  # whether any is below at all
         self._has_forgotten = False  # a root: until then no slot is of one that has gone
         self._left: Dict[int, List[Tuple[bool, Pattern[str]]]] = {}
         #: Of what was followed and is not any more, by pid, that which has not ended.
         self.untraced: Dict[int, Tracee] = {}
         #: Roots of whose trees something was.
         self.has_left: Set[int] = set()
+
+    def begin(self, root: int, level: int) -> None:
+        self.levels[root] = level
+        self.has_levels = self.has_levels or level > 0
 
     def add(self, pid: int) -> Tracee:
         return self.processes.setdefault(pid, Tracee(pid))
@@ -157,7 +166,7 @@ class Tree:
     def _seen(self, thread: int, root: int) -> int:
         """What a root calls a thread of its own, 0 where that is not known."""
         level = self.levels.get(root, 0)
-        status = image.status_of(thread) if level and thread else None
+        status = statuses.status_of(thread) if level and thread else None
         return thread if not level else 0 if status is None else status.number(level)
 
     def replace_roots(self, process: Tracee, thread: int, at: int) -> None:

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 
-from .image import read_file
+from .statuses import read_file
 
 PATIENCE = 10  # seconds, in which whoever has stopped it may have it go on
 

@@ -1,0 +1,119 @@
+"""/proc/PID/status, and other files there."""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from . import calls
+
+#: What is between these: PPid, TracerPid, four numbers each of Uid and Gid. In names of processes no line ends.
+_PARENT, _BEHIND = b"\nPPid:\t", b"\nFDSize:"
+_NUMBERS = b"\nNSpid:\t"  # which a kernel without PID namespaces does not have
+
+
+class Status(NamedTuple):
+    """Of /proc/PID/status. Numbers of a process from the outermost PID namespace that /proc shows to its own."""
+
+    comm: bytes
+    ppid: int
+    uid: int
+    gid: int
+    effective: Tuple[int, int]  # user and group
+    numbers: Tuple[int, ...]
+    no_new_privileges: bool
+
+    def number(self, level: int) -> int:
+        """In a PID namespace so far below that of /proc; 0 where it is outside of that."""
+        return self.numbers[level] if len(self.numbers) > level else 0
+
+
+class Ids(NamedTuple):
+    """What an exec's record has of a process."""
+
+    ppid: int
+    uid: int
+    gid: int
+    numbers: Tuple[int, ...] = ()  # as in Status
+
+    def number(self, level: int) -> int:
+        """As in Status."""
+        return self.numbers[level] if len(self.numbers) > level else 0
+
+
+def read_file(path: bytes, size: int) -> bytes:
+    """Its beginning. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, size)
+    finally:
+        os.close(fd)
+
+
+def fields_of(pid: int) -> Dict[bytes, bytes]:
+    """Of /proc/PID/status; empty if it is not there."""
+    try:
+        text = read_file(b"/proc/%d/status" % pid, 8192)
+    except OSError:
+        return {}
+    return dict(line.split(b":\t", 1) for line in text.split(b"\n") if b":\t" in line)
+
+
+def status_of(pid: int) -> Optional[Status]:
+    """None if it is not there."""
+    try:
+        text = read_file(b"/proc/%d/status" % pid, 8192)
+        begin = text.index(_PARENT) + len(_PARENT)
+        ppid, _, _, _, uid, euid, _, _, _, gid, egid = text[begin : text.index(_BEHIND, begin)].split()[:11]
+        numbers = _field(text, _NUMBERS) if _NUMBERS in text else b"%d" % pid
+        return Status(
+            _field(text, b"Name:\t").replace(b"\\n", b"\n").replace(b"\\\\", b"\\"),
+            int(ppid),
+            int(uid),
+            int(gid),
+            (int(euid), int(egid)),
+            tuple(map(int, numbers.split())),
+            _field(text, b"\nNoNewPrivs:\t") == b"1",
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def ids_of(pid: int, *, numbers: bool) -> Optional[Ids]:
+    """None if it is not there. ``numbers``: with those of PID namespaces."""
+    found = None if numbers else calls.process_info(pid)
+    if found is not None:
+        return Ids(*found)
+    status = status_of(pid)
+    return None if status is None else Ids(status.ppid, status.uid, status.gid, status.numbers)
+
+
+def _field(text: bytes, name: bytes) -> bytes:
+    begin = text.index(name) + len(name)
+    return text[begin : text.index(b"\n", begin)]
+
+
+def system_call(tid: int) -> Optional[int]:
+    """The number of the one in which a thread waits, -1 for none; None while it runs, or where that can't be read."""
+    try:
+        said = read_file(b"/proc/%d/syscall" % tid, 256).split(None, 1)[0]
+        return None if said == b"running" else int(said)
+    except FileNotFoundError:
+        return -1
+    except ProcessLookupError:
+        return -1
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def is_zombie(pid: int, tid: int) -> bool:
+    try:
+        text = read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024)
+        return text.rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True
+
+
+def tracer_of(pid: int) -> int:
+    """0: it is not traced."""
+    return int(fields_of(pid).get(b"TracerPid", b"0"))
