@@ -25,6 +25,7 @@ _ALLOW, _TRACE = 0x7FFF0000, 0x7FF00000
 _SET_MODE_FILTER, _ALL_THREADS = 1, 1  # SECCOMP_FILTER_FLAG_TSYNC
 _PR_SET_NO_NEW_PRIVS = 38
 _INSTRUCTION = struct.Struct("=HBBI")
+_PROGRAM = struct.Struct("=H6xQ")  # struct sock_fprog
 _syscall = libc.function("syscall", *[libc.LONG] * 4, returns=libc.LONG)
 _prctl = libc.function("prctl", *[libc.LONG] * 5, returns=libc.LONG)
 _MINUS_ONE = 2**64 - 1
@@ -49,7 +50,7 @@ def filter_execs() -> None:
     instructions = program(machine)
     code = b"".join(_INSTRUCTION.pack(*one) for one in instructions)
     kept = (libc.CHAR * len(code)).from_buffer_copy(code)
-    head = struct.pack("=H6xQ", len(instructions), libc.address(kept))
+    head = _PROGRAM.pack(len(instructions), libc.address(kept))
     pointer = (libc.CHAR * len(head)).from_buffer_copy(head)
     arguments: Sequence[int] = (_CALLS[machine][0], _SET_MODE_FILTER, _ALL_THREADS, libc.address(pointer))
     refused = _syscall(*arguments)
