@@ -9,7 +9,7 @@ import socket
 import time
 from typing import Callable, List, Optional, Tuple
 
-from . import wire
+from . import peers, wire
 from .quotas import Bucket, Quotas
 
 #: Of one CPU, for refusing connections: in the long run, and seconds at once.
@@ -78,7 +78,7 @@ class Admission:
         if self._quotas.limits.share is None:
             self.let_in(sock)
         else:
-            user = self._quotas.user(wire.credentials(sock)[1])
+            user = self._quotas.user(peers.credentials(sock)[1])
             if user.waits():
                 _refuse(sock, "busy", "user %d has exceeded its quota of the helper's time: try again" % user.uid)
             else:
@@ -98,13 +98,13 @@ class Admission:
 
     def _why_not(self, sock: socket.socket) -> Optional[Tuple[str, str]]:
         """Why a peer is not let in: a code, ``busy`` where that passes, and the reason."""
-        pid, uid, _ = wire.credentials(sock)
+        pid, uid, _ = peers.credentials(sock)
         if pid == 0:
             return "refused", (
                 "the helper runs in a PID namespace that this process is not in. Start the helper where pytest runs, or"
                 " outside of that"
             )
-        if not wire.may_connect(sock, self._uid):
+        if not peers.may_connect(sock, self._uid):
             return "refused", "user %d can't use a helper of user %s" % (uid, self._uid)
         limits, user = self._quotas.limits, self._quotas.users.get(uid)
         if self._quotas.clients >= limits.clients:

@@ -6,7 +6,7 @@ import socket
 from collections import deque
 from typing import Deque, List, NamedTuple, Optional
 
-from . import wire
+from . import peers, wire
 from .backlog import Backlog, Outgoing
 from .probe import Denial
 from .quotas import User
@@ -27,9 +27,9 @@ class Client:
     def __init__(self, sock: socket.socket, user: User) -> None:
         self.sock = sock
         self.user = user
-        self.pid, _, _ = wire.credentials(sock)
+        self.pid, _, _ = peers.credentials(sock)
         # An open socket is no proof of life: a forked child may hold it. The process itself is watched.
-        self.pidfd, self.is_certain = wire.peer_pidfd(sock)
+        self.pidfd, self.is_certain = peers.pidfd_of(sock)
         self.is_open = True
         self.reader = wire.Reader(wire.REQUESTS, wire.MAX_REQUEST)
         self.requests: Deque[wire.Frame] = deque()

@@ -14,7 +14,7 @@ import stat
 import time
 from typing import Iterator, Optional, Tuple
 
-from . import handshake, privilege, wire
+from . import handshake, peers, privilege
 from .errors import ProbeError
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
@@ -60,7 +60,7 @@ def _passed_socket() -> Optional[socket.socket]:
     # listen() is not called again: clients trust root, who has called it.
     listener.set_inheritable(False)
     listener.setblocking(False)
-    wire.take_descriptors(listener, wanted=False)
+    peers.take_descriptors(listener, wanted=False)
     return listener
 
 
@@ -153,7 +153,7 @@ def _remove_stale(path: str) -> None:
 def _listen(path: str, mode: int, gid: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        wire.take_descriptors(listener, wanted=False)
+        peers.take_descriptors(listener, wanted=False)
         before = os.umask(0o777)  # none may connect before its mode is set
         try:
             listener.bind(path)

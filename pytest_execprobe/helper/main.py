@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
 
-from . import bounds, handshake, privilege, wire
+from . import bounds, handshake, peers, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
 from .bpf.probe import BpfProbe, BpfSettings
@@ -118,7 +118,7 @@ def _make_server(
         bounds.check(user, options.pages, options.procs)
     probe = BpfProbe(options.bpf, BpfSettings(options.attempts, options.pages, options.procs))
     precedence = Precedence(place < bounds.REAL_TIME and privilege.take_precedence(), returns=user is None)
-    _, uid, gid = wire.credentials(first)
+    _, uid, gid = peers.credentials(first)
     privilege.ensure_visible_processes()
     route = privilege.route()
     left = privilege.give_up(uid, gid, kernel_version())
@@ -173,11 +173,11 @@ def _become_daemon() -> int:
 
 def _fail(first: socket.socket, listener: socket.socket, code: str, reason: str, remedy: str) -> None:
     """Sends why to the client, and to those that have connected meanwhile: a helper of theirs would fail, too."""
-    _, uid, _ = wire.credentials(first)
+    _, uid, _ = peers.credentials(first)
     data = wire.failed(code, reason, remedy)
     with contextlib.suppress(OSError):  # it has gone
         first.setblocking(False)
         first.send(data)
     if code not in _NOT_HERE:
-        wire.refuse_all(listener, uid, data, handshake.BACKLOG)
+        peers.refuse_all(listener, uid, data, handshake.BACKLOG)
     os._exit(1)

@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any, Dict, Iterator, List, NoReturn, Optional
 
-from . import bounds, handshake, privilege, wire
+from . import bounds, handshake, peers, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
 from .bpf.build import look_for_bcc
 from .bpf.probe import BpfProbe, BpfSettings
@@ -222,7 +222,7 @@ def _refuse(listener: Optional[socket.socket], code: str, reason: str, remedy: s
     sys.stderr.write("execprobe: %s%s\n" % (reason, ". Fix: " + remedy if remedy else ""))
     _notify("STATUS=%s\n" % reason.splitlines()[0])
     if listener is not None:
-        wire.refuse_all(listener, None, wire.failed(code, reason, remedy), handshake.BACKLOG)
+        peers.refuse_all(listener, None, wire.failed(code, reason, remedy), handshake.BACKLOG)
 
 
 def _notify(state: str) -> None:

@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from . import handshake, wire
+from . import handshake, peers, wire
 from .admission import Admission
 from .backlog import Outgoing
 from .clients import Client, Pending
@@ -59,7 +59,7 @@ class Server:
         for fd in probe.fds():
             self._selector.register(fd, selectors.EVENT_READ, self._collect)
         probe.interrupt_for(listener.fileno())
-        uid = None if first is None else wire.credentials(first)[1]
+        uid = None if first is None else peers.credentials(first)[1]
         self._admission = Admission(listener, self._selector, self._quotas, uid, self._add)
         if first is not None:
             self._admission.let_in(first)
@@ -320,7 +320,7 @@ class Server:
     # ---- clients ----
 
     def _add(self, sock: socket.socket) -> None:
-        client = Client(sock, self._quotas.user(wire.credentials(sock)[1]))
+        client = Client(sock, self._quotas.user(peers.credentials(sock)[1]))
         client.user.clients += 1
         self._clients.add(client)
         self._probe.interrupt_for(sock.fileno())

@@ -6,18 +6,13 @@ JSON objects, events are kernel records as a perf buffer has them. Every length 
 
 from __future__ import annotations
 
-import _socket
-import contextlib
-import errno
-import functools
-import posix
 import struct
 import zlib
 from json import dumps, loads
-from socket import SO_PEERCRED, SOL_SOCKET
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-VERSION, MAGIC = 7, b"xp"
+VERSION = 7
+MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
 #: What a client may send in one frame, and what a helper may.
@@ -61,7 +56,8 @@ PACKED = 25  # what would be EVENTS, by zlib
 REQUESTS = frozenset((CLAIM, ARM, SYNC, WAIT, RUNNING, PAGES, STOP))
 REPLIES = frozenset((WELCOME, FAILED, CLAIMED, ARMED, EVENTS, SYNCED, ERROR, PROCESSES, PAGES_GIVEN, PACKED, STOPPING))
 
-LISTED, ORPHANS_LISTED = 256, 5
+LISTED = 256
+ORPHANS_LISTED = 5
 COMMAND_MAX = 200  # characters
 SECCOMP_DATA = 0x7870  # of the filter that has a tracer see each exec begin: other filters have other data
 
@@ -103,13 +99,6 @@ COMMAND_AT = HEAD.size - COMMAND.size
 FIRST = struct.Struct(
     EVENT.format + _PROCESS + "QQII" + "%dx" % (24 * SLOTS - 24) + ("I%dx" % (4 * SLOTS - 4)) * 2 + "I32xI"
 )
-
-# Held by no name that a test could replace.
-_new_socket = functools.partial(_socket.socket)
-_CREDENTIALS = struct.Struct("iII")
-
-# asm-generic/socket.h, since Linux 6.5 and 6.16.
-_SO_PEERPIDFD, _SO_PASSRIGHTS = 77, 83
 
 NOT_KNOWN = 0xFFFFFFFF  # of a number of a process
 
@@ -334,58 +323,6 @@ def split_events(payload: bytes) -> Iterator[Tuple[bytes, bool]]:
             if not HEAD.size <= length <= at - first:
                 raise WireError("an event is cut short")
             yield payload[first : first + length], type == HEAD_ALONE
-
-
-def take_descriptors(sock: _socket.socket, wanted: bool) -> None:
-    """Unless ``wanted``: has the kernel refuse descriptors that a peer sends, on this socket or on all that connect to
-    it from now on.
-
-    They would be closed here, and to close what another user has opened can take as long as that user likes: a TCP
-    connection lingers. Before Linux 6.16 there is no such refusal.
-    """
-    with contextlib.suppress(OSError):
-        sock.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, wanted)
-
-
-def peer_pidfd(sock: _socket.socket) -> Tuple[int, bool]:
-    """The process that has connected, and whether it is certainly that: before Linux 6.5 its number alone is known, and
-    another may have that by now. Raises OSError if it has ended."""
-    try:
-        return sock.getsockopt(SOL_SOCKET, _SO_PEERPIDFD), True
-    except OSError as error:
-        if error.errno != errno.ENOPROTOOPT:
-            raise
-        return posix.pidfd_open(credentials(sock)[0]), False
-
-
-def credentials(sock: _socket.socket) -> Tuple[int, int, int]:
-    """(pid, uid, gid) of the process at the other end of a unix socket, by the kernel's word."""
-    pid, uid, gid = _CREDENTIALS.unpack(sock.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))
-    return pid, uid, gid
-
-
-def may_connect(sock: _socket.socket, uid: Optional[int]) -> bool:
-    """Whether the other end is root or this user (None: any): all can read an abstract address, in /proc/net/unix."""
-    return uid is None or credentials(sock)[1] in (0, uid)
-
-
-def accept(listener: _socket.socket) -> _socket.socket:
-    """The next that connects. Raises OSError."""
-    return _new_socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
-
-
-def refuse_all(listener: _socket.socket, uid: Optional[int], data: bytes, at_most: int) -> None:
-    """Sends this to those that wait to be let in, as root or this user (None: any), and closes their connections: at
-    most to so many, for strangers can connect on and on."""
-    listener.setblocking(False)
-    with contextlib.suppress(OSError):  # none is left
-        for _ in range(at_most):
-            sock = accept(listener)
-            with contextlib.suppress(OSError):
-                if may_connect(sock, uid):
-                    sock.setblocking(False)
-                    sock.send(data)
-            sock.close()
 
 
 def whole(fields: Dict[str, Any], name: str, low: int = 0, high: int = 1 << 63) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._util import clock, originals
 from ..errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from ..helper import handshake, wire
+from ..helper import handshake, peers
 from . import meeting
 from .launch import (
     PYTHON_VARIABLE,
@@ -308,7 +308,7 @@ def _start_with(
     try:
         listener = originals.socket(AF_UNIX, SOCK_STREAM)
         try:
-            wire.take_descriptors(listener, wanted=False)
+            peers.take_descriptors(listener, wanted=False)
             listener.bind("\0" + name)
             listener.listen(1)
             proof = originals.memfd_create("execprobe-tokens")
@@ -360,8 +360,8 @@ def _await_helper(
         while (remaining := deadline - clock.monotonic()) > 0:
             ready = [fd for fd, _ in watched.poll(0 if next(pieces, False) else remaining * 1000)]
             if listener.fileno() in ready:
-                sock = wire.accept(listener)
-                _, uid, _ = wire.credentials(sock)
+                sock = peers.accept(listener)
+                _, uid, _ = peers.credentials(sock)
                 if meeting.is_trusted(uid) and admit(sock):
                     process.reap()
                     return sock

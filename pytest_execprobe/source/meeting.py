@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._util import clock, originals
 from ..errors import SourceLost
-from ..helper import wire
+from ..helper import peers, wire
 from ..helper.handshake import BACKLOG
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def listen(name: str) -> socket | None:
     """A socket that listens there; None if another process has taken the name."""
     listener = originals.socket(AF_UNIX, SOCK_STREAM)
     try:
-        wire.take_descriptors(listener, wanted=False)
+        peers.take_descriptors(listener, wanted=False)
         listener.bind("\0" + name)
         listener.listen(BACKLOG)
     except BaseException as error:
@@ -61,7 +61,7 @@ def listen(name: str) -> socket | None:
 
 def refuse(listener: socket, uid: int, code: str, reason: str) -> None:
     """Sends those that wait there for a helper why there will be none."""
-    wire.refuse_all(listener, uid, wire.failed(code, reason), BACKLOG)
+    peers.refuse_all(listener, uid, wire.failed(code, reason), BACKLOG)
 
 
 def connect(place: str, timeout: float) -> socket:
@@ -72,9 +72,9 @@ def connect(place: str, timeout: float) -> socket:
     """
     sock = originals.socket(AF_UNIX, SOCK_STREAM)
     try:
-        wire.take_descriptors(sock, wanted=False)
+        peers.take_descriptors(sock, wanted=False)
         _connect_whole(sock, place, timeout)
-        _, uid, _ = wire.credentials(sock)
+        _, uid, _ = peers.credentials(sock)
         if not is_trusted(uid):
             raise Stranger(
                 f"the process that listens there is user {uid}'s, and only one of root's or of this user's,"

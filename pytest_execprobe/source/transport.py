@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from .._util import clock, originals
 from .._util.collector import postponed
 from ..errors import SourceLost
-from ..helper import wire
+from ..helper import peers, wire
 from .events import LAST
 
 if TYPE_CHECKING:
@@ -223,9 +223,9 @@ class Connection(Generic[_T]):
         used any more. Raises SourceLost."""
         given = self.stream.given = []
         try:
-            wire.take_descriptors(self.stream.sock, wanted=True)
+            peers.take_descriptors(self.stream.sock, wanted=True)
             said = self.ask(type, {}, deadline)
-            wire.take_descriptors(self.stream.sock, wanted=False)
+            peers.take_descriptors(self.stream.sock, wanted=False)
         except BaseException:
             for descriptor in given:
                 originals.close(descriptor)

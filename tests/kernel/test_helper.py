@@ -22,7 +22,7 @@ from pytest_execprobe import ExecLog, IncompleteLogError
 from pytest_execprobe._util.text import Style
 from pytest_execprobe.cli.doctor.privilege import OPTIONS
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from pytest_execprobe.helper import handshake, wire
+from pytest_execprobe.helper import handshake, peers, wire
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
 from pytest_execprobe.source.launch import bpf_folder, is_helper
@@ -402,7 +402,7 @@ class Starting:
             os.close(proof)
             self.first, _ = listener.accept()
             assert handshake.admit(self.first, tokens, served, 30)
-        self.pid = wire.credentials(self.first)[0]
+        self.pid = peers.credentials(self.first)[0]
         self._pidfd: int | None = None
         with contextlib.suppress(ProcessLookupError):  # it may have ended
             self._pidfd = os.pidfd_open(self.pid)

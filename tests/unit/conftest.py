@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeProbe
 from serving import PATIENCE, Client, Helper, Setter
 
-from pytest_execprobe.helper import delivery, server, wire
+from pytest_execprobe.helper import delivery, peers, server
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Setter:
 @pytest.fixture
 def peers_are(monkeypatch: pytest.MonkeyPatch) -> Setter:
     """Has whoever connects be this user."""
-    real = wire.credentials
-    return lambda uid: monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], uid, uid))
+    real = peers.credentials
+    return lambda uid: monkeypatch.setattr(peers, "credentials", lambda sock: (real(sock)[0], uid, uid))
 
 
 @pytest.fixture

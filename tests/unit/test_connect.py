@@ -19,7 +19,7 @@ from fakes import FakeProbe
 from serving import PATIENCE, WELCOME, Helper, of
 
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLost
-from pytest_execprobe.helper import wire
+from pytest_execprobe.helper import peers, wire
 from pytest_execprobe.source import connect as connect_module
 from pytest_execprobe.source import meeting
 from pytest_execprobe.source.client import HelperSource
@@ -261,7 +261,7 @@ def test_where_none_listens_nothing_is_started(started: list[HelperSettings], tm
 def test_impostor_is_not_taken_for_a_helper_wherever_a_client_connects(
     helper: Helper, started: list[HelperSettings], monkeypatch: pytest.MonkeyPatch, uid: int
 ) -> None:
-    real = wire.credentials
+    real = peers.credentials
     source = HelperSource(helper.connect().sock, os.getpid(), helper.address)
     source.register(fresh=True, timeout=PATIENCE)
     # The clients' call alone: the helper goes by the module's, of its own.

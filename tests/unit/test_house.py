@@ -19,7 +19,13 @@ ORDER = (
 #: All that is used of the helper outside of it: what both sides of the wire must have the same, and what is not to be
 #: written twice, for it guards against other users.
 OF_THE_HELPER = {
-    *("wire", "handshake", "walk", "top.target"),  # in the process of the tests, and in that of the command line
+    *(
+        "wire",
+        "peers",
+        "handshake",
+        "walk",
+        "top.target",
+    ),  # in the process of the tests, and in that of the command line
     *("bounds", "privilege", "bpf.attach", "bpf.probe"),  # what ``execprobe doctor`` says of this machine's limits
 }
 PYTESTS = ("plugin", "hookspecs", "session")

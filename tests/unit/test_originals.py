@@ -45,10 +45,10 @@ METHODS = {
 #: The process of the command line is no test's; and what serves it.
 ELSEWHERE = ("cli/",)
 #: Of the helper's side this alone runs in a test's process. What it asks for is bound there.
-OF_THE_HELPER = ("helper/wire.py", "helper/walk.py", "helper/handshake.py")
-#: Of that module, these functions; and of wire not the one that the helper alone asks.
+OF_THE_HELPER = ("helper/wire.py", "helper/peers.py", "helper/walk.py", "helper/handshake.py")
+#: Of that module, these functions; and of peers not the one that the helper alone asks.
 OF_THE_STARTER = {"new_tokens", "read_refusal", "put_down", "admit"}
-OF_THE_SERVER = "peer_pidfd"
+OF_THE_SERVER = "pidfd_of"
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -61,7 +61,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
             if name == "helper/handshake.py":
                 tree.body = [node for node in tree.body if getattr(node, "name", "") in OF_THE_STARTER]
                 assert len(tree.body) == len(OF_THE_STARTER)
-            if name == "helper/wire.py":
+            if name == "helper/peers.py":
                 tree.body = [node for node in tree.body if getattr(node, "name", "") != OF_THE_SERVER]
             yield name, tree
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.errors import ProbeUnavailable
-from pytest_execprobe.helper import listening, wire
+from pytest_execprobe.helper import listening, peers
 from pytest_execprobe.source import connect, meeting
 from pytest_execprobe.source.connect import HelperSettings, start_helper
 
@@ -89,8 +89,8 @@ def test_none_can_be_sent_to_who_looks_for_a_helper(monkeypatch: pytest.MonkeyPa
                 sent.append(error)
         return real(sock)
 
-    real = wire.credentials
-    monkeypatch.setattr(wire, "credentials", judge)
+    real = peers.credentials
+    monkeypatch.setattr(peers, "credentials", judge)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0" + meeting.new_name())
         listener.listen()

@@ -23,6 +23,7 @@ from pytest_execprobe.helper import (
     clients,
     handshake,
     identity,
+    peers,
     privilege,
     proc,
     quotas,
@@ -48,8 +49,8 @@ class Running:
         self._wakeup, self._tell = os.pipe()
         self.service = serve.Service(probe, self._listener, WELCOME, Precedence(False), limits, self._wakeup)
         self._uid = 1
-        real = wire.credentials
-        monkeypatch.setattr(wire, "credentials", lambda sock: (real(sock)[0], self._uid, self._uid))
+        real = peers.credentials
+        monkeypatch.setattr(peers, "credentials", lambda sock: (real(sock)[0], self._uid, self._uid))
         self.clients: list[Client] = []
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -203,7 +204,7 @@ def test_where_a_peer_is_known_by_number_alone_it_must_be_its_users(
     running: Running, monkeypatch: pytest.MonkeyPatch, owner: int | None, armed: bool
 ) -> None:
     """As before Linux 6.5."""
-    monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(os.getpid()), False))
+    monkeypatch.setattr(peers, "pidfd_of", lambda _: (os.pidfd_open(os.getpid()), False))
     monkeypatch.setattr(proc, "real_user", lambda _: owner)
     client = running.welcome(1)
     client.claim()

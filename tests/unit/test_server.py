@@ -19,7 +19,7 @@ import pytest
 from fakes import CountingProbe, FakeProbe, kernel_record
 from serving import PATIENCE, WELCOME, Client, Helper, Setter, eventually, of, pid_of, registered
 
-from pytest_execprobe.helper import backlog, delivery, registration, server, wire
+from pytest_execprobe.helper import backlog, delivery, peers, registration, server, wire
 from pytest_execprobe.helper.probe import Missed, Page, Process
 from pytest_execprobe.helper.quotas import RUN_LIMITS, Limits
 from pytest_execprobe.source.client import HelperSource
@@ -810,15 +810,15 @@ def test_helper_whose_first_client_is_gone_before_it_is_ready_serves_the_others(
     with subprocess.Popen(["true"]) as gone:
         pass
     started = threading.Event()
-    real_run, real_pidfd = server.Server.run, wire.peer_pidfd
+    real_run, real_pidfd = server.Server.run, peers.pidfd_of
 
     def ended(_: socket.socket) -> tuple[int, bool]:
         return os.pidfd_open(gone.pid), True
 
     monkeypatch.setattr(server.Server, "run", lambda self: started.wait(PATIENCE) and real_run(self))
-    monkeypatch.setattr(wire, "peer_pidfd", ended)
+    monkeypatch.setattr(peers, "pidfd_of", ended)
     helper = Helper(probe)
-    monkeypatch.setattr(wire, "peer_pidfd", real_pidfd)
+    monkeypatch.setattr(peers, "pidfd_of", real_pidfd)
     assert helper.first.receive() is None
     second = helper.connect()
     started.set()
@@ -861,8 +861,8 @@ def test_client_whose_process_has_ended_is_gone_though_a_child_holds_its_socket(
     helper.first.arm()
     code = "import sys; sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE) as process:
-        monkeypatch.setattr(wire, "credentials", lambda _: (process.pid, os.geteuid(), os.getegid()))
-        monkeypatch.setattr(wire, "peer_pidfd", lambda _: (os.pidfd_open(process.pid), True))
+        monkeypatch.setattr(peers, "credentials", lambda _: (process.pid, os.geteuid(), os.getegid()))
+        monkeypatch.setattr(peers, "pidfd_of", lambda _: (os.pidfd_open(process.pid), True))
         probe.claimant = process.pid
         second = helper.connect().arm()  # it is this process that holds the socket
     assert process.returncode == 0

@@ -11,7 +11,7 @@ import socket
 import pytest
 from fakes import event_of, kernel_record
 
-from pytest_execprobe.helper import wire
+from pytest_execprobe.helper import peers, wire
 from pytest_execprobe.source.events import Exec
 
 ALLOWED = frozenset((wire.SYNC, wire.WAIT))
@@ -289,7 +289,7 @@ def test_record_head_and_slots_have_the_kernel_sides_layout() -> None:
 def test_credentials_are_the_peers() -> None:
     here, there = socket.socketpair()
     with here, there:
-        assert wire.credentials(here) == (os.getpid(), os.geteuid(), os.getegid())
+        assert peers.credentials(here) == (os.getpid(), os.geteuid(), os.getegid())
 
 
 ATTEMPT = kernel_record(
