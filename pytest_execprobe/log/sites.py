@@ -21,6 +21,8 @@ def site_pattern(rest: str, text: str, start: Path) -> Pattern:
     path, _, function = rest.rpartition(":") if ":" in rest else (rest, "", "*")
     if not path.strip() or not function.strip():
         raise ValueError(f"a call site is from:PATH or from:PATH:FUNCTION, and neither is empty: {text!r}")
+    if re.search(r"^\d|[\s./]", function):  # a line, a method, a second path
+        raise ValueError(f"{text!r} would match nothing: a function goes by its name alone ({path}:tag)")
     file, name = _Files(path, start), re.compile(translate(function))
 
     def test(record: ExecRecord, side: Side) -> Match:  # noqa: ARG001
