@@ -76,6 +76,15 @@ def test_a_pattern_by_call_site(pattern: str, matches: bool, side: Side) -> None
     assert compile_pattern(pattern, "/src").match(TAG, side) is matches
 
 
+def test_a_package_is_known_by_its_name_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = spawned(("/checkouts/joblib/src/release/tags.py", "tag"))
+    assert compile_pattern("from:release", "/elsewhere").match(one) is False
+    leading = ("/checkouts", "/checkouts/joblib/src", "/checkouts/joblib/src/release/tags")
+    monkeypatch.setattr("sys.path", ["", "/", *leading])
+    assert compile_pattern("from:release", "/elsewhere").match(one) is True
+    assert compile_pattern("from:joblib", "/elsewhere").match(one) is False
+
+
 @pytest.mark.parametrize("function", ["31", "31 in tag", "Release.tag", "release.py"])
 def test_a_function_that_would_match_nothing(function: str) -> None:
     with pytest.raises(ValueError, match="a function goes by its name alone"):
