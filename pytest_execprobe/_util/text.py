@@ -30,9 +30,6 @@ class Style:
         return None if self.verbosity >= 2 else _WIDTH
 
 
-FULL = Style(verbosity=2)
-
-
 def printable(text: str) -> str:
     """No control character reaches a terminal, nor any byte that is not text."""
     return "".join(

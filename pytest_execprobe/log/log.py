@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import NoReturn
 
 from .._util import clock
-from .._util.text import FULL, printable
+from .._util.text import printable
 from ..errors import IncompleteLogError
 from ..source.command import Command
 from ..timeline.evidence import Evidence
@@ -103,7 +104,7 @@ class ExecLog:
         """All of the log as text, as a failing test prints it with ``-vv``."""
         __tracebackhide__ = True
         evidence = self._complete("what ran")
-        lines = text.table(evidence, self._window.start, (), FULL)
+        lines = text.table(evidence, self._window.start, (), replace(self._window.style, verbosity=2))
         return "\n".join([*lines, text.footer(evidence, self._window.label)])
 
     @property

@@ -93,6 +93,8 @@ def _regex(text: str) -> re.Pattern[str]:
 def _from_string(text: str, start: Path) -> Pattern:
     if not text.strip():
         raise ValueError("an empty pattern matches nothing")
+    if "\0" in text:
+        raise ValueError(f"{text!r} has a NUL, which is in no name, path or argument")
     kind, colon, rest = text.partition(":")
     if kind == "unowned" and colon:
         if rest:

@@ -12,7 +12,6 @@ from .._util.text import printable
 from ..timeline.evidence import Evidence
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
-from ..timeline.site import place
 from .checks import Verdict
 from .pattern import Match, Pattern, any_match
 
@@ -150,19 +149,18 @@ class NeedsShell(Exception):
 
 
 def how_to_do_without(record: ExecRecord) -> str:
-    """Where it was asked for, and what to write instead, or what in it needs a shell."""
-    site, call = record.call_site, _Call(record)
-    where = "" if site is None else f"{place(site)}: "
+    """What to write instead, or what in it needs a shell. Where it was asked for its row says, and a rule."""
+    call = _Call(record)
     if call.command is None or not call.names & LIKE_SH:
-        return printable(f"{where}{call.shown}")
+        return printable(call.shown)
     try:
         words = words_of(call.command)
     except NeedsShell as error:
-        return printable(f"{where}it has {error}: {call.shown}")
+        return printable(f"it has {error}: {call.shown}")
     listed = originals.json_dumps(in_force().arguments(tuple(words), base(words[0])), ensure_ascii=False)
     if len(listed) > _WIDTH:
         listed = "[…]"
-    return printable(f"{where}without a shell: subprocess.run({listed})")
+    return printable(f"without a shell: subprocess.run({listed})")
 
 
 #: What ends a word, or is no part of one, unless it is quoted.

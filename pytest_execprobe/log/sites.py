@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from fnmatch import translate
 
 from .._util import originals
@@ -21,6 +22,8 @@ def site_pattern(rest: str, text: str, start: Path) -> Pattern:
     path, _, function = rest.rpartition(":") if ":" in rest else (rest, "", "*")
     if not path.strip() or not function.strip():
         raise ValueError(f"a call site is from:PATH or from:PATH:FUNCTION, and neither is empty: {text!r}")
+    if re.search(r"^\d|[\s./]", function):  # a line, a method, a second path
+        raise ValueError(f"{text!r} would match nothing: a function goes by its name alone ({path}:tag)")
     file, name = _Files(path, start), re.compile(translate(function))
 
     def test(record: ExecRecord, side: Side) -> Match:  # noqa: ARG001
@@ -67,8 +70,16 @@ class _Files:
         if not self._is_name:
             return self._regex.match(file) is not None
         # A name is that of a file, with or without .py, or of a folder: of those that lead to it from where the pattern
-        # was written, or from where packages are installed. What these lie in says nothing of the code.
-        short = _INSTALLED.sub("", file.removeprefix(f"{self._start.rstrip('/')}/"))
-        *folders, last = short.split("/")
-        names = [last, last.removesuffix(".py"), *([] if short.startswith("/") else folders)]
+        # was written, or from where packages are installed or imported. What these lie in says nothing of the code.
+        last = file.rpartition("/")[2]
+        names = {last, last.removesuffix(".py")}
+        for folder in (self._start, _imported_from(file)):
+            short = _INSTALLED.sub("", file.removeprefix(f"{folder.rstrip('/')}/"))
+            names.update([] if short.startswith("/") else short.split("/")[:-1])
         return any(self._regex.match(one) for one in names)
+
+
+def _imported_from(file: str) -> str:
+    """The folder from which a file's package is found by its name."""
+    folders = [path.rstrip("/") for path in sys.path if isinstance(path, str)]
+    return max((path for path in folders if path and file.startswith(f"{path}/")), key=len, default=file)

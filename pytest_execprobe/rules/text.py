@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from .._util.text import Style, printable
@@ -56,7 +56,7 @@ class Problem:
             return findings(found, evidence, start, where, style), (below,) if below else ()
 
         text, sections = said(style)
-        whole, parts = said(style if style.rows != 0 else Style())
+        whole, parts = said(style if style.rows != 0 else replace(style, verbosity=0))
         error = RuleUndecided(text) if found[0].holds is None else RuleBroken(text)
         rest = [finding for finding in found if finding.holds is None] if found[0].holds is False else []
         left_open = findings(rest, evidence, start, where, style) if rest else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ..errors import IncompleteLogError
+from ..errors import IncompleteLogError, RuleUndecided
 from ..log import checks
 from ..rules.judge import RuleFinding
 from ..rules.rule import PHASES
@@ -89,7 +89,10 @@ class Outcomes:
         problem = last.problems.get(call.when) if last and last.item is item else None
         if error is not None and is_incomplete(error):
             assert call.excinfo is not None
-            _fail(report, item.repr_failure(call.excinfo), undecided=True)  # an xfail made it a skip, or passed it
+            # A rule's says all by itself.
+            whole = isinstance(error, RuleUndecided)
+            text = as_text(error, str(error).partition("\n")[0]) if whole else item.repr_failure(call.excinfo)
+            _fail(report, text, undecided=True)  # an xfail made it a skip, or passed it
         if problem is None:
             return report
         expected = hasattr(report, "wasxfail")

@@ -9,7 +9,7 @@ import pytest
 
 from .._util.text import Style, printable
 from ..baseline.model import Section
-from ..errors import ProbeUnavailable
+from ..errors import ProbeUnavailable, RuleUndecided
 from ..log.pattern import ignoring
 from ..rules.judge import Judge, RuleFinding
 from ..rules.markers import MARKERS
@@ -181,7 +181,7 @@ class ProbedRun:
             levels = self._markers.levels(node, during)
             return Judge(deciders([*levels, self.settings.command_line, self.settings.ini, baseline]))
         except RuleError as error:  # a mark that was added after the collection
-            raise pytest.UsageError(str(error)) from None
+            raise RuleUndecided(printable(str(error))) from None
 
     def judge_window(
         self,

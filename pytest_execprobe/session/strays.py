@@ -231,8 +231,13 @@ class Strays:
     def _count_crashed(self) -> None:
         for entry in self._recorder.take_crashed():
             if not self._is_ignored(entry) and entry.status is not None:
-                owner, how = entry.stray_of or entry.owner, signal_name(entry.status & 0x7F)
-                Totals.count(self.totals.crashes, owner.name if owner else OUTSIDE, f"{_program(entry)} by {how}")
+                self._count_crash(entry.stray_of or entry.owner, _program(entry), entry.status)
+        for owner, status in self._recorder.take_crashed_forks():
+            self._count_crash(owner, "a fork of Python", status)
+
+    def _count_crash(self, owner: Owner | None, what: str, status: int) -> None:
+        name = owner.name if owner else OUTSIDE
+        Totals.count(self.totals.crashes, name, f"{what} by {signal_name(status & 0x7F)}")
 
     def _judge_ends(self) -> None:
         """How that has ended which tests have left behind."""

@@ -42,7 +42,9 @@ class Denials(NamedTuple):
 
 def check(text: str) -> None:
     """Whether a pattern is one that can be enforced: a name, or an absolute path. Raises ValueError."""
-    if text.startswith(("re:", "argv:", "subtree:")) or set(text) & set("*?[") or ("/" in text and text[0] != "/"):
+    form = text.partition(":")[0] if ":" in text else ""
+    is_other = form.isidentifier() and form != "memfd"  # as patterns have it
+    if is_other or set(text) & set("*?[") or ("/" in text and text[0] != "/"):
         raise ValueError(
             f"{text!r} can't be enforced: only names and absolute paths of programs can, without * ? [ ]. Write those,"
             " or leave it to a rule that is not enforced"

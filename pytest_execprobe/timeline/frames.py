@@ -10,7 +10,7 @@ from .site import MOST_FRAMES, CallSite, Frame
 
 _KEPT = 4096  # call sites that are shared, and kinds of files that are known
 
-_STANDARD, _RUNNERS, _LIBRARY, _OWN = range(4)
+_STANDARD, _RUNNERS, _HOOKS, _LIBRARY, _OWN = range(5)
 _kinds: dict[str, int] = {}
 #: By the codes of frames, and how far each has come; with the codes, for their numbers are others' when they have gone.
 _known: dict[tuple[int, ...], tuple[CallSite | None, list[CodeType]]] = {}
@@ -19,12 +19,14 @@ _known: dict[tuple[int, ...], tuple[CallSite | None, list[CodeType]]] = {}
 def call_site(frame: FrameType | None) -> CallSite | None:
     """That of what a frame calls, None where there is no frame outside of the standard library.
 
-    The frames end where pytest (or a plugin's hook) was called from: what is above them has not asked for it.
+    The frames end where pytest has called a hook, as it does for a test, a fixture and a module: what is above them has
+    not asked for it. Where it is called in between (``pytest.raises(error, function)``, an import of a module whose
+    assertions it rewrites), or another program calls hooks, they go on.
     """
     key: list[int] = []  # every spawn comes here: which line that is, is not looked up each time
-    innermost, kinds, room = frame, _kinds, 2 * MOST_FRAMES
+    innermost, kinds, room, kind = frame, _kinds, 2 * MOST_FRAMES, None
     while frame is not None and room:
-        code = frame.f_code
+        code, within = frame.f_code, kind
         kind = kinds.get(code.co_filename)
         if kind is None:
             kind = _learn(code.co_filename)
@@ -32,7 +34,7 @@ def call_site(frame: FrameType | None) -> CallSite | None:
             key.append(id(code))
             key.append(frame.f_lasti)
             room -= 2
-        elif kind == _RUNNERS and key:
+        elif kind == _RUNNERS and within == _HOOKS:
             break
         frame = frame.f_back
     known = _known.get(tuple(key))
@@ -69,8 +71,10 @@ def kind_of(file: str) -> int:
     """Whose code has this file."""
     if file.startswith("<"):  # what was compiled of no file belongs to whoever runs it
         return _STANDARD if file.startswith("<frozen ") else _LIBRARY
-    if file.startswith(_runners()):
+    if file.startswith(_folders("pytest", "_pytest", __name__.partition(".")[0])):
         return _RUNNERS
+    if file.startswith(_folders("pluggy")):
+        return _HOOKS
     if "/site-packages/" in file or "/dist-packages/" in file:
         return _LIBRARY
     return _STANDARD if file.startswith(_STANDARD_FOLDERS) else _OWN
@@ -84,8 +88,3 @@ def _folders(*modules: str) -> tuple[str, ...]:
 
 
 _STANDARD_FOLDERS = _folders("os")
-
-
-def _runners() -> tuple[str, ...]:
-    """Of pytest, and of this package."""
-    return _folders("pytest", "_pytest", "pluggy", __name__.partition(".")[0])

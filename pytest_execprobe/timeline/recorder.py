@@ -225,7 +225,7 @@ class Recorder(Readable):
 
     @property
     def has_new(self) -> bool:
-        return self.timeline.has_new or bool(self.timeline.crashed)
+        return self.timeline.has_new or bool(self.timeline.crashed or self.timeline.crashed_forks)
 
     @read
     def take_new(self) -> list[Entry]:
@@ -240,6 +240,14 @@ class Recorder(Readable):
             crashed = list(self.timeline.crashed.values())
             self.timeline.crashed.clear()
         return [entry for entry in crashed if not entry.hidden]
+
+    def take_crashed_forks(self) -> list[tuple[Owner | None, int]]:
+        """How children that had executed nothing have crashed since this was last asked, and what had forked them."""
+        with self.lock:
+            crashed = list(self.timeline.crashed_forks.values())
+            self.timeline.crashed_forks.clear()
+            spans = [self.timeline.spans.at(event.branch.born).span for event in crashed]
+        return [(span.owner if span else None, one.status or 0) for span, one in zip(spans, crashed, strict=True)]
 
     @read
     def losses(self, spares: Callable[[Owner], bool] = lambda _: False) -> Evidence:

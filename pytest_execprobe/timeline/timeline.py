@@ -65,6 +65,7 @@ class Timeline:
     _doubtful: list[int] = field(default_factory=list)
     _changes: int = 0  # in what was known of an entry already
     crashed: dict[Image, Entry] = field(default_factory=dict)  # until they are taken
+    crashed_forks: dict[Image, Ended] = field(default_factory=dict)  # likewise
     _awaited: int | None = None  # when the span begins that what has settled waits for
 
     @property
@@ -96,6 +97,8 @@ class Timeline:
                     self.calls.of(event.branch)
                 if event.image is not None:
                     ends.append((event.image, event))
+                elif is_crash(event.status):
+                    self.crashed_forks[event.pid, event.at] = event
             else:
                 gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why, branch=event.branch))
         promised = known.complete_to if known.late is None else 0
@@ -390,7 +393,7 @@ class Timeline:
         """In a forked child: what the parent's tree ran is not the child's."""
         self._changes += 1
         self._taken = 0
-        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.crashed):
+        for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.calls):
             known.clear()
-        self.calls.clear()
+        self.crashed, self.crashed_forks = {}, {}
         self.known = Progress()

@@ -140,3 +140,28 @@ def test_working_directory_through_a_link_is_where_it_leads(execprobe: ExecProbe
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     assert ended(execprobe, "true", cwd=tmp_path / "link").cwd == str(tmp_path / "real")
+
+
+@pytest.mark.exec_budget(100)
+@pytest.mark.parametrize("backend", [pytest.param("bpf", marks=pytest.mark.bpf), "ptrace"])
+def test_a_fork_that_crashes_while_its_test_passes_is_in_the_summary(pytester: pytest.Pytester, backend: str) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import os, pytest
+
+        def forks(work):
+            child = os.fork()
+            if child == 0:
+                work()
+                os._exit(0)
+            return os.waitpid(child, 0)[1]
+
+        def test_one(execprobe): assert forks(os.abort)
+        def test_two(execprobe): assert forks(lambda: os.kill(os.getpid(), 15))
+        @pytest.mark.exec_none
+        def test_three(): assert forks(os.abort) is None
+        """
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=no", f"--execprobe-backend={backend}"]
+    done = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False)
+    assert "\ncrashed         1  test_it.py::test_one: a fork of Python by SIGABRT\n=" in done.stdout, done.stdout

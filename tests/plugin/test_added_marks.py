@@ -320,12 +320,19 @@ def test_one_added_in_a_run_without_a_probe_is_not_checked(run: Run, played: Pla
 def test_added_one_that_is_wrong(run: Run) -> None:
     ran = run(
         """
+        @pytest.mark.xfail
         def test_it(request, execprobe):
             request.node.add_marker(pytest.mark.exec_budget(-1))
+        @pytest.fixture(scope="module")
+        def rule(request):
+            request.node.add_marker(pytest.mark.exec_success(1))
+        def test_of_a_fixture(rule): pass
         """,
-        failed=1,
+        errors=3,
     )
     assert "exec_budget(-1): at_most can't be less than 0: -1. It is written exec_budget(" in ran.text
+    assert "exec_success(1): a pattern is a str" in ran.text
+    assert "phases.py" not in ran.text
 
 
 def test_mark_added_by_a_wider_fixture(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import pickle
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from types import ModuleType
 
+import pluggy
 import pytest
 from fakes import exec_event, record
 
@@ -246,6 +248,43 @@ def test_frames_end_where_pytest_has_called() -> None:
     site = here()
     assert site is not None
     assert site.stack == (Frame(__file__, site.line, "test_frames_end_where_pytest_has_called"),)
+
+
+def test_they_go_on_where_pytest_is_called_in_between() -> None:
+    sites: list[CallSite | None] = []
+    spawn = compiled(LIBRARY, lambda: sites.append(call_site(sys._getframe(1))))
+    with contextlib.suppress(pytest.fail.Exception):
+        pytest.raises(ValueError, spawn)  # type: ignore[call-overload]  # noqa: RUF061
+    (site,) = sites
+    assert site is not None
+    assert [frame.file for frame in site.stack] == [LIBRARY, __file__]
+    assert site.function == "test_they_go_on_where_pytest_is_called_in_between"
+
+
+def as_hook(function: object) -> object:
+    """What calls a function as a plugin's."""
+
+    class Hooks:
+        @pluggy.HookspecMarker("other")
+        def spawn(self) -> None: ...
+
+    plugins = pluggy.PluginManager("other")
+    plugins.add_hookspecs(Hooks)
+    plugin = ModuleType("plugin")
+    plugin.spawn = pluggy.HookimplMarker("other")(function)  # type: ignore[attr-defined,call-overload]
+    plugins.register(plugin)
+    return plugins.hook.spawn
+
+
+def test_they_go_on_where_another_program_calls_hooks() -> None:
+    (site,) = as_hook(compiled(LIBRARY, here))()  # type: ignore[operator]
+    assert [frame.file for frame in site.stack] == [LIBRARY, __file__]
+
+
+def test_what_pytest_calls_by_itself_has_no_site() -> None:
+    """However it was started: what has called pytest did not ask for it."""
+    called = as_hook(compiled(subprocess.__file__, lambda: [call_site(sys._getframe(1))]))
+    assert compiled("/usr/bin/pytest", compiled(pytest.__file__, called))() == [[None]]  # type: ignore[operator]
 
 
 def test_no_frame_outside_of_the_standard_library_is_no_site() -> None:

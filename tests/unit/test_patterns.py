@@ -1048,6 +1048,7 @@ def test_folder_is_no_program_in_a_list_either(tmp_path: Path) -> None:
         ("curl{1..3}", "has braces, which are not expanded"),
         ("/usr/bin/{curl,wget}", "has braces, which are not expanded"),
         ("{curl,wget}", "has braces, which are not expanded"),
+        ("git\0", "has a NUL, which is in no name, path or argument"),
     ],
 )
 def test_slip_that_would_match_nothing(slip: str, message: str) -> None:

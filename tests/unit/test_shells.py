@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from fakes import altered, evidence, log_of, record, script
+from fakes import evidence, log_of, record, script
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_execprobe import CallSite, ExecRecord, IncompleteLogError
+from pytest_execprobe import ExecRecord, IncompleteLogError
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.log.shells import NeedsShell, how_to_do_without, no_shell, words_of
 
@@ -94,11 +94,6 @@ def test_secrets_are_hidden(command: str) -> None:
 def test_undecided_failure_says_why() -> None:
     with pytest.raises(IncompleteLogError, match="cannot tell whether a shell was asked for"):
         log_of(record("sh", argv=None)).assert_no_shell()
-
-
-def test_call_site_is_shown() -> None:
-    site = CallSite("release.py", 31, "tag")
-    assert how_to_do_without(altered(SHELL, call_site=site)).startswith("release.py:31 in tag: without a shell: ")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from documents import phases, ran, run
-from fakes import altered, evidence, log_of, record
+from fakes import FixedWindow, altered, evidence, log_of, record
 
-from pytest_execprobe import CallSite, ExecRecord, IncompleteLogError, subtree
+from pytest_execprobe import CallSite, ExecLog, ExecRecord, IncompleteLogError, subtree
 from pytest_execprobe._util.text import Style
 from pytest_execprobe.cli import main
 from pytest_execprobe.log.pattern import Side
@@ -74,6 +74,21 @@ TAG = spawned((LIBRARY, "start"), ("/src/lib/release.py", "tag"), ("/src/tests/c
 )
 def test_a_pattern_by_call_site(pattern: str, matches: bool, side: Side) -> None:
     assert compile_pattern(pattern, "/src").match(TAG, side) is matches
+
+
+def test_a_package_is_known_by_its_name_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = spawned(("/checkouts/joblib/src/release/tags.py", "tag"))
+    assert compile_pattern("from:release", "/elsewhere").match(one) is False
+    leading = ("/checkouts", "/checkouts/joblib/src", "/checkouts/joblib/src/release/tags")
+    monkeypatch.setattr("sys.path", ["", "/", *leading])
+    assert compile_pattern("from:release", "/elsewhere").match(one) is True
+    assert compile_pattern("from:joblib", "/elsewhere").match(one) is False
+
+
+@pytest.mark.parametrize("function", ["31", "31 in tag", "Release.tag", "release.py"])
+def test_a_function_that_would_match_nothing(function: str) -> None:
+    with pytest.raises(ValueError, match="a function goes by its name alone"):
+        compile_pattern(f"from:release.py:{function}")
 
 
 def test_a_folder_that_is_there_stands_for_what_is_in_it(tmp_path: Path) -> None:
@@ -152,10 +167,19 @@ def test_a_row_names_the_site_at_its_end() -> None:
     assert narrow.endswith("git  lib/release.py:31 in tag")
 
 
-def problem(*records: ExecRecord) -> Problem:
+def test_a_tree_and_a_report_name_places_from_the_root_however_little_is_written() -> None:
+    quiet = Style(-1, root="/src")
+    log = ExecLog(FixedWindow(evidence(TAG), style=quiet))
+    assert "(lib/release.py:31 in tag)" in log.tree()
+    said = problem(TAG, style=quiet).in_report
+    assert said.count("lib/release.py:31") == 2
+    assert "/src" not in said
+
+
+def problem(*records: ExecRecord, style: Style = Style(root="/src")) -> Problem:  # noqa: B008
     rules = [make_rule("exec_deny", ["git"], {}, "on test_a")]
     found = Judge(deciders([rules])).judge("call", evidence(*records))
-    return Problem.of(found, evidence(*records), 0, "call phase", Style(root="/src"))
+    return Problem.of(found, evidence(*records), 0, "call phase", style)
 
 
 def test_a_breach_names_the_places_in_code() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import stops as bpf_stops
 from pytest_execprobe.helper.errors import ProbeError
 from pytest_execprobe.helper.probe import Denial, Enforced
-from pytest_execprobe.helper.ptrace import image
+from pytest_execprobe.helper.ptrace import image, statuses
 from pytest_execprobe.helper.ptrace import stops as ptrace_stops
 from pytest_execprobe.helper.ptrace.tree import Slot, Tree
 from pytest_execprobe.helper.quotas import Limits
@@ -45,6 +46,16 @@ def test_names_and_absolute_paths_can_be_enforced(text: str) -> None:
 def test_others_can_not(text: str) -> None:
     with pytest.raises(ValueError, match="can't be enforced"):
         check(text)
+
+
+def test_no_other_form_can() -> None:
+    with pytest.raises(ValueError, match="unknown form") as caught:
+        compile_pattern("no_form:x")
+    forms = re.findall(r"\w+:(?=,| and|\.)", str(caught.value).partition("there are ")[2])
+    assert {"re:", "from:", "unowned:"} <= set(forms)
+    for form in forms:
+        with pytest.raises(ValueError, match="can't be enforced"):
+            check(f"{form}conftest.py")
 
 
 def own(path: Path) -> tuple[int, int]:
@@ -303,7 +314,7 @@ def test_where_a_signal_can_be_late_nothing_is_promised(monkeypatch: pytest.Monk
 
 # ---- where execs are traced ----
 
-STATUS = image.Status(b"tool", 10, 1000, 1001, (1000, 1001), (11,), False)
+STATUS = statuses.Status(b"tool", 10, 1000, 1001, (1000, 1001), (11,), False)
 
 
 def found(
