@@ -170,6 +170,13 @@ def read_settings(config: pytest.Config) -> Settings:
     if mode is None:
         required = enforce or command_line or ini or session_budget is not None or baseline is not None
         mode = "require" if required else "auto"
+    backend, attempts = choice(config, "backend", options.BACKENDS), choice(config, "attempts", options.ROUTES)
+    untraced = _untraced(config)
+    if backend == "ptrace" and attempts == "seccomp" and untraced:
+        raise pytest.UsageError(
+            "--execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace, where what has the"
+            " filter and is not traced can execute nothing: leave one of them out"
+        )
     return Settings(
         mode=mode,  # type: ignore[arg-type]
         audit=flag(config, "audit"),
@@ -186,10 +193,10 @@ def read_settings(config: pytest.Config) -> Settings:
         ignore_spelt=tuple(spelt for _, spelt in ignore),
         redaction=_redaction(config),
         helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
-        backend=choice(config, "backend", options.BACKENDS) or "auto",
-        untraced=_untraced(config),
+        backend=backend or "auto",
+        untraced=untraced,
         python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
-        attempts=choice(config, "attempts", options.ROUTES) or "auto",
+        attempts=attempts or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
         invocation=None if baseline is None else _invocation(config),
