@@ -57,7 +57,7 @@ _LIBRARY = "ctypes.util.find_library()"
 _DISTRO = "is what distro asks, and pip, which has it within (so venv does, too)"
 _FLAGS = r"(?:-\S+ )*"
 _KEYRING = "-l(?:Security|CoreServices|Foundation)"
-_GCC = "is a part of gcc, which runs it: subtree:gcc has them all"
+_GCC = "is a part of GCC: subtree: with the compiler that runs it (gcc, g++, cc, gfortran) has them all"
 
 #: Of a program, the first that fits counts.
 ASKERS = (
