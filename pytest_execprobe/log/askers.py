@@ -41,13 +41,13 @@ class Asker:
 
     def asks(self, record: ExecRecord, *, of_python: bool) -> bool:
         """Whether a record of this program is this command, for certain."""
-        if record.arguments is None or record.argv_truncated:
+        if record._command.arguments is None or record.argv_truncated:
             return False
         if self.called is not None:
             is_direct = of_python and record._lineage.direct
-            if not is_direct or (record.path, *(record.argv or ())[:1]) != self.called:
+            if not is_direct or (record.path, *(record._command.argv or ())[:1]) != self.called:
                 return False
-        given = " ".join(record.arguments)
+        given = " ".join(record._command.arguments)
         if self.arguments is None:
             return given == self.command.partition(" ")[2]
         return re.fullmatch(self.arguments, given, re.DOTALL) is not None

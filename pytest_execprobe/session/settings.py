@@ -171,12 +171,6 @@ def read_settings(config: pytest.Config) -> Settings:
         required = enforce or command_line or ini or session_budget is not None or baseline is not None
         mode = "require" if required else "auto"
     backend, attempts = choice(config, "backend", options.BACKENDS), choice(config, "attempts", options.ROUTES)
-    untraced = _untraced(config)
-    if backend == "ptrace" and attempts == "seccomp" and untraced:
-        raise pytest.UsageError(
-            "--execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace, where what has the"
-            " filter and is not traced can execute nothing: leave one of them out"
-        )
     return Settings(
         mode=mode,  # type: ignore[arg-type]
         audit=flag(config, "audit"),
@@ -194,7 +188,7 @@ def read_settings(config: pytest.Config) -> Settings:
         redaction=_redaction(config),
         helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
         backend=backend or "auto",
-        untraced=untraced,
+        untraced=_untraced(config, filtered=backend == "ptrace" and attempts == "seccomp"),
         python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
         attempts=attempts or "auto",
         pages=_pages(config),
@@ -327,7 +321,7 @@ def _require(module: str, extra: str, what: str) -> None:
         raise pytest.UsageError(f"{what} needs {module}: pip install 'pytest-execprobe[{extra}]'")
 
 
-def _untraced(config: pytest.Config) -> tuple[str, ...]:
+def _untraced(config: pytest.Config, *, filtered: bool) -> tuple[str, ...]:
     patterns: list[str] = []
     for from_ini in (False, True):
         for value in given(config, "untraced", from_ini) or ():
@@ -337,6 +331,11 @@ def _untraced(config: pytest.Config) -> tuple[str, ...]:
                 patterns.append(untraced_pattern(value, patterns))
             except ValueError as error:
                 raise pytest.UsageError(f"{blamed_for(config, 'untraced', from_ini)}: {error}, not {value!r}") from None
+    if patterns and filtered:
+        raise pytest.UsageError(
+            "--execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace, where what has the"
+            " filter and is not traced can execute nothing: leave one of them out"
+        )
     return tuple(patterns)
 
 
