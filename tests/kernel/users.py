@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def user() -> Iterator[str]:
 @contextlib.contextmanager
 def ordinary_user(word: str) -> Iterator[str]:
     """One whose name has this in it, and is no one's else: other test runs make users, too."""
-    name = f"execprobe-{os.getpid()}-{word}"
+    name = f"execprobe-{secrets.token_hex(4)}-{word}"
     if shutil.which("useradd") is None:
         pytest.skip("execprobe: there is no useradd to make an ordinary user with")
     with pytest.MonkeyPatch.context() as patch:
