@@ -86,6 +86,8 @@ _RULE = re.compile(
     r"  rule  (?:(?:--execprobe-|execprobe_|exec_)(budget|allow|none|deny|success|no_shell)\b"
     r"|(?:tests|fixtures|around)\.)"
 )
+# Behind it: where Python spawned what breaks it.
+_FROM = re.compile(r"  from  (?P<file>[^/<].*?):(?P<line>\d+)(?: in |\Z)")
 _KINDS: dict[str | None, str] = {
     **{name: f"exec-{name}" for name in ("budget", "allow", "deny", "success")},
     **{"none": "exec-allow", "no_shell": "exec-no-shell", None: "baseline"},
@@ -191,27 +193,34 @@ class _Found:
     item: digest.PlacedBreach
     rule: str
     headline: str
-    lines: Sequence[str]
+    #: What is said of that rule, and of the breach as a whole.
+    named: Sequence[str]
+    rest: Sequence[str]
 
 
 def _each(item: digest.PlacedBreach) -> Iterator[_Found]:
     """What each rule of a breach found: its text can speak of several."""
     lines = digest.shown_lines(item.breach.text)
     found: dict[tuple[str, str], list[str]] = {}
-    headline = digest.shown(item.breach.headline)
+    headline, of_rule = digest.shown(item.breach.headline), None
+    rest = []
     for line in lines:
         match = _RULE.match(line)
         if match is not None:
-            found.setdefault((_KINDS[match[1]], headline), []).append(line)
-        elif not line.startswith(" "):
-            headline = line
-    rest = [line for line in lines if line.strip() and not _RULE.match(line)]
+            of_rule = found.setdefault((_KINDS[match[1]], headline), [])
+            of_rule.append(line)
+        elif of_rule is not None and line.startswith("  from  "):
+            of_rule.append(line)
+        else:
+            of_rule = None
+            headline = headline if line.startswith(" ") else line
+            rest += [line] if line.strip() else []
     if not found:
         headline = digest.shown(item.breach.headline)
         found = {(_kind(item, headline), headline): []}
     headlines = {headline for _, headline in found}
     for (rule, headline), named in found.items():
-        yield _Found(item, rule, headline, [*named, *(line for line in rest if line not in headlines)])
+        yield _Found(item, rule, headline, named, [line for line in rest if line not in headlines])
 
 
 def _kind(item: digest.PlacedBreach, headline: str) -> str:
@@ -235,7 +244,7 @@ def _fitting(every: Sequence[_Found], document: Document) -> tuple[list[dict[str
             "ruleIndex": ids.index(found.rule),
             "level": "error",  # also if undecided: a gate lets neither pass
             "message": _message(digest.cut(_text(found), _MESSAGE)),
-            "locations": [_location(found.item)],
+            "locations": [_location(found)],
             # The only one that GitHub goes by. It would else take the line of the test, which its parameters share.
             "partialFingerprints": {"primaryLocationLineHash": f"{identity}:{counts[identity]}"},
             "provenance": {"invocationIndex": runs[found.item.run.id]},
@@ -258,13 +267,13 @@ def _identity(found: _Found) -> str:
 
 def _text(found: _Found) -> str:
     """GitHub shows the first sentence where there is little space."""
-    return "\n".join(dict.fromkeys([found.headline, f"in {found.item.where}", *found.lines]))
+    return "\n".join(dict.fromkeys([found.headline, f"in {found.item.where}", *found.named, *found.rest]))
 
 
-def _location(item: digest.PlacedBreach) -> dict[str, Any]:
+def _location(found: _Found) -> dict[str, Any]:
     """GitHub refuses a whole file in which one result has no place with a line, so what has none names what it is."""
-    unit = item.unit
-    file, line = item.place
+    item, unit = found.item, found.item.unit
+    file, line = next(_places(found), item.place)
     if unit is not None and not file and unit.kind in ("test", "fixture") and "::" in unit.name:
         file = unit.name.partition("::")[0]
     artifact = {"uri": _uri(file or item.where), "uriBaseId": ROOT}
@@ -277,6 +286,14 @@ def _location(item: digest.PlacedBreach) -> dict[str, Any]:
         kind = {"kind": "function"} if unit.kind == "test" else {}
         location["logicalLocations"] = [{"fullyQualifiedName": item.where, **kind}]
     return location
+
+
+def _places(found: _Found) -> Iterator[tuple[str | None, int | None]]:
+    """Those that its own rule names; the breach as a whole has that of the first."""
+    for text in found.named if found.item.breach.call_site is not None else ():
+        match = _FROM.match(text)
+        if match is not None:
+            yield match["file"], int(match["line"])
 
 
 def _uri(path: str) -> str:

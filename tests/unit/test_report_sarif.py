@@ -21,6 +21,7 @@ from documents import good, hostile, left, rich, run
 from pytest_execprobe.report import sarif
 from pytest_execprobe.report.model import Document, ReportedBreach, Run, Unit
 from pytest_execprobe.report.sarif import RULES, render
+from pytest_execprobe.timeline.site import CallSite
 
 
 def exactly(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
@@ -246,6 +247,24 @@ def test_each_rule_of_a_breach_is_an_alert() -> None:
     assert second["message"]["text"].startswith(
         "curl must not run, but it ran once (call phase)\nin t\n  rule  --execprobe-deny=curl on the command line\n"
     )
+
+
+def test_each_rule_of_a_breach_is_where_what_breaks_it_was_spawned() -> None:
+    text = (
+        "unexpected program: curl ran (call phase)\n  rule  exec_allow('git') on t\n  from  a/t.py:3 in t\n"
+        "curl must not run (end of fixture 's')\n  rule  --execprobe-deny=curl on the command line\n"
+        "  from  /opt/lib.py:5 in f\n  from  a/conftest.py:9 in s\n  from  … 2 more places\n"
+        "rm must not run (end of fixture 's')\n  rule  execprobe_deny=rm in pytest.ini\n"
+        "  hint  `rm` is what was asked\nexecs: call phase (1, 0 lost)\n  from  a/other.py:1 in x"
+    )
+    breach = ReportedBreach("unexpected program: curl ran", text, call_site=CallSite("a/t.py", 3, "t"))
+    found = results(broken(unit("t", breach, file="a/t.py", line=1)))
+    assert [place(result) for result in found] == [("a/t.py", 3), ("a/conftest.py", 9), ("a/t.py", 3)]
+    first, second, _ = (result["message"]["text"] for result in found)
+    assert "from  a/t.py:3 in t\n" in first
+    assert "conftest" not in first
+    assert "a/conftest.py:9" in second
+    assert "a/t.py:3" not in second
 
 
 def test_where_it_is() -> None:
