@@ -51,7 +51,8 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
             f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
             f"  {parent:<{parent_width}}{end}  {_command(record, style.width)}"
         )
-        lines.append(line if parent.startswith("#") else beside(line, record, style))
+        became = record._lineage.previous is not None and record._lineage.previous in numbers
+        lines.append(line if parent.startswith("#") or became else beside(line, record, style))
     if previous != len(records):
         lines.append(_hidden(len(records) - previous))
     return lines
@@ -59,7 +60,7 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
 
 def beside(line: str, record: ExecRecord, style: Style) -> str:
     """A line about an exec, with where Python spawned it at its end, right-aligned if there is room."""
-    if record.call_site is None or record._lineage.previous is not None:
+    if record.call_site is None:
         return line
     where = printable(place(record.call_site, style.root))
     return f"{line}  {where:>{max(0, style.columns - len(line) - 2)}}"

@@ -163,6 +163,8 @@ def test_a_row_names_the_site_at_its_end() -> None:
     assert first.endswith("lib/release.py:31 in tag")
     assert len(first) == 100
     assert "release.py" not in head + below + then
+    (_, alone) = table(evidence(became), 0, (), style)  # what it was before is not in this table
+    assert alone.endswith("lib/release.py:31 in tag")
     (_, narrow, *_) = table(evidence(TAG), 0, (), Style(root="/src", columns=10))
     assert narrow.endswith("git  lib/release.py:31 in tag")
 
