@@ -163,6 +163,12 @@ def undecided(
         for is_meant, reason in _UNREAD:
             if rows := _numbered(evidence, is_meant):
                 reasons.append(reason.format(rows=_numbers(rows)))
+        sites = [record.call_site for record in evidence.records] if "from:" in question else []
+        if rows := [number for number, site in enumerate(sites, 1) if site is None]:
+            reasons.append(
+                f"which code spawned {_numbers(rows)} is not known (C code, or a thread or task that runs nothing but"
+                " the standard library): call it in a function of your own, or match on the program's name"
+            )
     orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage.lost]
     if orphans:
         above = f"a record above {_numbers(orphans)} in the tree was lost"
