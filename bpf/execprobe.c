@@ -707,7 +707,8 @@ static __always_inline struct record *record_in_the_making(struct proc *proc, u3
     record = scratch.lookup(&place);
 #ifdef PREEMPTED
     if (!proc || !record || record->head.pid != tgid)
-        return 0; /* the helper has written over its place, while it adopted the process */
+        record = 0; /* the helper has written over its place, while it adopted the process */
+    asm volatile("" : "+r"(record)); /* or the compiler asks that again instead of for 0, and the verifier is lost */
 #endif
     return record;
 }

@@ -112,6 +112,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         _armed(session).begin_collection()
 
 
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Of two texts pytest shows more than their ``repr()``."""
+    command = sys.modules.get(f"{__package__}.source.command")
+    if command is None or not isinstance(left, str) or not isinstance(right, str):
+        return None
+    return [f"{left!r} {op} {right!r}"] if any(isinstance(text, command.Argument) for text in (left, right)) else None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """xdist: in the controller, for each worker."""

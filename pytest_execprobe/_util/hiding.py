@@ -29,6 +29,10 @@ _SIGNS: tuple[str, ...] = (
     "auth'",
     "cookie",
     "credential",
+    "identified",
+    "/services/",
+    "/webhooks/",
+    "/bot",
     "://",
 )
 _SIGNS += tuple(sign.lower() for sign in secret.TOKENS)
@@ -40,7 +44,7 @@ _KNOWN = {
 }
 
 _KEYED = re.compile(
-    r"(?<![\w.\-])(?P<name>[\w.\-]+)(?P<quote>\\?[\"'])?\s{0,9}(?P<sign>=>|=|:(?!//))(?P<space>\s{0,9})"
+    r"(?<![\w.\-])(?P<name>[\w.\-]+)(?P<quote>\\?[\"']\]?)?\s{0,9}(?P<sign>=>|=|:(?!//))(?P<space>\s{0,9})"
 )
 _QUOTED = {
     '"': re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL),
@@ -54,15 +58,29 @@ _WORD = re.compile(r"[^\s,}\]\"']+")
 _SCHEME = re.compile(rf"(?:{'|'.join(secret.SCHEMES)})\s+", re.IGNORECASE)
 _AUTHORITY = re.compile(r"://([^\s/?#'\"<>]*)")
 _UNTIL_SPACE = re.compile(r"[^\s'\"<>@]*@")
-_TOKEN = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, secret.TOKENS))})[\w\-]{{16,}}(?:\.[\w\-]+)*")
+#: They have digits; names that begin so mostly have none (npm_config_user_agent).
+_TOKEN = re.compile(
+    rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, secret.TOKENS))})(?=[\w\-.]{{0,300}}\d)[\w\-]{{16,}}(?:\.[\w\-]+)*"
+)
+#: Addresses that let in whoever has them.
+_ADDRESS = re.compile(
+    r"(?P<shown>\bhooks\.slack\.com/(?:services|workflows|triggers)/|\bdiscord(?:app)?\.com/api/webhooks/\d+/|/bot\d+:)"
+    r"[\w\-/]{16,}"
+)
+_PRIVATE = re.compile(
+    r"(?P<shown>-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----)(?:[^\-]|-(?!----))+"
+    r"(?:-----END [A-Z0-9 ]{1,60}-----)?"
+)
+_IN_SQL = re.compile(r"(?P<shown>\b(?:identified\s{1,9}by|password)\s{1,9})(?:'[^']*'?|\"[^\"]*\"?)", re.IGNORECASE)
 _LIKE_A_TOKEN = re.compile(r"(?=.*\d)[\w\-.~%]{20,}")
 _OPTION = re.compile(r"--?[A-Za-z](?:[A-Za-z0-9_\-]*)?=?")
 _SCRIPT = re.compile(r"-[A-Za-z]*c|--command")
+_FROM_STDIN = re.compile(r"--(?:password|passphrase|token|secret)-stdin|--with-token")
 _SHORT_OR_LONG = re.compile(r"-[A-Za-z]|--[A-Za-z][\w\-]*(?:=.*)?", re.DOTALL)
 #: Of a connection string, which is one argument and has more in it than its password.
 _CONNECTION = re.compile(r"\s(?:host|hostaddr|port|dbname|user|sslmode|service|application_name|server|database)\s?=")
 _PIECES = re.compile(
-    r"(?P<space>[^\S\n]+)|(?P<sign>[;&|()<>`\n]+|\$\()|(?P<single>'[^']*'?)|(?P<double>\"(?:[^\"\\]|\\.)*\"?)"
+    r"(?P<space>(?:[^\S\n]|\\\n)+)|(?P<sign>[;&|()<>`\n]+|\$\()|(?P<single>'[^']*'?)|(?P<double>\"(?:[^\"\\]|\\.)*\"?)"
     r"|\\(?P<escaped>.?)|(?P<plain>[^\s;&|()<>`'\"\\$]+|\$)",
     re.DOTALL,
 )
@@ -110,7 +128,7 @@ class _Arguments:
     def __init__(self, program: str | None) -> None:
         self.rules: list[Known] = []
         self._words: set[str] = set()
-        self._asks = False
+        self._asks = self._names = False
         self.is_shell = False
         self._positional = 0
         if program is not None:
@@ -123,13 +141,15 @@ class _Arguments:
         if name in secret.PROGRAMS:
             self.rules += (rule for rule in secret.PROGRAMS[name] if rule not in self.rules)
         self._asks |= name in secret.ASKING
+        self._names |= name in secret.NAMING
         self.is_shell |= name in secret.SHELLS
 
     def active(self) -> Iterator[Known]:
         return (rule for rule in self.rules if self._words.issuperset(rule.within))
 
     def takes_secret(self, option: str) -> bool:
-        return secret.takes_secret(option) and not (self._asks and option == "--password")
+        is_another = (self._asks and option == "--password") or (self._names and option == "--secret")
+        return secret.takes_secret(option) and not is_another
 
 
 def hidden_words(words: Sequence[str], program: str | None, cut: bool, depth: int = DEPTH) -> list[str]:
@@ -203,11 +223,13 @@ def _hidden_in(value: str, how: str) -> str:
     """What is shown of a value. Without a password beside the name of the user nothing is hidden."""
     if how == secret.PASS:
         return f"pass:{HIDDEN}" if value.startswith("pass:") else value
+    if how in (secret.OF_USER, secret.OF_URL) and "://" in value:
+        return _without_users(value, cut=False)
+    if how == secret.OF_URL:
+        return _without_users(f"://{value}", cut=False).removeprefix("://")
     sign = _AFTER.get(how)
     if sign is None:
         return HIDDEN if value else value
-    if how == secret.OF_USER and "://" in value:
-        return _without_users(value, cut=False)
     before, sign, behind = value.partition(sign)
     return f"{before}{sign}{HIDDEN}" if behind else value
 
@@ -234,8 +256,12 @@ def hidden_text(text: str, cut: bool, depth: int = DEPTH) -> str:
 
 def _as_shell(text: str, depth: int) -> str:
     done, pieces = 0, []
-    for command in _commands(text):
-        shown = hidden_words([value for value, _, _ in command], None, False, depth)
+    commands = [*_commands(text)]
+    for command, behind in zip(commands, [*commands[1:], []], strict=True):
+        words = [value for value, _, _ in command]
+        shown = hidden_words(words, None, False, depth)
+        if words[0] in ("echo", "printf") and any(map(_FROM_STDIN.fullmatch, (value for value, _, _ in behind))):
+            shown = [words[0], *(HIDDEN if word else word for word in words[1:])]
         for (value, start, end), new in zip(command, shown, strict=True):
             if new != value:
                 pieces += [text[done:start], quoted(new)]
@@ -288,6 +314,8 @@ def _by_text(text: str, cut: bool) -> str:
             pieces += [text[done:start], shown]
             done = end
     text = "".join([*pieces, text[done:]])
+    for regex in (_ADDRESS, _PRIVATE, _IN_SQL):
+        text = regex.sub(rf"\g<shown>{HIDDEN}", text)
     return _TOKEN.sub(HIDDEN, text)
 
 
@@ -296,6 +324,7 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int, str] | None:
     name, at = match["name"], match.end()
     is_header = match["sign"] == ":" and name.lower() in secret.HEADERS
     named = secret.is_secret_variable(name) if match["sign"] == "=" else secret.is_secret(name)
+    named = named or (text[max(match.start() - 1, 0)] in "?&" and secret.is_signature(name))
     if at >= len(text) or not (is_header or named or (match["sign"] == ":" and name.lower().endswith("-auth"))):
         return None
     first = text[at]

@@ -17,6 +17,10 @@ ENDINGS = (
     "secretkey",
     "storepass",
     "keypass",
+    "sshpass",
+    "requirepass",
+    "dbpass",
+    "userpass",
 )
 #: Whole last words of such names.
 LAST = ("pass", "pwd", "credential")
@@ -36,7 +40,8 @@ KEYS: tuple[str, ...] = (
 )
 KEYS += ("master", "private", "secret", "shared", "signing", "storage", "subscription")
 #: Options that begin with these take no value.
-NEGATIONS = ("no", "ask", "prompt", "with", "without", "skip", "use", "require")
+NEGATIONS: tuple[str, ...] = ("no", "ask", "prompt", "with", "without", "skip", "use", "require", "disable", "disabled")
+NEGATIONS += ("enable", "generate", "get", "has", "print", "show")
 #: Headers that are secret as a whole, besides those whose names are like the above.
 HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie")
 #: The schemes of the first two, which are shown.
@@ -51,18 +56,19 @@ TOKENS: tuple[str, ...] = (
     "github_pat_",
     "glpat-",
     "npm_",
-    "pypi-",
+    "pypi-Ag",
     "hvs.",
     "hvb.",
     "xoxb-",
     "xoxp-",
 )
 TOKENS += ("sk_live_", "rk_live_", "sk-ant-", "sk-proj-", "dop_v1_", "shpat_", "AIza", "eyJ")
+TOKENS += ("hf_", "sk_test_", "whsec_", "xapp-", "glrt-", "dckr_pat_", "tskey-", "ya29.", "SG.", "AGE-SECRET-KEY-")
 
 #: How an argument of a known program holds a secret: what of it is hidden, and how the docs write that.
-VALUE, ATTACHED, OF_USER, OF_USER_PERCENT, OF_USER_COMMA, PASS, NAMED, EACH, POSITIONAL = (
-    *("SECRET", "-oSECRET", "user:SECRET", "user%SECRET", "user,SECRET", "pass:SECRET", "NAME SECRET", "name=SECRET"),
-    "SECRET alone",
+VALUE, ATTACHED, OF_USER, OF_USER_PERCENT, OF_USER_COMMA, OF_URL, PASS, NAMED, EACH, POSITIONAL = (
+    *("SECRET", "-oSECRET", "user:SECRET", "user%SECRET", "user,SECRET", "user:SECRET@host", "pass:SECRET"),
+    *("NAME SECRET", "name=SECRET", "SECRET alone"),
 )
 
 
@@ -93,24 +99,31 @@ _LDAP = "ldapsearch ldapadd ldapmodify ldapdelete ldapmodrdn ldappasswd ldapcomp
 _CURL = "#01234679aBfGgIijJkLlMNnOpqRsSvVZ"
 KNOWN = (
     _known(_MYSQL, "-p --password", ATTACHED),
-    _known("curl", "-u --user -U --proxy-user -E --cert -x --proxy", OF_USER, flags=_CURL),
-    _known("curl", "-b --cookie --oauth2-bearer --pass --proxy-pass --tlspassword", flags=_CURL),
+    _known("curl", "-u --user -U --proxy-user -E --cert", OF_USER, flags=_CURL),
+    _known("curl", "-x --proxy", OF_URL, flags=_CURL),
+    _known("curl", "-b --cookie", EACH, flags=_CURL),
+    _known("curl", "--oauth2-bearer --pass --proxy-pass --tlspassword"),
     _known("http https", "-a --auth", OF_USER),
     _known("docker podman buildah nerdctl", "-p", within="login"),
-    _known("oc cf crane helm az", "-p", within="login"),
+    _known("oc cf crane helm az skopeo oras cosign ibmcloud", "-p", within="login"),
     _known("skopeo podman buildah", "--creds --src-creds --dest-creds", OF_USER),
     _known("aws", "", NAMED, within="configure set"),
-    _known("npm pnpm yarn pip pip3 git poetry gcloud gh", "", NAMED, within="config"),
+    _known("npm pnpm yarn pip pip3 git poetry gcloud gh pulumi redis-cli", "", NAMED, within="config"),
     _known("redis-cli", "-a --pass"),
     _known("sshpass", "-p", flags="v"),
     _known("openssl", "-passin -passout -pass", PASS),
-    _known("openssl", "-k -K", attached=False),
-    _known("twine poetry", "-p"),
+    _known("openssl", "-k -K -hmac", attached=False),
+    _known("openssl", "", POSITIONAL, within="passwd"),
+    _known("twine", "-p"),
+    _known("poetry uv", "-p", within="publish"),
+    _known("uv", "-t", within="publish"),
+    _known("hatch", "-a --auth", within="publish"),
     _known("kubectl oc", "--from-literal", EACH, within="secret"),
     _known("vault bao", "", POSITIONAL, within="login"),
     _known("vault bao", "", EACH, within="kv"),
     _known("vault bao", "", EACH, within="write"),
     _known("heroku", "", EACH, within="config:set"),
+    _known("fly flyctl", "", EACH, within="secrets"),
     _known("cargo", "", POSITIONAL, within="login"),
     _known("gh", "-b --body", within="secret"),
     _known("dotnet", "-k", within="push"),
@@ -121,21 +134,27 @@ KNOWN = (
     _known("lftp", "-u --user", OF_USER_COMMA),
     _known("sqlcmd bcp tsql isql", "-P"),
     _known("etcdctl", "--user", OF_USER),
-    _known("zip unzip mosquitto_pub mosquitto_sub ipmitool", "-P"),
+    _known("zip unzip mosquitto_pub mosquitto_sub ipmitool", "-P", flags="jqrv"),
     _known("7z 7za 7zz 7zr rar unrar", "-p -hp", ATTACHED),
     _known("ssh-keygen", "-N -P"),
-    _known("useradd usermod ncftpput ncftpget rdesktop", "-p"),
+    _known("useradd usermod ncftpput ncftpget rdesktop cqlsh yt-dlp youtube-dl", "-p"),
     _known("xfreerdp wlfreerdp", "/p:", ATTACHED),
     _known("rabbitmqctl", "", POSITIONAL, within="add_user"),
     _known("rabbitmqctl", "", POSITIONAL, within="change_password"),
     _known("htpasswd", "", POSITIONAL),
-    _known("wpa_passphrase", "", POSITIONAL),
+    _known("wpa_passphrase mkpasswd", "", POSITIONAL),
+    _known("wandb", "", POSITIONAL, within="login"),
+    _known("ngrok", "", POSITIONAL, within="authtoken"),
+    _known("ngrok", "", POSITIONAL, within="add-authtoken"),
+    _known("ansible-vault", "", POSITIONAL, within="encrypt_string"),
     _known("snmpget snmpwalk snmpset", "-c -A -X"),
     _known("snyk", "", POSITIONAL, within="auth"),
-    _known("codecov", "-t"),
+    _known("codecov glab doctl", "-t"),
 )
 #: Programs whose ``--password`` stands alone, and is a question: what follows it is no secret.
 ASKING = ("psql", "pg_dump", "pg_restore", "pg_dumpall", "createdb", "dropdb", "createuser", *_MYSQL.split())
+#: Programs whose ``--secret`` says which one, and not what it is.
+NAMING = ("docker", "podman", "buildah", "nerdctl", "buildctl", "pulumi")
 
 #: Programs for which an argument behind ``-c`` is a command line.
 SHELLS = frozenset(("sh", "ash", "bash", "dash", "fish", "ksh", "mksh", "su", "zsh"))
@@ -145,6 +164,8 @@ for _rule in KNOWN:
     for _name in _rule.programs:
         PROGRAMS.setdefault(_name, []).append(_rule)
 
+#: ``--authkey``; git's user.signingkey is a public one's name.
+_JOINED = frozenset(f"{word}key" for word in KEYS if word != "signing")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN = re.compile(r"[^A-Za-z0-9]+")
 
@@ -160,7 +181,7 @@ def is_secret(name: str) -> bool:
     if not words or name == "PWD":
         return False
     last = words[-1]
-    of_key = last == "key" and len(words) > 1 and words[-2] in KEYS
+    of_key = (last == "key" and len(words) > 1 and words[-2] in KEYS) or last in _JOINED
     return last.endswith(ENDINGS) or "".join(words[-2:]).endswith(ENDINGS) or last in LAST or of_key
 
 
@@ -168,6 +189,11 @@ def is_secret_variable(name: str) -> bool:
     """Whether what is assigned to it is: of variables, all that end with KEY or AUTH, too."""
     is_upper = name.isupper() and words_of(name)[-1:] in (["key"], ["auth"])
     return is_upper or is_secret(name) or name.endswith("_auth")
+
+
+def is_signature(name: str) -> bool:
+    """Whether what a URL's query calls so lets in whoever has it."""
+    return words_of(name)[-1:] in (["sig"], ["signature"])
 
 
 def takes_secret(option: str) -> bool:

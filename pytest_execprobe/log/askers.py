@@ -41,13 +41,13 @@ class Asker:
 
     def asks(self, record: ExecRecord, *, of_python: bool) -> bool:
         """Whether a record of this program is this command, for certain."""
-        if record.arguments is None or record.argv_truncated:
+        if record._command.arguments is None or record.argv_truncated:
             return False
         if self.called is not None:
             is_direct = of_python and record._lineage.direct
-            if not is_direct or (record.path, *(record.argv or ())[:1]) != self.called:
+            if not is_direct or (record.path, *(record._command.argv or ())[:1]) != self.called:
                 return False
-        given = " ".join(record.arguments)
+        given = " ".join(record._command.arguments)
         if self.arguments is None:
             return given == self.command.partition(" ")[2]
         return re.fullmatch(self.arguments, given, re.DOTALL) is not None
@@ -57,7 +57,7 @@ _LIBRARY = "ctypes.util.find_library()"
 _DISTRO = "is what distro asks, and pip, which has it within (so venv does, too)"
 _FLAGS = r"(?:-\S+ )*"
 _KEYRING = "-l(?:Security|CoreServices|Foundation)"
-_GCC = "is a part of gcc, which runs it: subtree:gcc has them all"
+_GCC = "is a part of GCC: subtree: with the compiler that runs it (gcc, g++, cc, gfortran) has them all"
 
 #: Of a program, the first that fits counts.
 ASKERS = (

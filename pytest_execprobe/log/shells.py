@@ -88,7 +88,7 @@ class _Call:
         #: None if it is not known, or there is none.
         self.command: str | None = None
         self.names = _names(record)
-        arguments = record.arguments
+        arguments = record._command.arguments
         if not self.names & _SHELLS:
             if record.executable is None and record.interpreter is None:  # which may have another name
                 self._read(arguments or ("-c",), record.argv_truncated)
@@ -136,8 +136,8 @@ def _names(record: ExecRecord) -> set[str]:
         return names
     if record.executable is not None:
         names |= {base(record.executable)} - _MANY_IN_ONE  # which are what they are called
-    if record.argv and names & _MANY_IN_ONE:
-        names.add(base(record.argv[0]).lstrip("-"))
+    if record._command.argv and names & _MANY_IN_ONE:
+        names.add(base(record._command.argv[0]).lstrip("-"))
     return names
 
 

@@ -132,7 +132,7 @@ _UNREAD: list[tuple[Callable[[ExecRecord], bool], str]] = [
         "which words in argv of {rows} are options of #! lines stands nowhere: match on the script's name",
     ),
     (
-        lambda record: record.argv is None,
+        lambda record: record._command.argv is None,
         "argv of {rows} could not be read: match on the program's name",
     ),
 ]

@@ -54,5 +54,5 @@ def _digest(value: str) -> tuple[str, str] | None:
     algorithm = _ALGORITHMS.get(value[:2])
     try:
         return None if algorithm is None else (algorithm, binascii.a2b_base64(value[2:]).hex())
-    except binascii.Error:
+    except ValueError:  # binascii's own, too
         return None

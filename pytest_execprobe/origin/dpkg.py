@@ -17,6 +17,8 @@ class Dpkg:
         self._root = root
         self._folder = f"{root}/var/lib/dpkg"
         self._index: dict[bytes, list[str]] | None = None
+        #: Those that lists name something in. Each has the folders of its files, too.
+        self._folders: set[bytes] = set()
         self._diversions: list[tuple[str, str, str]] = []
         self._versions: dict[str, str] = {}
 
@@ -29,11 +31,12 @@ class Dpkg:
         return None
 
     def _load(self) -> None:
-        self._index = {}
+        index: dict[bytes, list[str]] = {}
         for name, lines in self._lists():
+            self._folders.update(line.rpartition(b"/")[0] for line in lines)
             for line in lines:
                 if any(part in line for part in _OFTEN):
-                    self._index.setdefault(line, []).append(name)
+                    index.setdefault(line, []).append(name)
         said = _text(read(f"{self._folder}/diversions")).splitlines()
         self._diversions = list(zip(said[::3], said[1::3], said[2::3], strict=False))
         for stanza in _text(read(f"{self._folder}/status")).split("\n\n"):
@@ -41,6 +44,7 @@ class Dpkg:
             name, version = fields.get("Package", ""), fields.get("Version", "?")
             self._versions.setdefault(name, version)
             self._versions[f"{name}:{fields.get('Architecture', '')}"] = version
+        self._index = index  # last: what could not be read is asked for again
 
     def _lists(self) -> Iterator[tuple[str, list[bytes]]]:
         for file in names_in(f"{self._folder}/info"):
@@ -62,6 +66,8 @@ class Dpkg:
         line = path.encode("utf-8", "surrogateescape")
         if any(part in line for part in _OFTEN):
             return (self._index or {}).get(line, [])
+        if line.rpartition(b"/")[0] not in self._folders:
+            return []  # a suite can execute thousands of files in folders of its own
         return [name for name, lines in self._lists() if line in lines]
 
     def _sum(self, name: str, path: str) -> tuple[str, str] | None:

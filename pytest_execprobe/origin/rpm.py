@@ -60,7 +60,7 @@ class Rpm:
                             return owner
             finally:
                 connection.close()
-        except (sqlite3.Error, ValueError, LookupError) as error:
+        except (sqlite3.Error, ValueError, LookupError, TypeError) as error:  # what is there can be of any type
             raise Unreadable(f"{database} can't be read ({error})") from None
         return None
 
@@ -89,7 +89,7 @@ def _owner(header: dict[int, Any], index: int, path: str) -> Owner | None:
     version = f"{epoch}{header[_VERSION][0]}-{header[_RELEASE][0]}"
     digests = header.get(_DIGESTS, [])
     algorithm = _ALGORITHMS.get(header.get(_ALGORITHM, [1])[0])
-    digest = (algorithm, digests[index]) if algorithm and index < len(digests) and digests[index] else None
+    digest = (algorithm, str(digests[index])) if algorithm and index < len(digests) and digests[index] else None
     return Owner(f"{header[_NAME][0]} {version} (rpm)", digest)
 
 

@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator
 
 from .._util import originals
-from .database import Owner, names_in, read
+from .database import Owner, Unreadable, names_in, read
 
 _LIBRARIES = ("site-packages", "dist-packages")
 
@@ -26,7 +26,7 @@ class Wheels:
             name = originals.relpath(path, library)
             line = name.encode("utf-8", "surrogateescape")
             for folder, record in self._of(library) if b"bin/" in line else self._read(library):
-                if line in record and (row := _row(record, name)) is not None:
+                if line in record and (row := _row(record, name, folder)) is not None:
                     distribution, _, version = folder.removesuffix(".dist-info").partition("-")
                     return Owner(f"{distribution} {version} (wheel)", _digest(row))
         return None
@@ -63,9 +63,12 @@ def _only(part: bytes, record: bytes) -> bytes:
     return b"".join(line for line in record.splitlines(keepends=True) if part in line) if part in record else b""
 
 
-def _row(record: bytes, name: str) -> list[str] | None:
+def _row(record: bytes, name: str, folder: str) -> list[str] | None:
     lines = record.decode("utf-8", "surrogateescape").splitlines()
-    return next((row for row in csv.reader(lines) if row[:1] == [name]), None)
+    try:
+        return next((row for row in csv.reader(lines) if row[:1] == [name]), None)
+    except csv.Error as error:
+        raise Unreadable(f"the RECORD in {folder} can't be read ({error})") from None
 
 
 def _digest(row: list[str]) -> tuple[str, str] | None:
@@ -76,5 +79,5 @@ def _digest(row: list[str]) -> tuple[str, str] | None:
     try:
         plain = digest.translate(str.maketrans("-_", "+/"))
         return algorithm, binascii.a2b_base64(plain + "=" * (-len(plain) % 4)).hex()  # of any length: see who compares
-    except binascii.Error:
+    except ValueError:  # binascii's own, too
         return None

@@ -38,23 +38,23 @@ RULES = {
     "exec-deny": (
         "A program ran that must not",
         "exec_deny names programs that must not run, under whatever name they are executed.",
-        "Find what started it in the tree of the report, and take the call out. A test for which it is right says"
-        " exec_deny(inherit=False), which drops the wider rules.",
+        "Find what started it in the tree of the report, and take the call out. If it is right for a test, mark"
+        " that exec_deny(inherit=False), which drops the wider rules.",
     ),
     "exec-budget": (
         "More programs ran than the budget allows",
         "exec_budget is how many programs may be executed, of all or of one.",
-        "Look for a call in a loop, or one that could be kept. If the number is right, raise the budget.",
+        "Look for a call in a loop, or one whose result could be cached. If the number is right, raise the budget.",
     ),
     "exec-success": (
         "A program failed that must succeed",
-        "exec_success wants that programs end with exit status 0, all or those that match.",
+        "exec_success requires that programs end with exit status 0, all or those that match.",
         "Find how it ended in the tree of the report. If it may fail, name in the rule those that must not.",
     ),
     "exec-no-shell": (
         "A shell was asked for",
-        "exec_no_shell wants that a test's own process asks for no shell (shell=True, os.system).",
-        "The message has the list of arguments that does without, or says what in the command takes a shell.",
+        "exec_no_shell requires that a test's own process asks for no shell (shell=True, os.system).",
+        "The message has the list of arguments that does without, or says what in the command needs a shell.",
     ),
     "session-budget": (
         "The run as a whole executed more than it may",

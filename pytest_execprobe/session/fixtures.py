@@ -66,8 +66,12 @@ class Fixtures:
             self._close(span, self._wide.pop(fixturedef), "teardown", before)
 
     def _enforce(self, span: Span, wide: Wide, phase: Phase) -> None:
-        """Raises RuleUndecided."""
-        self._run.enforcement.begin_fixture(wide.judge, phase, span.owner.name, span.start, self._run.refusal)
+        """Raises RuleUndecided. A fixture that has not been set up for that has nothing to end, though pytest before
+        8.1 ends it."""
+        if not wide.is_refused:
+            wide.is_refused = True
+            self._run.enforcement.begin_fixture(wide.judge, phase, span.owner.name, span.start, self._run.refusal)
+            wide.is_refused = False
 
     def _close(self, span: Span, wide: Wide, phase: Phase, before: frozenset[str], *, failed: bool = False) -> None:
         """``before``: what was killed before it ran when the span was opened."""

@@ -130,8 +130,11 @@ class Phases:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        if call.when == "call" and self.run.test is not None and self.run.test.item is item:
-            self._end_unseen_call(self.run.test)
+        test = self.run.test
+        if test is not None and test.is_in_phase:
+            return (yield)  # of a part of it, as subtests have reports of their own
+        if call.when == "call" and test is not None and test.item is item:
+            self._end_unseen_call(test)
         elif call.when == "teardown":
             self._end_unseen_teardown(item, is_reported=True)
         return (yield)
@@ -197,6 +200,7 @@ class Phases:
         if test is None:  # a plugin calls a phase by itself
             return (yield)
         self.recorder.begin_phase(phase)
+        test.is_in_phase = True
         refused = self._enforce(test, phase)
         try:
             result = yield
@@ -229,6 +233,7 @@ class Phases:
     def _end_phase(self, test: RunningTest, phase: Phase, *, last: bool = False) -> Problem | None:
         """``last``: no other phase will come."""
         self.run.enforcement.end_phase(test.judge, phase)
+        test.is_in_phase = False
         self.recorder.end_phase()
         ended, test.fixtures = test.fixtures, []
         if self.run.is_unchecked:

@@ -46,6 +46,7 @@ class Wide:
     judge: Judge
     marks: Marks  # that have been read
     set_up: RecordedWindow | None = None  # once it has been judged
+    is_refused: bool = False  # for what it denies can't be enforced
 
 
 @dataclass
@@ -74,6 +75,8 @@ class RunningTest:
     unchecked: str | None = None  # why it is not, though it should be
     problems: dict[str, Problem] = field(default_factory=dict)
     unexpected: dict[str, None] = field(default_factory=dict)
+    #: Whether a phase has begun, by its hook, that has not ended.
+    is_in_phase: bool = False
     #: Whether an exception has ended a phase of it, whatever a hook of others has made of that.
     broken_off: bool = False
 

@@ -170,6 +170,7 @@ def read_settings(config: pytest.Config) -> Settings:
     if mode is None:
         required = enforce or command_line or ini or session_budget is not None or baseline is not None
         mode = "require" if required else "auto"
+    backend, attempts = choice(config, "backend", options.BACKENDS), choice(config, "attempts", options.ROUTES)
     return Settings(
         mode=mode,  # type: ignore[arg-type]
         audit=flag(config, "audit"),
@@ -186,10 +187,10 @@ def read_settings(config: pytest.Config) -> Settings:
         ignore_spelt=tuple(spelt for _, spelt in ignore),
         redaction=_redaction(config),
         helper=_named_or_path(config, "helper", lambda address: not address.startswith("@")),
-        backend=choice(config, "backend", options.BACKENDS) or "auto",
-        untraced=_untraced(config),
+        backend=backend or "auto",
+        untraced=_untraced(config, filtered=backend == "ptrace" and attempts == "seccomp"),
         python=_named_or_path(config, "python", lambda python: "/" in python),  # else looked for in PATH
-        attempts=choice(config, "attempts", options.ROUTES) or "auto",
+        attempts=attempts or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
         invocation=None if baseline is None else _invocation(config),
@@ -320,7 +321,7 @@ def _require(module: str, extra: str, what: str) -> None:
         raise pytest.UsageError(f"{what} needs {module}: pip install 'pytest-execprobe[{extra}]'")
 
 
-def _untraced(config: pytest.Config) -> tuple[str, ...]:
+def _untraced(config: pytest.Config, *, filtered: bool) -> tuple[str, ...]:
     patterns: list[str] = []
     for from_ini in (False, True):
         for value in given(config, "untraced", from_ini) or ():
@@ -330,6 +331,11 @@ def _untraced(config: pytest.Config) -> tuple[str, ...]:
                 patterns.append(untraced_pattern(value, patterns))
             except ValueError as error:
                 raise pytest.UsageError(f"{blamed_for(config, 'untraced', from_ini)}: {error}, not {value!r}") from None
+    if patterns and filtered:
+        raise pytest.UsageError(
+            "--execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace, where what has the"
+            " filter and is not traced can execute nothing: leave one of them out"
+        )
     return tuple(patterns)
 
 

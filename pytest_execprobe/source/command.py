@@ -9,6 +9,28 @@ from .._util.paths import program_name
 from .._util.redaction import Redaction, in_force
 
 
+class Argument(str):
+    """One that has a secret in it: the truth, but for its ``repr()``, by which pytest shows what was compared."""
+
+    __slots__ = ("shown",)
+    shown: str
+
+    @classmethod
+    def of(cls, word: str, shown: str) -> str:
+        """The word itself where it is shown as it is."""
+        if word == shown:
+            return word
+        made = cls(word)
+        made.shown = shown
+        return made
+
+    def __repr__(self) -> str:
+        return repr(self.shown)
+
+    def __reduce__(self) -> tuple[Callable[[str, str], str], tuple[str, str]]:
+        return Argument.of, (str(self), self.shown)
+
+
 @dataclass(slots=True)
 class Command:
     """The part of an exec that others can share: a suite executes few commands, and those often.
@@ -73,6 +95,14 @@ class Command:
         if known is None or known[0] is not rules:
             known = self._shown = rules, self._without_secrets(rules)
         return self if known[1] is None else known[1]
+
+    @property
+    def guarded(self) -> tuple[str, ...] | None:
+        """What tests read: argv, whose secrets ``repr()`` doesn't show."""
+        shown = self.shown
+        if self.argv is None or shown.argv is None or shown is self:
+            return self.argv
+        return tuple(map(Argument.of, self.argv, shown.argv))
 
     def _without_secrets(self, rules: Redaction) -> Command | None:
         argv = self.argv and rules.arguments(self.argv, self.program, cut=self.argv_truncated)

@@ -52,15 +52,15 @@ def _has_argv0(record: ExecRecord) -> bool:
     path of what they are for stands in front of it."""
     if record.interpreter is None:
         return True
-    return record._arguments_at == 3 and record._nested == () and (record.argv or ())[1:2] == (record.path,)
+    return record._arguments_at == 3 and record._nested == () and (record._command.argv or ())[1:2] == (record.path,)
 
 
 def _argv0(record: ExecRecord) -> str | None:
     """None where it is not known, or not all of it."""
     at = _argv0_at(record)
-    if record.argv is None or (record.argv_truncated and len(record.argv) <= at + 1):
+    if record._command.argv is None or (record.argv_truncated and len(record._command.argv) <= at + 1):
         return None
-    argv0 = record.argv[at] if len(record.argv) > at else ""
+    argv0 = record._command.argv[at] if len(record._command.argv) > at else ""
     return None if record._command.redacted and HIDDEN in argv0 else argv0
 
 
@@ -72,7 +72,7 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str | None]
     """What ``#!`` lines say: what certainly stands there (None: something that is not known), and what else may."""
     if record.interpreter is None:
         return [], []
-    if record._nested is None or (record._nested and record.argv is None):
+    if record._nested is None or (record._nested and record._command.argv is None):
         return [record.interpreter, None], []
     between, is_certain = _between(record)
     return ([record.interpreter, *between], []) if is_certain else ([record.interpreter], [*between])
@@ -85,13 +85,13 @@ def _between(record: ExecRecord) -> tuple[tuple[str, ...], bool]:
         return (), True
     levels, at = len(record._nested or ()), record._arguments_at
     last = at - 1 if at is not None else 2 * levels + 2 if record._nested is not None else None
-    between = (record.argv or ())[1:last]
+    between = (record._command.argv or ())[1:last]
     return between, at is not None and record._nested is not None and len(between) == levels
 
 
 def has_unclear_arguments(record: ExecRecord) -> bool:
     """Whether it is not known which words of its argv are options of ``#!`` lines."""
-    return record.argv is not None and (record._arguments_at is None or not _between(record)[1])
+    return record._command.argv is not None and (record._arguments_at is None or not _between(record)[1])
 
 
 def as_interpreters(record: ExecRecord) -> list[tuple[ExecRecord, bool]]:
@@ -122,7 +122,7 @@ def described(record: ExecRecord) -> str:
     shown = record._command.shown
     text = line_of(shown, quoted)
     argv0 = _argv0(record) if _has_argv0(record) else None
-    if argv0 is not None and record.argv and record.path is not None and base(argv0) != base(record.path):
+    if argv0 is not None and record._command.argv and record.path is not None and base(argv0) != base(record.path):
         text += f"  (argv[0]: {quoted(''.join((shown.argv or ())[_argv0_at(record) :][:1]))})"
     if record._command.lost_privilege:
         text += "  (traced, so without its privilege)"

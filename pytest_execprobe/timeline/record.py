@@ -125,8 +125,9 @@ class ExecRecord:
     @property
     def argv(self) -> tuple[str, ...] | None:
         """Decoded as UTF-8 with surrogateescape, whatever the locale; of a script with the interpreter first. None of
-        what another user's process failed to execute."""
-        return self._command.argv
+        what another user's process failed to execute. ``repr()`` of an argument hides its secrets, and so does what
+        pytest shows of an assertion about it."""
+        return self._command.guarded
 
     @property
     def argv_truncated(self) -> bool:
@@ -180,7 +181,8 @@ class ExecRecord:
         None where argv could not be read, or the end of that part is not known: the script's own path stands there
         twice, as it does if that is its first argument.
         """
-        return self._command.arguments
+        at, argv = self._command.arguments_at, self._command.guarded
+        return None if argv is None or at is None else argv[at:]
 
     @property
     def command_line(self) -> str:

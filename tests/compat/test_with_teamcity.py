@@ -77,9 +77,10 @@ def test_each_breach_is_told_at_its_test_with_what_ran(inner: Inner) -> None:
     # What a teardown finds, and what is found when all tests are over, are tests of their own there.
     assert set(failed) == {"test_call", "test_setup", "test_teardown_teardown", "test_leaves_teardown"}
     for text in failed.values():
-        first, rule, title, *_, last = text.split("\n")
+        first, rule, site, title, *_, last = text.split("\n")
         assert first.startswith("uname must not run, but it ran once (")
         assert rule.startswith("  rule  exec_deny('uname') on test_")
+        assert site.startswith("  from  test_it.py:")
         assert title.strip("-").strip().startswith("execs: ")
         assert "/usr/bin/uname" in last
     (ignored,) = told(run.out, "testIgnored").items()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.source import launch, meeting
+from pytest_execprobe.source import connect, launch, meeting
 from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
 
@@ -29,6 +29,34 @@ def change_helper(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, di
             source = source.replace(old, new)
         (copy / module).write_text(source)
     patch.setattr(launch, "HELPER", copy)
+
+
+def change_source(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, str]) -> None:
+    """The kernel side with some of its text, each there once, replaced."""
+    bpf = folder / "bpf"
+    shutil.copytree(connect.bpf_folder(), bpf)
+    source = (bpf / "execprobe.c").read_text()
+    for old, new in changes.items():
+        assert source.count(old) == 1, f"execprobe.c has changed, and this test must: {old!r}"
+        source = source.replace(old, new)
+    (bpf / "execprobe.c").write_text(source)
+    patch.setattr(connect, "bpf_folder", lambda: bpf)
+    bpf_alone(patch)
+
+
+def bpf_alone(patch: pytest.MonkeyPatch) -> None:
+    """Or what can't be loaded would pass by the other probe."""
+
+    def refuse(_settings: HelperSettings, _enter: object, why: str | None) -> None:
+        pytest.fail(f"BPF is wanted, and can't be had: {why}")
+
+    patch.setattr(connect, "_trace", refuse)
+
+
+def preempt_programs(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Has the helper do what it does on kernels where that happens."""
+    change_helper(folder, patch, {"bpf/attach.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
+    bpf_alone(patch)
 
 
 class HangUp(Exception):

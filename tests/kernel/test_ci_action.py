@@ -58,7 +58,7 @@ def test_a_suite_within_its_baseline(play: Play) -> None:
 def test_a_suite_beyond_its_baseline(play: Play) -> None:
     played = play("uname", baseline="execs.toml", sarif="true", variant="django 4.2")
     assert played.failed == [RUN, GATE]
-    assert "::error file=test_it.py,line=7,title=execprobe%3A beyond the baseline" in played.text
+    assert "::error file=test_it.py,line=8,title=execprobe%3A beyond the baseline" in played.text
     assert "<code>new&#58; uname ran once</code>" in played.summary
     assert played.used[KEEP]["name"] == "execs-django-4.2"
     (made,) = json.loads(Path(played.used[ALERTS]["sarif_file"]).read_text())["runs"]

@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import routes
+from faulty import preempt_programs
 from recording import AUTO, recording
 from routes import Town as Folder
-from routes import __file__ as ROUTES
 from service import PYTHON, RECORDS, person, service
 from town import Town, folder, town
 from users import needs_root
@@ -49,7 +50,7 @@ def place(tmp_path: Path) -> Folder:
 @both_probes
 def test_by_no_route_does_it_run_and_outside_of_the_tree_it_does(backend: str, place: Folder) -> None:
     """Beside the process whose tree it must not run in, this one runs the same script all the time."""
-    command = [sys.executable, ROUTES, backend, str(place.folder), str(TIMES)]
+    command = [sys.executable, routes.__file__, backend, str(place.folder), str(TIMES)]
     own = place.folder / "outside"
     outside = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."}) as process:
@@ -65,6 +66,15 @@ def test_by_no_route_does_it_run_and_outside_of_the_tree_it_does(backend: str, p
     assert ways > 20
     assert found.pop("exec in the root itself") == [0, 0, 0, 1]  # by another root than is asked here
     assert found == {way: [TIMES, 0, 0, 1] for way in found}
+
+
+@pytest.mark.bpf
+def test_where_tracing_programs_are_preempted(place: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are on the newest kernels: the programs are others there."""
+    preempt_programs(tmp_path / "changed", monkeypatch)
+    found = routes.main("bpf", str(place.folder), 1)
+    assert found.pop("exec in the root itself") == [0, 0, 0, 1]
+    assert found == {way: [1, 0, 0, 1] for way in found}
 
 
 # ---- in runs ----

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faulty import Between, HangUp, between, change_helper
+from faulty import Between, HangUp, between, change_helper, change_source, preempt_programs
 from leases import begin_exec, kept_from_opening
 from programs import Programs
 from recording import Recording, recording, stop, watched_to_its_end
@@ -183,8 +183,8 @@ def test_killed_between_its_events_and_the_word_that_these_are_all(middle: Betwe
                 os.kill(middle.helper, signal.SIGKILL)
             raise HangUp
 
-        middle.said = kill
-        with made.execprobe.watch() as log:
+        with made.execprobe.watch() as log:  # which may ask something itself, to begin
+            middle.said = kill
             spawn(programs.minimal)
         assert said == [wire.EVENTS, wire.SYNCED]
         assert_untold(log, "it died")
@@ -241,23 +241,6 @@ def test_a_record_that_is_not_taken_from_its_buffer_is_missed(
         for check in (lambda: log.assert_not_ran("ls"), lambda: log.assert_count(2), lambda: log.assert_at_most(2)):
             with pytest.raises(IncompleteLogError, match="records more were lost than can be told apart"):
                 check()
-
-
-def change_source(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, str]) -> None:
-    """The kernel side with some of its text, each there once, replaced."""
-    bpf = folder / "bpf"
-    shutil.copytree(connect.bpf_folder(), bpf)
-    source = (bpf / "execprobe.c").read_text()
-    for old, new in changes.items():
-        assert source.count(old) == 1, f"execprobe.c has changed, and this test must: {old!r}"
-        source = source.replace(old, new)
-    (bpf / "execprobe.c").write_text(source)
-    patch.setattr(connect, "bpf_folder", lambda: bpf)
-
-
-def preempt_programs(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Has the helper do what it does on kernels where that happens."""
-    change_helper(folder, patch, {"bpf/attach.py": {"_PREEMPTED = (6, 19)": "_PREEMPTED = (0, 0)"}})
 
 
 @pytest.mark.bpf

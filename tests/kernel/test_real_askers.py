@@ -173,12 +173,20 @@ def test_git(execprobe: ExecProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_gcc(execprobe: ExecProbe, tmp_path: Path) -> None:
-    needs("gcc")
-    (tmp_path / "a.c").write_text("int main(void) { return 0; }\n")
+@pytest.mark.parametrize(
+    ("compiler", "file", "part"), [("gcc", "a.c", "cc1"), ("cc", "a.c", "cc1"), ("g++", "a.cc", "cc1plus")]
+)
+def test_gcc(execprobe: ExecProbe, tmp_path: Path, compiler: str, file: str, part: str) -> None:
+    """What the hint says to allow has all of it, whatever the compiler is called by."""
+    needs(compiler)
+    (tmp_path / file).write_text("int main(void) { return 0; }\n")
     with execprobe.watch() as log:
-        runs("gcc -o a a.c", folder=tmp_path)
-    assert asked_by(log.records) == ["`cc1` (and `collect2`) is a part of gcc, which runs it: subtree:gcc has them all"]
+        runs(f"{compiler} -o a {file}", folder=tmp_path)
+    assert asked_by(log.records) == [
+        f"`{part}` (and `collect2`) is a part of GCC: subtree: with the compiler that runs it (gcc, g++, cc, gfortran)"
+        " has them all"
+    ]
+    log.assert_only_ran(f"subtree:{compiler}")
 
 
 @NO_SUITE_WIDE_DENY

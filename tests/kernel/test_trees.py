@@ -19,10 +19,10 @@ pytestmark = pytest.mark.exec_budget(20)
 
 
 def drawn(execprobe: ExecProbe) -> list[str]:
-    """The tree alone, without the columns in front."""
+    """The tree alone, without the columns in front, and without where in this file each was spawned."""
     head, *rows, _ = execprobe.tree().splitlines()
     column = head.index("process")
-    return [row[column:] for row in rows]
+    return [re.sub(rf"  \({re.escape(__file__)}:\d+ in \w+\)$", "", row[column:]) for row in rows]
 
 
 def test_parents_and_what_a_process_became(execprobe: ExecProbe) -> None:
@@ -40,6 +40,13 @@ def test_parents_and_what_a_process_became(execprobe: ExecProbe) -> None:
     ]
     ends = [re.search(r"exit \d", row) for row in execprobe.tree().splitlines()]
     assert [end and end[0] for end in ends] == [None, None, None, None, "exit 0", "exit 1", "exit 0", None]
+
+
+def test_line_that_spawned_it_is_shown(execprobe: ExecProbe) -> None:
+    subprocess.run(["sh", "-c", "/bin/true; exec /bin/true"], check=True)
+    line = test_line_that_spawned_it_is_shown.__code__.co_firstlineno + 1
+    rows = [row for row in execprobe.tree().splitlines() if __file__ in row]
+    assert [row.partition(__file__)[2] for row in rows] == [f":{line} in test_line_that_spawned_it_is_shown)"]
 
 
 def test_signal_is_shown(execprobe: ExecProbe) -> None:

@@ -91,6 +91,25 @@ SUITE = f"""
     def test_introspection(execprobe):
         everything()
         assert list(execprobe.records) == []
+
+    @pytest.mark.parametrize("nth", range(7))
+    def test_compared(execprobe, nth):
+        everything()
+        record, nothing = execprobe.records[0], ()
+        argv = record.argv
+        if nth == 0:
+            assert argv == nothing
+        if nth == 1:
+            assert argv[1:] == ["x"]
+        if nth == 2:
+            assert record.arguments == nothing
+        if nth == 3:
+            assert "x" in argv
+        if nth == 4:
+            assert argv[2] == "x"
+        if nth == 5:
+            assert "mysql" not in argv[2]
+        assert {{"a": argv}} == {{}}
 """
 
 Ran = Callable[..., tuple[str, dict[str, str]]]
@@ -114,7 +133,7 @@ def ran(pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPat
     def ran(*options: str) -> tuple[str, dict[str, str]]:
         pytester.makepyfile(test_it=dedent(SUITE))
         Path("execs.toml").write_text('version = 1\n[tests."test_it.py::test_rules"]\nmysql = 0\n"argv:git x" = 0\n')
-        forms = (f"--execprobe-report=out/a{ending}" for ending in (".json", ".html", ".md", ".trace.json"))
+        forms = (f"--execprobe-report=out/a{ending}" for ending in (".json", ".html", ".md", ".sarif", ".trace.json"))
         run_with = ("--execprobe-baseline=execs.toml", "--execprobe-audit", "--junit-xml=out/junit.xml", *forms)
         out = ""
         for verbosity in ("-q", "-vv", "-rA"):
@@ -122,7 +141,7 @@ def ran(pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPat
             out += "".join(capfd.readouterr())
         for command in (
             ["report", "out/a.json"],
-            *(["report", "out/a.json", "--format", form] for form in ("json", "html", "md", "trace")),
+            *(["report", "out/a.json", "--format", form] for form in ("json", "html", "md", "sarif", "trace")),
             ["gate", "out/a.json", "--budget", "execs.toml"],
             ["gate", "out/a.json", "--budget", "execs.toml", "--format", "json"],
             ["gate", "out/a.json", "--budget", "execs.toml", "--format", "md"],

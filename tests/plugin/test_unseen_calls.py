@@ -53,6 +53,19 @@ def test_rules_of_the_call_judge_it(run: Run, marker: str, conftest: str, outcom
     assert ran.rules == [f"{marker} on test_it, test_it.py:3"]
 
 
+@pytest.mark.parametrize("when", ["call", "teardown"])
+@pytest.mark.parametrize("marker", ["exec_budget(0)", "exec_allow('ls')", "exec_none(phases=('call',))"])
+def test_report_of_a_part_of_it_is_no_end(run: Run, marker: str, when: str) -> None:
+    source = f"""
+    @pytest.mark.{marker}
+    def test_it(request):
+        part = pytest.CallInfo.from_call(lambda: None, when="{when}")
+        request.node.ihook.pytest_runtest_makereport(item=request.node, call=part)
+        runs("git")
+    """
+    assert run(source, failed=1).rules == [f"{marker} on test_it, test_it.py:4"]
+
+
 def test_what_others_ran_around_it_is_not_the_calls(run: Run) -> None:
     source = """
     @pytest.fixture

@@ -21,7 +21,7 @@ LIBRARY = "is what ctypes.util.find_library() asks"
 KEYRING = "is what keyring asks by ctypes.util.find_library(), as it loads its backend for macOS"
 DISTRO = "is what distro asks, and pip, which has it within (so venv does, too)"
 FONTS = "is what matplotlib asks where it has no font cache yet"
-PART = "is a part of gcc, which runs it: subtree:gcc has them all"
+PART = "is a part of GCC: subtree: with the compiler that runs it (gcc, g++, cc, gfortran) has them all"
 
 #: What ran, as it was recorded of these versions, and what is said of it.
 MEASURED = [

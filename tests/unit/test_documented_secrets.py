@@ -47,3 +47,4 @@ def test_every_name_is_there() -> None:
     assert listed("Tokens that begin with") == set(secret.TOKENS)
     assert listed("Options that begin with") == set(secret.NEGATIONS)
     assert listed("Programs whose option password") == set(secret.ASKING)
+    assert listed("Programs whose option secret") == set(secret.NAMING)

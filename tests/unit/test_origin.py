@@ -131,6 +131,32 @@ def test_a_file_of_dpkg(debian: Dpkg, path: str, package: str | None) -> None:
     assert (owner and owner.package) == package
 
 
+@pytest.mark.parametrize("part", ["info/zzz.list", "status", "diversions"])
+def test_what_could_not_be_read_is_known_no_better_the_next_time(debian: Dpkg, tmp_path: Path, part: str) -> None:
+    file = tmp_path / "var/lib/dpkg" / part
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    for _ in range(2):
+        with pytest.raises(Unreadable, match=part):
+            debian.owner("/usr/bin/ldd")
+    file.unlink()
+    file.write_text("")
+    assert debian.owner("/usr/bin/ldd") is not None
+
+
+def test_lists_are_read_once_for_folders_that_none_has(debian: Dpkg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite can execute thousands of files that it has made itself."""
+    (Path(debian._folder) / "info/doc.list").write_text("/usr/share/doc\n/usr/share/doc/example.sh\n")
+    assert debian.owner("/tmp/run/1.sh") is None
+    lists = debian._lists
+    monkeypatch.setattr(debian, "_lists", lambda: pytest.fail("they were read once more"))
+    assert debian.owner("/tmp/run/2.sh") is None
+    assert debian.owner("/home/me/project/tool.py") is None
+    monkeypatch.setattr(debian, "_lists", lists)
+    assert debian.owner("/usr/share/doc/example.sh") is not None
+    assert debian.owner("/usr/share/doc/other.sh") is None
+
+
 def test_where_folders_are_no_links(debian: Dpkg, tmp_path: Path) -> None:
     (tmp_path / "bin").unlink()
     (tmp_path / "bin").mkdir()
@@ -203,6 +229,17 @@ def test_a_damaged_database_of_rpm(fedora: Path) -> None:
         assert owner is None or owner.package.endswith("(rpm)")
 
 
+@pytest.mark.parametrize(("column", "value"), [("blob", None), ("blob", 5), ("idx", None), ("idx", "x")])
+def test_a_database_of_rpm_with_other_types(fedora: Path, column: str, value: Any) -> None:
+    with closing(sqlite3.connect(fedora / "usr/lib/sysimage/rpm/rpmdb.sqlite", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE Others AS SELECT * FROM " + ("Packages" if column == "blob" else "Basenames"))
+        connection.execute(f"UPDATE Others SET {column} = ?", (value,))
+        connection.execute("DROP TABLE " + ("Packages" if column == "blob" else "Basenames"))
+        connection.execute("ALTER TABLE Others RENAME TO " + ("Packages" if column == "blob" else "Basenames"))
+    with pytest.raises(Unreadable, match="can't be read"):
+        Rpm(str(fedora)).owner("/usr/bin/tool")
+
+
 def test_without_a_database() -> None:
     for database in (Rpm("/nowhere"), Apk("/nowhere"), Dpkg("/nowhere"), Wheels("/nowhere")):
         assert database.owner("/usr/bin/tool") is None
@@ -251,6 +288,11 @@ def test_a_file_of_apk(tmp_path: Path) -> None:
     assert apk.owner("/usr/bin/busybox") is not None
 
 
+def test_a_checksum_of_apk_that_is_no_ascii(tmp_path: Path) -> None:
+    apk = Apk(tree(tmp_path, lib__apk__db__installed="P:tool\nV:1\nF:bin\nR:tool\nZ:Q1\N{BULLET}\n"))
+    assert apk.owner("/bin/tool") == Owner("tool 1 (apk)")
+
+
 # ---- Python's ----
 
 
@@ -280,6 +322,19 @@ def test_a_file_of_a_wheel(tmp_path: Path) -> None:
     assert wheels.owner(f"{tmp_path}/opt/bin/odd") == Owner("some_tool 1.0 (wheel)", ("sha256", ""))
     assert wheels.owner(f"{tmp_path}/opt/bin/some") is None
     assert wheels.owner(f"{library}/some_tool/bin/too") is None
+
+
+def test_a_digest_of_a_wheel_that_is_no_ascii(tmp_path: Path) -> None:
+    info = "lib__python3.11__site-packages__tool-1.dist-info__RECORD"
+    tree(tmp_path, **{info: "../../../bin/tool,sha256=\N{BULLET},1\n"})
+    assert Wheels().owner(f"{tmp_path}/bin/tool") == Owner("tool 1 (wheel)")
+
+
+def test_a_record_of_a_wheel_that_is_no_csv(tmp_path: Path) -> None:
+    info = "lib__python3.11__site-packages__tool-1.dist-info__RECORD"
+    tree(tmp_path, **{info: f"../../../bin/tool,{'x' * 200_000},1\n"})
+    with pytest.raises(Unreadable, match=r"the RECORD in tool-1\.dist-info can't be read \(field larger"):
+        Wheels().owner(f"{tmp_path}/bin/tool")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "large", "folder"])

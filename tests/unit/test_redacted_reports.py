@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,26 @@ def test_a_command_is_looked_through_once_for_all_of_its_execs(monkeypatch: pyte
     shown = command.shown
     monkeypatch.setattr(type(DEFAULT), "arguments", lambda *_, **__: pytest.fail("looked at again"))
     assert command.shown is shown
+
+
+def test_what_a_test_reads_is_the_truth_but_for_its_repr() -> None:
+    record = ran("mysql", *MYSQL, at=1)
+    assert record.argv == ("mysql", *MYSQL)
+    assert record.arguments == MYSQL
+    assert repr(record.argv) == "('mysql', '-p•••', 'db')"
+    assert repr(record.arguments) == "('-p•••', 'db')"
+    assert type(record.argv[0]) is str
+    secret = record.argv[1]
+    assert (f"{secret}", str(secret), secret[2:], hash(secret)) == (MYSQL[0], MYSQL[0], "S3cr3t", hash(MYSQL[0]))
+    for copied in (pickle.loads(pickle.dumps(record.argv)), deepcopy(record.argv)):
+        assert copied == record.argv
+        assert repr(copied) == repr(record.argv)
+    assert json.dumps(record.argv) == '["mysql", "-pS3cr3t", "db"]'
+    before = put_in_force(compile_redaction(["none"]))
+    try:
+        assert repr(record.argv) == "('mysql', '-pS3cr3t', 'db')"
+    finally:
+        put_in_force(before)
 
 
 def test_what_is_hidden_goes_by_the_rules_in_force() -> None:

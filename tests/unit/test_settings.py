@@ -269,6 +269,14 @@ def test_wrong_value_is_a_usage_error_that_says_what_is_right(
     assert f"ERROR: {'' if on_command_line else 'tox.ini: '}{message}" in result.stderr.str()
 
 
+def test_what_could_execute_nothing_is_not_let_go(read: Read) -> None:
+    untraced, filtered = "--execprobe-untraced=gdb", "--execprobe-attempts=seccomp"
+    with pytest.raises(pytest.UsageError, match="exclude each other under ptrace"):
+        read("--execprobe-backend=ptrace", untraced, filtered)
+    for others in (("--execprobe-backend=bpf", untraced, filtered), ("--execprobe-backend=ptrace", untraced)):
+        assert read(*others).untraced == ("gdb",)
+
+
 def test_an_empty_allow_stands_alone(read: Read) -> None:
     with pytest.raises(pytest.UsageError, match="--execprobe-allow: an empty pattern allows nothing, and so stands"):
         read("--execprobe-allow=", "--execprobe-allow=git")

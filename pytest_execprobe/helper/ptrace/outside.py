@@ -4,11 +4,14 @@ What it executes after that was entered after that. So the later it was seen, th
 """
 
 import time
-from typing import Iterable, Optional
+from typing import Collection, Optional
 
 from . import attempts, calls, statuses
 from .machines import Machine
 from .tree import Tracee
+
+#: Threads: of more, to look at each whenever one executes something would take longer than what they do.
+_CROWD = 256
 
 
 class Task:
@@ -30,10 +33,12 @@ class Task:
 
 
 def look_at_others(
-    tasks: Iterable[Task], process: Tracee, since: int, machine: Machine, *, interrupting: bool = False
+    tasks: Collection[Task], process: Tracee, since: int, machine: Machine, *, interrupting: bool = False
 ) -> None:
     """When a process has executed something, which was entered after ``since``, or has ended: what another executes
-    from now on comes later. With ``interrupting`` it is asked for of those that run, too."""
+    from now on comes later. With ``interrupting`` it is asked for of those that run, too. Not in a crowd."""
+    if len(tasks) > _CROWD:
+        return
     for task in tasks:
         if task.outside_at < since and task.process is not process and any(slot.top for slot in task.process.slots):
             call = statuses.system_call(task.tid)

@@ -18,8 +18,8 @@ from .tree import Slot
 
 _NOTHING_YET = contextlib.suppress(BlockingIOError)
 _NO_ATTEMPTS = (
-    "ptrace, which watches here without privilege, sees them by a seccomp filter alone, where the run that has started"
-    " the helper asks for that: --execprobe-attempts=seccomp"
+    "ptrace, the probe without privilege, sees them by a seccomp filter alone: start the run with"
+    " --execprobe-attempts=seccomp, of runs within runs the outermost"
 )
 _PASSED_ON = 128  # records at once, where nobody waits for any
 _STAY = 0.02  # seconds, in which whatever has no descriptor to interrupt_for() has to wait
