@@ -16,6 +16,7 @@ TRUE = {"argv", "arguments", "command_line", "join_words", "described"}
 WHO = {
     # reads them
     "helper/orphans.py": {"command_line"},
+    "helper/ptrace/attempts.py": {"argv"},
     "helper/ptrace/image.py": {"argv"},
     "helper/ptrace/records.py": {"argv"},
     "helper/ptrace/stops.py": {"argv"},

@@ -265,8 +265,8 @@ def test_impostor_is_not_taken_for_a_helper_wherever_a_client_connects(
     source = HelperSource(helper.connect().sock, os.getpid(), helper.address)
     source.register(fresh=True, timeout=PATIENCE)
     # The clients' call alone: the helper goes by the module's, of its own.
-    fake = types.SimpleNamespace(**{**vars(wire), "credentials": lambda sock: (real(sock)[0], uid, uid)})
-    monkeypatch.setattr(meeting, "wire", fake)
+    fake = types.SimpleNamespace(**{**vars(peers), "credentials": lambda sock: (real(sock)[0], uid, uid)})
+    monkeypatch.setattr(meeting, "peers", fake)
     for begin in (start_helper, hold_helper):
         with pytest.raises(
             ProbeObstructed,
