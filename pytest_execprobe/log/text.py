@@ -51,7 +51,8 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
             f"  {_milliseconds(record, start):>{time_width}}  {record.pid:>{pid_width}}"
             f"  {parent:<{parent_width}}{end}  {_command(record, style.width)}"
         )
-        lines.append(line if parent.startswith("#") else beside(line, record, style))
+        became = record._lineage.previous is not None and record._lineage.previous in numbers
+        lines.append(line if parent.startswith("#") or became else beside(line, record, style))
     if previous != len(records):
         lines.append(_hidden(len(records) - previous))
     return lines
@@ -59,7 +60,7 @@ def table(evidence: Evidence, start: int, marked: Iterable[ExecRecord], style: S
 
 def beside(line: str, record: ExecRecord, style: Style) -> str:
     """A line about an exec, with where Python spawned it at its end, right-aligned if there is room."""
-    if record.call_site is None or record._lineage.previous is not None:
+    if record.call_site is None:
         return line
     where = printable(place(record.call_site, style.root))
     return f"{line}  {where:>{max(0, style.columns - len(line) - 2)}}"
@@ -162,6 +163,12 @@ def undecided(
         for is_meant, reason in _UNREAD:
             if rows := _numbered(evidence, is_meant):
                 reasons.append(reason.format(rows=_numbers(rows)))
+        sites = [record.call_site for record in evidence.records] if "from:" in question else []
+        if rows := [number for number, site in enumerate(sites, 1) if site is None]:
+            reasons.append(
+                f"which code spawned {_numbers(rows)} is not known (C code, or a thread or task that runs nothing but"
+                " the standard library): call it in a function of your own, or match on the program's name"
+            )
     orphans = [number for number, record in enumerate(evidence.records, 1) if record._lineage.lost]
     if orphans:
         above = f"a record above {_numbers(orphans)} in the tree was lost"

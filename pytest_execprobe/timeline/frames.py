@@ -10,7 +10,7 @@ from .site import MOST_FRAMES, CallSite, Frame
 
 _KEPT = 4096  # call sites that are shared, and kinds of files that are known
 
-_STANDARD, _RUNNERS, _HOOKS, _LIBRARY, _OWN = range(5)
+_STANDARD, _RUNNERS, _HOOKS, _LOOP, _LIBRARY, _OWN = range(6)
 _kinds: dict[str, int] = {}
 #: By the codes of frames, and how far each has come; with the codes, for their numbers are others' when they have gone.
 _known: dict[tuple[int, ...], tuple[CallSite | None, list[CodeType]]] = {}
@@ -30,7 +30,7 @@ def call_site(frame: FrameType | None) -> CallSite | None:
         kind = kinds.get(code.co_filename)
         if kind is None:
             kind = _learn(code.co_filename)
-        if kind >= _LIBRARY:
+        if kind >= _LOOP:
             key.append(id(code))
             key.append(frame.f_lasti)
             room -= 2
@@ -49,13 +49,17 @@ def _made(frame: FrameType | None, number: int) -> tuple[CallSite | None, list[C
     """Of the first frames that are not of the standard library."""
     stack: list[Frame] = []
     codes: list[CodeType] = []
-    while frame is not None and len(stack) < number:
+    asking: list[Frame] = []  # those that have not only run the loop, as a plugin for asynchronous tests does
+    while frame is not None and len(codes) < number:
         code = frame.f_code
-        if _learn(code.co_filename) >= _LIBRARY:
+        kind = _learn(code.co_filename)
+        if kind >= _LIBRARY:
             stack.append(Frame(code.co_filename, frame.f_lineno or 0, code.co_name))
+        if kind >= _LOOP:
             codes.append(code)
+            asking = asking if len(codes) > len(stack) else [*stack]
         frame = frame.f_back
-    own = next((frame for frame in stack if _learn(frame.file) == _OWN), None) or next(iter(stack), None)
+    own = next((frame for frame in stack if _learn(frame.file) == _OWN), None) or next(iter(asking), None)
     return None if own is None else CallSite(*own, tuple(stack)), codes
 
 
@@ -77,7 +81,9 @@ def kind_of(file: str) -> int:
         return _HOOKS
     if "/site-packages/" in file or "/dist-packages/" in file:
         return _LIBRARY
-    return _STANDARD if file.startswith(_STANDARD_FOLDERS) else _OWN
+    if not file.startswith(_STANDARD_FOLDERS):
+        return _OWN
+    return _LOOP if file.endswith("/asyncio/events.py") else _STANDARD  # where a callback of a loop is called
 
 
 def _folders(*modules: str) -> tuple[str, ...]:

@@ -244,6 +244,31 @@ def test_without_any_it_is_the_innermost_outside_of_the_standard_library() -> No
     ]
 
 
+LOOP = f"{sysconfig.get_paths()['stdlib']}/asyncio/events.py"
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "expected"), [(LIBRARY, "/x/site-packages/plugin.py", LIBRARY), (LOOP, LIBRARY, None)]
+)
+def test_who_only_runs_an_event_loop_has_not_asked(inner: str, outer: str, expected: str | None) -> None:
+    sites: list[CallSite | None] = []
+    work = compiled(outer, compiled(LOOP, compiled(inner, lambda: sites.append(call_site(sys._getframe(1))))))
+    thread = threading.Thread(target=work)  # type: ignore[arg-type]
+    thread.start()
+    thread.join()
+    (site,) = sites
+    assert (site and site.file) == expected
+    function = compiled("/home/me/release.py", work)
+    function()  # type: ignore[operator]
+    assert sites[1] is not None
+    assert [frame.file for frame in sites[1].stack] == [
+        *filter(None, [expected]),
+        outer,
+        "/home/me/release.py",
+        __file__,
+    ]
+
+
 def test_frames_end_where_pytest_has_called() -> None:
     site = here()
     assert site is not None

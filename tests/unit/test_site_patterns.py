@@ -110,8 +110,11 @@ def test_what_no_python_is_known_to_have_spawned_is_undecided() -> None:
     for pattern in ("from:release.py", "subtree:from:release.py"):
         assert compile_pattern(pattern).match(record("git")) is None
     log = log_of(TAG, record("git"))
-    with pytest.raises(IncompleteLogError, match="cannot tell"):
+    with pytest.raises(IncompleteLogError, match=r"cannot tell[^#]*\n  why   which code spawned #2 is not known"):
         log.assert_count(1, "from:release.py")
+    with pytest.raises(IncompleteLogError) as caught:
+        log_of(record("git", argv=None)).assert_not_ran("argv:git push")
+    assert "which code" not in str(caught.value)
     log.assert_at_least(1, "from:release.py")
 
 
@@ -163,6 +166,8 @@ def test_a_row_names_the_site_at_its_end() -> None:
     assert first.endswith("lib/release.py:31 in tag")
     assert len(first) == 100
     assert "release.py" not in head + below + then
+    (_, alone) = table(evidence(became), 0, (), style)  # what it was before is not in this table
+    assert alone.endswith("lib/release.py:31 in tag")
     (_, narrow, *_) = table(evidence(TAG), 0, (), Style(root="/src", columns=10))
     assert narrow.endswith("git  lib/release.py:31 in tag")
 
