@@ -98,12 +98,12 @@ test-compat: ## run the plugin's tests under other pytests and beside other plug
 		echo "$$version:"; \
 		folders=tests/plugin; \
 		test "$$version" != "$$($(PYTHON) -m pytest --version 2>&1)" || folders=; \
-		traced=; left=none; \
+		traced=; left=; \
 		$$venv/bin/python $(HAS_BPF) >/dev/null 2>&1 || { traced=--execprobe=off; left=bpf; }; \
-		test -n "$(ALL)" || test "$$pytest" = $(lastword $(PYTEST)) || left="$$left or beside"; \
+		test -n "$(ALL)" || test "$$pytest" = $(lastword $(PYTEST)) || left="$${left:+$$left or }beside"; \
 		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $(APART) \
 			$$venv/bin/python -m pytest -p xdist.plugin -n 2 --quiet --junit-xml=$(REPORTS)/$${venv#.venv-}.xml \
-			$(PYTEST_OPTIONS) $$traced -m "not ($$left)" $$folders tests/compat || status=$$?; \
+			$(PYTEST_OPTIONS) $$traced $${left:+-m} $${left:+"not ($$left)"} $$folders tests/compat || status=$$?; \
 	done; \
 	exit $$status
 
