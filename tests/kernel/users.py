@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import secrets
+import select
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,21 @@ def ordinary_user(word: str) -> Iterator[str]:
         try:
             yield name
         finally:
+            _wait_for_all_of(pwd.getpwnam(name).pw_uid)
             subprocess.run(["userdel", name], check=True)
+
+
+def _wait_for_all_of(uid: int) -> None:
+    """Helpers end a moment after those whom they have served, and no user goes before."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if f"\nUid:\t{uid}\t" not in (entry / "status").read_text(errors="replace"):
+                continue
+            pidfd = os.pidfd_open(int(entry.name))
+            try:
+                assert select.select([pidfd], [], [], 30)[0], f"process {entry.name} of user {uid} goes on"
+            finally:
+                os.close(pidfd)
 
 
 def as_user(name: str, *options: str) -> list[str]:
