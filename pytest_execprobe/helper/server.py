@@ -80,14 +80,20 @@ class Server:
             waiting = [client for client in waiting if client.pending]
             if not waiting:
                 self._probe.want_wakeup(False)
-            self._wait(waiting)
+            if not self._is_alone or self._is_needed():  # the last may have gone just now, for what it has asked
+                self._wait(waiting)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether no client is left for whom it stays."""
+        return all(client.child for client in self._clients)
 
     def _wait(self, waiting: List[Client]) -> None:
         """Does what is to be done next. By records alone nothing changes but for those who wait for some, and they can
         come one by one: then each would cost a look at everything."""
         patience = self._patience(waiting)
         ends = None if patience is None else time.monotonic() + patience
-        for _ in range(1 if waiting else _ROUNDS):
+        for _ in range(1 if waiting or self._is_alone else _ROUNDS):  # alone, any record may be the last to stay for
             left = None if ends is None else max(0.0, ends - time.monotonic())
             ready = self._selector.select(left)
             is_over = not ready or left == 0
@@ -100,7 +106,7 @@ class Server:
     def _is_needed(self) -> bool:
         self._stopping.review()
         for _ in range(handshake.BACKLOG):
-            if self._stopping.is_leaving or not all(client.child for client in self._clients):
+            if self._stopping.is_leaving or not self._is_alone:
                 return True
             if not self._admission.accept():  # a client may have connected just before the last one went
                 break

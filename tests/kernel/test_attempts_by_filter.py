@@ -6,6 +6,7 @@ an ordinary user as well.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from recording import watched_to_its_end
 
 pytestmark = [pytest.mark.exec_budget(2_000), pytest.mark.own_helper]
 
@@ -145,6 +147,22 @@ def test_what_is_left_running_can_still_execute(run: Run, tmp_path: Path) -> Non
     assert passes(made)
     ready.write_text("\n")
     assert done.read_text() == "ran\n"
+
+
+def test_helper_ends_with_the_last_that_has_the_filter(run: Run, tmp_path: Path) -> None:
+    assert passes(
+        run(
+            """
+            def test(execprobe, request):
+                subprocess.run(["true"])
+                armed = request.config.pluginmanager.get_plugin("execprobe-armed")
+                with open("helper", "w") as file:
+                    file.write(str(armed.recorder.description["pid"]))
+            """
+        )
+    )
+    with contextlib.suppress(ProcessLookupError), watched_to_its_end(int((tmp_path / "helper").read_text())):
+        pass
 
 
 def test_another_run_in_the_same_process(tmp_path: Path) -> None:
