@@ -67,7 +67,6 @@ class Server:
     def run(self) -> None:
         while self._is_needed():
             self._precedence.review()
-            self._stopping.review()
             self._admission.resume()
             self._serve()
             waiting = [client for client in self._clients if client.pending]
