@@ -324,6 +324,54 @@ def call_sites(bench: Bench) -> list[Line]:
     ]
 
 
+# ---- what is asked of records ----
+
+#: Rules that the storms keep, as (marker, patterns, keywords).
+_RULES: dict[str, tuple[str, list[str], dict[str, bool]]] = {
+    "exec_deny of a name": ("exec_deny", ["none"], {}),
+    "the same, to be stopped": ("exec_deny", ["none"], {"enforce": True}),
+    "exec_success": ("exec_success", [], {}),
+    "exec_no_shell": ("exec_no_shell", [], {}),
+    "exec_deny of from:": ("exec_deny", ["from:none.py"], {}),
+    "exec_allow of unowned:": ("exec_allow", ["unowned:"], {}),
+}
+
+
+@row
+def parts(bench: Bench) -> list[Line]:
+    """What is done with 20,000 records of a test besides reading them; "bare" is here a test that only reads them, or
+    an audit without a report. Of each the run without its start; of programs to be stopped what it takes in the kernel,
+    too; of `log.tree()` the CPU. Where programs come from is looked up for every report."""
+    variables = bench.storm(bench.number(20_000))
+    execs = int(variables["execs"])
+
+    def run(kind: str, *options: str, **more: str) -> Mapping[str, float]:
+        told = bench.ours.session("storm.py", kind, *options, work=bench.folder, kernel="yes", **variables, **more)
+        found = {name: told[name] for name in ("kernel", "tree") if name in told}
+        return {"took": told["ended"] - told["stormed"] + told["took"], **found}
+
+    def reported(*options: str) -> Mapping[str, float]:
+        return run("audit", "--execprobe-audit", *options)
+
+    plain, read, tree = BARE, f"{OURS} read", f"{OURS} tree"
+    series: dict[str, Run] = {plain: lambda: reported(), read: lambda: run("read"), tree: lambda: run("tree")}
+    series |= {name: lambda rule=rule: run("read", rules=json.dumps([rule])) for name, rule in _RULES.items()}
+    reports = {"a report, secrets shown": ["--execprobe-redact=none"], "a report, secrets hidden": []}
+    for name, options in reports.items():
+        series[name] = lambda options=options: reported("--execprobe-report=parts.json", *options)
+    with _bpf_stats():
+        lines = bench.take("parts", series)
+    took = _scaled("s", lines["took"])
+    stopped = "the same, to be stopped"
+    kernel = _scaled("µs", {BARE: lines["kernel"][read], OURS: lines["kernel"][stopped]}, execs)
+    return [
+        *(Line(f"{execs:,} records, {name}", "s", {BARE: took[read], OURS: took[name]}, "ratio") for name in _RULES),
+        Line("BPF programs, per spawn, where one is to be stopped", "µs", kernel, "ratio"),
+        Line(f"{execs:,} records, tree()", "ms", _scaled("ms", {OURS: lines["tree"][tree]})),
+        *(Line(f"{execs:,} records, {name}", "s", {BARE: took[plain], OURS: took[name]}, "ratio") for name in reports),
+    ]
+
+
 # ---- many tests ----
 
 

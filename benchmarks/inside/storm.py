@@ -16,6 +16,10 @@ COMMAND = json.loads(os.environ["BENCH_COMMAND"])
 STORMS = int(os.environ["BENCH_STORMS"])
 EXECS = int(os.environ["BENCH_EXECS"]) // STORMS
 KERNEL = "BENCH_KERNEL" in os.environ  # who asks is root, and has the kernel count
+KIND = os.environ["BENCH_KIND"]
+RULES = json.loads(os.environ.get("BENCH_RULES", "[]"))  # (marker, patterns, keywords)
+
+pytestmark = [getattr(pytest.mark, name)(*patterns, **keywords) for name, patterns, keywords in RULES]
 
 
 def storm(tell: Callable[..., None], n: int, log: Any = None) -> None:
@@ -32,9 +36,13 @@ def storm(tell: Callable[..., None], n: int, log: Any = None) -> None:
     tell(took=time.monotonic_ns() - begin, cpu=cpu_ns(helper) - cpu)
     if helper and KERNEL:
         tell(kernel=kernel_ns(helper) - kernel)
+    if KIND == "tree":
+        begin = time.process_time_ns()
+        assert log.tree()
+        tell(tree=time.process_time_ns() - begin)
 
 
-if os.environ["BENCH_KIND"] == "read":
+if KIND in ("read", "tree"):
 
     @pytest.mark.parametrize("n", range(STORMS))
     def test(n: int, tell: Callable[..., None], execprobe: Any) -> None:

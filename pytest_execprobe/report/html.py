@@ -52,7 +52,7 @@ _COLUMNS = (
         "cut",
     ),
     *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
-    *("shared", "site", "through", "stopped"),
+    *("shared", "site", "through", "stopped", "odd"),
 )
 
 
@@ -283,6 +283,7 @@ def _row(
     texts: _Texts,
 ) -> list[Any]:
     place = texts.place
+    found = (run.origins or {}).get(file_of(record) or "")
     argv, left_out = _arguments(record)
     lasted = record.duration_ns
     if lasted is None and became is not None:
@@ -298,7 +299,7 @@ def _row(
         "executable": place(record.executable),
         "interpreter": place(record.interpreter),
         "script": place(record.script),
-        "origin": place(_origin(record, run)),
+        "origin": -1 if found is None else place(str(found)),
         "argv": None if argv is None else [place(argument) for argument in argv],
         "cut": left_out,  # characters of the arguments, -1 if their number is not known
         "cwd": place(record.cwd),
@@ -318,6 +319,7 @@ def _row(
         "site": -1 if record.call_site is None else place(site.place(record.call_site)),
         "through": -1 if record.call_site is None else place(_stack(record.call_site)),
         "stopped": int(record.stopped),
+        "odd": int(found is not None and (found.owned is False or bool(found.remarks))),
     }
     return [row[column] for column in _COLUMNS]
 
@@ -326,12 +328,6 @@ def _stack(call_site: site.CallSite) -> str | None:
     """The frames outside of the standard library, if there is more than the one that is named besides."""
     frames = [f"{site.place(frame)}" for frame in call_site.stack]
     return ", by ".join(frames) if len(frames) > 1 else None
-
-
-def _origin(record: ExecRecord, run: Run) -> str | None:
-    """Where what was executed comes from."""
-    known = (run.origins or {}).get(file_of(record) or "")
-    return None if known is None else str(known)
 
 
 def _arguments(record: ExecRecord) -> tuple[list[str] | None, int]:

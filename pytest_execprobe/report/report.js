@@ -235,6 +235,10 @@
   // Ticks are round numbers: 20 ms, not 20.0 ms.
   const round = (ns) => (ns === 0 ? "0" : duration(ns).replace(/\.0+(?= )|(?<=\.\d+?)0+(?= )/, ""));
 
+  // Whether it was looked up where what ran comes from: then trees have a column of it.
+  const HAS_ORIGINS = data.units.some((unit) => [...unit.records, ...unit.strays].some((row) => row[column.origin] >= 0));
+  const origins = (...cells) => (HAS_ORIGINS ? cells : []);
+
   class Tree {
     // ``lines`` are those of the tree where they are not just the execs, ``folds`` into which line each is folded.
     constructor(title, unit, rows, length, phases, lines, folds) {
@@ -247,7 +251,7 @@
       this.length = Math.max(length, 1000);
       this.open = new Set();
       this.matches = null;
-      this.scroller = element("div", "scroller");
+      this.scroller = element("div", HAS_ORIGINS ? "scroller with-origins" : "scroller");
       this.holder = element("div", "rows");
       this.holder.setAttribute("role", "list");
       this.holder.setAttribute("aria-label", `${title} of ${unit.name}`);
@@ -286,10 +290,8 @@
       const mark = this.percent(step);
       bands.push(`repeating-linear-gradient(to right, var(--grid) 0 1px, transparent 1px ${mark})`);
       this.scroller.style.setProperty("--lane", bands.join(", "));
-      const heads = ["program and arguments", "pid", "ended", "took"].map((name, place) =>
-        element("span", ["command", "pid", "end", "took"][place], name),
-      );
-      return element("div", "axis line", ...heads, lane);
+      const heads = [["command", "program and arguments"], ...origins(["origin", "comes from"]), ["pid", "pid"], ["end", "ended"], ["took", "took"]];
+      return element("div", "axis line", ...heads.map(([name, title]) => element("span", name, title)), lane);
     }
 
     // The lines that are not folded.
@@ -320,7 +322,8 @@
         bar.style.left = `min(${this.percent(at)}, 100% - 3px)`;
         lane.append(bar);
       }
-      const cells = [command, element("span", "pid", pid === null ? "" : String(pid)), element("span", "end"), element("span", "took"), lane];
+      const number = element("span", "pid", pid === null ? "" : String(pid));
+      const cells = [command, ...origins(element("span", "origin")), number, element("span", "end"), element("span", "took"), lane];
       const main = this.heads.has(line) ? button("line note", ...cells) : element("div", "line note", ...cells);
       main.dataset.main = "";
       main.tabIndex = 0;
@@ -395,6 +398,7 @@
     cells(row) {
       const lasted = row[column.duration];
       return [
+        ...origins(element("span", row[column.odd] ? "origin odd" : "origin", text(row[column.origin]) ?? "")),
         element("span", "pid", row[column.again] ? "" : String(row[column.pid])),
         element("span", failed(row) ? "end bad" : "end", ending(row)),
         element("span", "took", lasted === null ? "?" : duration(lasted)),
@@ -420,6 +424,7 @@
         text(row[column.command]),
         `pid ${row[column.pid]}, begun at +${duration(row[column.at])}, took ${lasted === null ? "an unknown time" : duration(lasted)}`,
         `ended: ${endingInFull(row)}`,
+        ...origins(`comes from: ${text(row[column.origin]) ?? "not looked up"}`),
       ];
       return lines.join("\n");
     }

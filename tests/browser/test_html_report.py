@@ -11,6 +11,7 @@ import pytest
 from documents import HOSTILE, START, good, hostile, many, phases, ran, rich, run
 from showing import Shown
 
+from pytest_execprobe.origin.origin import TEMPORARY, Origin
 from pytest_execprobe.report.digest import shown as printed
 from pytest_execprobe.report.model import Document, ReportedBreach, Unit, merged
 
@@ -259,6 +260,32 @@ def test_a_row_tells_all(shown: Shown) -> None:
     assert told["took"] == "60.0 ms"
     shown.click(line)
     assert shown.all(".detail") == []
+
+
+def test_a_column_says_where_each_program_comes_from(shown: Shown) -> None:
+    known = {
+        "/usr/bin/git": Origin(True, "git 2.39 (dpkg)"),
+        "/usr/bin/gpg": Origin(False, remarks=(TEMPORARY,)),
+        "/usr/bin/xargs": Origin(None, why="locked"),
+    }
+    document = rich()
+    shown.open(replace(document, runs=tuple(replace(run, origins=known) for run in document.runs)))
+    item = opened(shown, TAG)
+    said = [line.find_element("class name", "origin") for line in shown.all(".rows .line", item)]
+    assert said[0].text == "git 2.39 (dpkg)"
+    assert said[0].is_displayed()
+    assert [(cell.text, "odd" in cell.get_attribute("class")) for cell in said if cell.text] == [
+        ("git 2.39 (dpkg)", False), ("no package; in a temporary folder", True), ("not known (locked)", False),
+    ]  # fmt: skip
+    columns = [len(shown.all(":scope > *", line)) for line in shown.all(".line", item)]
+    assert set(columns) == {6}
+    size = shown.driver.get_window_size()
+    shown.driver.set_window_size(420, 900)  # a phone has no room for it
+    is_on_a_phone = said[0].is_displayed()
+    shown.driver.set_window_size(**size)
+    assert not is_on_a_phone
+    shown.open(rich())
+    assert shown.all(".origin", opened(shown, TAG)) == []
 
 
 def test_the_parent_of_a_row_is_a_step_away(shown: Shown) -> None:
