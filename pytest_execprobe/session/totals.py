@@ -135,10 +135,6 @@ class Totals:
         """Whether there was no probe at all."""
         return self.recorded == 0 and bool(self.not_checked)
 
-    def summed(self) -> dict[str, Any]:
-        """The whole run in one."""
-        return {"programs": dict(self.programs), "execs": self.execs, "lost": None if self.why else self.lost}
-
     def use(
         self,
         section: str,

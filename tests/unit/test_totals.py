@@ -41,7 +41,6 @@ def test_totals() -> None:
     assert totals.programs == Counter(git=3, sh=1, uname=1, server=1, sleep=1)
     assert totals.execs == 9
     assert totals.missing is None
-    assert totals.summed() == {"programs": dict(totals.programs), "execs": 9, "lost": None}
 
 
 def test_lost_execs_count_and_have_no_name() -> None:
