@@ -853,6 +853,7 @@ static __always_inline void record_exec_if_skipped(void *ctx, kptr task, kptr bp
 #define LAID_DOWN (PATH_CAP + INTERP_CAP) /* where argv[0] is kept for a moment: files of the record come there later */
 #define ARGV0_CAP 1024
 #define FIRST_BYTES 8191 /* a mask: all names are among these */
+#define LOW_BITS 0x7f7f7f7f7f7f7f7f
 #define DENIED_FILES 16  /* that an exec has opened, as far as they are looked at */
 
 static __always_inline void look_up_denial(struct record *record)
@@ -870,16 +871,39 @@ static __always_inline void look_up_name(struct record *record, kptr name)
         look_up_denial(record);
 }
 
-/* The last component of a path that is among the record's first bytes. */
+/* Of each of eight bytes that is a slash the highest bit, and of others none. */
+static __always_inline u64 slashes(u64 bytes)
+{
+    u64 others = bytes ^ 0x2f2f2f2f2f2f2f2f; /* 0 is left of a slash */
+    return ~(((others & LOW_BITS) + LOW_BITS) | others | LOW_BITS);
+}
+
+/* How many bytes come behind the last slash, all if there is none: without a branch, for the verifier follows each. */
+static __always_inline u32 behind_slash(u64 found)
+{
+    found |= found >> 8;
+    found |= found >> 16;
+    found |= found >> 32; /* up to the last */
+    return sizeof(found) - ((found >> 7) * 0x0101010101010101 >> 56);
+}
+
+/* The last component of a path that is among the record's first bytes. Each turn of a loop is verified anew, so one
+ * takes eight bytes; what it takes from before the path does not count in the end. */
 static __always_inline void look_up_base(struct record *record, u32 begin, u32 length)
 {
     IN_MEMORY(record->stops.at) = begin + length - 1;
 #pragma nounroll
-    for (int i = 0; i < NAME_CAP && IN_MEMORY(record->stops.at) > begin; i++) {
-        if (record->data[(IN_MEMORY(record->stops.at) - 1) & FIRST_BYTES] == '/')
+    for (int i = 0; i < NAME_CAP / 8; i++) {
+        u32 at = IN_MEMORY(record->stops.at) & FIRST_BYTES, behind;
+        u64 bytes = 0;
+        read_kernel(&bytes, sizeof(bytes), &record->data[0] + at - sizeof(bytes));
+        behind = behind_slash(slashes(bytes));
+        IN_MEMORY(record->stops.at) = at - behind;
+        if (behind < sizeof(bytes) || at - begin <= sizeof(bytes))
             break;
-        IN_MEMORY(record->stops.at)--;
     }
+    if ((s32)IN_MEMORY(record->stops.at) < (s32)begin)
+        IN_MEMORY(record->stops.at) = begin;
     look_up_name(record, (kptr)&record->data[IN_MEMORY(record->stops.at) & FIRST_BYTES]);
 }
 
@@ -1213,7 +1237,6 @@ static __always_inline void wake_if_deferred(void *ctx)
 
 /* ---- the programs: one of these parts is compiled at a time ---- */
 
-#ifdef TRACE
 #define AT(name, call)                             \
     int name(struct bpf_raw_tracepoint_args *ctx) \
     {                                              \
@@ -1221,11 +1244,15 @@ static __always_inline void wake_if_deferred(void *ctx)
         return 0;                                  \
     }
 
+#ifdef STOP
+AT(on_exec_stop, stop_if_denied(ctx, ctx->args[0]))
+#endif
+
+#ifdef TRACE
 AT(on_rename, register_root(ctx->args[0], ctx->args[1]))
 AT(on_newtask, inherit_lineage(ctx->args[0], ctx->args[1]))
 AT(on_prepare, prepare_exec(ctx->args[1]))
 AT(on_exec, record_exec(ctx, ctx->args[0], ctx->args[2], 0))
-AT(on_exec_stop, stop_if_denied(ctx, ctx->args[0]))
 AT(on_exec_paths, record_paths(ctx, ctx->args[0]))
 AT(on_exit, handle_exit(ctx, ctx->args[0]))
 #ifdef PID_NAMESPACE

@@ -19,7 +19,7 @@ import select
 import socket
 import struct
 import time
-from hmac import compare_digest
+from _operator import _compare_digest as compare_digest  # hmac has it from there, and loads OpenSSL
 from json import dumps, loads
 from socket import SCM_RIGHTS, SOL_SOCKET
 from typing import Any, Dict, NamedTuple, Optional, Tuple

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from . import bounds, handshake, peers, privilege, wire
 from .bpf.attach import ROUTES, kernel_version
@@ -16,7 +16,7 @@ from .bpf.probe import BpfProbe, BpfSettings
 from .errors import ProbeError
 from .priority import Precedence
 from .probe import Probe
-from .process import capture_output, explain
+from .process import capture_output, close_others, explain
 from .server import Server
 
 
@@ -55,7 +55,7 @@ _NOT_HERE = ("no-bcc", "wrong-bcc")
 
 def main(argv: Sequence[str]) -> None:
     options = _parse(argv)
-    _close_inherited()
+    close_others((0, 1, 2))  # a pipe that a test leaves to its children would not end before this process does
     user, place = _take_place()
     try:
         tokens = handshake.read_tokens()
@@ -145,18 +145,6 @@ def _welcome(probe: Probe, listener: socket.socket, route: str, left: str) -> Di
         pid=os.getpid(),
         python=sys.executable,
     )
-
-
-def _close_inherited() -> None:
-    """A pipe that a test leaves to its children would not end before this process does."""
-    try:
-        inherited: Iterable[int] = [*map(int, os.listdir("/proc/self/fd"))]
-    except FileNotFoundError:  # there is no /proc, and the probe will say what it lacks by that
-        inherited = range(3, os.sysconf("SC_OPEN_MAX"))
-    for descriptor in inherited:
-        if descriptor > 2:
-            with contextlib.suppress(OSError):  # that of the folder, which is closed by now
-                os.close(descriptor)
 
 
 def _become_daemon() -> int:

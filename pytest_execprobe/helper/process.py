@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from typing import Tuple
+from typing import Collection, Iterable, Tuple
 
 from .errors import ProbeError
 
@@ -24,6 +25,18 @@ def bpf_folder(source: str) -> str:
         if os.path.isfile(os.path.join(folder, source)):
             return folder
     raise ProbeError("no-source", "its BPF source, bpf/%s, is missing" % source, "reinstall pytest-execprobe")
+
+
+def close_others(kept: Collection[int]) -> None:
+    """Closes all descriptors but these."""
+    try:
+        found: Iterable[int] = [*map(int, os.listdir("/proc/self/fd"))]
+    except FileNotFoundError:  # there is no /proc, and the probe will say what it lacks by that
+        found = range(os.sysconf("SC_OPEN_MAX"))
+    for descriptor in found:
+        if descriptor not in kept:
+            with contextlib.suppress(OSError):  # that of the folder, which is closed by now
+                os.close(descriptor)
 
 
 def wake_at(*numbers: int) -> int:

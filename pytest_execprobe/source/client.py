@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from _socket import socket
 
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
+_COMPILE_TIMEOUT = (
+    120.0  # seconds that what stops programs may take to be there, where it is compiled for the first time
+)
 _EXCLUDED = (
     "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace: what is not"
     " traced could execute nothing. Leave one of them out, or run where BPF can be had"
@@ -183,7 +186,8 @@ class HelperSource:
             raise StopError(f"nothing can be stopped before it runs here: {refused}")
         denials = resolve(patterns, by_stat=self.description.get("backend") == "ptrace")
         with self._lock:
-            deadline = clock.monotonic() + timeout + _ANSWER_GRACE
+            patience = max(timeout, _COMPILE_TIMEOUT) if patterns else timeout
+            deadline = clock.monotonic() + patience + _ANSWER_GRACE
             for part in denials.parts():
                 try:
                     self._connection.ask(wire.STOP, {"since": since, **part}, deadline)

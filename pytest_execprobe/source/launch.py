@@ -10,12 +10,14 @@ from fcntl import F_DUPFD_CLOEXEC
 from os import P_PID, POSIX_SPAWN_DUP2, WEXITED, WNOHANG, WNOWAIT, X_OK, defpath
 from pathlib import Path
 from signal import SIGKILL, SIGPIPE, SIGXFSZ
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._util import originals
 from ..errors import ProbeObstructed, ProbeUnavailable
 from . import children, meeting
-from .command import Command
+
+if TYPE_CHECKING:
+    from .command import Command
 
 #: Names another interpreter to run the helper, one whose ``bcc`` is BCC.
 PYTHON_VARIABLE = "EXECPROBE_PYTHON"

@@ -12,7 +12,8 @@ import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import privilege
-from ..errors import ProbeError
+from ..apart import Apart
+from ..errors import REPORT, ProbeError
 from . import build, library
 from .btf import BtfError, kernel_offsets
 from .kept import Kept, default_folder, key
@@ -30,12 +31,13 @@ _PREEMPTED = (6, 19)  # 6.18 runs tracing programs with preemption off, 7.3 does
 _WRAPPERS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}  # of system calls, since Linux 4.17 and 4.19
 _COMPAT = "__ia32_compat_sys_"
 
-_RAW = ("on_exit", "on_exec", "on_exec_paths", "on_exec_stop", "on_newtask", "on_rename", "on_prepare", "on_wait")
+_RAW = ("on_exit", "on_exec", "on_exec_paths", "on_newtask", "on_rename", "on_prepare", "on_wait")
 _BEHIND = ("on_newtask_fallback", "on_exec_fallback", "on_exit_fallback", "on_exec_wakeup", "on_exit_wakeup")
 _CALLED = ("on_exec_paths", "on_exec_stop")  # enum tail_call of bpf/execprobe.c
 #: Parts of the source, each compiled by itself and only where it is needed, and their programs.
 _UNITS = {
     "TRACE": [(name, RAW_TRACEPOINT) for name in _RAW + _BEHIND],
+    "STOP": [("on_exec_stop", RAW_TRACEPOINT)],
     "KPROBES": [
         (name, KPROBE)
         for name in (
@@ -57,7 +59,8 @@ class Wanted(NamedTuple):
 
 
 class Attached:
-    """``loaded`` are the maps and programs; ``entry`` what sees an execve begin, ``attempts`` what sees one fail."""
+    """``loaded`` are the maps and programs; ``entry`` what sees an execve begin, ``attempts`` what sees one fail;
+    ``stops`` loads what stops programs, and has to be through before anything is to be stopped."""
 
     def __init__(self, lib: ctypes.CDLL, folder: str, wanted: Wanted) -> None:
         self.loaded = Loaded(lib)
@@ -71,12 +74,29 @@ class Attached:
         self._kept = Kept(default_folder() if wanted.keeps else None)
         check_privilege(lib)
         self._load("TRACE")
-        for number, function in enumerate(_CALLED):
-            self.loaded.let_call("tail_calls", number, function)
+        self._let_call("on_exec_paths")
+        self.stops = self._load_stops()
         self._attach_trace()
         self._attach_routes()
+        self.stops.let_go()
 
     # ---- loading ----
+
+    def _load_stops(self) -> Apart:
+        """What stops programs, in a process of its own: few want it, it takes as long as all else, and when it is known
+        whether one does this process has no privilege any more. What has to be compiled is kept for the next start even
+        where this one is over sooner."""
+
+        def work() -> bytes:
+            self._load("STOP")
+            self._let_call("on_exec_stop")
+            return b""
+
+        died = ProbeError("no-stops", "the process ended that was to load what stops programs", REPORT)
+        return Apart(work, died, [table.fd for table in self.loaded.tables.values()])
+
+    def _let_call(self, function: str) -> None:
+        self.loaded.let_call("tail_calls", _CALLED.index(function), function)
 
     def _load(self, unit: str) -> None:
         name, entries = self._key(unit), self._wanted.entries

@@ -5,19 +5,16 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import json
 import os
-import signal
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from .. import privilege
+from ..apart import Apart
 from ..errors import INSTALL_BCC, NEWER_BCC, REPORT, ProbeError
 from .unit import Compiled, Map, Program, parse, with_maps
 
 #: A program's name and its type.
 Wanted = Tuple[str, int]
-
-_BUILT, _REFUSED = b"+", b"-"
 
 
 def look_for_bcc() -> None:
@@ -58,40 +55,18 @@ def _no_bcc(why: str) -> ProbeError:
 
 def build(source: str, defines: Callable[[], Dict[str, int]], programs: Sequence[Wanted]) -> Compiled:
     """Compiles those of the programs that the source has, with these names defined. Raises ProbeError."""
-    answer = _in_child(lambda: _BUILT + _compile(source, defines(), programs).dump())
-    if answer[:1] == _BUILT:
-        return parse(answer[1:])
-    if answer[:1] == _REFUSED:
-        raise ProbeError(*json.loads(answer[1:].decode()))
-    raise ProbeError("no-compile", "BCC ended while it compiled the probe", REPORT)
 
-
-def _in_child(work: Callable[[], bytes]) -> bytes:
-    """What this returns there, b"" if that process has died. No thread may be running here."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or there is nobody to wait for, where a shell has it ignored
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
+    def work() -> bytes:
+        os.environ.clear()  # clang takes folders of headers from there, and what is kept is for others, too
         try:
-            os.close(reading)
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-            os.environ.clear()  # clang takes folders of headers from there, and what is kept is for others, too
-            try:
-                answer = work()
-            except ProbeError as error:
-                answer = _REFUSED + json.dumps([error.code, error.reason, error.remedy]).encode()
-            except Exception as error:
-                reason = "BCC could not compile the probe: %s: %s" % (type(error).__name__, error)
-                answer = _REFUSED + json.dumps(["no-compile", reason, REPORT]).encode()
-            with os.fdopen(writing, "wb") as pipe:
-                pipe.write(answer)
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as pipe:
-        answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return answer if status == 0 else b""
+            return _compile(source, defines(), programs).dump()
+        except ProbeError:
+            raise
+        except Exception as error:
+            reason = "BCC could not compile the probe: %s: %s" % (type(error).__name__, error)
+            raise ProbeError("no-compile", reason, REPORT) from error
+
+    return parse(Apart(work, ProbeError("no-compile", "BCC ended while it compiled the probe", REPORT)).result())
 
 
 def _compile(source: str, defines: Dict[str, int], programs: Sequence[Wanted]) -> Compiled:

@@ -7,13 +7,17 @@ is as if it were not there.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from typing import Iterable, Optional
 
 from ..walk import Step, walk
 from .unit import Compiled, parse
+
+try:
+    from _blake2 import blake2b  # hashlib loads OpenSSL, which takes as long as all else here
+except ImportError:  # a Python that was built without
+    from hashlib import blake2b
 
 _FOR_ROOT = "/var/cache/pytest-execprobe"
 _NAME = "pytest-execprobe"
@@ -22,13 +26,16 @@ _MOST = 32  # files
 _LONGEST = 4 << 20  # bytes of one
 
 
+_DIGEST = 32  # bytes
+
+
 class _NotOurs(Exception):
     """Others could have written it."""
 
 
 def key(parts: Iterable[bytes]) -> str:
     """A name for what is made of these."""
-    digest = hashlib.sha256()
+    digest = blake2b(digest_size=_DIGEST)
     for part in parts:
         digest.update(b"%d:" % len(part) + part)
     return digest.hexdigest()
@@ -91,9 +98,13 @@ def _read(folder: int, name: str) -> bytes:
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
             raise ValueError("it is no file that was kept")
         digest, _, data = file.read(_LONGEST).partition(b"\n")
-    if hashlib.sha256(data).hexdigest().encode() != digest:
+    if _digest(data) != digest:
         raise ValueError("it is damaged")
     return data
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_DIGEST).hexdigest().encode()
 
 
 def _write(folder: int, name: str, data: bytes) -> None:
@@ -102,7 +113,7 @@ def _write(folder: int, name: str, data: bytes) -> None:
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         with open(descriptor, "wb") as file:
-            file.write(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+            file.write(_digest(data) + b"\n" + data)
         os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with contextlib.suppress(OSError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import struct
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .. import wire
+from ..apart import Apart
 from ..errors import ProbeError
 from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
 from ..process import FIRST_PID_NAMESPACE
@@ -61,6 +63,8 @@ class BpfProbe:
         self._open_buffers(settings.pages)
         self._counters = self._tables["counts"].map_memory()  # of all CPUs, as the kernel side has them now
         self._wanted: Dict[int, bool] = {}
+        self._loading: Optional[Apart] = self._attached.stops
+        self._no_stops: Optional[ProbeError] = None
         self._stops = Stops(
             self._tables["denied"], self._tables["enforcers"], lambda wanted: self._want(_WANT_STOPS, wanted)
         )
@@ -207,7 +211,26 @@ class BpfProbe:
         pass  # what it watches notices nothing
 
     def stop(self, root: int, enforced: Enforced) -> None:
+        if enforced.denials:
+            self._settle_stops()
         self._stops.set(root, enforced)
+
+    def _settle_stops(self) -> None:
+        """Waits until what stops programs is there, as it is but for the first moments of this process. Raises
+        ProbeError."""
+        loading, self._loading = self._loading, None
+        if loading is not None:
+            ready = select.poll()
+            for fd in (loading.fd, *self.fds()):
+                ready.register(fd, select.POLLIN)
+            while loading.fd not in [fd for fd, _ in ready.poll()]:
+                self.drain()
+            try:
+                loading.result()
+            except ProbeError as error:
+                self._no_stops = error
+        if self._no_stops is not None:
+            raise self._no_stops
 
     def withdraw(self, name: bytes) -> None:
         self._claims.discard(name)
