@@ -17,8 +17,8 @@ class Dpkg:
         self._root = root
         self._folder = f"{root}/var/lib/dpkg"
         self._index: dict[bytes, list[str]] | None = None
-        #: Those that lists name something in. Each has the folders of its files, too.
-        self._folders: set[bytes] = set()
+        #: Whether lists name something below a folder, where that was asked.
+        self._folders: dict[bytes, bool] = {}
         self._diversions: list[tuple[str, str, str]] = []
         self._versions: dict[str, str] = {}
 
@@ -32,11 +32,9 @@ class Dpkg:
 
     def _load(self) -> None:
         index: dict[bytes, list[str]] = {}
-        for name, lines in self._lists():
-            self._folders.update(line.rpartition(b"/")[0] for line in lines)
-            for line in lines:
-                if any(part in line for part in _OFTEN):
-                    index.setdefault(line, []).append(name)
+        for name, listed in self._lists():
+            for line in _often_in(listed):
+                index.setdefault(line, []).append(name)
         said = _text(read(f"{self._folder}/diversions")).splitlines()
         self._diversions = list(zip(said[::3], said[1::3], said[2::3], strict=False))
         for stanza in _text(read(f"{self._folder}/status")).split("\n\n"):
@@ -46,10 +44,11 @@ class Dpkg:
             self._versions[f"{name}:{fields.get('Architecture', '')}"] = version
         self._index = index  # last: what could not be read is asked for again
 
-    def _lists(self) -> Iterator[tuple[str, list[bytes]]]:
+    def _lists(self) -> Iterator[tuple[str, bytes]]:
+        """Each package's. All of them are some megabytes, which are soon looked through as a whole, and not by line."""
         for file in names_in(f"{self._folder}/info"):
             if file.endswith(".list"):
-                yield file.removesuffix(".list"), (read(f"{self._folder}/info/{file}") or b"").split(b"\n")
+                yield file.removesuffix(".list"), read(f"{self._folder}/info/{file}") or b""
 
     def _names(self, path: str) -> Iterator[tuple[str, str]]:
         """Packages whose file it is, and how their lists name it. A diversion has put the others' elsewhere."""
@@ -66,9 +65,23 @@ class Dpkg:
         line = path.encode("utf-8", "surrogateescape")
         if any(part in line for part in _OFTEN):
             return (self._index or {}).get(line, [])
-        if line.rpartition(b"/")[0] not in self._folders:
-            return []  # a suite can execute thousands of files in folders of its own
-        return [name for name, lines in self._lists() if line in lines]
+        if not self._has_folder(line.rpartition(b"/")[0]):
+            return []
+        return [name for name, listed in self._lists() if line in listed and line in listed.split(b"\n")]
+
+    def _has_folder(self, folder: bytes) -> bool:
+        """Whether lists name something below it. A suite can execute thousands of files in folders of its own: of those
+        the topmost is looked for once."""
+        ends = [at for at, byte in enumerate(folder) if byte == ord("/") and at]
+        for above in (*(folder[:end] for end in ends), folder):
+            if above not in self._folders:
+                start = above + b"/"
+                self._folders[above] = any(
+                    listed.startswith(start) or b"\n" + start in listed for _, listed in self._lists()
+                )
+            if not self._folders[above]:
+                return False
+        return True
 
     def _sum(self, name: str, path: str) -> tuple[str, str] | None:
         """Configuration has none, and neither have all packages."""
@@ -78,6 +91,18 @@ class Dpkg:
             if file == wanted:
                 return "md5", digest.decode("ascii", "replace")
         return None
+
+
+def _often_in(listed: bytes) -> set[bytes]:
+    """The lines of a list that an index is kept of: few have any."""
+    found = set()
+    for part in _OFTEN:
+        at = listed.find(part)
+        while at >= 0:
+            begin, end = listed.rfind(b"\n", 0, at) + 1, listed.find(b"\n", at)
+            found.add(listed[begin:end] if end >= 0 else listed[begin:])
+            at = listed.find(part, end) if end >= 0 else -1
+    return found
 
 
 def _plain(name: str) -> str:

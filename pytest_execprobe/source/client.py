@@ -241,9 +241,9 @@ class HelperSource:
             if type == wire.SYNC:
                 self._sums = None if -1 in sums else (sums[0], sums[1])
             kept, mark = self._connection.kept()
-            losses = [one for one in kept if isinstance(one, _Loss)]
+            events, losses = _parted(kept)
             return Batch(
-                tuple([one for one in kept if not isinstance(one, _Loss)]),
+                events,
                 complete_to,
                 in_flight,
                 unplaced=sum(loss.number for loss in losses),
@@ -269,6 +269,12 @@ class HelperSource:
         if not _OF_TREE.issuperset(map(type, found)):
             self._has_lost_sight = True  # what could not be followed was not, for all that is known
         return found
+
+
+def _parted(kept: Sequence[Event | _Loss]) -> tuple[tuple[Event, ...], list[_Loss]]:
+    """Mostly there is no loss, which is soon seen."""
+    losses = [one for one in kept if isinstance(one, _Loss)] if _Loss in set(map(type, kept)) else []
+    return tuple([one for one in kept if not isinstance(one, _Loss)] if losses else kept), losses  # type: ignore[arg-type]
 
 
 def _losses(frame: wire.Frame) -> list[_Loss]:

@@ -11,7 +11,7 @@ from .._util.paths import base
 from .._util.text import printable
 from ..helper import wire
 from .command import Command
-from .events import Blind, Branch, Ended, Event, Exec, Process, Running
+from .events import Blind, Branch, Ended, Event, Exec, Image, Process, Running
 
 # Looked up once, for decode() goes by them for each record.
 _WHOLE, _HEAD_ALONE, _RECORD = wire.WHOLE, wire.HEAD_ALONE, wire.EVENT.size
@@ -21,18 +21,24 @@ _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
 _SLOT = struct.Struct("<QQII")
-_BY_THIS, _BY_OTHERS = 1, 2  # events.Exec.stopped, and the bit of this root where its slot is the first
+#: From a record's uid to the thread of its first slot: what execs that follow each other mostly have the same.
+_WHOSE = struct.Struct("<III" + _SLOT.format[1:])
+#: As wire.FIRST, with all of that as one piece, and without ppid.
+_FIRST = struct.Struct(wire.FIRST.format.replace("IIII" + _SLOT.format[1:], f"4x{_WHOSE.size}s"))
+_BY_THIS, _BY_OTHERS = 1, 2  # events.Exec.stopped
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
 class Commands:
-    """The commands that were met last: most execs are of one of these, and need no more than a look."""
+    """The commands that were met last: most execs are of one of these, and need no more than a look. And the branch and
+    the parent of the last exec of a payload, which are mostly those of the next: what is equal is then one object."""
 
     MOST = 4096
 
     def __init__(self) -> None:
         #: By what records have of them: those of execs, and of attempts.
         self.known: tuple[dict[bytes, Command], ...] = ({}, {})
+        self.last: tuple[Branch, Image] = Branch(0, 0, 0), (0, 0)
 
     def meet(self, data: bytes, is_attempt: bool) -> Command:
         """Raises wire.WireError for what the kernel side can't have written."""
@@ -50,13 +56,14 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
     """The events of an EVENTS payload that are in a root's tree, as it sees them. Raises wire.WireError."""
     found: list[Event] = []
     at, end, last = 0, len(payload), len(payload) - _WITH_HEAD
-    add, unpack, known = found.append, wire.FIRST.unpack_from, commands.known
+    add, unpack, known = found.append, _FIRST.unpack_from, commands.known
     # What is equal is mostly so for one after the other, and is one object then: there are very many.
-    branch, parent, uid, gid = Branch(0, 0, 0), (0, 0), 0, 0
+    branch, parent = commands.last
+    known_whose, is_first, its_stopped, its_uid, its_gid, uid, gid = b"", False, 0, 0, 0, 0, 0
     while at <= last:
         (
-            type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, _, its_uid,
-            its_gid, stopped, its_root, born, top, thread, seen_pid, seen_ppid, flags, data_len,
+            type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, whose,
+            seen_pid, seen_ppid, flags, data_len,
         ) = unpack(payload, at)  # fmt: skip
         record = at + _RECORD
         at += size
@@ -64,12 +71,17 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
             continue
         if at > end or not _HEAD <= length <= size - _RECORD:
             raise wire.WireError("an event is cut short")
-        if its_root != root:
-            if (slot := _slot(payload, record, root, stopped)) is None:
+        if whose != known_whose:
+            its_uid, its_gid, its_stopped, its_root, born, top, thread = _WHOSE.unpack(whose)
+            known_whose, is_first, stopped = whose, its_root == root, its_stopped and _stopped(its_stopped, 0)
+            if is_first and (born, top, thread) != branch:
+                branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room
+        if not is_first:
+            if (slot := _slot(payload, record, root, its_stopped)) is None:
                 continue
             stopped, born, top, thread, seen_pid, seen_ppid = slot
-        if born != branch.born or top != branch.top or thread != branch.thread:
-            branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room
+            if (born, top, thread) != branch:
+                branch = Branch(born, pid if top == pid else top, thread)
         if kind == _EXIT:
             add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
         elif kind != _EXEC and kind != _ATTEMPT:
@@ -91,11 +103,17 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
                 seen_pid if command and seen_pid != pid else None,
                 seen_ppid if command and seen_ppid != wire.NOT_KNOWN else None,
                 uid if command else 0, gid if command else 0, _error_name(error) if kind == _ATTEMPT else None,
-                flags & wire.FLAG_ENTRY_UNSEEN != 0, command, stopped and (_BY_THIS if stopped & 1 else _BY_OTHERS),
+                flags & wire.FLAG_ENTRY_UNSEEN != 0, command, stopped,
             ))  # fmt: skip
     if at > end or (at < end and [*wire.split_events(payload[at:])]):
         raise wire.WireError("an event is cut short")
+    commands.last = branch, parent
     return found
+
+
+def _stopped(bits: int, slot: int) -> int:
+    """Of a record's bits, for the root of this slot."""
+    return _BY_THIS if bits >> slot & 1 else _BY_OTHERS
 
 
 def _wrong(is_short: bool) -> wire.WireError:
@@ -110,7 +128,7 @@ def _slot(payload: bytes, record: int, root: int, stopped: int) -> tuple[int, in
     for slot in range(1, wire.SLOTS):
         its_root, born, top, thread = _SLOT.unpack_from(payload, record + wire.SLOTS_AT + slot * _SLOT.size)
         if its_root == root:
-            by = stopped and (_BY_THIS if stopped >> slot & 1 else _BY_OTHERS)
+            by = stopped and _stopped(stopped, slot)
             return by, born, top, thread, *wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
     return None
 

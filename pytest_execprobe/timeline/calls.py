@@ -84,9 +84,10 @@ class Calls:
     def of_exec(self, event: Exec) -> Call | None:
         """The call that may have made an exec's branch."""
         branch, last = event.branch, self._last
-        if not branch.top:
+        top = branch.top
+        if not top:
             return self._of_own(event)
-        if event.pid == branch.top:
+        if event.pid == top:
             # Of what was lost, another number may be seen than the kernel's.
             return self.of(branch, event.seen_pid or (None if event.command is None else event.pid))
         if last is None or last[0] is not branch:

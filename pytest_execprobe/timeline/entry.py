@@ -52,13 +52,13 @@ class Entry:
     #: None below a record that was lost.
     depth: int | None
     image: Image
+    #: By which Python may have spawned its branch.
+    call: Call | None = None
     #: Whether a report has it.
     reported: bool = False
     #: When its process ended, if it ran this then, and with what status.
     ended_at: int | None = None
     status: int | None = None
-    #: By which Python may have spawned its branch.
-    call: Call | None = None
     _record: ExecRecord | None = None
 
     @property

@@ -14,7 +14,7 @@ window holds. All times are nanoseconds of CLOCK_MONOTONIC.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -86,7 +86,7 @@ class Timeline:
             self.known = known.after_quiet(batch)
             return
         execs: list[Exec] = []
-        ends: list[tuple[Image, Ended]] = []
+        ends: list[Ended] = []
         gaps: list[Gap] = []
         for event in batch.events:
             if isinstance(event, Exec):
@@ -96,7 +96,7 @@ class Timeline:
                     self._ended[event.branch] = event.at
                     self.calls.of(event.branch)
                 if event.image is not None:
-                    ends.append((event.image, event))
+                    ends.append(event)
                 elif is_crash(event.status):
                     self.crashed_forks[event.pid, event.at] = event
             else:
@@ -126,9 +126,7 @@ class Timeline:
             self._entries[:] = [entry for entry in self._entries if id(entry) not in ids]
             del self._log[self.known.placed :]
 
-    def _place(
-        self, known: Progress, until: int | None, promised: int, ends: Iterable[tuple[Image, Ended]] = ()
-    ) -> None:
+    def _place(self, known: Progress, until: int | None, promised: int, ends: Sequence[Ended] = ()) -> None:
         # CPUs are read in turn, so that a child's record can come a batch before its parent's. Up to the moment that a
         # batch vouches for, all are there.
         ready, held = parted(known.held, None if until is None else until + 1)
@@ -152,27 +150,31 @@ class Timeline:
             self._take_back()
             self._assign_settled(self.known)
 
-    def _assign_settled(self, known: Progress, ends: Iterable[tuple[Image, Ended]] = ()) -> None:
+    def _assign_settled(self, known: Progress, ends: Sequence[Ended] = ()) -> None:
         """From then on that is known."""
         ready, left = parted(known.settled, self._awaited)
         # What was looked up for one is mostly true for the next.
         entered = born = NO_STRETCH
-        parent, above = None, None
+        branch = parent = above = begun_in = None
+        above_lost = False
         hidden: dict[int, bool] = {}
         for event in sorted(ready, key=_AT):
             if not entered.start <= event.entered < entered.end:
                 entered = self.spans.at(event.entered)
-            if not born.start <= event.branch.born < born.end:
-                born = self.spans.at(event.branch.born)
+            if event.branch is not branch:
+                branch = event.branch
+                if not born.start <= branch.born < born.end:
+                    born = self.spans.at(branch.born)
+                begun_in = born.span if branch.born else None
             if above is None or event.parent is not parent:
                 parent = event.parent
                 above, above_lost = self._image(parent)
-            if event.command is not None and id(event.command) not in hidden:
-                hidden[id(event.command)] = self.hides(event.command)
-            begun_in = born.span if event.branch.born else None
-            self._add(event, known, entered.span, begun_in, above, above_lost, hidden.get(id(event.command), False))
-        for image, end in ends:
-            self._end(image, end)
+            command = event.command
+            is_hidden = hidden.get(id(command)) if command is not None else False
+            if command is not None and is_hidden is None:
+                is_hidden = hidden[id(command)] = self.hides(command)
+            self._add(event, known, entered.span, begun_in, above, above_lost, is_hidden is True)
+        self._end_all(ends)
         self.known = known._replace(settled=left, placed=len(self._log))
         for event in ready if self._exits else ():  # only now, for it may have had to be done again
             if event.error is None:
@@ -196,15 +198,16 @@ class Timeline:
         hidden = hidden or (nearest is not None and nearest.hidden)
         depth = None if above_lost else 1 if above is None else above.depth and above.depth + 1
         image = (event.pid, event.at)
+        call = self.calls.of_exec(event)
         entry = Entry(
-            event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost, depth, image
-        )
-        entry.call = self.calls.of_exec(event)
+            event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost, depth, image,
+            call,
+        )  # fmt: skip
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[image] = entry
             if image in self._exits:
-                self._end(image, self._exits[image])
+                self._end_all([self._exits[image]])
         if self._entries and self._entries[-1].event.entered > event.entered:
             insort(self._entries, entry, key=ENTERED)
         else:
@@ -262,16 +265,19 @@ class Timeline:
         """That of an image, None if there is none, or it was lost."""
         return self._image(image)[0]
 
-    def _end(self, image: Image, end: Ended) -> None:
-        """Lets the record of an exec know how its process ended, once both are here."""
-        entry = self._images.get(image)
-        if entry is None:
-            self._exits[image] = end
-            return
-        self._changes += 1  # first: then what was seen before is not taken for what is known now
-        entry.end(end)
-        if is_crash(end.status):
-            self.crashed[image] = entry
+    def _end_all(self, ends: Sequence[Ended]) -> None:
+        """Lets the records of execs know how their processes ended, once both are here."""
+        self._changes += len(ends)  # first: then what was seen before is not taken for what is known now
+        images = self._images
+        for end in ends:
+            assert end.image is not None
+            entry = images.get(end.image)
+            if entry is None:
+                self._exits[end.image] = end
+                continue
+            entry.end(end)
+            if end.status and is_crash(end.status):
+                self.crashed[end.image] = entry
 
     # ---- windows ----
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -45,6 +46,70 @@ def test_one_within_another_ends_with_the_outer() -> None:
         with Postponed():
             pass
         assert not gc.isenabled()
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """What conftest.py has frozen is not."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+def make_many() -> list[list[int]]:
+    return [[] for _ in range(collector._MANY + 1_000)]
+
+
+@pytest.mark.usefixtures("thawed")
+def test_many_objects_are_not_looked_at_until_the_oldest_are() -> None:
+    runs: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop":
+            runs.append(info["generation"])
+
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        with Postponed():
+            made = make_many()
+        younger = sum(len(gc.get_objects(generation)) for generation in (0, 1))
+        assert (runs, younger < len(made)) == ([], True)
+    finally:
+        gc.callbacks.remove(note)
+
+
+@pytest.mark.usefixtures("thawed")
+def test_garbage_that_was_made_meanwhile_is_found_by_a_full_collection() -> None:
+    class Node:
+        pass
+
+    with Postponed():
+        node = Node()
+        node.own = node  # type: ignore[attr-defined]
+        gone = weakref.ref(node)
+        del node
+        kept = make_many()
+    assert gone() is not None
+    assert gc.collect() > 0
+    assert (gone(), bool(kept)) == (None, True)
+
+
+def test_what_others_have_frozen_stays_so() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    with Postponed():
+        kept = make_many()
+    assert frozen > 2 * len(kept)
+    assert gc.get_freeze_count() > frozen - len(kept)
+
+
+@pytest.mark.usefixtures("thawed")
+@pytest.mark.parametrize("step", range(1, 120))
+def test_wherever_it_is_broken_into_nothing_stays_frozen(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "_MANY", -1)  # so that it is any number
+    test_wherever_it_is_broken_into_the_next_leaves_it_as_it_was(step)
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("step", range(1, 60))

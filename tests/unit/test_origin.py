@@ -148,13 +148,36 @@ def test_lists_are_read_once_for_folders_that_none_has(debian: Dpkg, monkeypatch
     """A suite can execute thousands of files that it has made itself."""
     (Path(debian._folder) / "info/doc.list").write_text("/usr/share/doc\n/usr/share/doc/example.sh\n")
     assert debian.owner("/tmp/run/1.sh") is None
+    assert debian.owner("/home/me/project/tool.py") is None
     lists = debian._lists
     monkeypatch.setattr(debian, "_lists", lambda: pytest.fail("they were read once more"))
-    assert debian.owner("/tmp/run/2.sh") is None
-    assert debian.owner("/home/me/project/tool.py") is None
+    for other in range(3):
+        assert debian.owner(f"/tmp/run-{other}/2.sh") is None
+        assert debian.owner(f"/home/me/other/{other}/tool.py") is None
     monkeypatch.setattr(debian, "_lists", lists)
     assert debian.owner("/usr/share/doc/example.sh") is not None
     assert debian.owner("/usr/share/doc/other.sh") is None
+    assert debian.owner("/usr/share/do") is None
+    assert debian.owner("/usr/sha/example.sh") is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "path", "found"),
+    [
+        ("/opt/a/x", "/opt/a/x", True),  # without a line's end, and the only line
+        ("/opt/a/x", "/opt/a/xy", False),
+        ("/opt/a/x\n/opt/b/y", "/opt/b/y", True),
+        ("/opt/a/x\n/opt/b/y", "/opt/b", False),
+        ("/usr/libexec/bin/x", "/usr/libexec/bin/x", True),  # of two parts
+        ("/usr/lib/gcc/bin/x\n/usr/bin/y", "/usr/bin/y", True),
+        ("/usr/bin/x\n/usr/bin/y\n", "/usr/bin/x", True),
+        ("/usr/bin/x\n/usr/bin/y\n", "/usr/bin/x\n/usr/bin/y", False),
+        ("/opt/x\n/opt/y\n", "/opt/x\n/opt/y", False),
+    ],
+)
+def test_a_line_of_a_list(debian: Dpkg, listed: str, path: str, found: bool) -> None:
+    (Path(debian._folder) / "info/one.list").write_text(listed)
+    assert (debian.owner(path) is not None) is found
 
 
 def test_where_folders_are_no_links(debian: Dpkg, tmp_path: Path) -> None:
