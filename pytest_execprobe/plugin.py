@@ -17,6 +17,7 @@ from . import hookspecs
 from ._util import imports, originals  # noqa: F401  (the first: those that follow are imported so)
 from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 from .rules.markers import MARKERS
+from .session.offer import folder_of, take_offer, take_options
 from .session.options import add_options
 from .session.settings import SETTINGS, Early, Settings, forget_reports, read_settings, runs_none
 from .session.suite import denied, ignored_in_vain, unread
@@ -49,6 +50,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for signature, meaning in MARKERS.values():
         config.addinivalue_line("markers", f"{signature}: {meaning}")
+    take_options(config)
     settings = read_settings(config)
     if _EARLY in config.stash:  # conftests could have changed that since
         settings = replace(settings, start=config.stash[_EARLY].settings.start)
@@ -79,6 +81,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     forget_reports(early_config)
     secret = originals.environ.pop(_WORKER, None)
     early = Early(early_config)
+    take_offer(early)
     if early.runs_nothing or (secret is None and early.distributes):
         return  # at the session's start it is known for certain
     settings = read_settings(early.as_config())
@@ -198,7 +201,10 @@ def _arm(session: pytest.Session) -> Phases:
     from .session.run import ProbedRun
 
     reporting = None if is_worker else _reporting(config)
-    plugin = Phases(ProbedRun(config, settings, helper, _markers(config), reporting, early), early)
+    run = ProbedRun(config, settings, helper, _markers(config), reporting, early)
+    if folder_of(config) is not None:
+        run.strays.hand_over(reporting.handover)  # type: ignore[union-attr]
+    plugin = Phases(run, early)
     config.pluginmanager.register(plugin, "execprobe-armed")
     return plugin
 
@@ -232,7 +238,13 @@ def _reporting(config: pytest.Config) -> Reporting:
 
     plugin = config.pluginmanager.get_plugin("execprobe-reporting")
     if plugin is None:
-        plugin = Reporting(config, config.stash[SETTINGS])
+        folder = folder_of(config)
+        if folder is None:
+            plugin = Reporting(config, config.stash[SETTINGS])
+        else:
+            from .session.inner import Inner
+
+            plugin = Inner(config, config.stash[SETTINGS], folder)
         config.pluginmanager.register(plugin, "execprobe-reporting")
     assert isinstance(plugin, Reporting)
     return plugin

@@ -18,6 +18,9 @@ from .json import id_of
 from .model import OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit, UnitKind
 from .read import Records, read_command, read_site
 
+#: Where parts come from: the worker, and which of the processes that it has taken over.
+_Source = tuple[str | None, str]
+
 
 @dataclass
 class _Try:
@@ -68,11 +71,11 @@ class Assembly:
         self._command = tuple(command)
         self._started = started
         self._start = start_ns
-        self._units: dict[tuple[str | None, int], _Unit] = {}
+        self._units: dict[tuple[_Source, int], _Unit] = {}
         self._tries: dict[tuple[str | None, str], list[_Try]] = {}
-        self._commands: dict[str | None, list[Command]] = {}  # by worker
-        self._sites: dict[str | None, list[CallSite]] = {}  # likewise
-        self._records: dict[str | None, Records] = {}
+        self._commands: dict[_Source, list[Command]] = {}
+        self._sites: dict[_Source, list[CallSite]] = {}
+        self._records: dict[_Source, Records] = {}
         self._breaches: dict[str, list[ReportedBreach]] = {}
         self._uncounted: set[str] = set()
 
@@ -82,9 +85,10 @@ class Assembly:
             tries[-1].outcomes.append("rerun")  # without a report that says so
         tries.append(_Try(file, line))
 
-    def outcome(self, worker: str | None, name: str, when: str, outcome: str) -> None:
+    def outcome(self, worker: str | None, name: str, when: str, outcome: str, *, whole: bool = False) -> None:
         """How a phase of a test's last try came out. One without its teardown was broken off, unless a crash of it was
-        expected: pytest-forked has one report, of no phase, of a test whose process was killed."""
+        expected: pytest-forked has one report, of no phase, of a test whose process was killed. ``whole``: another
+        process has run the test to its end, and there need be no report of more than its call."""
         tries = self._tries.setdefault((worker, name), [])
         if not tries:
             tries.append(_Try(None, None))
@@ -93,7 +97,7 @@ class Assembly:
         tries[-1].odd |= outcome not in OUTCOMES
         tries[-1].outcomes.append("skipped" if tries[-1].odd else outcome)  # neither passed nor excused
         tries[-1].called |= when == "call"
-        tries[-1].over |= when == "teardown" or (when not in ("setup", "call") and outcome == "xfailed")
+        tries[-1].over |= when == "teardown" or whole or (when not in ("setup", "call") and outcome == "xfailed")
 
     def outcomes(self) -> dict[str, str | None]:
         """How each test came out at last, by its portable name: the worst, where several workers had it."""
@@ -132,29 +136,30 @@ class Assembly:
     def take(self, worker: str | None, exported: str) -> None:
         """What a worker's gatherer has exported."""
         new = originals.json_loads(exported)
+        source = worker, new.get("process", "")
         for serial, kind, name, file, line in new.get("units", ()):
-            self._units[worker, serial] = _Unit(worker, kind, name, file, line)
-        commands = self._commands.setdefault(worker, [])
+            self._units[source, serial] = _Unit(worker, kind, name, file, line)
+        commands = self._commands.setdefault(source, [])
         commands += map(read_command, new.get("commands", ()))
-        sites = self._sites.setdefault(worker, [])
+        sites = self._sites.setdefault(source, [])
         sites += map(read_site, new.get("call_sites", ()))
-        records = self._records.setdefault(worker, Records(commands, sites))
+        records = self._records.setdefault(source, Records(commands, sites))
         for serial, stray, *values in new.get("execs", ()):
             record = records.add(values)
             if serial:  # else it is only above others
-                unit = self._units[worker, serial]
+                unit = self._units[source, serial]
                 (unit.strays if stray else unit.records).append(record)
         for id, *end in new.get("ends", ()):
             records.end(id, *end)
         self._uncounted.update(new.get("uncounted", ()))
         for serial in new.get("lost", ()):
-            self._units[worker, serial].lost += 1
+            self._units[source, serial].lost += 1
         for serial, why in new.get("unknown", ()):
-            self._units[worker, serial].unknown[why] = None
+            self._units[source, serial].unknown[why] = None
         for serial, why, most in new.get("gaps", ()):
-            self._units[worker, serial].gaps[why] += most
+            self._units[source, serial].gaps[why] += most
         for serial, phase, start, end in new.get("spans", ()):
-            self._units[worker, serial].phases[phase] = (start, end)
+            self._units[source, serial].phases[phase] = (start, end)
         for name, headline, text, undecided, superseded, site in new.get("breaches", ()):
             tries = self._tries.get((worker, name), [])[: -1 if superseded else None]
             if tries or not superseded:  # else its try had no report
@@ -162,7 +167,7 @@ class Assembly:
                 place = None if site is None else sites[site]
                 those.append(ReportedBreach(headline, text, undecided, call_site=place))
         for serial in new.get("superseded", ()):
-            self._units[worker, serial].superseded = True
+            self._units[source, serial].superseded = True
 
     def document(
         self,

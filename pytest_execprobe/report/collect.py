@@ -21,9 +21,11 @@ from .model import UnitKind
 class Gatherer:
     """Where tests run. Each owner of execs is a unit of the report."""
 
-    def __init__(self, root: str = "") -> None:
-        """``root`` is pytest's root directory."""
+    def __init__(self, root: str = "", process: str = "") -> None:
+        """``root`` is pytest's root directory. ``process`` is what numbers this process among those that one run takes
+        over."""
         self._root = root
+        self._process = process
         self._sites: dict[CallSite, int | None] = {}  # their numbers
         self._serials: dict[Owner, int] = {}
         self._last = 0
@@ -137,4 +139,6 @@ class Gatherer:
             self._list("call_sites").extend(self._commands.sites[self._exported_sites :])
             self._exported_sites = len(self._commands.sites)
         new, self._new = self._new, {}
+        if new and self._process:
+            new["process"] = self._process
         return originals.json_dumps(new) if new else ""

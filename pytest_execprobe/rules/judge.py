@@ -86,6 +86,11 @@ class Judge:
         """Whether there is any rule at all."""
         return bool(self._deciders)
 
+    @property
+    def meaning(self) -> list[object]:
+        """Its rules, and in which phases each decides, as plain data."""
+        return [[[rule.meaning for rule in one.rules], list(one.phases)] for one in self._deciders]
+
     def instead_of(self, other: Judge) -> Judge:
         """This one, knowing what another has seen and found."""
         self._seen, self._spent, self._reported = other._seen, other._spent, other._reported

@@ -13,6 +13,7 @@ from .._util import originals
 from .._util.hiding import quoted
 from .._util.redaction import in_force
 from .._util.text import printable
+from .options import given_by_another
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Invocation:
     @classmethod
     def of(cls, config: pytest.Config) -> Invocation:
         """That of this process, or of an xdist worker's controller. To be read before tests can change it."""
-        given = getattr(config, "workerinput", {}).get("execprobe_invocation")
+        given = given_by_another(config).get("execprobe_invocation")
         if given is not None:
             return cls(*map(tuple, given))
         as_module = PurePath(sys.argv[0]).parts[-2:] == ("pytest", "__main__.py")

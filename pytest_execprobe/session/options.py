@@ -144,6 +144,15 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(option.key, option.help, type=kind, default=None)
 
 
+#: What a pytest has been given that another one has started for tests of its own run.
+GIVEN = pytest.StashKey[dict[str, Any]]()
+
+
+def given_by_another(config: pytest.Config) -> dict[str, Any]:
+    """What an xdist worker has of its controller, or a pytest that was started for tests of the one that did."""
+    return getattr(config, "workerinput", None) or config.stash.get(GIVEN, {})
+
+
 def option_named(name: str) -> Option:
     return next(option for option in OPTIONS if option.name == name)
 

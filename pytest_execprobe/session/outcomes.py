@@ -15,7 +15,7 @@ from ..rules.rule import PHASES
 from ..rules.text import Problem
 from ..timeline.evidence import Evidence
 from ..timeline.spans import Span
-from .reporting import EXPORTED, UNDECIDED, as_text
+from .reporting import EXPORTED, UNDECIDED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
 from .strays import attempt_of
 from .totals import LateBreach
@@ -33,6 +33,7 @@ class Outcomes:
         self._run = run
         self._reported_calls: dict[str, bool] = {}  # by node id, and whether one of them has been recorded
         self._crash: pytest.TestReport | None = None
+        self._failed: set[str] = set()
 
     # ---- of a test ----
 
@@ -78,7 +79,10 @@ class Outcomes:
             report.__dict__[_RECORDED] = True
             last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
         report = self._judged(item, call, report)
-        if call.when == "teardown" and self._run.recorder.forked:
+        handover = self._run.strays.handover
+        if call.when == "teardown" and last is not None and last.item is item and handover is not None:
+            handover.judged(item.nodeid, last.meaning or [], last.failed_for)
+        if call.when == "teardown" and (self._run.recorder.forked or (handover is not None and handover.by_reports)):
             self._bring(report)
         return report
 
@@ -86,19 +90,21 @@ class Outcomes:
         """With what the rules have found."""
         last, strays = self._run.last, self._run.strays
         error = None if call.excinfo is None else call.excinfo.value
-        problem = last.problems.get(call.when) if last and last.item is item else None
+        last = last if last is not None and last.item is item else None
+        problem = last.problems.get(call.when) if last is not None else None
         if error is not None and is_incomplete(error):
             assert call.excinfo is not None
             # A rule's says all by itself.
             whole = isinstance(error, RuleUndecided)
             text = as_text(error, str(error).partition("\n")[0]) if whole else item.repr_failure(call.excinfo)
             _fail(report, text, undecided=True)  # an xfail made it a skip, or passed it
-        if problem is None:
+        if last is None or problem is None:
             return report
         expected = hasattr(report, "wasxfail")
         if expected and problem.left_open:
             problem = problem.of_what_is_open()
         if not expected or problem.undecided:
+            last.failed_for.append(problem)
             strays.gatherer.breach(
                 item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided, site=problem.site
             )
@@ -123,10 +129,12 @@ class Outcomes:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
         self._complete(report)
+        handover = self._run.strays.handover
         try:
             return (yield)
         finally:
-            report.__dict__.pop(EXPORTED, None)  # some plugins have one report logged twice
+            if handover is None or not handover.by_reports:  # else it is yet to be sent
+                report.__dict__.pop(EXPORTED, None)  # some plugins have one report logged twice
 
     def _complete(self, report: pytest.TestReport) -> None:
         """With what it is to bring."""
@@ -139,10 +147,17 @@ class Outcomes:
         if str(report.outcome) == "rerun" and last is not None:
             strays.supersede(last.item.nodeid, last.attempt)
             self._report_fixtures(last.item)  # the next try finds them as they are
-        brought = report.__dict__.get(EXPORTED)  # a forked child's
-        if (brought or strays.has_new) and not self._run.recorder.forked:
-            strays.totals.take(report.__dict__.pop(EXPORTED, {}))
+        if not recorded and report.nodeid not in strays.takeover.tests and not self._run.recorder.forked:
+            strays.look_for_handed_over()
+        brought = report.__dict__.get(EXPORTED, {})  # another process's, mostly
+        is_own = strays.handover is not None and strays.handover.is_of(brought)
+        if (brought or strays.has_new) and not (is_own or self._run.recorder.forked):
+            strays.take_over(report.__dict__.pop(EXPORTED, {}))
             self._bring(report)
+        if report.nodeid in strays.takeover.tests and report.when == "call":
+            report.__dict__[WHOLE] = True
+        if report.failed:
+            self._failed.add(report.nodeid)
 
     def supersede(self, test: RunningTest) -> None:
         """Another try begins: some plugins say so by no report."""
@@ -186,13 +201,17 @@ class Outcomes:
 
     def find_unrecorded(self, session: pytest.Session) -> None:
         """Tests that are said to have run, and that nothing has been recorded of."""
-        run, totals = self._run, self._run.strays.totals
+        run, totals, takeover = self._run, self._run.strays.totals, self._run.strays.takeover
         for item in getattr(session, "items", ()):
-            if self._reported_calls.get(item.nodeid, True):
+            if item.nodeid in takeover.problems and item.nodeid not in self._failed:  # by a runner that left it out
+                for problem in takeover.problems[item.nodeid]:
+                    totals.breaches.append(LateBreach(item.nodeid, item.location, *problem))
+            if item.nodeid in takeover.tests or self._reported_calls.get(item.nodeid, True):
                 continue
             judge = run.judge_test(item)
             if run.settings.whole_run or judge.is_any:
-                why = totals.not_checked.setdefault(item.nodeid, run.refusal or _BY_ANOTHER)
+                why = run.refusal or takeover.refused.get(item.nodeid, _BY_ANOTHER)
+                why = totals.not_checked.setdefault(item.nodeid, why)
                 if judge.is_any and run.was_armed:
                     headline = "cannot tell whether its rules are kept: it was not recorded"
                     text = f"{headline}\n  why   {why}"

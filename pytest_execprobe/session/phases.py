@@ -19,6 +19,7 @@ from ..timeline.windows import RecordedWindow
 from .collected import Collected
 from .early import EarlyRun
 from .fixtures import Fixtures
+from .handover import Handover
 from .outcomes import Outcomes, keep_undecided
 from .reporting import EXPORTED
 from .run import ProbedRun, RunningTest, both, marks_of
@@ -79,6 +80,7 @@ class Phases:
         here, before = originals.get_ident(), self._thread
         if before not in (None, here):  # its set-up refuses it, and what runs meanwhile is the other test's
             return (yield)
+        self._settle()
         self._thread, self._try = here, None
         # pytest-forked has the phases run in a child: then this span alone says whose the child's execs are.
         span = self.recorder.open_span(item.nodeid, None, is_test=True)
@@ -93,7 +95,7 @@ class Phases:
             if self.run.last is None or self.run.last.item is not item:  # a child has run the phases
                 self.recorder.sync()
                 self._outcomes.judge_crash(item, span)
-                self._count()
+                self._count(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -105,8 +107,10 @@ class Phases:
         return (yield from self._run_phase("call"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        test = self.run.test
+    def pytest_runtest_teardown(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        test, handover = self.run.test, self.run.strays.handover
         if test is None or test.item is not item:
             return (yield)
         problem = self._end_unseen_call(test)
@@ -118,12 +122,17 @@ class Phases:
             return result
         finally:
             self._end_test(test)
+            if nextitem is None and handover is not None and handover.by_reports:  # there need be no end of a session
+                self.recorder.sync()
+                self.run.strays.finish()
+                handover.is_over = True
 
     def _end_test(self, test: RunningTest) -> None:
         self.run.test = None  # first, for an exception may break into the rest
         self.recorder.end_test()
         self.run.enforcement.end_test()
-        self._count()  # now, so that the teardown's report brings it: a worker may crash in the next test
+        self.run.strays.takeover.show()
+        self._count(test.item)  # now, so that the teardown's report brings it: a worker may crash in the next test
         self._outcomes.note(test)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -160,11 +169,23 @@ class Phases:
         elif problem is not None:
             self.run.strays.late(item, problem)
 
-    def _count(self) -> None:
-        self.run.strays.recorded += self.run.was_armed and not self.recorder.forked
-        self.run.strays.take_new()
+    def _count(self, item: pytest.Item) -> None:
+        strays, last = self.run.strays, self.run.last
+        is_elsewhere = item.nodeid in strays.takeover.tests and (last is None or last.item is not item)
+        strays.recorded += self.run.was_armed and not self.recorder.forked and not is_elsewhere
+        strays.take_new()
+
+    def _settle(self) -> None:
+        """In a process that was forked to run tests, whose parent does not know which."""
+        if self.recorder.is_alone and self.run.was_armed:
+            self._thread = None
+            self.recorder.settle()
+            self.run.strays.forget()
+            self.run.strays.hand_over(Handover(self.run.settings, by_reports=True))
 
     def _begin(self, item: pytest.Item, *, has_begun: bool = False) -> None:
+        self._settle()
+        self.run.strays.takeover.hide()
         run, here = self.run, originals.get_ident()
         if run.test is not None and run.test.thread != here:
             raise pytest.UsageError(
@@ -188,6 +209,7 @@ class Phases:
             run.strays.totals.not_checked[item.nodeid] = test.unchecked = run.refusal
         owner = test.owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
         test.attempt = attempt_of(owner)
+        test.meaning = None if run.strays.handover is None else judge.meaning
         run.strays.enter(owner, item, judge)
         if run.gathers:
             run.strays.gather_test(owner, item)
@@ -287,16 +309,27 @@ class Phases:
     # ---- the run as a whole ----
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        if self.run.was_armed:
+            self.run.strays.takeover.offer(session)
+        try:
+            return (yield)
+        finally:
+            self.run.strays.takeover.hide()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         error, run, strays = None, self.run, self.run.strays
         if not self.recorder.forked:
             error = self._end_fixtures(session)
             self.end_collection()
             self.recorder.sync()
+            strays.look_for_handed_over()
             if run.settings.sums_up or run.settings.gathers:
                 strays.look_for_running()
             self._outcomes.find_unrecorded(session)
             strays.finish()
+            strays.takeover.end()
             if run.is_unchecked and run.settings.whole_run:
                 why = str(run.refusal).removeprefix("execprobe: ")
                 strays.totals.unprobed[f"a process of the run had no probe: {why}"] = None

@@ -24,7 +24,7 @@ from . import summary
 from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
 from .early import required
 from .reports import Reports
-from .settings import Settings, runs_none
+from .settings import Settings, runs_none, sets_up_only
 from .totals import LateBreach, Totals
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 UNDECIDED = "execprobe_undecided"
 #: The attribute of a report that brings exported totals.
 EXPORTED = "execprobe_exported"
+#: The attribute of a report of a call whose test another process has run to its end.
+WHOLE = "execprobe_whole"
 _LATE = "execprobe_late"  # while a report is logged that is made when all tests are over
 
 
@@ -99,7 +101,7 @@ class Reporting:
             if report.when == "setup":
                 file, line, _ = report.location
                 self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
-            self._assembly.outcome(worker, report.nodeid, str(report.when), _outcome(report))
+            self._assembly.outcome(worker, report.nodeid, str(report.when), _outcome(report), whole=WHOLE in said)
         if exported:
             self._take(worker, exported)
             if exported.get("judged") and worker is not None:
@@ -267,10 +269,10 @@ class Reporting:
             hindrance = "the run was broken off, or had no tests"
         elif self.totals.is_unchecked:
             hindrance = "nothing was recorded"
-        elif _sets_up_only(session.config):
+        elif sets_up_only(session.config):
             hindrance = "no test was called (--setup-only, --setup-plan)"
         hindrance = hindrance or self._of_another_root(session)
-        left, set_up_only = self._left(session), _sets_up_only(session.config)
+        left, set_up_only = self._left(session), sets_up_only(session.config)
         excused = [name for name, said in self.totals.excused.items() if BEYOND in said and name not in beyond]
         return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only, excused)
 
@@ -317,7 +319,7 @@ class Reporting:
             if not self._assembly.finished:
                 yield "no test was run"
             return
-        if _sets_up_only(session.config):
+        if sets_up_only(session.config):
             yield f"--setup-only or --setup-plan: {left} of {wanted} tests were not called"
         else:
             yield f"the run was broken off: {left} of {wanted} tests were not run to their end"
@@ -369,11 +371,6 @@ class Reporting:
 
             for line in annotations(self._document):
                 terminalreporter.write_line(line)
-
-
-def _sets_up_only(config: pytest.Config) -> bool:
-    """Whether no test is called; --setup-plan sets this, too."""
-    return bool(config.getoption("setuponly", False))
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -75,6 +75,9 @@ class RunningTest:
     unchecked: str | None = None  # why it is not, though it should be
     problems: dict[str, Problem] = field(default_factory=dict)
     unexpected: dict[str, None] = field(default_factory=dict)
+    #: What its rules said when it began, and what its reports have failed for: to be handed over.
+    meaning: list[object] | None = None
+    failed_for: list[Problem] = field(default_factory=list)
     #: Whether a phase has begun, by its hook, that has not ended.
     is_in_phase: bool = False
     #: Whether an exception has ended a phase of it, whatever a hook of others has made of that.

@@ -102,6 +102,11 @@ def runs_none(config: pytest.Config) -> str | None:
     return next((flag for name, flag in options.items() if getattr(config.option, name)), None)
 
 
+def sets_up_only(config: pytest.Config) -> bool:
+    """Whether no test is called; --setup-plan sets this, too."""
+    return bool(config.getoption("setuponly", False))
+
+
 class Early:
     """A config whose conftests are still to be loaded: what the command line says is known, as far as it is without
     the options that these add."""
@@ -309,7 +314,7 @@ def _folders(config: pytest.Config) -> Folders:
     """Those of now, before a test can change the environment; of an xdist worker those of its controller."""
     from .._util.names import Folders
 
-    given = getattr(config, "workerinput", {}).get("execprobe_folders")
+    given = options.given_by_another(config).get("execprobe_folders")
     grouped = getattr(config.option, "dist", "no") == "loadgroup"
     return Folders.here(grouped=grouped) if given is None else Folders(*given)
 

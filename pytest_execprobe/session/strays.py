@@ -6,8 +6,7 @@ runs around them.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, MutableMapping, MutableSet
+from collections.abc import Callable, MutableMapping, MutableSet
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -30,25 +29,10 @@ from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
+from .handover import HANDED_OVER, Handover, key_of
 from .settings import Settings
-from .totals import MISSING, LateBreach, Totals
-
-
-def _program(entry: Entry) -> str:
-    """Its record is not made for that: few are ever looked at."""
-    return _printable((entry.event.command and entry.event.command.program) or "?")
-
-
-_printable = functools.lru_cache(maxsize=1024)(printable)
-
-
-def _alike(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
-    """Those that are of one command, and count for the same: in a storm nearly all are like thousands of others."""
-    groups: dict[tuple[object, ...], list[Entry]] = {}
-    for entry in entries:
-        key = (entry.owner, entry.stray_of, entry.begun_in, id(entry.event.command))
-        groups.setdefault(key, []).append(entry)
-    return groups.values()
+from .takeover import Takeover
+from .totals import MISSING, LateBreach, Totals, alike, program_of
 
 
 def attempt_of(owner: Owner) -> str:
@@ -82,6 +66,9 @@ class Strays:
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
         self.gatherer = Gatherer(str(config.rootpath))
+        #: To another pytest's run, if this process runs tests for one; and what others have run for this.
+        self.handover: Handover | None = None
+        self.takeover = Takeover(settings, judge_of)
         self._outside = Owner(OUTSIDE, is_test=False, began=0)
         self._broken_off = False
         #: Of tests that have rules about how that ends: what they have left behind, by the phase in which it was begun.
@@ -146,6 +133,35 @@ class Strays:
         elif self._protocol is not None and self._owners[self._protocol][0] is item:
             self._hooks.add(self._protocol)
 
+    def hand_over(self, handover: Handover) -> None:
+        """From now on what is judged here is another process's to report."""
+        self.handover, self.gatherer = handover, Gatherer(str(self._config.rootpath), handover.process)
+        self._around = {name: self._judge_around(name) for name in self._around}
+        self._left_behind.clear()
+
+    def take_over(self, exported: dict[str, Any]) -> None:
+        """What another process has exported: a forked child, or one that hands over."""
+        taken = self.takeover.accept(exported)
+        self.recorded += taken.pop("recorded", 0)
+        self._is_judging |= taken.get("judged", False)
+        self.totals.take(taken)
+        if HANDED_OVER in taken:
+            if self.handover is not None:
+                self.handover.add(taken[HANDED_OVER])
+            protocol = self._protocol
+            if protocol is not None and self._owners[protocol][0].nodeid in self.takeover.tests:
+                self._hooks.add(protocol)  # what it runs besides is none of its phases
+
+    def look_for_handed_over(self) -> None:
+        """What pytests have left that were started for tests of this run."""
+        for exported in self.takeover.found():
+            self.take_over(exported)
+
+    def _may_be_handed_over(self, entry: Entry) -> bool:
+        """Whether an exec is of no test that this process has run."""
+        owner = entry.stray_of or entry.owner
+        return owner is None or owner in self._hooks or (owner in self._owners and self._owners[owner][1] is None)
+
     def _own(self, owner: Owner, item: pytest.Item, judge: Judge | None) -> None:
         self._owners[owner] = (item, judge)
         if not self._is_judging and judge is not None and judge.is_any:
@@ -168,27 +184,31 @@ class Strays:
             why = f"the hook pytest_execprobe_record has failed: {type(error).__name__}: {error}"
             return replace(evidence, unknown=(*evidence.unknown, why), filtered=True)
 
-    def take_new(self) -> None:
+    def take_new(self, *, at_end: bool = False) -> None:
         """Adds up what is new, and judges strays and what runs around tests."""
-        if not self._recorder.has_new or self._recorder.forked:  # its parent sees it all
-            return
+        if self._recorder.forked or not (self._recorder.has_new or (at_end and self.takeover.holds_any)):
+            return  # its parent sees it all
         try:
-            self._take_new()
+            self._take_new(at_end=at_end)
         except BaseException:
             self._broken_off = True  # what has been counted, and judged, by then is not known
             raise
 
-    def _take_new(self) -> None:
+    def _take_new(self, *, at_end: bool) -> None:
         strays: dict[tuple[Owner, Phase], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
-        new = counted = self._recorder.take_new()
+        self.look_for_handed_over()
+        new = self.takeover.left(self._recorder.take_new(), self._may_be_handed_over, key_of, at_end)
+        if self.handover is not None:
+            self.handover.count(new)
+        counted = new
         if self._settings.ignore:
             ignored = set(filter(self._is_ignored, new))
-            self.totals.ignored.update(map(_program, ignored))
+            self.totals.ignored.update(map(program_of, ignored))
             counted = [entry for entry in new if entry not in ignored]
         if self._settings.sums_up:
-            for alike in _alike(counted):
-                self._add(alike[0], len(alike))
+            for same in alike(counted):
+                self._add(same[0], len(same))
         if self._settings.gathers:
             for entry in counted:
                 self._gather(entry)
@@ -201,6 +221,19 @@ class Strays:
                 around.setdefault(OUTSIDE, []).append(entry)
             elif entry.owner.name == COLLECTION:
                 around.setdefault(COLLECTION, []).append(entry)
+        self._judge_strays(strays)
+        for name, entries in around.items():
+            evidence = self._evidence(entries)
+            judge = self._around[name]
+            problem = self._late(judge.judge("call", evidence), evidence, name)
+            self.use("around", name, judge)
+            if problem is not None:
+                undecided = isinstance(problem.error, RuleUndecided)
+                self.totals.breaches.append(
+                    LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
+                )
+
+    def _judge_strays(self, strays: dict[tuple[Owner, Phase], list[Entry]]) -> None:
         for (owner, phase), entries in strays.items():
             item, judge = self._owners[owner]
             judge = judge or self._judge_of(item)
@@ -217,21 +250,11 @@ class Strays:
                     problem = self._late(those, evidence, "left behind")
                     if problem is not None:
                         self.late(item, problem, attempt)
-        for name, entries in around.items():
-            evidence = self._evidence(entries)
-            judge = self._around[name]
-            problem = self._late(judge.judge("call", evidence), evidence, name)
-            self.use("around", name, judge)
-            if problem is not None:
-                undecided = isinstance(problem.error, RuleUndecided)
-                self.totals.breaches.append(
-                    LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
-                )
 
     def _count_crashed(self) -> None:
         for entry in self._recorder.take_crashed():
-            if not self._is_ignored(entry) and entry.status is not None:
-                self._count_crash(entry.stray_of or entry.owner, _program(entry), entry.status)
+            if not (self._is_ignored(entry) or self.takeover.has_counted(entry)) and entry.status is not None:
+                self._count_crash(entry.stray_of or entry.owner, program_of(entry), entry.status)
         for owner, status in self._recorder.take_crashed_forks():
             self._count_crash(owner, "a fork of Python", status)
 
@@ -281,7 +304,7 @@ class Strays:
         if entry.event.command is None:
             self.totals.lost += number
             return
-        program, command = _program(entry), entry.event.command
+        program, command = program_of(entry), entry.event.command
         if command.lost_privilege:
             self.totals.unprivileged[program] += 1
         file = command.executable if command.interpreter is None else command.script
@@ -324,7 +347,7 @@ class Strays:
         """Likewise, when nothing more is to be asked for."""
         if not self._recorder.was_armed:
             return
-        self.take_new()
+        self.take_new(at_end=True)
         self._judge_ends()
         losses, of_judged = self._recorder.losses(), self._recorder.losses(self._is_unjudged)
         if self._broken_off:
@@ -338,6 +361,10 @@ class Strays:
                 self.totals.gaps[gap.why] += gap.most or 0
             if judged:
                 self.totals.breaches.append(LateBreach.of_the_rest(of_judged.why))
+        if missing := self.takeover.missing:
+            self.totals.unknown.update(dict.fromkeys(missing))
+            if is_judging:
+                self.totals.breaches.append(LateBreach.of_the_rest(missing))
 
     def _is_unjudged(self, owner: Owner) -> bool:
         item, judge = self._owners.get(owner, (None, None))
@@ -355,7 +382,7 @@ class Strays:
 
     @property
     def _has_much_new(self) -> bool:
-        return self.gatherer.has_new or not self.totals.is_empty
+        return self.gatherer.has_new or not self.totals.is_empty or (self.handover is not None)
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""
@@ -366,4 +393,6 @@ class Strays:
             exported, self.totals = self.totals.export(), Totals()
         if self.recorded:
             exported["recorded"], self.recorded = self.recorded, 0
+        if self.handover is not None and self.handover.by_reports:
+            exported[HANDED_OVER] = self.handover.export()
         return exported

@@ -5,12 +5,15 @@ Pure. What is exported is plain data (dicts, lists, texts, numbers), as xdist an
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._util.text import printable
 from ..baseline.model import OUTSIDE
+from ..timeline.entry import Entry
 
 _AROUND = "execprobe::"
 #: Stands among the rows that a test has used for what could not be counted: no program has this name.
@@ -255,3 +258,20 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
 }
 #: What there is to say of any test.
 _OF_ANY_TEST = {"recorded", "judged"}
+
+
+def program_of(entry: Entry) -> str:
+    """Its record is not made for that: few are ever looked at."""
+    return _printable((entry.event.command and entry.event.command.program) or "?")
+
+
+_printable = functools.lru_cache(maxsize=1024)(printable)
+
+
+def alike(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
+    """Those that are of one command, and count for the same: in a storm nearly all are like thousands of others."""
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        key = (entry.owner, entry.stray_of, entry.begun_in, id(entry.event.command))
+        groups.setdefault(key, []).append(entry)
+    return groups.values()

@@ -45,6 +45,7 @@ class Recorder(Readable):
     ) -> None:
         super().__init__(connect, Timeline(hides=_is_helpers), timeout, style, ignores)
         self._pid = originals.getpid()
+        self._is_test_forked = False
         self._test: Owner | None = None
         self._phase: Span | None = None
         #: Those of the running test that have begun.
@@ -76,6 +77,22 @@ class Recorder(Readable):
     def forked(self) -> bool:
         """Whether this process is a fork of the one that made the recorder."""
         return originals.getpid() != self._pid
+
+    def after_fork(self) -> None:
+        self._is_test_forked = self.timeline.spans.is_in_test
+        super().after_fork()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this process was forked while no test was running: then its parent does not know which test it is
+        that this one runs."""
+        return self.forked and not self._is_test_forked
+
+    def settle(self) -> None:
+        """Makes the recorder this forked process's own."""
+        self._pid, self._test, self._phase, self.windows = originals.getpid(), None, None, {}
+        self.sync()
+        self.since = clock.monotonic_ns()
 
     # ---- tests, phases, fixtures ----
 

@@ -74,6 +74,14 @@ class Spans:
         span.end = end
         self._current = span.outer
 
+    @property
+    def is_in_test(self) -> bool:
+        """Whether a test is running."""
+        span = self._current
+        while span is not None and not span.owner.is_test:
+            span = span.outer
+        return span is not None
+
     def at(self, time: int) -> Stretch:
         """The stretch around a moment, with the innermost span that covers it."""
         index = self._last_before(time) + 1

@@ -1,0 +1,117 @@
+"""What a process that runs tests for another pytest hands over besides its sums: which tests it has judged, by which
+rules, and which execs it has counted, so that the other one, which sees the same processes, counts them no more.
+
+Some runners of tests start a pytest for them (pytest-isolated, pytest-insubprocess), others fork (pytest-fast,
+pytest-zygote). In both the process that runs a test judges it; ``takeover`` is the other side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from .. import __version__
+from .._util import originals
+from ..rules.text import Problem
+from ..timeline.entry import Entry
+from .settings import Settings
+
+#: What is handed over, among exported totals.
+HANDED_OVER = "handed over"
+
+
+class Handover:
+    """Of one process. ``by_reports``: it has no other way than the reports of its tests, which another process logs."""
+
+    def __init__(self, settings: Settings, *, by_reports: bool) -> None:
+        self.by_reports = by_reports
+        #: Tells this process from others that hand over to the same run.
+        self.process = f"{originals.getpid()}-{originals.random_hex(8)}"
+        self._rules = rules_of_suite(settings)
+        self._ancestors = _ancestors() if by_reports else []
+        #: Whether nothing more is to be said of what has run so far.
+        self.is_over = False
+        self._tests: dict[str, list[Any]] = {}
+        self._execs: Counter[str] = Counter()
+
+    def count(self, entries: Iterable[Entry]) -> None:
+        """These execs are in the sums, and judged."""
+        self._execs.update(key for key in map(key_of, entries) if key)
+
+    def judged(self, nodeid: str, meaning: list[object], problems: Iterable[Problem]) -> None:
+        """A test has been. ``meaning`` is that of its rules when it began, ``problems`` what its reports failed for."""
+        found = [[problem.headline, problem.in_full, problem.undecided] for problem in problems]
+        self._tests[nodeid] = [meaning, found]
+
+    def add(self, taken: dict[str, Any]) -> None:
+        """What this process has taken over itself."""
+        self._tests.update(taken["tests"])
+        self._execs.update(taken["execs"])
+
+    def is_of(self, exported: dict[str, Any]) -> bool:
+        """Whether this process has exported it, and another is still to have it."""
+        return bool(exported.get(HANDED_OVER, {}).get("process") == self.process)
+
+    def export(self) -> dict[str, Any]:
+        """What is new, as plain data."""
+        exported = {
+            "process": self.process,
+            "ancestors": self._ancestors,
+            "rules": self._rules,
+            "over": self.is_over,
+            "tests": self._tests,
+            "execs": dict(self._execs),
+        }
+        self._tests, self._execs = {}, Counter()
+        return exported
+
+
+def key_of(entry: Entry) -> str | None:
+    """The same for an exec in whatever tree it is seen: its process, by the kernel's number, and its command. The times
+    differ, for each probe reads the clock itself. None where the command is not known."""
+    command = entry.event.command
+    if command is None or command.argv is None:
+        return None
+    text = "\0".join([command.path or "", *command.argv]).encode("utf-8", "surrogateescape")
+    return f"{entry.event.pid}:{originals.sha256(text).hexdigest()[:24]}"
+
+
+def rules_of_suite(settings: Settings) -> str:
+    """All that decides how tests are judged and summed up, besides their own rules: the same text for the same."""
+    redaction, baseline = settings.redaction, settings.baseline
+    data: list[object] = [
+        __version__,
+        [rule.meaning for rule in settings.command_line],
+        [rule.meaning for rule in settings.ini],
+        [settings.enforce, settings.audit, settings.sums_up, settings.gathers, settings.update],
+        [pattern.text for pattern in settings.ignore],
+        None if redaction is None else [redaction.on, [pattern.pattern for pattern in redaction.extra]],
+    ]
+    if baseline is not None:
+        held = originals.read_bytes(baseline.path) if originals.is_file(baseline.path) else b""
+        data.append(originals.sha256(held).hexdigest())
+    return originals.sha256(originals.json_dumps(data).encode()).hexdigest()
+
+
+def this_process() -> list[int]:
+    """Its number and when it began, in ticks; empty where /proc does not say."""
+    return _status(originals.getpid())[::2]
+
+
+def _ancestors() -> list[list[int]]:
+    found: list[list[int]] = []
+    status = _status(originals.getpid())
+    while status and status[1] > 1:
+        status = _status(status[1])
+        found += [status[::2]] if status else []
+    return found
+
+
+def _status(pid: int) -> list[int]:
+    """Of a process its number, its parent's, and when it began; empty where /proc does not say."""
+    try:
+        fields = originals.read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    except OSError:
+        return []
+    return [pid, int(fields[1]), int(fields[19])]

@@ -1,0 +1,51 @@
+"""A pytest that another one has started to run tests of its own run: it hands over what it has judged, and leaves the
+summary, the reports, the baseline and the session budget to that one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .._util import originals
+from ..files import write_atomically
+from .handover import HANDED_OVER, Handover
+from .offer import BEGUN, DONE
+from .reporting import Reporting
+from .settings import Settings
+
+
+class Inner(Reporting):
+    """Where a pytest that reports has its Reporting."""
+
+    def __init__(self, config: pytest.Config, settings: Settings, folder: str) -> None:
+        super().__init__(config, settings)
+        self._tells = False
+        self._place = folder
+        self.handover = Handover(settings, by_reports=False)
+        with suppress(OSError):
+            write_atomically(self._file(BEGUN), "")
+
+    def _file(self, ending: str) -> Path:
+        return Path(self._place, self.handover.process + ending)
+
+    def _gather(self, worker: str | None = None) -> None:
+        """It is handed over."""
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._is_copy:
+            return
+        exported = self.totals.export()
+        for name in ("probe", "collected"):  # the other one's are of the whole run
+            exported.pop(name, None)
+        exported[HANDED_OVER] = self.handover.export()
+        try:
+            write_atomically(self._file(DONE), originals.json_dumps(exported))
+        except OSError:  # the other one is gone, or judges what it sees
+            super().pytest_sessionfinish(session)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.write_line("execprobe: the run that has started this one sums up and reports")

@@ -1,0 +1,191 @@
+"""What a run takes over of tests that other processes have run for it: see ``handover``.
+
+Only what was judged by the same rules is taken over. Whatever else ran in those processes this run judges itself, as
+it sees it too, and a test of which nothing could be taken over counts as not recorded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .. import __version__
+from .._util import originals
+from ..files import write_atomically
+from ..rules.judge import Judge
+from ..timeline.entry import Entry
+from .handover import HANDED_OVER, rules_of_suite, this_process
+from .offer import BEGUN, DONE, OFFER, VARIABLE
+from .options import OPTIONS
+from .settings import Settings
+
+_OTHER_RULES = "it ran in another process, which has judged it by other rules than this run's, or sums up less"
+
+
+class Takeover:
+    """``judge_of`` makes the rules of a test."""
+
+    def __init__(self, settings: Settings, judge_of: Callable[[pytest.Item], Judge]) -> None:
+        self._settings = settings
+        self._judge_of = judge_of
+        self._session: pytest.Session | None = None
+        self._items: dict[str, pytest.Item] = {}
+        self._rules: str | None = None
+        #: Tests that were judged elsewhere, by the same rules; what was found; and why others were not taken over.
+        self.tests: set[str] = set()
+        self.problems: dict[str, list[tuple[str, str, bool]]] = {}
+        self.refused: dict[str, str] = {}
+        self._refused: set[str] = set()  # processes
+        self._unseen: set[str] = set()  # processes that this run does not see, and that are not over
+        self._execs: Counter[str] = Counter()  # that have been counted elsewhere, and were not seen here yet
+        self._images: set[tuple[int, int]] = set()  # those that were
+        self._held: list[Entry] = []
+        self._waits = False  # for a process that may still hand over
+        self._folder: str | None = None
+        self._pid = originals.getpid()
+
+    # ---- the folder ----
+
+    def offer(self, session: pytest.Session) -> None:
+        """From now on a pytest that is started may hand over."""
+        self._session, config = session, session.config
+        options, folders, invocation = vars(config.option), self._settings.folders, self._settings.invocation
+        root = {"root": str(config.rootpath)}
+        more: dict[str, object] = {"execprobe_folders": folders and folders.export()}
+        more["execprobe_invocation"] = invocation and invocation.export()
+        place = originals.environ.get("TMPDIR") or "/tmp"
+        folder = originals.join(place, f"execprobe-{originals.random_hex(16)}")
+        given = {option.key: options[option.key] for option in OPTIONS if options.get(option.key) is not None}
+        paths = {"execprobe_python": self._settings.python, "execprobe_helper": self._settings.helper}
+        if self._settings.baseline is not None:
+            paths["execprobe_baseline"] = str(self._settings.baseline.path)
+        given.update({key: path for key, path in paths.items() if key in given})
+        try:
+            originals.mkdir(folder, 0o700)
+            text = originals.json_dumps({"version": __version__, **root, **more, "options": given})
+            write_atomically(Path(folder, OFFER), text)
+        except OSError:  # then there is none, and such a pytest reports by itself
+            return
+        self._folder = folder
+        self.show()
+
+    def show(self) -> None:
+        if self._folder is not None:
+            originals.environ[VARIABLE] = self._folder
+
+    def hide(self) -> None:
+        if self._folder is not None:
+            originals.environ.pop(VARIABLE, None)
+
+    def end(self) -> None:
+        """Removes the folder, and all in it."""
+        self.hide()
+        folder, self._folder = self._folder, None
+        if folder is None or originals.getpid() != self._pid:
+            return
+        with suppress(OSError):
+            for name in originals.listdir(folder):
+                originals.unlink(originals.join(folder, name))
+            originals.rmdir(folder)
+
+    def found(self) -> Iterable[dict[str, Any]]:
+        """What has been left in it since this was last asked."""
+        names = [name for name in self._names() if name != OFFER]
+        done = {name.removesuffix(DONE) for name in names if name.endswith(DONE)}
+        begun = {name.removesuffix(BEGUN) for name in names if name.endswith(BEGUN)}
+        self._waits = any(originals.exists(f"/proc/{one.partition('-')[0]}") for one in begun - done)
+        for one in sorted(done):
+            path = originals.join(self._folder or "", one)
+            with suppress(OSError, ValueError):
+                held = originals.read_bytes(path + DONE)
+                originals.unlink(path + DONE)
+                with suppress(OSError):  # that it has begun could not be written
+                    originals.unlink(path + BEGUN)
+                yield originals.json_loads(held)
+
+    def _names(self) -> list[str]:
+        """None in a forked child: what is there is its parent's to find."""
+        try:
+            is_own = self._folder is not None and originals.getpid() == self._pid
+            return sorted(originals.listdir(self._folder)) if is_own else []
+        except OSError:
+            return []
+
+    # ---- what is handed over ----
+
+    def accept(self, exported: dict[str, Any]) -> dict[str, Any]:
+        """What of exported totals is to be added to this run's: all, or only what was found wrong late."""
+        handed = exported.pop(HANDED_OVER, None)
+        if handed is None:
+            return exported
+        if self._rules is None:
+            self._rules = rules_of_suite(self._settings)
+        process = handed["process"]
+        same = handed["rules"] == self._rules and process not in self._refused
+        if not (same and all(self._is_same(name, meaning) for name, (meaning, _) in handed["tests"].items())):
+            self._refused.add(process)
+            self.refused.update(dict.fromkeys(handed["tests"], _OTHER_RULES))
+            return {name: value for name, value in exported.items() if name == "breaches"}
+        self.tests.update(handed["tests"])
+        self.problems.update({name: [*map(tuple, found)] for name, (_, found) in handed["tests"].items()})
+        self._execs.update(handed["execs"])
+        self._unseen.discard(process)
+        if handed["ancestors"] and not handed["over"] and this_process() not in handed["ancestors"]:
+            self._unseen.add(process)
+        return {**exported, HANDED_OVER: handed}
+
+    def _is_same(self, name: str, meaning: object) -> bool:
+        if not self._items and self._session is not None:
+            self._items = {item.nodeid: item for item in self._session.items}
+        item = self._items.get(name)
+        # Through JSON, as the other one's has come.
+        return item is not None and originals.json_loads(originals.json_dumps(self._judge_of(item).meaning)) == meaning
+
+    @property
+    def missing(self) -> list[str]:
+        """Why it is not known what ran: processes that this run does not see, and that have not said all."""
+        return [
+            f"process {name.partition('-')[0]} ended before it had sent all that it recorded" for name in self._unseen
+        ]
+
+    # ---- what this run sees ----
+
+    def left(
+        self, entries: list[Entry], may_be: Callable[[Entry], bool], key_of: Callable[[Entry], str | None], at_end: bool
+    ) -> list[Entry]:
+        """Those execs that are this run's to count: not those that another process has counted already, and not yet
+        those that one might still. ``may_be`` says whether an exec can be of either."""
+        waits = not at_end and self._waits
+        if not (self._execs or self._held or waits):
+            return entries
+        entries, self._held = [*self._held, *entries], []
+        kept = []
+        for entry in entries:
+            if not may_be(entry):
+                kept.append(entry)
+            elif self._execs and self._take(key_of(entry)):
+                self._images.add(entry.image)
+            elif waits:
+                self._held.append(entry)
+            else:
+                kept.append(entry)
+        return kept
+
+    def _take(self, key: str | None) -> bool:
+        if key is None or not self._execs[key]:
+            return False
+        self._execs[key] -= 1
+        return True
+
+    def has_counted(self, entry: Entry) -> bool:
+        """Whether another process has counted an exec that was seen here."""
+        return entry.image in self._images
+
+    @property
+    def holds_any(self) -> bool:
+        return bool(self._held)
