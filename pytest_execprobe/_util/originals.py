@@ -206,7 +206,9 @@ _paths.os = types.SimpleNamespace(**vars(os))  # what they ask the system by
 
 
 def _own(function: _F) -> _F:
-    return _bound(cast(_F, getattr(_paths, function.__name__)))
+    """Of the copy, what has the name that this has there: its own name may be another (3.15's normpath is posix's)."""
+    name = next(name for name, value in vars(posixpath).items() if value is function)
+    return _bound(cast(_F, getattr(_paths, name)))
 
 
 abspath = _own(posixpath.abspath)
