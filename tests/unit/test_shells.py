@@ -87,7 +87,7 @@ def test_some_may_be_asked_for(allowed: str, holds: bool) -> None:
     ("subject", "allowed"),
     [
         (record("sh", "-c", "x", path="/opt/tools/sh", executable="/usr/bin/dash"), "/opt/tools/*"),
-        (record("dash", "-c", "x", path="/proc/self/fd/5", executable="/usr/bin/dash", argv=("make", "-c", "x")), "make"),
+        (record("dash", path="/proc/self/fd/5", executable="/usr/bin/dash", argv=("make", "-c", "x")), "make"),
     ],
     ids=["link", "argv0"],
 )
