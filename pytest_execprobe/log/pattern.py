@@ -80,5 +80,8 @@ def any_match(patterns: Iterable[Pattern], record: ExecRecord, side: Side = Side
 
 
 def ignoring(patterns: Sequence[Pattern]) -> Callable[[ExecRecord], bool] | None:
-    """Whether a record certainly matches one of them; None where there are none."""
-    return (lambda record: any_match(patterns, record, Side.ALLOW) is True) if patterns else None
+    """Whether a record certainly matches one of them; None where there are none. What this run's own rules have stopped
+    never does: nothing is killed without a word."""
+    if not patterns:
+        return None
+    return lambda record: not record._lineage.enforced and any_match(patterns, record, Side.ALLOW) is True

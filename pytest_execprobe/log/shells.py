@@ -13,17 +13,21 @@ from ..timeline.evidence import Evidence
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from .checks import Verdict
-from .pattern import Match, Pattern, any_match
+from .pattern import Match, Pattern, Side, any_match
 
 #: Shells whose language is that of sh.
 LIKE_SH = {
-    *("sh", "ash", "bash", "busybox", "dash", "ksh", "ksh93", "lksh", "mksh", "posh", "rbash", "rksh", "rzsh"),
-    *("toybox", "yash", "zsh"),
+    *("sh", "ash", "bash", "busybox", "dash", "hush", "ksh", "lksh", "mksh", "oksh", "osh", "posh", "rbash", "rksh"),
+    *("rzsh", "toybox", "yash", "zsh"),
 }
-_SHELLS = LIKE_SH | {"csh", "fish", "tcsh"}
+_SHELLS = LIKE_SH | {"csh", "elvish", "fish", "nu", "tcsh", "xonsh", "ysh"}
 #: These are shells if their first argument, or the name by which they are called, says so.
 _MANY_IN_ONE = {"busybox", "toybox"}
 _WITH_VALUE = {"--rcfile", "--init-file"}
+#: Of some shells, besides ``-c``.
+_WITH_COMMAND = {"--command", "--commands"}
+#: What says which build of a shell it is: bash5, zsh-5.9, bash-static, static-sh.
+_BUILD = re.compile(r"\Astatic-|[-.]static\Z|[-.]?\d+(?:\.\d+)*(?:u\+m)?\Z")
 _SHOWN = 3  # shells of which it is said how to do without
 _WIDTH = 240
 
@@ -56,7 +60,7 @@ def no_shell(evidence: Evidence, allowed: Sequence[Pattern] = ()) -> Verdict:
         asked = known.get(id(record._command), False)
         if id(record._command) not in known:
             asked = known[id(record._command)] = _Call(record).is_shell
-        if asked is False or (allowed and (may := any_match(allowed, record)) is True):
+        if asked is False or (allowed and (may := any_match(allowed, record, Side.ALLOW)) is True):
             continue
         # Of a process that was there before the probe it is not known what it ran before.
         if asked is None or record._lineage.lost or (allowed and may is None):
@@ -109,6 +113,11 @@ class _Call:
             elif word in ("-", "--"):
                 rest = at + 1
                 break
+            elif word.partition("=")[0] in _WITH_COMMAND:
+                self.is_shell = True
+                if "=" in word:
+                    rest, arguments = 0, [word.partition("=")[2]]
+                    break
             elif word.startswith("--"):
                 values = word in _WITH_VALUE
             elif word[:1] in ("-", "+"):
@@ -131,14 +140,21 @@ class _Call:
 
 def _names(record: ExecRecord) -> set[str]:
     """By which it may be known that it is a shell."""
-    names = {base(path) for path in (record.path, record.program) if path is not None}
+    names = {_plain(path) for path in (record.path, record.program) if path is not None}
     if record.interpreter is not None:
         return names
     if record.executable is not None:
-        names |= {base(record.executable)} - _MANY_IN_ONE  # which are what they are called
+        names |= {_plain(record.executable)} - _MANY_IN_ONE  # which are what they are called
     if record._command.argv and names & _MANY_IN_ONE:
-        names.add(base(record._command.argv[0]).lstrip("-"))
+        names.add(_plain(record._command.argv[0]))
     return names
+
+
+def _plain(path: str) -> str:
+    """The name of a shell, whichever build of it that is; of one program of many names its own."""
+    name = base(path).lstrip("-")
+    # By such a beginning they know themselves.
+    return next((many for many in _MANY_IN_ONE if name.startswith(many)), None) or _BUILD.sub("", name) or name
 
 
 # ---- how to do without ----

@@ -9,10 +9,14 @@ from fnmatch import translate
 from .._util import originals
 from .._util.originals import Path
 from .._util.paths import as_recorded, on_disk, real
+from .._util.ternary import either
+from ..timeline.frames import is_shown
 from ..timeline.record import ExecRecord
 from ..timeline.site import MOST_FRAMES, Frame
 from .pattern import Match, Pattern, Side
 
+#: Whose frames call sites do not have, by the names of its modules.
+_NOT_SHOWN = sys.stdlib_module_names | {"pytest", "_pytest", "pluggy", "pytest_execprobe"}
 _INSTALLED = re.compile(r".*/(?:site|dist)-packages/", re.DOTALL)
 
 
@@ -25,15 +29,19 @@ def site_pattern(rest: str, text: str, start: Path) -> Pattern:
     if re.search(r"^\d|[\s./]", function):  # a line, a method, a second path
         raise ValueError(f"{text!r} would match nothing: a function goes by its name alone ({path}:tag)")
     file, name = _Files(path, start), re.compile(translate(function))
+    if file.is_never_shown:
+        raise ValueError(
+            f"{text!r} would match nothing: call sites have no frames of the standard library and of pytest. Name the"
+            f" code that calls it; a file of your own by its path, as '*/{path.strip('/').rpartition('/')[2]}'"
+        )
 
     def test(record: ExecRecord, side: Side) -> Match:  # noqa: ARG001
         site = record.call_site
         if site is None:
             return None
         stack = site.stack or (Frame(site.file, site.line, site.function),)
-        if any(name.match(frame.function) and file.match(frame.file) for frame in stack):
-            return True
-        return None if len(stack) >= MOST_FRAMES else False
+        found = either(*(file.match(frame.file) for frame in stack if name.match(frame.function)))
+        return None if found is False and len(stack) >= MOST_FRAMES else found
 
     return Pattern(text, test, looks_up=True)
 
@@ -43,11 +51,12 @@ class _Files:
     pytest's root directory."""
 
     def __init__(self, glob: str, start: Path) -> None:
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, Match] = {}
         try:
             self._start = originals.normpath(originals.join(as_recorded(originals.getcwd()), start))
         except FileNotFoundError:
             self._start = as_recorded(start)
+        self._glob = glob
         self._is_name = "/" not in glob
         globs = [glob]
         if not self._is_name and glob[0] not in "/*?[":
@@ -55,16 +64,49 @@ class _Files:
         if not self._is_name and glob[0] not in "*?[":
             whole = originals.normpath(originals.join(self._start, glob))
             globs += [whole, real(whole)]
+        self._paths = globs
         if glob.endswith("/") or (not self._is_name and originals.is_folder(on_disk(globs[-1]))):
             globs = [f"{one.rstrip('/')}/*" for one in globs]
         # It stands for a name like itself, too, if that has brackets in it.
         self._regex = re.compile("|".join([*(re.escape(one) + r"\Z" for one in globs), *map(translate, globs)]))
 
-    def match(self, file: str) -> bool:
-        found = self._known.get(file)
-        if found is None:
-            found = self._known[file] = self._matches(file)
-        return found
+    @property
+    def is_never_shown(self) -> bool:
+        """Whether no call site has a frame of what it names."""
+        if not self._is_name:
+            return not set(self._glob) & set("*?[") and not all(map(is_shown, self._paths))
+        if self._glob.removesuffix(".py") not in _NOT_SHOWN:
+            return False
+        name = self._glob.removesuffix(".py")
+        folders = {self._start, *(path for path in sys.path if isinstance(path, str))}
+        own = ((f"{folder}/{name}.py", f"{folder}/{name}", f"{folder}/{name}/x.py") for folder in folders)
+        return not any(
+            (is_shown(file) and originals.lexists(on_disk(file)))
+            or (is_shown(inner) and originals.is_folder(on_disk(package)))
+            for file, package, inner in own
+        )
+
+    def match(self, file: str) -> Match:
+        if file not in self._known:
+            self._known[file] = self._matches(file) if file.startswith(("/", "<")) else self._matches_stored(file)
+        return self._known[file]
+
+    def _matches_stored(self, file: str) -> Match:
+        """The root directory is where the file is: the folder of the pattern, or one above it. Where it is in neither
+        it is taken for the folder of the pattern, if that can be."""
+        root = self._start
+        while root != originals.dirname(root) and not originals.lexists(on_disk(originals.join(root, file))):
+            root = originals.dirname(root)
+        if originals.lexists(on_disk(originals.join(root, file))):
+            found = self._matches(originals.join(root, file))
+            # It may have been imported from another folder where it ran.
+            return found or (None if self._is_name and self._matches(file) else False)
+        as_if = (file, originals.join(self._start, file), *([f"/{file}"] if self._glob[0] == "*" else []))
+        if any(map(self._matches, as_if)):
+            return True
+        last = self._glob.rpartition("/")[2]
+        may_lead_there = not last.endswith(".py") or re.match(translate(last), file.rpartition("/")[2])
+        return None if not self._is_name and self._glob[0] in "/.*?[" and may_lead_there else False
 
     def _matches(self, file: str) -> bool:
         if not self._is_name:

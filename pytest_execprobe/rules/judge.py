@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +13,7 @@ from ..log import checks
 from ..log.checks import Verdict, execs, names, times_word
 from ..log.ends import all_succeeded
 from ..log.pattern import Match, Pattern, Side, any_match
+from ..log.patterns import compile_pattern
 from ..log.shells import no_shell
 from ..timeline.evidence import Evidence
 from ..timeline.kinds import Kinds
@@ -289,12 +292,20 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
     headline = (
         f"unexpected program: {ran} ran, and only {allowed} may" if patterns else f"nothing may run, but {ran} ran"
     )
-    # A name with a space is a pattern in a list alone.
     commands = {id(record._command): record for record in unexpected}.values()
     programs = dict.fromkeys(record.program for record in commands if record.program)
-    more = [program if [program] == program.split() else [program] for program in programs]
+    more = [_as_pattern(program) for program in programs]
     advice = _advised("exec_allow", [*(pattern.text for pattern in patterns), *more], in_phase[0]) if more else ""
     return [RuleFinding(False, headline, question, in_phase, unexpected, advice)]
+
+
+def _as_pattern(program: str) -> str | list[str]:
+    """As a marker has a program's name: in a list, where it would be taken for something else."""
+    if not set(program) & set("*?"):
+        with suppress(ValueError):
+            compile_pattern(program)
+            return program
+    return [re.sub(r"([*?[])", r"[\1]", program)]
 
 
 def _success(decider: Decider, evidence: Evidence) -> Verdict:

@@ -86,6 +86,11 @@ def kind_of(file: str) -> int:
     return _LOOP if file.endswith("/asyncio/events.py") else _STANDARD  # where a callback of a loop is called
 
 
+def is_shown(file: str) -> bool:
+    """Whether call sites have frames of a file."""
+    return kind_of(file) >= _LIBRARY
+
+
 def _folders(*modules: str) -> tuple[str, ...]:
     """Those of modules, as paths of what is in them begin."""
     files = [getattr(sys.modules.get(name), "__file__", None) for name in modules]

@@ -142,6 +142,17 @@ def test_reads(execprobe):
     assert sorted(stopped) == ["false"] * 3 + ["true"] * 3  # of the script and its rm, and of true; and of the others
 
 
+@pytest.mark.parametrize("ignored", ["re:cleaner", "subtree:env"])
+def test_what_is_ignored_by_more_than_its_name_is_not_killed_without_a_word(suite: Suite, ignored: str) -> None:
+    text = """
+@pytest.mark.exec_deny("cleaner", enforce=True)
+def test_denied():
+    assert subprocess.run(["env", SCRIPT]).returncode == -9
+"""
+    out = suite.run(text, f"--execprobe-ignore={ignored}", failed=1)
+    assert "cleaner must not run, and was stopped before it ran (call phase)" in out
+
+
 def test_a_hard_link_fails_the_test_though_it_has_another_name(suite: Suite) -> None:
     text = """
 @pytest.mark.exec_deny(str(SCRIPT), enforce=True)

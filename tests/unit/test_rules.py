@@ -811,6 +811,7 @@ def test_advice(rules: list[Rule], ran: str, advice: str) -> None:
 def test_advice_is_right(rules: list[Rule]) -> None:
     """Who writes what it says has a rule that is kept."""
     ran = [*some("git git sh"), record("Google Chrome"), record("a'b\x1b")]
+    ran += [record(name) for name in ("it's:me", "x:y", "a,b", "a|b", "~z", "$x", "{a,b}", "'q'", "[", "a*", "re:x")]
     (finding,) = found(rules, *ran)
     assert found([eval(finding.advice, {"exec_budget": budget, "exec_allow": allow})], *ran) == []
 

@@ -32,6 +32,18 @@ SHELL = record("sh", "-c", "git tag v1")
             False,
         ),
         (record("my-shell", "-c", "ls", executable="/bin/bash"), False),  # a link
+        (record("busybox", "hush", "-c", "ls"), False),
+        (record("busybox.static", "sh", "-c", "ls", executable="/bin/busybox.static"), False),
+        (record("static-sh", "-c", "ls", executable="/usr/bin/busybox"), False),
+        (record("bash-static", "-c", "ls"), False),
+        (record("bash5", "-c", "ls"), False),
+        (record("zsh-5.9", "-fc", "ls"), False),
+        (record("ksh93u+m", "-c", "ls"), False),
+        (record("fish", "--no-config", "--command=ls"), False),
+        (record("fish", "--command", "ls"), False),
+        (record("xonsh", "--no-rc", "-c", "ls"), False),
+        (record("fish", "release.fish", "--command"), True),
+        (record("7z", "-c", "x"), True),
         (record("sh"), True),
         (record("sh", "-i"), True),
         (record("sh", "release.sh", "-c"), True),
@@ -69,6 +81,23 @@ def test_what_is_missing_may_be_one() -> None:
 @pytest.mark.parametrize(("allowed", "holds"), [("argv:sh -c 'git tag v1'", True), ("bash", False), ("re:tag", True)])
 def test_some_may_be_asked_for(allowed: str, holds: bool) -> None:
     assert no_shell(evidence(SHELL), [compile_pattern(allowed)]).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("subject", "allowed"),
+    [
+        (record("sh", "-c", "x", path="/opt/tools/sh", executable="/usr/bin/dash"), "/opt/tools/*"),
+        (record("dash", path="/proc/self/fd/5", executable="/usr/bin/dash", argv=("make", "-c", "x")), "make"),
+    ],
+    ids=["link", "argv0"],
+)
+def test_what_may_be_asked_for_goes_by_what_was_loaded(subject: ExecRecord, allowed: str) -> None:
+    assert no_shell(evidence(subject), [compile_pattern(allowed)]).holds is False
+    assert no_shell(evidence(subject), [compile_pattern("/usr/bin/dash")]).holds is True
+
+
+def test_command_behind_an_equals_sign_is_known() -> None:
+    assert how_to_do_without(record("fish", "--command=ls | wc")) == "ls | wc"
 
 
 def test_failure_says_how_to_do_without() -> None:

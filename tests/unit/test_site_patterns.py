@@ -25,7 +25,7 @@ from pytest_execprobe.rules.text import Problem
 from pytest_execprobe.session.suite import ignored_in_vain
 from pytest_execprobe.timeline.site import MOST_FRAMES, Frame
 
-LIBRARY = "/venv/lib/python3.11/site-packages/joblib/parallel.py"
+LIBRARY = "/envs/lib/python3.11/site-packages/joblib/parallel.py"
 
 
 def site(*frames: tuple[str, str]) -> CallSite:
@@ -52,7 +52,7 @@ TAG = spawned((LIBRARY, "start"), ("/src/lib/release.py", "tag"), ("/src/tests/c
         ("from:rel*", True),
         ("from:lib", True),  # a folder, from where the pattern was written
         ("from:src", False),  # what that lies in says nothing of the code
-        ("from:venv", False),
+        ("from:envs", False),
         ("from:site-packages", False),
         ("from:python3.11", False),
         ("from:rele", False),
@@ -104,6 +104,76 @@ def test_of_a_stored_report_paths_are_relative() -> None:
     one = spawned(("lib/release.py", "tag"))
     for pattern in ("from:lib/release.py", "from:release.py", "from:lib", "from:./lib/*"):
         assert compile_pattern(pattern, "/anywhere").match(one) is True
+
+
+@pytest.mark.parametrize("folder", ["", "ci"])
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("from:{up}lib/release.py", True),
+        ("from:{up}lib/*.py:tag", True),
+        ("from:{up}lib", True),
+        ("from:{root}/lib/release.py", True),
+        ("from:{root}/lib/", True),
+        ("from:*/lib/release.py", True),
+        ("from:{up}other/release.py", False),
+        ("from:{root}/release.py", False),
+        ("from:*/other/*", False),
+        ("from:release", True),
+    ],
+)
+def test_of_a_stored_report_they_mean_what_they_did_in_the_run(
+    tmp_path: Path, folder: str, pattern: str, matches: bool
+) -> None:
+    """Wherever below the root directory the pattern is written."""
+    root = os.path.realpath(tmp_path)
+    for name in ("lib", "ci"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lib/release.py").touch()
+    there = compile_pattern(pattern.format(up="../" if folder else "./", root=root), f"{root}/{folder}".rstrip("/"))
+    assert there.match(spawned((f"{root}/lib/release.py", "tag"))) is matches
+    assert there.match(spawned(("lib/release.py", "tag"))) is matches
+
+
+def test_of_a_stored_report_a_path_from_a_folder_below_is_not_one_from_the_root(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/release.py").touch()
+    stored = spawned(("lib/release.py", "tag"))
+    assert compile_pattern("from:lib/release.py", tmp_path).match(stored) is True
+    assert compile_pattern("from:lib/release.py", tmp_path / "ci").match(stored) is False
+    assert compile_pattern("from:lib", tmp_path / "ci").match(stored) is None  # where it ran lib may have been imported
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("from:/checkouts/p/lib/release.py", None),
+        ("from:../lib/release.py", None),
+        ("from:../lib/*.py", None),
+        ("from:../lib", None),
+        ("from:*/p/lib/*", None),
+        ("from:*/lib/release.py", True),
+        ("from:/checkouts/p/lib/other.py", False),
+        ("from:../lib/other.py", False),
+        ("from:other.py", False),
+    ],
+)
+def test_of_a_stored_report_whose_root_is_not_known(pattern: str, matches: bool | None) -> None:
+    assert compile_pattern(pattern, "/nowhere/p/ci").match(spawned(("lib/release.py", "tag"))) is matches
+
+
+@pytest.mark.parametrize(
+    "pattern", ["from:subprocess.py", "from:ctypes", "from:platform:processor", "from:pytest", f"from:{os.__file__}"]
+)
+def test_what_call_sites_have_no_frames_of_is_an_error(pattern: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no frames of the standard library and of pytest"):
+        compile_pattern(pattern, tmp_path)
+    (tmp_path / "ctypes").mkdir()
+    (tmp_path / "platform.py").touch()
+    own = spawned((f"{os.path.realpath(tmp_path)}/platform.py", "processor"))
+    assert compile_pattern("from:platform:processor", os.path.realpath(tmp_path)).match(own) is True
+    assert compile_pattern("from:ctypes", os.path.realpath(tmp_path)).match(own) is False
+    assert compile_pattern("from:*/platform.py").match(own) is True
 
 
 def test_what_no_python_is_known_to_have_spawned_is_undecided() -> None:

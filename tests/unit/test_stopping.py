@@ -24,6 +24,7 @@ from pytest_execprobe.helper.ptrace.tree import Slot, Tree
 from pytest_execprobe.helper.quotas import Limits
 from pytest_execprobe.helper.stopping import LONGEST, MOST
 from pytest_execprobe.log import checks
+from pytest_execprobe.log.pattern import ignoring
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders
@@ -419,6 +420,14 @@ def test_what_was_stopped_by_another_name_is_a_breach() -> None:
     assert judged(altered(record("hard"), stopped=True)) == []  # by another run's rules
     assert judged(record("git")) == ["git must not run, but it ran once; not all of it could be stopped"]
     assert judged(record("git"), enforce=False) == ["git must not run, but it ran once"]
+
+
+def test_what_was_stopped_is_not_ignored() -> None:
+    is_ignored = ignoring([GIT])
+    assert is_ignored is not None
+    assert is_ignored(record("git"))
+    assert is_ignored(altered(record("git"), stopped=True))  # by another run's rules
+    assert not is_ignored(STOPPED)
 
 
 @pytest.mark.parametrize(
