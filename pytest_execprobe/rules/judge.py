@@ -68,9 +68,11 @@ class Judge:
         #: In which a rule decides.
         self._phases = frozenset(phase for decider in deciders for phase in decider.phases)
         first = min(map(PHASES.index, self._phases), default=len(PHASES))
-        #: In which, or before which, a rule decides.
-        self._busy = frozenset(PHASES[first:])
+        #: In which, or before which, a rule decides: its processes may go on in them.
+        self.busy = frozenset(PHASES[first:])
         self._has_rows = any(decider.kind == "baseline" for decider in deciders)
+        #: Whether any has what it denies killed before it runs.
+        self.enforces = any(decider.rules[0].enforce for decider in deciders)
         self._seen: list[_Shown] = []
         self._spent: frozenset[Rule] = frozenset()  # budgets that were found broken
         self._reported: frozenset[tuple[str | None, bool | None]] = frozenset()  # rows of a baseline, likewise
@@ -117,10 +119,6 @@ class Judge:
         """Whether a rule decides in a phase, so that what ran in it must be known."""
         return phase in self._phases
 
-    def has_to_do(self, phase: Phase) -> bool:
-        """Whether a rule decides in a phase or an earlier one, whose processes may go on in it."""
-        return phase in self._busy
-
     def asks_for_ends(self, phase: Phase) -> bool:
         """Whether a rule is about how what was begun in a phase ends, so that it is to be asked again when it has."""
         return any(decider.kind == "success" and phase in decider.phases for decider in self._deciders)
@@ -140,8 +138,11 @@ class Judge:
     def saw_nothing(self, phase: Phase) -> bool:
         """Of a phase in which nothing was executed, which is certain: whether that settles it, as no rule about it
         can be broken by that, nor by what was seen before. Else it must be judged."""
-        if self._has_rows or any(seen is not _QUIET[seen.phase] for seen in self._seen):
+        if self._has_rows:
             return False
+        for seen in self._seen:
+            if seen is not _QUIET[seen.phase]:
+                return False
         if phase in self._phases:
             self._seen.append(_QUIET[phase])
         return True

@@ -34,7 +34,11 @@ class Enforcement:
         """``around``: what is denied around tests, too."""
         self._recorder = recorder
         self._around = around
-        self._since = 0  # when the test began, or what runs without one
+        #: When the test began, or what runs without one.
+        self.since = 0
+        #: Whether anything has been, or is to be, killed before it runs: until then there is nothing to do at the
+        #: beginnings and ends of what no enforced rule is about.
+        self.is_at_work = bool(around)
         #: What is denied in the phase that runs.
         self._of_phase: frozenset[str] = frozenset()
         self._refused: Problem | None = None
@@ -44,11 +48,13 @@ class Enforcement:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        self._fail()
+        if self._refused is not None:
+            self._fail()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self) -> None:
-        self._fail()
+        if self._refused is not None:
+            self._fail()
 
     def _fail(self) -> None:
         refused, self._refused = self._refused, None
@@ -57,9 +63,8 @@ class Enforcement:
 
     # ---- phases ----
 
-    def begin_phase(self, judge: Judge, phase: Phase, since: int, why_not: str | None) -> Problem | None:
-        """``since`` is when the test began, ``why_not`` why there is no probe. What is wrong, if that can't be had."""
-        self._since = since
+    def begin_phase(self, judge: Judge, phase: Phase, why_not: str | None) -> Problem | None:
+        """``why_not`` says why there is no probe. What is wrong, if that can't be had."""
         if phase == "setup":
             self._told = frozenset()
         problem = self._begin(judge.enforcing(phase), f"{phase} phase", why_not)
@@ -94,7 +99,7 @@ class Enforcement:
 
     def begin_fixture(self, judge: Judge, phase: Phase, name: str, start: int, why_not: str | None) -> None:
         """Raises RuleUndecided."""
-        of_phase, self._since = self._of_phase, self._since or start
+        of_phase, self.since = self._of_phase, self.since or start
         problem = self._begin(judge.enforcing(phase), f"{'set-up' if phase == 'setup' else 'end'} of {name}", why_not)
         self._of_phase = of_phase
         if problem is not None:
@@ -107,23 +112,24 @@ class Enforcement:
     def resume(self, before: frozenset[str]) -> None:
         """After that. If it fails, the probe is lost, and what follows in the phase is not known."""
         with suppress(StopError):
-            self._recorder.stop(before, self._since)
+            self._recorder.stop(before, self.since)
 
     # ---- inner workings ----
 
     def _begin(self, rules: tuple[Rule, ...], where: str, why_not: str | None) -> Problem | None:
         self._of_phase = patterns = denied(rules)
+        self.is_at_work = self.is_at_work or bool(patterns)
         if patterns and why_not is not None:
             return _problem(rules, where, f"there is no probe: {why_not.removeprefix('execprobe: ')}")
         try:
-            self._recorder.stop(patterns, self._since)
+            self._recorder.stop(patterns, self.since)
         except StopError as error:
             return _problem(rules, where, str(error)) if rules else None
         return None
 
     def _reduce(self, patterns: frozenset[str]) -> None:
         with suppress(StopError):  # then nothing is stopped any more
-            self._recorder.stop(self._recorder.stopping & patterns, self._since)
+            self._recorder.stop(self._recorder.stopping & patterns, self.since)
 
 
 def denied(rules: Iterable[Rule]) -> frozenset[str]:

@@ -87,6 +87,11 @@ class Fixtures:
             for problem in self.judge(run.last, phase, [fixture]):
                 run.strays.late(run.last.item, problem)
 
+    @property
+    def are_any(self) -> bool:
+        """Whether any are set up."""
+        return bool(self._wide)
+
     def judge(self, test: RunningTest, phase: Phase, ended: Sequence[EndedFixture]) -> Iterator[Problem]:
         """Those that have been set up or ended in a phase, and those of which the rules have changed."""
         run = self._run

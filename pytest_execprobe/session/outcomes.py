@@ -49,10 +49,11 @@ class Outcomes:
         if test.unchecked is not None:
             item.user_properties.append(("execprobe_not_checked", test.unchecked))
         self.use(test)
-        for phase, window in run.recorder.windows.items():
-            if run.gathers and window.owner is not None:
-                run.gather_window(window.owner, phase, window)
-        if not run.was_armed or not (run.settings.whole_run or run.recorder.in_use or test.judge.is_any):
+        if run.gathers:
+            for phase, window in run.recorder.windows.items():
+                if window.owner is not None:
+                    run.gather_window(window.owner, phase, window)
+        if not run.was_armed or not (run.is_whole or run.recorder.in_use or test.judge.is_any):
             return
         windows = list(run.recorder.windows.values())
         execs: int = 0
@@ -69,12 +70,10 @@ class Outcomes:
 
     # ---- reports ----
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        last = self._run.last  # a plugin may try the test again in here
-        report = yield
+    def complete(
+        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, last: RunningTest | None
+    ) -> pytest.TestReport:
+        """A report as it has been made; ``last`` is the test that was running, or had run, before that."""
         if last is not None and last.item is item:
             report.__dict__[_RECORDED] = True
             last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
@@ -143,7 +142,8 @@ class Outcomes:
         if str(report.when) not in PHASES:
             self._crash = report  # pytest-forked's, of a child
         if recorded or (report.when == "call" and not report.failed):
-            self._reported_calls[report.nodeid] = recorded or self._reported_calls.get(report.nodeid, False)
+            name = report.nodeid  # which pytest makes anew each time
+            self._reported_calls[name] = recorded or self._reported_calls.get(name, False)
         if str(report.outcome) == "rerun" and last is not None:
             strays.supersede(last.item.nodeid, last.attempt)
             self._report_fixtures(last.item)  # the next try finds them as they are

@@ -130,7 +130,8 @@ class Phases:
     def _end_test(self, test: RunningTest) -> None:
         self.run.test = None  # first, for an exception may break into the rest
         self.recorder.end_test()
-        self.run.enforcement.end_test()
+        if self.run.enforcement.is_at_work:
+            self.run.enforcement.end_test()
         self.run.strays.takeover.show()
         self._count(test.item)  # now, so that the teardown's report brings it: a worker may crash in the next test
         self._outcomes.note(test)
@@ -140,20 +141,22 @@ class Phases:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         test = self.run.test
-        if test is not None and test.is_in_phase:
-            return (yield)  # of a part of it, as subtests have reports of their own
-        if call.when == "call" and test is not None and test.item is item:
-            self._end_unseen_call(test)
-        elif call.when == "teardown":
-            self._end_unseen_teardown(item, is_reported=True)
-        return (yield)
+        if test is None or not test.is_in_phase:  # else of a part of it, as subtests have reports of their own
+            if call.when == "call" and test is not None and test.item is item:
+                self._end_unseen_call(test)
+            elif call.when == "teardown":
+                self._end_unseen_teardown(item, is_reported=True)
+        last = self.run.last  # a plugin may try the test again in here
+        report = yield
+        return self._outcomes.complete(item, call, report, last)
 
     def _end_unseen_call(self, test: RunningTest) -> Problem | None:
         """The call of a test that was called without the hook of that, if it was."""
-        if not test.broken_off:
-            self.recorder.begin_unseen_call()
         window = self.recorder.windows.get("call")
-        return None if window is None or window.closed else self._end_phase(test, "call")
+        if window is None and not test.broken_off:
+            self.recorder.begin_unseen_call()
+            window = self.recorder.windows.get("call")
+        return None if window is None or window.end is not None else self._end_phase(test, "call")
 
     def _end_unseen_teardown(self, item: pytest.Item, *, is_reported: bool = False) -> None:
         """Likewise: all since the call. A problem is that of its report, if there is one."""
@@ -200,7 +203,7 @@ class Phases:
         marks = marks_of(item)
         judge = run.judge_test(item, marks)
         test = run.test = run.last = self._try = RunningTest(item, here, judge, marks)
-        checked = run.settings.whole_run or judge.is_any
+        checked = run.is_whole or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
         if checked or uses:
             run.connect()  # a new one, if the last was lost
@@ -210,6 +213,7 @@ class Phases:
         owner = test.owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
         test.attempt = attempt_of(owner)
         test.meaning = None if run.strays.handover is None else judge.meaning
+        run.enforcement.since = owner.began
         run.strays.enter(owner, item, judge)
         if run.gathers:
             run.strays.gather_test(owner, item)
@@ -223,7 +227,9 @@ class Phases:
             return (yield)
         self.recorder.begin_phase(phase)
         test.is_in_phase = True
-        refused = self._enforce(test, phase)
+        refused = None
+        if test.judge.enforces or self.run.enforcement.is_at_work:
+            refused = self._enforce(test, phase)
         try:
             result = yield
         except (KeyboardInterrupt, pytest.exit.Exception):
@@ -242,7 +248,9 @@ class Phases:
             if problem is not None and isinstance(error, pytest.skip.Exception):
                 raise problem.error from None
             raise
-        problem = both(refused, self._end_phase(test, phase))
+        problem = self._end_phase(test, phase)
+        if refused is not None:
+            problem = both(refused, problem)
         if problem is not None:
             test.problems[phase] = problem
             raise problem.error
@@ -250,24 +258,26 @@ class Phases:
 
     def _enforce(self, test: RunningTest, phase: Phase) -> Problem | None:
         """Has what is denied in a phase killed before it runs. What is wrong, if that can't be."""
-        return self.run.enforcement.begin_phase(test.judge, phase, self.recorder.test_began, self.run.refusal)
+        return self.run.enforcement.begin_phase(test.judge, phase, self.run.refusal)
 
     def _end_phase(self, test: RunningTest, phase: Phase, *, last: bool = False) -> Problem | None:
         """``last``: no other phase will come."""
-        self.run.enforcement.end_phase(test.judge, phase)
+        if test.judge.enforces or self.run.enforcement.is_at_work:
+            self.run.enforcement.end_phase(test.judge, phase)
         test.is_in_phase = False
         self.recorder.end_phase()
         ended, test.fixtures = test.fixtures, []
-        if self.run.is_unchecked:
+        if self.run.refusal is not None and self.run.is_unchecked:
             return None
         window = self.recorder.windows[phase]
         problem = self._read_added(test, phase)
         # Nothing to judge where no rule is about the phase, or nothing ran in it for certain.
-        if test.judge.has_to_do(phase) and not (window.is_quiet and test.judge.saw_nothing(phase)):
+        if phase in test.judge.busy and not (window.is_quiet and test.judge.saw_nothing(phase)):
             problem = both(problem, self._judge_phase(test, window, phase, last=last))
-        for more in self._fixtures.judge(test, phase, ended):
-            test.of_fixtures.append(more)
-            problem = both(problem, more)
+        if ended or self._fixtures.are_any:
+            for more in self._fixtures.judge(test, phase, ended):
+                test.of_fixtures.append(more)
+                problem = both(problem, more)
         if problem is not None:
             test.problems[phase] = problem
         # Last, so that no hook keeps the rules from being judged.

@@ -114,6 +114,7 @@ class ProbedRun:
         self.last: RunningTest | None = None  # that has run, or is running
         self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them
         self._introduced = False
+        self._gathers, self.is_whole = settings.gathers, settings.whole_run
         #: Why there is no probe.
         self.refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
         self.connect()
@@ -153,7 +154,7 @@ class ProbedRun:
     @property
     def gathers(self) -> bool:
         """Whether this process gathers a report; a forked child's parent sees all that it executes."""
-        return self.settings.gathers and not self.recorder.forked
+        return self._gathers and not self.recorder.forked
 
     def gather_window(self, owner: Owner, phase: Phase, window: RecordedWindow) -> None:
         assert window.end is not None
@@ -256,7 +257,9 @@ def marks_of(node: Node) -> Marks:
     above: Node | None = node
     while above is not None:
         if above.own_markers:
-            found += [(level, mark) for mark in above.own_markers if mark.name in MARKERS]
+            for mark in above.own_markers:
+                if mark.name in MARKERS:
+                    found.append((level, mark))
         level += 1
         above = above.parent
     return found

@@ -221,7 +221,7 @@ class HelperSource:
         with self._lock:
             self._connection.forget(taken)
             asked = clock.monotonic_ns()
-            if type == wire.SYNC and self._sees_nothing_new():
+            if type == wire.SYNC and self._sums is not None and self._sees_nothing_new():
                 self._settled = asked
                 return Batch((), asked, mark=taken)
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE

@@ -40,6 +40,9 @@ class Feed(Generic[AnySource]):
         self.source = source
 
     def _add(self, batch: Batch) -> None:
+        if not batch.events:
+            self.timeline.add(batch)
+            return
         with postponed:
             self.timeline.add(batch)
 
@@ -112,6 +115,8 @@ class ProcessFeed(Feed[ProcessSource]):
         self.attempts_refused: str | None = None
         #: What the helper says of itself.
         self.description: Mapping[str, Any] = {}
+        #: Whether no one sees when an exec is entered: not before its process was seen outside of one.
+        self.traces = False
         #: Whether the running test uses its log, so that its forked children will too.
         self.in_use = False
         self._obstructed = False
@@ -139,6 +144,7 @@ class ProcessFeed(Feed[ProcessSource]):
                 return
             source = self.source
             self.attempts_refused, self.description = source.attempts_refused, source.description
+            self.traces = self.description.get("backend") == "ptrace"
             if self.description.get("attempts") == "seccomp":
                 self.after_loss = _FILTER_STAYS
             self.timeline.armed_at = self.timeline.armed_at or source.armed_at

@@ -109,7 +109,8 @@ class Recorder(Readable):
             self._watch_over(window)
         self.windows = {}
         self.in_use = False
-        self._lighten()
+        if self.timeline.size >= self._heavy:
+            self._lighten()
         began = self.timeline.armed_at - 1 if has_begun else clock.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
@@ -125,7 +126,8 @@ class Recorder(Readable):
     def begin_phase(self, phase: Phase) -> None:
         """Phases follow each other without a gap, so that an exec between two of them belongs to the second."""
         assert self._test is not None
-        self._close_phase()
+        if self._phase is not None and self._phase.end is None:
+            self._close_phase()
         start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
         with self.lock:
             self._phase = self.timeline.spans.open(self._test, phase, start)
@@ -215,7 +217,7 @@ class Recorder(Readable):
     def _lighten(self) -> None:
         """Between two tests: forgets what can't be asked for any more."""
         with self.lock:
-            if self.timeline.size < self._heavy or not self.is_own:
+            if not self.is_own:
                 return
             listed_at = clock.monotonic_ns()
             running = self.ask_running(0, self.timeout)

@@ -80,8 +80,9 @@ class Timeline:
 
     def add(self, batch: Batch) -> None:
         """Takes a batch in, as a whole: if an exception breaks in, it has still to be taken in."""
-        self._take_back()
         known = self.known
+        if len(self._log) != known.placed:
+            self._take_back()
         if batch.is_quiet and not known.has_pending:
             self.known = known.after_quiet(batch)
             return
@@ -335,7 +336,8 @@ class Timeline:
             return False
         if len(self._log) != known.placed or (self._entries and self._entries[-1].event.entered >= start):
             return False
-        return not [gap for gap in known.gaps if gap.overlaps(start, end)]
+        # Of most the end is enough.
+        return not [gap for gap in known.gaps if (gap.end is None or gap.end > start) and gap.overlaps(start, end)]
 
     def tally(self, start: int, end: int, owner: Owner | None) -> tuple[list[Command], Evidence]:
         """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt, and no

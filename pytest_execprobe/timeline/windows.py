@@ -31,11 +31,6 @@ class Readable(ProcessFeed):
         self.style = style
         self.ignores = ignores
 
-    @property
-    def traces(self) -> bool:
-        """Whether no one sees when an exec is entered: not before its process was seen outside of one."""
-        return self.description.get("backend") == "ptrace"
-
     def is_ignored(self, record: ExecRecord) -> bool:
         return self.ignores is not None and self.ignores(record)
 
@@ -75,7 +70,7 @@ class Readable(ProcessFeed):
 
     def knows(self, until: int) -> bool:
         """Whether everything up to a moment is here, so that there is no need to ask."""
-        return self.timeline.complete_to >= until and not self.timeline.is_late
+        return self.timeline.known.complete_to >= until and not self.timeline.is_late
 
 
 class RecordedWindow:

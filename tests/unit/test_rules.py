@@ -276,7 +276,7 @@ def test_a_judge_is_concerned_where_a_rule_decides(row: tuple[Any, ...]) -> None
 def test_a_judge_has_to_do_from_the_first_phase_on_in_which_a_rule_decides(row: tuple[Any, ...]) -> None:
     judge = Judge(deciders(row[0]))
     decides = [bool(rules) for rules in row[1:]]
-    assert [judge.has_to_do(phase) for phase in PHASES] == [any(decides[: index + 1]) for index in range(3)]
+    assert [phase in judge.busy for phase in PHASES] == [any(decides[: index + 1]) for index in range(3)]
 
 
 # ---- where nothing ran ----
@@ -322,7 +322,7 @@ def test_judges_of_the_same_rules_have_nothing_else_in_common() -> None:
     assert judge.judge("call", evidence(record("git")))
     again = judge.fresh()
     assert again.saw_nothing("call")
-    assert [again.has_to_do(phase) for phase in PHASES] == [judge.has_to_do(phase) for phase in PHASES]
+    assert [phase in again.busy for phase in PHASES] == [phase in judge.busy for phase in PHASES]
     assert judge.fresh().judge("call", evidence(record("git")))
 
 
