@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB
 from os import O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_RDONLY, O_WRONLY, stat_result
@@ -13,11 +13,13 @@ from pathlib import Path
 from ._util import originals
 from .helper.walk import Step, walk
 
+_AT_ONCE = 1 << 16  # characters
 _LOCK_SECONDS = 10  # after which its holder will not be done soon
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file in place of one that may be there; its folders are made. Raises OSError.
+def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Writes a text file, which may come piece by piece, in place of one that may be there; its folders are made.
+    Raises OSError.
 
     Whoever reads it meanwhile, and whoever finds it after a crash, has the old one or the new one. A link stays a link,
     and the mode is that of an old file of one's own, without setuid and the like, or of any new one. What is no file,
@@ -26,7 +28,7 @@ def write_atomically(path: Path, text: str) -> None:
     A run as root may write where other users can, too. Links and pipes of theirs are refused there, as are files in
     folders such as ``/tmp``, and what they exchange meanwhile changes nothing.
     """
-    data = text.encode("utf-8")
+    data = _encoded((text,) if isinstance(text, str) else text)
     with walk(str(path), _judge, make_folders=True) as step:
         if step.number is not None:
             _write(originals.dup(step.number), data)
@@ -39,6 +41,19 @@ def write_atomically(path: Path, text: str) -> None:
         else:
             # By its number, since its name may be another's by now.
             _write(originals.open_file(f"/proc/self/fd/{step.entry}", O_WRONLY | O_NOCTTY | O_CLOEXEC), data)
+
+
+def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
+    """So much at once that no system call is made for a few bytes."""
+    some: list[str] = []
+    size = 0
+    for piece in pieces:
+        some.append(piece)
+        size += len(piece)
+        if size >= _AT_ONCE:
+            yield "".join(some).encode("utf-8")
+            some, size = [], 0
+    yield "".join(some).encode("utf-8")
 
 
 def remove_file(path: Path) -> None:
@@ -79,7 +94,7 @@ def _lock(folder: int) -> None:
             return
 
 
-def _put(step: Step, data: bytes, mode: int | None) -> None:
+def _put(step: Step, data: Iterable[bytes], mode: int | None) -> None:
     """Makes a file of it, beside the old one, and then in its place."""
     name = f".execprobe-{originals.random_hex(8)}"
     flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
@@ -93,12 +108,13 @@ def _put(step: Step, data: bytes, mode: int | None) -> None:
         raise
 
 
-def _write(descriptor: int, data: bytes, mode: int | None = None, *, whole: bool = False) -> None:
+def _write(descriptor: int, data: Iterable[bytes], mode: int | None = None, *, whole: bool = False) -> None:
     """Also closes it."""
     try:
-        left = memoryview(data)
-        while left:
-            left = left[originals.write(descriptor, left) :]
+        for part in data:
+            left = memoryview(part)
+            while left:
+                left = left[originals.write(descriptor, left) :]
         if mode is not None:
             originals.fchmod(descriptor, mode)
         if whole:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
 from ..files import write_atomically
-from .json import dump
+from .json import pieces
 from .model import Document
 
 
@@ -29,40 +29,44 @@ class Form:
     ending: str
     #: What it is, in words.
     what: str
-    render: Callable[[Document], str]
+    #: Its text, piece by piece.
+    pieces: Callable[[Document], Iterator[str]]
     #: The module that it needs, and the extra that brings it.
     needs: tuple[str, str] | None = None
+
+    def render(self, document: Document) -> str:
+        return "".join(self.pieces(document))
 
 
 # The modules of the forms are imported when they are used: a run that writes no report is not to wait for them.
 
 
-def _html(document: Document) -> str:
+def _html(document: Document) -> Iterator[str]:
     from . import html
 
-    return html.render(document)
+    yield html.render(document)
 
 
-def _markdown(document: Document) -> str:
+def _markdown(document: Document) -> Iterator[str]:
     from . import markdown
 
-    return markdown.render(document)
+    yield markdown.render(document)
 
 
-def _trace(document: Document) -> str:
+def _trace(document: Document) -> Iterator[str]:
     from . import trace
 
-    return trace.render(document)
+    yield trace.render(document)
 
 
-def _sarif(document: Document) -> str:
+def _sarif(document: Document) -> Iterator[str]:
     from . import sarif
 
-    return sarif.render(document)
+    yield sarif.render(document)
 
 
 _ALL = (
-    Form(".json", "JSON, which can be read again", dump),
+    Form(".json", "JSON, which can be read again", pieces),
     Form(".html", "a page for a browser", _html, needs=("jinja2", "html")),
     Form(".md", "Markdown, for the summary of a CI job", _markdown),
     Form(".trace.json", "a trace, for Perfetto", _trace),
@@ -102,8 +106,7 @@ def write(document: Document, path: str | PathLike[str]) -> None:
     """
     form = form_of(path)
     check_available(form)
-    text = form.render(document)
     try:
-        write_atomically(Path(path), text)
+        write_atomically(Path(path), form.pieces(document))
     except OSError as error:
         raise ReportNotWritten(f"{path}: the report can't be written ({error.strerror or error})") from error

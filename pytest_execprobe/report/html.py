@@ -17,43 +17,18 @@ from markupsafe import Markup
 
 from .. import __version__
 from .._util import originals
-from ..log.ends import signal_name, successors
-from ..timeline import site
-from ..timeline.program import described
+from ..log.ends import successors
+from ..source.events import Image
 from ..timeline.record import ExecRecord
 from . import digest
 from .lines import Line, arrange
 from .model import Document, ReportedBreach, Run, Unit
-from .origins import file_of
+from .rows import COLUMNS, Rows, Texts
 
-#: Characters of the arguments of an exec that are kept: a page with all of them may be too much for a browser.
-_ARGUMENTS = 4096
 _BREACHES = 50
 _PROGRAMS = 12
 _ALL_PROGRAMS = 1000
 _RUNNING = 50
-
-# Of an exec, in this order. Texts are indices into a list of texts, -1 if there is none; times are nanoseconds from the
-# beginning of the unit's time line.
-_COLUMNS = (
-    *(
-        "level",
-        "again",
-        "parent",
-        "above",
-        "program",
-        "command",
-        "path",
-        "executable",
-        "interpreter",
-        "script",
-        "origin",
-        "argv",
-        "cut",
-    ),
-    *("cwd", "pid", "ppid", "uid", "gid", "depth", "at", "duration", "became", "exit", "signal", "phase", "begun"),
-    *("shared", "site", "through", "stopped", "odd"),
-)
 
 
 def render(document: Document) -> str:
@@ -157,33 +132,17 @@ def _program(program: tuple[str, int], every: Sequence[tuple[str, int]]) -> dict
 # ---- the data of the units ----
 
 
-class _Texts:
-    """Each text once; an argument or a path is often that of many execs."""
-
-    def __init__(self) -> None:
-        self.every: list[str] = []
-        self._places: dict[str, int] = {}
-
-    def place(self, text: str | None) -> int:
-        if text is None:
-            return -1
-        place = self._places.get(text)
-        if place is None:
-            place = self._places[text] = len(self.every)
-            self.every.append(digest.shown(text))
-        return place
-
-
 def data(document: Document) -> dict[str, Any]:
     """What the script gets."""
-    texts = _Texts()
+    texts = Texts()
     became = [
         successors(record for unit in document.units if unit.run == index for record in unit.all_records)
         for index in range(len(document.runs))
     ]
-    units = [_unit(unit, document.runs[unit.run], became[unit.run], texts) for unit in document.units]
+    rows = [Rows(run, texts, its) for run, its in zip(document.runs, became, strict=True)]
+    units = [_unit(unit, document.runs[unit.run], rows[unit.run], texts) for unit in document.units]
     return {
-        "columns": _COLUMNS,
+        "columns": COLUMNS,
         "kinds": digest.KIND_NAMES,
         "runs": [
             {"label": digest.cut(digest.title(run), 60), "command": run.kind == "command"} for run in document.runs
@@ -193,7 +152,7 @@ def data(document: Document) -> dict[str, Any]:
     }
 
 
-def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Texts) -> dict[str, Any]:
+def _unit(unit: Unit, run: Run, rows: Rows, texts: Texts) -> dict[str, Any]:
     whole = digest.span(unit)
     times = [*(record.timestamp_ns for record in unit.records), *(whole or ())]
     origin, end = (min(times), max(times)) if times else (run.start_ns, run.start_ns)
@@ -217,10 +176,10 @@ def _unit(unit: Unit, run: Run, became: dict[ExecRecord, ExecRecord], texts: _Te
         "unchecked": None if unit.not_checked is None else digest.shown(unit.not_checked),
         "breaches": [_breach(breach) for breach in unit.breaches],
         "length": end - origin,
-        **_named("", "records", _tree(unit, run, unit.records, origin, became, texts)),
+        **_named("", "records", _tree(unit, unit.records, origin, rows, texts)),
         "strays_after": strays_origin - origin,
         "strays_length": max(0, strays_end - strays_origin),
-        **_named("stray_", "strays", _tree(unit, run, unit.strays, strays_origin, became, texts)),
+        **_named("stray_", "strays", _tree(unit, unit.strays, strays_origin, rows, texts)),
     }
 
 
@@ -229,20 +188,15 @@ def _named(prefix: str, rows: str, tree: tuple[list[Any], list[Any], list[int]])
 
 
 def _tree(
-    unit: Unit,
-    run: Run,
-    records: Iterable[ExecRecord],
-    origin: int,
-    became: dict[ExecRecord, ExecRecord],
-    texts: _Texts,
+    unit: Unit, records: Iterable[ExecRecord], origin: int, rows: Rows, texts: Texts
 ) -> tuple[list[Any], list[Any], list[int]]:
     """Execs as rows, each below what started it: the closest of those above it that is in the tree at all. And where
     they are not all that there is to show, the lines: of an exec the index of its row; else the level, a text, a time
     and a pid. And for each the line that it is folded into, -1 for none."""
     lines = list(arrange(sorted(dict.fromkeys(records), key=lambda record: record.timestamp_ns)))
     places: dict[Line, int] = {}
-    numbers: dict[ExecRecord, int] = {}
-    rows: list[list[Any]] = []
+    numbers: dict[Image, int] = {}
+    made: list[list[Any]] = []
     listed: list[Any] = []
     for number, line in enumerate(lines):
         places[line] = number
@@ -252,14 +206,14 @@ def _tree(
             pid = None if line.process is None else line.process.pid
             listed.append([line.level, texts.place(line.text), None if began is None else began - origin, pid])
             continue
-        listed.append(len(rows))
-        numbers[record] = len(rows)
-        parent = -1 if line.parent is None else numbers[line.parent]
-        above = None if parent >= 0 and record.parent in numbers else _above(unit, record)
-        rows.append(_row(record, run, line, parent, above, origin, became.get(record), texts))
-    is_plain = len(rows) == len(lines) and not any(line.fold for line in lines)
+        listed.append(len(made))
+        numbers[record._identity] = len(made)
+        parent = -1 if line.parent is None else numbers[line.parent._identity]
+        is_listed = parent >= 0 and record.parent is not None and record.parent._identity in numbers
+        made.append(rows.row(record, line, parent, None if is_listed else _above(unit, record), origin))
+    is_plain = len(made) == len(lines) and not any(line.fold for line in lines)
     folds = [] if is_plain else [-1 if line.fold is None else places[line.fold] for line in lines]
-    return rows, [] if is_plain else listed, folds
+    return made, [] if is_plain else listed, folds
 
 
 def _above(unit: Unit, record: ExecRecord) -> str:
@@ -270,77 +224,3 @@ def _above(unit: Unit, record: ExecRecord) -> str:
     if record._lineage.fork is not None:
         return "a fork of the test's own process, which has executed nothing"
     return "execprobe" if unit.kind == "command" else "the test's own process"
-
-
-def _row(
-    record: ExecRecord,
-    run: Run,
-    line: Line,
-    parent: int,
-    above: str | None,
-    origin: int,
-    became: ExecRecord | None,
-    texts: _Texts,
-) -> list[Any]:
-    place = texts.place
-    found = (run.origins or {}).get(file_of(record) or "")
-    argv, left_out = _arguments(record)
-    lasted = record.duration_ns
-    if lasted is None and became is not None:
-        lasted = became.timestamp_ns - record.timestamp_ns
-    row = {
-        "level": line.level,  # in the tree of the unit
-        "again": int(line.is_later),  # whether its process has executed something before
-        "parent": parent,  # its row, -1 if what started it is not in this tree
-        "above": place(above),  # what started it, in words, where it has no row
-        "program": place(record.program or "?"),
-        "command": place(digest.cut(described(record), _ARGUMENTS)),
-        "path": place(record.path),
-        "executable": place(record.executable),
-        "interpreter": place(record.interpreter),
-        "script": place(record.script),
-        "origin": -1 if found is None else place(str(found)),
-        "argv": None if argv is None else [place(argument) for argument in argv],
-        "cut": left_out,  # characters of the arguments, -1 if their number is not known
-        "cwd": place(record.cwd),
-        "pid": record.pid,
-        "ppid": record.ppid,
-        "uid": record.uid,
-        "gid": record.gid,
-        "depth": record.depth,
-        "at": record.timestamp_ns - origin,
-        "duration": None if lasted is None else max(0, lasted),
-        "became": -1 if became is None else place(became.program or "?"),
-        "exit": record.exit_code,
-        "signal": -1 if record.signal is None else place(signal_name(record.signal)),
-        "phase": record.phase,
-        "begun": place(record.begun_by),
-        "shared": int(record._lineage.shared),  # whether it counts for another than began it
-        "site": -1 if record.call_site is None else place(site.place(record.call_site)),
-        "through": -1 if record.call_site is None else place(_stack(record.call_site)),
-        "stopped": int(record.stopped),
-        "odd": int(found is not None and (found.owned is False or bool(found.remarks))),
-    }
-    return [row[column] for column in _COLUMNS]
-
-
-def _stack(call_site: site.CallSite) -> str | None:
-    """The frames outside of the standard library, if there is more than the one that is named besides."""
-    frames = [f"{site.place(frame)}" for frame in call_site.stack]
-    return ", by ".join(frames) if len(frames) > 1 else None
-
-
-def _arguments(record: ExecRecord) -> tuple[list[str] | None, int]:
-    """The arguments, as far as there is room for them, and how many characters are left out."""
-    argv = record._command.shown.argv
-    if argv is None:
-        return None, 0
-    kept: list[str] = []
-    room = _ARGUMENTS
-    for argument in argv:
-        if room <= 0:
-            break
-        kept.append(argument[:room])
-        room -= len(argument) + 1
-    left_out = sum(map(len, argv)) - sum(map(len, kept))
-    return kept, -1 if record.argv_truncated else left_out

@@ -39,8 +39,9 @@ def arrange(records: Iterable[ExecRecord]) -> Iterator[Line]:
     while todo:
         line = todo.pop()
         yield line
-        if line.process is not None and not line.is_later:
-            todo += reversed(list(_below(line, line.process, folds)))
+        process = line.process
+        if process is not None and not line.is_later and (process.children or len(process.execs) > 1):
+            todo += reversed(list(_below(line, process, folds)))
 
 
 def _below(line: Line, process: Process, folds: bool) -> Iterator[Line]:

@@ -31,7 +31,8 @@ _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 class Commands:
     """The commands that were met last: most execs are of one of these, and need no more than a look. And the branch and
-    the parent of the last exec of a payload, which are mostly those of the next: what is equal is then one object."""
+    the parent of the last exec, which are mostly those of the next: there are very many, and what is equal is one
+    object."""
 
     MOST = 4096
 
@@ -57,31 +58,28 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
     found: list[Event] = []
     at, end, last = 0, len(payload), len(payload) - _WITH_HEAD
     add, unpack, known = found.append, _FIRST.unpack_from, commands.known
-    # What is equal is mostly so for one after the other, and is one object then: there are very many.
     branch, parent = commands.last
-    known_whose, is_first, its_stopped, its_uid, its_gid, uid, gid = b"", False, 0, 0, 0, 0, 0
+    known_whose, known_place, its_root, bits, stopped, uid, gid = b"", (place := [0]), 0, 0, 0, 0, 0
     while at <= last:
         (
             type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, whose,
             seen_pid, seen_ppid, flags, data_len,
         ) = unpack(payload, at)  # fmt: skip
-        record = at + _RECORD
-        at += size
+        record, at = at + _RECORD, at + size
         if type != _WHOLE and type != _HEAD_ALONE and size >= _RECORD:
             continue
         if at > end or not _HEAD <= length <= size - _RECORD:
             raise wire.WireError("an event is cut short")
         if whose != known_whose:
-            its_uid, its_gid, its_stopped, its_root, born, top, thread = _WHOSE.unpack(whose)
-            known_whose, is_first, stopped = whose, its_root == root, its_stopped and _stopped(its_stopped, 0)
-            if is_first and (born, top, thread) != branch:
-                branch = Branch(born, pid if top == pid else top, thread)  # mostly so, and one number takes less room
-        if not is_first:
-            if (slot := _slot(payload, record, root, its_stopped)) is None:
+            known_whose, (its_uid, its_gid, bits, its_root, *place) = whose, _WHOSE.unpack(whose)
+            uid, gid = (uid, gid) if (uid, gid) == (its_uid, its_gid) else (its_uid, its_gid)
+            stopped = bits and _stopped(bits, 0)
+        if its_root != root:
+            if (slot := _slot(payload, record, root, bits)) is None:
                 continue
-            stopped, born, top, thread, seen_pid, seen_ppid = slot
-            if (born, top, thread) != branch:
-                branch = Branch(born, pid if top == pid else top, thread)
+            stopped, seen_pid, seen_ppid, *place = slot
+        if place is not known_place:
+            branch, known_place = _branch(branch, place, pid), place
         if kind == _EXIT:
             add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
         elif kind != _EXEC and kind != _ATTEMPT:
@@ -95,14 +93,11 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
                     raise _wrong(length < _HEAD + data_len)
                 data = payload[record + wire.COMMAND_AT : record + _HEAD + data_len]
                 command = known[kind == _ATTEMPT].get(data) or commands.meet(data, kind == _ATTEMPT)
-                if its_uid != uid or its_gid != gid:
-                    uid, gid = its_uid, its_gid
             add(Exec(
                 happened, entered, pid, branch, parent if parent_at else None,
-                (pid, previous_at) if previous_at else None,
-                seen_pid if command and seen_pid != pid else None,
-                seen_ppid if command and seen_ppid != wire.NOT_KNOWN else None,
-                uid if command else 0, gid if command else 0, _error_name(error) if kind == _ATTEMPT else None,
+                (pid, previous_at) if previous_at else None, seen_pid if command and seen_pid != pid else None,
+                seen_ppid if command and seen_ppid != wire.NOT_KNOWN else None, uid if command else 0,
+                gid if command else 0, _error_name(error) if kind == _ATTEMPT else None,
                 flags & wire.FLAG_ENTRY_UNSEEN != 0, command, stopped,
             ))  # fmt: skip
     if at > end or (at < end and [*wire.split_events(payload[at:])]):
@@ -116,6 +111,12 @@ def _stopped(bits: int, slot: int) -> int:
     return _BY_THIS if bits >> slot & 1 else _BY_OTHERS
 
 
+def _branch(last: Branch, place: list[int], pid: int) -> Branch:
+    """That of a record: mostly the last one. Else mostly this process is its top, and one number takes less room."""
+    born, top, thread = place
+    return last if (born, top, thread) == last else Branch(born, pid if top == pid else top, thread)
+
+
 def _wrong(is_short: bool) -> wire.WireError:
     if is_short:
         return wire.WireError("a record is shorter than it says")
@@ -123,13 +124,13 @@ def _wrong(is_short: bool) -> wire.WireError:
 
 
 def _slot(payload: bytes, record: int, root: int, stopped: int) -> tuple[int, int, int, int, int, int] | None:
-    """By whom it was stopped, when the branch left this root, its top, the root's thread, and pid and ppid as it sees
-    them."""
+    """By whom it was stopped, pid and ppid as this root sees them, when the branch left it, its top, and the root's
+    thread."""
     for slot in range(1, wire.SLOTS):
         its_root, born, top, thread = _SLOT.unpack_from(payload, record + wire.SLOTS_AT + slot * _SLOT.size)
         if its_root == root:
-            by = stopped and _stopped(stopped, slot)
-            return by, born, top, thread, *wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
+            numbers = wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
+            return stopped and _stopped(stopped, slot), *numbers, born, top, thread
     return None
 
 

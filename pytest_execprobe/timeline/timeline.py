@@ -170,11 +170,9 @@ class Timeline:
             if above is None or event.parent is not parent:
                 parent = event.parent
                 above, above_lost = self._image(parent)
-            command = event.command
-            is_hidden = hidden.get(id(command)) if command is not None else False
-            if command is not None and is_hidden is None:
-                is_hidden = hidden[id(command)] = self.hides(command)
-            self._add(event, known, entered.span, begun_in, above, above_lost, is_hidden is True)
+            if event.command is not None and id(event.command) not in hidden:
+                hidden[id(event.command)] = self.hides(event.command)
+            self._add(event, known, entered.span, begun_in, above, above_lost, hidden.get(id(event.command), False))
         self._end_all(ends)
         self.known = known._replace(settled=left, placed=len(self._log))
         for event in ready if self._exits else ():  # only now, for it may have had to be done again
@@ -198,12 +196,9 @@ class Timeline:
         nearest = previous or above
         hidden = hidden or (nearest is not None and nearest.hidden)
         depth = None if above_lost else 1 if above is None else above.depth and above.depth + 1
-        image = (event.pid, event.at)
-        call = self.calls.of_exec(event)
-        entry = Entry(
-            event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost, depth, image,
-            call,
-        )  # fmt: skip
+        image, call = (event.pid, event.at), self.calls.of_exec(event)
+        entry = Entry(event, owner, stray_of, span, begun_in, above, previous, hidden, above_lost, previous_lost,
+                      depth, image, call)  # fmt: skip
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[image] = entry
@@ -269,10 +264,9 @@ class Timeline:
     def _end_all(self, ends: Sequence[Ended]) -> None:
         """Lets the records of execs know how their processes ended, once both are here."""
         self._changes += len(ends)  # first: then what was seen before is not taken for what is known now
-        images = self._images
         for end in ends:
             assert end.image is not None
-            entry = images.get(end.image)
+            entry = self._images.get(end.image)
             if entry is None:
                 self._exits[end.image] = end
                 continue

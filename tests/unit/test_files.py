@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,26 @@ def test_a_new_file_in_new_folders(here: Path) -> None:
     write_atomically(Path("a/./b/../c/file"), "text: ü\n")
     assert (here / "a" / "c" / "file").read_bytes() == "text: ü\n".encode()
     assert os.listdir(here / "a" / "c") == ["file"]
+
+
+def test_a_file_that_comes_piece_by_piece(here: Path) -> None:
+    pieces = ["ü", "", *(f"{number}\n" for number in range(40_000)), "é" * 200_000]
+    write_atomically(here / "file", iter(pieces))
+    assert (here / "file").read_bytes() == "".join(pieces).encode()
+    write_atomically(here / "file", iter(()))
+    assert (here / "file").read_bytes() == b""
+
+
+def test_the_old_file_stays_where_a_piece_can_not_be_made(here: Path) -> None:
+    def pieces() -> Iterator[str]:
+        yield "new" * 100_000
+        raise KeyError
+
+    (here / "file").write_text("old")
+    with pytest.raises(KeyError):
+        write_atomically(here / "file", pieces())
+    assert (here / "file").read_text() == "old"
+    assert os.listdir(here) == ["file"]
 
 
 @pytest.mark.parametrize(("old", "new"), [(0o640, 0o640), (0o666, 0o666), (0o4755, 0o755), (0o7666, 0o666)])

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import pytest
@@ -61,8 +62,51 @@ def test_what_is_written_is_read(document: Document) -> None:
     assert data_of(again(document)) == data_of(document)
 
 
+@pytest.mark.parametrize("document", [rich(), hostile(), left(more_running=7), many(3, 250, deep=True), Document()])
+def test_the_pieces_make_what_json_makes_of_the_whole(document: Document) -> None:
+    text = dump(document)
+    assert text == json.dumps(json.loads(text), separators=(",", ":")) + "\n"
+
+
+def test_a_record_is_written_as_json_writes_its_fields() -> None:
+    previous = ran("sh", at=2)
+    odd = altered(
+        ran("git", at=1),
+        begun_by='a "test"[\\\udcff\n]',
+        signal=Signals.SIGKILL,  # an enum, as of a program that was stopped
+        ppid=None,
+        depth=None,
+        duration_ns=0,
+        stopped=True,
+        call_site=SITE,
+        previous=previous,
+        direct=True,
+        shared=True,
+        begun_in="setup",
+        lost=True,
+        fork="12.34",
+    )
+    text = form.record_text(odd, form.CommandTable())
+    assert text == json.dumps(json.loads(text), separators=(",", ":"))
+    expected = {
+        "id": form.id_of(odd._identity), "command": 0, "pid": odd.pid, "ppid": None, "parent": None,
+        "previous": form.id_of(previous._identity), "lineage_lost": True, "depth": None, "direct": True,
+        "uid": odd.uid, "gid": odd.gid, "timestamp_ns": odd.timestamp_ns, "phase": odd.phase, "begun_by": odd.begun_by,
+        "begun_in": "setup", "shared": True, "fork": "12.34", "exit_code": odd.exit_code, "signal": 9, "duration_ns": 0,
+        "stopped": True, "call_site": 0,
+    }  # fmt: skip
+    assert json.loads(text) == expected
+
+
+def test_there_is_never_all_of_it_at_once() -> None:
+    document = many(3, 4000)
+    sizes = [len(piece) for piece in form.pieces(document)]
+    assert sum(sizes) == len(dump(document)) > 1_000_000
+    assert max(sizes) < 100_000
+
+
 def test_every_field_of_a_record_is_written() -> None:
-    data = form.record_data(record(), form.CommandTable())
+    data = json.loads(form.record_text(record(), form.CommandTable()))
     written = {name.lstrip("_") for name in [*data, *form.command_data(record()._command)]} - {"command"}
     known = {field.name.lstrip("_") for kind in (ExecRecord, Command) for field in fields(kind)}
     known |= {{"lost": "lineage_lost"}.get(field.name, field.name) for field in fields(Lineage)}

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from documents import HOSTILE, START, good, hostile, many, ran, rich, run
 
 from pytest_execprobe import ExecRecord
-from pytest_execprobe.report import html
+from pytest_execprobe.origin.origin import Origin
+from pytest_execprobe.report import html, rows
 from pytest_execprobe.report.model import Document, Unit, merged
 
 VOID = {"meta", "link", "input", "br", "img"}
@@ -65,6 +67,26 @@ DOCUMENTS = {
 @pytest.fixture(params=DOCUMENTS.values(), ids=DOCUMENTS)
 def document(request: pytest.FixtureRequest) -> Document:
     return request.param
+
+
+@pytest.mark.parametrize("document", [merged([rich(), Document((run(id="cafe"),), many(3, 5).units)]), hostile()])
+def test_rows_of_a_command_are_as_each_would_be_by_itself(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though one command is executed in two runs, of which only the one knows where it comes from."""
+    first, *others = document.runs
+    paths = [record.executable for unit in document.units for record in unit.all_records]
+    known = {path: Origin(True, f"package {path}") for path in paths if path is not None}
+    units = (*document.units, *(replace(unit, run=0) for unit in document.units))
+    document = Document((replace(first, origins=known), *others), units)
+    whole = html.data(document)
+    row = rows.Rows.row
+
+    def alone(self: rows.Rows, *arguments: Any) -> list[Any]:
+        self._commands.clear()
+        self._sites.clear()
+        return row(self, *arguments)
+
+    monkeypatch.setattr(rows.Rows, "row", alone)
+    assert html.data(document) == whole
 
 
 def test_the_page_is_one_of_html(document: Document) -> None:
