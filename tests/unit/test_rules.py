@@ -804,7 +804,7 @@ def test_against_every_completion(place: int, some_left_out: bool, unknown: bool
 )
 def test_advice(rules: list[Rule], ran: str, advice: str) -> None:
     (finding,) = found(rules, *some(ran))
-    assert finding.advice == advice
+    assert finding.advice == (advice and f"@pytest.mark.{advice} {rules[0].where}".rstrip())
 
 
 @pytest.mark.parametrize("rules", [[budget(1)], [budget(per_program={"git": 1})], [allow("sh")], [none()]])
@@ -812,7 +812,8 @@ def test_advice_is_right(rules: list[Rule]) -> None:
     """Who writes what it says has a rule that is kept."""
     ran = [*some("git git sh"), record("Google Chrome"), record("a'b\x1b")]
     (finding,) = found(rules, *ran)
-    assert found([eval(finding.advice, {"exec_budget": budget, "exec_allow": allow})], *ran) == []
+    advice = finding.advice.removeprefix("@pytest.mark.").removesuffix(rules[0].where)
+    assert found([eval(advice, {"exec_budget": budget, "exec_allow": allow})], *ran) == []
 
 
 def test_no_advice_where_no_program_has_a_name() -> None:
