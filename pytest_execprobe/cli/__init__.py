@@ -21,7 +21,7 @@ from .._util.redaction import compile_redaction, in_force, put_in_force
 from .._util.text import printable
 from .terminal import COLORS, CommandError, Terminal, prepare_streams
 
-_COMMANDS = ("doctor", "run", "top", "gate", "report", "merge", "serve")
+_COMMANDS = ("doctor", "init", "run", "top", "gate", "report", "merge", "serve")
 
 #: The status of a command that could not do what it was asked for.
 UNUSABLE = 2

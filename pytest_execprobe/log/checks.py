@@ -16,6 +16,8 @@ from ..timeline.kinds import Answers
 from ..timeline.record import ExecRecord
 from .pattern import Match, Pattern, Side, any_match
 
+LISTED = 5  # patterns that are named without leaving any out
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -34,6 +36,8 @@ class Verdict:
     hints: tuple[str, ...] = ()
     #: Whose ends are not known, and would decide.
     open_ends: tuple[ExecRecord, ...] = ()
+    #: What to write if what ran is right.
+    advice: str = ""
 
 
 def nothing_ran(evidence: Evidence) -> Verdict:
@@ -102,7 +106,7 @@ def only_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
     allowed = ", ".join(map(str, patterns))
     return Verdict(
         holds=False if others else None if undecided else True,
-        headline=f"only {allowed} may run, but {names(others)} ran",
+        headline=f"only {listed(patterns)} may run, but {names(others)} ran",
         question=f"whether only {allowed} ran",
         marked=others,
     )
@@ -252,6 +256,12 @@ def names(records: Iterable[ExecRecord]) -> str:
     if len(unique) > 3:
         return f"{', '.join(unique[:3])} and {len(unique) - 3} more"
     return ", ".join(unique) or "others"
+
+
+def listed(things: Iterable[object]) -> str:
+    """Some patterns, of many the first."""
+    every = [*map(str, things)]
+    return ", ".join(every) if len(every) <= LISTED else f"{', '.join(every[:3])} and {len(every) - 3} more"
 
 
 # ---- three-valued arithmetic: low and high are the least and greatest number there can have been ----

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..timeline.record import Phase
 from . import checks
+from .additions import NOTHING, additions
 from .arguments import natural, numbers_by_pattern
+from .checks import Verdict
 from .log import ExecLog
+from .pattern import Pattern
 from .patterns import PatternLike, compile_all
 from .window import Window
 
@@ -60,11 +64,22 @@ class Watch:
         evidence = self._window.evidence()
         verdicts = checks.not_ran(evidence, self._deny)
         if self._allow is not None:
-            verdicts.append(checks.only_ran(evidence, self._allow) if self._allow else checks.nothing_ran(evidence))
+            verdict = checks.only_ran(evidence, self._allow) if self._allow else checks.nothing_ran(evidence)
+            verdicts.append(_advised(verdict, self._allow))
         verdicts += checks.per_program(evidence, self._per_program)
         if self._at_most is not None:
             verdicts.append(checks.at_most(evidence, self._at_most, None))
         self._log._decide(evidence, verdicts)
+
+
+def _advised(verdict: Verdict, allow: Iterable[Pattern]) -> Verdict:
+    """With what to write instead, if what nothing allows is right."""
+    lacking = additions(verdict.marked) if verdict.holds is False else NOTHING
+    if not lacking.programs:
+        return verdict
+    before = [pattern.text for pattern in allow]
+    one = f" (or {[*before, lacking.subtree]!r})" if lacking.subtree else ""
+    return replace(verdict, advice=f"watch(allow={[*before, *lacking.as_arguments]!r}){one}")
 
 
 class ExecProbe(ExecLog):

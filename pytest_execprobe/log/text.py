@@ -88,10 +88,11 @@ def _missing(evidence: Evidence) -> str:
 def failure(verdict: Verdict, evidence: Evidence, start: int, where: str, style: Style) -> str:
     """The message of an assertion that certainly does not hold."""
     headline = printable(verdict.headline)
+    advice = [f"  if this is right: {printable(verdict.advice)}"] if verdict.advice else []
     if style.rows == 0:
-        return headline
+        return "\n".join([headline, *advice])
     rows = table(evidence, start, verdict.marked, style)
-    return "\n".join([headline, *hints_of(verdict, evidence), *rows, footer(evidence, where)])
+    return "\n".join([headline, *hints_of(verdict, evidence), *rows, footer(evidence, where), *advice])
 
 
 def hints_of(verdict: Verdict, evidence: Evidence) -> list[str]:

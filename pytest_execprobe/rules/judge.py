@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..baseline.model import BEYOND, PYTHONS_OWN, WITHIN
 from ..log import checks
-from ..log.checks import Verdict, execs, names, times_word
+from ..log.additions import additions
+from ..log.checks import Verdict, execs, listed, names, times_word
 from ..log.ends import all_succeeded
 from ..log.pattern import Match, Pattern, Side, any_match
-from ..log.patterns import compile_pattern
 from ..log.shells import no_shell
 from ..timeline.evidence import Evidence
 from ..timeline.kinds import Kinds
 from ..timeline.record import ExecRecord, Phase
+from .advice import Change
 from .precedence import Decider
-from .rule import CALL, PHASES, Rule, written
+from .rule import PHASES, Rule
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class RuleFinding:
     hints: tuple[str, ...] = ()
     #: Whose ends are not known, and would decide.
     open_ends: tuple[ExecRecord, ...] = ()
+    #: What ``advice`` says, where that is to change the rule.
+    change: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -263,13 +264,14 @@ def _budget(rule: Rule, evidence: Evidence) -> list[RuleFinding]:
     ran[None] = max(rule.at_most or 0, len(evidence.records) + evidence.surely_lost)
     programs = {pattern.text: count for pattern, count in ran.items() if pattern is not None}
     args = [] if rule.at_most is None else [ran[None]]
-    advice = _advised("exec_budget", args, rule, **({"per_program": programs} if programs else {}))
+    change = rule.changed("exec_budget", args, per_program=programs)
     found = []
     for pattern, n, verdict in verdicts:
         if not verdict.holds:
             what = execs(ran[pattern]) if pattern is None else f"{pattern} ran {times_word(ran[pattern])}"
             headline = f"exec budget exceeded: {what}, at most {n} allowed"
-            found.append(RuleFinding(verdict.holds, headline, verdict.question, (rule,), verdict.marked, advice))
+            one = RuleFinding(verdict.holds, headline, verdict.question, (rule,), verdict.marked, change.line)
+            found.append(replace(one, change=change))
     return found
 
 
@@ -291,22 +293,14 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
         return [RuleFinding(None, "", question, in_phase)] if None in matches or heard.missing != 0 else []
     ran = names(unexpected) if unexpected else execs(lost)
     headline = (
-        f"unexpected program: {ran} ran, and only {allowed} may" if patterns else f"nothing may run, but {ran} ran"
+        f"unexpected program: {ran} ran, and only {listed(patterns)} may"
+        if patterns
+        else f"nothing may run, but {ran} ran"
     )
-    commands = {id(record._command): record for record in unexpected}.values()
-    programs = dict.fromkeys(record.program for record in commands if record.program)
-    more = [_as_pattern(program) for program in programs]
-    advice = _advised("exec_allow", [*(pattern.text for pattern in patterns), *more], in_phase[0]) if more else ""
-    return [RuleFinding(False, headline, question, in_phase, unexpected, advice)]
-
-
-def _as_pattern(program: str) -> str | list[str]:
-    """As a marker has a program's name: in a list, where it would be taken for something else."""
-    if not set(program) & set("*?"):
-        with suppress(ValueError):
-            compile_pattern(program)
-            return program
-    return [re.sub(r"([*?[])", r"[\1]", program)]
+    lacking = additions(unexpected)
+    change = in_phase[0].changed("exec_allow", [pattern.text for pattern in patterns], lacking)
+    found = RuleFinding(False, headline, question, in_phase, unexpected)
+    return [replace(found, advice=change.line, change=change) if lacking.programs else found]
 
 
 def _success(decider: Decider, evidence: Evidence) -> Verdict:
@@ -340,15 +334,6 @@ def _stopped_as_well(
     if rules:
         for verdict in checks.stopped_as_well(evidence, (record for finding in found for record in finding.marked)):
             yield RuleFinding(False, verdict.headline, "", rules, verdict.marked)
-
-
-def _advised(name: str, args: Sequence[object], rule: Rule, **kwargs: object) -> str:
-    """The marker to write instead, for the same phases."""
-    if rule.phases != CALL:
-        kwargs["phases"] = rule.phases
-    if rule.direct:
-        kwargs["direct"] = True
-    return written(name, args, kwargs)
 
 
 def _once_a_process(marked: Sequence[ExecRecord], where: str, accept: str) -> str:

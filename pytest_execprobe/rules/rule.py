@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..baseline.model import Baseline, Excess, Section, table_name
+from ..log.additions import NOTHING, Additions
 from ..log.arguments import natural, numbers_by_pattern
+from ..log.checks import listed
 from ..log.pattern import Pattern
 from ..log.patterns import PatternLike, compile_all, compile_pattern
 from ..source.stopping import check
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
+from .advice import NOWHERE, Change, Place
 from .markers import MARKERS
 
 PHASES: tuple[Phase, ...] = ("setup", "call", "teardown")
@@ -48,6 +51,26 @@ class Rule:
     #: Of a baseline: what it does not allow of all that a test has run so far, and the command that accepts it.
     beyond: Callable[[Evidence], list[Excess]] | None = None
     accept: str = ""
+    #: The same place, for what is to be written there instead.
+    place: Place = NOWHERE
+
+    def changed(
+        self,
+        marker: str,
+        has: Sequence[object],
+        lacking: Additions = NOTHING,
+        *,
+        per_program: Mapping[str, int] | None = None,
+    ) -> Change:
+        """What to write instead, for the same phases."""
+        kwargs: dict[str, object] = {} if self.phases == CALL else {"phases": self.phases}
+        if self.direct:
+            kwargs["direct"] = True
+        rest = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+        adds = lacking.as_texts if self.place.is_text else lacking.as_arguments
+        some: tuple[tuple[Any, ...], tuple[Any, ...]] = (adds, (lacking.subtree,) if lacking.subtree else ())
+        adds, instead = reversed(some) if lacking.is_narrow else some
+        return Change(self.place, marker, tuple(has), adds, instead, per_program or {}, rest)
 
     @property
     def meaning(self) -> list[object]:
@@ -68,19 +91,21 @@ class Rule:
 
 def make_rule(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str, *, enforce: bool = False) -> Rule:
     """The rule of a marker. ``enforce``: so is each that denies. Raises RuleError."""
-    text = written(name, args, kwargs)
     make = _MAKERS[name]
     try:
         inspect.signature(make).bind(*args, **kwargs)  # its messages do not name the function
         rule = make(*args, **kwargs)
-        return replace(_enforced(rule) if rule.enforce or enforce else rule, text=text, where=where)
+        rule = _enforced(rule) if rule.enforce or enforce else rule
+        text = written(name, args, kwargs, shortened=True)
+        return replace(rule, text=text, where=where, place=Place("function", where, name))
     except (TypeError, ValueError) as error:
-        raise RuleError(f"{text}: {error}. It is written {MARKERS[name][0]}") from None
+        raise RuleError(f"{written(name, args, kwargs)}: {error}. It is written {MARKERS[name][0]}") from None
 
 
-def written(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
-    """A marker as it stands in the source."""
-    return f"{name}({', '.join([*map(repr, args), *(f'{key}={value!r}' for key, value in kwargs.items())])})"
+def written(name: str, args: Iterable[object], kwargs: Mapping[str, object], *, shortened: bool = False) -> str:
+    """A marker as it stands in the source; ``shortened``, of many arguments the first alone."""
+    given = [listed(map(repr, args))] if args and shortened else [*map(repr, args)]
+    return f"{name}({', '.join([*given, *(f'{key}={value!r}' for key, value in kwargs.items())])})"
 
 
 def _budget(

@@ -32,6 +32,8 @@ class Problem:
     left_open: str = ""
     #: Where Python has spawned the first exec that breaks a rule, if that is known.
     site: CallSite | None = None
+    #: What to write if what ran is right, as it travels.
+    changes: tuple[str, ...] = ()
 
     @property
     def undecided(self) -> bool:
@@ -53,7 +55,8 @@ class Problem:
 
         def said(style: Style) -> tuple[str, tuple[tuple[str, str], ...]]:
             below = None if found[0].holds is None else section(found, evidence, start, where, style)
-            return findings(found, evidence, start, where, style), (below,) if below else ()
+            text = findings(found, evidence, start, where, style)
+            return "\n".join([text, *([] if below else advice(found))]), (below,) if below else ()
 
         text, sections = said(style)
         whole, parts = said(style if style.rows != 0 else replace(style, verbosity=0))
@@ -62,7 +65,8 @@ class Problem:
         left_open = findings(rest, evidence, start, where, style) if rest else ""
         marked = [record for finding in found if finding.holds is False for record in finding.marked]
         site = next((record.call_site for record in marked if record.call_site is not None), None)
-        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts), left_open, site)
+        changes = tuple(finding.change.export() for finding in found if finding.holds is False and finding.change)
+        return cls(error, text.partition("\n")[0], sections, _joined(whole, parts), left_open, site, changes)
 
     def and_also(self, other: Problem) -> Problem:
         """Both of them, what is certain first."""
@@ -76,6 +80,7 @@ class Problem:
             f"{first.in_report}\n{second.in_report}",
             "" if first.undecided else "\n".join(filter(None, left_open)),
             first.site or second.site,
+            first.changes + second.changes,
         )
 
     def of_what_is_open(self) -> Problem:
@@ -146,7 +151,11 @@ def section(
         start = min([start, *(record.timestamp_ns for record in evidence.records)])
     ignored = f", {evidence.ignored} ignored" if evidence.ignored else ""
     marked = chain.from_iterable(finding.marked for finding in found)
-    advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
-    lines = table(evidence, start, marked, style) or ["  nothing"]
-    lines += (f"  if this is right: {printable(text)}" for text in advice)
+    lines = [*(table(evidence, start, marked, style) or ["  nothing"]), *advice(found)]
     return f"execs: {where} ({len(evidence.records)}, {lost(evidence)} lost{ignored})", "\n".join(lines)
+
+
+def advice(found: Sequence[RuleFinding]) -> list[str]:
+    """What to write if what ran is right, a line for each rule."""
+    every = dict.fromkeys(finding.advice for finding in found if finding.advice)
+    return [f"  if this is right: {printable(text)}" for text in every]

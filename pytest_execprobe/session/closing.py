@@ -171,8 +171,15 @@ class Closing:
         broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
         expected = [name for name in broken_off if outcomes.get(name) in _EXPECTED]
         failed = dict.fromkeys(name for name in broken_off if name not in expected)
+        # A test that passed is among them because not all of it is known, and so may be what is no test.
+        of_others = "passed" if self.totals.lost or self.totals.why else None
+        unrecorded = [name for name in failed if outcomes.get(name, of_others) == "passed"]
+        failed = dict.fromkeys(name for name in failed if name not in unrecorded)
         kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
-        return [*summary.updated(baseline.path, changes, [*failed], [*kept]), *summary.not_renamed(self.former)]
+        return [
+            *summary.updated(baseline.path, changes, [*failed], unrecorded, [*kept]),
+            *summary.not_renamed(self.former),
+        ]
 
     @property
     def _outcomes(self) -> dict[str, str | None]:

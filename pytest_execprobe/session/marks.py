@@ -12,12 +12,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .._util import originals
+from ..rules.advice import Place, Stands
 from ..rules.markers import MARKERS
 from ..rules.rule import Rule, RuleError, make_rule, written
 from ..timeline.record import Phase
@@ -70,6 +72,8 @@ class Markers:
                 rule = make_rule(mark.name, mark.args, mark.kwargs, where, enforce=self._enforce)
             except RuleError as error:
                 raise RuleError(f"{place}: {error}") from None
+            stands = "added" if added else "parameter" if parametrized else _stands(node)
+            rule = replace(rule, place=Place(stands, where, mark.name))
             self._known[key] = (rule, mark)  # the mark is kept so that its id stays its own
         return self._known[key][0]
 
@@ -90,6 +94,10 @@ class Markers:
 
 def _ours(marks: Iterable[pytest.Mark]) -> list[pytest.Mark]:
     return [mark for mark in marks if mark.name in MARKERS]
+
+
+def _stands(node: _Node) -> Stands:
+    return "module" if isinstance(node, pytest.Module) else "class" if isinstance(node, pytest.Class) else "function"
 
 
 def _stands_on(node: _Node, mark: pytest.Mark) -> bool:

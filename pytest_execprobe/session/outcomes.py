@@ -107,6 +107,7 @@ class Outcomes:
             strays.gatherer.breach(
                 item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided, site=problem.site
             )
+            strays.totals.changes.update(dict.fromkeys(problem.changes))
         if expected and not problem.undecided:
             strays.totals.excused[item.nodeid] = problem.headlines
             self._report_fixtures(item)  # which are not expected to do that, whichever test sets them up

@@ -68,6 +68,8 @@ class Settings:
     attempts: str = "auto"
     pages: int | None = None
     timeout: float = 10.0
+    #: The file in which pytest is configured, and its section there.
+    configured_in: tuple[str, str] = ("pytest.ini", "[pytest]")
     start: Start = field(default_factory=Start, compare=False)
     #: How pytest was called; None where there is no baseline, whose summary alone says how to call it again.
     invocation: Invocation | None = None
@@ -166,12 +168,7 @@ def read_settings(config: pytest.Config) -> Settings:
     for why in ignored_in_vain(forbidden, ignore):
         raise pytest.UsageError(why)
     reports = _reports(config)
-    enforce = flag(config, "enforce")
-    if enforce and mode == "off":
-        raise pytest.UsageError(
-            f"{blamed_for(config, 'enforce')} has programs killed before they run, and with"
-            f" {spelling(config, '')}=off there is nothing that could: take one of them out"
-        )
+    enforce = _enforce(config, mode)
     if mode is None:
         required = enforce or command_line or ini or session_budget is not None or baseline is not None
         mode = "require" if required else "auto"
@@ -198,11 +195,31 @@ def read_settings(config: pytest.Config) -> Settings:
         attempts=attempts or "auto",
         pages=_pages(config),
         timeout=_timeout(config),
+        configured_in=_configured_in(config),
         invocation=None if baseline is None else _invocation(config),
     )
 
 
 # ---- single values ----
+
+
+def _enforce(config: pytest.Config, mode: str | None) -> bool:
+    if flag(config, "enforce") and mode == "off":
+        raise pytest.UsageError(
+            f"{blamed_for(config, 'enforce')} has programs killed before they run, and with"
+            f" {spelling(config, '')}=off there is nothing that could: take one of them out"
+        )
+    return flag(config, "enforce")
+
+
+def _configured_in(config: pytest.Config) -> tuple[str, str]:
+    """The file in which pytest is configured, and its section there, as an audit names them."""
+    if config.inipath is None or not flag(config, "audit"):
+        return Settings.configured_in
+    from ..rules.configured import section_of
+
+    text = originals.read_bytes(config.inipath).decode(errors="replace")
+    return config.inipath.name, section_of(config.inipath.name, text)
 
 
 def _named_or_path(config: pytest.Config, name: str, is_path: Callable[[str], bool]) -> str | None:

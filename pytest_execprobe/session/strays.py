@@ -279,6 +279,7 @@ class Strays:
     def late(self, item: pytest.Item, problem: Problem, attempt: str = "") -> None:
         """What is found wrong with a test that has been reported; with ``attempt`` that try of it alone."""
         what = (problem.headline, problem.in_full, problem.undecided)
+        self.totals.changes.update(dict.fromkeys(problem.changes))
         self.totals.breaches.append(LateBreach(item.nodeid, item.location, *what, attempt))
 
     def _gather(self, entry: Entry) -> None:

@@ -17,6 +17,7 @@ from .options import blamed_for, flag, folder_of, given, spelling, whole
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
     from ..log.pattern import Pattern
+    from ..rules.advice import Stands
     from ..rules.rule import Rule
 
 
@@ -25,6 +26,8 @@ def suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
         values = given(config, name, from_ini)
         if values is None:
             continue
+        from ..log.checks import LISTED, listed
+        from ..rules.advice import Place
         from ..rules.rule import RuleError, make_rule
 
         spelt, blamed = spelling(config, name, from_ini), blamed_for(config, name, from_ini)
@@ -43,7 +46,13 @@ def suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
             rule = make_rule(marker, args, kwargs, "", enforce=enforce)
         except RuleError as error:  # pragma: no cover - its parts were checked
             raise pytest.UsageError(f"{blamed}: {error}") from None
-        yield replace(rule, text=" ".join(f"{spelt}={value}" for value in values), where=_where(config, from_ini))
+        where = _where(config, from_ini)
+        stands: Stands = "file" if from_ini else "option"
+        place = Place(stands, where.removeprefix("in "), spelt)
+        # Of many the first: a rule is named in one line.
+        text = " ".join(f"{spelt}={value}" for value in values)
+        text = f"{spelt}={listed(values)}" if from_ini or len(values) > LISTED else text
+        yield replace(rule, text=text, where=where, place=place)
 
 
 def _refuse_empty(name: str, values: list[str], blamed: str) -> None:

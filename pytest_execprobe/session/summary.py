@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,17 @@ from typing import Any
 from .._util.text import printable
 from ..baseline.changes import Changes, Seen, Uses, renames
 from ..baseline.model import Baseline, Section
+from ..log.additions import as_text
 from ..log.checks import between, execs, times_word
+from ..rules.advice import to_paste
+from ..rules.configured import listed_in
 from .collected import Former
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
 
 _ROWS = 10
+_PROGRAMS = 30  # a rule is made of all of them
+_ESCAPED = re.compile(r"\\(?:x..|u.{4}|U.{8}|[nrt])")
 _NOT_LOOKED_AT = "left out by --execprobe-ignore or a hook"
 #: What a process says at its end that a test has forked, and that came back into pytest.
 OF_A_COPY = (
@@ -72,7 +78,8 @@ def lines(
         said.append(f"{'xfailed':<16}{printable(nodeid)}: {headline}")
     if totals.not_checked:
         said += _not_checked(totals)
-    return said
+    said += _as_rule(totals, settings) if settings.audit and verbosity >= 0 else []
+    return [*said, *to_paste(totals.changes, rows)]
 
 
 def _accounts(totals: Totals, settings: Settings, rows: int | None) -> list[str]:
@@ -87,7 +94,8 @@ def _accounts(totals: Totals, settings: Settings, rows: int | None) -> list[str]
     if settings.session_budget is not None:
         ran = "NOT CHECKED" if totals.is_unchecked else execs(totals.execs)
         said.append(f"{'session budget':<16}{ran}, at most {settings.session_budget} allowed")
-    said += _table("most executed", [(count, program, "") for program, count in programs.items()], rows)
+    of_programs = _PROGRAMS if rows == _ROWS else rows
+    said += _table("most executed", [(count, program, "") for program, count in programs.items()], of_programs)
     groups = {
         "most by test": totals.tests,
         "besides tests": totals.others,
@@ -99,6 +107,22 @@ def _accounts(totals: Totals, settings: Settings, rows: int | None) -> list[str]
     for title, group in groups.items():
         said += _table(title, [(counter.total(), name, _most(counter, 5)) for name, counter in group.items()], rows)
     return said
+
+
+def _as_rule(totals: Totals, settings: Settings) -> list[str]:
+    """What allows all that tests have run, where no rule for all of them does yet."""
+    ran = sum((counter for group in (totals.tests, totals.strays) for counter in group.values()), Counter[str]())
+    if not ran or any(rule.kind == "allow" for rule in (*settings.command_line, *settings.ini)):
+        return []
+    if totals.lost or totals.why or totals.not_checked:
+        return [f"{'as a rule':<16}none is given, for not all that ran is known"]
+    file, section = settings.configured_in
+    # What was not printable is any one character.
+    patterns = (as_text(_ESCAPED.sub("?", program)) for program, _ in ran.most_common())
+    return [
+        f"{'as a rule':<16}in {file}, under {section}:",
+        *listed_in(file, "execprobe_allow", [(p, "") for p in patterns]),
+    ]
 
 
 def _origins(totals: Totals, rows: int | None) -> list[str]:
@@ -227,9 +251,11 @@ def left_out(packages: Sequence[str]) -> list[str]:
     return _listed("not judged", [f'packages."{name}"' for name in packages], "this run has collected no test there")
 
 
-def updated(path: Path, changes: Changes, broken_off: Sequence[str], kept: Sequence[str]) -> list[str]:
-    """What an update has written. ``broken_off`` did not run to their end as they should have, ``kept`` did not run as
-    a whole, and that was expected."""
+def updated(
+    path: Path, changes: Changes, broken_off: Sequence[str], unrecorded: Sequence[str], kept: Sequence[str]
+) -> list[str]:
+    """What an update has written. ``broken_off`` did not pass, of ``unrecorded`` not all is known, ``kept`` did not run
+    as a whole, and that was expected."""
     rows = [row for row in changes.gone if row[1]]
     parts = [
         (changes.new, "row", "new"),
@@ -246,8 +272,13 @@ def updated(path: Path, changes: Changes, broken_off: Sequence[str], kept: Seque
         *_listed(
             "not whole",
             broken_off,
-            "failed, or not recorded as a whole: what they ran has rows, what they would run besides has none; update"
-            " again when they pass",
+            "they did not pass: what they ran has rows, what they would run besides has none; update again when they"
+            " pass",
+        ),
+        *_listed(
+            "not recorded",
+            unrecorded,
+            "not as a whole: what was recorded of them has rows, what was not has none; update again",
         ),
         *_listed("not lowered", kept, "skipped or expected to fail"),
         *_listed(

@@ -87,6 +87,8 @@ class Totals:
     #: Tests that were expected to fail, and so hide a broken rule.
     excused: dict[str, str] = field(default_factory=dict)
     breaches: list[LateBreach] = field(default_factory=list)
+    #: What to write if what broke rules is right, each change once and as it travels.
+    changes: dict[str, None] = field(default_factory=dict)
     #: What the probe is, in words.
     probe: str = ""
     #: How many tests have been recorded.
@@ -211,7 +213,7 @@ class Totals:
                 setattr(self, name, getattr(self, name) + value)
             elif name in ("probe", "collected"):
                 setattr(self, name, value)
-        for name in ("unknown", "unprobed"):
+        for name in ("unknown", "unprobed", "changes"):
             getattr(self, name).update(dict.fromkeys(data.get(name, ())))
         for nodeid, (file, line, domain), *rest in data.get("breaches", ()):
             self.breaches.append(LateBreach(nodeid, (file, line, domain), *rest))
@@ -248,7 +250,7 @@ _ADDED = ("lost", "running", "more_running", "gathered")
 _FORMS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_GROUPS, _counters),
     **dict.fromkeys((*_UPDATED, "collected"), dict),
-    **dict.fromkeys(("unknown", "unprobed", "gathered"), list),
+    **dict.fromkeys(("unknown", "unprobed", "changes", "gathered"), list),
     "running": lambda running: [list(process) for process in running],
     "breaches": lambda breaches: [
         [b.nodeid, list(b.location), b.headline, b.text, b.undecided, b.attempt] for b in breaches

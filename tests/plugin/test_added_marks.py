@@ -195,8 +195,8 @@ def test_added_none_judges_a_set_up_that_has_ended(run: Run) -> None:
         -- execs: setup phase (1, 0 lost) --
           # +ms pid parent argv
         > 1 T P pytest /usr/bin/sh
-          if this is right: exec_allow('sh', phases=('setup', 'call', 'teardown'))
-        """
+          if this is right: pytest.mark.exec_allow('sh', phases=('setup', 'call', 'teardown')) added to test_it in the call phase, test_it.py:9
+        """  # noqa: E501
     )
 
 

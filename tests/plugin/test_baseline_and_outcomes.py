@@ -269,8 +269,8 @@ def test_what_an_update_could_not_see_is_told(run: Run) -> None:
     result = run(UPDATE, source=source, rows=f'{ROWS}[tests."test_it.py::test_b"]\nls = 1\n')
     result.stdout.fnmatch_lines(
         [
-            "not whole       test_it.py::test_a: failed, or not recorded as a whole: what they ran has rows, what they"
-            " would run besides has none; update again when they pass",
+            "not whole       test_it.py::test_a: they did not pass: what they ran has rows, what they would run besides"
+            " has none; update again when they pass",
             "not lowered     test_it.py::test_b: skipped or expected to fail",
         ]
     )

@@ -317,13 +317,14 @@ def test_a_test_that_fails_keeps_its_rows(run: Run, pytester: pytest.Pytester) -
     result = run(UPDATE, source=SUITE.replace('    runs("git")\n', "    assert 0\n", 1))
     result.assert_outcomes(passed=3, failed=1)
     assert rows(pytester) == BASELINE
-    result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: failed, or not recorded as a whole: *"])
+    result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: they did not pass: *"])
 
 
 def test_what_was_lost_is_not_written(run: Run, pytester: pytest.Pytester) -> None:
     result = run(UPDATE, source="def test_a():\n    runs('git', lost=True)\n")
     assert "test_a" not in rows(pytester)
-    result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: *"])
+    result.stdout.fnmatch_lines(["not recorded    test_it.py::test_a: not as a whole: *"])
+    result.stdout.no_fnmatch_line("not whole*")
 
 
 @pytest.mark.parametrize("status", [None, 0, 1])
@@ -740,7 +741,7 @@ def test_what_a_process_ran_that_was_killed_has_rows(run: Run, pytester: pytest.
     source = "def test_a():\n    runs('git')\n"
     result = run(source=source, baseline="[tests]\n")
     result.stdout.fnmatch_lines(["*beyond the baseline: new: git ran once (a process that was killed)"])
-    run(UPDATE, source=None).stdout.fnmatch_lines(["baseline *: 1 row new", "not whole *: failed, *"])
+    run(UPDATE, source=None).stdout.fnmatch_lines(["baseline *: 1 row new", "not whole *: they did not pass: *"])
     assert '[tests."test_it.py::test_a"]\ngit = 1\n' in rows(pytester)
     result = run(source=None)
     result.stdout.fnmatch_lines(["baseline *: no test is beyond it, and 1 of 1 were not run to their end"])

@@ -42,10 +42,13 @@ def test_own_failure_stays_what_it_is(run: Run) -> None:
         -- execs: call phase (1, 0 lost) --
           # +ms pid parent argv
         > 1 T P pytest /usr/bin/git
-          if this is right: exec_allow('git', phases=('setup', 'call', 'teardown'))
+          if this is right: @pytest.mark.exec_allow('git', phases=('setup', 'call', 'teardown')) on test_it, test_it.py:4
+        == execprobe ==
+        to allow it     on test_it, test_it.py:4:
+        @pytest.mark.exec_allow('git', phases=('setup', 'call', 'teardown'))
         == short test summary info ==
         FAILED test_it.py::test_it - assert 1 == 2
-        """
+        """  # noqa: E501
     )
 
 

@@ -36,7 +36,10 @@ def test_budget(run: Run) -> None:
           # +ms pid parent argv
           1 T P pytest /usr/bin/git fetch
         > 2 T P #1 /usr/bin/curl
-          if this is right: exec_budget(2)
+          if this is right: @pytest.mark.exec_budget(2) on test_release, test_it.py:4
+        == execprobe ==
+        to allow it     on test_release, test_it.py:4:
+        @pytest.mark.exec_budget(2)
         == short test summary info ==
         FAILED test_it.py::test_release - exec budget exceeded: 2 execs, at most 1 allowed (call phase)
         """
@@ -62,7 +65,10 @@ def test_allow(run: Run) -> None:
           # +ms pid parent argv
           1 T P pytest /usr/bin/git fetch
         > 2 T P #1 /usr/bin/curl
-          if this is right: exec_allow('git', 'gpg', 'curl')
+          if this is right: @pytest.mark.exec_allow('git', 'gpg', 'curl') on test_release, test_it.py:4
+        == execprobe ==
+        to allow it     on test_release, test_it.py:4:
+        @pytest.mark.exec_allow('git', 'gpg', 'curl')
         == short test summary info ==
         FAILED test_it.py::test_release - unexpected program: curl ran, and only git, gpg may (call phase)
         """
@@ -86,10 +92,13 @@ def test_none(run: Run) -> None:
         -- execs: call phase (1, 0 lost) --
           # +ms pid parent argv
         > 1 T P pytest /usr/bin/git
-          if this is right: exec_allow('git', phases=('setup', 'call', 'teardown'))
+          if this is right: @pytest.mark.exec_allow('git', phases=('setup', 'call', 'teardown')) on test_release, test_it.py:4
+        == execprobe ==
+        to allow it     on test_release, test_it.py:4:
+        @pytest.mark.exec_allow('git', phases=('setup', 'call', 'teardown'))
         == short test summary info ==
         FAILED test_it.py::test_release - nothing may run, but git ran (call phase)
-        """
+        """  # noqa: E501
     )
 
 
@@ -125,8 +134,9 @@ def test_with_q_the_rule_alone(run: Run) -> None:
         __ test_release __
         nothing may run, but git ran (call phase)
           rule  exec_none() on test_release, test_it.py:3
-        == short test summary info ==
-        """
+          if this is right: @pytest.mark.exec_allow('git', phases=('setup', 'call', 'teardown')) on test_release, test_it.py:3
+        == execprobe ==
+        """  # noqa: E501
     )
 
 

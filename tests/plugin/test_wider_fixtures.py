@@ -35,11 +35,11 @@ def test_wider_fixture_is_judged_where_it_was_set_up_and_ended(run: Run) -> None
         -- execs: set-up of fixture 'server' (module) (1, 0 lost) --
           # +ms pid parent argv
         > 1 T P pytest /usr/bin/server
-          if this is right: exec_allow('server', phases=('setup', 'call', 'teardown'))
+          if this is right: pytestmark = pytest.mark.exec_allow('server', phases=('setup', 'call', 'teardown')) on the module, test_it.py:4
         __ ERROR at teardown of test_b __
         nothing may run, but kill ran (end of fixture 'server' (module))
           rule  exec_none() on the module, test_it.py:4
-        """
+        """  # noqa: E501
     )
 
 

@@ -517,7 +517,7 @@ def test_findings() -> None:
           #    +ms    pid  parent  argv
           1   12.4  41207  pytest  /usr/bin/git fetch
         > 2   31.0  41209  #1      /usr/bin/curl -sS https://example.org
-          if this is right: exec_budget(2)
+          if this is right: @pytest.mark.exec_budget(2) on TestRelease, tests/test_release.py:11
         """
     )
 
@@ -542,8 +542,8 @@ def test_findings_of_several_rules() -> None:
           #    +ms    pid  parent  argv
         > 1   12.4  41207  pytest  /usr/bin/git fetch
         > 2   31.0  41209  #1      /usr/bin/curl -sS https://example.org
-          if this is right: exec_budget(2)
-          if this is right: exec_allow('gpg', 'git', 'curl')
+          if this is right: @pytest.mark.exec_budget(2) on TestRelease, tests/test_release.py:11
+          if this is right: @pytest.mark.exec_allow('gpg', 'git', 'curl') on the module, t.py:1
         """
     )
 

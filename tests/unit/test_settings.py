@@ -148,7 +148,7 @@ def test_suite_rules_in_an_ini_file(read: Read) -> None:
     assert [str(p) for p in deny.patterns] == ["curl"]
     assert [rule.text for rule in settings.ini] == [
         "execprobe_budget=2",
-        "execprobe_allow=git execprobe_allow=re:^/usr/bin/a b",
+        "execprobe_allow=git, re:^/usr/bin/a b",
         "execprobe_deny=curl",
     ]
     assert {rule.where for rule in settings.ini} == {"in tox.ini"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
 
+from pytest_execprobe.rules.rule import make_rule
 from pytest_execprobe.session import summary
 from pytest_execprobe.session.settings import Settings
 from pytest_execprobe.session.totals import Totals
@@ -58,13 +60,41 @@ def test_audit() -> None:
                         1  fixture 'server' (session): server 1
         strays of       1  test_it.py::test_tag: sleep 1
         left running by 2  test_it.py::test_tag: worker 2
+        as a rule       in pytest.ini, under [pytest]:
+        execprobe_allow =
+            git
+            gpg
+            sleep
         """
     )
 
 
+def test_audit_is_no_rule_where_there_is_one_or_not_all_is_known() -> None:
+    ini = (make_rule("exec_allow", ["git"], {}, "in pytest.ini"),)
+    assert "as a rule" not in said(run(), audit=True, ini=ini)
+    assert "as a rule" not in said(run(), -1, audit=True)
+    for less in ({"lost": 1}, {"unknown": {"it died": None}}, {"not_checked": {"test_b": "no BCC"}}):
+        totals = replace(run(), **less)
+        assert "as a rule       none is given, for not all that ran is known" in said(totals, audit=True)
+
+
+def test_audit_as_a_rule_of_names_that_are_no_plain_patterns() -> None:
+    totals = Totals(tests={"test_a": Counter({"my tool": 2, "[": 2, r"a\x1b": 1, "#a": 1})}, recorded=1)
+    rule = said(totals, audit=True, configured_in=("pyproject.toml", "[tool.pytest]")).partition("as a rule")[2]
+    assert rule.splitlines() == [
+        "       in pyproject.toml, under [tool.pytest]:",
+        "execprobe_allow = [",
+        "    \"argv:'my tool'\",",
+        "    \"argv:'['\",",
+        '    "a?",',
+        "    \"argv:'#a'\",",
+        "]",
+    ]
+
+
 def test_audit_by_ptrace() -> None:
     traced = in_words({"backend": "ptrace", "kernel": "6.18", "privilege": "user 1000"})
-    assert "probe" not in said(run(), audit=True)
+    assert "\nprobe" not in said(run(), audit=True)
     assert said(Totals(recorded=1, probe=traced), audit=True).endswith("\nprobe           ptrace")
     assert said(Totals(recorded=1, probe=traced)) == ""
 
@@ -87,21 +117,21 @@ def many(n: int) -> Totals:
 @pytest.mark.parametrize(
     ("verbosity", "shown", "last"),
     [
-        (-1, 3, "                … 9 more (all with -vv)"),
-        (0, 10, "                … 2 more (all with -vv)"),
-        (1, 10, "                … 2 more (all with -vv)"),
-        (2, 12, "                1  program-11"),
+        (-1, 3, "                … 29 more (all with -vv)"),
+        (0, 30, "                … 2 more (all with -vv)"),
+        (1, 30, "                … 2 more (all with -vv)"),
+        (2, 32, "                1  program-31"),
     ],
 )
 def test_rows(verbosity: int, shown: int, last: str) -> None:
-    lines = said(many(12), verbosity, audit=True).splitlines()
-    table = lines[1:-1]  # without the sum, and the one test
+    lines = said(many(32), verbosity, audit=True).partition("most by test")[0].splitlines()
+    table = lines[1:]  # without the sum
     assert sum("  program-" in line for line in table) == shown
     assert table[-1] == last
 
 
 def test_of_a_test_five_programs_are_shown() -> None:
-    assert said(many(7), audit=True).splitlines()[-1] == (
+    assert said(many(7), audit=True).splitlines()[8] == (
         "most by test    7  test_a: program-00 1, program-01 1, program-02 1, program-03 1, program-04 1, … 2 more"
     )
 
@@ -113,6 +143,7 @@ def test_losses() -> None:
         recorded        3 execs in 1 test and around them, 2 lost
         most executed   1  git
         most by test    1  test_a: git 1
+        as a rule       none is given, for not all that ran is known
         """
     )
 
@@ -126,6 +157,7 @@ def test_unknown_losses() -> None:
         not known       too late
         most executed   1  git
         most by test    1  test_a: git 1
+        as a rule       none is given, for not all that ran is known
         """
     )
     assert said(totals) == "not known       it died\nnot known       too late"
