@@ -25,7 +25,7 @@ HAS_BPF := -m pytest_execprobe.cli run --backend=bpf true
 
 PARTS := test-kernel test-traced lint $(if $(CI),docs) test-unit test-plugin test-compat
 
-.PHONY: help demo test $(PARTS) test-long venv docs bench test-kernels fuzz clean
+.PHONY: help demo test $(PARTS) test-long venv docs bench nightly test-kernels fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -122,6 +122,14 @@ docs: ## build the site into build/docs; a warning is an error
 bench: ## measure what the probe costs, and write docs/performance.md (AGAINST=COMMIT, LONG=1)
 	@scripts/setup test
 	$(PYTHON) benchmarks/run.py --page docs/performance.md $(if $(AGAINST),--against $(AGAINST)) $(if $(LONG),--long)
+
+# Hours, for the machines of tests/vm/run are emulated. What came of it is in the table of docs/versions.md, to be committed.
+nightly: ## run a core of the tests with each kernel, Python and pytest that can be had (see CONTRIBUTING.md)
+	@scripts/setup test
+	@status=0; \
+	tests/versions/run --record || status=$$?; \
+	tests/vm/run --core --record || status=$$?; \
+	exit $$status
 
 test-kernels: ## run the kernel tests on other kernels, in virtual machines (see CONTRIBUTING.md)
 	@scripts/setup test

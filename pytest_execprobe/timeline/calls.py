@@ -77,6 +77,8 @@ class Calls:
     _open: dict[int, list[Call]] = field(default_factory=dict)  # by thread, those that have no branch yet
     _made: dict[Branch, Call] = field(default_factory=dict)
     _last: tuple[Branch, Call | None] | None = None  # what was looked up for one is mostly true for the next
+    #: Those that have made a branch and go on: where that was spawned is certain once they are over.
+    _unsettled: set[Call] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.inbox) + len(self._made) + sum(map(len, self._open.values()))
@@ -113,8 +115,17 @@ class Calls:
         call = known or self._around(branch.thread, branch.born)
         if call is not None:
             self._made[branch] = call
+            if call.after is None:
+                self._unsettled.add(call)
             call.claim(self, branch, branch.top if self.same_numbers else seen)
         return call
+
+    @property
+    def unsettled(self) -> int:
+        """How many go on of which a branch is known already, as another thread's does while this one looks."""
+        if self._unsettled:
+            self._unsettled = {call for call in self._unsettled if call.after is None}
+        return len(self._unsettled)
 
     def _around(self, thread: int, time: int) -> Call | None:
         """The innermost one of a thread in which a moment lies."""
@@ -160,4 +171,5 @@ class Calls:
 
     def clear(self) -> None:
         self.inbox.clear()
+        self._unsettled.clear()
         self._open, self._made, self._last = {}, {}, None

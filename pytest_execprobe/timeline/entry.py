@@ -64,6 +64,8 @@ class Entry:
     @property
     def record(self) -> ExecRecord | None:
         """As it is known now; None if it was lost. It is made when it is first looked at: most never are."""
+        if self._record is not None and self._record.call_site is None and self.call_site is not None:
+            self._record = None  # the call went on when it was made
         todo = [] if self._record is not None or self.event.command is None else [self]
         while todo:
             entry = todo[-1]

@@ -352,7 +352,7 @@ class Timeline:
         then evidence of a window up to now, losses apart, is what it was."""
         self._stop_waiting_for_what_is_looked_at(end)
         last = self._entries[-1].event.entered if self._entries else 0
-        return None if last >= end else (self.known.placed, self._changes)
+        return None if last >= end else (self.known.placed, self._changes, self.calls.unsettled)
 
     def _stop_waiting_for_what_is_looked_at(self, end: int) -> None:
         self._take_back()

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pluggy
 import pytest
-from fakes import exec_event, record
+from fakes import FakeRun, exec_event, record
 
 from pytest_execprobe.source.events import Branch, Process, Running
 from pytest_execprobe.timeline import frames, noting
@@ -123,6 +123,19 @@ def test_a_call_that_goes_on_has_no_branch_for_certain_yet() -> None:
     assert found(calls, branch(15)) is None
     going_on.after = 20
     assert found(calls, branch(15)) is SITE
+
+
+def test_a_log_that_is_read_while_a_call_goes_on_has_its_site_once_it_is_over() -> None:
+    """Another thread reads it: vfork() returns to the one that spawns after the exec. Nothing else happens then."""
+    run = FakeRun()
+    run.begin()
+    window = run.recorder.windows["call"]
+    event = run.source.runs("true")
+    going_on = call(event.branch.born - 1, None, thread=event.branch.thread)
+    run.recorder.timeline.calls.inbox.append(going_on)
+    assert [record.call_site for record in window.evidence().records] == [None]
+    going_on.after = event.at + 1
+    assert [record.call_site for record in window.evidence().records] == [SITE]
 
 
 def test_one_that_never_said_that_it_is_over_takes_nothing() -> None:

@@ -12,12 +12,16 @@ from workflows import ROOT, read_yaml
 
 SCHEMAS = {
     "vendor.github-actions": ["action.yml"],
-    "vendor.github-workflows": [".github/workflows/ci.yml", "examples/pipeline/release.yml", "examples/ci/github.yml"],
+    "vendor.github-workflows": [
+        *(".github/workflows/ci.yml", ".github/workflows/nightly.yml"),
+        *("examples/pipeline/release.yml", "examples/ci/github.yml"),
+    ],
     "vendor.gitlab-ci": ["ci/gitlab.yml"],
 }
 #: With the least severity of what counts.
 SCRIPTS = {
     "ci/action": "style",
+    "tests/versions/run": "style",
     **dict.fromkeys(["examples/pipeline/run", ".ci/run", "scripts/setup", "findings/run", "tests/vm/run"], "warning"),
 }
 STARTS_ONE = pytest.mark.exec_budget(1)
