@@ -423,18 +423,54 @@ def test_name_is_what_the_kernel_makes_of_the_path(name: str, tmp_path: Path) ->
 # ---- requests ----
 
 
-@pytest.mark.exec_budget(1)
-def test_request_ends_the_wait_for_stops(tmp_path: Path) -> None:
-    code = """
-        import os, socket, threading
-        from pytest_execprobe.helper.ptrace import probe
-        probe._STAY = 1000
-        probe.check = lambda: None  # nothing is traced here, and this process may be
-        made, (here, there) = probe.PtraceProbe(0), socket.socketpair()
-        made.interrupt_for(here.fileno())
+WAITING = """
+    import os, signal, socket
+    from pytest_execprobe.helper.ptrace import calls, probe
+
+    probe.check = lambda: None  # nothing is traced here, and this process may be
+    made, (here, there) = probe.PtraceProbe(0), socket.socketpair()
+    made.interrupt_for(here.fileno())
+    real, waits, own = calls.await_stop, [], os.getpid()
+    ended, ends = os.pipe()  # so that the child ends with this process
+    if os.fork() == 0:
+        os.close(ends)
+        os.read(ended, 1)
+        os._exit(0)
+
+    def await_stop():
+        waits.append(before())
+        return real()
+
+    def send_when_it_waits():
+        if os.fork() == 0:
+            while open(f"/proc/{own}/syscall").read().split()[0] != wait4:
+                os.sched_yield()
+            there.send(b"request")
+            os._exit(0)
+
+    wait4 = {"x86_64": "61", "aarch64": "260"}[os.uname().machine]
+    calls.await_stop, probe._STAY = await_stop, stay
+    if not during:
         there.send(b"request")
-        made.drain()
-    """
+    made.drain()
+    assert len(waits) == expected, waits
+    os._exit(0)
+"""
+
+
+@pytest.mark.exec_budget(1)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param("stay, during, expected, before = 1000, False, 0, None", id="before it"),
+        pytest.param("stay, during, expected, before = 1000, True, 1, lambda: send_when_it_waits()", id="during it"),
+        # The signal comes too early for the system call to be ended by it, and too late for it not to be made.
+        pytest.param(
+            "stay, during, expected, before = 0.05, True, 1, lambda: os.kill(own, signal.SIGIO)", id="in between"
+        ),
+    ],
+)
+def test_request_ends_the_wait_for_stops(tmp_path: Path, settings: str) -> None:
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(code))
+    script.write_text(settings + "\n" + textwrap.dedent(WAITING))
     subprocess.run([sys.executable, script], check=True, timeout=60)
