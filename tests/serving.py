@@ -93,8 +93,8 @@ class Client:
             assert frame.type in (wire.EVENTS, wire.PACKED), frame
             events += wire.split_events(wire.events_of(frame))
 
-    def sync(self, timeout: float = 0) -> tuple[Events, dict[str, Any]]:
-        request = self.send(wire.SYNC, timeout=timeout)
+    def sync(self, timeout: float = 0, **fields: int) -> tuple[Events, dict[str, Any]]:
+        request = self.send(wire.SYNC, timeout=timeout, **fields)
         events, done = self.answer()
         assert done["request"] == request
         return events, done

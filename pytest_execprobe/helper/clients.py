@@ -17,6 +17,7 @@ class Pending(NamedTuple):
 
     request: int
     before: int  # monotonic ns: execs entered up to here must be over
+    at: int  # when it was taken in, for the client to compare clocks
     deadline: float  # time.monotonic()
     is_wait: bool  # then it is answered by whatever is new
 

@@ -94,7 +94,8 @@ class Server:
         ends = None if patience is None else time.monotonic() + patience
         for _ in range(1 if waiting or self._is_alone else _ROUNDS):  # alone, any record may be the last to stay for
             left = None if ends is None else max(0.0, ends - time.monotonic())
-            ready = self._selector.select(left)
+            # To collect may go on for as long as nothing else comes: so not after something else that has.
+            ready = sorted(self._selector.select(left), key=lambda event: event[0].data is not self._collect)
             is_over = not ready or left == 0
             for key, _ in ready:
                 key.data()
@@ -144,7 +145,7 @@ class Server:
         expired = time.monotonic() >= pending.deadline
         if pending.is_wait:
             if client.backlog.size or client.unplaced or expired:
-                self._finish(client, pending.request, at=0, in_flight=0)
+                self._finish(client, pending._replace(at=0, before=0), in_flight=0)
             return
         before = self._probe.counts()
         in_flight = self._probe.in_flight(pending.before, client.root)
@@ -159,13 +160,13 @@ class Server:
         # Nothing was in flight when this was read, and all that has ended until then is here.
         is_quiet = counts is not None and before.entered == before.ended
         now = (counts.seen, before.entered) if counts is not None and is_quiet else (-1, -1)
-        self._finish(client, pending.request, at=pending.before, in_flight=in_flight, now=now)
+        self._finish(client, pending, in_flight=in_flight, now=now)
 
-    def _finish(self, client: Client, request: int, at: int, in_flight: int, now: Tuple[int, int] = (-1, -1)) -> None:
-        for frame in client.backlog.frames(request):
+    def _finish(self, client: Client, pending: Pending, in_flight: int, now: Tuple[int, int] = (-1, -1)) -> None:
+        for frame in client.backlog.frames(pending.request):
             client.out.add(*frame)
         done = {
-            "at": at,
+            "at": pending.at,
             "in_flight": in_flight,
             "unplaced": client.unplaced,
             "skipped": client.skipped,
@@ -175,12 +176,12 @@ class Server:
             "seen": now[0],
             "entered": now[1],
         }
-        if at and not in_flight:
-            client.settled = at
+        if pending.before and not in_flight:
+            client.settled = pending.before
         client.pending = None
         client.reconciling = 0.0
         client.start_batch()
-        self._send(client, wire.frame(wire.SYNCED, request, done))
+        self._send(client, wire.frame(wire.SYNCED, pending.request, done))
 
     def _send(self, client: Client, data: bytes) -> None:
         client.out.add(data)
@@ -278,10 +279,12 @@ class Server:
         elif frame.type == wire.STOP:
             self._enforce(client, frame.request, fields)
         else:
-            timeout = wire.number(fields, "timeout", 0, _MAX_TIMEOUT)
+            timeout, now = wire.number(fields, "timeout", 0, _MAX_TIMEOUT), time.monotonic_ns()
             client.pending = Pending(
                 request=frame.request,
-                before=time.monotonic_ns(),
+                # What is begun while it is on its way need not be over.
+                before=min(wire.whole(fields, "asked", 1), now) if "asked" in fields else now,
+                at=now,
                 deadline=time.monotonic() + timeout,
                 is_wait=frame.type == wire.WAIT,
             )

@@ -26,7 +26,7 @@ CLAIM = 1  # {"child": bool, "untraced"}   -> CLAIMED: become a root, first step
 ARM = 2  # {"fresh": bool}                 -> ARMED: the name was taken on, second step. And, of a client that knows
 #          what is its, {"begun", "since", "left"}: when itself had begun, in clock ticks since boot, and that of what
 #          had begun before ``since`` only those in ``left`` are its, a list of [the kernel's pid, when it had begun]
-SYNC = 3  # {"timeout": seconds}           -> EVENTS..., SYNCED: all up to now
+SYNC = 3  # {"timeout": seconds, "asked"}  -> EVENTS..., SYNCED: all up to when it was asked (ns); without that, to now
 WAIT = 4  # {"timeout": seconds}           -> EVENTS..., SYNCED: as soon as there is something new
 PAGES = 6  # {}                            -> PAGES_GIVEN: memory that tells whether there is something new
 STOP = 7  # as in helper.stopping         -> STOPPING: what is to be killed before it runs

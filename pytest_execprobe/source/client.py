@@ -225,15 +225,15 @@ class HelperSource:
                 self._settled = asked
                 return Batch((), asked, mark=taken)
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE
-            done = self._connection.ask(type, {"timeout": timeout}, deadline)
+            done = self._connection.ask(type, {"timeout": timeout, "asked": asked}, deadline)
             try:
-                complete_to = wire.whole(done, "at")
+                at = wire.whole(done, "at")
                 in_flight = wire.whole(done, "in_flight", 0, 1 << 32)
                 sums = tuple(wire.whole(done, name, -1, 1 << 63) for name in ("seen", "entered"))
             except wire.WireError as error:
                 raise SourceLost(str(error)) from error
             answered = clock.monotonic_ns()
-            if type == wire.SYNC and not asked <= complete_to <= answered:
+            if type == wire.SYNC and not asked <= at <= answered:
                 raise SourceLost(
                     "its CLOCK_MONOTONIC is not this process's, as where it was started in a time namespace: what it"
                     " calls complete need not be"
@@ -244,7 +244,7 @@ class HelperSource:
             events, losses = _parted(kept)
             return Batch(
                 events,
-                complete_to,
+                min(asked, at),
                 in_flight,
                 unplaced=sum(loss.number for loss in losses),
                 unplaced_from=max(self._settled, min(loss.since for loss in losses)) if losses else 0,

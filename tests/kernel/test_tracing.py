@@ -357,17 +357,21 @@ def test_slow_helper_makes_logs_incomplete(tmp_path: Path, monkeypatch: pytest.M
 
 # ---- much at once ----
 
+_TAKE = "    def _take(self, tid: int, status: int) -> None:\n"
 _LATE = """
-            threads = [one for one in self._tasks.values() if one.tid != one.process.pid and one.process.slots[0].top]
-            forks = status >> 16 in _FORKS and any(one.tid == tid for one in threads)
-            if forks or (threads and tid not in self._tasks):
-                self.late = [*getattr(self, "late", ()), (tid, status)]
-                continue
-            self._take(tid, status)
-            if status >> 16 == calls.EVENT_EXEC:
-                late, self.late = getattr(self, "late", ()), ()
-                for one in late:
-                    self._take(*one)
+    def _take(self, tid: int, status: int) -> None:
+        threads = [one for one in self._tasks.values() if one.tid != one.process.pid and one.process.slots[0].top]
+        forks = status >> 16 in _FORKS and any(one.tid == tid for one in threads)
+        if forks or (threads and tid not in self._tasks):
+            self.late = [*getattr(self, "late", ()), (tid, status)]
+            return
+        self._take_now(tid, status)
+        if status >> 16 == calls.EVENT_EXEC:
+            late, self.late = getattr(self, "late", ()), ()
+            for one in late:
+                self._take_now(*one)
+
+    def _take_now(self, tid: int, status: int) -> None:
 """
 
 
@@ -376,7 +380,7 @@ def test_exec_while_another_thread_forks_leaves_nothing_stopped(
 ) -> None:
     """A thread that an exec ends at its fork does not say what it has forked, and the process lives. Here nothing of
     the fork is seen before the exec."""
-    change_helper(tmp_path, monkeypatch, {"ptrace/tracer.py": {"            self._take(tid, status)\n": _LATE}})
+    change_helper(tmp_path, monkeypatch, {"ptrace/tracer.py": {_TAKE: _LATE}})
     with recording(PTRACE) as made:
         command = [programs.forkexec, "/bin/cat"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

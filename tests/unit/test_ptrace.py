@@ -10,12 +10,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.ptrace import calls, image, machines, probe, records, stack, statuses
+from pytest_execprobe.helper.ptrace import calls, image, machines, outside, probe, records, stack, statuses
+from pytest_execprobe.helper.ptrace.outside import Task
 from pytest_execprobe.helper.ptrace.tree import Slot, Tracee, Tree
 from pytest_execprobe.source.decode import Commands, decode
 from pytest_execprobe.source.events import Branch, Ended, Exec
@@ -423,18 +425,134 @@ def test_name_is_what_the_kernel_makes_of_the_path(name: str, tmp_path: Path) ->
 # ---- requests ----
 
 
-@pytest.mark.exec_budget(1)
-def test_request_ends_the_wait_for_stops(tmp_path: Path) -> None:
-    code = """
-        import os, socket, threading
-        from pytest_execprobe.helper.ptrace import probe
-        probe._STAY = 1000
-        probe.check = lambda: None  # nothing is traced here, and this process may be
-        made, (here, there) = probe.PtraceProbe(0), socket.socketpair()
-        made.interrupt_for(here.fileno())
+WAITING = """
+    import os, signal, socket
+    from pytest_execprobe.helper.ptrace import calls, probe
+
+    probe.check = lambda: None  # nothing is traced here, and this process may be
+    made, (here, there) = probe.PtraceProbe(0), socket.socketpair()
+    made.interrupt_for(here.fileno())
+    real, waits, own = calls.await_stop, [], os.getpid()
+    ended, ends = os.pipe()  # so that the child ends with this process
+    if os.fork() == 0:
+        os.close(ends)
+        os.read(ended, 1)
+        os._exit(0)
+
+    def await_stop():
+        waits.append(before())
+        return real()
+
+    def send_when_it_waits():
+        if os.fork() == 0:
+            while open(f"/proc/{own}/syscall").read().split()[0] != wait4:
+                os.sched_yield()
+            there.send(b"request")
+            os._exit(0)
+
+    wait4 = {"x86_64": "61", "aarch64": "260"}[os.uname().machine]
+    calls.await_stop, probe._STAY = await_stop, stay
+    if not during:
         there.send(b"request")
-        made.drain()
-    """
+    made.drain()
+    assert len(waits) == expected, waits
+    os._exit(0)
+"""
+
+
+@pytest.mark.exec_budget(1)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param("stay, during, expected, before = 1000, False, 0, None", id="before it"),
+        pytest.param("stay, during, expected, before = 1000, True, 1, lambda: send_when_it_waits()", id="during it"),
+        # The signal comes too early for the system call to be ended by it, and too late for it not to be made.
+        pytest.param(
+            "stay, during, expected, before = 0.05, True, 1, lambda: os.kill(own, signal.SIGIO)", id="in between"
+        ),
+    ],
+)
+def test_request_ends_the_wait_for_stops(tmp_path: Path, settings: str) -> None:
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(code))
+    script.write_text(settings + "\n" + textwrap.dedent(WAITING))
     subprocess.run([sys.executable, script], check=True, timeout=60)
+
+
+# ---- when others were last seen outside of an exec ----
+
+
+class Looked:
+    """Threads of a root's tree, and what /proc says of each; which were asked to stop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tree, root = watched(1)
+        self.parent = self.tree.fork(root, 11, 10, 100)
+        self.child = self.tree.fork(self.parent, 12, 11, 200)
+        self.tasks = [Task(process.pid, process, 300) for process in (self.parent, self.child)]
+        self.says: dict[int, int | None] = {}
+        self.asked: list[int] = []
+        monkeypatch.setattr(Task, "system_call", lambda task: self.says[task.tid])
+        monkeypatch.setattr(calls, "interrupt", lambda tid: self.asked.append(tid) is None)
+
+    def look(self, *, at_an_end: bool = False) -> None:
+        outside.look_at_others(self.tasks, self.child, 400, machines.MACHINES["x86_64"], interrupting=at_an_end)
+
+
+@pytest.mark.parametrize(("call", "is_outside"), [(61, True), (-1, True), (59, False), (None, False)])
+def test_who_waits_in_another_call_executes_nothing(
+    monkeypatch: pytest.MonkeyPatch, call: int | None, is_outside: bool
+) -> None:
+    looked = Looked(monkeypatch)
+    looked.says[11] = call
+    looked.look()
+    assert (looked.tasks[0].outside_at > 400) is is_outside
+    assert looked.asked == []
+
+
+def test_who_runs_when_another_ends_is_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    looked.says[11] = None
+    looked.look(at_an_end=True)
+    looked.look(at_an_end=True)
+    assert looked.asked == [11]
+
+
+def test_who_stops_for_its_childs_end_is_not_asked_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    looked.says[11] = None
+    looked.tasks[0].is_told = True
+    looked.look(at_an_end=True)
+    assert looked.asked == []
+    looked.look(at_an_end=True)  # it has not: it may have blocked the signal meanwhile
+    assert looked.asked == [11]
+
+
+def test_others_child_tells_nothing_of_when_one_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    looked.says[11] = None
+    looked.tasks[0].is_told = True
+    looked.child.creator = None
+    looked.look(at_an_end=True)
+    assert looked.asked == [11]
+
+
+@pytest.mark.exec_budget(1)
+@pytest.mark.parametrize("kept", [64, 0])
+def test_what_a_thread_waits_in_is_read_again_and_again(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    monkeypatch.setattr(outside, "_KEPT", kept)
+    before = set(os.listdir("/proc/self/fd"))
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.read(1) == b"\n"
+        task = Task(process.pid, Tracee(process.pid), 0)
+        while task.system_call() is None:  # it is on its way to read on
+            time.sleep(0.001)
+        assert task.system_call() == {"x86_64": 0, "aarch64": 63}[os.uname().machine]
+        process.stdin.close()
+        process.wait()
+        assert task.system_call() == -1
+    task.close()
+    assert set(os.listdir("/proc/self/fd")) == before

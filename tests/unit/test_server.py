@@ -20,7 +20,7 @@ from fakes import CountingProbe, FakeProbe, kernel_record
 from serving import PATIENCE, WELCOME, Client, Helper, Setter, eventually, of, pid_of, registered
 
 from pytest_execprobe.helper import backlog, delivery, peers, registration, server, wire
-from pytest_execprobe.helper.probe import Missed, Page, Process
+from pytest_execprobe.helper.probe import Counts, Missed, Page, Process
 from pytest_execprobe.helper.quotas import RUN_LIMITS, Limits
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.events import Exec
@@ -163,6 +163,55 @@ def test_sync_waits_for_execs_in_flight_of_its_own_tree(helper: Helper, probe: F
 def test_sync_does_not_wait_for_execs_that_were_entered_after_it(client: Client, probe: FakeProbe) -> None:
     probe.entering = [(time.monotonic_ns() + 10**12, (client.root,))]
     assert client.sync(timeout=600)[1]["in_flight"] == 0
+
+
+def test_sync_waits_for_no_exec_that_was_entered_while_it_was_on_its_way(client: Client, probe: FakeProbe) -> None:
+    asked = time.monotonic_ns()
+    probe.entering = [(asked + 1, (client.root,))]
+    assert client.sync(asked=asked)[1]["in_flight"] == 0
+    assert client.sync(asked=asked + 1)[1]["in_flight"] == 1
+    assert client.sync()[1]["in_flight"] == 1
+
+
+def test_sync_that_was_asked_later_than_now_is_of_now(client: Client, probe: FakeProbe) -> None:
+    later = time.monotonic_ns() + 10**12
+    probe.entering = [(later, (client.root,))]
+    _, done = client.sync(asked=later)
+    assert done["in_flight"] == 0
+    assert done["at"] <= time.monotonic_ns()
+
+
+def test_what_is_there_is_collected_before_a_request_is_read(
+    client: Client, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe may go on to collect until a request comes, and this one would have come already."""
+    drain, reconcile, in_flight, log = probe.drain, probe.reconcile, probe.in_flight, []
+    answering, go_on = threading.Event(), threading.Event()
+
+    def drained() -> None:
+        log.append("drain")
+        drain()
+
+    def asked(before: int, root: int) -> int:
+        log.append("request")
+        return in_flight(before, root)
+
+    def reconciled() -> Counts | None:
+        found = reconcile()
+        answering.set()
+        assert go_on.wait(60)
+        return found
+
+    for name, function in {"drain": drained, "in_flight": asked, "reconcile": reconciled}.items():
+        monkeypatch.setattr(probe, name, function)
+    client.send(wire.SYNC, timeout=0)
+    assert answering.wait(60)
+    client.send(wire.SYNC, timeout=0)
+    probe.ring()
+    go_on.set()
+    client.answer()
+    client.answer()
+    assert log[:4] == ["request", "drain", "drain", "request"]
 
 
 def test_sync_whose_time_is_up_says_how_many_are_in_flight(client: Client, probe: FakeProbe) -> None:

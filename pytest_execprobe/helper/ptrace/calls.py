@@ -47,27 +47,32 @@ _ptrace.restype = ctypes.c_long
 _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 _readv = _libc.process_vm_readv
 _readv.restype = ctypes.c_ssize_t
-_readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
+_waitpid = ctypes.CDLL(None).waitpid  # which blocks, unlike all others
 _signal_thread = _libc["syscall"]  # a function of its own, for its arguments are others
 _signal_thread.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long]
 
-# Made once, for a stop has to be short.
+# Made once, for a stop has to be short. Where nothing says what these take, numbers are ints and what is None, or made
+# here, is passed as it is: that takes half as long as to convert each.
+_of_stopped = ctypes.PyDLL(None).ptrace
+_status = ctypes.c_int()
+_status_at = ctypes.byref(_status)
 _message = ctypes.c_ulong()
-_message_at = ctypes.addressof(_message)
-_set = ctypes.create_string_buffer(_REGISTERS_MAX)
-_vector = (ctypes.c_ulong * 2)()
-_vector_at, _set_at = ctypes.addressof(_vector), ctypes.addressof(_set)
+_message_at = ctypes.byref(_message)
+_set: Any = ctypes.create_string_buffer(_REGISTERS_MAX)
+_vector = (ctypes.c_ulong * 2)(ctypes.addressof(_set), _REGISTERS_MAX)
+_vector_at = ctypes.byref(_vector)
 #: The same as numbers, by the bytes of a word.
 _unsigned: Dict[int, Any] = {4: (ctypes.c_uint32 * 128).from_buffer(_set), 8: (ctypes.c_uint64 * 64).from_buffer(_set)}
 _signed: Dict[int, Any] = {4: (ctypes.c_int32 * 128).from_buffer(_set), 8: (ctypes.c_int64 * 64).from_buffer(_set)}
-_memory = ctypes.create_string_buffer(1 << 16)
+_memory: Any = ctypes.create_string_buffer(1 << 16)
 _memory_at = ctypes.addressof(_memory)
-_pieces = (ctypes.c_ulong * (2 + 2 * _PIECES_MAX))()
-_pieces_at = ctypes.addressof(_pieces)
-_remote_at = _pieces_at + 2 * ctypes.sizeof(ctypes.c_ulong)
+_memory_ref = ctypes.byref(_memory)
+_pieces = (ctypes.c_ulong * (2 + 2 * _PIECES_MAX))(_memory_at)
+_pieces_at = ctypes.byref(_pieces)
+_remote_at = ctypes.byref(_pieces, 2 * ctypes.sizeof(ctypes.c_ulong))
 
 
 def _error() -> OSError:
@@ -121,32 +126,32 @@ def process_info(pid: int) -> Optional[Tuple[int, int, int]]:
 
 def resume(tid: int, number: int = 0) -> None:
     """It goes on, with this signal."""
-    _ptrace(_CONT, tid, None, number)
+    _of_stopped(_CONT, tid, None, number)
 
 
 def go_to_end_of_call(tid: int) -> None:
     """It goes on, and stops where the system call ends that it is in."""
-    _ptrace(_SYSCALL, tid, None, None)
+    _of_stopped(_SYSCALL, tid, None, None)
 
 
 def call_info(tid: int) -> bytes:
     """A struct ptrace_syscall_info (uapi/linux/ptrace.h); empty if it has been killed."""
-    size = _ptrace(_GET_SYSCALL_INFO, tid, len(_memory), _memory_at)
-    return ctypes.string_at(_memory_at, min(size, 88)) if size > 0 else b""
+    size = _of_stopped(_GET_SYSCALL_INFO, tid, len(_memory), _memory_ref)
+    return _memory[: min(size, 88)] if size > 0 else b""
 
 
 def stay_stopped(tid: int) -> None:
     """It stays as its group-stop has it, until SIGCONT."""
-    _ptrace(_LISTEN, tid, None, None)
+    _of_stopped(_LISTEN, tid, None, None)
 
 
 def detach(tid: int, number: int = 0) -> None:
-    _ptrace(_DETACH, tid, None, number)
+    _of_stopped(_DETACH, tid, None, number)
 
 
 def event_message(tid: int) -> int:
     """The new thread of a fork, or what the thread that has executed was called before; 0 if it has been killed."""
-    return _message.value if _ptrace(_GETEVENTMSG, tid, None, _message_at) == 0 else 0
+    return _message.value if _of_stopped(_GETEVENTMSG, tid, None, _message_at) == 0 else 0
 
 
 class State:
@@ -172,14 +177,14 @@ class State:
 
     def write(self) -> None:
         ctypes.memmove(_set, self._data, len(self._data))
-        _vector[0], _vector[1] = _set_at, len(self._data)
-        _ptrace(_SETREGSET, self._tid, _NT_PRSTATUS, _vector_at)
+        _vector[1] = len(self._data)
+        _of_stopped(_SETREGSET, self._tid, _NT_PRSTATUS, _vector_at)
 
 
 def _fetch(tid: int, machine: Machine) -> Optional[Registers]:
     """Has the registers put where they are read."""
-    _vector[0], _vector[1] = _set_at, _REGISTERS_MAX
-    if _ptrace(_GETREGSET, tid, _NT_PRSTATUS, _vector_at) != 0:
+    _vector[1] = _REGISTERS_MAX
+    if _of_stopped(_GETREGSET, tid, _NT_PRSTATUS, _vector_at) != 0:
         return None
     return machine.registers.get(_vector[1])
 
@@ -187,7 +192,7 @@ def _fetch(tid: int, machine: Machine) -> Optional[Registers]:
 def registers(tid: int, machine: Machine) -> Optional[State]:
     """None if it has been killed, or is of a kind that is not known."""
     layout = _fetch(tid, machine)
-    return None if layout is None else State(tid, layout, ctypes.string_at(_set_at, _vector[1]))
+    return None if layout is None else State(tid, layout, _set[: _vector[1]])
 
 
 def stack_pointer(tid: int, machine: Machine) -> Tuple[int, int]:
@@ -205,9 +210,9 @@ def is_interrupted(tid: int, machine: Machine) -> bool:
 def read_ahead(pid: int, at: int, size: int) -> bytes:
     """What a process has from there on, up to the first page that can't be read. Less where the kernel gives nothing of
     a piece that it can't read to its end: it has never done so."""
-    _pieces[0], _pieces[1], _pieces[2], _pieces[3] = _memory_at, size, at, size
+    _pieces[1], _pieces[2], _pieces[3] = size, at, size
     got = _readv(pid, _pieces_at, 1, _remote_at, 1, 0)
-    return ctypes.string_at(_memory_at, got) if got > 0 else read_memory(pid, [(at, size)])
+    return _memory[:got] if got > 0 else read_memory(pid, [(at, size)])
 
 
 def read_memory(pid: int, ranges: Iterable[Tuple[int, int]]) -> bytes:
@@ -222,10 +227,10 @@ def read_memory(pid: int, ranges: Iterable[Tuple[int, int]]) -> bytes:
             at, size, total = at + part, size - part, total + part
     if total > len(_memory) or len(split) > 2 * _PIECES_MAX:
         return b""
-    _pieces[: 2 + len(split)] = [_memory_at, total, *split]
+    _pieces[1 : 2 + len(split)] = [total, *split]
     got = _readv(pid, _pieces_at, 1, _remote_at, len(split) // 2, 0)
     if got > 0:
-        return ctypes.string_at(_memory_at, got)
+        return bytes(_memory[:got])
     return _read_by_file(pid, split) if ctypes.get_errno() in (errno.EPERM, errno.ENOSYS) else b""
 
 
@@ -264,11 +269,17 @@ def open_in(root: int, path: bytes, flags: int) -> int:
 # ---- stops, as something to wait for ----
 
 
+def await_stop() -> Tuple[int, int]:
+    """As os.waitpid() has it, which a signal does not end; of any. Below 0 is no thread: a signal has come, or there is
+    nothing to wait for."""
+    return _waitpid(-1, _status_at, ALL_CHILDREN), _status.value
+
+
 def stops() -> int:
     """A descriptor that can be read when a thread that is traced has stopped or ended: SIGCHLD, which is blocked from
-    now on, and so is SIGIO. Raises OSError."""
+    now on. Raises OSError."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a starter may ignore it, and then the kernel sends it for no stop
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGIO])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     mask = (ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong)))(1 << signal.SIGCHLD - 1)
     fd = int(_libc.signalfd(-1, mask, os.O_CLOEXEC | os.O_NONBLOCK))
     if fd < 0:

@@ -3,25 +3,35 @@
 What it executes after that was entered after that. So the later it was seen, the more is known of the order of execs.
 """
 
+import os
 import time
 from typing import Collection, Optional
 
-from . import attempts, calls, statuses
+from . import attempts, calls
 from .machines import Machine
 from .tree import Tracee
 
 #: Threads: of more, to look at each whenever one executes something would take longer than what they do.
 _CROWD = 256
+_KEPT = 64  # descriptors up to that number are left open, for what is looked at once is mostly looked at again
 
 
 class Task:
     """A thread that is traced."""
 
-    __slots__ = ("call", "interrupted", "outside_at", "process", "stopped_at", "tid")
+    __slots__ = ("_file", "call", "interrupted", "is_told", "outside_at", "process", "stopped_at", "tid")
 
     def __init__(self, tid: int, process: Tracee, at: int) -> None:
         self.tid = tid
         self.process = process
+        self._file = -1  # /proc/TID/syscall
+        #: Whether it last stopped for SIGCHLD when a child of its had ended, as far as is known: so the next time, too.
+        self.is_told = False
+        process.tids.add(tid)
+        self.begin(at)
+
+    def begin(self, at: int) -> None:
+        """A life, or a program."""
         #: When it was last known to execute nothing, ns.
         self.outside_at = at
         self.stopped_at = at
@@ -29,7 +39,34 @@ class Task:
         self.interrupted = False
         #: The exec that it has begun, where a filter has shown that.
         self.call: Optional[attempts.Call] = None
-        process.tids.add(tid)
+
+    def system_call(self) -> Optional[int]:
+        """The number of the one in which it waits, -1 for none; None while it runs, or where that can't be read."""
+        try:
+            said = self._said().split(None, 1)[0]
+            return None if said == b"running" else int(said)
+        except (FileNotFoundError, ProcessLookupError):
+            return -1
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def _said(self) -> bytes:
+        if self._file >= 0:
+            return os.pread(self._file, 256, 0)
+        file = os.open(b"/proc/%d/syscall" % self.tid, os.O_RDONLY | os.O_CLOEXEC)
+        if file < _KEPT:
+            self._file = file
+        try:
+            return os.pread(file, 256, 0)
+        finally:
+            if self._file < 0:
+                os.close(file)
+
+    def close(self) -> None:
+        """It is not looked at any more."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def look_at_others(
@@ -40,8 +77,11 @@ def look_at_others(
     if len(tasks) > _CROWD:
         return
     for task in tasks:
-        if task.outside_at < since and task.process is not process and any(slot.top for slot in task.process.slots):
-            call = statuses.system_call(task.tid)
+        if task.outside_at < since and task.process is not process and task.process.is_below:
+            if interrupting and task.is_told and task.process is process.creator:
+                task.is_told = False  # it is about to stop
+                continue
+            call = task.system_call()
             if call is not None and call not in machine.execs:
                 task.outside_at = time.monotonic_ns()
             elif interrupting and call is None and not task.interrupted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import signal
@@ -14,6 +13,7 @@ from .. import wire
 from ..errors import ProbeError
 from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
 from . import calls, machines, statuses, tracer
+from .arrivals import Arrivals
 from .tree import Slot
 
 _NOTHING_YET = contextlib.suppress(BlockingIOError)
@@ -24,7 +24,6 @@ _NO_ATTEMPTS = (
 _PASSED_ON = 128  # records at once, where nobody waits for any
 _STAY = 0.02  # seconds, in which whatever has no descriptor to interrupt_for() has to wait
 _AWAITED = 0.002  # the same, for what an answer waits for
-_LOOKED_FOR = (signal.SIGCHLD, signal.SIGIO)
 
 
 class PtraceProbe:
@@ -40,6 +39,7 @@ class PtraceProbe:
             )
         check()
         self._stops = calls.stops()
+        self._arrivals = Arrivals()
         self._tracer = tracer.Tracer(machine, filtered=filtered)
         self._taken = 0  # records
         self._is_awaited = False  # a record
@@ -70,20 +70,23 @@ class PtraceProbe:
         self._is_awaited = wanted  # every stop does that
 
     def interrupt_for(self, fd: int) -> None:
-        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+        self._arrivals.end_by(fd)
 
     def drain(self) -> None:
         """Where no client waits for a record this goes on as long as stops come: a program that is started makes five,
         and between two calls the server looks at everything."""
-        is_done, ends = self._drain(), time.monotonic() + _STAY
-        while is_done and not self._is_awaited and len(self._tracer.events) < _PASSED_ON and time.monotonic() < ends:
-            came = signal.sigtimedwait(_LOOKED_FOR, _STAY)
-            if came is None or came.si_signo != signal.SIGCHLD:
-                return
-            is_done = self._tracer.drain()
+        is_done = self._drain()
+        if is_done and self._may_stay:
+            for tid, status in self._arrivals.within(_STAY):
+                is_done = self._tracer.take(tid, status)
+                if not is_done or not self._may_stay:
+                    break
         if not is_done:
             self._come_again()
+
+    @property
+    def _may_stay(self) -> bool:
+        return not self._is_awaited and len(self._tracer.events) < _PASSED_ON
 
     def _drain_once(self) -> None:
         if not self._drain():

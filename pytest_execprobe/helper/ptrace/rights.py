@@ -8,6 +8,7 @@ from typing import ContextManager, Iterator, Optional
 
 from .statuses import Ids
 
+_AS_IT_IS = contextlib.nullcontext()
 _SYS_PTRACE = 1 << 19  # uapi/linux/capability.h
 
 
@@ -24,7 +25,7 @@ class Rights:
     def to_read(self, ids: Optional[Ids]) -> ContextManager[None]:
         """Has this process read with the rights of another's user meanwhile, where it must and may."""
         if not self._lacking or ids is None or (ids.uid, ids.gid) == self._own:
-            return contextlib.nullcontext()
+            return _AS_IT_IS
         return self._borrowed(ids)
 
     @contextlib.contextmanager

@@ -93,19 +93,6 @@ def _field(text: bytes, name: bytes) -> bytes:
     return text[begin : text.index(b"\n", begin)]
 
 
-def system_call(tid: int) -> Optional[int]:
-    """The number of the one in which a thread waits, -1 for none; None while it runs, or where that can't be read."""
-    try:
-        said = read_file(b"/proc/%d/syscall" % tid, 256).split(None, 1)[0]
-        return None if said == b"running" else int(said)
-    except FileNotFoundError:
-        return -1
-    except ProcessLookupError:
-        return -1
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def is_zombie(pid: int, tid: int) -> bool:
     try:
         text = read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024)

@@ -102,6 +102,11 @@ class Tracer:
             return False
         return not self._held or self._look_at_held(_now())
 
+    def take(self, tid: int, status: int) -> bool:
+        """Takes in what waitpid() has given. As :meth:`drain` otherwise."""
+        self._take(tid, status)
+        return self.drain() if self._held or self._left else True
+
     def _take(self, tid: int, status: int) -> None:
         at = _now()
         task = self._tasks.get(tid)
@@ -131,6 +136,7 @@ class Tracer:
             self._failed(task, at)
             calls.resume(tid)
         elif event == 0:
+            task.is_told = task.is_told or number == signal.SIGCHLD
             calls.resume(tid, signals.to_deliver(tid, number, self._machine))
         elif event == calls.EVENT_STOP:
             if number in _GROUP_STOPS:
@@ -140,6 +146,7 @@ class Tracer:
                 signals.undo_interruption(task.tid, self._machine)
             calls.resume(tid)
         else:
+            task.outside_at = _now()  # an exec takes long to be read
             calls.resume(tid)
 
     def let_go_strays(self) -> None:
@@ -176,6 +183,7 @@ class Tracer:
 
     def _remove(self, task: Task) -> None:
         self._tasks.pop(task.tid, None)
+        task.close()
         task.process.tids.discard(task.tid)
 
     # ---- forks ----
@@ -238,7 +246,7 @@ class Tracer:
         """Whether a thread has not forked what is held since then, and is only about to say so. If that is not certain
         it is asked to stop, so that it is the next time."""
         task = self._tasks[tid]
-        call = statuses.system_call(tid)
+        call = task.system_call()
         if task.stopped_at > since or (call is not None and call not in self._machine.forks):
             return True
         task.interrupted = task.interrupted or calls.interrupt(tid)
@@ -257,19 +265,24 @@ class Tracer:
         process = task.process
         process.former = copy.copy(process) if process.had_threads or len(process.tids) > 1 else None
         process.had_threads = False
-        for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
-            self._remove(other)
+        thread, call, outside_at = task.tid, task.call, task.outside_at
+        if thread == tid and len(process.tids) == 1:
+            task.begin(at)
+        else:
+            for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
+                self._remove(other)
+            task = self._tasks[tid] = Task(tid, process, at)
         if self._held:  # by a thread that this one has ended
             self._free_orphans(process, at)
-        mine = self._tasks[tid] = Task(tid, process, at)
         if not self.tree.living(process):
-            return mine
-        is_root = any(slot.top == 0 for slot in process.slots)
+            return task
+        is_root = 0 in [slot.top for slot in process.slots]
         # That is what is known of when it was entered: not before. So an exec counts for where its process was seen
         # outside of it last, and every synchronisation looks at each.
-        entered = task.call.at if task.call is not None else at if is_root else task.outside_at
+        entered = call.at if call is not None else at if is_root else outside_at
         outside.look_at_others(self._tasks.values(), process, entered, self._machine)
-        self.tree.replace_roots(process, task.tid, entered)
+        if is_root:
+            self.tree.replace_roots(process, thread, entered)
         ids = statuses.ids_of(tid, numbers=self.tree.has_levels)
         with self._rights.to_read(ids):
             found = image.read(tid, self._machine, self.filtered and self.takes_privilege)
@@ -281,7 +294,7 @@ class Tracer:
         process.comm = found.comm or process.comm
         if not stopped and self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
             self._leave(process, at, found, ids)
-        return mine
+        return task
 
     def _began(self, task: Task, at: int) -> None:
         task.outside_at = at
@@ -314,8 +327,8 @@ class Tracer:
         if tid == process.pid:  # the last, for the kernel waits for all others
             self.tree.processes.pop(tid, None)
             self._last = process
-            for other in process.tids:
-                self._tasks.pop(other, None)
+            for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
+                self._remove(other)
             if process.own_exec:  # no one else has seen its end yet, and so done something after it
                 outside.look_at_others(
                     self._tasks.values(), process, process.image_at, self._machine, interrupting=True
@@ -340,7 +353,7 @@ class Tracer:
         return count
 
     def _is_outside(self, task: Task) -> bool:
-        call = statuses.system_call(task.tid)
+        call = task.system_call()
         if call is not None and call not in self._machine.execs:
             task.outside_at = _now()
             return True

@@ -59,6 +59,11 @@ class Tracee:
         """Whether it begins a branch of some root."""
         return any(slot.top == self.pid for slot in self.slots)
 
+    @property
+    def is_below(self) -> bool:
+        """Whether it descends from some root."""
+        return any(slot.top for slot in self.slots)
+
 
 class Tree:
     """All of them, by pid, and the roots that are watched."""
