@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ..errors import IncompleteLogError, RuleUndecided
 from ..log import checks
-from ..rules.judge import RuleFinding
 from ..rules.rule import PHASES
 from ..rules.text import Problem
 from ..timeline.evidence import Evidence
@@ -19,6 +17,7 @@ from .reporting import EXPORTED, UNDECIDED, as_text
 from .run import ProbedRun, RunningTest
 from .strays import attempt_of
 from .totals import LateBreach
+from .unphased import of_any_phase
 
 #: The attribute of a report, until it is logged, whose test has been recorded.
 _RECORDED = "execprobe_recorded"
@@ -160,23 +159,21 @@ class Outcomes:
             self._run.last.of_fixtures.clear()
 
     def judge_crash(self, item: pytest.Item, span: Span) -> None:
-        """What a process has run that was forked for a test, if it was killed: then it has judged nothing."""
+        """What a process has run that was forked for a test, if it was killed: then it has judged nothing. Else what is
+        left behind may be too much beside that."""
         run, strays, crash = self._run, self._run.strays, self._crash
         self._crash = None
-        if crash is None or crash.nodeid != item.nodeid or not run.was_armed:
+        if not run.was_armed or not run.judge_test(item).is_any:
             return
         evidence = strays.counting(item, run.recorder.window_of(span, "the test").evidence())
-        found: dict[tuple[object, ...], RuleFinding] = {}
-        for phase in PHASES:
-            judge = run.judge_test(item)
-            for one in judge.judge(phase, evidence):
-                if one.holds is False and not all({*PHASES} <= {*rule.phases} for rule in one.rules):
-                    one = replace(one, holds=None, evidence=replace(evidence, unknown=(*evidence.unknown, _KILLED)))
-                found.setdefault((one.rules, one.question), one)
-            strays.use("tests", item.nodeid, judge, whole=False, attempt=attempt_of(span.owner))
+        strays.ran_elsewhere(span.owner, evidence)
+        if crash is None or crash.nodeid != item.nodeid:
+            return
+        judges = {phase: run.judge_test(item) for phase in PHASES}
+        found = of_any_phase(judges, evidence, _KILLED)
+        strays.use("tests", item.nodeid, judges["call"], whole=False, attempt=attempt_of(span.owner))
         if found:
-            ordered = sorted(found.values(), key=lambda one: one.holds is None)
-            problem = Problem.of(ordered, evidence, span.start, "a process that was killed", run.recorder.style)
+            problem = Problem.of(found, evidence, span.start, "a process that was killed", run.recorder.style)
             if hasattr(crash, "wasxfail") and problem.left_open:
                 problem = problem.of_what_is_open()
             if hasattr(crash, "wasxfail") and not problem.undecided:

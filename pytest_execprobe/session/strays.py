@@ -23,7 +23,7 @@ from ..report.collect import Gatherer
 from ..report.model import UnitKind
 from ..rules.judge import Judge, RuleFinding
 from ..rules.precedence import deciders
-from ..rules.rule import Rule, baseline_rule
+from ..rules.rule import PHASES, Rule, baseline_rule
 from ..rules.text import Problem
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence
@@ -32,6 +32,9 @@ from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
+from .unphased import of_any_phase
+
+_ELSEWHERE = "the test ran in a process of its own, and in which of its phases this was begun is not known"
 
 
 def _program(entry: Entry) -> str:
@@ -79,6 +82,8 @@ class Strays:
         self._owners: MutableMapping[Owner, tuple[pytest.Item, Judge | None]] = WeakKeyDictionary()
         self._protocol: Owner | None = None  # of the test whose phases are to come
         self._hooks: MutableSet[Owner] = WeakSet()  # of tests whose phases are owners of their own
+        #: Of tests whose phases ran in another process: what that has run, and once that is asked for a judge by phase.
+        self._elsewhere: MutableMapping[Owner, Evidence | dict[Phase, Judge]] = WeakKeyDictionary()
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
         self.gatherer = Gatherer(str(config.rootpath))
@@ -179,7 +184,7 @@ class Strays:
             raise
 
     def _take_new(self) -> None:
-        strays: dict[tuple[Owner, Phase], list[Entry]] = {}
+        strays: dict[tuple[Owner, Phase | None], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
         new = counted = self._recorder.take_new()
         if self._settings.ignore:
@@ -195,28 +200,16 @@ class Strays:
         self._count_crashed()
         for entry in new:
             if entry.stray_of is not None:
-                begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
+                begun_in = None if entry.begun_in is None else entry.begun_in.phase
+                if begun_in is None and entry.stray_of not in self._elsewhere:
+                    begun_in = "call"
                 strays.setdefault((entry.stray_of, begun_in), []).append(entry)
             elif entry.owner is None or entry.owner in self._hooks:
                 around.setdefault(OUTSIDE, []).append(entry)
             elif entry.owner.name == COLLECTION:
                 around.setdefault(COLLECTION, []).append(entry)
         for (owner, phase), entries in strays.items():
-            item, judge = self._owners[owner]
-            judge = judge or self._judge_of(item)
-            self._own(owner, item, judge)
-            if judge.asks_for_ends(phase):
-                self._left_behind.setdefault((owner, phase), []).extend(entries)
-            if judge.concerns(phase):
-                evidence = self.counting(item, self._evidence(entries))
-                found = judge.judge(phase, evidence, left_behind=True)
-                self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
-                of_rows = [one for one in found if one.rules[0].kind == "baseline"]
-                of_rules = [one for one in found if one not in of_rows]
-                for those, attempt in ((of_rules, ""), (of_rows, attempt_of(owner))):
-                    problem = self._late(those, evidence, "left behind")
-                    if problem is not None:
-                        self.late(item, problem, attempt)
+            self._judge_left_behind(owner, phase, entries)
         for name, entries in around.items():
             evidence = self._evidence(entries)
             judge = self._around[name]
@@ -227,6 +220,41 @@ class Strays:
                 self.totals.breaches.append(
                     LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
                 )
+
+    def ran_elsewhere(self, owner: Owner, evidence: Evidence) -> None:
+        """The phases of a test ran in another process, which has judged them. ``evidence``: all that it has run."""
+        self._elsewhere.setdefault(owner, evidence)
+
+    def _judge_left_behind(self, owner: Owner, phase: Phase | None, entries: list[Entry]) -> None:
+        """What a test has left behind, and in which phase it had begun that, if that is known."""
+        item, judge = self._owners[owner]
+        judge = judge or self._judge_of(item)
+        self._own(owner, item, judge)
+        for one in PHASES if phase is None else (phase,):
+            if judge.asks_for_ends(one):
+                self._left_behind.setdefault((owner, one), []).extend(entries)
+        if not any(map(judge.concerns, PHASES if phase is None else (phase,))):
+            return
+        evidence = self.counting(item, self._evidence(entries))
+        if phase is None:
+            judges = self._judges_of_phases(owner, item)
+            judge = judges["call"]
+            found = of_any_phase(judges, evidence, _ELSEWHERE, left_behind=True)
+        else:
+            found = judge.judge(phase, evidence, left_behind=True)
+        self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
+        of_rows = [one for one in found if one.rules[0].kind == "baseline"]
+        of_rules = [one for one in found if one not in of_rows]
+        for those, attempt in ((of_rules, ""), (of_rows, attempt_of(owner))):
+            problem = self._late(those, evidence, "left behind")
+            if problem is not None:
+                self.late(item, problem, attempt)
+
+    def _judges_of_phases(self, owner: Owner, item: pytest.Item) -> dict[Phase, Judge]:
+        known = self._elsewhere[owner]
+        if isinstance(known, Evidence):
+            known = self._elsewhere[owner] = {phase: self._judge_of(item).tell(phase, known) for phase in PHASES}
+        return known
 
     def _count_crashed(self) -> None:
         for entry in self._recorder.take_crashed():
