@@ -21,6 +21,8 @@ from .unphased import of_any_phase
 
 #: The attribute of a report, until it is logged, whose test has been recorded.
 _RECORDED = "execprobe_recorded"
+#: In what a forked child's report brings: when it had judged the last phase.
+_UNTIL = "judged_until"
 _BY_ANOTHER = "another plugin ran it, and reported it, without the hooks of a test's phases"
 _KILLED = "the test's process ended before its phases did: in which of them this ran is not known"
 
@@ -32,6 +34,7 @@ class Outcomes:
         self._run = run
         self._reported_calls: dict[str, bool] = {}  # by node id, and whether one of them has been recorded
         self._crash: pytest.TestReport | None = None
+        self._judged_until: int | None = None  # by a forked child, of the test that is running
 
     # ---- of a test ----
 
@@ -116,6 +119,8 @@ class Outcomes:
 
     def _bring(self, report: pytest.TestReport) -> None:
         exported = self._run.strays.export()
+        if self._run.recorder.forked:
+            exported[_UNTIL] = max(window.end or 0 for window in self._run.recorder.windows.values())
         if exported:
             report.__dict__[EXPORTED] = exported
 
@@ -140,7 +145,9 @@ class Outcomes:
             self._report_fixtures(last.item)  # the next try finds them as they are
         brought = report.__dict__.get(EXPORTED)  # a forked child's
         if (brought or strays.has_new) and not self._run.recorder.forked:
-            strays.totals.take(report.__dict__.pop(EXPORTED, {}))
+            exported = report.__dict__.pop(EXPORTED, {})
+            self._judged_until = exported.pop(_UNTIL, self._judged_until)
+            strays.totals.take(exported)
             self._bring(report)
 
     def supersede(self, test: RunningTest) -> None:
@@ -161,12 +168,12 @@ class Outcomes:
     def judge_crash(self, item: pytest.Item, span: Span) -> None:
         """What a process has run that was forked for a test, if it was killed: then it has judged nothing. Else what is
         left behind may be too much beside that."""
-        run, strays, crash = self._run, self._run.strays, self._crash
-        self._crash = None
+        run, strays, crash, until = self._run, self._run.strays, self._crash, self._judged_until
+        self._crash = self._judged_until = None
         if not run.was_armed or not run.judge_test(item).is_any:
             return
         evidence = strays.counting(item, run.recorder.window_of(span, "the test").evidence())
-        strays.ran_elsewhere(span.owner, evidence)
+        strays.ran_elsewhere(span.owner, evidence, until)
         if crash is None or crash.nodeid != item.nodeid:
             return
         judges = {phase: run.judge_test(item) for phase in PHASES}

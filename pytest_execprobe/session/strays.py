@@ -32,7 +32,7 @@ from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
-from .unphased import of_any_phase
+from .unphased import Elsewhere, of_any_phase
 
 _ELSEWHERE = "the test ran in a process of its own, and in which of its phases this was begun is not known"
 
@@ -82,8 +82,7 @@ class Strays:
         self._owners: MutableMapping[Owner, tuple[pytest.Item, Judge | None]] = WeakKeyDictionary()
         self._protocol: Owner | None = None  # of the test whose phases are to come
         self._hooks: MutableSet[Owner] = WeakSet()  # of tests whose phases are owners of their own
-        #: Of tests whose phases ran in another process: what that has run, and once that is asked for a judge by phase.
-        self._elsewhere: MutableMapping[Owner, Evidence | dict[Phase, Judge]] = WeakKeyDictionary()
+        self._elsewhere: MutableMapping[Owner, Elsewhere] = WeakKeyDictionary()  # tests whose phases ran there
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
         self.gatherer = Gatherer(str(config.rootpath))
@@ -199,11 +198,12 @@ class Strays:
                 self._gather(entry)
         self._count_crashed()
         for entry in new:
-            if entry.stray_of is not None:
+            left_by = self._left_by(entry)
+            if left_by is not None:
                 begun_in = None if entry.begun_in is None else entry.begun_in.phase
-                if begun_in is None and entry.stray_of not in self._elsewhere:
+                if begun_in is None and left_by not in self._elsewhere:
                     begun_in = "call"
-                strays.setdefault((entry.stray_of, begun_in), []).append(entry)
+                strays.setdefault((left_by, begun_in), []).append(entry)
             elif entry.owner is None or entry.owner in self._hooks:
                 around.setdefault(OUTSIDE, []).append(entry)
             elif entry.owner.name == COLLECTION:
@@ -221,9 +221,14 @@ class Strays:
                     LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
                 )
 
-    def ran_elsewhere(self, owner: Owner, evidence: Evidence) -> None:
-        """The phases of a test ran in another process, which has judged them. ``evidence``: all that it has run."""
-        self._elsewhere.setdefault(owner, evidence)
+    def ran_elsewhere(self, owner: Owner, evidence: Evidence, until: int | None) -> None:
+        """The phases of a test ran in another process, which has judged all up to a moment."""
+        self._elsewhere[owner] = Elsewhere(evidence, until)
+
+    def _left_by(self, entry: Entry) -> Owner | None:
+        """The test that has left behind what this is of: of one that ran elsewhere also before that is seen here."""
+        known = None if entry.owner is None else self._elsewhere.get(entry.owner)
+        return entry.stray_of if known is None or known.has_judged(entry.event.entered) else entry.owner
 
     def _judge_left_behind(self, owner: Owner, phase: Phase | None, entries: list[Entry]) -> None:
         """What a test has left behind, and in which phase it had begun that, if that is known."""
@@ -237,7 +242,7 @@ class Strays:
             return
         evidence = self.counting(item, self._evidence(entries))
         if phase is None:
-            judges = self._judges_of_phases(owner, item)
+            judges = self._elsewhere[owner].judges(lambda: self._judge_of(item))
             judge = judges["call"]
             found = of_any_phase(judges, evidence, _ELSEWHERE, left_behind=True)
         else:
@@ -249,12 +254,6 @@ class Strays:
             problem = self._late(those, evidence, "left behind")
             if problem is not None:
                 self.late(item, problem, attempt)
-
-    def _judges_of_phases(self, owner: Owner, item: pytest.Item) -> dict[Phase, Judge]:
-        known = self._elsewhere[owner]
-        if isinstance(known, Evidence):
-            known = self._elsewhere[owner] = {phase: self._judge_of(item).tell(phase, known) for phase in PHASES}
-        return known
 
     def _count_crashed(self) -> None:
         for entry in self._recorder.take_crashed():

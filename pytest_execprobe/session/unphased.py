@@ -3,13 +3,35 @@ not in which phase."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from ..rules.judge import Judge, RuleFinding
 from ..rules.rule import PHASES
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
+
+
+@dataclass
+class Elsewhere:
+    """Such a test. ``ran`` is all that was executed until this process saw it end, ``until`` when the other one had
+    judged its last phase; None if it was killed."""
+
+    ran: Evidence
+    until: int | None
+    _judges: dict[Phase, Judge] = field(default_factory=dict)
+
+    def has_judged(self, entered: int) -> bool:
+        return self.until is None or entered < self.until
+
+    def judges(self, make: Callable[[], Judge]) -> dict[Phase, Judge]:
+        """One for each phase, that knows what was judged there."""
+        if not self._judges:
+            records = tuple(record for record in self.ran.records if self.has_judged(record.timestamp_ns))
+            lost = tuple(one for one in self.ran.lost if self.has_judged(one.timestamp_ns))
+            ran = replace(self.ran, records=records, lost=lost)
+            self._judges = {phase: make().tell(phase, ran) for phase in PHASES}
+        return self._judges
 
 
 def of_any_phase(

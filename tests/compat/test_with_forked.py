@@ -293,3 +293,41 @@ def test_rows_have_what_a_child_has_left_behind_beside_what_it_ran(inner: Inner)
     inner.run("--forked", "--execprobe-baseline=execs.toml", "--execprobe-update", plugins=PLUGINS)
     assert "date = 2" in baseline.read_text()
     assert "no test is beyond it" in inner.run("--forked", "--execprobe-baseline=execs.toml", plugins=PLUGINS).out
+
+
+def test_what_is_left_behind_and_runs_at_once_is_judged_by_one_of_both(inner: Inner) -> None:
+    """By the child while it lives, and from then on by its parent, which is still busy with the test."""
+    inner.suite(
+        test_it="""
+        import os, time, pytest
+
+        @pytest.mark.exec_deny("date")
+        @pytest.mark.parametrize("ms", range(16))
+        def test_leaves(ms):
+            os.system(f"(sleep {ms / 1000}; date >/dev/null) & exit 0")
+
+        def test_waits():
+            time.sleep(1)
+        """
+    )
+    run = inner.run("--forked", plugins=PLUGINS)
+    assert [name for name, outcomes in run.outcomes.items() if outcomes == ["passed"]] == ["test_waits"]
+
+
+def test_rows_have_what_is_left_behind_and_runs_at_once(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import os, time, pytest
+
+        @pytest.mark.parametrize("ms", range(8))
+        def test_leaves(ms):
+            os.system(f"(sleep {ms / 1000}; date >/dev/null) & exit 0")
+
+        def test_waits():
+            time.sleep(1)
+        """
+    )
+    baseline = inner.path / "execs.toml"
+    baseline.write_text('version = 1\n\n[tests."test_it.py::test_leaves[*]"]\nsh = 1\nsleep = 1\n')
+    run = inner.run("--forked", "--execprobe-baseline=execs.toml", plugins=PLUGINS)
+    assert [name for name, outcomes in run.outcomes.items() if outcomes == ["passed"]] == ["test_waits"]
