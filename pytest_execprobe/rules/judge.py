@@ -178,6 +178,11 @@ class Judge:
         enforcing = self.enforcing(phase) if during is None else ()
         return _certain_first([*found, *_stopped_as_well(enforcing, evidence, found)])
 
+    def tell(self, phase: Phase, evidence: Evidence) -> Judge:
+        """What was judged elsewhere: it counts, and is not judged again."""
+        self._seen.append(_Shown(phase, evidence, None))
+        return self
+
     # ---- rules that were added after what they are about ----
 
     def show(self, phase: Phase, evidence: Callable[[], Evidence], during: Phase | None = None) -> None:

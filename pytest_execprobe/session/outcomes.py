@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ..errors import IncompleteLogError, RuleUndecided
 from ..log import checks
-from ..rules.judge import RuleFinding
 from ..rules.rule import PHASES
 from ..rules.text import Problem
 from ..timeline.evidence import Evidence
@@ -19,9 +17,12 @@ from .reporting import EXPORTED, UNDECIDED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
 from .strays import attempt_of
 from .totals import LateBreach
+from .unphased import of_any_phase
 
 #: The attribute of a report, until it is logged, whose test has been recorded.
 _RECORDED = "execprobe_recorded"
+#: In what a forked child's report brings: when it had judged the last phase.
+_UNTIL = "judged_until"
 _BY_ANOTHER = "another plugin ran it, and reported it, without the hooks of a test's phases"
 _KILLED = "the test's process ended before its phases did: in which of them this ran is not known"
 
@@ -34,6 +35,7 @@ class Outcomes:
         self._reported_calls: dict[str, bool] = {}  # by node id, and whether one of them has been recorded
         self._crash: pytest.TestReport | None = None
         self._failed: set[str] = set()
+        self._judged_until: int | None = None  # by a forked child, of the test that is running
 
     # ---- of a test ----
 
@@ -123,6 +125,8 @@ class Outcomes:
 
     def _bring(self, report: pytest.TestReport) -> None:
         exported = self._run.strays.export()
+        if self._run.recorder.forked:
+            exported[_UNTIL] = max(window.end or 0 for window in self._run.recorder.windows.values())
         if exported:
             report.__dict__[EXPORTED] = exported
 
@@ -153,7 +157,9 @@ class Outcomes:
         brought = report.__dict__.get(EXPORTED, {})  # another process's, mostly
         is_own = strays.handover is not None and strays.handover.is_of(brought)
         if (brought or strays.has_new) and not (is_own or self._run.recorder.forked):
-            strays.take_over(report.__dict__.pop(EXPORTED, {}))
+            exported = report.__dict__.pop(EXPORTED, {})
+            self._judged_until = exported.pop(_UNTIL, self._judged_until)
+            strays.take_over(exported)
             self._bring(report)
         if report.nodeid in strays.takeover.tests and report.when == "call":
             report.__dict__[WHOLE] = True
@@ -176,23 +182,21 @@ class Outcomes:
             self._run.last.of_fixtures.clear()
 
     def judge_crash(self, item: pytest.Item, span: Span) -> None:
-        """What a process has run that was forked for a test, if it was killed: then it has judged nothing."""
-        run, strays, crash = self._run, self._run.strays, self._crash
-        self._crash = None
-        if crash is None or crash.nodeid != item.nodeid or not run.was_armed:
+        """What a process has run that was forked for a test, if it was killed: then it has judged nothing. Else what is
+        left behind may be too much beside that."""
+        run, strays, crash, until = self._run, self._run.strays, self._crash, self._judged_until
+        self._crash = self._judged_until = None
+        if not run.was_armed or not run.judge_test(item).is_any:
             return
         evidence = strays.counting(item, run.recorder.window_of(span, "the test").evidence())
-        found: dict[tuple[object, ...], RuleFinding] = {}
-        for phase in PHASES:
-            judge = run.judge_test(item)
-            for one in judge.judge(phase, evidence):
-                if one.holds is False and not all({*PHASES} <= {*rule.phases} for rule in one.rules):
-                    one = replace(one, holds=None, evidence=replace(evidence, unknown=(*evidence.unknown, _KILLED)))
-                found.setdefault((one.rules, one.question), one)
-            strays.use("tests", item.nodeid, judge, whole=False, attempt=attempt_of(span.owner))
+        strays.ran_elsewhere(span.owner, evidence, until)
+        if crash is None or crash.nodeid != item.nodeid:
+            return
+        judges = {phase: run.judge_test(item) for phase in PHASES}
+        found = of_any_phase(judges, evidence, _KILLED)
+        strays.use("tests", item.nodeid, judges["call"], whole=False, attempt=attempt_of(span.owner))
         if found:
-            ordered = sorted(found.values(), key=lambda one: one.holds is None)
-            problem = Problem.of(ordered, evidence, span.start, "a process that was killed", run.recorder.style)
+            problem = Problem.of(found, evidence, span.start, "a process that was killed", run.recorder.style)
             if hasattr(crash, "wasxfail") and problem.left_open:
                 problem = problem.of_what_is_open()
             if hasattr(crash, "wasxfail") and not problem.undecided:

@@ -108,7 +108,9 @@ class Reporting:
                 self._judging.add(worker)
         if worker is not None and str(report.outcome) == "rerun" and str(report.when) not in PHASES:
             self._crashed[report.nodeid] = worker
-        elif self._crashed and report.nodeid in self._crashed and not MARKERS.keys().isdisjoint(report.keywords):
+        elif report.nodeid in self._crashed and (
+            self._settings.rules or not MARKERS.keys().isdisjoint(report.keywords)
+        ):
             self._judging.add(self._crashed[report.nodeid])  # which had not reported anything of it
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -164,7 +166,7 @@ class Reporting:
             why = f"worker {worker} ended before it had sent all that it recorded"
             if self._settings.whole_run or worker in self._judging:
                 self.totals.unknown[why] = None
-            denying = any(rule.kind == "deny" for rule in (*self._settings.command_line, *self._settings.ini))
+            denying = any(rule.kind == "deny" for rule in self._settings.rules)
             if worker in self._judging or denying:
                 self.totals.breaches.append(LateBreach.of_the_rest([why]))
         if self.totals.recorded:  # else nothing is checked, which is all there is to say

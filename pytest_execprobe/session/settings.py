@@ -78,13 +78,17 @@ class Settings:
     def whole_run(self) -> bool:
         """Whether every test is recorded, and what runs around them."""
         asked = self.audit or self.session_budget is not None or self.baseline is not None
-        return asked or bool(self.reports or self.command_line or self.ini)
+        return asked or bool(self.reports or self.rules)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Those for the whole suite."""
+        return (*self.command_line, *self.ini)
 
     @property
     def enforced(self) -> frozenset[str]:
-        """What rules for the whole suite have killed before it runs, also around tests."""
-        rules = (*self.command_line, *self.ini)
-        return frozenset(pattern.text for rule in rules if rule.enforce for pattern in rule.patterns)
+        """What they have killed before it runs, also around tests."""
+        return frozenset(pattern.text for rule in self.rules if rule.enforce for pattern in rule.patterns)
 
     @property
     def sums_up(self) -> bool:

@@ -22,7 +22,7 @@ from ..report.collect import Gatherer
 from ..report.model import UnitKind
 from ..rules.judge import Judge, RuleFinding
 from ..rules.precedence import deciders
-from ..rules.rule import Rule, baseline_rule
+from ..rules.rule import PHASES, Rule, baseline_rule
 from ..rules.text import Problem
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence
@@ -33,6 +33,9 @@ from .handover import HANDED_OVER, Handover, key_of
 from .settings import Settings
 from .takeover import Takeover
 from .totals import MISSING, LateBreach, Totals, alike, program_of
+from .unphased import Elsewhere, of_any_phase
+
+_ELSEWHERE = "the test ran in a process of its own, and in which of its phases this was begun is not known"
 
 
 def attempt_of(owner: Owner) -> str:
@@ -63,6 +66,7 @@ class Strays:
         self._owners: MutableMapping[Owner, tuple[pytest.Item, Judge | None]] = WeakKeyDictionary()
         self._protocol: Owner | None = None  # of the test whose phases are to come
         self._hooks: MutableSet[Owner] = WeakSet()  # of tests whose phases are owners of their own
+        self._elsewhere: MutableMapping[Owner, Elsewhere] = WeakKeyDictionary()  # tests whose phases ran there
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
         self.gatherer = Gatherer(str(config.rootpath))
@@ -75,8 +79,7 @@ class Strays:
         self._left_behind: dict[tuple[Owner, Phase], list[Entry]] = {}
 
     def _judge_around(self, name: str) -> Judge:
-        """What runs around tests has no marker: of the rules for the whole suite, those that forbid apply, and
-        the baseline."""
+        """What runs around tests has no marker: of the suite's rules those that forbid apply, and the baseline."""
         wide = (self._settings.command_line, self._settings.ini)
         forbidding = [[rule for rule in level if rule.kind == "deny"] for level in wide]
         return Judge(deciders([*forbidding, self.baseline_rules("around", name)]))
@@ -195,7 +198,7 @@ class Strays:
             raise
 
     def _take_new(self, *, at_end: bool) -> None:
-        strays: dict[tuple[Owner, Phase], list[Entry]] = {}
+        strays: dict[tuple[Owner, Phase | None], list[Entry]] = {}
         around: dict[str, list[Entry]] = {}
         self.look_for_handed_over()
         new = self.takeover.left(self._recorder.take_new(), self._may_be_handed_over, key_of, at_end)
@@ -208,20 +211,24 @@ class Strays:
             counted = [entry for entry in new if entry not in ignored]
         if self._settings.sums_up:
             for same in alike(counted):
-                self._add(same[0], len(same))
+                self.totals.add(same[0], len(same), files=self._settings.audit)
         if self._settings.gathers:
             for entry in counted:
                 self._gather(entry)
         self._count_crashed()
         for entry in new:
-            if entry.stray_of is not None:
-                begun_in = (entry.begun_in and entry.begun_in.phase) or "call"
-                strays.setdefault((entry.stray_of, begun_in), []).append(entry)
+            left_by = self._left_by(entry)
+            if left_by is not None:
+                begun_in = None if entry.begun_in is None else entry.begun_in.phase
+                if begun_in is None and left_by not in self._elsewhere:
+                    begun_in = "call"
+                strays.setdefault((left_by, begun_in), []).append(entry)
             elif entry.owner is None or entry.owner in self._hooks:
                 around.setdefault(OUTSIDE, []).append(entry)
             elif entry.owner.name == COLLECTION:
                 around.setdefault(COLLECTION, []).append(entry)
-        self._judge_strays(strays)
+        for (owner, phase), entries in strays.items():
+            self._judge_left_behind(owner, phase, entries)
         for name, entries in around.items():
             evidence = self._evidence(entries)
             judge = self._around[name]
@@ -233,23 +240,39 @@ class Strays:
                     LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
                 )
 
-    def _judge_strays(self, strays: dict[tuple[Owner, Phase], list[Entry]]) -> None:
-        for (owner, phase), entries in strays.items():
-            item, judge = self._owners[owner]
-            judge = judge or self._judge_of(item)
-            self._own(owner, item, judge)
-            if judge.asks_for_ends(phase):
-                self._left_behind.setdefault((owner, phase), []).extend(entries)
-            if judge.concerns(phase):
-                evidence = self.counting(item, self._evidence(entries))
-                found = judge.judge(phase, evidence, left_behind=True)
-                self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
-                of_rows = [one for one in found if one.rules[0].kind == "baseline"]
-                of_rules = [one for one in found if one not in of_rows]
-                for those, attempt in ((of_rules, ""), (of_rows, attempt_of(owner))):
-                    problem = self._late(those, evidence, "left behind")
-                    if problem is not None:
-                        self.late(item, problem, attempt)
+    def ran_elsewhere(self, owner: Owner, evidence: Evidence, until: int | None) -> None:
+        """The phases of a test ran in another process, which has judged all up to a moment."""
+        self._elsewhere[owner] = Elsewhere(evidence, until)
+
+    def _left_by(self, entry: Entry) -> Owner | None:
+        """The test that has left behind what this is of: of one that ran elsewhere also before that is seen here."""
+        known = None if entry.owner is None else self._elsewhere.get(entry.owner)
+        return entry.stray_of if known is None or known.has_judged(entry.event.entered) else entry.owner
+
+    def _judge_left_behind(self, owner: Owner, phase: Phase | None, entries: list[Entry]) -> None:
+        """What a test has left behind, and in which phase it had begun that, if that is known."""
+        item, judge = self._owners[owner]
+        judge = judge or self._judge_of(item)
+        self._own(owner, item, judge)
+        for one in PHASES if phase is None else (phase,):
+            if judge.asks_for_ends(one):
+                self._left_behind.setdefault((owner, one), []).extend(entries)
+        if not any(map(judge.concerns, PHASES if phase is None else (phase,))):
+            return
+        evidence = self.counting(item, self._evidence(entries))
+        if phase is None:
+            judges = self._elsewhere[owner].judges(lambda: self._judge_of(item))
+            judge = judges["call"]
+            found = of_any_phase(judges, evidence, _ELSEWHERE, left_behind=True)
+        else:
+            found = judge.judge(phase, evidence, left_behind=True)
+        self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
+        of_rows = [one for one in found if one.rules[0].kind == "baseline"]
+        of_rules = [one for one in found if one not in of_rows]
+        for those, attempt in ((of_rules, ""), (of_rows, attempt_of(owner))):
+            problem = self._late(those, evidence, "left behind")
+            if problem is not None:
+                self.late(item, problem, attempt)
 
     def _count_crashed(self) -> None:
         for entry in self._recorder.take_crashed():
@@ -299,28 +322,6 @@ class Strays:
         """Makes a test a unit of the report."""
         file, line, _ = item.location
         self.gatherer.unit(owner, "test", file, None if line is None else line + 1)
-
-    def _add(self, entry: Entry, number: int) -> None:
-        """So many that are like this one."""
-        if entry.event.command is None:
-            self.totals.lost += number
-            return
-        program, command = program_of(entry), entry.event.command
-        if command.lost_privilege:
-            self.totals.unprivileged[program] += 1
-        file = command.executable if command.interpreter is None else command.script
-        if self._settings.audit and file is not None:
-            self.totals.files[file] += number
-        owner = entry.owner
-        if entry.stray_of is not None:
-            Totals.count(self.totals.strays, entry.stray_of.name, program, number)
-        elif owner is None or not owner.is_test:
-            Totals.count(self.totals.others, owner.name if owner else OUTSIDE, program, number)
-        else:
-            Totals.count(self.totals.tests, owner.name, program, number)
-        beginner = entry.begun_in.owner if entry.begun_in else None
-        if beginner is not None and beginner.is_test and owner is not None and owner.name != beginner.name:
-            Totals.count(self.totals.late, beginner.name, program, number)
 
     def _evidence(self, entries: list[Entry]) -> Evidence:
         lost = tuple(entry.lost for entry in entries if entry.record is None)

@@ -140,6 +140,28 @@ class Totals:
         """Whether there was no probe at all."""
         return self.recorded == 0 and bool(self.not_checked)
 
+    def add(self, entry: Entry, number: int, *, files: bool) -> None:
+        """So many execs that are like this one; ``files``: of which file each was, too."""
+        owner, command = entry.owner, entry.event.command
+        if command is None:
+            self.lost += number
+            return
+        program = program_of(entry)
+        if command.lost_privilege:
+            self.unprivileged[program] += 1
+        file = command.executable if command.interpreter is None else command.script
+        if files and file is not None:
+            self.files[file] += number
+        if entry.stray_of is not None:
+            self.count(self.strays, entry.stray_of.name, program, number)
+        elif owner is None or not owner.is_test:
+            self.count(self.others, owner.name if owner else OUTSIDE, program, number)
+        else:
+            self.count(self.tests, owner.name, program, number)
+        beginner = entry.begun_in.owner if entry.begun_in else None
+        if beginner is not None and beginner.is_test and owner is not None and owner.name != beginner.name:
+            self.count(self.late, beginner.name, program, number)
+
     def use(
         self,
         section: str,

@@ -277,11 +277,7 @@ class Timeline:
     # ---- windows ----
 
     def evidence(
-        self,
-        start: int,
-        end: int,
-        owner: Owner | None,
-        ignored: Callable[[ExecRecord], bool] | None = None,
+        self, start: int, end: int, owner: Owner | None, ignored: Callable[[ExecRecord], bool] | None = None
     ) -> Evidence:
         """What is known of an owner's execs entered from ``start`` to before ``end``. Those that are ``ignored`` are
         counted besides."""

@@ -221,3 +221,113 @@ def test_a_mark_that_is_added_in_the_child_speaks_of_its_set_up(inner: Inner) ->
     )
     run = inner.run("--forked", plugins=PLUGINS)
     assert "nothing may run, but true ran (setup phase)" in run.text("test_breaks")
+
+
+LEAVES = """
+import os, subprocess, time, pytest
+
+@pytest.fixture
+def left():
+    os.system("(sleep 0.4; date >/dev/null) &")
+
+@pytest.mark.exec_deny("date", phases=("setup",))
+def test_denied_in_set_up(left): pass
+
+@pytest.mark.exec_deny("date")
+def test_denied(left): pass
+
+@pytest.mark.exec_deny("curl", phases=("setup",))
+def test_keeps(left): pass
+
+@pytest.mark.exec_budget(3, phases=("setup", "call", "teardown"))
+def test_exceeds(left):
+    subprocess.run(["true"], check=True)
+
+@pytest.mark.exec_budget(3)
+def test_may_exceed(left):
+    subprocess.run(["true"], check=True)
+
+@pytest.mark.exec_budget(4)
+def test_is_within(left):
+    subprocess.run(["true"], check=True)
+
+def test_waits():
+    time.sleep(1)
+"""
+
+
+def test_what_a_child_has_left_behind_counts_beside_what_it_ran(inner: Inner) -> None:
+    """In which phase it was begun is not known where it is judged."""
+    inner.suite(test_it=LEAVES)
+    run = inner.run("--forked", plugins=PLUGINS)
+    found = {name: outcomes for name, outcomes in run.outcomes.items() if outcomes != ["passed"]}
+    assert found == {
+        name: ["passed", "error"]
+        for name in ("test_denied_in_set_up", "test_denied", "test_exceeds", "test_may_exceed")
+    }
+    assert "date must not run, but it ran once (left behind)" in run.out
+    assert "exec budget exceeded: 4 execs, at most 3 allowed (setup and call and teardown phases, and left behind)" in (
+        run.out
+    )
+    assert (
+        "why   the test ran in a process of its own, and in which of its phases this was begun is not known" in run.out
+    )
+
+
+def test_rows_have_what_a_child_has_left_behind_beside_what_it_ran(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import os, time
+
+        def test_leaves():
+            os.system("date >/dev/null; (sleep 0.4; date >/dev/null) & exit 0")
+
+        def test_waits():
+            time.sleep(1)
+        """
+    )
+    baseline = inner.path / "execs.toml"
+    baseline.write_text('version = 1\n\n[tests."test_it.py::test_leaves"]\ndate = 1\nsh = 1\nsleep = 1\n')
+    run = inner.run("--forked", "--execprobe-baseline=execs.toml", plugins=PLUGINS)
+    assert "grew: date ran 2 times, at most once in the baseline" in run.out
+    inner.run("--forked", "--execprobe-baseline=execs.toml", "--execprobe-update", plugins=PLUGINS)
+    assert "date = 2" in baseline.read_text()
+    assert "no test is beyond it" in inner.run("--forked", "--execprobe-baseline=execs.toml", plugins=PLUGINS).out
+
+
+def test_what_is_left_behind_and_runs_at_once_is_judged_by_one_of_both(inner: Inner) -> None:
+    """By the child while it lives, and from then on by its parent, which is still busy with the test."""
+    inner.suite(
+        test_it="""
+        import os, time, pytest
+
+        @pytest.mark.exec_deny("date")
+        @pytest.mark.parametrize("ms", range(16))
+        def test_leaves(ms):
+            os.system(f"(sleep {ms / 1000}; date >/dev/null) & exit 0")
+
+        def test_waits():
+            time.sleep(1)
+        """
+    )
+    run = inner.run("--forked", plugins=PLUGINS)
+    assert [name for name, outcomes in run.outcomes.items() if outcomes == ["passed"]] == ["test_waits"]
+
+
+def test_rows_have_what_is_left_behind_and_runs_at_once(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import os, time, pytest
+
+        @pytest.mark.parametrize("ms", range(8))
+        def test_leaves(ms):
+            os.system(f"(sleep {ms / 1000}; date >/dev/null) & exit 0")
+
+        def test_waits():
+            time.sleep(1)
+        """
+    )
+    baseline = inner.path / "execs.toml"
+    baseline.write_text('version = 1\n\n[tests."test_it.py::test_leaves[*]"]\nsh = 1\nsleep = 1\n')
+    run = inner.run("--forked", "--execprobe-baseline=execs.toml", plugins=PLUGINS)
+    assert [name for name, outcomes in run.outcomes.items() if outcomes == ["passed"]] == ["test_waits"]

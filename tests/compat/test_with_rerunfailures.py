@@ -170,21 +170,21 @@ def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inn
     assert "no test is beyond it" in inner.run(*options, plugins=PLUGINS).summary()
 
 
-def test_a_rule_of_a_try_in_a_worker_that_crashed_is_not_decided(inner: Inner) -> None:
+@pytest.mark.parametrize("option", ["", "--execprobe-budget=0", "--execprobe-allow=git", "--execprobe-deny=curl"])
+def test_a_rule_of_a_try_in_a_worker_that_crashed_is_not_decided(inner: Inner, option: str) -> None:
     """Nothing of that try has been reported when the worker is gone, not even that it has rules."""
     pytest.importorskip("xdist")
     inner.suite(
-        test_it="""
-        import os, pytest
-
-        @pytest.mark.exec_deny("curl")
-        def test_crashes():
+        test_it="import os, pytest\n\n"
+        + ("" if option else "@pytest.mark.exec_deny('curl')\n")
+        + """def test_crashes():
             if not os.path.exists("crashed"):
                 open("crashed", "x").close()
                 os._exit(3)
         """
     )
-    run = inner.run("-n1", "--reruns=1", plugins=("xdist", *PLUGINS))  # by this name it is known
+    options = ("-n1", "--reruns=1", *filter(None, [option]))
+    run = inner.run(*options, plugins=("xdist", *PLUGINS))  # by this name it is known
     assert run.outcomes == {"test_crashes": ["rerun", "passed"], "outside of tests": ["error"]}
     assert "ended before it had sent all that it recorded" in run.out
     assert run.ret == pytest.ExitCode.TESTS_FAILED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FixedWindow, altered, evidence, log_of, record
+from fakes import FixedWindow, altered, evidence, log_of, record, script
 
 from pytest_execprobe import ExecLog, ExecRecord, IncompleteLogError
 from pytest_execprobe.log.ends import all_succeeded, end_of
@@ -31,6 +31,9 @@ OK, WRONG, CRASHED, OPEN = ended("git", 0), ended("gpg", 2), ended("convert", si
         ([OK, OPEN], ["git"], True),
         ([OK, OPEN], ["s*"], None),
         ([OK], ["curl"], True),  # nothing that matches has failed
+        ([ended("mygit", 1, executable="/usr/bin/git")], ["git"], False),  # by a link
+        ([altered(script(), exit_code=3)], ["sh"], False),  # by what reads it
+        ([altered(script(), exit_code=3)], ["git"], True),
         ([ended(None, 1, executable=None, argv=None)], ["git"], None),  # type: ignore[arg-type]
         ([ended(None, 0, executable=None, argv=None)], ["git"], True),  # type: ignore[arg-type]
     ],

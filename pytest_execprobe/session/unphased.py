@@ -1,0 +1,50 @@
+"""Rules of a test whose phases ran in another process (pytest-forked): what that has executed is seen here, too, and
+not in which phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..rules.judge import Judge, RuleFinding
+from ..rules.rule import PHASES
+from ..timeline.evidence import Evidence
+from ..timeline.record import Phase
+
+
+@dataclass
+class Elsewhere:
+    """Such a test. ``ran`` is all that was executed until this process saw it end, ``until`` when the other one had
+    judged its last phase; None if it was killed."""
+
+    ran: Evidence
+    until: int | None
+    _judges: dict[Phase, Judge] = field(default_factory=dict)
+
+    def has_judged(self, entered: int) -> bool:
+        return self.until is None or entered < self.until
+
+    def judges(self, make: Callable[[], Judge]) -> dict[Phase, Judge]:
+        """One for each phase, that knows what was judged there."""
+        if not self._judges:
+            records = tuple(record for record in self.ran.records if self.has_judged(record.timestamp_ns))
+            lost = tuple(one for one in self.ran.lost if self.has_judged(one.timestamp_ns))
+            ran = replace(self.ran, records=records, lost=lost)
+            self._judges = {phase: make().tell(phase, ran) for phase in PHASES}
+        return self._judges
+
+
+def of_any_phase(
+    judges: Mapping[Phase, Judge], evidence: Evidence, why: str, *, left_behind: bool = False
+) -> list[RuleFinding]:
+    """What is wrong by a judge for each phase, each once. Certain is only what rules for all phases find."""
+    found: dict[tuple[object, ...], RuleFinding] = {}
+    for phase, judge in judges.items():
+        for one in judge.judge(phase, evidence, left_behind=left_behind):
+            if one.holds is False and not all({*PHASES} <= {*rule.phases} for rule in one.rules):
+                known = one.evidence or evidence
+                one = replace(one, holds=None, phases=(), evidence=replace(known, unknown=(*known.unknown, why)))
+            elif one.phases:
+                one = replace(one, phases=PHASES)
+            found.setdefault((one.rules, one.question), one)
+    return sorted(found.values(), key=lambda one: one.holds is None)
