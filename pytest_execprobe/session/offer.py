@@ -17,22 +17,25 @@ from .settings import Early
 #: Names the folder in which such a pytest leaves what it has to hand over. It is in the environment while tests are
 #: run, and not while one is running: a pytest that a test starts is the test's own.
 VARIABLE = "EXECPROBE_RUN"
-#: What is in it: what the other one gives; that a process has begun; and what it hands over.
+#: What is in that folder: what the other one gives; that a process has begun; and what it hands over.
 OFFER, BEGUN, DONE = "offer.json", ".begun", ".json"
+#: pytest's own, while a test is running.
+CURRENT = "PYTEST_CURRENT_TEST"
 
 
 def take_offer(early: Early) -> None:
     """Before conftests are loaded. The environment is rid of it in any case."""
     folder = originals.environ.pop(VARIABLE, None)
-    # pytest has the second while a test is running, whose environment may be an older one.
-    if folder is None or "PYTEST_CURRENT_TEST" in originals.environ or early.runs_nothing or early.distributes:
+    if folder is None or early.runs_nothing or early.distributes:
         return
     config = early.as_config()
     try:
         given: dict[str, Any] = originals.json_loads(originals.read_bytes(originals.join(folder, OFFER)))
     except (OSError, ValueError):
         return
-    if given.get("version") == __version__ and given.get("root") == str(config.rootpath):
+    # A test may have kept the environment from before it.
+    in_test = originals.environ.get(CURRENT) not in (None, given.get("test"))
+    if given.get("version") == __version__ and given.get("root") == str(config.rootpath) and not in_test:
         config.stash[GIVEN] = {**given, "folder": folder}
         _set(early.option, given["options"])
 

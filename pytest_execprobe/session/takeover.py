@@ -20,7 +20,7 @@ from ..files import write_atomically
 from ..rules.judge import Judge
 from ..timeline.entry import Entry
 from .handover import HANDED_OVER, rules_of_suite, this_process
-from .offer import BEGUN, DONE, OFFER, VARIABLE
+from .offer import BEGUN, CURRENT, DONE, OFFER, VARIABLE
 from .options import OPTIONS
 from .settings import Settings
 
@@ -58,6 +58,7 @@ class Takeover:
         root = {"root": str(config.rootpath)}
         more: dict[str, object] = {"execprobe_folders": folders and folders.export()}
         more["execprobe_invocation"] = invocation and invocation.export()
+        more["test"] = originals.environ.get(CURRENT)  # of a pytest around this one, until this one sets it
         place = originals.environ.get("TMPDIR") or "/tmp"
         folder = originals.join(place, f"execprobe-{originals.random_hex(16)}")
         given = {option.key: options[option.key] for option in OPTIONS if options.get(option.key) is not None}

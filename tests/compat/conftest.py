@@ -9,7 +9,7 @@ from inner import Inner
 BESIDE = {
     *("another_run", "anyio", "asyncio", "baselines", "crashing_workers", "eventlet", "exec", "freezegun", "gevent"),
     *("helpers_of_workers", "mock", "multiprocessing", "other_work", "pyfakefs", "randomly", "socket", "subprocess"),
-    *("run_parallel", "threads", "time_machine", "timeout"),
+    *("run_parallel", "threads", "time_machine", "timeout", "fast", "inner_runs", "insubprocess", "isolated", "zygote"),
 }
 
 

@@ -55,5 +55,7 @@ class Teller:
 
 def pytest_configure(config: pytest.Config) -> None:
     path = os.environ.get("EXECPROBE_TOLD")
+    if path and not getattr(config.option, "numprocesses", None):
+        del os.environ["EXECPROBE_TOLD"]  # a pytest that a runner starts is not to write it all down again
     if path:
         config.pluginmanager.register(Teller(config, path))

@@ -1,0 +1,104 @@
+"""A suite for runners that put tests into processes of their own, and what is to come of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from inner import Inner, Run
+
+#: ``MARK`` is the runner's mark for a test that goes into another process.
+SUITE = """
+import subprocess, pytest
+
+MARK
+@pytest.mark.exec_deny(inherit=False)
+@pytest.mark.exec_allow("uname")
+def test_may():
+    subprocess.run(["uname"])
+
+MARK
+def test_breaks():
+    subprocess.run(["uname"])
+
+MARK
+@pytest.mark.exec_budget(1)
+def test_keeps():
+    subprocess.run(["true"])
+
+MARK
+@pytest.mark.exec_budget(1)
+def test_exceeds():
+    subprocess.run(["true"])
+    subprocess.run(["sh", "-c", "exit 0"])
+
+MARK
+@pytest.mark.xfail(reason="so")
+@pytest.mark.exec_none
+def test_expected():
+    subprocess.run(["true"])
+
+MARK
+def test_skips():
+    pytest.skip("so")
+"""
+
+#: How often each program runs in it.
+PROGRAMS = {"uname": 2, "true": 3, "sh": 1}
+
+
+def check(inner: Inner, *options: str, mark: str = "", **how: Any) -> Run:
+    """Each exec has one verdict, in one summary and one report of each form."""
+    inner.suite(test_it=SUITE.replace("MARK", mark))
+    names = ["report.json", "report.md", "report.html", "report.sarif"]
+    reports = [f"--execprobe-report={name}" for name in names]
+    rules = ["--execprobe-deny=uname", "--execprobe-audit"]
+    run = inner.run(*options, *rules, *reports, **how)
+    assert run.outcomes == {
+        "test_may": ["passed"],
+        "test_breaks": ["failed"],
+        "test_keeps": ["passed"],
+        "test_exceeds": ["failed"],
+        "test_expected": ["xfailed"],
+        "test_skips": ["skipped"],
+    }
+    assert run.ret == 1
+    assert run.out.count("= execprobe =") == 1
+    assert "NOT CHECKED" not in run.summary()
+    assert "in 6 tests and around them, 0 lost" in run.summary()
+    assert "test_expected: nothing may run, but true ran" in run.summary()
+    counted = of_tests(inner.path / "report.json")
+    assert sum(counted.values(), Counter()) == PROGRAMS
+    assert counted["test_may"] == {"uname": 1}
+    assert counted["test_exceeds"] == {"true": 1, "sh": 1}
+    assert all((inner.path / name).stat().st_size for name in names)
+    sarif = json.loads((inner.path / "report.sarif").read_text())
+    assert len(sarif["runs"][0]["results"]) == 2
+    check_junit(inner, *options, *rules, *reports, **how)
+    return run
+
+
+def check_junit(inner: Inner, *options: str, **how: Any) -> None:
+    # pytest-insubprocess 1.2 breaks down where a test is skipped, or expected to fail, and there is to be such a file.
+    inner.run("-k", "not skips and not expected", "--junit-xml=junit.xml", *options, **how)
+    cases = ElementTree.parse(inner.path / "junit.xml").findall(".//testcase")
+    found = {case.get("name"): [child.tag for child in case if child.tag in ("failure", "error")] for case in cases}
+    assert found == {"test_may": [], "test_breaks": ["failure"], "test_keeps": [], "test_exceeds": ["failure"]}
+
+
+def of_tests(report: Path) -> dict[str, Counter[str]]:
+    """What a report says that each test has run, which may be there once."""
+    document = json.loads(report.read_text())
+    (run,) = document["runs"]
+    assert not run["unknown"], run["unknown"]
+    counted: dict[str, Counter[str]] = {}
+    for unit in document["units"]:
+        if unit["kind"] == "test":
+            name = unit["name"].partition("::")[2]
+            assert name not in counted, f"{name} is there twice"
+            assert unit["outcome"], name
+            counted[name] = Counter(Path(run["commands"][one["command"]]["path"]).name for one in unit["records"])
+    return counted

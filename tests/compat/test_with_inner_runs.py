@@ -1,0 +1,146 @@
+"""A pytest that something starts for tests of the run, here a conftest.py: what it has judged by the same rules is
+taken over, and everything else is judged as if there were no such thing."""
+
+from __future__ import annotations
+
+import pytest
+import runners
+from inner import Inner
+
+#: Runs each test in a pytest of its own, and believes its exit status.
+RUNNER = """
+import os, subprocess, sys
+import pytest
+
+OPTIONS = ["-p", "pytest_execprobe.plugin", "-p", "no:cacheprovider"]
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    if "APART" in os.environ:
+        return None
+    done = subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, item.nodeid], env={**os.environ, "APART": "1"})
+    outcome = "passed" if done.returncode == 0 else "failed"
+    for when in ("setup", "call", "teardown"):
+        said = {"outcome": outcome if when == "call" else "passed", "longrepr": None, "when": when}
+        item.ihook.pytest_runtest_logreport(report=pytest.TestReport(item.nodeid, item.location, {}, **said))
+    return True
+"""
+
+UNAME = """
+import subprocess, pytest
+
+def test():
+    subprocess.run(["uname"])
+"""
+
+NOT_RECORDED = "cannot tell whether its rules are kept: it was not recorded"
+
+
+def test_one_verdict_one_summary_one_report(inner: Inner) -> None:
+    inner.suite(conftest=RUNNER, test_it=UNAME)
+    run = inner.run("--execprobe-deny=uname", "--execprobe-audit", "--execprobe-report=report.json")
+    assert run.outcomes == {"test": ["failed"]}
+    assert "in 1 test and around them, 0 lost" in run.summary()
+    assert runners.of_tests(inner.path / "report.json") == {"test": {"uname": 1}}
+
+
+def test_a_runner_that_makes_everything_pass(inner: Inner) -> None:
+    inner.suite(conftest=RUNNER.replace('"failed"', '"passed"'), test_it=UNAME)
+    run = inner.run("--execprobe-deny=uname")
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert "uname must not run, but it ran once (call phase)" in run.text("test", "error")
+    assert run.ret == 1
+
+
+def test_one_that_has_no_probe(inner: Inner) -> None:
+    inner.suite(conftest=RUNNER.replace('"-p", "pytest_execprobe.plugin", ', ""), test_it=UNAME)
+    run = inner.run("--execprobe-deny=uname")
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert NOT_RECORDED in run.text("test", "error")
+
+
+def test_one_that_has_fewer_rules(inner: Inner) -> None:
+    """It judges, but by rules that are not this run's: a mark is there in this process alone."""
+    added = """
+def pytest_collection_modifyitems(items):
+    if "APART" not in os.environ:
+        for item in items:
+            item.add_marker(pytest.mark.exec_none)
+"""
+    inner.suite(conftest=RUNNER + added, test_it=UNAME)
+    run = inner.run("--execprobe-audit")
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert "judged it by other rules than this run's" in run.text("test", "error")
+
+
+def test_one_that_is_killed_before_it_has_handed_over(inner: Inner) -> None:
+    killed = """
+import signal
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish():
+    if "APART" in os.environ:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    inner.suite(conftest=RUNNER.replace("returncode == 0", "returncode == -9") + killed, test_it=UNAME)
+    run = inner.run("--execprobe-deny=uname")
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert NOT_RECORDED in run.text("test", "error")
+
+
+def test_what_it_runs_when_it_has_handed_over_is_the_runs_to_judge(inner: Inner) -> None:
+    late = """
+def pytest_unconfigure():
+    if "APART" in os.environ:
+        subprocess.run(["uname", "-s"])
+"""
+    inner.suite(conftest=RUNNER + late, test_it="def test(): pass")
+    run = inner.run("--execprobe-deny=uname")
+    assert run.outcomes == {"test": ["passed"], "outside of tests": ["error"]}
+    assert "uname -s" in run.out
+
+
+def test_a_pytest_that_a_test_starts_is_the_tests_own(inner: Inner) -> None:
+    """Although it runs tests of this run's, by the same rules, and whatever the environment is."""
+    inner.suite(
+        test_other="""
+        import subprocess
+
+        def test_inside():
+            subprocess.run(["uname"])
+        """,
+        test_it="""
+        import os, subprocess, sys, pytest
+        OPTIONS = ["-p", "pytest_execprobe.plugin", "-p", "no:cacheprovider"]
+        BEFORE = dict(os.environ)
+
+        @pytest.mark.parametrize("kept", [True, False])
+        @pytest.mark.exec_allow("python*", "uname")
+        @pytest.mark.exec_budget(2)
+        def test_starts(kept, execprobe):
+            env = {**os.environ, "PYTEST_CURRENT_TEST": ""} if kept else BEFORE
+            assert "EXECPROBE_RUN" not in os.environ
+            subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, "test_other.py"], env=env)
+            assert execprobe.count("uname") == 1
+
+        @pytest.mark.exec_none
+        def test_breaks():
+            subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, "test_other.py"])
+        """,
+    )
+    run = inner.run("--execprobe-audit", "--execprobe-report=report.json", "test_it.py")
+    assert run.outcomes == {
+        "test_starts[True]": ["passed"],
+        "test_starts[False]": ["passed"],
+        "test_breaks": ["failed"],
+    }
+    assert "nothing may run, but python ran, uname ran" in run.text("test_breaks") or "uname" in run.text("test_breaks")
+    counted = runners.of_tests(inner.path / "report.json")
+    assert {name: programs["uname"] for name, programs in counted.items()} == dict.fromkeys(run.outcomes, 1)
+
+
+def test_nothing_of_it_is_left(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(inner.path))
+    inner.suite(conftest=RUNNER, test_it=UNAME)
+    assert inner.run("--execprobe-audit").ret == 0
+    assert not [*inner.path.glob("execprobe-*")]

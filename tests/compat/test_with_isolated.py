@@ -1,0 +1,128 @@
+"""pytest-isolated: groups of tests run in a pytest of their own, which judges them for the run around it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import runners
+from inner import Inner, needs
+
+pytestmark = needs("pytest_isolated")
+
+PLUGINS = ("pytest_isolated.plugin",)
+
+
+def test_outcomes_stay(inner: Inner) -> None:
+    inner.suite(test_it=runners.SUITE.replace("MARK", "@pytest.mark.isolated").replace("exec_", "with_"))
+    run = inner.as_without("--execprobe-audit", "-W", "ignore", plugins=PLUGINS)
+    assert run.outcomes["test_expected"] == ["xpassed"]
+
+
+def test_one_verdict_one_summary_one_report(inner: Inner) -> None:
+    run = runners.check(inner, mark="@pytest.mark.isolated", plugins=PLUGINS)
+    assert "recorded        12 execs in 6 tests" in run.summary()  # 6 times python
+    assert "outside of tests: python" in run.summary()
+
+
+def test_groups_at_once(inner: Inner) -> None:
+    runners.check(inner, "--isolated-numprocesses=3", mark="@pytest.mark.isolated", plugins=PLUGINS)
+
+
+def test_a_baseline_has_the_rows_of_both(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.isolated
+        def test_isolated():
+            subprocess.run(["true"])
+
+        def test_here():
+            subprocess.run(["uname"])
+        """
+    )
+    options = ("--execprobe-baseline=execs.toml", "-p", "no:randomly")
+    assert inner.run(*options, "--execprobe-update", plugins=PLUGINS).ret == 0
+    written = (inner.path / "execs.toml").read_text()
+    assert '"test_it.py::test_isolated"' in written
+    assert '"test_it.py::test_here"' in written
+    assert inner.run(*options, plugins=PLUGINS).ret == 0
+    (inner.path / "execs.toml").write_text(written.replace("true = 1", "true = 0"))
+    run = inner.run(*options, plugins=PLUGINS)
+    assert run.outcomes == {"test_isolated": ["failed"], "test_here": ["passed"]}
+
+
+def test_a_session_budget_is_judged_once(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.isolated
+        @pytest.mark.parametrize("number", range(3))
+        def test(number):
+            subprocess.run(["true"])
+        """
+    )
+    run = inner.run("--execprobe-session-budget=5", plugins=PLUGINS)
+    assert run.outcomes == {
+        "test[0]": ["passed"],
+        "test[1]": ["passed"],
+        "test[2]": ["passed"],
+        "session budget": ["error"],
+    }
+    assert "session budget exceeded: 6 execs, at most 5 allowed" in run.out
+
+
+@pytest.mark.parametrize("hook", ["logstart", "logfinish", "unconfigure"])
+def test_what_runs_in_the_inner_session_around_its_tests_is_judged_once(inner: Inner, hook: str) -> None:
+    """Between its tests by that one, and when it is over by the run around it."""
+    inner.suite(
+        conftest="""
+        import os, subprocess
+        is_inner = os.environ.get("PYTEST_RUNNING_IN_SUBPROCESS") == "1"
+
+        def pytest_HOOK():
+            if is_inner:
+                subprocess.run(["uname"])
+        """.replace("HOOK", hook if hook == "unconfigure" else f"runtest_{hook}"),
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.isolated
+        def test():
+            subprocess.run(["true"])
+        """,
+    )
+    options = ("--execprobe-audit", "--execprobe-report=report.json")
+    run = inner.run("--execprobe-deny=uname", *options, plugins=PLUGINS)
+    assert run.outcomes == {"test": ["passed"], "outside of tests": ["error"]}
+    assert "uname must not run, but it ran once (outside of tests)" in run.text("outside of tests", "error")
+    assert "recorded        3 execs in 1 test and around them, 0 lost" in run.summary()
+    assert run.ret == 1
+    assert runners.of_tests(inner.path / "report.json") == {"test": {"true": 1}}
+
+
+def test_a_detached_process_is_its_tests(inner: Inner) -> None:
+    """While the inner session goes on."""
+    inner.suite(
+        test_it="""
+        import subprocess, pytest
+
+        pytestmark = pytest.mark.isolated(group="one")
+
+        @pytest.mark.exec_deny("uname")
+        def test_leaves():
+            subprocess.run(["sh", "-c", "(read x < go; uname > done) &"])
+
+        def test_next():
+            with open("go", "w") as go:
+                go.write("now")
+            assert subprocess.run(["sh", "-c", "read x < done"]).returncode == 0
+        """
+    )
+    os.mkfifo(inner.path / "go")
+    os.mkfifo(inner.path / "done")
+    run = inner.run("--execprobe-audit", plugins=PLUGINS)
+    assert run.outcomes == {"test_leaves": ["passed", "error"], "test_next": ["passed"]}
+    assert "uname must not run, but it ran once (left behind)" in run.text("test_leaves", "error")
