@@ -355,6 +355,25 @@ def test_slow_helper_makes_logs_incomplete(tmp_path: Path, monkeypatch: pytest.M
             made.execprobe.assert_not_ran("curl")
 
 
+# ---- the CPU that it runs on ----
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
+def test_tracer_runs_where_what_it_traces_does_and_only_as_long(traced: Recording) -> None:
+    """On a CPU that another takes meanwhile it would keep all that it traces waiting."""
+    allowed, helper = os.sched_getaffinity(0), traced.helper
+    for cpu in allowed:
+        try:
+            os.sched_setaffinity(0, {cpu})
+            while os.sched_getaffinity(helper) != {cpu}:  # it looks for that now and then
+                subprocess.run(["true"], check=True)
+        finally:
+            os.sched_setaffinity(0, allowed)
+    while os.sched_getaffinity(helper) != allowed:  # the watchdog looks for that each second
+        time.sleep(0.01)
+    assert traced.execprobe.complete
+
+
 # ---- much at once ----
 
 _TAKE = "    def _take(self, tid: int, status: int) -> None:\n"

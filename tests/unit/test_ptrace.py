@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.ptrace import calls, image, machines, outside, probe, records, stack, statuses
+from pytest_execprobe.helper.ptrace import calls, image, machines, nearness, outside, probe, records, stack, statuses
 from pytest_execprobe.helper.ptrace.outside import Task
 from pytest_execprobe.helper.ptrace.tree import Slot, Tracee, Tree
 from pytest_execprobe.source.decode import Commands, decode
@@ -556,3 +556,35 @@ def test_what_a_thread_waits_in_is_read_again_and_again(monkeypatch: pytest.Monk
         assert task.system_call() == -1
     task.close()
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+# ---- the CPU that it runs on ----
+
+
+def test_cpu_of_a_thread_is_read() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        for cpu in allowed:
+            os.sched_setaffinity(0, {cpu})
+            assert statuses.cpu_of(threading.get_native_id()) == cpu
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert statuses.cpu_of(1 << 22) == -1  # there is none with that number
+
+
+def test_tracer_follows_to_the_cpu_that_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[set[int]] = []
+    cpus = {5: 0, 6: 1, 7: 2, 8: -1}  # of threads
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(statuses, "cpu_of", cpus.__getitem__)
+    monkeypatch.setattr(nearness, "move", lambda _, cpus: moved.append(cpus))
+    near = nearness.Nearness()
+    for tid, at in [(5, 10**9), (6, 10**9 + 1), (6, 2 * 10**9), (7, 3 * 10**9), (8, 4 * 10**9)]:
+        near.follow(tid, at)
+    assert moved == [{0}, {1}]
+
+
+def test_tracer_with_one_cpu_does_not_look_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1})
+    monkeypatch.setattr(statuses, "cpu_of", lambda _: pytest.fail("it has looked"))
+    nearness.Nearness().follow(5, 10**9)

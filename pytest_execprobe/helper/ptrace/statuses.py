@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from . import calls
 
@@ -94,11 +94,20 @@ def _field(text: bytes, name: bytes) -> bytes:
 
 
 def is_zombie(pid: int, tid: int) -> bool:
+    return _stat(pid, tid)[:1] in ([], [b"Z"], [b"X"])
+
+
+def cpu_of(tid: int) -> int:
+    """On which a thread runs, or did last; -1 if it has ended."""
+    return int(next(iter(_stat(tid, tid)[36:37]), -1))
+
+
+def _stat(pid: int, tid: int) -> List[bytes]:
+    """Of /proc/PID/task/TID/stat what is behind the name: the state is the first."""
     try:
-        text = read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024)
-        return text.rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (OSError, IndexError):
-        return True
+        return read_file(b"/proc/%d/task/%d/stat" % (pid, tid), 1024).rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def tracer_of(pid: int) -> int:

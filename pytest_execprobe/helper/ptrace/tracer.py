@@ -17,6 +17,7 @@ from typing import Dict, List, Optional, Set, Tuple
 
 from . import attempts, calls, image, outside, records, signals, statuses
 from .machines import Machine
+from .nearness import Nearness
 from .outside import Task
 from .rights import Rights
 from .stops import Stops
@@ -46,6 +47,7 @@ class Tracer:
         self._tasks: Dict[int, Task] = {}
         self._held: Dict[int, int] = {}  # what has been forked, it is not known by whom; since when
         self._rights = Rights()
+        self._nearness = Nearness()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
         self.left = select.epoll()
         self._left: Dict[int, Tuple[int, Tracee]] = {}
@@ -190,6 +192,7 @@ class Tracer:
 
     def _forked(self, task: Task, child: int, event: int, at: int) -> None:
         process, machine = task.process, self._machine
+        self._nearness.follow(task.tid, at)
         if child == 0:
             return  # killed meanwhile: what it has forked is held
         # Either call can make either, a process or a thread: what is likelier first.
