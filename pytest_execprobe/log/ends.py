@@ -52,7 +52,9 @@ def last(record: ExecRecord, became: dict[ExecRecord, ExecRecord]) -> ExecRecord
 def all_succeeded(evidence: Evidence, patterns: Sequence[Pattern]) -> Verdict:
     """Everything, or what matches, ended with exit status 0. What still ran, or whose end is not known, may not."""
     became = successors((*evidence.records, *evidence.left_out))
-    matches: Iterable[Match] = answers(evidence, patterns, Side.FORBID).every if patterns else (True,) * len(evidence.records)
+    matches: Iterable[Match] = (
+        answers(evidence, patterns, Side.FORBID).every if patterns else (True,) * len(evidence.records)
+    )
     failed: list[ExecRecord] = []
     open_ends: list[ExecRecord] = []
     ends: list[ExecRecord] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
@@ -48,11 +49,14 @@ def _unit(unit: Unit, text: Callable[[str], str]) -> Unit:
 
 
 def _said(part: _Part, text: Callable[[str], str]) -> _Part:
+    gaps: Counter[str] = Counter()  # several can be the same without their secrets
+    for why, most in part.gaps.items():
+        gaps[text(why)] += most
     return replace(
         part,
         breaches=tuple(
             replace(breach, headline=text(breach.headline), text=text(breach.text)) for breach in part.breaches
         ),
         unknown=tuple(map(text, part.unknown)),
-        gaps={text(why): most for why, most in part.gaps.items()},
+        gaps=dict(gaps),
     )

@@ -20,6 +20,7 @@ from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import Document, ReportedBreach, Unit
+from pytest_execprobe.report.redacted import redacted
 from pytest_execprobe.timeline.record import ExecRecord
 
 Capture = pytest.CaptureFixture[str]
@@ -44,6 +45,12 @@ def test_a_report_has_no_secret() -> None:
         (["git", "push"], False),
     ]
     assert data["runs"][0]["redacted"] is True
+
+
+def test_reasons_that_are_one_without_their_secrets_are_added_up() -> None:
+    document = one(gaps={"x --token=a": 3, "x --token=b": 2}, redacted=False)
+    assert redacted(document).gaps == {"x --token=•••": 5}
+    assert redacted(document).lost_at_most == document.lost_at_most
 
 
 def test_a_command_is_looked_through_once_for_all_of_its_execs(monkeypatch: pytest.MonkeyPatch) -> None:
