@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, MutableMapping, MutableSet
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import pytest
@@ -20,7 +20,6 @@ from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
 from ..errors import RuleUndecided
 from ..log.ends import signal_name
 from ..report.collect import Gatherer
-from ..report.model import UnitKind
 from ..rules.judge import Judge, RuleFinding
 from ..rules.precedence import deciders
 from ..rules.rule import Rule, baseline_rule
@@ -32,6 +31,9 @@ from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
+
+if TYPE_CHECKING:
+    from ..report.model import UnitKind
 
 
 def _program(entry: Entry) -> str:

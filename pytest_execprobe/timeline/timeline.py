@@ -80,9 +80,8 @@ class Timeline:
 
     def add(self, batch: Batch) -> None:
         """Takes a batch in, as a whole: if an exception breaks in, it has still to be taken in."""
+        self._take_back()
         known = self.known
-        if len(self._log) != known.placed:
-            self._take_back()
         if batch.is_quiet and not known.has_pending:
             self.known = known.after_quiet(batch)
             return
