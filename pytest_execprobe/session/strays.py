@@ -353,16 +353,12 @@ class Strays:
     @property
     def has_new(self) -> bool:
         """Whether there can be anything to export."""
-        return bool(self.recorded) or self._has_much_new
-
-    @property
-    def _has_much_new(self) -> bool:
-        return self.gatherer.has_new or not self.totals.is_empty
+        return bool(self.recorded) or self.gatherer.has_new or not self.totals.is_empty
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""
         exported: dict[str, Any] = {}
-        if self._has_much_new:  # most tests have none
+        if self.gatherer.has_new or not self.totals.is_empty:  # most tests have none
             gathered = self.gatherer.export()
             self.totals.gathered += [gathered] if gathered else []
             exported, self.totals = self.totals.export(), Totals()

@@ -325,7 +325,7 @@ class Timeline:
         """Whether it is certain that nothing was entered from ``start`` to before ``end``, whoever's it would be: then
         evidence of any owner is empty, and complete. False where that takes a closer look."""
         known = self.known
-        if known.has_pending or self.blind or known.complete_to < end:
+        if known.complete_to < end or known.held or known.settled or known.late or self.blind:
             return False
         if len(self._log) != known.placed or (self._entries and self._entries[-1].event.entered >= start):
             return False
