@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from . import originals, secret
+from .expressions import expression
 from .secret import Known
 
 HIDDEN = "•••"
@@ -36,55 +37,55 @@ _SIGNS: tuple[str, ...] = (
     "://",
 )
 _SIGNS += tuple(sign.lower() for sign in secret.TOKENS)
-_NAMES = re.compile(r"[\w.+-]+")
+_NAMES = expression(r"[\w.+-]+")
 #: Of each known program the words without which none of its rules applies. Where they are about names, signs show it.
 _KNOWN = {
     name: [frozenset(_NAMES.findall(" ".join(rule.within))) for rule in rules if rule.how != secret.NAMED]
     for name, rules in secret.PROGRAMS.items()
 }
 
-_KEYED = re.compile(
+_KEYED = expression(
     r"(?<![\w.\-])(?P<name>[\w.\-]+)(?P<quote>\\?[\"']\]?)?\s{0,9}(?P<sign>=>|=|:(?!//))(?P<space>\s{0,9})"
 )
 _QUOTED = {
-    '"': re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL),
-    "'": re.compile(r"'[^']*'?"),
-    "\\": re.compile(r"""\\["'](?:[^\\]|\\(?!["']))*(?:\\["'])?"""),
+    '"': expression(r'"(?:[^"\\]|\\.)*"?', re.DOTALL),
+    "'": expression(r"'[^']*'?"),
+    "\\": expression(r"""\\["'](?:[^\\]|\\(?!["']))*(?:\\["'])?"""),
 }
 #: Up to a separator with another name behind it.
-_BARE = re.compile(r"(?:[^\s\"&;,\\]|\\.|[&;,](?!\s{0,3}[\w.\-\[\]% ]{1,60}=))+", re.DOTALL)
-_LINE = re.compile(r"[^\"'\r\n]+")
-_WORD = re.compile(r"[^\s,}\]\"']+")
-_SCHEME = re.compile(rf"(?:{'|'.join(secret.SCHEMES)})\s+", re.IGNORECASE)
-_AUTHORITY = re.compile(r"://([^\s/?#'\"<>]*)")
-_UNTIL_SPACE = re.compile(r"[^\s'\"<>@]*@")
+_BARE = expression(r"(?:[^\s\"&;,\\]|\\.|[&;,](?!\s{0,3}[\w.\-\[\]% ]{1,60}=))+", re.DOTALL)
+_LINE = expression(r"[^\"'\r\n]+")
+_WORD = expression(r"[^\s,}\]\"']+")
+_SCHEME = expression(rf"(?:{'|'.join(secret.SCHEMES)})\s+", re.IGNORECASE)
+_AUTHORITY = expression(r"://([^\s/?#'\"<>]*)")
+_UNTIL_SPACE = expression(r"[^\s'\"<>@]*@")
 #: They have digits; names that begin so mostly have none (npm_config_user_agent).
-_TOKEN = re.compile(
+_TOKEN = expression(
     rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, secret.TOKENS))})(?=[\w\-.]{{0,300}}\d)[\w\-]{{16,}}(?:\.[\w\-]+)*"
 )
 #: Addresses that let in whoever has them.
-_ADDRESS = re.compile(
+_ADDRESS = expression(
     r"(?P<shown>\bhooks\.slack\.com/(?:services|workflows|triggers)/|\bdiscord(?:app)?\.com/api/webhooks/\d+/|/bot\d+:)"
     r"[\w\-/]{16,}"
 )
-_PRIVATE = re.compile(
+_PRIVATE = expression(
     r"(?P<shown>-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----)(?:[^\-]|-(?!----))+"
     r"(?:-----END [A-Z0-9 ]{1,60}-----)?"
 )
-_IN_SQL = re.compile(r"(?P<shown>\b(?:identified\s{1,9}by|password)\s{1,9})(?:'[^']*'?|\"[^\"]*\"?)", re.IGNORECASE)
-_LIKE_A_TOKEN = re.compile(r"(?=.*\d)[\w\-.~%]{20,}")
-_OPTION = re.compile(r"--?[A-Za-z](?:[A-Za-z0-9_\-]*)?=?")
-_SCRIPT = re.compile(r"-[A-Za-z]*c|--command")
-_FROM_STDIN = re.compile(r"--(?:password|passphrase|token|secret)-stdin|--with-token")
-_SHORT_OR_LONG = re.compile(r"-[A-Za-z]|--[A-Za-z][\w\-]*(?:=.*)?", re.DOTALL)
+_IN_SQL = expression(r"(?P<shown>\b(?:identified\s{1,9}by|password)\s{1,9})(?:'[^']*'?|\"[^\"]*\"?)", re.IGNORECASE)
+_LIKE_A_TOKEN = expression(r"(?=.*\d)[\w\-.~%]{20,}")
+_OPTION = expression(r"--?[A-Za-z](?:[A-Za-z0-9_\-]*)?=?")
+_SCRIPT = expression(r"-[A-Za-z]*c|--command")
+_FROM_STDIN = expression(r"--(?:password|passphrase|token|secret)-stdin|--with-token")
+_SHORT_OR_LONG = expression(r"-[A-Za-z]|--[A-Za-z][\w\-]*(?:=.*)?", re.DOTALL)
 #: Of a connection string, which is one argument and has more in it than its password.
-_CONNECTION = re.compile(r"\s(?:host|hostaddr|port|dbname|user|sslmode|service|application_name|server|database)\s?=")
-_PIECES = re.compile(
+_CONNECTION = expression(r"\s(?:host|hostaddr|port|dbname|user|sslmode|service|application_name|server|database)\s?=")
+_PIECES = expression(
     r"(?P<space>(?:[^\S\n]|\\\n)+)|(?P<sign>[;&|()<>`\n]+|\$\()|(?P<single>'[^']*'?)|(?P<double>\"(?:[^\"\\]|\\.)*\"?)"
     r"|\\(?P<escaped>.?)|(?P<plain>[^\s;&|()<>`'\"\\$]+|\$)",
     re.DOTALL,
 )
-_ESCAPED = re.compile(r"\\([\"\\$`])")
+_ESCAPED = expression(r"\\([\"\\$`])")
 
 
 def quoted(word: str) -> str:

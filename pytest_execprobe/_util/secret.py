@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from .expressions import expression
 
 #: How the names of options, variables, headers and JSON keys end whose values are secret.
 ENDINGS = (
@@ -166,8 +167,8 @@ for _rule in KNOWN:
 
 #: ``--authkey``; git's user.signingkey is a public one's name.
 _JOINED = frozenset(f"{word}key" for word in KEYS if word != "signing")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_BETWEEN = re.compile(r"[^A-Za-z0-9]+")
+_CAMEL = expression(r"(?<=[a-z0-9])(?=[A-Z])")
+_BETWEEN = expression(r"[^A-Za-z0-9]+")
 
 
 def words_of(name: str) -> list[str]:

@@ -119,6 +119,10 @@ class Assembly:
         done = {name for (_, name), tries in self._tries.items() if tries[-1].over and tries[-1].outcome is not None}
         return len(done)
 
+    def report(self, name: str, headline: str, text: str, *, undecided: bool, late: bool) -> None:
+        """A breach that was found when the tests were over."""
+        self.breach(name, ReportedBreach(headline, text, undecided, late))
+
     def breach(self, name: str, breach: ReportedBreach, worker: str | None = None) -> None:
         """One of a test is its last try's, in whose report it came, unless it is a late one."""
         tries = self._tries.get((worker, name))
@@ -183,7 +187,7 @@ class Assembly:
         collection: Collection | None = None,
         variant: str = "",
         names: Mapping[str, str],
-        running: Iterable[LeftRunning] = (),
+        running: Iterable[Sequence[Any]] = (),
         more_running: int = 0,
     ) -> Document:
         """Everything. ``not_checked`` are tests of which nothing was recorded, and why; ``left_out`` those that were
@@ -206,7 +210,7 @@ class Assembly:
             unknown=tuple(unknown),
             gaps=dict(gaps),
             breaches=tuple(rest),
-            running=tuple(running),
+            running=tuple(LeftRunning(*process) for process in running),
             more_running=more_running,
             left_out=tuple(map(self._portable, left_out)),
             collection=collection,

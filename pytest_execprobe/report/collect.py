@@ -6,7 +6,7 @@ What is exported is plain data, as xdist and forked tests need it. Nothing of py
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._util import originals
 from ..timeline.entry import Entry
@@ -15,7 +15,9 @@ from ..timeline.record import ExecRecord
 from ..timeline.site import CallSite, relative
 from ..timeline.spans import Owner
 from .json import CommandTable, id_of
-from .model import UnitKind
+
+if TYPE_CHECKING:
+    from .model import UnitKind
 
 
 class Gatherer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._util import originals
 from .._util.redaction import in_force
@@ -17,7 +17,9 @@ from ..source.command import Command
 from ..source.events import Image
 from ..timeline.record import ExecRecord
 from ..timeline.site import CallSite
-from .model import Document
+
+if TYPE_CHECKING:
+    from .model import Document
 
 FORMAT = "pytest-execprobe report"
 VERSION = 2

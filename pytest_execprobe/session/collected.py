@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,8 +16,10 @@ from .._util.names import Folders, has_no_place, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
-from ..report.model import Collection
 from .makers import makes_tests, parametrizes
+
+if TYPE_CHECKING:
+    from ..report.model import Collection
 
 
 class Collected:
@@ -207,7 +209,11 @@ class Collected:
 def collection_in(collected: Mapping[str, Any]) -> Collection | None:
     """What a run has exported of it, None if there is nothing."""
     data = collected.get("collection")
-    return None if data is None else Collection(**{name: tuple(listed) for name, listed in data.items()})
+    if data is None:
+        return None
+    from ..report.model import Collection
+
+    return Collection(**{name: tuple(listed) for name, listed in data.items()})
 
 
 def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path) -> dict[Section, list[str]]:
@@ -215,6 +221,8 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
 
     What was not collected as a whole may have it still.
     """
+    from ..report.model import Collection
+
     ids = collected.get("ids", ())
     known, functions = set(ids), set(map(without_parameters, ids))
     open_ones = set(collected.get("open", ()))

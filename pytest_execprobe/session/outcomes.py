@@ -41,8 +41,8 @@ class Outcomes:
 
     def use(self, test: RunningTest) -> None:
         """For the baseline, however the test came out: what it ran can be beyond a row in any case."""
-        if self._run.was_armed and test.unchecked is None:
-            strays = self._run.strays
+        strays = self._run.strays
+        if self._run.settings.baseline is not None and self._run.was_armed and test.unchecked is None:
             strays.use("tests", test.item.nodeid, test.judge, whole=not test.broken_off, attempt=test.attempt)
 
     def note(self, test: RunningTest) -> None:
@@ -79,7 +79,8 @@ class Outcomes:
         if last is not None and last.item is item:
             report.__dict__[_RECORDED] = True
             last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
-        report = self._judged(item, call, report)
+        if call.excinfo is not None or (self._run.last is not None and self._run.last.problems):
+            report = self._judged(item, call, report)
         handover = self._run.strays.handover
         if call.when == "teardown" and last is not None and last.item is item and handover is not None:
             handover.judged(item.nodeid, last.meaning or [], last.failed_for)

@@ -14,8 +14,6 @@ import pytest
 from .._util import originals
 from ..baseline.model import BEYOND, Baseline, table_name
 from ..errors import ProbeUnavailable, RuleBroken, RuleUndecided
-from ..report import model as stored
-from ..report.assembly import Assembly
 from ..rules.markers import MARKERS
 from ..rules.rule import PHASES
 from ..source.client import HelperSource, in_words
@@ -28,6 +26,7 @@ from .settings import Settings, runs_none, sets_up_only
 from .totals import LateBreach, Totals
 
 if TYPE_CHECKING:
+    from ..report.model import Document
     from . import closing
 
 #: The attribute of a report whose test raised IncompleteLogError.
@@ -51,12 +50,14 @@ class Reporting:
         self._workers: set[str] = set()  # that have not sent all
         self._judging: set[str] = set()  # workers of which tests have rules
         self._crashed: dict[str, str] = {}  # tests that are tried again, and the workers that have ended in them
-        start = settings.start
-        self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
-        self._document: stored.Document | None = None
-        self._annotates = start.environment.get("GITHUB_ACTIONS") == "true"
+        self._document: Document | None = None
+        self._annotates = (start := settings.start).environment.get("GITHUB_ACTIONS") == "true"
         #: Whether there is to be a document, or something else for which it matters how each test came out.
         self._tells = bool(settings.reports or settings.baseline is not None or self._annotates)
+        if self._tells:
+            from ..report.assembly import Assembly  # it takes a tenth of all that a run imports
+
+            self._assembly = Assembly(start.command, start.started, start.start_ns, settings.folders)
         self._collected: set[str] = set()  # by xdist's workers
         self._not_collected: dict[str, None] = {}  # because of errors
         self._said: list[str] = []  # of the baseline and the reports, for the summary
@@ -140,7 +141,7 @@ class Reporting:
 
     def _gather(self, worker: str | None = None) -> None:
         """Passes on to the report what has come for it."""
-        for part in self.totals.gathered:
+        for part in self.totals.gathered if self._tells else ():
             self._assembly.take(worker, part)
         self.totals.gathered.clear()
 
@@ -289,7 +290,7 @@ class Reporting:
 
     # ---- reports ----
 
-    def _make_document(self, session: pytest.Session, unknown: Iterable[str]) -> stored.Document:
+    def _make_document(self, session: pytest.Session, unknown: Iterable[str]) -> Document:
         around = [breach.nodeid for breach in self.totals.breaches if breach.is_around]
         return self._assembly.document(
             exit_status=int(session.exitstatus),
@@ -303,7 +304,7 @@ class Reporting:
             collection=collection_in(self.totals.collected),
             variant=self._settings.variant,
             names={name: name.partition("::")[2] for name in around},
-            running=[stored.LeftRunning(*process) for process in self.totals.running],
+            running=self.totals.running,
             more_running=self.totals.more_running,
         )
 
@@ -339,9 +340,8 @@ class Reporting:
     def _report(self, session: pytest.Session, breach: LateBreach) -> None:
         """An error like that of a teardown: in the summary, in JUnit's file and in the exit status."""
         late = not breach.is_around
-        self._assembly.breach(
-            breach.nodeid, stored.ReportedBreach(breach.headline, breach.text, breach.undecided, late)
-        )
+        if self._tells:
+            self._assembly.report(breach.nodeid, breach.headline, breach.text, undecided=breach.undecided, late=late)
         error = (RuleUndecided if breach.undecided else RuleBroken)(breach.text)
         report = pytest.TestReport(
             nodeid=breach.nodeid,

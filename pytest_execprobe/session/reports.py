@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .._util import originals
 from ..files import remove_file
-from ..report.model import Document
+
+if TYPE_CHECKING:
+    from ..report.model import Document
 
 
 class Reports:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, MutableSet
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import pytest
@@ -19,7 +19,6 @@ from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
 from ..errors import RuleUndecided
 from ..log.ends import signal_name
 from ..report.collect import Gatherer
-from ..report.model import UnitKind
 from ..rules.judge import Judge, RuleFinding
 from ..rules.precedence import deciders
 from ..rules.rule import PHASES, Rule, baseline_rule
@@ -33,9 +32,10 @@ from .handover import HANDED_OVER, Handover, key_of
 from .settings import Settings
 from .takeover import Takeover
 from .totals import MISSING, LateBreach, Totals, alike, program_of
-from .unphased import Elsewhere, of_any_phase
+from .unphased import ELSEWHERE, Elsewhere, of_any_phase
 
-_ELSEWHERE = "the test ran in a process of its own, and in which of its phases this was begun is not known"
+if TYPE_CHECKING:
+    from ..report.model import UnitKind
 
 
 def attempt_of(owner: Owner) -> str:
@@ -263,7 +263,7 @@ class Strays:
         if phase is None:
             judges = self._elsewhere[owner].judges(lambda: self._judge_of(item))
             judge = judges["call"]
-            found = of_any_phase(judges, evidence, _ELSEWHERE, left_behind=True)
+            found = of_any_phase(judges, evidence, ELSEWHERE, left_behind=True)
         else:
             found = judge.judge(phase, evidence, left_behind=True)
         self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
@@ -389,7 +389,7 @@ class Strays:
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""
         exported: dict[str, Any] = {}
-        if self._has_much_new:  # most tests have none
+        if self.gatherer.has_new or not self.totals.is_empty:  # most tests have none
             gathered = self.gatherer.export()
             self.totals.gathered += [gathered] if gathered else []
             exported, self.totals = self.totals.export(), Totals()

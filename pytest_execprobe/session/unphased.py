@@ -11,6 +11,8 @@ from ..rules.rule import PHASES
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
 
+ELSEWHERE = "the test ran in a process of its own, and in which of its phases this was begun is not known"
+
 
 @dataclass
 class Elsewhere:

@@ -177,7 +177,8 @@ class Recorder(Readable):
                 self.timeline.wait_for_span(end)  # the next phase's
         window = self.windows[self._phase.phase]
         window.end = end
-        self._look_at_what_runs()
+        if self.traces:
+            self._look_at_what_runs()
         if self.in_use:
             window.evidence()  # what is known when it closes is what it keeps
 

@@ -80,9 +80,8 @@ class Timeline:
 
     def add(self, batch: Batch) -> None:
         """Takes a batch in, as a whole: if an exception breaks in, it has still to be taken in."""
+        self._take_back()
         known = self.known
-        if len(self._log) != known.placed:
-            self._take_back()
         if batch.is_quiet and not known.has_pending:
             self.known = known.after_quiet(batch)
             return
@@ -322,7 +321,7 @@ class Timeline:
         """Whether it is certain that nothing was entered from ``start`` to before ``end``, whoever's it would be: then
         evidence of any owner is empty, and complete. False where that takes a closer look."""
         known = self.known
-        if known.has_pending or self.blind or known.complete_to < end:
+        if known.complete_to < end or known.held or known.settled or known.late or self.blind:
             return False
         if len(self._log) != known.placed or (self._entries and self._entries[-1].event.entered >= start):
             return False

@@ -139,6 +139,29 @@ def test_a_helper_is_started_before_all_is_imported_that_reads_it(pytester: pyte
     assert not there & {f"pytest_execprobe.{name}" for name in late}
 
 
+@pytest.mark.exec_budget(2)
+@pytest.mark.parametrize("wanted", [False, True])
+def test_what_makes_reports_is_imported_where_there_is_to_be_one_and_then_before_tests(
+    pytester: pytest.Pytester, wanted: bool
+) -> None:
+    """A test may have replaced what the import of a module needs."""
+    pytester.makepyfile(
+        f"""
+        import sys
+        import pytest
+
+        @pytest.mark.exec_none
+        def test():
+            for name in ("assembly", "model", "read"):
+                assert (f"pytest_execprobe.report.{{name}}" in sys.modules) is {wanted}
+        """
+    )
+    no_probe = ("--execprobe=auto", "--execprobe-backend=bpf", "--execprobe-python=/bin/false")
+    report = ("--execprobe-report=report.json",) if wanted else ()
+    result = pytester.runpytest_subprocess("-p", "pytest_execprobe.plugin", *no_probe, *report)
+    result.assert_outcomes(passed=1)
+
+
 @pytest.mark.exec_budget(1)
 def test_pytest_rewrites_no_assertions_of_the_plugin(pytester: pytest.Pytester) -> None:
     """Where it is installed pytest would."""

@@ -1,0 +1,45 @@
+"""What the plugin does for a test in which nothing runs, counted in calls of its functions: time differs from machine
+to machine."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(60), pytest.mark.bpf]
+
+COUNTS = """
+import sys
+
+TESTS, calls = 50, []
+
+def count(frame, event, _):
+    if event == "call" and "/pytest_execprobe/" in frame.f_code.co_filename:
+        calls.append(frame.f_code.co_name)
+
+def pytest_runtest_logstart(nodeid):
+    if "[10]" in nodeid:
+        sys.setprofile(count)
+    elif f"[{10 + TESTS}]" in nodeid:
+        sys.setprofile(None)
+
+def pytest_unconfigure():
+    print("calls", len(calls) // TESTS)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("@pytest.mark.exec_budget(0)\ndef test(n): pass", 215),
+        ("def test(n, execprobe): assert execprobe.count() == 0", 295),
+    ],
+    ids=["rule", "read"],
+)
+def test_an_empty_test_takes_few_calls(pytester: pytest.Pytester, text: str, most: int) -> None:
+    pytester.makeconftest(COUNTS)
+    pytester.makepyfile(f"import pytest\n\n@pytest.mark.parametrize('n', range(70))\n{text}")
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=70)
+    (number,) = [int(line.split()[1]) for line in result.outlines if line.startswith("calls ")]
+    print(f"{number} calls for a test")
+    assert 0 < number <= most
