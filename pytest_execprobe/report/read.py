@@ -12,7 +12,7 @@ from .._util import originals
 from .._util.fields import Fields, is_whole
 from ..origin.origin import Origin
 from ..source.command import Command
-from ..timeline.record import ExecRecord, Phase, lineage
+from ..timeline.record import ExecRecord, Phase, lineage, make_record
 from ..timeline.site import CallSite, Frame
 from .json import FORMAT, VERSION, id_of
 from .model import KINDS, OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit
@@ -231,7 +231,7 @@ class Records:
         kernel_pid, _, at = id.partition(".")
         above, before = self._made.get(parent), self._made.get(previous)
         lost = lost or (above is None) is not (parent is None) or (before is None) is not (previous is None)
-        record = self._made[id] = ExecRecord(
+        record = self._made[id] = make_record(
             self._commands[command],
             pid,
             once(ppid, ppid),
@@ -247,9 +247,9 @@ class Records:
             signal,
             duration,
             None if site is None else self._sites[site],
-            stopped=stopped,
-            _lineage=lineage(before, direct, shared, begun_in, lost, fork, False),
-            _identity=(int(kernel_pid), int(at)),
+            stopped,
+            lineage(before, direct, shared, begun_in, lost, fork, False),
+            (int(kernel_pid), int(at)),
         )
         return record
 
