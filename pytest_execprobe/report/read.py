@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._util import originals
+from .._util.collector import postponed
 from .._util.fields import Fields, is_whole
 from ..origin.origin import Origin
 from ..source.command import Command
@@ -36,7 +37,8 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError:
         raise DocumentError(f"{path}: expected JSON, and it is not UTF-8") from None
     try:
-        return load(text)
+        with postponed:
+            return load(text)
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from None
 
@@ -201,7 +203,11 @@ class Records:
     def make(self) -> dict[str, ExecRecord]:
         """All of them, by their ids. Frozen records are made after those that they refer to. Raises DocumentError."""
         made, listed = self._made, self._listed
-        for first in listed:
+        for first, values in listed.items():
+            parent, previous = values[4], values[5]
+            if (parent is None or parent in made) and (previous is None or previous in made):  # as most are
+                self.add(values)
+                continue
             todo, begun = [first], set()
             while todo:
                 id = todo[-1]
