@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import O_CLOEXEC, O_RDONLY
 from typing import Protocol
 
 from .._util import originals
@@ -32,17 +33,41 @@ class Database(Protocol):
 
 
 _MOST = 1 << 28  # bytes of a file
+_PART = 1 << 18
 
 
 def read(path: str) -> bytes | None:
     """None where there is no such file. Raises Unreadable."""
+    parts = list(_parts(path))
+    return b"".join(parts) if parts else None
+
+
+def read_lines(path: str) -> Iterator[bytes]:
+    """The same in parts of whole lines, for some files are of many megabytes; nothing where there is none."""
+    rest = b""
+    for part in _parts(path):
+        begun, newline, new = part.rpartition(b"\n")
+        if newline:
+            yield rest + begun
+        rest = new if newline else rest + new
+    yield rest
+
+
+def _parts(path: str) -> Iterator[bytes]:
+    """Of a file that is there, one at least."""
     try:
         found = originals.stat(path)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST:  # a FIFO would be waited for
             raise Unreadable(f"{path} can't be read (it is no file, or too large)")
-        return originals.read_bytes(path)
+        descriptor = originals.open_file(path, O_RDONLY | O_CLOEXEC)
+        try:
+            yield b""
+            while part := originals.read(descriptor, _PART):
+                yield part
+        finally:
+            originals.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return
     except OSError as error:
         raise Unreadable(f"{path} can't be read ({error.strerror or error})") from None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from .database import Owner, names_in, read, spellings
+from .database import Owner, names_in, read, read_lines, spellings
 
+_FIELD = re.compile(rb"^(Package|Version|Architecture): (.*)", re.MULTILINE)
 #: Where programs are mostly. Of these lines an index is kept; others are looked for anew.
 _OFTEN = (b"bin/", b"libexec/", b"/lib/gcc/", b"/lib/git-core/")
 
@@ -37,18 +39,20 @@ class Dpkg:
                 index.setdefault(line, []).append(name)
         said = _text(read(f"{self._folder}/diversions")).splitlines()
         self._diversions = list(zip(said[::3], said[1::3], said[2::3], strict=False))
-        for stanza in _text(read(f"{self._folder}/status")).split("\n\n"):
-            fields = dict(line.split(": ", 1) for line in stanza.split("\n") if line[:1].isalpha() and ": " in line)
-            name, version = fields.get("Package", ""), fields.get("Version", "?")
+        for stanza in _stanzas(read(f"{self._folder}/status") or b""):
+            fields = {field: _text(value) for field, value in _FIELD.findall(stanza)}
+            name, version = fields.get(b"Package", ""), fields.get(b"Version", "?")
             self._versions.setdefault(name, version)
-            self._versions[f"{name}:{fields.get('Architecture', '')}"] = version
+            self._versions[f"{name}:{fields.get(b'Architecture', '')}"] = version
         self._index = index  # last: what could not be read is asked for again
 
     def _lists(self) -> Iterator[tuple[str, bytes]]:
-        """Each package's. All of them are some megabytes, which are soon looked through as a whole, and not by line."""
+        """Each package's, in parts of whole lines. All are some megabytes, which are soon looked through as they
+        are, and not by line."""
         for file in names_in(f"{self._folder}/info"):
             if file.endswith(".list"):
-                yield file.removesuffix(".list"), read(f"{self._folder}/info/{file}") or b""
+                for part in read_lines(f"{self._folder}/info/{file}"):
+                    yield file.removesuffix(".list"), part
 
     def _names(self, path: str) -> Iterator[tuple[str, str]]:
         """Packages whose file it is, and how their lists name it. A diversion has put the others' elsewhere."""
@@ -91,6 +95,15 @@ class Dpkg:
             if file == wanted:
                 return "md5", digest.decode("ascii", "replace")
         return None
+
+
+def _stanzas(status: bytes) -> Iterator[bytes]:
+    """One after the other: together they are a megabyte, and as text may be four."""
+    at = 0
+    while at >= 0:
+        end = status.find(b"\n\n", at)
+        yield status[at:end] if end >= 0 else status[at:]
+        at = end + 2 if end >= 0 else -1
 
 
 def _often_in(listed: bytes) -> set[bytes]:

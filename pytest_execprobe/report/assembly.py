@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._util import clock, originals
+from .._util.collector import postponed
 from .._util.names import Folders
 from .._util.redaction import in_force
 from ..source.command import Command
@@ -139,7 +140,10 @@ class Assembly:
 
     def take(self, worker: str | None, exported: str) -> None:
         """What a worker's gatherer has exported."""
-        new = originals.json_loads(exported)
+        with postponed:
+            self._take(worker, originals.json_loads(exported))
+
+    def _take(self, worker: str | None, new: Mapping[str, Any]) -> None:
         source = worker, new.get("process", "")
         for serial, kind, name, file, line in new.get("units", ()):
             self._units[source, serial] = _Unit(worker, kind, name, file, line)

@@ -43,6 +43,10 @@ class Gatherer:
             self._serials[owner] = self._last = self._last + 1
             self._list("units").append([self._serials[owner], kind, owner.id, file, line])
 
+    def has(self, owner: Owner) -> bool:
+        """Whether an owner's execs are a unit's."""
+        return owner in self._serials
+
     def join(self, owner: Owner, other: Owner) -> None:
         """The execs of an owner are those of another's unit: of a fixture, its end and its set-up."""
         self._serials[owner] = self._serials[other]

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
+from .._util.collector import postponed
 from ..files import write_atomically
 from .json import pieces
 from .model import Document
@@ -107,6 +108,7 @@ def write(document: Document, path: str | PathLike[str]) -> None:
     form = form_of(path)
     check_available(form)
     try:
-        write_atomically(Path(path), form.pieces(document))
+        with postponed:  # it makes very much that is no garbage until it is written
+            write_atomically(Path(path), form.pieces(document))
     except OSError as error:
         raise ReportNotWritten(f"{path}: the report can't be written ({error.strerror or error})") from error

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._util import originals
+from .._util.collector import postponed
 from .._util.fields import Fields, is_whole
 from ..origin.origin import Origin
 from ..source.command import Command
-from ..timeline.record import ExecRecord, Phase, lineage
+from ..timeline.record import ExecRecord, Phase, lineage, make_record
 from ..timeline.site import CallSite, Frame
 from .json import FORMAT, VERSION, id_of
 from .model import KINDS, OUTCOMES, Collection, Document, LeftRunning, ReportedBreach, Run, Unit
@@ -36,7 +37,8 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError:
         raise DocumentError(f"{path}: expected JSON, and it is not UTF-8") from None
     try:
-        return load(text)
+        with postponed:
+            return load(text)
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from None
 
@@ -201,7 +203,11 @@ class Records:
     def make(self) -> dict[str, ExecRecord]:
         """All of them, by their ids. Frozen records are made after those that they refer to. Raises DocumentError."""
         made, listed = self._made, self._listed
-        for first in listed:
+        for first, values in listed.items():
+            parent, previous = values[4], values[5]
+            if (parent is None or parent in made) and (previous is None or previous in made):  # as most are
+                self.add(values)
+                continue
             todo, begun = [first], set()
             while todo:
                 id = todo[-1]
@@ -231,7 +237,7 @@ class Records:
         kernel_pid, _, at = id.partition(".")
         above, before = self._made.get(parent), self._made.get(previous)
         lost = lost or (above is None) is not (parent is None) or (before is None) is not (previous is None)
-        record = self._made[id] = ExecRecord(
+        record = self._made[id] = make_record(
             self._commands[command],
             pid,
             once(ppid, ppid),
@@ -247,9 +253,9 @@ class Records:
             signal,
             duration,
             None if site is None else self._sites[site],
-            stopped=stopped,
-            _lineage=lineage(before, direct, shared, begun_in, lost, fork, False),
-            _identity=(int(kernel_pid), int(at)),
+            stopped,
+            lineage(before, direct, shared, begun_in, lost, fork, False),
+            (int(kernel_pid), int(at)),
         )
         return record
 

@@ -310,7 +310,9 @@ class Strays:
         owner = entry.stray_of or entry.owner
         if owner is None or owner in self._hooks:
             owner = self._outside
-        if owner in self._owners:
+        if self.gatherer.has(owner):
+            pass
+        elif owner in self._owners:
             item, _ = self._owners[owner]
             self.gather_test(owner, item)
         else:

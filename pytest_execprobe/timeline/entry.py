@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..source.events import Ended, Exec, Image
 from .calls import Call
 from .evidence import Lost
-from .record import ExecRecord, Phase, lineage
+from .record import ExecRecord, Phase, lineage, make_record
 from .site import CallSite
 from .spans import Owner, Span
 
@@ -96,27 +96,16 @@ class Entry:
             return
         lost, depth, direct, uid, gid, entered, phase, begun_by, begun_in, shared, fork, *end = self.facts()
         code, signal, lasted = end
-        self._record = ExecRecord(
+        before = None if previous is None else previous._record
+        self._record = make_record(
             event.command,
-            pid=event.pid if event.seen_pid is None else event.seen_pid,
-            ppid=event.ppid,
-            parent=None if above is None else above._record,
-            depth=depth,
-            uid=uid,
-            gid=gid,
-            timestamp_ns=entered,
-            phase=phase,
-            begun_by=begun_by,
-            error=event.error,
-            exit_code=code,
-            signal=signal,
-            duration_ns=lasted,
-            call_site=self.call_site,
-            stopped=event.stopped != 0,
-            _lineage=lineage(
-                None if previous is None else previous._record, direct, shared, begun_in, lost, fork, event.stopped == 1
-            ),
-            _identity=self.image,
+            event.pid if event.seen_pid is None else event.seen_pid,
+            event.ppid,
+            None if above is None else above._record,
+            *(depth, uid, gid, entered, phase, begun_by, event.error, code, signal, lasted, self.call_site),
+            event.stopped != 0,
+            lineage(before, direct, shared, begun_in, lost, fork, event.stopped == 1),
+            self.image,
         )
 
     def facts(self) -> Facts:

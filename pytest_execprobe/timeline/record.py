@@ -198,13 +198,38 @@ def line_of(command: Command, quote: Callable[[str], str]) -> str:
     return " ".join(words)
 
 
-def _executes_itself(record: ExecRecord) -> bool | None:
+class _Made:
+    """One that is made all at once: a frozen dataclass has each of its fields set by a call, which takes four times as
+    long, and there are very many records. What has the same slots can become one."""
+
+    __slots__ = tuple(ExecRecord.__slots__)
+
+    def __init__(
+        self, command: Command, pid: int, ppid: int | None, parent: ExecRecord | None, depth: int | None, uid: int,
+        gid: int, timestamp_ns: int, phase: Phase | None, begun_by: str | None, error: str | None,
+        exit_code: int | None, signal: int | None, duration_ns: int | None, call_site: CallSite | None, stopped: bool,
+        lineage: Lineage, identity: tuple[int, int],
+    ) -> None:  # fmt: skip
+        self._command, self.pid, self.ppid, self.parent, self.depth = command, pid, ppid, parent, depth
+        self.uid, self.gid, self.timestamp_ns, self.phase, self.begun_by = uid, gid, timestamp_ns, phase, begun_by
+        self.error, self.exit_code, self.signal, self.duration_ns = error, exit_code, signal, duration_ns
+        self.call_site, self.stopped, self._lineage, self._identity = call_site, stopped, lineage, identity
+        self._itself = _executes_itself(self)
+        self.__class__ = ExecRecord  # type: ignore[assignment]
+
+
+#: As ExecRecord, by the places of its fields.
+make_record: Callable[..., ExecRecord] = _Made  # type: ignore[assignment]
+
+
+def _executes_itself(record: ExecRecord | _Made) -> bool | None:
     """Whether it is the file that its process, or the one above, was running; None where that is not known."""
-    others = [other for other in (record.parent, record._lineage.previous) if other is not None]
-    if record.interpreter is None:
-        file, above = record.executable, [other.executable for other in others]
+    command, lineage = record._command, record._lineage
+    others = [other._command for other in (record.parent, lineage.previous) if other is not None]
+    if command.interpreter is None:
+        file, above = command.executable, [other.executable for other in others]
     else:
-        file, above = record.script, [other.script for other in others if other.interpreter is not None]
+        file, above = command.script, [other.script for other in others if other.interpreter is not None]
     if file is not None and file in above:
         return True
-    return None if record._lineage.lost or None in (file, *above) else False
+    return None if lineage.lost or file is None or None in above else False

@@ -23,6 +23,7 @@ from pytest_execprobe._util.redaction import in_force
 from pytest_execprobe.cli import main
 from pytest_execprobe.log.pattern import Match, Side
 from pytest_execprobe.log.patterns import compile_pattern
+from pytest_execprobe.origin import database as databases
 from pytest_execprobe.origin import origin as module
 from pytest_execprobe.origin.apk import Apk
 from pytest_execprobe.origin.database import Database, Owner, Unreadable
@@ -159,6 +160,20 @@ def test_lists_are_read_once_for_folders_that_none_has(debian: Dpkg, monkeypatch
     assert debian.owner("/usr/share/doc/other.sh") is None
     assert debian.owner("/usr/share/do") is None
     assert debian.owner("/usr/sha/example.sh") is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 18])
+@pytest.mark.parametrize("text", ["", "a", "a\n", "\n", "\n\n", "ab\ncd\n\nef", "abcdefgh\nij\nk\n"])
+def test_a_file_in_parts_of_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, size: int) -> None:
+    monkeypatch.setattr(databases, "_PART", size)
+    file = tmp_path / "file"
+    file.write_text(text)
+    parts = list(databases.read_lines(str(file)))
+    assert b"\n".join(parts) == text.encode()
+    assert [line for part in parts for line in part.split(b"\n")] == text.encode().split(b"\n")
+    assert databases.read(str(file)) == text.encode()
+    assert list(databases.read_lines(str(tmp_path / "none"))) == [b""]
+    assert databases.read(str(tmp_path / "none")) is None
 
 
 @pytest.mark.parametrize(
