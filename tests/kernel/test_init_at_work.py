@@ -25,11 +25,18 @@ def test_descendants(repository):
 def test_python():
     subprocess.run([sys.executable, "-c", "import platform; platform.processor()"], check=True)
 
-def test_left_behind():
+def test_leaves_behind():
+    global write, done
     read, write = os.pipe()
-    subprocess.run(["sh", "-c", "(sleep 0; /bin/true) > /dev/null & exit 0"], pass_fds=[write], check=True)
-    os.close(write)
-    os.read(read, 1)  # until that has ended, too
+    done, end = os.pipe()
+    command = "exec 3<&0; (read x; wc /dev/null) <&3 > /dev/null & exit 0"
+    subprocess.run(["sh", "-c", command], stdin=read, pass_fds=[end], check=True)
+    os.close(read)
+    os.close(end)
+
+def test_next():
+    os.write(write, b"\\n")
+    os.read(done, 1)  # until what was left behind has ended
 
 def test_script(tmp_path):
     script = tmp_path / "my tool"
@@ -84,11 +91,11 @@ def test_what_is_proposed_holds(file: str, backend: str, project: Path) -> None:
     assert "hunter2" not in written
     assert "uname -p` is what platform.processor() asks" in written
     again = run_again(backend)
-    assert (again.returncode, "4 passed" in again.stdout) == (0, True), f"{written}\n{again.stdout}"
+    assert (again.returncode, "5 passed" in again.stdout) == (0, True), f"{written}\n{again.stdout}"
     # It is a rule: what it does not have is a breach, and so is one exec more than the most.
     with open("test_it.py", "a") as suite:
-        suite.write("def test_more():\n    subprocess.run(['wc', '/dev/null'], check=True)\n")
-    assert "unexpected program: wc ran" in run_again(backend).stdout
+        suite.write("def test_more():\n    subprocess.run(['cksum', '/dev/null'], check=True)\n")
+    assert "unexpected program: cksum ran" in run_again(backend).stdout
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -97,9 +104,9 @@ def test_without_a_file_and_with_a_test_that_fails(backend: str, project: Path) 
     done = init("--write", "--", "-p", "no:cacheprovider", backend=backend)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "did not pass: test_it.py::test_fails; what these would run besides is not known" in done.stdout
-    assert (project / "pytest.ini").read_text().startswith("[pytest]\n# Proposed by execprobe init, of 5 tests ")
+    assert (project / "pytest.ini").read_text().startswith("[pytest]\n# Proposed by execprobe init, of 6 tests ")
     again = run_again(backend)
-    assert "1 failed, 4 passed" in again.stdout
+    assert "1 failed, 5 passed" in again.stdout
     assert "assert 0" in again.stdout
     assert "unexpected program" not in again.stdout
 
