@@ -14,6 +14,7 @@ from .tree import Tracee
 #: Threads: of more, to look at each whenever one executes something would take longer than what they do.
 _CROWD = 256
 _KEPT = 64  # descriptors up to that number are left open, for what is looked at once is mostly looked at again
+_SAID = 32  # bytes of that, at the most: a number, and what is of no interest
 
 
 class Task:
@@ -52,12 +53,12 @@ class Task:
 
     def _said(self) -> bytes:
         if self._file >= 0:
-            return os.pread(self._file, 256, 0)
+            return os.pread(self._file, _SAID, 0)
         file = os.open(b"/proc/%d/syscall" % self.tid, os.O_RDONLY | os.O_CLOEXEC)
         if file < _KEPT:
             self._file = file
         try:
-            return os.pread(file, 256, 0)
+            return os.pread(file, _SAID, 0)
         finally:
             if self._file < 0:
                 os.close(file)

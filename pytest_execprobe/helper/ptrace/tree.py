@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from fnmatch import translate
 from typing import Dict, Iterator, List, NamedTuple, Optional, Pattern, Set, Tuple
@@ -17,6 +18,9 @@ class Slot(NamedTuple):
     born: int  # when the branch left the root, ns; 0: before the root was watched, or the root itself
     top: int  # the process that the root forked, 0: this is the root itself
     thread: int  # the thread of the root that forked it, as the root sees it, 0: not known
+
+
+_TOP = operator.attrgetter("top")
 
 
 class Tracee:
@@ -62,7 +66,7 @@ class Tracee:
     @property
     def is_below(self) -> bool:
         """Whether it descends from some root."""
-        return any(slot.top for slot in self.slots)
+        return any(map(_TOP, self.slots))
 
 
 class Tree:
