@@ -88,8 +88,13 @@ class _Files:
 
     def match(self, file: str) -> Match:
         if file not in self._known:
-            self._known[file] = self._matches(file) if file.startswith(("/", "<")) else self._matches_stored(file)
+            is_known = file.startswith(("/", "<"))
+            self._known[file] = self._matches_either(file) if is_known else self._matches_stored(file)
         return self._known[file]
+
+    def _matches_either(self, file: str) -> bool:
+        """As it was imported, or what that leads to: a checkout can be reached by a link."""
+        return self._matches(file) or (file.startswith("/") and self._matches(real(file)))
 
     def _matches_stored(self, file: str) -> Match:
         """The root directory is where the file is: the folder of the pattern, or one above it. Where it is in neither
@@ -98,7 +103,7 @@ class _Files:
         while root != originals.dirname(root) and not originals.lexists(on_disk(originals.join(root, file))):
             root = originals.dirname(root)
         if originals.lexists(on_disk(originals.join(root, file))):
-            found = self._matches(originals.join(root, file))
+            found = self._matches_either(originals.join(root, file))
             # It may have been imported from another folder where it ran.
             return found or (None if self._is_name and self._matches(file) else False)
         as_if = (file, originals.join(self._start, file), *([f"/{file}"] if self._glob[0] == "*" else []))
@@ -115,7 +120,7 @@ class _Files:
         # was written, or from where packages are installed or imported. What these lie in says nothing of the code.
         last = file.rpartition("/")[2]
         names = {last, last.removesuffix(".py")}
-        for folder in (self._start, _imported_from(file)):
+        for folder in (self._start, real(self._start), _imported_from(file)):
             short = _INSTALLED.sub("", file.removeprefix(f"{folder.rstrip('/')}/"))
             names.update([] if short.startswith("/") else short.split("/")[:-1])
         return any(self._regex.match(one) for one in names)

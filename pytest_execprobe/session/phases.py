@@ -270,6 +270,7 @@ class Phases:
         if self.run.refusal is not None and self.run.is_unchecked:
             return None
         window = self.recorder.windows[phase]
+        error = self._show_log(test, phase, window)  # first, for it may add marks
         problem = self._read_added(test, phase)
         # Nothing to judge where no rule is about the phase, or nothing ran in it for certain.
         if phase in test.judge.busy and not (window.is_quiet and test.judge.saw_nothing(phase)):
@@ -280,10 +281,18 @@ class Phases:
                 problem = both(problem, more)
         if problem is not None:
             test.problems[phase] = problem
-        # Last, so that no hook keeps the rules from being judged.
-        if self.run.config.hook.pytest_execprobe_log.get_hookimpls():
-            test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
+        if error is not None:
+            raise error
         return problem
+
+    def _show_log(self, test: RunningTest, phase: Phase, window: RecordedWindow) -> BaseException | None:
+        """To hooks, none of which keeps the rules from being judged: the exception of one that has failed."""
+        if self.run.config.hook.pytest_execprobe_log.get_hookimpls():
+            try:
+                test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
+            except BaseException as error:
+                return error
+        return None
 
     def _judge_phase(self, test: RunningTest, window: RecordedWindow, phase: Phase, *, last: bool) -> Problem | None:
         # A test that runs something new in its set-up is to run all the same: its call is judged with both.

@@ -194,6 +194,25 @@ def test_log_hook(run: Run) -> None:
     ]
 
 
+@pytest.mark.parametrize(("when", "outcomes"), [("call", {"failed": 1}), ("teardown", {"passed": 1, "errors": 1})])
+@pytest.mark.parametrize("more", ["", "; raise KeyError"])
+def test_marks_that_the_log_hook_adds_count(run: Run, when: str, more: str, outcomes: dict[str, int]) -> None:
+    """Also those of the last phase, and of a hook that fails."""
+    ran = run(
+        """
+        @pytest.mark.exec_budget(9)
+        def test_it(): runs("git")
+        """,
+        conftest=f"""
+        import pytest
+        def pytest_execprobe_log(item, phase, log):
+            if phase == "{when}": item.add_marker(pytest.mark.exec_none()){more}
+        """,
+        **outcomes,
+    )
+    assert "nothing may run, but git ran" in ran.text
+
+
 @pytest.mark.parametrize("raised", ["ValueError('no')", "pytest.skip.Exception('no')"])
 def test_record_hook_that_fails_leaves_the_rule_undecided(run: Run, pytester: pytest.Pytester, raised: str) -> None:
     pytester.makeconftest(f"import pytest\ndef pytest_execprobe_record(record, item): raise {raised}")

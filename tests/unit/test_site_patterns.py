@@ -100,6 +100,28 @@ def test_a_folder_that_is_there_stands_for_what_is_in_it(tmp_path: Path) -> None
     assert compile_pattern("from:./li", tmp_path).match(one) is False
 
 
+@pytest.mark.parametrize("written", ["real", "link"])
+@pytest.mark.parametrize("imported", ["real", "link"])
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("from:lib/release.py", True),
+        ("from:lib", True),
+        ("from:{tmp}/real/lib/*", True),
+        ("from:{tmp}/link/lib/release.py", True),
+        ("from:other/release.py", False),
+    ],
+)
+def test_a_checkout_can_be_reached_by_a_link(
+    tmp_path: Path, written: str, imported: str, pattern: str, matches: bool
+) -> None:
+    (tmp_path / "real/lib").mkdir(parents=True)
+    (tmp_path / "real/lib/release.py").touch()
+    (tmp_path / "link").symlink_to("real")
+    one = spawned((f"{tmp_path}/{imported}/lib/release.py", "tag"))
+    assert compile_pattern(pattern.format(tmp=tmp_path), tmp_path / written).match(one) is matches
+
+
 def test_of_a_stored_report_paths_are_relative() -> None:
     one = spawned(("lib/release.py", "tag"))
     for pattern in ("from:lib/release.py", "from:release.py", "from:lib", "from:./lib/*"):
