@@ -78,10 +78,11 @@ def _redact(config: pytest.Config, settings: Settings) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """What conftests run is recorded, too, where the whole run is to be."""
-    forget_reports(early_config)
     secret = originals.environ.pop(_WORKER, None)
     early = Early(early_config)
     take_offer(early)
+    if folder_of(early_config) is None:  # else they are another's
+        forget_reports(early_config)
     if early.runs_nothing or (secret is None and early.distributes):
         return  # at the session's start it is known for certain
     settings = read_settings(early.as_config())

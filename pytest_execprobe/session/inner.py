@@ -4,15 +4,13 @@ summary, the reports, the baseline and the session budget to that one."""
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .._util import originals
-from ..files import write_atomically
 from .handover import HANDED_OVER, Handover
-from .offer import BEGUN, DONE
+from .offer import BEGUN, DONE, leave
 from .reporting import Reporting
 from .settings import Settings
 
@@ -23,13 +21,10 @@ class Inner(Reporting):
     def __init__(self, config: pytest.Config, settings: Settings, folder: str) -> None:
         super().__init__(config, settings)
         self._tells = False
-        self._place = folder
+        self._folder = folder
         self.handover = Handover(settings, by_reports=False)
         with suppress(OSError):
-            write_atomically(self._file(BEGUN), "")
-
-    def _file(self, ending: str) -> Path:
-        return Path(self._place, self.handover.process + ending)
+            leave(folder, self.handover.process + BEGUN, "")
 
     def _gather(self, worker: str | None = None) -> None:
         """It is handed over."""
@@ -43,7 +38,7 @@ class Inner(Reporting):
             exported.pop(name, None)
         exported[HANDED_OVER] = self.handover.export()
         try:
-            write_atomically(self._file(DONE), originals.json_dumps(exported))
+            leave(self._folder, self.handover.process + DONE, originals.json_dumps(exported))
         except OSError:  # the other one is gone, or judges what it sees
             super().pytest_sessionfinish(session)
 

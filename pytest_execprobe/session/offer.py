@@ -5,6 +5,7 @@ Read before anything else is: the other one's options stand in for its own.
 
 from __future__ import annotations
 
+from os import O_CLOEXEC, O_CREAT, O_EXCL, O_WRONLY
 from typing import Any
 
 import pytest
@@ -21,6 +22,19 @@ VARIABLE = "EXECPROBE_RUN"
 OFFER, BEGUN, DONE = "offer.json", ".begun", ".json"
 #: pytest's own, while a test is running.
 CURRENT = "PYTEST_CURRENT_TEST"
+
+
+def leave(folder: str, name: str, text: str) -> None:
+    """Puts a file into it, whole or not at all. Raises OSError."""
+    path = originals.join(folder, name)
+    descriptor = originals.open_file(path + ".new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    try:
+        left = memoryview(text.encode())
+        while left:
+            left = left[originals.write(descriptor, left) :]
+    finally:
+        originals.close(descriptor)
+    originals.replace(path + ".new", path)
 
 
 def take_offer(early: Early) -> None:

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .. import __version__
 from .._util import originals
-from ..files import write_atomically
 from ..rules.judge import Judge
 from ..timeline.entry import Entry
 from .handover import HANDED_OVER, rules_of_suite, this_process
-from .offer import BEGUN, CURRENT, DONE, OFFER, VARIABLE
+from .offer import BEGUN, CURRENT, DONE, OFFER, VARIABLE, leave
 from .options import OPTIONS
 from .settings import Settings
 
@@ -59,17 +57,18 @@ class Takeover:
         more: dict[str, object] = {"execprobe_folders": folders and folders.export()}
         more["execprobe_invocation"] = invocation and invocation.export()
         more["test"] = originals.environ.get(CURRENT)  # of a pytest around this one, until this one sets it
-        place = originals.environ.get("TMPDIR") or "/tmp"
+        place = originals.abspath(originals.environ.get("TMPDIR") or "/tmp")
         folder = originals.join(place, f"execprobe-{originals.random_hex(16)}")
         given = {option.key: options[option.key] for option in OPTIONS if options.get(option.key) is not None}
-        paths = {"execprobe_python": self._settings.python, "execprobe_helper": self._settings.helper}
+        paths: dict[str, Any] = {"execprobe_python": self._settings.python, "execprobe_helper": self._settings.helper}
+        paths["execprobe_report"] = [str(path) for path in self._settings.reports]
         if self._settings.baseline is not None:
             paths["execprobe_baseline"] = str(self._settings.baseline.path)
         given.update({key: path for key, path in paths.items() if key in given})
         try:
             originals.mkdir(folder, 0o700)
             text = originals.json_dumps({"version": __version__, **root, **more, "options": given})
-            write_atomically(Path(folder, OFFER), text)
+            leave(folder, OFFER, text)
         except OSError:  # then there is none, and such a pytest reports by itself
             return
         self._folder = folder

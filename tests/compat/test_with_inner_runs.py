@@ -3,6 +3,8 @@ taken over, and everything else is judged as if there were no such thing."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import runners
 from inner import Inner
@@ -42,6 +44,22 @@ def test_one_verdict_one_summary_one_report(inner: Inner) -> None:
     assert run.outcomes == {"test": ["failed"]}
     assert "in 1 test and around them, 0 lost" in run.summary()
     assert runners.of_tests(inner.path / "report.json") == {"test": {"uname": 1}}
+
+
+def test_started_by_workers(inner: Inner) -> None:
+    inner.suite(conftest=RUNNER, test_it=UNAME, test_other=UNAME.replace('"uname"', '"true"'))
+    options = ("-n2", "--execprobe-deny=uname", "--execprobe-audit", "--execprobe-report=report.json")
+    run = inner.run(*options, plugins=["xdist.plugin"])
+    assert [report.nodeid for report in run.reports if report.category == "failed"] == ["test_it.py::test"]
+    assert "in 2 tests and around them, 0 lost" in run.summary()
+    assert "most by test    2  test_it.py::test: " in run.summary()
+    document = json.loads((inner.path / "report.json").read_text())
+    units = {unit["name"]: unit for unit in document["units"] if unit["kind"] == "test"}
+    assert [(unit["outcome"], len(unit["records"])) for _, unit in sorted(units.items())] == [
+        ("failed", 1),
+        ("passed", 1),
+    ]
+    assert document["runs"][0]["unknown"] == []
 
 
 def test_a_runner_that_makes_everything_pass(inner: Inner) -> None:

@@ -19,6 +19,7 @@ def test_outcomes_stay(inner: Inner) -> None:
     assert run.outcomes["test_expected"] == ["xpassed"]
 
 
+@pytest.mark.both_probes
 def test_one_verdict_one_summary_one_report(inner: Inner) -> None:
     run = runners.check(inner, mark="@pytest.mark.isolated", plugins=PLUGINS)
     assert "recorded        12 execs in 6 tests" in run.summary()  # 6 times python
@@ -72,6 +73,26 @@ def test_a_session_budget_is_judged_once(inner: Inner) -> None:
         "session budget": ["error"],
     }
     assert "session budget exceeded: 6 execs, at most 5 allowed" in run.out
+
+
+def test_files_are_named_from_where_the_run_was_started(inner: Inner) -> None:
+    """And not from the root directory, in which its processes are."""
+    inner.suite(
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.isolated
+        def test():
+            subprocess.run(["true"])
+        """
+    )
+    other = inner.path.parent / "report.json"
+    other.write_text("kept")
+    options = ("--rootdir=..", "--execprobe-report=report.json", "--execprobe-baseline=execs.toml")
+    assert inner.run(*options, "--execprobe-update", plugins=PLUGINS).ret == 0
+    assert inner.run(*options, plugins=PLUGINS).ret == 0
+    assert runners.of_tests(inner.path / "report.json") == {"test": {"true": 1}}
+    assert other.read_text() == "kept"
 
 
 @pytest.mark.parametrize("hook", ["logstart", "logfinish", "unconfigure"])

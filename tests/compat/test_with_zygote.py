@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import runners
 from inner import Inner, needs
 
@@ -15,6 +16,7 @@ def test_outcomes_stay(inner: Inner) -> None:
     inner.as_without("--execprobe-audit", "--workers=2", "-W", "ignore", plugins=PLUGINS)
 
 
+@pytest.mark.both_probes
 def test_one_verdict_one_summary_one_report(inner: Inner) -> None:
     run = runners.check(inner, "--workers=2", plugins=PLUGINS)
     assert "recorded        6 execs in 6 tests and around them, 0 lost" in run.summary()

@@ -55,7 +55,5 @@ class Teller:
 
 def pytest_configure(config: pytest.Config) -> None:
     path = os.environ.get("EXECPROBE_TOLD")
-    if path and not getattr(config.option, "numprocesses", None):
-        del os.environ["EXECPROBE_TOLD"]  # a pytest that a runner starts is not to write it all down again
-    if path:
+    if path and "PYTEST_RUNNING_IN_SUBPROCESS" not in os.environ:  # else by the run that pytest-isolated is part of
         config.pluginmanager.register(Teller(config, path))
