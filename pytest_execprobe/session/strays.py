@@ -16,7 +16,6 @@ import pytest
 from .._util import originals
 from .._util.text import printable
 from ..baseline.model import COLLECTION, OUTSIDE, Section, table_name
-from ..errors import RuleUndecided
 from ..log.ends import signal_name
 from ..report.collect import Gatherer
 from ..rules.judge import Judge, RuleFinding
@@ -235,10 +234,8 @@ class Strays:
             problem = self._late(judge.judge("call", evidence), evidence, name)
             self.use("around", name, judge)
             if problem is not None:
-                undecided = isinstance(problem.error, RuleUndecided)
-                self.totals.breaches.append(
-                    LateBreach.around(name, problem.headline, problem.in_full, undecided=undecided)
-                )
+                what = problem.headline, problem.in_full
+                self.totals.breaches.append(LateBreach.around(name, *what, undecided=problem.undecided))
 
     def ran_elsewhere(self, owner: Owner, evidence: Evidence, until: int | None) -> None:
         """The phases of a test ran in another process, which has judged all up to a moment."""
