@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--write", action="store_true", help="add the lines to the file in which pytest is configured, too"
     )
-    parser.add_argument("arguments", nargs="*", metavar="PYTEST-ARGUMENT", help="what pytest is given")
+    parser.add_argument("given", nargs="*", metavar="PYTEST-ARGUMENT", help="what pytest is given")
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
     with tempfile.TemporaryDirectory(prefix="execprobe-init-") as folder:
         report = Path(folder, "report.json")
-        status, place = _recorded(report, Path(folder, "place.json"), arguments.arguments)
+        status, place = _recorded(report, Path(folder, "place.json"), arguments.given)
         try:
             document = read.read(report)
         except read.DocumentError:

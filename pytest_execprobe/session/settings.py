@@ -91,6 +91,11 @@ class Settings:
         return frozenset(pattern.text for rule in self.rules if rule.enforce for pattern in rule.patterns)
 
     @property
+    def allows(self) -> bool:
+        """Whether a rule for the whole suite says what may run."""
+        return any(rule.kind == "allow" for rule in (*self.command_line, *self.ini))
+
+    @property
     def sums_up(self) -> bool:
         """Whether the run is summed up."""
         return self.audit or self.session_budget is not None

@@ -112,7 +112,7 @@ def _accounts(totals: Totals, settings: Settings, rows: int | None) -> list[str]
 def _as_rule(totals: Totals, settings: Settings) -> list[str]:
     """What allows all that tests have run, where no rule for all of them does yet."""
     ran = sum((counter for group in (totals.tests, totals.strays) for counter in group.values()), Counter[str]())
-    if not ran or any(rule.kind == "allow" for rule in (*settings.command_line, *settings.ini)):
+    if not ran or settings.allows:
         return []
     if totals.lost or totals.why or totals.not_checked:
         return [f"{'as a rule':<16}none is given, for not all that ran is known"]
