@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.ptrace import calls, image, machines, nearness, outside, probe, records, stack, statuses
+from pytest_execprobe.helper.ptrace import calls, image, machines, nearness, outside, probe, records, stack, statuses, tracer
 from pytest_execprobe.helper.ptrace.outside import Task
 from pytest_execprobe.helper.ptrace.tree import Slot, Tracee, Tree
 from pytest_execprobe.source.decode import Commands, decode
@@ -588,3 +588,17 @@ def test_tracer_with_one_cpu_does_not_look_for_another(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1})
     monkeypatch.setattr(statuses, "cpu_of", lambda _: pytest.fail("it has looked"))
     nearness.Nearness().follow(5, 10**9)
+
+
+# ---- what has been forked, it is not known yet by whom ----
+
+
+def test_who_has_forked_is_given_the_time_to_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tracer.Tracer(machines.MACHINES["x86_64"])
+    read: list[int] = []
+    monkeypatch.setattr(statuses, "fields_of", lambda pid: read.append(pid) or {})
+    made._held[12] = 10**9
+    assert not made._look_at_held(10**9 + tracer._SAYS_SO - 1)
+    assert read == []  # that takes longer than it mostly takes them
+    assert made._look_at_held(10**9 + tracer._SAYS_SO)
+    assert read

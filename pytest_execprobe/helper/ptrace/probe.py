@@ -76,10 +76,10 @@ class PtraceProbe:
         """Where no client waits for a record this goes on as long as stops come: a program that is started makes five,
         and between two calls the server looks at everything."""
         is_done = self._drain()
-        if is_done and self._may_stay:
+        if self._may_stay:
             for tid, status in self._arrivals.within(_STAY):
                 is_done = self._tracer.take(tid, status)
-                if not is_done or not self._may_stay:
+                if not self._may_stay:
                     break
         if not is_done:
             self._come_again()

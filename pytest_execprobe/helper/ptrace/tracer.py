@@ -228,9 +228,9 @@ class Tracer:
     def _look_at_held(self, at: int) -> bool:
         """Of what is held now, what has forked it may have ended before it came to its stop. False if this has to look
         once more."""
-        self._free_orphans(self._last, at)
         if any(at - since < _SAYS_SO for since in self._held.values()):
             return False
+        self._free_orphans(self._last, at)
         # A thread that another thread's exec has ended at its fork leaves a process that lives, and does not say so.
         for child, since in list(self._held.items()):
             process = self.tree.processes.get(int(statuses.fields_of(child).get(b"PPid", b"0")))
@@ -275,7 +275,7 @@ class Tracer:
             for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
                 self._remove(other)
             task = self._tasks[tid] = Task(tid, process, at)
-        if self._held:  # by a thread that this one has ended
+        if self._held and process.former is not None:  # by a thread that this one has ended
             self._free_orphans(process, at)
         if not self.tree.living(process):
             return task
