@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from _socket import socket
 
 _ANSWER_GRACE = 2.0  # seconds that an answer may be late beyond what was asked for
-_COMPILE_TIMEOUT = (
-    120.0  # seconds that what stops programs may take to be there, where it is compiled for the first time
-)
+_COMPILE_TIMEOUT = 120.0  # seconds until what stops programs is there, where it is compiled for the first time
 _EXCLUDED = (
     "execprobe: --execprobe-untraced and --execprobe-attempts=seccomp exclude each other under ptrace: what is not"
     " traced could execute nothing. Leave one of them out, or run where BPF can be had"

@@ -322,8 +322,8 @@ def test_it_keeps_no_privilege_and_outlives_its_clients(town: Town, folder: Path
 def test_socket_of_a_service_that_was_killed_is_removed_all_the_same(folder: Path) -> None:
     with service(folder) as served:
         # The janitor has its standard output closed, so this waits for the service alone, and then for none.
-        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
-        (janitor,) = map(int, children)
+        children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
+        janitor = int(children.read_text().split()[0])  # before that which loads what stops programs
         ended = os.pidfd_open(janitor)
         served.stop(signal.SIGKILL)
         assert _ends(ended)
