@@ -15,6 +15,7 @@ from .. import __version__
 from .._util import originals
 from ..rules.text import Problem
 from ..timeline.entry import Entry
+from .offer import status_of
 from .settings import Settings
 
 #: What is handed over, among exported totals.
@@ -96,22 +97,13 @@ def rules_of_suite(settings: Settings) -> str:
 
 def this_process() -> list[int]:
     """Its number and when it began, in ticks; empty where /proc does not say."""
-    return _status(originals.getpid())[::2]
+    return status_of(originals.getpid())[::2]
 
 
 def _ancestors() -> list[list[int]]:
     found: list[list[int]] = []
-    status = _status(originals.getpid())
+    status = status_of(originals.getpid())
     while status and status[1] > 1:
-        status = _status(status[1])
+        status = status_of(status[1])
         found += [status[::2]] if status else []
     return found
-
-
-def _status(pid: int) -> list[int]:
-    """Of a process its number, its parent's, and when it began; empty where /proc does not say."""
-    try:
-        fields = originals.read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    except OSError:
-        return []
-    return [pid, int(fields[1]), int(fields[19])]

@@ -24,6 +24,8 @@ class Inner(Reporting):
         self._folder = folder
         self.handover = Handover(settings, by_reports=False)
         with suppress(OSError):
+            originals.mkdir(folder, 0o700)
+        with suppress(OSError):
             leave(folder, self.handover.process + BEGUN, "")
 
     def _gather(self, worker: str | None = None) -> None:

@@ -15,11 +15,11 @@ from .._util import originals
 from .options import GIVEN, OPTIONS
 from .settings import Early
 
-#: Names the folder in which such a pytest leaves what it has to hand over. It is in the environment while tests are
-#: run, and not while one is running: a pytest that a test starts is the test's own.
+#: What the other one gives, and the folder in which to leave what is to be handed over. It is in the environment while
+#: tests are run, and not while one is running: a pytest that a test starts is the test's own.
 VARIABLE = "EXECPROBE_RUN"
-#: What is in that folder: what the other one gives; that a process has begun; and what it hands over.
-OFFER, BEGUN, DONE = "offer.json", ".begun", ".json"
+#: What is in that folder: that a process has begun, and what it hands over.
+BEGUN, DONE = ".begun", ".json"
 #: pytest's own, while a test is running.
 CURRENT = "PYTEST_CURRENT_TEST"
 
@@ -39,18 +39,20 @@ def leave(folder: str, name: str, text: str) -> None:
 
 def take_offer(early: Early) -> None:
     """Before conftests are loaded. The environment is rid of it in any case."""
-    folder = originals.environ.pop(VARIABLE, None)
-    if folder is None or early.runs_nothing or early.distributes:
+    offer = originals.environ.pop(VARIABLE, None)
+    if offer is None or early.runs_nothing or early.distributes:
         return
     config = early.as_config()
     try:
-        given: dict[str, Any] = originals.json_loads(originals.read_bytes(originals.join(folder, OFFER)))
-    except (OSError, ValueError):
+        given: dict[str, Any] = originals.json_loads(offer)
+    except ValueError:
         return
     # A test may have kept the environment from before it.
     in_test = originals.environ.get(CURRENT) not in (None, given.get("test"))
-    if given.get("version") == __version__ and given.get("root") == str(config.rootpath) and not in_test:
-        config.stash[GIVEN] = {**given, "folder": folder}
+    is_this = given.get("version") == __version__ and given.get("root") == str(config.rootpath)
+    goes_on = bool(given.get("run")) and status_of(given["run"][0])[::2] == given["run"]
+    if is_this and goes_on and not in_test:
+        config.stash[GIVEN] = given
         _set(early.option, given["options"])
 
 
@@ -63,6 +65,15 @@ def take_options(config: pytest.Config) -> None:
 def folder_of(config: pytest.Config) -> str | None:
     """Where to hand over."""
     return config.stash[GIVEN]["folder"] if GIVEN in config.stash else None
+
+
+def status_of(pid: int) -> list[int]:
+    """Of a process its number, its parent's, and when it began; empty where /proc does not say."""
+    try:
+        fields = originals.read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    except OSError:
+        return []
+    return [pid, int(fields[1]), int(fields[19])]
 
 
 def _set(option: Any, given: dict[str, Any]) -> None:

@@ -18,10 +18,11 @@ from .._util import originals
 from ..rules.judge import Judge
 from ..timeline.entry import Entry
 from .handover import HANDED_OVER, rules_of_suite, this_process
-from .offer import BEGUN, CURRENT, DONE, OFFER, VARIABLE, leave
+from .offer import BEGUN, CURRENT, DONE, VARIABLE
 from .options import OPTIONS
 from .settings import Settings
 
+_MOST = 32_000  # characters: with a very long variable nothing can be executed
 _OTHER_RULES = "it ran in another process, which has judged it by other rules than this run's, or sums up less"
 
 
@@ -44,7 +45,8 @@ class Takeover:
         self._images: set[tuple[int, int]] = set()  # those that were
         self._held: list[Entry] = []
         self._waits = False  # for a process that may still hand over
-        self._folder: str | None = None
+        self._folder: str | None = None  # which is there once a process has begun to hand over
+        self._offer = ""
         self._pid = originals.getpid()
 
     # ---- the folder ----
@@ -65,18 +67,15 @@ class Takeover:
         if self._settings.baseline is not None:
             paths["execprobe_baseline"] = str(self._settings.baseline.path)
         given.update({key: path for key, path in paths.items() if key in given})
-        try:
-            originals.mkdir(folder, 0o700)
-            text = originals.json_dumps({"version": __version__, **root, **more, "options": given})
-            leave(folder, OFFER, text)
-        except OSError:  # then there is none, and such a pytest reports by itself
-            return
-        self._folder = folder
-        self.show()
+        more["run"], more["folder"] = this_process(), folder
+        offer = originals.json_dumps({"version": __version__, **root, **more, "options": given})
+        if len(offer) <= _MOST:  # else there is none, and such a pytest reports by itself
+            self._folder, self._offer = folder, offer
+            self.show()
 
     def show(self) -> None:
         if self._folder is not None:
-            originals.environ[VARIABLE] = self._folder
+            originals.environ[VARIABLE] = self._offer
 
     def hide(self) -> None:
         if self._folder is not None:
@@ -95,7 +94,7 @@ class Takeover:
 
     def found(self) -> Iterable[dict[str, Any]]:
         """What has been left in it since this was last asked."""
-        names = [name for name in self._names() if name != OFFER]
+        names = self._names()
         done = {name.removesuffix(DONE) for name in names if name.endswith(DONE)}
         begun = {name.removesuffix(BEGUN) for name in names if name.endswith(BEGUN)}
         self._waits = any(originals.exists(f"/proc/{one.partition('-')[0]}") for one in begun - done)

@@ -13,7 +13,7 @@ from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders
 from pytest_execprobe.rules.rule import Rule, make_rule
 from pytest_execprobe.session.handover import HANDED_OVER, Handover, rules_of_suite, this_process
-from pytest_execprobe.session.offer import BEGUN, DONE, OFFER, VARIABLE
+from pytest_execprobe.session.offer import BEGUN, DONE, VARIABLE
 from pytest_execprobe.session.settings import Settings
 from pytest_execprobe.session.takeover import Takeover
 
@@ -144,7 +144,6 @@ def test_one_that_this_run_sees_need_not() -> None:
 def test_what_may_still_be_handed_over_is_held_back(tmp_path: Any) -> None:
     run = Run(ALLOW)
     run.takeover._folder = str(tmp_path)
-    (tmp_path / OFFER).touch()
     me = f"{originals.getpid()}-ab"
     (tmp_path / f"{me}{BEGUN}").touch()
     assert [*run.takeover.found()] == []
@@ -153,7 +152,7 @@ def test_what_may_still_be_handed_over_is_held_back(tmp_path: Any) -> None:
     for exported in run.takeover.found():
         run.takeover.accept(exported)
     assert run.left() == ["1:b"]
-    assert [path.name for path in tmp_path.iterdir()] == [OFFER]
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_one_that_has_ended_without_a_word_is_not_waited_for(tmp_path: Any) -> None:
@@ -178,9 +177,9 @@ def test_the_environment_has_it_only_while_it_is_shown(tmp_path: Any, monkeypatc
     run = Run()
     run.takeover.show()
     assert VARIABLE not in originals.environ
-    run.takeover._folder = str(tmp_path)
+    run.takeover._folder, run.takeover._offer = str(tmp_path), "{}"
     run.takeover.show()
-    assert originals.environ[VARIABLE] == str(tmp_path)
+    assert originals.environ[VARIABLE] == "{}"
     run.takeover.hide()
     assert VARIABLE not in originals.environ
 
