@@ -16,7 +16,18 @@ from pathlib import Path
 import pytest
 
 from pytest_execprobe.helper import wire
-from pytest_execprobe.helper.ptrace import calls, image, machines, nearness, outside, probe, records, stack, statuses, tracer
+from pytest_execprobe.helper.ptrace import (
+    calls,
+    image,
+    machines,
+    nearness,
+    outside,
+    probe,
+    records,
+    stack,
+    statuses,
+    tracer,
+)
 from pytest_execprobe.helper.ptrace.outside import Task
 from pytest_execprobe.helper.ptrace.tree import Slot, Tracee, Tree
 from pytest_execprobe.source.decode import Commands, decode
