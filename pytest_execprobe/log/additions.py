@@ -62,15 +62,16 @@ def runs_its_own(program: str) -> bool:
 
 def as_text(program: str) -> str:
     """A pattern for a program of that name, as it is written in a file."""
+    escaped = re.sub(r"([*?[])", r"[\1]", program) if set(program) & set("*?") else program
     # What can't be written as text is any one character.
-    name = "".join(character if character.isprintable() else "?" for character in program)
+    name = "".join(character if character.isprintable() else "?" for character in escaped)
     try:
         pattern = compile_pattern(name)
         if pattern.name == name and name[0] not in "#;[":
             return name
     except ValueError:
         pass
-    return name if "?" in name and [name] == name.split() else f"argv:{originals.quote(name)}"
+    return name if name != program and re.fullmatch(r"\w[^\s:,;|&~]*", name) else f"argv:{originals.quote(name)}"
 
 
 def _as_argument(program: str) -> str | list[str]:
