@@ -149,7 +149,9 @@ def test_union_of_what_was_not_allowed() -> None:
 
 
 def test_union_of_budgets_by_program() -> None:
-    budgets = [change("function", "", "exec_budget", per_program=each) for each in ({"git": 2, "sh": 1}, {"git": 1, "sh": 4})]
+    budgets = [
+        change("function", "", "exec_budget", per_program=each) for each in ({"git": 2, "sh": 1}, {"git": 1, "sh": 4})
+    ]
     assert [one.per_program for one in union(budgets)] == [{"git": 2, "sh": 4}]
 
 
