@@ -17,7 +17,10 @@ _LOOKED_AT = 1000  # records that are not of one kind
 _FEWEST = 2  # programs, besides itself, that one above them explains if it is to be worth a pattern
 #: What runs whatever it is given: all that is below one of these can be anything.
 _RUNS_ANYTHING = re.compile(
-    r"(?:ba|da|z|k|mk|c|tc|fi)?sh|busybox|(?:python|pypy)[\d.]*t?|env|sudo|xargs|find|timeout|nohup|nice|setsid|make"
+    r"(?:a|ba|da|z|k|mk|c|tc|fi|tcl|s)?sh|busybox|toybox|(?:python|pypy)[\d.]*t?|(?:perl|ruby|php|lua|node|nodejs)[\d.]*"
+    r"|expect|[gmn]?awk|env|sudo|su|runuser|doas|setpriv|xargs|parallel|find|timeout|nohup|nice|ionice|chrt|taskset"
+    r"|prlimit|stdbuf|setsid|flock|script|time|watch|chroot|unshare|nsenter|setarch|fakeroot|bwrap|systemd-run|docker"
+    r"|podman|xvfb-run|dbus-run-session|strace|ltrace|gdb|valgrind|[gb]?make|ninja|rake|tox|nox|uvx?|poetry|hatch|np[mx]"
 )
 
 

@@ -44,10 +44,13 @@ def test_what_runs_nothing_but_its_own_comes_first() -> None:
     assert (found.subtree, found.is_narrow) == ("subtree:git", True)
 
 
-def test_what_runs_anything_is_no_narrow_pattern() -> None:
-    sh = record("sh", "-c", "ls; date")
-    found = additions([sh, record("ls", parent=sh), record("date", parent=sh)])
-    assert (found.subtree, found.is_narrow) == ("subtree:sh", False)
+@pytest.mark.parametrize(
+    "program", ["sh", "perl5.36", "node", "unshare", "flock", "mawk", "xvfb-run", "npx", "ssh", "uv"]
+)
+def test_what_runs_anything_is_no_narrow_pattern(program: str) -> None:
+    top = record(program, "ls; date")
+    found = additions([top, record("ls", parent=top), record("date", parent=top)])
+    assert (found.subtree, found.is_narrow) == (f"subtree:{program}", False)
 
 
 @pytest.mark.parametrize("besides", [[], [record("date")]])
