@@ -117,6 +117,29 @@ def test_one_whose_probe_can_not_be_had(inner: Inner) -> None:
     assert "/no/python is no program" in run.text("test", "error")
 
 
+@pytest.mark.parametrize("interrupts", ["pytest.exit('so', returncode=0)", "raise KeyboardInterrupt"])
+def test_an_interrupted_call_lowers_no_row(inner: Inner, interrupts: str) -> None:
+    """Whatever the runner takes it for."""
+    source = """
+    import os, subprocess, pytest
+
+    def test():
+        subprocess.run(["true"])
+        if os.path.exists("interrupt"):
+            INTERRUPTS
+        subprocess.run(["uname"])
+    """
+    inner.suite(conftest=RUNNER.replace('"failed"', '"passed"'), test_it=source.replace("INTERRUPTS", interrupts))
+    options = ("--execprobe-baseline=execs.toml", "--execprobe-update")
+    assert inner.run(*options).ret == 0
+    written = (inner.path / "execs.toml").read_text()
+    assert "uname = 1" in written
+    (inner.path / "interrupt").touch()
+    run = inner.run(*options)
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert (inner.path / "execs.toml").read_text() == written
+
+
 ELSEWHERE = RUNNER.replace("item.nodeid], env", "str(item.path)], cwd='elsewhere', env")
 TOOL = """
 import os, subprocess, pytest
