@@ -140,6 +140,21 @@ def test_an_interrupted_call_lowers_no_row(inner: Inner, interrupts: str) -> Non
     assert (inner.path / "execs.toml").read_text() == written
 
 
+@pytest.mark.parametrize("option", ["--setup-only", "--setup-plan"])
+def test_one_that_calls_no_test(inner: Inner, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has kept all rules, and used no row."""
+    runner = RUNNER.replace("item.nodeid]", "item.nodeid, *os.environ.get('MORE', '').split()]")
+    inner.suite(conftest=runner, test_it=UNAME)
+    options = ("--execprobe-baseline=execs.toml", "--execprobe-update")
+    assert inner.run(*options).ret == 0
+    written = (inner.path / "execs.toml").read_text()
+    monkeypatch.setenv("MORE", option)
+    run = inner.run(*options)
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert NOT_RECORDED in run.text("test", "error")
+    assert (inner.path / "execs.toml").read_text() == written
+
+
 ELSEWHERE = RUNNER.replace("item.nodeid], env", "str(item.path)], cwd='elsewhere', env")
 TOOL = """
 import os, subprocess, pytest
