@@ -155,6 +155,56 @@ def test_one_that_calls_no_test(inner: Inner, option: str, monkeypatch: pytest.M
     assert (inner.path / "execs.toml").read_text() == written
 
 
+AGAIN = """
+import os, subprocess, sys
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    if "APART" in os.environ or "here" in item.name:
+        return None
+    for number in "12":
+        env = {**os.environ, "APART": number}
+        done = subprocess.run([sys.executable, "-m", "pytest", "-p", "pytest_execprobe.plugin", item.nodeid], env=env)
+        outcome = "passed" if done.returncode == 0 else "rerun" if number == "1" else "failed"
+        for when in ("setup", "call", "teardown"):
+            said = {"outcome": outcome if when == "call" else "passed", "longrepr": None, "when": when}
+            item.ihook.pytest_runtest_logreport(report=pytest.TestReport(item.nodeid, item.location, {}, **said))
+        if outcome == "passed":
+            return True
+    return True
+"""
+
+
+def test_tests_that_are_tried_again(inner: Inner) -> None:
+    """The last try counts of those, and nothing less of others."""
+    inner.suite(
+        conftest=AGAIN,
+        test_it="""
+        import os, subprocess
+
+        def test_here():
+            subprocess.run(["uname"])
+
+        def test_apart():
+            subprocess.run(["true"])
+            if os.environ["APART"] == "1":
+                subprocess.run(["uname"])
+                assert 0
+        """,
+    )
+    options = ("--execprobe-baseline=execs.toml", "-p", "no:randomly")
+    run = inner.run(*options, "--execprobe-update")
+    assert "update again" not in run.out
+    written = (inner.path / "execs.toml").read_text()
+    assert '[tests."test_it.py::test_here"]\nuname = 1\n\n' in written
+    assert '[tests."test_it.py::test_apart"]\ntrue = 1\n\n' in written
+    run = inner.run(*options)
+    assert (run.ret, run.outcomes["test_here"]) == (0, ["passed"])
+    assert "no test is beyond it" in run.summary()
+    assert "test_apart: beyond it in an earlier try; the last one counts" in run.summary()
+
+
 ELSEWHERE = RUNNER.replace("item.nodeid], env", "str(item.path)], cwd='elsewhere', env")
 TOOL = """
 import os, subprocess, pytest
