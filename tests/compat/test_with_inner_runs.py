@@ -307,6 +307,25 @@ def test_a_pytest_that_a_test_starts_is_the_tests_own(inner: Inner) -> None:
     assert {name: programs["uname"] for name, programs in counted.items()} == dict.fromkeys(run.outcomes, 1)
 
 
+def test_what_ends_after_it_does_not_go_on(inner: Inner) -> None:
+    """This run sees that end, and is not over yet."""
+    runner = RUNNER.replace("item.nodeid]", "item.nodeid, '-s'], stdout=subprocess.PIPE")  # until none holds it
+    inner.suite(
+        conftest=runner,
+        test_it="""
+        import os, subprocess
+
+        def test():
+            reading, _ = os.pipe()  # its other end is open for as long as this process
+            subprocess.Popen(["cat"], stdin=reading, start_new_session=True)
+        """,
+    )
+    run = inner.run("--execprobe-audit")
+    assert run.outcomes == {"test": ["passed"]}
+    assert "recorded        2 execs in 1 test and around them, 0 lost" in run.summary()
+    assert "still running" not in run.summary()
+
+
 def test_nothing_of_it_is_left(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(inner.path))
     inner.suite(conftest=RUNNER, test_it=UNAME)
