@@ -326,6 +326,30 @@ def test_what_ends_after_it_does_not_go_on(inner: Inner) -> None:
     assert "still running" not in run.summary()
 
 
+@pytest.mark.both_probes
+def test_what_this_run_has_stopped_alone_is_said(inner: Inner) -> None:
+    """What is enforced for the whole suite is so for all processes: no mark of a test that one of them runs takes it
+    back."""
+    inner.suite(
+        conftest=RUNNER,
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.exec_deny(inherit=False)
+        def test_may():
+            assert subprocess.run(["uname"]).returncode == -9
+
+        def test_breaks():
+            subprocess.run(["uname"])
+        """,
+    )
+    run = inner.run("--execprobe-deny=uname", "--execprobe-enforce")
+    outside = {"outside of tests": ["error"]}
+    assert run.outcomes == {"test_may": ["passed"], "test_breaks": ["failed"], **outside}
+    said = "uname must not run, and was stopped before it ran (outside of tests)"
+    assert said in run.text("outside of tests", "error")
+
+
 def test_nothing_of_it_is_left(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(inner.path))
     inner.suite(conftest=RUNNER, test_it=UNAME)
