@@ -117,8 +117,8 @@ def _as_rule(totals: Totals, settings: Settings) -> list[str]:
     if totals.lost or totals.why or totals.not_checked:
         return [f"{'as a rule':<16}none is given, for not all that ran is known"]
     file, section = settings.configured_in
-    # What was not printable is any one character.
-    patterns = (as_text(_ESCAPED.sub("?", program)) for program, _ in ran.most_common())
+    # What was not printable still is not.
+    patterns = (as_text(_ESCAPED.sub("\0", program)) for program, _ in ran.most_common())
     return [
         f"{'as a rule':<16}in {file}, under {section}:",
         *listed_in(file, "execprobe_allow", [(p, "") for p in patterns]),
