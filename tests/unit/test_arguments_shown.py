@@ -46,7 +46,6 @@ WHO = {
     "session/settings.py": {"argv", "command_line"},
     "session/invocation.py": {"argv", "arguments"},
     # the rules that stand on the command line, and the arguments of a trace's slices
-    "session/reporting.py": {"command_line"},
     "session/run.py": {"command_line"},
     "session/strays.py": {"command_line"},
     "report/trace.py": {"arguments"},
