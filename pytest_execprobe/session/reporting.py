@@ -109,9 +109,7 @@ class Reporting:
                 self._judging.add(worker)
         if worker is not None and str(report.outcome) == "rerun" and str(report.when) not in PHASES:
             self._crashed[report.nodeid] = worker
-        elif report.nodeid in self._crashed and (
-            self._settings.rules or not MARKERS.keys().isdisjoint(report.keywords)
-        ):
+        elif report.nodeid in self._crashed and (self._settings.rules or MARKERS.keys() & report.keywords.keys()):
             self._judging.add(self._crashed[report.nodeid])  # which had not reported anything of it
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
