@@ -169,7 +169,7 @@ def test_a_read_takes_in_and_makes_records_without_it(monkeypatch: pytest.Monkey
     add = timeline.Timeline.add
     monkeypatch.setattr(timeline.Timeline, "evidence", lambda *a: seen.append(gc.isenabled()) or make(*a))
     # What is empty makes nothing.
-    monkeypatch.setattr(timeline.Timeline, "add", lambda *a: a[1].events and seen.append(gc.isenabled()) or add(*a))
+    monkeypatch.setattr(timeline.Timeline, "add", lambda *a: (a[1].events and seen.append(gc.isenabled())) or add(*a))
     run = FakeRun()
     run.begin()
     run.source.runs("git")
