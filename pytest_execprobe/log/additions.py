@@ -20,6 +20,8 @@ _RUNS_ANYTHING = re.compile(
     r"(?:ba|da|z|k|mk|c|tc|fi)?sh|busybox|(?:python|pypy)[\d.]*t?|env|sudo|xargs|find|timeout|nohup|nice|setsid|make"
 )
 
+_PYTHON = re.compile(r"python[\d.]*t?")
+
 
 @dataclass(frozen=True)
 class Additions:
@@ -58,6 +60,11 @@ def additions(records: Iterable[ExecRecord]) -> Additions:
 def runs_its_own(program: str) -> bool:
     """Whether what a program runs is its own matter, and not what it is given to run."""
     return _RUNS_ANYTHING.fullmatch(program) is None
+
+
+def of_any_python(program: str) -> str:
+    """For a Python, the pattern of all its names: an environment has it as python, python3 and python3.11."""
+    return "python*" if _PYTHON.fullmatch(program) else ""
 
 
 def as_text(program: str) -> str:

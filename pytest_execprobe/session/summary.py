@@ -11,7 +11,7 @@ from typing import Any
 from .._util.text import printable
 from ..baseline.changes import Changes, Seen, Uses, renames
 from ..baseline.model import Baseline, Section
-from ..log.additions import as_text
+from ..log.additions import as_text, of_any_python
 from ..log.checks import between, execs, times_word
 from ..rules.advice import to_paste
 from ..rules.configured import listed_in
@@ -118,7 +118,8 @@ def _as_rule(totals: Totals, settings: Settings) -> list[str]:
         return [f"{'as a rule':<16}none is given, for not all that ran is known"]
     file, section = settings.configured_in
     # What was not printable is any one character.
-    patterns = (as_text(_ESCAPED.sub("?", program)) for program, _ in ran.most_common())
+    named = (_ESCAPED.sub("?", program) for program, _ in ran.most_common())
+    patterns = dict.fromkeys(of_any_python(program) or as_text(program) for program in named)
     return [
         f"{'as a rule':<16}in {file}, under {section}:",
         *listed_in(file, "execprobe_allow", [(p, "") for p in patterns]),
