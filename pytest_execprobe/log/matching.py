@@ -47,7 +47,17 @@ def name_pattern(glob: str) -> Pattern:
 
 def path_pattern(glob: str, start: Path) -> Pattern:
     paths = _PathGlob(glob, start)
-    return Pattern(glob, paths.test, by_links=_PATHS)
+    return Pattern(glob, paths.test, start=written_in(glob, start), by_links=_PATHS)
+
+
+def written_in(path: str, start: Path) -> str:
+    """The folder from which a path is taken, if it is relative."""
+    if path[0] in "/*?[":
+        return ""
+    try:
+        return originals.normpath(originals.join(as_recorded(originals.getcwd()), start))
+    except FileNotFoundError:
+        return as_recorded(start)
 
 
 class _PathGlob:
@@ -265,7 +275,12 @@ def argv_pattern(words: list[object], text: str, start: Path) -> Pattern:
                 found.append(both(matching, program.match(inner, side) if program else True, is_certain or None))
         return either(*found)
 
-    return Pattern(text, test, by_links=program.by_links if program else frozenset())
+    return Pattern(
+        text,
+        test,
+        start=program.start if program else "",
+        by_links=program.by_links if program else frozenset(),
+    )
 
 
 def _without_half(word: str) -> str:
@@ -307,4 +322,4 @@ def subtree_pattern(pattern: Pattern) -> Pattern:
             todo += [above for above in (current.parent, current._lineage.previous) if above is not None]
         return either(*seen)
 
-    return Pattern(f"subtree:{pattern.text}", test, looks_up=True)
+    return Pattern(f"subtree:{pattern.text}", test, looks_up=True, start=pattern.start)

@@ -50,6 +50,8 @@ class Pattern:
     name: str | None = None
     #: Whether what is above an exec in the tree decides, too, or who has spawned that.
     looks_up: bool = False
+    #: The folder from which a relative path in it is taken; empty where it has none.
+    start: str = ""
     #: Where links decide, too, as they are at that moment.
     by_links: frozenset[Side] = frozenset()
     _known: dict[tuple[int, bool | None, Side], tuple[Command, Match, bool]] = field(
@@ -69,6 +71,11 @@ class Pattern:
             found = self._known[key] = (record._command, self._test(record, side), lasts)
             return found[1]
         return found[1] if found[2] else self._test(record, side)
+
+    @property
+    def meaning(self) -> list[str]:
+        """As plain data: the same for patterns that match the same."""
+        return [self.text, self.start]
 
     def __str__(self) -> str:
         return self.text if len(self.text) <= _TEXT else self.text[: _TEXT - 1] + "…"

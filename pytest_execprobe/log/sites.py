@@ -43,7 +43,7 @@ def site_pattern(rest: str, text: str, start: Path) -> Pattern:
         found = either(*(file.match(frame.file) for frame in stack if name.match(frame.function)))
         return None if found is False and len(stack) >= MOST_FRAMES else found
 
-    return Pattern(text, test, looks_up=True)
+    return Pattern(text, test, looks_up=True, start="" if path[0] in "/*?[" else file.start)
 
 
 class _Files:
@@ -53,16 +53,16 @@ class _Files:
     def __init__(self, glob: str, start: Path) -> None:
         self._known: dict[str, Match] = {}
         try:
-            self._start = originals.normpath(originals.join(as_recorded(originals.getcwd()), start))
+            self.start = originals.normpath(originals.join(as_recorded(originals.getcwd()), start))
         except FileNotFoundError:
-            self._start = as_recorded(start)
+            self.start = as_recorded(start)
         self._glob = glob
         self._is_name = "/" not in glob
         globs = [glob]
         if not self._is_name and glob[0] not in "/*?[":
             globs = [originals.normpath(glob)]
         if not self._is_name and glob[0] not in "*?[":
-            whole = originals.normpath(originals.join(self._start, glob))
+            whole = originals.normpath(originals.join(self.start, glob))
             globs += [whole, real(whole)]
         self._paths = globs
         if glob.endswith("/") or (not self._is_name and originals.is_folder(on_disk(globs[-1]))):
@@ -78,7 +78,7 @@ class _Files:
         if self._glob.removesuffix(".py") not in _NOT_SHOWN:
             return False
         name = self._glob.removesuffix(".py")
-        folders = {self._start, *(path for path in sys.path if isinstance(path, str))}
+        folders = {self.start, *(path for path in sys.path if isinstance(path, str))}
         own = ((f"{folder}/{name}.py", f"{folder}/{name}", f"{folder}/{name}/x.py") for folder in folders)
         return not any(
             (is_shown(file) and originals.lexists(on_disk(file)))
@@ -99,14 +99,14 @@ class _Files:
     def _matches_stored(self, file: str) -> Match:
         """The root directory is where the file is: the folder of the pattern, or one above it. Where it is in neither
         it is taken for the folder of the pattern, if that can be."""
-        root = self._start
+        root = self.start
         while root != originals.dirname(root) and not originals.lexists(on_disk(originals.join(root, file))):
             root = originals.dirname(root)
         if originals.lexists(on_disk(originals.join(root, file))):
             found = self._matches_either(originals.join(root, file))
             # It may have been imported from another folder where it ran.
             return found or (None if self._is_name and self._matches(file) else False)
-        as_if = (file, originals.join(self._start, file), *([f"/{file}"] if self._glob[0] == "*" else []))
+        as_if = (file, originals.join(self.start, file), *([f"/{file}"] if self._glob[0] == "*" else []))
         if any(map(self._matches, as_if)):
             return True
         last = self._glob.rpartition("/")[2]
@@ -120,7 +120,7 @@ class _Files:
         # was written, or from where packages are installed or imported. What these lie in says nothing of the code.
         last = file.rpartition("/")[2]
         names = {last, last.removesuffix(".py")}
-        for folder in (self._start, real(self._start), _imported_from(file)):
+        for folder in (self.start, real(self.start), _imported_from(file)):
             short = _INSTALLED.sub("", file.removeprefix(f"{folder.rstrip('/')}/"))
             names.update([] if short.startswith("/") else short.split("/")[:-1])
         return any(self._regex.match(one) for one in names)

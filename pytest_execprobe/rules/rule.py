@@ -75,8 +75,8 @@ class Rule:
     @property
     def meaning(self) -> list[object]:
         """What it says, as plain data, wherever it stands: rules that say the same have the same."""
-        per_program = [[pattern.text, number] for pattern, number in self.per_program]
-        patterns = [pattern.text for pattern in self.patterns]
+        per_program = [[pattern.meaning, number] for pattern, number in self.per_program]
+        patterns = [pattern.meaning for pattern in self.patterns]
         table = self.text if self.kind == "baseline" else ""
         flags = [self.direct, self.inherit, self.enforce]
         return [self.kind, list(self.phases), self.at_most, per_program, patterns, table, flags]

@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from .. import __version__
 from .._util import originals
+from ..rules.judge import Judge
 from ..rules.text import Problem
 from ..timeline.entry import Entry
 from .offer import status_of
@@ -86,13 +89,20 @@ def rules_of_suite(settings: Settings) -> str:
         [rule.meaning for rule in settings.command_line],
         [rule.meaning for rule in settings.ini],
         [settings.enforce, settings.audit, settings.sums_up, settings.gathers, settings.update],
-        [pattern.text for pattern in settings.ignore],
+        [pattern.meaning for pattern in settings.ignore],
         None if redaction is None else [redaction.on, [pattern.pattern for pattern in redaction.extra]],
     ]
     if baseline is not None:
         held = originals.read_bytes(baseline.path) if originals.is_file(baseline.path) else b""
         data.append(originals.sha256(held).hexdigest())
     return originals.sha256(originals.json_dumps(data).encode()).hexdigest()
+
+
+def meaning_of(item: pytest.Item, judge: Judge) -> list[object]:
+    """All that decides how a test is judged besides that: its rules, and the hooks that leave records out."""
+    codes = [getattr(hook.function, "__code__", None) for hook in item.ihook.pytest_execprobe_record.get_hookimpls()]
+    hooks = [[str(code and code.co_filename), code and code.co_firstlineno] for code in codes]
+    return [judge.meaning, hooks]
 
 
 def this_process() -> list[int]:

@@ -266,5 +266,8 @@ def absolute(config: pytest.Config, path: str, *, from_ini: bool) -> Path:
 
 
 def folder_of(config: pytest.Config, from_ini: bool) -> Path:
-    """The folder from which relative paths are taken."""
-    return config.inipath.parent if from_ini and config.inipath is not None else config.invocation_params.dir
+    """The folder from which relative paths are taken: of another's options that in which it was started."""
+    if from_ini and config.inipath is not None:
+        return config.inipath.parent
+    given = config.stash.get(GIVEN, None)
+    return config.invocation_params.dir if given is None else Path(given["started_in"])

@@ -82,7 +82,8 @@ class Outcomes:
         if call.excinfo is not None or (self._run.last is not None and self._run.last.problems):
             report = self._judged(item, call, report)
         handover = self._run.strays.handover
-        if call.when == "teardown" and last is not None and last.item is item and handover is not None:
+        is_judged = last is not None and last.item is item and last.unchecked is None
+        if call.when == "teardown" and last is not None and is_judged and handover is not None:
             handover.judged(item.nodeid, last.meaning or [], last.failed_for)
         if call.when == "teardown" and (self._run.recorder.forked or (handover is not None and handover.by_reports)):
             self._bring(report)

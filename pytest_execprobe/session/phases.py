@@ -19,7 +19,7 @@ from ..timeline.windows import RecordedWindow
 from .collected import Collected
 from .early import EarlyRun
 from .fixtures import Fixtures
-from .handover import Handover
+from .handover import Handover, meaning_of
 from .outcomes import Outcomes, keep_undecided
 from .reporting import EXPORTED
 from .run import ProbedRun, RunningTest, both, marks_of
@@ -212,7 +212,7 @@ class Phases:
             run.strays.totals.not_checked[item.nodeid] = test.unchecked = run.refusal
         owner = test.owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
         test.attempt = attempt_of(owner)
-        test.meaning = None if run.strays.handover is None else judge.meaning
+        test.meaning = None if run.strays.handover is None else meaning_of(item, judge)
         run.enforcement.since = owner.began
         run.strays.enter(owner, item, judge)
         if run.gathers:

@@ -27,7 +27,7 @@ from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
-from .handover import HANDED_OVER, Handover, key_of
+from .handover import HANDED_OVER, Handover, key_of, meaning_of
 from .settings import Settings
 from .takeover import Takeover
 from .totals import MISSING, LateBreach, Totals, alike, program_of
@@ -71,7 +71,7 @@ class Strays:
         self.gatherer = Gatherer(str(config.rootpath))
         #: To another pytest's run, if this process runs tests for one; and what others have run for this.
         self.handover: Handover | None = None
-        self.takeover = Takeover(settings, judge_of)
+        self.takeover = Takeover(settings, lambda item: meaning_of(item, judge_of(item)))
         self._outside = Owner(OUTSIDE, is_test=False, began=0)
         self._broken_off = False
         #: Of tests that have rules about how that ends: what they have left behind, by the phase in which it was begun.

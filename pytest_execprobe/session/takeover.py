@@ -15,11 +15,10 @@ import pytest
 
 from .. import __version__
 from .._util import originals
-from ..rules.judge import Judge
 from ..timeline.entry import Entry
 from .handover import HANDED_OVER, rules_of_suite, this_process
 from .offer import BEGUN, CURRENT, DONE, VARIABLE
-from .options import OPTIONS
+from .options import OPTIONS, folder_of
 from .settings import Settings
 
 _MOST = 32_000  # characters: with a very long variable nothing can be executed
@@ -27,11 +26,11 @@ _OTHER_RULES = "it ran in another process, which has judged it by other rules th
 
 
 class Takeover:
-    """``judge_of`` makes the rules of a test."""
+    """``meaning_of`` is what the rules of a test say."""
 
-    def __init__(self, settings: Settings, judge_of: Callable[[pytest.Item], Judge]) -> None:
+    def __init__(self, settings: Settings, meaning_of: Callable[[pytest.Item], list[object]]) -> None:
         self._settings = settings
-        self._judge_of = judge_of
+        self._meaning_of = meaning_of
         self._session: pytest.Session | None = None
         self._items: dict[str, pytest.Item] = {}
         self._rules: str | None = None
@@ -62,12 +61,8 @@ class Takeover:
         place = originals.abspath(originals.environ.get("TMPDIR") or "/tmp")
         folder = originals.join(place, f"execprobe-{originals.random_hex(16)}")
         given = {option.key: options[option.key] for option in OPTIONS if options.get(option.key) is not None}
-        paths: dict[str, Any] = {"execprobe_python": self._settings.python, "execprobe_helper": self._settings.helper}
-        paths["execprobe_report"] = [str(path) for path in self._settings.reports]
-        if self._settings.baseline is not None:
-            paths["execprobe_baseline"] = str(self._settings.baseline.path)
-        given.update({key: path for key, path in paths.items() if key in given})
         more["run"], more["folder"] = this_process(), folder
+        more["started_in"] = str(folder_of(config, from_ini=False))
         offer = originals.json_dumps({"version": __version__, **root, **more, "options": given})
         if len(offer) <= _MOST:  # else there is none, and such a pytest reports by itself
             self._folder, self._offer = folder, offer
@@ -122,6 +117,7 @@ class Takeover:
         handed = exported.pop(HANDED_OVER, None)
         if handed is None:
             return exported
+        self.refused.update(exported.get("not_checked", {}))
         if self._rules is None:
             self._rules = rules_of_suite(self._settings)
         process = handed["process"]
@@ -143,7 +139,7 @@ class Takeover:
             self._items = {item.nodeid: item for item in self._session.items}
         item = self._items.get(name)
         # Through JSON, as the other one's has come.
-        return item is not None and originals.json_loads(originals.json_dumps(self._judge_of(item).meaning)) == meaning
+        return item is not None and originals.json_loads(originals.json_dumps(self._meaning_of(item))) == meaning
 
     @property
     def missing(self) -> list[str]:

@@ -4,6 +4,7 @@ taken over, and everything else is judged as if there were no such thing."""
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import runners
@@ -87,6 +88,67 @@ def pytest_collection_modifyitems(items):
 """
     inner.suite(conftest=RUNNER + added, test_it=UNAME)
     run = inner.run("--execprobe-audit")
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert "judged it by other rules than this run's" in run.text("test", "error")
+
+
+def test_one_that_counts_less(inner: Inner) -> None:
+    """By the same rules, but a hook that this run has not leaves out what they are about."""
+    (inner.path / "blind.py").write_text("def pytest_execprobe_record(record, item): return False")
+    inner.suite(conftest=RUNNER.replace('"no:cacheprovider"', '"no:cacheprovider", "-p", "blind"'), test_it=UNAME)
+    run = inner.run("--execprobe-deny=uname")
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert "judged it by other rules than this run's" in run.text("test", "error")
+
+
+def test_one_that_has_the_same_hooks(inner: Inner) -> None:
+    hook = "\ndef pytest_execprobe_record(record, item): return False\n"
+    inner.suite(conftest=RUNNER + hook, test_it=UNAME)
+    assert inner.run("--execprobe-audit", "--execprobe-report=report.json").outcomes == {"test": ["passed"]}
+
+
+def test_one_whose_probe_can_not_be_had(inner: Inner) -> None:
+    """It checks nothing, which it says; this run can, and so does not pass what it was to check."""
+    without = RUNNER.replace('"APART": "1"', '"APART": "1", "EXECPROBE_PYTHON": "/no/python"')
+    inner.suite(conftest=without, test_it=UNAME.replace("def test", "@pytest.mark.exec_none\ndef test"))
+    run = inner.run("--execprobe-backend=bpf")
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert NOT_RECORDED in run.text("test", "error")
+    assert "/no/python is no program" in run.text("test", "error")
+
+
+ELSEWHERE = RUNNER.replace("item.nodeid], env", "str(item.path)], cwd='elsewhere', env")
+TOOL = """
+import os, subprocess, pytest
+
+MARK
+def test():
+    subprocess.run([os.path.join(os.path.dirname(__file__), "bin", "tool")])
+"""
+
+
+@pytest.fixture
+def with_tool(inner: Inner) -> Inner:
+    (inner.path / "elsewhere").mkdir()
+    (inner.path / "bin").mkdir()
+    shutil.copy("/bin/true", inner.path / "bin" / "tool")
+    (inner.path / "pytest.ini").write_text("[pytest]")
+    return inner
+
+
+def test_one_that_is_started_in_another_folder(with_tool: Inner) -> None:
+    """Paths on the command line are those of the folder in which this run was started."""
+    with_tool.suite(conftest=ELSEWHERE, test_it=TOOL.replace("MARK", ""))
+    options = ("--execprobe-report=report.json", "--execprobe-audit")
+    assert with_tool.run("--execprobe-deny=./bin/tool", *options).outcomes == {"test": ["failed"]}
+    assert runners.of_tests(with_tool.path / "report.json") == {"test": {"tool": 1}}
+
+
+@pytest.mark.parametrize("pattern", ['"./bin/tool"', '["bin/tool"]', '"subtree:bin/tool"'])
+def test_a_mark_with_a_path_that_is_another_one_there(with_tool: Inner, pattern: str) -> None:
+    mark = f"@pytest.mark.exec_deny({pattern})"
+    with_tool.suite(conftest=ELSEWHERE, test_it=TOOL.replace("MARK", mark))
+    run = with_tool.run()
     assert run.outcomes == {"test": ["passed", "error"]}
     assert "judged it by other rules than this run's" in run.text("test", "error")
 

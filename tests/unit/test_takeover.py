@@ -29,7 +29,7 @@ class Run:
     """One that has the test ``name`` with these rules."""
 
     def __init__(self, *rules: Rule, settings: Settings = SETTINGS) -> None:
-        self.takeover = Takeover(settings, lambda _: judge(*rules))
+        self.takeover = Takeover(settings, lambda _: judge(*rules).meaning)
         items: Any = [SimpleNamespace(nodeid="name")]
         self.takeover._session = SimpleNamespace(items=items)  # type: ignore[assignment]
 
