@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if proposal.skipped:
         some = f"{proposal.skipped} test{'' if proposal.skipped == 1 else 's'}"
         terminal.say(("skipped: ", "warn"), f"{some}; what they run where they are not skipped is not known")
+    if os.path.dirname(shown) and not shown.startswith(os.pardir):
+        terminal.say(f"pytest takes {shown} for what it was given here, and can take another file for anything else.")
     there = [f"execprobe_{name}" for name, value in place.get("settings", {}).items() if value is not None]
     if there:
         terminal.say(f"These lines are instead of {', '.join(there)}, which stand there already.")

@@ -210,7 +210,7 @@ def fewer(usage: Uses, unseen: Uses, baseline: Baseline, outcomes: Mapping[str, 
 
 
 def unseen(unseen: Uses, baseline: Baseline) -> list[str]:
-    """The programs that have rows in a baseline, and are not looked at: no row of theirs is to read as kept."""
+    """The programs that have rows in a baseline, and are not, or not all, looked at: rows count what is."""
     found = {
         key: None
         for section, names in unseen.items()
@@ -218,7 +218,7 @@ def unseen(unseen: Uses, baseline: Baseline) -> list[str]:
         for key in keys
         if key in baseline.rows(section, name).limits  # type: ignore[arg-type]
     }
-    return _listed("not judged", [*found], f"{_NOT_LOOKED_AT}, so their rows are not compared with what ran")
+    return _listed("not judged", [*found], f"their rows do not count what is {_NOT_LOOKED_AT}")
 
 
 def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Baseline) -> list[str]:

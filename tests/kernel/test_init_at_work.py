@@ -111,6 +111,7 @@ def test_in_a_file_of_a_folder_below_that_has_no_section_yet(backend: str, proje
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert "\nFor tests/pyproject.toml, under [tool.pytest.ini_options]:\n" in done.stdout
     assert "\nskipped: 1 test; what they run where they are not skipped is not known\n" in done.stdout
+    assert "\npytest takes tests/pyproject.toml for what it was given here, " in done.stdout
     assert "\nreport " not in done.stdout, "it is gone by now"
     assert below.read_text().startswith("[tool.a]\nb = 1\n\n[tool.pytest.ini_options]\n# Proposed by ")
     again = run_again(backend, *arguments)
