@@ -17,7 +17,10 @@ _LOOKED_AT = 1000  # records that are not of one kind
 _FEWEST = 2  # programs, besides itself, that one above them explains if it is to be worth a pattern
 #: What runs whatever it is given: all that is below one of these can be anything.
 _RUNS_ANYTHING = re.compile(
-    r"(?:ba|da|z|k|mk|c|tc|fi)?sh|busybox|(?:python|pypy)[\d.]*t?|env|sudo|xargs|find|timeout|nohup|nice|setsid|make"
+    r"(?:a|ba|da|z|k|mk|c|tc|fi|tcl|s)?sh|busybox|toybox|(?:python|pypy)[\d.]*t?|(?:perl|ruby|php|lua|node|nodejs)[\d.]*"
+    r"|expect|[gmn]?awk|env|sudo|su|runuser|doas|setpriv|xargs|parallel|find|timeout|nohup|nice|ionice|chrt|taskset"
+    r"|prlimit|stdbuf|setsid|flock|script|time|watch|chroot|unshare|nsenter|setarch|fakeroot|bwrap|systemd-run|docker"
+    r"|podman|xvfb-run|dbus-run-session|strace|ltrace|gdb|valgrind|[gb]?make|ninja|rake|tox|nox|uvx?|poetry|hatch|np[mx]"
 )
 
 _PYTHON = re.compile(r"python[\d.]*t?")
@@ -69,15 +72,16 @@ def of_any_python(program: str) -> str:
 
 def as_text(program: str) -> str:
     """A pattern for a program of that name, as it is written in a file."""
+    escaped = re.sub(r"([*?[])", r"[\1]", program) if set(program) & set("*?") else program
     # What can't be written as text is any one character.
-    name = "".join(character if character.isprintable() else "?" for character in program)
+    name = "".join(character if character.isprintable() else "?" for character in escaped)
     try:
         pattern = compile_pattern(name)
         if pattern.name == name and name[0] not in "#;[":
             return name
     except ValueError:
         pass
-    return name if "?" in name and [name] == name.split() else f"argv:{originals.quote(name)}"
+    return name if name != program and re.fullmatch(r"\w[^\s:,;|&~]*", name) else f"argv:{originals.quote(name)}"
 
 
 def _as_argument(program: str) -> str | list[str]:

@@ -63,7 +63,7 @@ def compile_pattern(pattern: PatternLike, start: Path = "", *, of_file: bool = F
             raise TypeError("a pattern over bytes can't match: command lines are text")
         if not pattern.pattern:
             raise ValueError("an empty pattern matches everything")
-        return regex_pattern(pattern, f"re:{pattern.pattern}")
+        return regex_pattern(pattern, f"re:{_with_flags(pattern)}")
     if isinstance(pattern, (list, tuple)):
         words = [as_recorded(word) if isinstance(word, str) else word for word in pattern]
         return argv_pattern(words, argv_text(words), as_recorded(start))
@@ -90,6 +90,18 @@ def _regex(text: str) -> re.Pattern[str]:
         raise ValueError(f"not a regular expression: {text!r} ({error})") from None
 
 
+def _with_flags(regex: re.Pattern[str]) -> str:
+    """Its text with the flags that do not stand in that, so that this means the same."""
+    try:
+        flags = re.compile(regex.pattern).flags ^ regex.flags
+    except re.error:  # what one of them makes a comment of
+        flags = regex.flags
+    letters = "".join(letter for letter in "aimx" if flags & getattr(re, letter.upper()))
+    known = re.match(r"\(\?([a-z]+)\)", regex.pattern)
+    rest = regex.pattern[known.end() :] if known else regex.pattern
+    return f"(?{letters}{known[1] if known else ''}){rest}" if letters else regex.pattern
+
+
 def _from_string(text: str, start: Path) -> Pattern:
     if not text.strip():
         raise ValueError("an empty pattern matches nothing")
@@ -111,12 +123,13 @@ def _from_string(text: str, start: Path) -> Pattern:
         if kind == "subtree":
             return subtree_pattern(_from_string(rest, start))
         try:
-            words = originals.split(rest)
+            words = originals.split(re.sub(r"(?<!\S)\*(?!\S)", "\0", rest))  # a quoted * means itself
         except ValueError as error:
             raise ValueError(f"not a command line: {rest!r} ({error})") from None
         if rest.lstrip().startswith(words[0]):  # a quoted one means itself
             _refuse_unexpanded(words[0], rest)
-        return argv_pattern([words[0], *(ANY if word == "*" else word for word in words[1:])], text, start)
+        first, *others = (word.replace("\0", "*") if word != "\0" or not at else ANY for at, word in enumerate(words))
+        return argv_pattern([first, *others], text, start)
     # Slips that would match nothing, for ever. Who means such a name writes it as a list.
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         raise ValueError(

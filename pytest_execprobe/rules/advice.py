@@ -97,6 +97,12 @@ class Change:
 
     # ---- many of them ----
 
+    @property
+    def says(self) -> object:
+        """What stands at the place, as far as that is known: there may be several rules in one line."""
+        is_budget = self.marker == "exec_budget"
+        return (len(self.has), *self.per_program) if is_budget else str(originals.json_dumps(self.has))
+
     def export(self) -> str:
         """As a text, that is the same for the same change."""
         place = self.place
@@ -125,10 +131,10 @@ _WRITTEN: Mapping[Stands, str] = {
 
 
 def union(changes: Iterable[Change]) -> Iterator[Change]:
-    """One for each place, that has all that was found there."""
-    found: dict[tuple[Place, str], Change] = {}
+    """One for each rule, that has all that was found there."""
+    found: dict[object, Change] = {}
     for change in changes:
-        key = (change.place, change.marker)
+        key = change.place, change.marker, change.rest, change.says
         before = found.setdefault(key, change)
         if change.marker == "exec_budget":
             has = tuple(map(max, zip(before.has, change.has, strict=False)))

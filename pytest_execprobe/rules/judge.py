@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -303,9 +303,17 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
         else f"nothing may run, but {ran} ran"
     )
     lacking = additions(unexpected)
-    change = in_phase[0].changed("exec_allow", [pattern.text for pattern in patterns], lacking)
+    rule = _to_change(in_phase, unexpected)
+    change = rule.changed("exec_allow", [pattern.text for pattern in rule.patterns], lacking)
     found = RuleFinding(False, headline, question, in_phase, unexpected)
     return [replace(found, advice=change.line, change=change) if lacking.programs else found]
+
+
+def _to_change(rules: Iterable[Rule], unexpected: Iterable[ExecRecord]) -> Rule:
+    """Of the rules of a phase the one that is about the fewest phases, and execs, of those that are about some."""
+    all_direct = all(record._lineage.direct for record in unexpected)
+    about_them = (rule for rule in rules if all_direct or not rule.direct)
+    return min(about_them, key=lambda rule: (len(rule.phases), not rule.direct))
 
 
 def _success(decider: Decider, evidence: Evidence) -> Verdict:

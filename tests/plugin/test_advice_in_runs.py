@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import pytest
 from suites import Run
 
@@ -99,6 +101,38 @@ def test_markers_of_each_kind(run: Run) -> None:
         marks=pytest.mark.exec_allow('sh', 'ls')
         """
     )
+
+
+def test_several_marks_on_one_level(run: Run) -> None:
+    """What is offered is the one that has to do with the least, and says no more than that for others."""
+    source = """
+    @pytest.mark.exec_allow("git")
+    @pytest.mark.exec_allow("ls", phases=("setup", "call"))
+    def test_phases(): runs("cat")
+
+    @pytest.mark.exec_allow("git")
+    @pytest.mark.exec_allow("ls", direct=True)
+    def test_tree(): runs("cat", by=runs("git"))
+
+    @pytest.mark.exec_allow("git")
+    @pytest.mark.exec_allow("ls", direct=True)
+    def test_direct(): runs("cat")
+    """
+    assert [line for line in run(source, failed=3).text.split("\n") if line.startswith("  if this is right:")] == [
+        "  if this is right: @pytest.mark.exec_allow('git', 'cat') on test_phases, test_it.py:4",
+        "  if this is right: @pytest.mark.exec_allow('git', 'cat') on test_tree, test_it.py:8",
+        "  if this is right: @pytest.mark.exec_allow('ls', 'cat', direct=True) on test_direct, test_it.py:13",
+    ]
+
+
+def test_patterns_are_offered_as_they_were_meant(run: Run) -> None:
+    """With their flags, and a * that is an argument."""
+    source = """
+    @pytest.mark.exec_budget(per_program={re.compile("GIT", re.I): 0, ("git", "*"): 1})
+    def test_a(): runs("git", "*"); runs("git", "*")
+    """
+    advice = """@pytest.mark.exec_budget(per_program={'re:(?i)GIT': 2, "argv:git '*'": 2})"""
+    assert f"  if this is right: {advice} on" in run(f"import re\n{dedent(source)}", failed=1).text
 
 
 def test_a_subtree_where_one_program_explains_the_rest(run: Run) -> None:

@@ -44,10 +44,13 @@ def test_what_runs_nothing_but_its_own_comes_first() -> None:
     assert (found.subtree, found.is_narrow) == ("subtree:git", True)
 
 
-def test_what_runs_anything_is_no_narrow_pattern() -> None:
-    sh = record("sh", "-c", "ls; date")
-    found = additions([sh, record("ls", parent=sh), record("date", parent=sh)])
-    assert (found.subtree, found.is_narrow) == ("subtree:sh", False)
+@pytest.mark.parametrize(
+    "program", ["sh", "perl5.36", "node", "unshare", "flock", "mawk", "xvfb-run", "npx", "ssh", "uv"]
+)
+def test_what_runs_anything_is_no_narrow_pattern(program: str) -> None:
+    top = record(program, "ls; date")
+    found = additions([top, record("ls", parent=top), record("date", parent=top)])
+    assert (found.subtree, found.is_narrow) == (f"subtree:{program}", False)
 
 
 @pytest.mark.parametrize("besides", [[], [record("date")]])
@@ -59,13 +62,36 @@ def test_no_subtree_where_it_explains_too_little(besides: list[object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["git", "my tool", "[", "a'b", "#a", ";a", "a,b", "re:x", "~a", "{a,b}", "a\x1b", "a\udcff", "x\x7f"]
+    "program",
+    [
+        "git",
+        "my tool",
+        "[",
+        "a'b",
+        "#a",
+        ";a",
+        "a,b",
+        "re:x",
+        "~a",
+        "{a,b}",
+        "a\x1b",
+        "a\udcff",
+        "x\x7f",
+        "*",
+        "?x",
+        "g*",
+        "#\x1b",
+        "re:\x1b",
+        "[*]",
+    ],
 )
 def test_a_name_as_text_is_a_pattern_of_it(program: str) -> None:
     text = as_text(program)
     assert text.isprintable()
     assert compile_pattern(text, of_file=True).match(record(program), Side.ALLOW) is True
-    assert compile_pattern(text, of_file=True).match(record("other-name"), Side.ALLOW) is False
+    assert text[0] not in "#;["  # what else those begin in a file
+    for other in ("other-name", "git-lfs", "zx"):
+        assert compile_pattern(text, of_file=True).match(record(other), Side.ALLOW) is False
 
 
 # ---- a line ----
@@ -126,8 +152,23 @@ def test_union_of_what_was_not_allowed() -> None:
 
 
 def test_union_of_budgets_by_program() -> None:
-    budgets = [change("function", "", "exec_budget", per_program=each) for each in ({"git": 2}, {"git": 1, "sh": 4})]
+    budgets = [
+        change("function", "", "exec_budget", per_program=each) for each in ({"git": 2, "sh": 1}, {"git": 1, "sh": 4})
+    ]
     assert [one.per_program for one in union(budgets)] == [{"git": 2, "sh": 4}]
+
+
+def test_rules_in_one_line_stay_apart() -> None:
+    """Together they would say less, or for more phases."""
+    some = [
+        change("module", "", "exec_budget", has=(2,)),
+        change("module", "", "exec_budget", per_program={"git": 2}),
+        change("module", "", "exec_budget", has=(3,), rest="direct=True"),
+        change("module", "", "exec_allow", has=("a",), adds=("c",)),
+        change("module", "", "exec_allow", has=("b",), adds=("d",)),
+        change("module", "", "exec_allow", has=("a",), adds=("e",), rest="phases=('setup',)"),
+    ]
+    assert [*union(map(Change.load, [one.export() for one in some]))] == some
 
 
 def test_many_markers_are_not_all_shown() -> None:

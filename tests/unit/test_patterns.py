@@ -1117,3 +1117,28 @@ def test_one_command_is_another_program_where_it_was_executed_by_itself() -> Non
     applet = replace(alone, parent=busybox)
     pattern = compile_pattern("sleep")
     assert [pattern.match(run, Side.FORBID) for run in (alone, applet, alone)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        re.compile("GIT", re.IGNORECASE),
+        re.compile("(?i)GIT"),
+        re.compile("(?i) G I T ", re.VERBOSE),
+        re.compile("GIT # (", re.VERBOSE | re.IGNORECASE),
+        re.compile(r"gi\w", re.ASCII),
+    ],
+)
+def test_the_text_of_a_regular_expression_means_the_same(pattern: re.Pattern[str]) -> None:
+    text = compile_pattern(pattern).text
+    for name in ("git", "gi\u0142"):
+        expected = compile_pattern(pattern).match(record(name))
+        assert compile_pattern(text).match(record(name)) is expected, text
+
+
+@pytest.mark.parametrize("pattern", [["expr", "*"], ["expr", ANY], ["expr", "* *"], ["expr", "a*"]])
+def test_the_text_of_a_list_means_the_same(pattern: list[object]) -> None:
+    text = compile_pattern(pattern).text
+    for argument in ("*", "* *", "a*", "b"):
+        expected = compile_pattern(pattern).match(record("expr", argument))
+        assert compile_pattern(text).match(record("expr", argument)) is expected, (text, argument)
