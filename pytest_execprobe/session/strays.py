@@ -143,7 +143,7 @@ class Strays:
 
     def take_over(self, exported: dict[str, Any]) -> None:
         """What another process has exported: a forked child, or one that hands over."""
-        taken = self.takeover.accept(exported)
+        taken = self.takeover.accept(exported) if HANDED_OVER in exported else exported
         self.recorded += taken.pop("recorded", 0)
         self._is_judging |= taken.get("judged", False)
         self.totals.take(taken)
@@ -379,11 +379,9 @@ class Strays:
     @property
     def has_new(self) -> bool:
         """Whether there can be anything to export."""
-        return bool(self.recorded) or self._has_much_new
-
-    @property
-    def _has_much_new(self) -> bool:
-        return self.gatherer.has_new or not self.totals.is_empty or (self.handover is not None)
+        if self.recorded or self.handover is not None:
+            return True
+        return self.gatherer.has_new or not self.totals.is_empty
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""

@@ -114,9 +114,7 @@ class Takeover:
 
     def accept(self, exported: dict[str, Any]) -> dict[str, Any]:
         """What of exported totals is to be added to this run's: all, or only what was found wrong late."""
-        handed = exported.pop(HANDED_OVER, None)
-        if handed is None:
-            return exported
+        handed = exported.pop(HANDED_OVER)
         self.refused.update(exported.get("not_checked", {}))
         if self._rules is None:
             self._rules = rules_of_suite(self._settings)
