@@ -40,7 +40,7 @@ def leave(folder: str, name: str, text: str) -> None:
 def take_offer(early: Early) -> None:
     """Before conftests are loaded. The environment is rid of it in any case."""
     offer = originals.environ.pop(VARIABLE, None)
-    if offer is None or early.runs_nothing or early.distributes:
+    if offer is None or early.calls_none or early.distributes:
         return
     config = early.as_config()
     try:

@@ -151,11 +151,14 @@ class Outcomes:
         if recorded or (report.when == "call" and not report.failed):
             name = report.nodeid  # which pytest makes anew each time
             self._reported_calls[name] = recorded or self._reported_calls.get(name, False)
-        if str(report.outcome) == "rerun" and last is not None:
-            strays.supersede(last.item.nodeid, last.attempt)
+        is_last = last is not None and last.item.nodeid == report.nodeid  # else another process has run it
+        if str(report.outcome) == "rerun" and last is not None and is_last:
+            strays.supersede(report.nodeid, last.attempt)
             self._report_fixtures(last.item)  # the next try finds them as they are
         if not recorded and report.nodeid not in strays.takeover.tests and not self._run.recorder.forked:
             strays.look_for_handed_over()
+        if str(report.outcome) == "rerun" and not is_last:
+            strays.supersede(report.nodeid)
         brought = report.__dict__.get(EXPORTED, {})  # another process's, mostly
         is_own = strays.handover is not None and strays.handover.is_of(brought)
         if (brought or strays.has_new) and not (is_own or self._run.recorder.forked):

@@ -239,6 +239,7 @@ class Phases:
         try:
             result = yield
         except (KeyboardInterrupt, pytest.exit.Exception):
+            test.broken_off = True
             problem = self._end_phase(test, phase, last=True)
             self._outcomes.use(test)
             if problem is not None:  # there will be no report

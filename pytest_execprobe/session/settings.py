@@ -150,6 +150,11 @@ class Early:
         return any(getattr(self.option, name, False) for name in says) or bool(runs_none(self.as_config()))
 
     @property
+    def calls_none(self) -> bool:
+        """Whether tests are set up at the most."""
+        return self.runs_nothing or any(getattr(self.option, name, False) for name in ("setuponly", "setupplan"))
+
+    @property
     def distributes(self) -> bool:
         """Whether this looks like an xdist controller; it need not become one."""
         tx, processes = getattr(self.option, "tx", None), getattr(self.option, "numprocesses", None)

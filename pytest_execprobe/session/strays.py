@@ -122,10 +122,12 @@ class Strays:
         left_out = unseen.counts + unseen.unsure
         self.totals.use(section, table_name(name), used, by_chance, left_out, attempt=attempt)
 
-    def supersede(self, name: str, attempt: str) -> None:
-        """A test is tried again: the rows that it has used so far do not count, whatever it has left behind."""
+    def supersede(self, name: str, attempt: str | None = None) -> None:
+        """A test is tried again: the rows that this try of it, or those of other processes, used do not count."""
         if self._settings.baseline is not None:
-            self.totals.supersede(table_name(self._portable(name)), attempt)
+            table = table_name(self._portable(name))
+            for one in self.takeover.tries.pop(table, ()) if attempt is None else (attempt,):
+                self.totals.supersede(table, one)
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
@@ -143,7 +145,7 @@ class Strays:
 
     def take_over(self, exported: dict[str, Any]) -> None:
         """What another process has exported: a forked child, or one that hands over."""
-        taken = self.takeover.accept(exported) if HANDED_OVER in exported else exported
+        taken = self.takeover.accept(exported)
         self.recorded += taken.pop("recorded", 0)
         self._is_judging |= taken.get("judged", False)
         self.totals.take(taken)
@@ -379,9 +381,7 @@ class Strays:
     @property
     def has_new(self) -> bool:
         """Whether there can be anything to export."""
-        if self.recorded or self.handover is not None:
-            return True
-        return self.gatherer.has_new or not self.totals.is_empty
+        return bool(self.recorded) or self.gatherer.has_new or not self.totals.is_empty or self.handover is not None
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""

@@ -38,6 +38,8 @@ class Takeover:
         self.tests: set[str] = set()
         self.problems: dict[str, list[tuple[str, str, bool]]] = {}
         self.refused: dict[str, str] = {}
+        #: Those that have used rows of a baseline, by the name of the test's table.
+        self.tries: dict[str, set[str]] = {}
         self._refused: set[str] = set()  # processes
         self._unseen: set[str] = set()  # processes that this run does not see, and that are not over
         self._execs: Counter[str] = Counter()  # that have been counted elsewhere, and were not seen here yet
@@ -114,7 +116,11 @@ class Takeover:
 
     def accept(self, exported: dict[str, Any]) -> dict[str, Any]:
         """What of exported totals is to be added to this run's: all, or only what was found wrong late."""
-        handed = exported.pop(HANDED_OVER)
+        for name, tries in exported.get("usage", {}).get("tests", {}).items():
+            self.tries.setdefault(name, set()).update(tries)
+        handed = exported.pop(HANDED_OVER, None)
+        if handed is None:
+            return exported
         self.refused.update(exported.get("not_checked", {}))
         if self._rules is None:
             self._rules = rules_of_suite(self._settings)

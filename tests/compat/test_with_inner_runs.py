@@ -117,6 +117,94 @@ def test_one_whose_probe_can_not_be_had(inner: Inner) -> None:
     assert "/no/python is no program" in run.text("test", "error")
 
 
+@pytest.mark.parametrize("interrupts", ["pytest.exit('so', returncode=0)", "raise KeyboardInterrupt"])
+def test_an_interrupted_call_lowers_no_row(inner: Inner, interrupts: str) -> None:
+    """Whatever the runner takes it for."""
+    source = """
+    import os, subprocess, pytest
+
+    def test():
+        subprocess.run(["true"])
+        if os.path.exists("interrupt"):
+            INTERRUPTS
+        subprocess.run(["uname"])
+    """
+    inner.suite(conftest=RUNNER.replace('"failed"', '"passed"'), test_it=source.replace("INTERRUPTS", interrupts))
+    options = ("--execprobe-baseline=execs.toml", "--execprobe-update")
+    assert inner.run(*options).ret == 0
+    written = (inner.path / "execs.toml").read_text()
+    assert "uname = 1" in written
+    (inner.path / "interrupt").touch()
+    run = inner.run(*options)
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert (inner.path / "execs.toml").read_text() == written
+
+
+@pytest.mark.parametrize("option", ["--setup-only", "--setup-plan"])
+def test_one_that_calls_no_test(inner: Inner, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has kept all rules, and used no row."""
+    runner = RUNNER.replace("item.nodeid]", "item.nodeid, *os.environ.get('MORE', '').split()]")
+    inner.suite(conftest=runner, test_it=UNAME)
+    options = ("--execprobe-baseline=execs.toml", "--execprobe-update")
+    assert inner.run(*options).ret == 0
+    written = (inner.path / "execs.toml").read_text()
+    monkeypatch.setenv("MORE", option)
+    run = inner.run(*options)
+    assert run.outcomes == {"test": ["passed", "error"]}
+    assert NOT_RECORDED in run.text("test", "error")
+    assert (inner.path / "execs.toml").read_text() == written
+
+
+AGAIN = """
+import os, subprocess, sys
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    if "APART" in os.environ or "here" in item.name:
+        return None
+    for number in "12":
+        env = {**os.environ, "APART": number}
+        done = subprocess.run([sys.executable, "-m", "pytest", "-p", "pytest_execprobe.plugin", item.nodeid], env=env)
+        outcome = "passed" if done.returncode == 0 else "rerun" if number == "1" else "failed"
+        for when in ("setup", "call", "teardown"):
+            said = {"outcome": outcome if when == "call" else "passed", "longrepr": None, "when": when}
+            item.ihook.pytest_runtest_logreport(report=pytest.TestReport(item.nodeid, item.location, {}, **said))
+        if outcome == "passed":
+            return True
+    return True
+"""
+
+
+def test_tests_that_are_tried_again(inner: Inner) -> None:
+    """The last try counts of those, and nothing less of others."""
+    inner.suite(
+        conftest=AGAIN,
+        test_it="""
+        import os, subprocess
+
+        def test_here():
+            subprocess.run(["uname"])
+
+        def test_apart():
+            subprocess.run(["true"])
+            if os.environ["APART"] == "1":
+                subprocess.run(["uname"])
+                assert 0
+        """,
+    )
+    options = ("--execprobe-baseline=execs.toml", "-p", "no:randomly")
+    run = inner.run(*options, "--execprobe-update")
+    assert "update again" not in run.out
+    written = (inner.path / "execs.toml").read_text()
+    assert '[tests."test_it.py::test_here"]\nuname = 1\n\n' in written
+    assert '[tests."test_it.py::test_apart"]\ntrue = 1\n\n' in written
+    run = inner.run(*options)
+    assert (run.ret, run.outcomes["test_here"]) == (0, ["passed"])
+    assert "no test is beyond it" in run.summary()
+    assert "test_apart: beyond it in an earlier try; the last one counts" in run.summary()
+
+
 ELSEWHERE = RUNNER.replace("item.nodeid], env", "str(item.path)], cwd='elsewhere', env")
 TOOL = """
 import os, subprocess, pytest

@@ -123,6 +123,10 @@ def test_what_a_test_of_this_process_runs_is_never_taken_out() -> None:
     assert run.left("1:a", may_be=False) == ["1:a"]
 
 
+def test_a_forked_childs_export_is_taken_as_it_is() -> None:
+    assert Run().takeover.accept({"excused": {"name": "so"}}) == {"excused": {"name": "so"}}
+
+
 def test_one_that_this_run_does_not_see_must_say_that_it_is_over() -> None:
     run = Run(ALLOW)
     run.takeover.accept(handed_over(ALLOW, process="7-a", ancestors=[[1, 0]]))
