@@ -23,6 +23,9 @@ from .settings import Settings
 
 #: What is handed over, among exported totals.
 HANDED_OVER = "handed over"
+#: At the end of the key of an exec that was stopped before it ran, by whom that is said.
+SAID = "!"
+_BY_THIS, _BY_OTHERS = 1, 2  # of an exec, who has stopped it
 
 
 class Handover:
@@ -39,9 +42,12 @@ class Handover:
         self._tests: dict[str, list[Any]] = {}
         self._execs: Counter[str] = Counter()
 
-    def count(self, entries: Iterable[Entry]) -> None:
-        """These execs are in the sums, and judged."""
-        self._execs.update(key for key in map(key_of, entries) if key)
+    def count(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Those execs that are to be in the sums, and judged: not what the other run alone has stopped, whose rules
+        have to say so."""
+        counted = [entry for entry in entries if entry.event.stopped != _BY_OTHERS]
+        self._execs.update(key for key in map(key_of, counted) if key)
+        return counted
 
     def judged(self, nodeid: str, meaning: list[object], problems: Iterable[Problem]) -> None:
         """A test has been. ``meaning`` is that of its rules when it began, ``problems`` what its reports failed for."""
@@ -73,12 +79,14 @@ class Handover:
 
 def key_of(entry: Entry) -> str | None:
     """The same for an exec in whatever tree it is seen: its process, by the kernel's number, and its command. The times
-    differ, for each probe reads the clock itself. None where the command is not known."""
+    differ, for each probe reads the clock itself. With SAID, if rules of the process that sees it have stopped it. None
+    where the command is not known."""
     command = entry.event.command
     if command is None or command.argv is None:
         return None
     text = "\0".join([command.path or "", *command.argv]).encode("utf-8", "surrogateescape")
-    return f"{entry.event.pid}:{originals.sha256(text).hexdigest()[:24]}"
+    said = SAID if entry.event.stopped == _BY_THIS else ""
+    return f"{entry.event.pid}:{originals.sha256(text).hexdigest()[:24]}{said}"
 
 
 def rules_of_suite(settings: Settings) -> str:

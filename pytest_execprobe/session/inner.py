@@ -36,7 +36,8 @@ class Inner(Reporting):
         if self._is_copy:
             return
         exported = self.totals.export()
-        for name in ("probe", "collected"):  # the other one's are of the whole run
+        # The other one's are of the whole run, and what goes on now need not when that is over.
+        for name in ("probe", "collected", "running", "more_running"):
             exported.pop(name, None)
         exported[HANDED_OVER] = self.handover.export()
         try:

@@ -204,7 +204,7 @@ class Strays:
         self.look_for_handed_over()
         new = self.takeover.left(self._recorder.take_new(), self._may_be_handed_over, key_of, at_end)
         if self.handover is not None:
-            self.handover.count(new)
+            new = self.handover.count(new)
         counted = new
         if self._settings.ignore:
             ignored = set(filter(self._is_ignored, new))

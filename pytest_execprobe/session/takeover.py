@@ -16,7 +16,7 @@ import pytest
 from .. import __version__
 from .._util import originals
 from ..timeline.entry import Entry
-from .handover import HANDED_OVER, rules_of_suite, this_process
+from .handover import HANDED_OVER, SAID, rules_of_suite, this_process
 from .offer import BEGUN, CURRENT, DONE, VARIABLE
 from .options import OPTIONS, folder_of
 from .settings import Settings
@@ -176,10 +176,14 @@ class Takeover:
         return kept
 
     def _take(self, key: str | None) -> bool:
-        if key is None or not self._execs[key]:
+        if key is None:
             return False
-        self._execs[key] -= 1
-        return True
+        plain, stopped, _ = key.partition(SAID)
+        for one in (key, plain) if stopped else (plain, plain + SAID):
+            if self._execs[one]:
+                self._execs[one] -= 1
+                return not stopped or one == key  # what only this run has stopped it must say itself
+        return False
 
     def has_counted(self, entry: Entry) -> bool:
         """Whether another process has counted an exec that was seen here."""

@@ -307,6 +307,49 @@ def test_a_pytest_that_a_test_starts_is_the_tests_own(inner: Inner) -> None:
     assert {name: programs["uname"] for name, programs in counted.items()} == dict.fromkeys(run.outcomes, 1)
 
 
+def test_what_ends_after_it_does_not_go_on(inner: Inner) -> None:
+    """This run sees that end, and is not over yet."""
+    runner = RUNNER.replace("item.nodeid]", "item.nodeid, '-s'], stdout=subprocess.PIPE")  # until none holds it
+    inner.suite(
+        conftest=runner,
+        test_it="""
+        import os, subprocess
+
+        def test():
+            reading, _ = os.pipe()  # its other end is open for as long as this process
+            subprocess.Popen(["cat"], stdin=reading, start_new_session=True)
+        """,
+    )
+    run = inner.run("--execprobe-audit")
+    assert run.outcomes == {"test": ["passed"]}
+    assert "recorded        2 execs in 1 test and around them, 0 lost" in run.summary()
+    assert "still running" not in run.summary()
+
+
+@pytest.mark.both_probes
+def test_what_this_run_has_stopped_alone_is_said(inner: Inner) -> None:
+    """What is enforced for the whole suite is so for all processes: no mark of a test that one of them runs takes it
+    back."""
+    inner.suite(
+        conftest=RUNNER,
+        test_it="""
+        import subprocess, pytest
+
+        @pytest.mark.exec_deny(inherit=False)
+        def test_may():
+            assert subprocess.run(["uname"]).returncode == -9
+
+        def test_breaks():
+            subprocess.run(["uname"])
+        """,
+    )
+    run = inner.run("--execprobe-deny=uname", "--execprobe-enforce")
+    outside = {"outside of tests": ["error"]}
+    assert run.outcomes == {"test_may": ["passed"], "test_breaks": ["failed"], **outside}
+    said = "uname must not run, and was stopped before it ran (outside of tests)"
+    assert said in run.text("outside of tests", "error")
+
+
 def test_nothing_of_it_is_left(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(inner.path))
     inner.suite(conftest=RUNNER, test_it=UNAME)

@@ -117,6 +117,13 @@ def test_each_exec_is_counted_once() -> None:
     assert run.left("2:b", "2:b") == ["2:b"]
 
 
+def test_what_was_stopped_is_said_by_whose_rules_have_done_so() -> None:
+    run = Run(ALLOW)
+    run.takeover.accept(handed_over(ALLOW, execs={"1:a": 1, "2:a!": 1, "3:a!": 1}))
+    assert run.left("1:a!", "2:a!", "3:a") == ["1:a!"]
+    assert run.left("1:a", "2:a", "3:a") == ["1:a", "2:a", "3:a"]
+
+
 def test_what_a_test_of_this_process_runs_is_never_taken_out() -> None:
     run = Run(ALLOW)
     run.takeover.accept(handed_over(ALLOW, execs={"1:a": 1}))
