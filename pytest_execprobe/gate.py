@@ -259,7 +259,7 @@ def _is_left_out(document: Document, package: str) -> bool:
 
 def _ignored(document: Document, baseline: Baseline) -> tuple[list[str], list[str]]:
     """What a run has not counted (--execprobe-ignore), and the baseline limits, as far as its name tells: in rows of
-    tests and the like, which are not judged then; and where it forbids it, or limits a sum, which stays open."""
+    tests and the like, which are judged without it; and where it forbids it, or limits a sum, which stays open."""
     ignored: Counter[str] = sum((Counter(run.ignored) for run in document.runs), Counter())
     of_rows, of_sums = [], []
     for program, count in sorted(ignored.items()):
@@ -270,7 +270,7 @@ def _ignored(document: Document, baseline: Baseline) -> tuple[list[str], list[st
         if any(limit.most == 0 for limit in limits):
             of_sums.append(f"{ran}, though the baseline forbids it")
         elif any(limit.most is not None for limit in limits):
-            of_rows.append(f"{ran}: its rows are not judged")
+            of_rows.append(f"{ran}: its rows are judged without that")
     return of_rows, of_sums
 
 

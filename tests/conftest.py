@@ -12,6 +12,15 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+#: Files of tests/compat and tests/plugin that have little to do with pytest's version: about other plugins and other
+#: processes, and about baselines and reports.
+BESIDE = {
+    *("another_run", "anyio", "asyncio", "baselines", "crashing_workers", "eventlet", "exec", "freezegun", "gevent"),
+    *("helpers_of_workers", "mock", "multiprocessing", "other_work", "pyfakefs", "randomly", "socket", "subprocess"),
+    *("run_parallel", "threads", "time_machine", "timeout", "fast", "inner_runs", "insubprocess", "isolated", "zygote"),
+    *("baseline_in_runs", "reports_and_the_gate", "secrets_in_runs", "sarif_of_runs", "limit_of_tests"),
+}
+
 try:
     from hypothesis import settings
 except ImportError:
@@ -39,7 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run what takes minutes, too, and is left out otherwise")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem.removeprefix("test_").removeprefix("with_") in BESIDE:
+            item.add_marker(pytest.mark.beside)
     long = [item for item in items if item.get_closest_marker("long") is not None]
     if long and not config.getoption("--long"):
         config.hook.pytest_deselected(items=long)
@@ -104,6 +117,7 @@ def pytest_runtest_makereport(
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job that a shell has put into the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "beside: what it is about hardly differs by pytest's version")
     config.addinivalue_line("markers", "long: this test takes minutes, and is run with --long alone")
     config.addinivalue_line("markers", "may_skip: this test needs what a machine may rightly lack")
     config.addinivalue_line("markers", "own_helper: this test ends helpers: none may be that of the run itself")

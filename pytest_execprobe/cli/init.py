@@ -66,13 +66,19 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     file = Path(place["file"]) if place.get("file") else Path(place.get("root", "."), FILE)
     section = place.get("section", "[pytest]")
     lines = proposal.lines(file.name)
+    shown = os.path.relpath(file)  # there may be several of its name
     # What pytest wrote is above.
     terminal.say("")
-    terminal.say((f"For {file.name}, under {section}:", "strong"))
+    terminal.say((f"For {shown}, under {section}:", "strong"))
     terminal.put("\n".join(["", *lines, "", ""]))
     if proposal.failed:
         some = ", ".join(proposal.failed[:3]) + (f" and {len(proposal.failed) - 3} more" if proposal.failed[3:] else "")
         terminal.say(("did not pass: ", "warn"), f"{some}; what these would run besides is not known")
+    if proposal.skipped:
+        some = f"{proposal.skipped} test{'' if proposal.skipped == 1 else 's'}"
+        terminal.say(("skipped: ", "warn"), f"{some}; what they run where they are not skipped is not known")
+    if os.path.dirname(shown) and not shown.startswith(os.pardir):
+        terminal.say(f"pytest takes {shown} for what it was given here, and can take another file for anything else.")
     there = [f"execprobe_{name}" for name, value in place.get("settings", {}).items() if value is not None]
     if there:
         terminal.say(f"These lines are instead of {', '.join(there)}, which stand there already.")

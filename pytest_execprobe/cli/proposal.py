@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .._util.text import printable
 from ..gate import incompleteness
-from ..log.additions import as_text
+from ..log.additions import as_text, of_any_python
 from ..log.askers import asked_by
 from ..log.pattern import Pattern, Side, any_match
 from ..log.patterns import compile_pattern
@@ -16,7 +15,6 @@ from ..report.model import Document, Unit
 from ..rules.configured import listed_in, single_in
 from ..timeline.record import ExecRecord
 
-_PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?")
 #: What libraries run by themselves, and no test asks for: each has a line of what asks it, too. None has a secret.
 HELPERS = (
     "argv:uname -p",
@@ -69,6 +67,8 @@ class Proposal:
     summary: str = ""
     #: Tests that did not pass: what they would run besides is not known.
     failed: tuple[str, ...] = ()
+    #: How many were skipped: nothing is known of what they would run.
+    skipped: int = 0
 
     def lines(self, file: str) -> list[str]:
         """As they stand in a file of that name."""
@@ -106,7 +106,8 @@ def propose(document: Document, before: Mapping[str, Sequence[str] | None] | Non
     execs = sum(found.execs for found in (*allowed.values(), *helpers.values()))
     tests = len({unit.name for unit in units})
     summary = f"{_number(tests, 'test')} with {_number(execs, 'exec')} in their calls"
-    return Proposal(keep, ignore, (bound, reason) if bound else None, summary, failed)
+    skipped = sum(unit.outcome == "skipped" for unit in units)
+    return Proposal(keep, ignore, (bound, reason) if bound else None, summary, failed, skipped)
 
 
 def counting(unit: Unit) -> Iterator[ExecRecord]:
@@ -132,7 +133,7 @@ def _sorted_out(units: Iterable[Unit]) -> tuple[dict[str, _Found], dict[str, _Fo
             name = record.program
             if not name:
                 raise NoProposal([f"{unit.name}: the name of a program could not be read"])
-            pattern = helper or ("python*" if name.startswith("python") and _PYTHON.fullmatch(name) else as_text(name))
+            pattern = helper or of_any_python(name) or as_text(name)
             (helpers if helper else allowed).setdefault(pattern, _Found()).add(name, unit.name, record)
             number += helper is None
         counts[unit.name] = max(number, counts.get(unit.name, 0))

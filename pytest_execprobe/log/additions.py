@@ -23,6 +23,8 @@ _RUNS_ANYTHING = re.compile(
     r"|podman|xvfb-run|dbus-run-session|strace|ltrace|gdb|valgrind|[gb]?make|ninja|rake|tox|nox|uvx?|poetry|hatch|np[mx]"
 )
 
+_PYTHON = re.compile(r"python[\d.]*t?")
+
 
 @dataclass(frozen=True)
 class Additions:
@@ -61,6 +63,11 @@ def additions(records: Iterable[ExecRecord]) -> Additions:
 def runs_its_own(program: str) -> bool:
     """Whether what a program runs is its own matter, and not what it is given to run."""
     return _RUNS_ANYTHING.fullmatch(program) is None
+
+
+def of_any_python(program: str) -> str:
+    """For a Python, the pattern of all its names: an environment has it as python, python3 and python3.11."""
+    return "python*" if _PYTHON.fullmatch(program) else ""
 
 
 def as_text(program: str) -> str:

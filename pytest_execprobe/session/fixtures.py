@@ -21,7 +21,7 @@ class Fixtures:
 
     def __init__(self, run: ProbedRun) -> None:
         self._run = run
-        self._wide: dict[object, Wide] = {}  # that are set up
+        self.wide: dict[object, Wide] = {}  # that are set up
         self._set_up: dict[object, Owner] = {}  # likewise
         self._ends: dict[object, tuple[Span, frozenset[str]]] = {}  # that are being ended
 
@@ -33,7 +33,7 @@ class Fixtures:
             return (yield)
         key = _id(fixturedef)
         judge = self._run.judge(request.node, "fixtures", key)
-        wide = self._wide[fixturedef] = Wide(request.node, key, judge, marks_of(request.node))
+        wide = self.wide[fixturedef] = Wide(request.node, key, judge, marks_of(request.node))
         before = self._run.enforcement.interrupt(judge, "setup")
         span = self._run.recorder.open_span(_name(fixturedef), "setup", key=key)
         self._set_up[fixturedef] = span.owner
@@ -49,7 +49,7 @@ class Fixtures:
             fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
     def _open_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        wide = self._wide[fixturedef]
+        wide = self.wide[fixturedef]
         before = self._run.enforcement.interrupt(wide.judge, "teardown")
         span = self._run.recorder.open_span(_name(fixturedef), "teardown", key=_id(fixturedef))
         self._ends[fixturedef] = span, before
@@ -63,7 +63,7 @@ class Fixtures:
         ending = self._ends.pop(fixturedef, None)
         if ending is not None:
             span, before = ending
-            self._close(span, self._wide.pop(fixturedef), "teardown", before)
+            self._close(span, self.wide.pop(fixturedef), "teardown", before)
 
     def _enforce(self, span: Span, wide: Wide, phase: Phase) -> None:
         """Raises RuleUndecided. A fixture that has not been set up for that has nothing to end, though pytest before
@@ -87,15 +87,10 @@ class Fixtures:
             for problem in self.judge(run.last, phase, [fixture]):
                 run.strays.late(run.last.item, problem)
 
-    @property
-    def are_any(self) -> bool:
-        """Whether any are set up."""
-        return bool(self._wide)
-
     def judge(self, test: RunningTest, phase: Phase, ended: Sequence[EndedFixture]) -> Iterator[Problem]:
         """Those that have been set up or ended in a phase, and those of which the rules have changed."""
         run = self._run
-        for wide in dict.fromkeys([*self._wide.values(), *(fixture.wide for fixture in ended)]):
+        for wide in dict.fromkeys([*self.wide.values(), *(fixture.wide for fixture in ended)]):
             marks = marks_of(wide.node)
             if marks != wide.marks:
                 wide.marks = marks

@@ -44,8 +44,10 @@ def take_offer(early: Early) -> None:
         return
     config = early.as_config()
     try:
-        given: dict[str, Any] = originals.json_loads(offer)
+        given = originals.json_loads(offer)
     except ValueError:
+        return
+    if not isinstance(given, dict):
         return
     # A test may have kept the environment from before it.
     in_test = originals.environ.get(CURRENT) not in (None, given.get("test"))

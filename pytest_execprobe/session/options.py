@@ -213,7 +213,14 @@ def blamed_for(config: pytest.Config, name: str, from_ini: bool | None = None) -
     spelt = spelling(config, name, from_ini)
     if spelt.startswith("-") or config.inipath is None:
         return spelt
-    return f"{originals.relpath(config.inipath, config.invocation_params.dir)}: {spelt}"
+    return f"{file_of(config)}: {spelt}"
+
+
+def file_of(config: pytest.Config) -> str:
+    """The file in which pytest is configured, from where it was started: a project can have several of one name."""
+    if config.inipath is None:
+        return "the ini file"
+    return str(originals.relpath(config.inipath, config.invocation_params.dir))
 
 
 def spelling(config: pytest.Config, name: str, from_ini: bool | None = None) -> str:

@@ -41,6 +41,7 @@ class Phases:
         if run.settings.folders is not None:
             self._collected = Collected(run.config.rootpath, run.settings.folders)
             run.config.pluginmanager.register(self._collected, "execprobe-collected")
+        self._pid = originals.getpid()  # in which tests were last seen to run
         self._thread: int | None = None  # in which a test is running
         self._try: RunningTest | None = None  # the last one since its test came up
         self._collection = None if early is None else early.collection
@@ -80,7 +81,8 @@ class Phases:
         here, before = originals.get_ident(), self._thread
         if before not in (None, here):  # its set-up refuses it, and what runs meanwhile is the other test's
             return (yield)
-        self._settle()
+        if originals.getpid() != self._pid:
+            self._settle()
         self._thread, self._try = here, None
         # pytest-forked has the phases run in a child: then this span alone says whose the child's execs are.
         span = self.recorder.open_span(item.nodeid, None, is_test=True)
@@ -180,14 +182,18 @@ class Phases:
 
     def _settle(self) -> None:
         """In a process that was forked to run tests, whose parent does not know which."""
-        if self.recorder.is_alone and self.run.was_armed:
+        if self.recorder.is_alone:
+            if not self.run.was_armed:
+                return
             self._thread = None
             self.recorder.settle()
             self.run.strays.forget()
             self.run.strays.hand_over(Handover(self.run.settings, by_reports=True))
+        self._pid = originals.getpid()
 
     def _begin(self, item: pytest.Item, *, has_begun: bool = False) -> None:
-        self._settle()
+        if originals.getpid() != self._pid:
+            self._settle()
         self.run.strays.takeover.hide()
         run, here = self.run, originals.get_ident()
         if run.test is not None and run.test.thread != here:
@@ -276,7 +282,7 @@ class Phases:
         # Nothing to judge where no rule is about the phase, or nothing ran in it for certain.
         if phase in test.judge.busy and not (window.is_quiet and test.judge.saw_nothing(phase)):
             problem = both(problem, self._judge_phase(test, window, phase, last=last))
-        if ended or self._fixtures.are_any:
+        if ended or self._fixtures.wide:
             for more in self._fixtures.judge(test, phase, ended):
                 test.of_fixtures.append(more)
                 problem = both(problem, more)

@@ -13,6 +13,8 @@ from .options import in_file, option_named
 
 #: The variable that has the file to write.
 VARIABLE = "EXECPROBE_PLACE"
+#: The folder whose reports are not named at the end of the run: they are init's, which removes them.
+UNNAMED = pytest.StashKey[Path]()
 _SETTINGS = ("allow", "ignore", "budget")
 
 
@@ -20,6 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     target = originals.environ.pop(VARIABLE, None)  # before tests run, and before workers are made
     if target is None or hasattr(config, "workerinput"):
         return
+    config.stash[UNNAMED] = Path(target).parent
     file = config.inipath
     text = "" if file is None else originals.read_bytes(file).decode(errors="replace")
     place = {

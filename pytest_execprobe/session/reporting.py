@@ -21,6 +21,7 @@ from ..source.connect import HelperSettings, hold_helper
 from . import summary
 from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
 from .early import required
+from .place import UNNAMED
 from .reports import Reports
 from .settings import Settings, runs_none, sets_up_only
 from .totals import LateBreach, Totals
@@ -109,9 +110,7 @@ class Reporting:
                 self._judging.add(worker)
         if worker is not None and str(report.outcome) == "rerun" and str(report.when) not in PHASES:
             self._crashed[report.nodeid] = worker
-        elif report.nodeid in self._crashed and (
-            self._settings.rules or not MARKERS.keys().isdisjoint(report.keywords)
-        ):
+        elif report.nodeid in self._crashed and (self._settings.rules or MARKERS.keys() & report.keywords.keys()):
             self._judging.add(self._crashed[report.nodeid])  # which had not reported anything of it
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -188,7 +187,8 @@ class Reporting:
             return
         self._document = self._make_document(session, [*self.totals.unknown, *self._not_run(session)])
         for path, failure in self._reports.write(self._document, session):
-            self._said += [] if failure else [f"{'report':<16}{path}"]
+            unnamed = failure or path.parent == session.config.stash.get(UNNAMED, None)
+            self._said += [] if unnamed else [f"{'report':<16}{path}"]
             self._fail(session, "report", failure)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -233,7 +233,7 @@ def _configured_in(config: pytest.Config) -> tuple[str, str]:
     from ..rules.configured import section_of
 
     text = originals.read_bytes(config.inipath).decode(errors="replace")
-    return config.inipath.name, section_of(config.inipath.name, text)
+    return options.file_of(config), section_of(config.inipath.name, text)
 
 
 def _named_or_path(config: pytest.Config, name: str, is_path: Callable[[str], bool]) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 
 from .._util import originals
 from ..rules.markers import MARKERS
-from .options import blamed_for, flag, folder_of, given, spelling, whole
+from .options import blamed_for, file_of, flag, folder_of, given, spelling, whole
 
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
@@ -159,7 +159,7 @@ def denied_by(baseline: Baseline) -> Iterator[tuple[Pattern, str]]:
 
 
 def _where(config: pytest.Config, from_ini: bool) -> str:
-    return f"in {config.inipath.name if config.inipath else 'the ini file'}" if from_ini else "on the command line"
+    return f"in {file_of(config)}" if from_ini else "on the command line"
 
 
 def patterns_of(config: pytest.Config, name: str, values: Iterable[str], from_ini: bool) -> Iterable[Pattern]:

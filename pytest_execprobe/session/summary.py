@@ -11,7 +11,7 @@ from typing import Any
 from .._util.text import printable
 from ..baseline.changes import Changes, Seen, Uses, renames
 from ..baseline.model import Baseline, Section
-from ..log.additions import as_text
+from ..log.additions import as_text, of_any_python
 from ..log.checks import between, execs, times_word
 from ..rules.advice import to_paste
 from ..rules.configured import listed_in
@@ -118,7 +118,8 @@ def _as_rule(totals: Totals, settings: Settings) -> list[str]:
         return [f"{'as a rule':<16}none is given, for not all that ran is known"]
     file, section = settings.configured_in
     # What was not printable still is not.
-    patterns = (as_text(_ESCAPED.sub("\0", program)) for program, _ in ran.most_common())
+    named = (_ESCAPED.sub("\0", program) for program, _ in ran.most_common())
+    patterns = dict.fromkeys(of_any_python(program) or as_text(program) for program in named)
     return [
         f"{'as a rule':<16}in {file}, under {section}:",
         *listed_in(file, "execprobe_allow", [(p, "") for p in patterns]),
@@ -209,7 +210,7 @@ def fewer(usage: Uses, unseen: Uses, baseline: Baseline, outcomes: Mapping[str, 
 
 
 def unseen(unseen: Uses, baseline: Baseline) -> list[str]:
-    """The programs that have rows in a baseline, and are not looked at: no row of theirs is to read as kept."""
+    """The programs that have rows in a baseline, and are not, or not all, looked at: rows count what is."""
     found = {
         key: None
         for section, names in unseen.items()
@@ -217,7 +218,7 @@ def unseen(unseen: Uses, baseline: Baseline) -> list[str]:
         for key in keys
         if key in baseline.rows(section, name).limits  # type: ignore[arg-type]
     }
-    return _listed("not judged", [*found], f"{_NOT_LOOKED_AT}, so their rows are not compared with what ran")
+    return _listed("not judged", [*found], f"their rows do not count what is {_NOT_LOOKED_AT}")
 
 
 def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Baseline) -> list[str]:

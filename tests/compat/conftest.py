@@ -5,26 +5,15 @@ from pathlib import Path
 import pytest
 from inner import Inner
 
-#: Files about other plugins that have little to do with pytest's version, and about other processes.
-BESIDE = {
-    *("another_run", "anyio", "asyncio", "baselines", "crashing_workers", "eventlet", "exec", "freezegun", "gevent"),
-    *("helpers_of_workers", "mock", "multiprocessing", "other_work", "pyfakefs", "randomly", "socket", "subprocess"),
-    *("run_parallel", "threads", "time_machine", "timeout", "fast", "inner_runs", "insubprocess", "isolated", "zygote"),
-}
 
-
-@pytest.hookimpl(tryfirst=True)  # before -m looks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem.removeprefix("test_with_") in BESIDE:
-            item.add_marker(pytest.mark.beside)
         has_its_own = any(mark.name == "exec_budget" for mark in item.own_markers)
         if item.path.parent == Path(__file__).parent and not has_its_own:
             item.add_marker(pytest.mark.exec_budget(150))  # the inner runs' and what those run
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "beside: what it is about hardly differs by pytest's version")
     config.addinivalue_line("markers", "both_probes: once more with inner runs that are traced, each by its own helper")
 
 

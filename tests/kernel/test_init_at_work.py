@@ -64,8 +64,8 @@ def init(*arguments: str, backend: str) -> subprocess.CompletedProcess[str]:
     return execute(sys.executable, "-m", "pytest_execprobe.cli", "init", *arguments, backend=backend)
 
 
-def run_again(backend: str) -> subprocess.CompletedProcess[str]:
-    return execute(sys.executable, "-m", "pytest", backend=backend)
+def run_again(backend: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return execute(sys.executable, "-m", "pytest", *arguments, backend=backend)
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +96,26 @@ def test_what_is_proposed_holds(file: str, backend: str, project: Path) -> None:
     with open("test_it.py", "a") as suite:
         suite.write("def test_more():\n    subprocess.run(['cksum', '/dev/null'], check=True)\n")
     assert "unexpected program: cksum ran" in run_again(backend).stdout
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_in_a_file_of_a_folder_below_that_has_no_section_yet(backend: str, project: Path) -> None:
+    (project / "pyproject.toml").write_text("[project]\n")
+    below = project / "tests" / "pyproject.toml"
+    below.parent.mkdir()
+    below.write_text("[tool.a]\nb = 1\n")
+    (project / "test_it.py").unlink()
+    (below.parent / "test_it.py").write_text(f"{SUITE}\n@pytest.mark.skip\ndef test_elsewhere(): ...\n")
+    arguments = ("-p", "no:cacheprovider", "tests")
+    done = init("--write", "--", *arguments, backend=backend)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "\nFor tests/pyproject.toml, under [tool.pytest.ini_options]:\n" in done.stdout
+    assert "\nskipped: 1 test; what they run where they are not skipped is not known\n" in done.stdout
+    assert "\npytest takes tests/pyproject.toml for what it was given here, " in done.stdout
+    assert "\nreport " not in done.stdout, "it is gone by now"
+    assert below.read_text().startswith("[tool.a]\nb = 1\n\n[tool.pytest.ini_options]\n# Proposed by ")
+    again = run_again(backend, *arguments)
+    assert (again.returncode, "configfile: pyproject.toml" in again.stdout) == (0, True), again.stdout
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

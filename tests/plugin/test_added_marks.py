@@ -287,6 +287,8 @@ def test_one_added_to_a_module_judges_its_fixtures(run: Run, added: str) -> None
     (rule,) = ran.rules
     assert rule.startswith("exec_deny('make') added to the module in the ")
     assert ran.ret == 1
+    test = {"in the test": "test_b", "in the fixture": "test_a", "in its end": "test_c"}[added]
+    assert re.findall(r"^(?:FAILED|ERROR) test_it\.py::(\w+)", ran.text, re.MULTILINE) == [test]
 
 
 def test_one_added_does_not_reach_tests_that_are_over(run: Run) -> None:

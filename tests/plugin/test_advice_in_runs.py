@@ -42,6 +42,21 @@ def test_what_is_pasted_is_right(run: Run, pytester: pytest.Pytester) -> None:
             pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
 
 
+def test_the_file_is_named_from_where_pytest_was_started(run: Run, pytester: pytest.Pytester) -> None:
+    """A project can have several of one name, and which one counts depends on what pytest is given."""
+    pytester.makepyprojecttoml("[project]\nname = 'a'\n")
+    folder = pytester.mkdir("tests")
+    run(BREAKS, ini="execprobe_allow = git", failed=2)
+    pytester.path.joinpath("test_it.py").rename(folder / "test_it.py")
+    pytester.path.joinpath("tox.ini").rename(folder / "tox.ini")
+    text = pytester.runpytest_inprocess("-p", "no:cacheprovider", "tests").stdout.str()
+    assert "  rule  execprobe_allow=git in tests/tox.ini\n" in text
+    assert "\nto allow it     add to execprobe_allow in tests/tox.ini:\n" in text
+    folder.joinpath("tox.ini").write_text("[pytest]\n")
+    text = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--execprobe-audit", "tests").stdout.str()
+    assert "\nas a rule       in tests/tox.ini, under [pytest]:\n" in text
+
+
 @pytest.mark.parametrize("quiet", ["-q", "-qq"])
 def test_advice_is_kept_where_little_is_written(run: Run, quiet: str) -> None:
     ran = run(BREAKS, quiet, ini="execprobe_allow = git")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_execprobe.session.strays import Strays
+from pytest_execprobe.session.totals import Totals
 
 if TYPE_CHECKING:
     from conftest import Played
@@ -107,18 +108,18 @@ def test_session_budget_that_can_not_be_decided(run: Run) -> None:
     assert ran.ret == pytest.ExitCode.TESTS_FAILED
 
 
-@pytest.mark.parametrize("where", ["_add", "_evidence", "_late"])
+@pytest.mark.parametrize(("of", "where"), [(Totals, "add"), (Strays, "_evidence"), (Strays, "_late")])
 def test_session_budget_where_an_exception_broke_into_the_sums(
-    run: Run, monkeypatch: pytest.MonkeyPatch, where: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, of: type, where: str
 ) -> None:
     """A signal's: what had been counted by then, and judged, can't be told from what had not."""
-    real = getattr(Strays, where)
+    real = getattr(of, where)
 
-    def breaks(*_: object) -> object:
-        monkeypatch.setattr(Strays, where, real)
+    def breaks(*_: object, **__: object) -> object:
+        monkeypatch.setattr(of, where, real)
         raise TimeoutError("a signal's handler")
 
-    monkeypatch.setattr(Strays, where, breaks)
+    monkeypatch.setattr(of, where, breaks)
     conftest = "from played import runs\ndef pytest_collection_modifyitems(): runs('uname')"
     ran = run("def test_it(): runs('git')", "--execprobe-session-budget=5", conftest=conftest, passed=1, errors=2)
     assert ran.has(

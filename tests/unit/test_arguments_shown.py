@@ -34,7 +34,7 @@ WHO = {
     "log/shells.py": {"arguments", "argv"},
     # has asked for what is shown
     "log/hints.py": {"argv"},
-    "report/html.py": {"argv"},
+    "report/rows.py": {"argv"},
     # takes a run's own, to hide its secrets
     "report/assembly.py": {"arguments"},
     "report/redacted.py": {"arguments"},
@@ -46,9 +46,10 @@ WHO = {
     "session/settings.py": {"argv", "command_line"},
     "session/invocation.py": {"argv", "arguments"},
     # the rules that stand on the command line, and the arguments of a trace's slices
-    "session/reporting.py": {"command_line"},
     "session/run.py": {"command_line"},
     "session/strays.py": {"command_line"},
+    # tells by a digest of it whether another process has counted an exec; and the rules, likewise
+    "session/handover.py": {"argv", "command_line"},
     "report/trace.py": {"arguments"},
 }
 

@@ -168,7 +168,7 @@ def test_what_was_deselected(folder: Path, capsys: Capture) -> None:
 
 def test_what_was_ignored(folder: Path, capsys: Capture) -> None:
     forms.write(Document((replace(GOOD.runs[0], ignored={"git": 3}),), GOOD.units), folder / "ignored.json")
-    line = "git ran 3 times and was not counted (--execprobe-ignore): its rows are not judged"
+    line = "git ran 3 times and was not counted (--execprobe-ignore): its rows are judged without that"
     assert gate("ignored.json") == 0
     assert f"  ignored  {line}\n" in capsys.readouterr().out
     assert gate("ignored.json", "--format", "json") == 0

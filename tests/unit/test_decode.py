@@ -53,6 +53,37 @@ def test_events_are_taken_apart_as_they_come() -> None:
             decode(payload[:cut], 1, Commands())
 
 
+def test_what_is_equal_is_one_object_in_the_next_payload_too() -> None:
+    """Buffers of several CPUs come in turns."""
+    commands = Commands()
+    record = wire.event(kernel_record(slots=[(1, 900, 70, 5)], parent=(70, 500)))
+    first, second = (decode(record, 1, commands)[0] for _ in range(2))
+    assert isinstance(first, Exec)
+    assert isinstance(second, Exec)
+    assert first.branch is second.branch
+    assert first.parent is second.parent
+
+
+def test_each_record_is_read_by_itself_whatever_was_before() -> None:
+    """Of several trees, users and branches, with and without this root in the first slot."""
+    ours, other, both = [(1, 900, 77, 5)], [(1, 901, 78, 6)], [(2, 800, 77, 5), (1, 900, 77, 5)]
+    records = [
+        kernel_record(slots=slots, pid=pid, uid=uid, gid=gid, kind=kind, stopped=stopped)
+        for slots in (ours, other, both, [(2, 1, 77, 1)])
+        for pid in (77, 78)
+        for uid, gid in ((1000, 100), (1000, 0), (0, 0))
+        for kind in (wire.KIND_EXEC, wire.KIND_EXIT)
+        for stopped in (0, 1, 2)
+    ]
+    events = [wire.event(record) for record in records]
+    expected = [decode(event, 1, Commands()) for event in events]
+    for step in (1, 5, 7, 11):
+        order = [number * step % len(events) for number in range(len(events))]
+        assert sorted(order) == list(range(len(events)))
+        together = decode(b"".join(events[number] for number in order), 1, Commands())
+        assert together == [event for number in order for event in expected[number]]
+
+
 def wire_ends_within(payload: bytes, cut: int) -> bool:
     """Whether an end there is within something."""
     at = 0

@@ -190,6 +190,7 @@ WRITES = {
 WRITES |= {"replace", "symlink", "symlink_to", "chmod", "chown", "copy", "copyfile", "move"}
 OWN = {"files.py", "helper/walk.py"}
 OWN |= {"helper/listening.py", "helper/bpf/kept.py"}  # a socket, and what was compiled, in folders that were walked
+OWN |= {"session/offer.py", "session/inner.py"}  # in a folder of the run's own
 
 
 def writes(call: ast.Call) -> bool:
@@ -199,7 +200,7 @@ def writes(call: ast.Call) -> bool:
         return function.attr not in ("replace", "copy") or of in ("os", "shutil", "originals", "posix")
     if isinstance(function, ast.Attribute) and function.attr == "open_file":
         path, flags = map(ast.unparse, call.args[:2])
-        return not flags.startswith(("posix.O_RDONLY", "O_PATH")) and path != "'/proc/thread-self/comm'"
+        return not flags.startswith(("posix.O_RDONLY", "O_RDONLY", "O_PATH")) and path != "'/proc/thread-self/comm'"
     if isinstance(function, ast.Name) and function.id == "_mkdir":
         return True  # bound when helper/walk.py is imported
     if isinstance(function, ast.Name) and function.id == "open" and len(call.args) > 1:

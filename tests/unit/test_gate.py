@@ -436,7 +436,7 @@ def test_rows_of_what_a_run_has_ignored_are_neither_kept_nor_missing(row: str) -
     document = report(test_of(A), ignored={"curl": 2, "git": 1})
     verdict = judge(document, budget(f'[aliases]\ncurl = "web"\n[tests."{A}"]\n{row} = 1\ngit = "any"\n'))
     assert (verdict.status, verdict.incomplete) == (WITHIN, ())
-    assert verdict.ignored == (f"{CURL_IGNORED}: its rows are not judged",)
+    assert verdict.ignored == (f"{CURL_IGNORED}: its rows are judged without that",)
 
 
 def test_from_another_root_directory_every_test_seems_to_be_gone() -> None:

@@ -138,6 +138,11 @@ def test_tests_that_failed_are_named() -> None:
     assert (found.failed, found.budget) == (("a",), (1, "a runs the most"))
 
 
+def test_tests_that_were_skipped_are_counted() -> None:
+    found = propose(document(unit("a", ran("git")), *(unit(name, outcome="skipped") for name in "bc")))
+    assert (found.skipped, found.failed) == (2, ())
+
+
 @pytest.mark.parametrize(
     ("document", "why"),
     [
@@ -199,6 +204,24 @@ def test_lines_are_added_and_nothing_else_is_changed(name: str, section: str, te
     assert inserted(name, text.replace("^", ""), section, lines) == new
 
 
+@pytest.mark.parametrize(
+    ("name", "section", "text", "above"),
+    [
+        ("pyproject.toml", "[tool.pytest.ini_options]", "", ""),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "[project]\r\nname = 'a'\r\n", "\r\n"),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "[tool.a]\nb = 1  # [tool.pytest.ini_options]", "\n\n"),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "[tool]\na.b = 1\n", "\n"),
+        ("pytest.ini", "[pytest]", "# none yet\n[other]\na = 1\n", "\n"),
+        ("setup.cfg", "[tool:pytest]", "[metadata]\nname = a\n", "\n"),
+    ],
+)
+def test_a_section_that_is_not_there_is_made(name: str, section: str, text: str, above: str) -> None:
+    lines = TOML if name.endswith(".toml") else LINES
+    end = "\r\n" if "\r\n" in text else "\n"
+    new = "".join(f"{line}{end}" for line in (section, *lines))
+    assert inserted(name, text, section, lines) == f"{text}{above}{new}"
+
+
 def test_a_last_line_without_an_end() -> None:
     assert inserted("pytest.ini", "[pytest]", "[pytest]", LINES[:1]) == "[pytest]\nexecprobe_allow =\n"
 
@@ -206,12 +229,16 @@ def test_a_last_line_without_an_end() -> None:
 @pytest.mark.parametrize(
     ("name", "section", "text", "why"),
     [
-        ("pytest.ini", "[pytest]", "[other]\n", "has no [pytest] of its own line"),
+        ("pytest.ini", "[pytest]", "[pytest]\n[pytest]\n", "has no [pytest] of its own line"),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "[tool.pytest]\nini_options = {}\n", "of its own line"),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "tool = {}\n", "can't be read with it"),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "tool = 1\n", "can't be read with it"),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "tool.\n", "can't be read with it"),
         ("tox.ini", "[pytest]", "[pytest]\nexecprobe_budget = 3\n", "has execprobe_budget already"),
         ("pytest.toml", "[pytest]", "[pytest]\nexecprobe_allow = []\n", "has execprobe_allow already"),
         ("pyproject.toml", "[tool.pytest]", "tool.pytest.addopts = []\n", "has no [tool.pytest] of its own line"),
         ("pyproject.toml", "[tool.pytest]", "[tool.pytest]\na = [\n[1],\n]\n", "can't be read with it"),
-        ("pyproject.toml", "[tool.pytest]", "a = '''\n[tool.pytest]\n'''\n", "can't be"),
+        ("pyproject.toml", "[tool.pytest]", "a = '''\n[tool.pytest]\n'''\n", "would change with it"),
     ],
 )
 def test_what_can_not_be_added_is_left(name: str, section: str, text: str, why: str) -> None:

@@ -61,7 +61,8 @@ def test_the_same_again(invocation: Invocation, whole: str, single: str) -> None
 
 
 def test_options_of_the_environment_are_options_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    config: Any = SimpleNamespace(invocation_params=SimpleNamespace(args=("-x",)), getoption=lambda *_: [])
+    parameters = SimpleNamespace(args=("-x",))
+    config: Any = SimpleNamespace(invocation_params=parameters, getoption=lambda *_: [], stash=pytest.Stash())
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k a")
     assert Invocation.of(config).again(UPDATE).startswith("PYTEST_ADDOPTS='-k a' ")
     monkeypatch.delenv("PYTEST_ADDOPTS")

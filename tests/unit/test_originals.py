@@ -29,7 +29,7 @@ REPLACED = {
 #: Modules that work for the code under test as well, so that tests patch what is in them.
 PATCHED = ("hashlib", "hmac", "json", "shlex", "struct")
 #: What is no function, save argv and meta_path, which are needed at the start alone.
-OF_SYS = {"version_info", "implementation", "maxsize", "modules", "path", "argv", "meta_path"}
+OF_SYS = {"version_info", "implementation", "maxsize", "modules", "path", "argv", "meta_path", "stdlib_module_names"}
 SHORT = {"os", "secrets", "select", "socket", "time"}  # what handshake imports
 ALLOWED = {
     *("pathlib.Path", "pathlib.PurePath", "pathlib.PurePosixPath", "os.PathLike", "os.stat_result", "os.defpath"),

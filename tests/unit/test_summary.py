@@ -92,6 +92,12 @@ def test_audit_as_a_rule_of_names_that_are_no_plain_patterns() -> None:
     ]
 
 
+def test_audit_as_a_rule_has_the_pythons_of_an_environment_as_one() -> None:
+    counts = Counter({"python": 3, "git": 2, "python3.11": 1, "pythonic": 1})
+    rule = said(Totals(tests={"test_a": counts}, recorded=1), audit=True).partition("as a rule")[2]
+    assert rule.splitlines()[2:] == ["    python*", "    git", "    pythonic"]
+
+
 def test_audit_by_ptrace() -> None:
     traced = in_words({"backend": "ptrace", "kernel": "6.18", "privilege": "user 1000"})
     assert "\nprobe" not in said(run(), audit=True)
