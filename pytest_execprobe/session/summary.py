@@ -117,8 +117,8 @@ def _as_rule(totals: Totals, settings: Settings) -> list[str]:
     if totals.lost or totals.why or totals.not_checked:
         return [f"{'as a rule':<16}none is given, for not all that ran is known"]
     file, section = settings.configured_in
-    # What was not printable is any one character.
-    named = (_ESCAPED.sub("?", program) for program, _ in ran.most_common())
+    # What was not printable still is not.
+    named = (_ESCAPED.sub("\0", program) for program, _ in ran.most_common())
     patterns = dict.fromkeys(of_any_python(program) or as_text(program) for program in named)
     return [
         f"{'as a rule':<16}in {file}, under {section}:",

@@ -543,7 +543,7 @@ def test_findings_of_several_rules() -> None:
         > 1   12.4  41207  pytest  /usr/bin/git fetch
         > 2   31.0  41209  #1      /usr/bin/curl -sS https://example.org
           if this is right: @pytest.mark.exec_budget(2) on TestRelease, tests/test_release.py:11
-          if this is right: @pytest.mark.exec_allow('gpg', 'git', 'curl') on the module, t.py:1
+          if this is right: @pytest.mark.exec_allow('gpg', 'curl') on the module, t.py:1
         """
     )
 
