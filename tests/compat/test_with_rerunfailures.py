@@ -177,9 +177,11 @@ def test_a_rule_of_a_try_in_a_worker_that_crashed_is_not_decided(inner: Inner, o
     inner.suite(
         test_it="import os, pytest\n\n"
         + ("" if option else "@pytest.mark.exec_deny('curl')\n")
-        + """def test_crashes():
+        + """def test_crashes(request):
             if not os.path.exists("crashed"):
                 open("crashed", "x").close()
+                # An answer: the controller has read by then that the test may be tried again.
+                request.config.failures_db.get_test_reruns(request.node.nodeid)
                 os._exit(3)
         """
     )
