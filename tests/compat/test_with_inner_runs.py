@@ -317,7 +317,8 @@ def test_what_ends_after_it_does_not_go_on(inner: Inner) -> None:
 
         def test():
             reading, _ = os.pipe()  # its other end is open for as long as this process
-            subprocess.Popen(["cat"], stdin=reading, start_new_session=True)
+            # It closes nothing before it ends, and is seen to end before what it holds is closed.
+            subprocess.Popen(["sh", "-c", "read line"], stdin=reading, start_new_session=True)
         """,
     )
     run = inner.run("--execprobe-audit")
