@@ -49,6 +49,21 @@ def test_skips():
 #: How often each program runs in it.
 PROGRAMS = {"uname": 2, "true": 3, "sh": 1}
 
+#: A test leaves behind what runs uname in the next one. Two pipes are made for it: go, done.
+LEAVES = """
+import subprocess, pytest
+
+MARK
+@pytest.mark.exec_deny("uname")
+def test_leaves():
+    subprocess.run(["sh", "-c", "(read x < go; uname > done) &"])
+
+def test_next():
+    with open("go", "w") as go:
+        go.write("now")
+    assert subprocess.run(["sh", "-c", "read x < done"]).returncode == 0
+"""
+
 
 def check(inner: Inner, *options: str, mark: str = "", **how: Any) -> Run:
     """Each exec has one verdict, in one summary and one report of each form."""

@@ -126,22 +126,7 @@ def test_what_runs_in_the_inner_session_around_its_tests_is_judged_once(inner: I
 
 def test_a_detached_process_is_its_tests(inner: Inner) -> None:
     """While the inner session goes on."""
-    inner.suite(
-        test_it="""
-        import subprocess, pytest
-
-        pytestmark = pytest.mark.isolated(group="one")
-
-        @pytest.mark.exec_deny("uname")
-        def test_leaves():
-            subprocess.run(["sh", "-c", "(read x < go; uname > done) &"])
-
-        def test_next():
-            with open("go", "w") as go:
-                go.write("now")
-            assert subprocess.run(["sh", "-c", "read x < done"]).returncode == 0
-        """
-    )
+    inner.suite(test_it=runners.LEAVES.replace("MARK", "pytestmark = pytest.mark.isolated(group='one')"))
     os.mkfifo(inner.path / "go")
     os.mkfifo(inner.path / "done")
     run = inner.run("--execprobe-audit", plugins=PLUGINS)

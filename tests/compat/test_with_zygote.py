@@ -44,18 +44,7 @@ def test_a_worker_that_is_killed_leaves_its_test_to_the_run(inner: Inner) -> Non
 
 def test_what_a_test_leaves_behind_in_its_worker(inner: Inner) -> None:
     inner.suite(
-        test_it="""
-        import subprocess, pytest
-
-        @pytest.mark.exec_deny("uname")
-        def test_leaves():
-            subprocess.run(["sh", "-c", "(read x < go; uname > done) &"])
-
-        def test_next():
-            with open("go", "w") as go:
-                go.write("now")
-            assert subprocess.run(["sh", "-c", "read x < done"]).returncode == 0
-        """,
+        test_it=runners.LEAVES.replace("MARK", ""),
         conftest="""
         import os
         for name in ("go", "done"):
