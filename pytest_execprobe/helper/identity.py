@@ -61,7 +61,7 @@ def enter(put: Callable[[int, int, int], bool], found: Found, root: int, top: in
         if not has_ended(pidfd):
             return entered
         # What is entered under a number that no process has is gone when one gets it.
-        is_another = os.path.exists("/proc/%d" % found.in_proc) and not proc.is_zombie(found.in_proc)
+        is_another = os.path.exists("/proc/%d" % found.in_proc) and not proc.is_ending(found.in_proc)
         if is_another or time.monotonic() - before > _REUSED:
             raise AdoptionError("a process that it has started before ended while it was entered: try again")
         return True

@@ -119,10 +119,10 @@ def _is_foreign(table: proc.Table, session: int, pid: int, adopted: Set[int], re
 
 
 def _may_exec(pid: int) -> bool:
-    """Neither a helper nor ended."""
+    """Neither a helper, which has its command line until it ends, nor at its end."""
     try:
         words = proc.command_line(pid).split(b"\0")
     except proc.GONE:
         return False
     is_helper = b"--connect" in words and any(word.endswith(b"/pytest_execprobe/helper") for word in words)
-    return not is_helper and not proc.is_zombie(pid)
+    return not is_helper and not proc.is_ending(pid)

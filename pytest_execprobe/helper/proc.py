@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Set, Tuple
 
 #: Says that there is no such process, or none that this one may look at. Whatever else goes wrong (no descriptor is
 #: free) must not pass for that.
 GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+_EXITING = 0x4  # PF_EXITING, of include/linux/sched.h: set before anything else that ends a thread
 
 
 class Stat(NamedTuple):
@@ -32,7 +34,7 @@ def read_table(tick: Callable[[], None]) -> Table:
     for name in os.listdir("/proc"):
         if name.isdigit():
             tick()
-            fields = _stat(int(name))
+            fields = _stat(name)
             if len(fields) > 19:
                 table[int(name)] = Stat(int(fields[1]), int(fields[19]), int(fields[3]))
     return table
@@ -48,15 +50,31 @@ def line(table: Table, pid: int) -> Iterator[int]:
     raise TornError
 
 
-def is_zombie(pid: int) -> bool:
-    """Whether it has ended, and keeps its number until its parent asks."""
-    return (_stat(pid) or [b"X"])[0] in (b"Z", b"X")
+def is_ending(pid: int) -> bool:
+    """Whether none of its threads does anything any more. Its number is its own until its parent asks for it, when it
+    has long had neither memory nor command line.
+
+    A process whose first thread has ended is a zombie by its own state, whatever its other threads do.
+    """
+    ending: Set[str] = set()
+    while True:
+        try:
+            begun = set(os.listdir("/proc/%d/task" % pid)) - ending
+        except GONE:
+            return True
+        if not begun:
+            return True
+        for thread in begun:
+            fields = _stat("%d/task/%s" % (pid, thread))
+            if fields and not int(fields[6]) & _EXITING:
+                return False
+        ending |= begun  # any of which may have begun another before
 
 
-def _stat(pid: int) -> "list[bytes]":
-    """The fields behind its name, which can be anything; none if it has ended."""
+def _stat(name: str) -> "list[bytes]":
+    """The fields behind the name of a process or thread, which can be anything; none if it has ended."""
     try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
+        with open("/proc/%s/stat" % name, "rb") as file:
             return file.read().rpartition(b")")[2].split()
     except GONE:
         return []

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pytest_execprobe.helper import proc
+from pytest_execprobe.helper.ptrace import calls
 from pytest_execprobe.source.connect import HelperSettings, hold_helper
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(200), pytest.mark.bpf]
@@ -25,11 +29,13 @@ def address() -> Iterator[str]:
         source.close()
 
 
+DAEMON = "import os, sys; print(os.getpid() if os.fork() == 0 else os._exit(0), flush=True); os.read(0, 1)"
+
+
 @contextlib.contextmanager
-def stranger(*words: str) -> Iterator[int]:
-    """A daemon of other work, which has lost its parent; its number."""
+def stranger(*words: str, code: str = DAEMON) -> Iterator[int]:
+    """Of other work, which has lost its parent; its number."""
     read, write = os.pipe()
-    code = "import os, sys; print(os.getpid() if os.fork() == 0 else os._exit(0), flush=True); os.read(0, 1)"
     with subprocess.Popen(
         [sys.executable, "-S", "-c", code, *words], stdin=read, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -90,6 +96,57 @@ def test_what_may_be_ones_own_is_named(address: str) -> None:
         assert unadopted == 0
         assert orphans >= 1
         assert pid in numbers
+
+
+#: Its first thread has ended, which makes it a zombie by its own state, and another goes on.
+HEADLESS = """
+import ctypes, os, threading
+if os.fork():
+    os._exit(0)
+threading.Thread(target=os.read, args=(0, 1)).start()
+print(os.getpid(), flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)
+"""
+
+
+def test_whose_first_thread_has_ended_may_go_on(address: str) -> None:
+    arming = Arming(address, SPAWNS)
+    with stranger(code=HEADLESS) as pid:
+        while b"\nState:\tZ" not in Path(f"/proc/{pid}/status").read_bytes():
+            pass
+        assert pid in arming.arm()[2]
+
+
+#: The first process of a PID namespace can't end before those in it have been waited for: here is one.
+INIT = """
+import ctypes, os
+ready, told = os.pipe()
+assert ctypes.CDLL(None).unshare(0x20000000) == 0
+init = os.fork()
+if init:
+    os.read(ready, 1)
+    print(init, flush=True)
+else:
+    os.fork()
+    os.write(told, b".")
+    os.read(0, 1)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: this test makes a PID namespace, as root can")
+def test_what_is_about_to_end_executes_nothing(address: str) -> None:
+    arming = Arming(address, SPAWNS)
+    with stranger(code=INIT) as pid:
+        (held,) = (other for other, stat in proc.read_table(lambda: None).items() if stat.parent == pid)
+        calls.seize(held)  # only this process can wait for it now
+        os.kill(pid, signal.SIGKILL)
+        try:
+            while Path(f"/proc/{pid}/cmdline").read_bytes():
+                pass
+            assert b"\nState:\tZ" not in Path(f"/proc/{pid}/status").read_bytes()
+            assert pid not in arming.arm()[2]
+        finally:
+            os.waitpid(held, calls.ALL_CHILDREN)
 
 
 def test_what_had_begun_before_the_first_child_is_others(address: str) -> None:

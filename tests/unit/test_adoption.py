@@ -157,7 +157,7 @@ def test_what_has_ended_is_not_there(monkeypatch: pytest.MonkeyPatch, missing: O
     nothing_opens(monkeypatch, missing)
     assert proc.numbers("self") == ()
     assert proc.real_user(1) is None
-    assert proc.is_zombie(1)
+    assert proc.is_ending(1)
     assert not orphans._may_exec(1)
 
 
@@ -166,7 +166,7 @@ def test_what_has_ended_is_not_there(monkeypatch: pytest.MonkeyPatch, missing: O
     [
         lambda: proc.numbers("self"),
         lambda: proc.real_user(1),
-        lambda: proc.is_zombie(1),
+        lambda: proc.is_ending(1),
         lambda: orphans._may_exec(1),
         lambda: proc.read_table(no_tick),
     ],
