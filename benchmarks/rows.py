@@ -297,7 +297,8 @@ def synchronising(bench: Bench) -> list[Line]:
 def call_sites(bench: Bench) -> list[Line]:
     """What call sites cost: CPU of the test's process for a spawn from Python, from two frames of the test's own code
     and from twenty, beyond that of a spawn by a name that is not noted; and CPU of a test that imports modules of the
-    standard library, with a hook of audit events in Python, which could have noted them as well, beside it."""
+    standard library, the least of 90 times, with a hook of audit events in Python, which could have noted them as
+    well, beside it."""
     program, lines = bench.program("nothing"), []
     for depth in (1, 19):
         variables = {"rounds": bench.number(20), "program": program, "depth": depth}
@@ -310,7 +311,8 @@ def call_sites(bench: Bench) -> list[Line]:
         lines.append(Line(f"{title}: CPU, per spawn", "µs", _scaled("µs", bench.take(title, series)["cpu"])))
 
     def imports(kind: str, side: Side, hook: str = "no") -> Mapping[str, float]:
-        return side.session("imports.py", kind, work=bench.folder, rounds=bench.number(30), hook=hook)
+        variables = {"rounds": bench.number(30), "hook": hook}
+        return {"cpu": min(side.session("imports.py", kind, work=bench.folder, **variables)["cpu"] for _ in range(3))}
 
     series = {BARE: lambda: imports("bare", bench.ours)}
     series |= {label: lambda side=side: imports("read", side) for label, side in bench.sides.items()}
