@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 
 from .._util import clock
 from .._util.text import printable
@@ -17,6 +18,7 @@ from .terminal import Line, Terminal
 from .totals import most, number
 
 _POLL = 0.1  # seconds between two looks
+_SELDOM = 10  # of these looks one, where nobody waits for it: what is recorded is sooner taken in when it is much
 
 _SHOWN = 50  # execs that are shown at a time: to show more would take longer than to record them
 
@@ -67,10 +69,11 @@ def _line(new: NewExec, began: int, width: int) -> Line:
 
 class Follower(threading.Thread):
     """Takes in what is new, until :meth:`stop`. ``timeout`` is how long, in seconds, an answer may take; no
-    signal is to wait for that, so this is a thread."""
+    signal is to wait for that, so this is a thread. ``attended``: somebody watches what is shown."""
 
-    def __init__(self, recording: Recording, show: Show, timeout: float) -> None:
+    def __init__(self, recording: Recording, show: Show, timeout: float, attended: bool = False) -> None:
         super().__init__(daemon=True)
+        self._attended = attended
         self._recording = recording
         self._show = show
         self._timeout = timeout
@@ -80,7 +83,11 @@ class Follower(threading.Thread):
         self._left = ""
 
     def run(self) -> None:
-        while not self._stopped.wait(_POLL):
+        for turn in count(1):
+            if self._stopped.wait(_POLL):
+                return
+            if turn % _SELDOM and not self._attended and not self._awaiting.is_set():
+                continue  # the CPUs are the command's until then
             self._show(_look(self._recording, self._recording.look, self._timeout))
             if self._awaiting.is_set():
                 self._look_for_running()

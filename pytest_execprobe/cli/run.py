@@ -186,8 +186,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.enforce:
         _enforce(allowed.deny, source, recording.began, arguments.timeout)
     show = (lambda _: None) if arguments.quiet else display(terminal, recording.began)
+    attended = terminal.attended and not arguments.quiet
     child = Child(command)
-    follower = Follower(recording, allowed.looking(show) if whole else show, arguments.timeout)
+    follower = Follower(recording, allowed.looking(show) if whole else show, arguments.timeout, attended)
     waited = follow(child, follower, arguments.wait, terminal)
     assert child.status is not None
 

@@ -34,6 +34,7 @@ _COMPAT = "__ia32_compat_sys_"
 _RAW = ("on_exit", "on_exec", "on_exec_paths", "on_newtask", "on_rename", "on_prepare", "on_wait")
 _BEHIND = ("on_newtask_fallback", "on_exec_fallback", "on_exit_fallback", "on_exec_wakeup", "on_exit_wakeup")
 _CALLED = ("on_exec_paths", "on_exec_stop")  # enum tail_call of bpf/execprobe.c
+_ASIDE = 5  # nice(2) of what is loaded while others run: a quarter of a CPU that is busy with them
 #: Parts of the source, each compiled by itself and only where it is needed, and their programs.
 _UNITS = {
     "TRACE": [(name, RAW_TRACEPOINT) for name in _RAW + _BEHIND],
@@ -88,6 +89,7 @@ class Attached:
         where this one is over sooner."""
 
         def work() -> bytes:
+            os.nice(_ASIDE)
             self._load("STOP")
             self._let_call("on_exec_stop")
             return b""
