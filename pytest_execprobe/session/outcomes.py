@@ -191,7 +191,7 @@ class Outcomes:
         left behind may be too much beside that."""
         run, strays, crash, until = self._run, self._run.strays, self._crash, self._judged_until
         self._crash = self._judged_until = None
-        if not run.was_armed or not run.judge_test(item).is_any:
+        if not run.was_armed or not run.judge_after(item).is_any:
             return
         evidence = strays.counting(item, run.recorder.window_of(span, "the test").evidence())
         strays.ran_elsewhere(span.owner, evidence, until)
@@ -219,14 +219,20 @@ class Outcomes:
                     totals.breaches.append(LateBreach(item.nodeid, item.location, *problem))
             if item.nodeid in takeover.tests or self._reported_calls.get(item.nodeid, True):
                 continue
-            judge = run.judge_test(item)
-            if run.settings.whole_run or judge.is_any:
+            is_any = self._has_rules(item)
+            if run.settings.whole_run or is_any:
                 why = run.refusal or takeover.refused.get(item.nodeid, _BY_ANOTHER)
                 why = totals.not_checked.setdefault(item.nodeid, why)
-                if judge.is_any and run.was_armed:
+                if is_any and run.was_armed:
                     headline = "cannot tell whether its rules are kept: it was not recorded"
                     text = f"{headline}\n  why   {why}"
                     totals.breaches.append(LateBreach(item.nodeid, item.location, headline, text, undecided=True))
+
+    def _has_rules(self, item: pytest.Item) -> bool:
+        try:
+            return self._run.judge_test(item).is_any
+        except RuleUndecided:  # no set-up has said so
+            return True
 
 
 def _is_expected(
