@@ -230,8 +230,8 @@ def _unsuccessful(document: Document, index: int, run: Run) -> Iterator[str]:
     for unit in failed:
         if not unit.breaches:
             yield f"{unit.name}: {'its exit status is ' + str(run.exit_status) if run.kind == 'command' else 'failed'}"
-    explained = failed or run.breaches or run.unknown or run.gaps or any(unit.breaches for unit in units)
-    if run.kind == "pytest" and run.exit_status == _FAILED and not explained:
+    breaches = [item for item in found(document) if item.run is run and item.excused is None]
+    if run.kind == "pytest" and run.exit_status == _FAILED and not (failed or breaches or run.unknown or run.gaps):
         yield f"a run has failed, and its report does not say why: its exit status is {run.exit_status}"
 
 

@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator
 
 #: Where these stand, a file can have names that are not written in it.
-_WRITERS = frozenset({"__dict__", "eval", "exec", "globals", "locals", "setattr", "vars"})
+_WRITERS = frozenset(
+    {"__dict__", "__setattr__", "eval", "exec", "f_globals", "f_locals", "globals", "locals", "new_class", "setattr"}
+    | {"vars"}
+)
 #: Whose calls, as statements of a module, make no tests; and whose decorators and base classes make no others.
 _KNOWN = frozenset({"gc", "logging", "os", "pytest", "random", "sys", "unittest", "warnings"})
 _PLAIN = frozenset({"IsolatedAsyncioTestCase", "TestCase", "classmethod", "mock", "object", "patch", "staticmethod"})
@@ -88,13 +91,26 @@ def _outside_of_tests(tree: ast.AST) -> Iterator[ast.AST]:
 def _writes_names(node: ast.AST) -> bool:
     if isinstance(node, ast.ImportFrom):
         return any(alias.name == "*" for alias in node.names)
+    if isinstance(node, ast.Subscript):
+        return _is_own_name(node.slice)  # sys.modules[__name__]
+    if isinstance(node, ast.Call) and any(map(_is_own_name, (*node.args, *(word.value for word in node.keywords)))):
+        return not (_root(node) in _KNOWN or _is_class(node.func))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return node.func.id in _WRITERS or (node.func.id == "type" and len(node.args) == 3)
     return isinstance(node, ast.Attribute) and node.attr in _WRITERS
 
 
+def _is_own_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "__name__"
+
+
+def _is_class(function: ast.AST) -> bool:
+    """Whether it is called as classes are, which are asked for an object: Flask(__name__)."""
+    return ast.unparse(function).rpartition(".")[2][:1].isupper()
+
+
 def _may_have(tree: ast.Module, source: str, words: list[str]) -> bool:
-    """Whether something on the way to a name may make it: a call in the module, a decorator, a base class."""
+    """Whether something on the way to a name may make it: a call in the module, a decorator, a base, a metaclass."""
     calls = (node.value for node in _statements(tree) if isinstance(node, ast.Expr))
     if any(isinstance(call, ast.Call) and _root(call) not in _KNOWN for call in calls):
         return True
@@ -107,6 +123,8 @@ def _may_have(tree: ast.Module, source: str, words: list[str]) -> bool:
         if not found:  # of another file, where its name is written: imported, or assigned
             return word is not words[-1] and _is_written(word, source)
         if not all(_is_known(base) for node in found for base in node.bases):
+            return True
+        if any(_root(word.value) not in ("abc", "ABCMeta") for node in found for word in node.keywords):
             return True
         places = list(found)
     return False

@@ -99,7 +99,11 @@ def _with_flags(regex: re.Pattern[str]) -> str:
     letters = "".join(letter for letter in "aimx" if flags & getattr(re, letter.upper()))
     known = re.match(r"\(\?([a-z]+)\)", regex.pattern)
     rest = regex.pattern[known.end() :] if known else regex.pattern
-    return f"(?{letters}{known[1] if known else ''}){rest}" if letters else regex.pattern
+    letters += known[1] if known else ""
+    if not regex.flags & re.DOTALL and "." in re.sub(r"\\.", "", rest, flags=re.DOTALL):  # as a text has that flag
+        end = "\n" if regex.flags & re.VERBOSE else ""  # of a comment
+        rest = f"(?-s:{rest}{end})"
+    return f"(?{letters}){rest}" if letters else rest
 
 
 def _from_string(text: str, start: Path) -> Pattern:

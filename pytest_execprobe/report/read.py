@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -46,10 +47,19 @@ def read(path: Path) -> Document:
 def load(text: str) -> Document:
     """Raises DocumentError."""
     try:
-        data = originals.json_loads(text)
+        data = originals.json_loads(text, object_pairs_hook=_of_pairs)
     except (ValueError, RecursionError) as error:
         raise DocumentError(f"expected JSON; it may be cut off ({error})") from None
     return from_data(data)
+
+
+def _of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. One that has a name twice can be read in two ways, of which only one may be what was meant."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        name = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise DocumentError(f"an object has {name!r} more than once, so that it is not known what is meant")
+    return data
 
 
 def from_data(data: object) -> Document:

@@ -142,7 +142,9 @@ def union(changes: Iterable[Change]) -> Iterator[Change]:
             most = {name: max(before.per_program.get(name, 0), n) for name, n in programs.items()}
             found[key] = replace(before, has=has, per_program=most)
         else:
-            found[key] = replace(before, adds=tuple(dict.fromkeys((*before.adds, *change.adds))))
+            # Some are lists, which can't be keys.
+            adds = {str(originals.json_dumps(one)): one for one in (*before.adds, *change.adds)}
+            found[key] = replace(before, adds=tuple(adds.values()))
     yield from found.values()
 
 

@@ -16,7 +16,7 @@ from .._util.names import Folders, has_no_place, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
-from .makers import makes_tests, parametrizes
+from .makers import adds_tests, makes_tests, parametrizes
 
 if TYPE_CHECKING:
     from ..report.model import Collection
@@ -131,6 +131,7 @@ class Collected:
             if colons:
                 self._partial = True
                 self._narrowed.append(place)
+        self._made += self._python if adds_tests(config) else ()
         given = {word.partition("=")[0].strip() for word in config.getoption("override_ini", None) or ()}
         self._functions = list(config.getini("python_functions"))
         self._renames_tests = not given.isdisjoint(("python_functions", "python_classes"))

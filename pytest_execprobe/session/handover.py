@@ -7,14 +7,13 @@ pytest-zygote). In both the process that runs a test judges it; ``takeover`` is 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from .. import __version__
-from .._util import originals
+from .._util import clock, originals
 from ..rules.judge import Judge
 from ..rules.text import Problem
 from ..timeline.entry import Entry
@@ -26,6 +25,15 @@ HANDED_OVER = "handed over"
 #: At the end of the key of an exec that was stopped before it ran, by whom that is said.
 SAID = "!"
 _BY_THIS, _BY_OTHERS = 1, 2  # of an exec, who has stopped it
+
+
+#: By the keys of execs, for each that has been counted the moment (ns) at which it was: it had been entered then.
+Counted = dict[str, list[int]]
+
+
+def add_counted(execs: Counted, more: Mapping[str, Sequence[int]]) -> None:
+    for key, moments in more.items():
+        execs.setdefault(key, []).extend(moments)
 
 
 class Handover:
@@ -40,13 +48,16 @@ class Handover:
         #: Whether nothing more is to be said of what has run so far.
         self.is_over = False
         self._tests: dict[str, list[Any]] = {}
-        self._execs: Counter[str] = Counter()
+        self._execs: Counted = {}
 
     def count(self, entries: Iterable[Entry]) -> list[Entry]:
         """Those execs that are to be in the sums, and judged: not what the other run alone has stopped, whose rules
         have to say so."""
         counted = [entry for entry in entries if entry.event.stopped != _BY_OTHERS]
-        self._execs.update(key for key in map(key_of, counted) if key)
+        now = clock.monotonic_ns()
+        for key in map(key_of, counted):
+            if key:
+                self._execs.setdefault(key, []).append(now)
         return counted
 
     def judged(self, nodeid: str, meaning: list[object], problems: Iterable[Problem]) -> None:
@@ -57,7 +68,7 @@ class Handover:
     def add(self, taken: dict[str, Any]) -> None:
         """What this process has taken over itself."""
         self._tests.update(taken["tests"])
-        self._execs.update(taken["execs"])
+        add_counted(self._execs, taken["execs"])
 
     def is_of(self, exported: dict[str, Any]) -> bool:
         """Whether this process has exported it, and another is still to have it."""
@@ -71,9 +82,9 @@ class Handover:
             "rules": self._rules,
             "over": self.is_over,
             "tests": self._tests,
-            "execs": dict(self._execs),
+            "execs": self._execs,
         }
-        self._tests, self._execs = {}, Counter()
+        self._tests, self._execs = {}, {}
         return exported
 
 

@@ -103,7 +103,7 @@ class Outcomes:
             _fail(report, text, undecided=True)  # an xfail made it a skip, or passed it
         if last is None or problem is None:
             return report
-        expected = hasattr(report, "wasxfail")
+        expected = _is_expected(item, report, problem.error, error)
         if expected and problem.left_open:
             problem = problem.of_what_is_open()
         if not expected or problem.undecided:
@@ -191,7 +191,7 @@ class Outcomes:
         left behind may be too much beside that."""
         run, strays, crash, until = self._run, self._run.strays, self._crash, self._judged_until
         self._crash = self._judged_until = None
-        if not run.was_armed or not run.judge_test(item).is_any:
+        if not run.was_armed or not run.judge_after(item).is_any:
             return
         evidence = strays.counting(item, run.recorder.window_of(span, "the test").evidence())
         strays.ran_elsewhere(span.owner, evidence, until)
@@ -202,9 +202,10 @@ class Outcomes:
         strays.use("tests", item.nodeid, judges["call"], whole=False, attempt=attempt_of(span.owner))
         if found:
             problem = Problem.of(found, evidence, span.start, "a process that was killed", run.recorder.style)
-            if hasattr(crash, "wasxfail") and problem.left_open:
+            expected = _is_expected(item, crash, problem.error)
+            if expected and problem.left_open:
                 problem = problem.of_what_is_open()
-            if hasattr(crash, "wasxfail") and not problem.undecided:
+            if expected and not problem.undecided:
                 strays.totals.excused[item.nodeid] = problem.headlines
             else:
                 strays.late(item, problem)
@@ -218,14 +219,39 @@ class Outcomes:
                     totals.breaches.append(LateBreach(item.nodeid, item.location, *problem))
             if item.nodeid in takeover.tests or self._reported_calls.get(item.nodeid, True):
                 continue
-            judge = run.judge_test(item)
-            if run.settings.whole_run or judge.is_any:
+            is_any = self._has_rules(item)
+            if run.settings.whole_run or is_any:
                 why = run.refusal or takeover.refused.get(item.nodeid, _BY_ANOTHER)
                 why = totals.not_checked.setdefault(item.nodeid, why)
-                if judge.is_any and run.was_armed:
+                if is_any and run.was_armed:
                     headline = "cannot tell whether its rules are kept: it was not recorded"
                     text = f"{headline}\n  why   {why}"
                     totals.breaches.append(LateBreach(item.nodeid, item.location, headline, text, undecided=True))
+
+    def _has_rules(self, item: pytest.Item) -> bool:
+        try:
+            return self._run.judge_test(item).is_any
+        except RuleUndecided:  # no set-up has said so
+            return True
+
+
+def _is_expected(
+    item: pytest.Item, report: pytest.TestReport, error: BaseException, raised: BaseException | None = None
+) -> bool:
+    """Whether an xfail of a report is about what rules have found, too: one with ``raises`` is about that alone, as it
+    is where a teardown fails. ``raised`` is what has ended the phase."""
+    reason = vars(report).get("wasxfail")
+    if reason is None or isinstance(raised, pytest.xfail.Exception):
+        return reason is not None
+    # Which of several it was pytest does not say: the first that is on, with this reason.
+    marks = [mark for mark in item.iter_markers("xfail") if mark.kwargs.get("reason", reason) == reason]
+    for mark in marks:
+        conditions = mark.args or [mark.kwargs.get("condition", True)]
+        if any(conditions):  # one that is a text is to be evaluated
+            raises = mark.kwargs.get("raises")
+            matches = getattr(raises, "matches", None)  # of a group, with pytest 8.4 and later
+            return raises is None or bool(matches(error) if matches else isinstance(error, raises))
+    return True
 
 
 def _shown(problem: Problem) -> Any:

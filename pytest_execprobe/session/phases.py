@@ -8,7 +8,7 @@ import pytest
 
 from .._util import originals
 from ..baseline.model import COLLECTION
-from ..errors import ProbeUnavailable
+from ..errors import ProbeUnavailable, RuleUndecided
 from ..log.log import ExecLog
 from ..log.probe import ExecProbe
 from ..rules.rule import PHASES
@@ -101,7 +101,11 @@ class Phases:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        self._begin(item)
+        try:
+            self._begin(item)
+        except RuleUndecided:
+            yield  # or the other hooks would have nothing to end
+            raise
         return (yield from self._run_phase("setup"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -29,6 +29,7 @@ from .marks import Markers
 from .reporting import Reporting
 from .settings import Settings
 from .strays import Strays
+from .suite import denied, ignored_in_vain
 
 if TYPE_CHECKING:
     Node = pytest.Item | pytest.Collector
@@ -108,7 +109,7 @@ class ProbedRun:
         else:
             self.recorder = early.recorder
             self.recorder.reset(style, settings.timeout, ignoring(settings.ignore))
-        self.strays = Strays(config, settings, self.recorder, self.judge_test)
+        self.strays = Strays(config, settings, self.recorder, self.judge_after)
         self.enforcement = Enforcement(self.recorder, settings.enforced)
         self.test: RunningTest | None = None
         self.last: RunningTest | None = None  # that has run, or is running
@@ -177,15 +178,27 @@ class ProbedRun:
             self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks)
         return self._judges[key][0].fresh()
 
+    def judge_after(self, item: pytest.Item) -> Judge:
+        """The same when a test has run, or another process has run it. Where its rules can't be read its set-up has
+        said so, and there are none."""
+        try:
+            return self.judge_test(item)
+        except RuleUndecided:
+            return Judge([])
+
     def judge(self, node: Node, section: Section, name: str, during: Phase | None = None) -> Judge:
         """The rules that apply to a test, or to a fixture that belongs to a node. ``during``: the phase in which marks
         have been added."""
         baseline = self.strays.baseline_rules(section, name)
         try:
             levels = self._markers.levels(node, during)
-            return Judge(deciders([*levels, self.settings.command_line, self.settings.ini, baseline]))
         except RuleError as error:  # a mark that was added after the collection
             raise RuleUndecided(printable(str(error))) from None
+        if self.settings.ignore:  # likewise
+            ignore = zip(self.settings.ignore, self.settings.ignore_spelt, strict=True)
+            for why in ignored_in_vain(denied(rule for rules in levels for rule in rules), ignore):
+                raise RuleUndecided(printable(why))
+        return Judge(deciders([*levels, self.settings.command_line, self.settings.ini, baseline]))
 
     def judge_window(
         self,

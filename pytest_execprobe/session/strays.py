@@ -172,12 +172,13 @@ class Strays:
             self._is_judging = self.totals.judged = True
 
     def counting(self, item: pytest.Item, evidence: Evidence) -> Evidence:
-        """What counts for the rules of a test: all that no hook objects to."""
+        """What counts for the rules of a test: all that no hook objects to, and that they have not killed."""
         if not self._config.hook.pytest_execprobe_record.get_hookimpls():
             return evidence
 
         def dropped(record: ExecRecord) -> bool:
-            is_dropped = item.ihook.pytest_execprobe_record(record=record, item=item) is False
+            answer = item.ihook.pytest_execprobe_record(record=record, item=item)
+            is_dropped = answer is False and not record._lineage.enforced
             if is_dropped and self._settings.gathers:
                 self.gatherer.uncounted(record)
             return is_dropped

@@ -6,7 +6,6 @@ it sees it too, and a test of which nothing could be taken over counts as not re
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from .. import __version__
 from .._util import originals
 from ..timeline.entry import Entry
-from .handover import HANDED_OVER, SAID, rules_of_suite, this_process
+from .handover import HANDED_OVER, SAID, Counted, add_counted, rules_of_suite, this_process
 from .offer import BEGUN, CURRENT, DONE, VARIABLE
 from .options import OPTIONS, folder_of
 from .settings import Settings
@@ -42,7 +41,7 @@ class Takeover:
         self.tries: dict[str, set[str]] = {}
         self._refused: set[str] = set()  # processes
         self._unseen: set[str] = set()  # processes that this run does not see, and that are not over
-        self._execs: Counter[str] = Counter()  # that have been counted elsewhere, and were not seen here yet
+        self._execs: Counted = {}  # that have been counted elsewhere, and were not seen here yet
         self._images: set[tuple[int, int]] = set()  # those that were
         self._held: list[Entry] = []
         self._waits = False  # for a process that may still hand over
@@ -132,7 +131,7 @@ class Takeover:
             return {name: value for name, value in exported.items() if name == "breaches"}
         self.tests.update(handed["tests"])
         self.problems.update({name: [*map(tuple, found)] for name, (_, found) in handed["tests"].items()})
-        self._execs.update(handed["execs"])
+        add_counted(self._execs, handed["execs"])
         self._unseen.discard(process)
         if handed["ancestors"] and not handed["over"] and this_process() not in handed["ancestors"]:
             self._unseen.add(process)
@@ -167,7 +166,7 @@ class Takeover:
         for entry in entries:
             if not may_be(entry):
                 kept.append(entry)
-            elif self._execs and self._take(key_of(entry)):
+            elif self._execs and self._take(key_of(entry), entry.event.entered):
                 self._images.add(entry.image)
             elif waits:
                 self._held.append(entry)
@@ -175,13 +174,16 @@ class Takeover:
                 kept.append(entry)
         return kept
 
-    def _take(self, key: str | None) -> bool:
+    def _take(self, key: str | None, entered: int) -> bool:
+        """Whether one is that which another process has counted. One that was entered later is not: a process can
+        execute the same again, and another can have its number."""
         if key is None:
             return False
         plain, stopped, _ = key.partition(SAID)
         for one in (key, plain) if stopped else (plain, plain + SAID):
-            if self._execs[one]:
-                self._execs[one] -= 1
+            later = [moment for moment in self._execs.get(one, ()) if moment > entered]
+            if later:
+                self._execs[one].remove(min(later))
                 return not stopped or one == key  # what only this run has stopped it must say itself
         return False
 

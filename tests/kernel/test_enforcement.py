@@ -153,6 +153,20 @@ def test_denied():
     assert "cleaner must not run, and was stopped before it ran (call phase)" in out
 
 
+def test_what_a_hook_leaves_out_is_not_killed_without_a_word(suite: Suite) -> None:
+    text = """
+@pytest.mark.exec_deny("cleaner", enforce=True)
+@pytest.mark.exec_deny("true")
+def test_denied():
+    subprocess.run(["true"])
+    assert subprocess.run([SCRIPT]).returncode == -9
+"""
+    (suite.path / "conftest.py").write_text("def pytest_execprobe_record(record, item): return False")
+    out = suite.run(text, failed=1)
+    assert "cleaner must not run, and was stopped before it ran (call phase)" in out
+    assert "true must not run" not in out
+
+
 def test_a_hard_link_fails_the_test_though_it_has_another_name(suite: Suite) -> None:
     text = """
 @pytest.mark.exec_deny(str(SCRIPT), enforce=True)

@@ -337,6 +337,16 @@ def test_added_one_that_is_wrong(run: Run) -> None:
     assert "phases.py" not in ran.text
 
 
+def test_added_one_that_is_wrong_in_a_hook(run: Run) -> None:
+    conftest = """
+    import pytest
+    def pytest_collection_modifyitems(items):
+        items[0].add_marker(pytest.mark.exec_budget(-1))
+    """
+    ran = run("def test_it(): pass\ndef test_next(): runs('git')", conftest=conftest, errors=1, passed=1)
+    assert "conftest.py:3: exec_budget(-1): at_most can't be less than 0" in ran.text
+
+
 def test_mark_added_by_a_wider_fixture(run: Run) -> None:
     source = """
     @pytest.fixture(scope="module", autouse=True)

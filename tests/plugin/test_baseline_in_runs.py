@@ -266,13 +266,21 @@ def made(collector):
         "class Module(pytest.Module):\n    def collect(self): return [*super().collect(), *made(self)]\n"
         "def pytest_pycollect_makemodule(module_path, parent):\n"
         "    return Module.from_parent(parent, path=module_path)",
+        "def pytest_collection_modifyitems(items): items += made(items[0].parent)",
+        "import makes, pytest\n@pytest.hookimpl(wrapper=True)\ndef pytest_make_collect_report(collector):\n"
+        "    report = yield\n    if isinstance(collector, pytest.Module): report.result += makes.some(collector)\n"
+        "    return report",
     ],
-    ids=["item", "module"],
+    ids=["item", "module", "all", "report"],
 )
 def test_an_update_leaves_tests_alone_that_a_hook_makes(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
-    pytester.makeconftest(MAKES_ITEMS + hook)
+    is_elsewhere = hook.startswith("import makes")
+    if is_elsewhere:
+        pytester.makepyfile(makes=MAKES_ITEMS.replace("made(", "some("))
+        pytester.syspathinsert()
+    pytester.makeconftest(hook if is_elsewhere else MAKES_ITEMS + hook)
     monkeypatch.setenv("WITH", "1")
     run(UPDATE, source="def check(): pass\ndef test_other(): runs('git')\n")
     written = rows(pytester)

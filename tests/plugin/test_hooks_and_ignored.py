@@ -54,6 +54,20 @@ def test_a_marker_that_forbids_what_is_ignored_is_an_error_of_the_collection(run
     run(source, ini="execprobe_ignore = wget", failed=1)
 
 
+@pytest.mark.parametrize("how", ["pytest_collection_modifyitems(items)", "pytest_itemcollected(item)"])
+def test_one_that_was_added_is_an_error_of_its_test(run: Run, how: str) -> None:
+    item = "items[0]" if "items" in how else "item"
+    add = f"import pytest\ndef {how}: {item}.add_marker(pytest.mark.exec_deny('curl'))"
+    ran = run("def test_it(): runs('curl')", ini="execprobe_ignore = c*l", conftest=add, errors=1)
+    assert "curl is forbidden added to test_it, conftest.py:2, and execprobe_ignore=c*l has it ignored" in ran.text
+
+
+def test_one_that_is_added_in_the_call_fails_it(run: Run) -> None:
+    source = "def test_it(request):\n    request.node.add_marker(pytest.mark.exec_deny('curl'))\n    runs('curl')"
+    ran = run(source, "--execprobe-audit", ini="execprobe_ignore = c*l", errors=1)
+    assert "curl is forbidden added to test_it in the call phase" in ran.text
+
+
 @pytest.mark.parametrize(
     ("forbidden", "ignored", "in_vain"),
     [

@@ -159,12 +159,13 @@ def test_broken_rule_is_a_failure_that_can_be_expected(run: Run, xfail: str, out
 def test_what_was_expected_is_the_tests_own_failure(run: Run) -> None:
     ran = run(
         """
-        @pytest.mark.xfail(raises=ValueError)
+        @pytest.mark.xfail(raises=(AssertionError, ValueError))
         @pytest.mark.exec_none
         def test_raises():
             runs("git")
             raise ValueError
 
+        @pytest.mark.xfail(raises=ValueError)
         @pytest.mark.exec_none
         def test_calls():
             runs("git")
@@ -180,6 +181,22 @@ def test_what_was_expected_is_the_tests_own_failure(run: Run) -> None:
         """
     )
     assert ran.ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("marks", "failed"),
+    [
+        ("@pytest.mark.xfail(raises=ValueError)", True),
+        ("@pytest.mark.xfail(False, reason='why')\n@pytest.mark.xfail(raises=ValueError)", True),
+        ("@pytest.mark.xfail(reason='why')\n@pytest.mark.xfail(False, reason='', raises=ValueError)", False),
+        ("@pytest.mark.xfail('True', reason='why')", False),
+    ],
+)
+def test_an_xfail_of_another_kind_does_not_expect_a_breach(run: Run, marks: str, failed: bool) -> None:
+    """Also where the test fails as it was expected to."""
+    source = f"{marks}\n@pytest.mark.exec_none\ndef test_it():\n    runs('git')\n    raise ValueError"
+    ran = run(source, **{"failed" if failed else "xfailed": 1})
+    assert ("FAILED test_it.py::test_it - nothing may run, but git ran (call phase)" in ran.text) is failed
 
 
 @pytest.mark.parametrize("strict", [False, True])

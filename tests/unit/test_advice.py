@@ -151,6 +151,14 @@ def test_union_of_what_was_not_allowed() -> None:
     ]
 
 
+def test_union_of_programs_whose_names_take_a_list() -> None:
+    some = [
+        change("class", "on A, t.py:3", adds=(["my tool"], "ls")),
+        change("class", "on A, t.py:3", adds=(["my tool"],)),
+    ]
+    assert to_paste([one.export() for one in some], None)[-1] == "@pytest.mark.exec_allow(['my tool'], 'ls')"
+
+
 def test_union_of_budgets_by_program() -> None:
     budgets = [
         change("function", "", "exec_budget", per_program=each) for each in ({"git": 2, "sh": 1}, {"git": 1, "sh": 4})

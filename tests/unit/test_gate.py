@@ -219,6 +219,8 @@ OPEN = ReportedBreach("cannot tell whether curl ran", undecided=True)
         # What the run itself excuses.
         (report(test_of(A, outcome="xfailed", breaches=(DENIED,))), WITHIN),
         (report(test_of(A, outcome="rerun", breaches=(DENIED,)), test_of(A, outcome="passed")), WITHIN),
+        (report(test_of(A, outcome="xfailed", breaches=(DENIED,)), exit_status=1), INCOMPLETE),
+        (report(test_of(A, breaches=(DENIED,)), exit_status=1), EXCEEDED),
         # But not what it has found when the test had been reported.
         (report(test_of(A, outcome="xfailed", breaches=(replace(DENIED, late=True),))), EXCEEDED),
     ],

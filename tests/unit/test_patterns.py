@@ -1127,13 +1127,20 @@ def test_one_command_is_another_program_where_it_was_executed_by_itself() -> Non
         re.compile("(?i) G I T ", re.VERBOSE),
         re.compile("GIT # (", re.VERBOSE | re.IGNORECASE),
         re.compile(r"gi\w", re.ASCII),
+        re.compile("git.+b"),
+        re.compile("git.+b", re.DOTALL),
+        re.compile("(?s)git.+b"),
+        re.compile("(?i)GIT.+b|GIT.{2}c"),
+        re.compile("(?x) git .+ b # (."),
+        re.compile("git(?s:.)+b"),
+        re.compile(r"git [.]|git \. b"),
     ],
 )
 def test_the_text_of_a_regular_expression_means_the_same(pattern: re.Pattern[str]) -> None:
     text = compile_pattern(pattern).text
-    for name in ("git", "gi\u0142"):
-        expected = compile_pattern(pattern).match(record(name))
-        assert compile_pattern(text).match(record(name)) is expected, text
+    for run in (record("git"), record("gi\u0142"), record("git", "a\nb"), record("git", "a b"), record("git", "\nc")):
+        expected = compile_pattern(pattern).match(run)
+        assert compile_pattern(text).match(run) is expected, text
 
 
 @pytest.mark.parametrize("pattern", [["expr", "*"], ["expr", ANY], ["expr", "* *"], ["expr", "a*"]])

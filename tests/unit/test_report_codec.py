@@ -344,6 +344,16 @@ def test_a_version_that_never_was(version: object) -> None:
     assert "has no version that is known" in refused(json.dumps({"format": form.FORMAT, "version": version}))
 
 
+@pytest.mark.parametrize(("name", "other"), [("exit_status", "0"), ("ignored", "{}"), ("units", "[]"), ("git", "0")])
+def test_a_name_that_is_there_twice_is_refused(name: str, other: str) -> None:
+    """Of two values one would be taken, without a word of the other."""
+    text = dump(Document((replace(run(), ignored={"git": 2}),), (Unit("test", "test_a"),)))
+    assert text.count(f'"{name}":') == 1
+    twice = text.replace(f'"{name}":', f'"{name}":{other},"{name}":')
+    with pytest.raises(DocumentError, match=f"an object has '{name}' more than once"):
+        reading.load(twice)
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("reference", ["parent", "previous"])
 def test_a_record_that_is_its_own_ancestor(length: int, reference: str) -> None:

@@ -69,12 +69,33 @@ def test_what_it_names_may_be_there(names: str) -> None:
         ("class TestX(x.Base[int]): pass", "TestX::test_b"),
         ("class Mine: pass\nclass TestX(Mine): pass", "TestX::test_b"),
         ("class TestX:\n    class TestY(Base): pass", "TestX::TestY::test_b"),
+        ("class TestX(metaclass=Makes):\n    def test_c(self): pass", "TestX::test_b"),
+        ("class TestX(unittest.TestCase, cases=2): pass", "TestX::test_b"),
+        ("made = register(__name__)", "test_b"),
+        ("if sys.argv:\n    made = tests.register(module=__name__)", "test_b"),
+        ("made = register(sys.modules[__name__])", "test_b"),
+        ("sys._getframe().f_globals['test_' + 'b'] = None", "test_b"),
+        ("Made = types.new_class('Test' + 'C')", "TestC::test_d"),
+        ("type.__setattr__(TestB, 'test_' + 'd', None)", "TestB::test_d"),
         ("def (", "test_b"),
         ("\0", "test_b"),
     ],
 )
 def test_what_it_may_make_without_its_name_may_be_there(more: str, names: str) -> None:
     assert may_make(f"{PLAIN}\n{more}\n", names)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "log = logging.getLogger(__name__)",
+        "app = flask.Flask(__name__)",
+        "class TestX(metaclass=abc.ABCMeta): pass",
+    ],
+)
+def test_what_makes_no_tests(more: str) -> None:
+    assert not may_make(f"{PLAIN}\n{more}\n", "test_b")
+    assert not may_make(f"{PLAIN}\n{more}\n", "TestX::test_b")
 
 
 @pytest.mark.parametrize(

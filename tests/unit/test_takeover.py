@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_execprobe._util import originals
+from pytest_execprobe._util.clock import monotonic_ns
 from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders
 from pytest_execprobe.rules.rule import Rule, make_rule
@@ -33,8 +34,9 @@ class Run:
         items: Any = [SimpleNamespace(nodeid="name")]
         self.takeover._session = SimpleNamespace(items=items)  # type: ignore[assignment]
 
-    def left(self, *keys: str, may_be: bool = True, at_end: bool = False) -> list[Any]:
-        entries: list[Any] = [SimpleNamespace(key=key, image=(number, 0)) for number, key in enumerate(keys)]
+    def left(self, *keys: str, may_be: bool = True, at_end: bool = False, entered: int = 5) -> list[Any]:
+        event = SimpleNamespace(entered=entered)
+        entries: list[Any] = [SimpleNamespace(key=key, image=(at, 0), event=event) for at, key in enumerate(keys)]
         kept = self.takeover.left(entries, lambda _: may_be, lambda entry: entry.key, at_end)  # type: ignore[attr-defined]
         return [entry.key for entry in kept]  # type: ignore[attr-defined]
 
@@ -42,7 +44,8 @@ class Run:
 def handed_over(*rules: Rule, execs: dict[str, int] | None = None, settings: Settings = SETTINGS, **more: Any) -> Any:
     handover = Handover(settings, by_reports=False)
     handover.judged("name", judge(*rules).meaning, [])
-    return {"tests": {"name": {"git": 1}}, HANDED_OVER: {**handover.export(), "execs": execs or {}, **more}}
+    counted = {key: [9] * number for key, number in (execs or {}).items()}
+    return {"tests": {"name": {"git": 1}}, HANDED_OVER: {**handover.export(), "execs": counted, **more}}
 
 
 def test_what_was_judged_by_the_same_rules_is_taken_over() -> None:
@@ -115,6 +118,33 @@ def test_each_exec_is_counted_once() -> None:
     run.takeover.accept(handed_over(ALLOW, execs={"1:a": 2, "2:b": 1}))
     assert run.left("1:a", "3:a", "1:a", "1:a", "2:c") == ["3:a", "1:a", "2:c"]
     assert run.left("2:b", "2:b") == ["2:b"]
+
+
+def test_one_that_was_entered_later_is_another() -> None:
+    """An exec that this run has counted itself, before that was handed over, leaves its key behind."""
+    run = Run(ALLOW)
+    run.takeover.accept(handed_over(ALLOW, execs={"1:a": 1}))
+    assert run.left("1:a", entered=10) == ["1:a"]
+    run.takeover.accept(
+        {**handed_over(ALLOW), HANDED_OVER: {**handed_over(ALLOW)[HANDED_OVER], "execs": {"1:a": [20]}}}
+    )
+    assert run.left("1:a", entered=10) == []
+    assert run.left("1:a", entered=10) == ["1:a"]
+    assert run.left("1:a", entered=8) == []
+
+
+def test_what_was_counted_is_handed_over_with_when() -> None:
+    handover = Handover(SETTINGS, by_reports=False)
+    event: Any = SimpleNamespace(pid=7, stopped=0, command=SimpleNamespace(path="/bin/a", argv=("a",)))
+    before = monotonic_ns()
+    handover.count([SimpleNamespace(event=event)] * 2)  # type: ignore[list-item]
+    handover.add({"tests": {}, "execs": {"1:a": [5]}})
+    (key, moments), (other, given) = handover.export()["execs"].items()
+    assert key.startswith("7:")
+    assert len(moments) == 2
+    assert before <= moments[0] <= monotonic_ns()
+    assert (other, given) == ("1:a", [5])
+    assert handover.export()["execs"] == {}
 
 
 def test_what_was_stopped_is_said_by_whose_rules_have_done_so() -> None:
