@@ -10,16 +10,17 @@ import re
 from collections.abc import Iterator, Sequence
 
 from . import originals, secret
+from .apparent import HIDDEN, KEYED, by_text, without_users
 from .expressions import expression
 from .secret import Known
-
-HIDDEN = "•••"
 
 DEPTH = 4  # command lines within command lines
 #: Without one of these, in small letters, and without a known program there is nothing to hide.
 _SIGNS: tuple[str, ...] = (
     "pass",
-    "pwd",
+    "pw",
+    "psk",
+    "masterauth",
     "token",
     "secret",
     "key",
@@ -40,43 +41,20 @@ _SIGNS += tuple(sign.lower() for sign in secret.TOKENS)
 _NAMES = expression(r"[\w.+-]+")
 #: Of each known program the words without which none of its rules applies. Where they are about names, signs show it.
 _KNOWN = {
-    name: [frozenset(_NAMES.findall(" ".join(rule.within))) for rule in rules if rule.how != secret.NAMED]
+    name: [
+        frozenset(_NAMES.findall(" ".join(word for word in rule.within if not word.endswith("."))))
+        for rule in rules
+        if rule.how != secret.NAMED
+    ]
     for name, rules in secret.PROGRAMS.items()
 }
+_READERS = {name: expression(option) for name, option in secret.FROM_STDIN.items()}
 
-_KEYED = expression(
-    r"(?<![\w.\-])(?P<name>[\w.\-]+)(?P<quote>\\?[\"']\]?)?\s{0,9}(?P<sign>=>|=|:(?!//))(?P<space>\s{0,9})"
-)
-_QUOTED = {
-    '"': expression(r'"(?:[^"\\]|\\.)*"?', re.DOTALL),
-    "'": expression(r"'[^']*'?"),
-    "\\": expression(r"""\\["'](?:[^\\]|\\(?!["']))*(?:\\["'])?"""),
-}
-#: Up to a separator with another name behind it.
-_BARE = expression(r"(?:[^\s\"&;,\\]|\\.|[&;,](?!\s{0,3}[\w.\-\[\]% ]{1,60}=))+", re.DOTALL)
-_LINE = expression(r"[^\"'\r\n]+")
-_WORD = expression(r"[^\s,}\]\"']+")
-_SCHEME = expression(rf"(?:{'|'.join(secret.SCHEMES)})\s+", re.IGNORECASE)
-_AUTHORITY = expression(r"://([^\s/?#'\"<>]*)")
-_UNTIL_SPACE = expression(r"[^\s'\"<>@]*@")
-#: They have digits; names that begin so mostly have none (npm_config_user_agent).
-_TOKEN = expression(
-    rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, secret.TOKENS))})(?=[\w\-.]{{0,300}}\d)[\w\-]{{16,}}(?:\.[\w\-]+)*"
-)
-#: Addresses that let in whoever has them.
-_ADDRESS = expression(
-    r"(?P<shown>\bhooks\.slack\.com/(?:services|workflows|triggers)/|\bdiscord(?:app)?\.com/api/webhooks/\d+/|/bot\d+:)"
-    r"[\w\-/]{16,}"
-)
-_PRIVATE = expression(
-    r"(?P<shown>-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----)(?:[^\-]|-(?!----))+"
-    r"(?:-----END [A-Z0-9 ]{1,60}-----)?"
-)
-_IN_SQL = expression(r"(?P<shown>\b(?:identified\s{1,9}by|password)\s{1,9})(?:'[^']*'?|\"[^\"]*\"?)", re.IGNORECASE)
-_LIKE_A_TOKEN = expression(r"(?=.*\d)[\w\-.~%]{20,}")
+_OF_LOGIN = expression(r"(?P<shown>(?:userid=)?[\w$#]{1,128}/)(?P<value>[^\s/@][^\s]*?)(?P<at>@[^@]*)?")
 _OPTION = expression(r"--?[A-Za-z](?:[A-Za-z0-9_\-]*)?=?")
 _SCRIPT = expression(r"-[A-Za-z]*c|--command")
 _FROM_STDIN = expression(r"--(?:password|passphrase|token|secret)-stdin|--with-token")
+_ONE_DASH = expression(r"-[A-Za-z]{2,}")
 _SHORT_OR_LONG = expression(r"-[A-Za-z]|--[A-Za-z][\w\-]*(?:=.*)?", re.DOTALL)
 #: Of a connection string, which is one argument and has more in it than its password.
 _CONNECTION = expression(r"\s(?:host|hostaddr|port|dbname|user|sslmode|service|application_name|server|database)\s?=")
@@ -116,7 +94,9 @@ def may_hold_secret(text: str, program: str | None) -> bool:
     low = text.lower()
     if any(sign in low for sign in _SIGNS):
         return True
-    names = {*_NAMES.findall(text), program}
+    names = {*_NAMES.findall(text), *_NAMES.findall(low), program}
+    if not names.isdisjoint(_READERS):
+        return True
     return any(names.issuperset(within) for name in names & _KNOWN.keys() for within in _KNOWN[name or ""])
 
 
@@ -126,9 +106,9 @@ def may_hold_secret(text: str, program: str | None) -> bool:
 class _Arguments:
     """What is known while the arguments of a command are gone through."""
 
-    def __init__(self, program: str | None) -> None:
+    def __init__(self, program: str | None, words: Sequence[str]) -> None:
         self.rules: list[Known] = []
-        self._words: set[str] = set()
+        self._words = {word.partition("=")[0] for word in words if word.startswith("-")}
         self._asks = self._names = False
         self.is_shell = False
         self._positional = 0
@@ -138,7 +118,7 @@ class _Arguments:
     def see(self, word: str) -> None:
         """A word that is no option: it can be a program, or its subcommand."""
         name = originals.basename(word.rpartition("=")[2]).removesuffix(".exe")  # ProxyCommand=sshpass …
-        self._words.add(name)
+        self._words |= {name, name.lower(), f"{name.partition('.')[0]}."}
         if name in secret.PROGRAMS:
             self.rules += (rule for rule in secret.PROGRAMS[name] if rule not in self.rules)
         self._asks |= name in secret.ASKING
@@ -154,14 +134,14 @@ class _Arguments:
 
 
 def hidden_words(words: Sequence[str], program: str | None, cut: bool, depth: int = DEPTH) -> list[str]:
-    known = _Arguments(program)
+    known = _Arguments(program, words)
     shown: list[str] = []
     following: str | None = None  # how the next argument holds a secret
     for at, word in enumerate(words):
         is_last = cut and at == len(words) - 1
         if following is not None:
             how, following = following, None
-            if not (how == secret.VALUE and _SHORT_OR_LONG.fullmatch(word)):
+            if not (how == secret.VALUE and _is_option(word, words[at - 1])):
                 shown.append(_hidden_in(word, how))
                 continue
         found = _by_program(word, known)
@@ -178,15 +158,22 @@ def hidden_words(words: Sequence[str], program: str | None, cut: bool, depth: in
     return shown
 
 
+def _is_option(word: str, before: str) -> bool:
+    """Whether it is none's value: where one has one dash and a whole name, so may the next (keytool)."""
+    alike = before[:1] == "-" != before[1:2] and len(before) > 2
+    return bool(_SHORT_OR_LONG.fullmatch(word) or (alike and _ONE_DASH.fullmatch(word)))
+
+
 def _by_program(word: str, known: _Arguments) -> tuple[str, str | None] | None:
     """What a rule of a known program makes of an argument, and how the next one holds a secret; None if none does."""
     for rule in known.active():
         if rule.how == secret.NAMED and not rule.options:
-            if not word.startswith("-") and "=" not in word and secret.is_secret(word):
+            if not word.startswith("-") and "=" not in word and secret.is_secret_variable(word):
                 return word, secret.ATTACHED
-        elif rule.how == secret.EACH and not rule.options:
-            if "=" in word and not word.startswith("-"):
-                return _hidden_in(word, secret.EACH), None
+        elif not rule.options and rule.how != secret.POSITIONAL:
+            shown = word if word.startswith("-") else _hidden_in(word, rule.how)
+            if shown != word or (rule.how == secret.EACH and "=" in word):
+                return shown, None
         elif rule.how == secret.POSITIONAL:
             if not word.startswith("-") and originals.basename(word) not in (*rule.programs, *rule.within):
                 return HIDDEN, None
@@ -218,16 +205,24 @@ def _by_option(word: str, rule: Known) -> tuple[str, str | None] | None:
 
 
 _AFTER = {secret.OF_USER: ":", secret.OF_USER_PERCENT: "%", secret.OF_USER_COMMA: ",", secret.EACH: "="}
+_AFTER[secret.GREATER] = ">"
+_KEYS = expression(r"(?:hex)?(?:key|pass|secret):")
 
 
 def _hidden_in(value: str, how: str) -> str:
     """What is shown of a value. Without a password beside the name of the user nothing is hidden."""
     if how == secret.PASS:
         return f"pass:{HIDDEN}" if value.startswith("pass:") else value
+    if how == secret.KEY:
+        key = _KEYS.match(value)
+        return value if key is None else key[0] + HIDDEN
+    if how == secret.OF_LOGIN:
+        login = _OF_LOGIN.fullmatch(value)
+        return value if login is None else f"{login['shown']}{HIDDEN}{login['at'] or ''}"
     if how in (secret.OF_USER, secret.OF_URL) and "://" in value:
-        return _without_users(value, cut=False)
+        return without_users(value, cut=False)
     if how == secret.OF_URL:
-        return _without_users(f"://{value}", cut=False).removeprefix("://")
+        return without_users(f"://{value}", cut=False).removeprefix("://")
     sign = _AFTER.get(how)
     if sign is None:
         return HIDDEN if value else value
@@ -237,14 +232,14 @@ def _hidden_in(value: str, how: str) -> str:
 
 def _hidden_word(word: str, cut: bool, depth: int) -> str:
     """An argument by itself."""
-    start = _KEYED.match(word)
+    start = KEYED.match(word)
     if start is not None and start["sign"] == "=" and not start["quote"] and not start["space"]:
         value = word[start.end() :]
         if value and secret.is_secret_variable(start["name"]) and not _CONNECTION.search(value):
             return word[: start.end()] + HIDDEN
     if not may_hold_secret(word, None):
         return word
-    return hidden_text(word, cut, depth) if " " in word or "\n" in word or "\t" in word else _by_text(word, cut)
+    return hidden_text(word, cut, depth) if " " in word or "\n" in word or "\t" in word else by_text(word, cut)
 
 
 # ---- texts ----
@@ -252,22 +247,40 @@ def _hidden_word(word: str, cut: bool, depth: int) -> str:
 
 def hidden_text(text: str, cut: bool, depth: int = DEPTH) -> str:
     """A text that may be a command line for a shell."""
-    return _by_text(_as_shell(text, depth - 1) if depth > 0 else text, cut)
+    return by_text(_as_shell(text, depth - 1) if depth > 0 else text, cut)
 
 
 def _as_shell(text: str, depth: int) -> str:
     done, pieces = 0, []
     commands = [*_commands(text)]
+    is_given = False  # whether the word in front of which this stands is what the last one reads
     for command, behind in zip(commands, [*commands[1:], []], strict=True):
         words = [value for value, _, _ in command]
+        between = text[command[-1][2] : behind[0][1]] if behind else ""
         shown = hidden_words(words, None, False, depth)
-        if words[0] in ("echo", "printf") and any(map(_FROM_STDIN.fullmatch, (value for value, _, _ in behind))):
+        if is_given:
+            shown[0] = HIDDEN
+        if (
+            words[0] in ("echo", "printf")
+            and "|" in between
+            and "||" not in between
+            and _reads_secret([word[0] for word in behind])
+        ):
             shown = [words[0], *(HIDDEN if word else word for word in words[1:])]
+        is_given = "<<<" in between and _reads_secret(words)
         for (value, start, end), new in zip(command, shown, strict=True):
             if new != value:
                 pieces += [text[done:start], quoted(new)]
                 done = end
     return "".join([*pieces, text[done:]])
+
+
+def _reads_secret(words: Sequence[str]) -> bool:
+    """Whether a command takes one from its standard input."""
+    if any(map(_FROM_STDIN.fullmatch, words)):
+        return True
+    readers = {originals.basename(word) for word in words} & _READERS.keys()
+    return any(not secret.FROM_STDIN[name] or any(map(_READERS[name].fullmatch, words)) for name in readers)
 
 
 def _commands(text: str) -> Iterator[list[tuple[str, int, int]]]:
@@ -299,78 +312,3 @@ def _commands(text: str) -> Iterator[list[tuple[str, int, int]]]:
         command.append(("".join(word), start, end))
     if command:
         yield command
-
-
-def _by_text(text: str, cut: bool) -> str:
-    """What can be seen without knowing whose argument it is: users in URLs, names and values, headers, tokens."""
-    if "://" in text:
-        text = _without_users(text, cut)
-    done, pieces = 0, []
-    for match in _KEYED.finditer(text):
-        if match.start() < done:
-            continue
-        value = _value(text, match)
-        if value is not None:
-            start, end, shown = value
-            pieces += [text[done:start], shown]
-            done = end
-    text = "".join([*pieces, text[done:]])
-    for regex in (_ADDRESS, _PRIVATE, _IN_SQL):
-        text = regex.sub(rf"\g<shown>{HIDDEN}", text)
-    return _TOKEN.sub(HIDDEN, text)
-
-
-def _value(text: str, match: re.Match[str]) -> tuple[int, int, str] | None:
-    """Where the secret stands that a name has, and what is shown for it; None if it has none."""
-    name, at = match["name"], match.end()
-    is_header = match["sign"] == ":" and name.lower() in secret.HEADERS
-    named = secret.is_secret_variable(name) if match["sign"] == "=" else secret.is_secret(name)
-    named = named or (text[max(match.start() - 1, 0)] in "?&" and secret.is_signature(name))
-    if at >= len(text) or not (is_header or named or (match["sign"] == ":" and name.lower().endswith("-auth"))):
-        return None
-    first = text[at]
-    if first in _QUOTED and (first != "\\" or text[at + 1 : at + 2] in ("'", '"')):
-        found = _QUOTED[first].match(text, at)
-        assert found is not None
-        mark = 2 if first == "\\" else 1
-        closes = len(found[0]) > mark and found[0].endswith(found[0][mark - 1])
-        return at, found.end(), found[0][:mark] + HIDDEN + (found[0][:mark] if closes else "")
-    if match["sign"] == ":" and (is_header or "-" in name):
-        scheme = _SCHEME.match(text, at)
-        at = at if scheme is None else scheme.end()
-        found = _LINE.match(text, at)
-    else:
-        found = (_BARE if match["sign"] != ":" or match["quote"] is None else _WORD).match(text, at)
-        if match["sign"] == ":" and not match["space"] and not match["quote"]:
-            return None  # a target, or a name in a namespace: token:x
-    return None if found is None else (at, found.end(), HIDDEN)
-
-
-def _without_users(text: str, cut: bool) -> str:
-    """URLs without the passwords of their users, and without users that are tokens."""
-    done, pieces = 0, []
-    for match in _AUTHORITY.finditer(text):
-        if match.start(1) < done:
-            continue
-        start, end = match.span(1)
-        users, at, _ = match[1].rpartition("@")
-        user, colon, password = users.partition(":")
-        if not at:
-            user, colon, password = match[1].partition(":")
-            if not colon or password.isdecimal() or not password:
-                continue
-            further = _UNTIL_SPACE.match(text, end)  # a password that is not escaped
-            if further is not None and "@" not in match[1]:
-                password, end = "?", further.end() - 1
-            elif not (cut and end == len(text)):
-                continue
-            else:
-                password, at = "?", "@"
-        else:
-            end = start + len(users)
-        is_alone = password in ("", "x-oauth-basic")  # as GitHub takes a token: it is the user
-        if is_alone and not (_LIKE_A_TOKEN.fullmatch(user) and user != HIDDEN):
-            continue
-        pieces += [text[done:start], f"{HIDDEN}{colon}{password}" if is_alone else f"{user}:{HIDDEN}"]
-        done = end
-    return "".join([*pieces, text[done:]])

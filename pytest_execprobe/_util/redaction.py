@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .hiding import HIDDEN, hidden_text, hidden_words, may_hold_secret, quoted
+from .apparent import HIDDEN
+from .hiding import hidden_text, hidden_words, may_hold_secret, quoted
 
 
 @dataclass(frozen=True, eq=False)

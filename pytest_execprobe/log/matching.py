@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from fnmatch import translate
 
 from .._util import originals
-from .._util.hiding import HIDDEN, covers
+from .._util.apparent import HIDDEN
+from .._util.hiding import covers
 from .._util.originals import Path
 from .._util.paths import absolute, as_recorded, base, leads_through_descriptor, name_of, on_disk, real
 from .._util.ternary import both, either

@@ -42,7 +42,7 @@ class Wheels:
         prefix = "/".join(parts[:-2])
         for lib in ("lib", "lib64"):
             for version in names_in(f"{self._root}{prefix}/{lib}"):
-                if version.startswith("python3"):
+                if version.startswith(("python3", "pypy3")):
                     yield from (f"{prefix}/{lib}/{version}/{library}" for library in _LIBRARIES)
         if prefix in ("", "/usr"):
             yield "/usr/lib/python3/dist-packages"

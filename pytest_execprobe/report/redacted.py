@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from .._util.hiding import HIDDEN
+from .._util.apparent import HIDDEN
 from .._util.redaction import in_force
 from .model import Document, Run, Unit
 

@@ -22,6 +22,7 @@ from ..rules.judge import Judge, RuleFinding
 from ..rules.precedence import deciders
 from ..rules.rule import PHASES, Rule, baseline_rule
 from ..rules.text import Problem
+from ..timeline.crashes import is_crash
 from ..timeline.entry import Entry
 from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord, Phase
@@ -217,7 +218,7 @@ class Strays:
         if self._settings.gathers:
             for entry in counted:
                 self._gather(entry)
-        self._count_crashed()
+        self._count_all_killed()
         for entry in new:
             left_by = self._left_by(entry)
             if left_by is not None:
@@ -274,16 +275,18 @@ class Strays:
             if problem is not None:
                 self.late(item, problem, attempt)
 
-    def _count_crashed(self) -> None:
-        for entry in self._recorder.take_crashed():
-            if not (self._is_ignored(entry) or self.takeover.has_counted(entry)) and entry.status is not None:
-                self._count_crash(entry.stray_of or entry.owner, program_of(entry), entry.status)
-        for owner, status in self._recorder.take_crashed_forks():
-            self._count_crash(owner, "a fork of Python", status)
+    def _count_all_killed(self) -> None:
+        for entry in self._recorder.take_killed():
+            is_told = entry.event.stopped or self._is_ignored(entry) or self.takeover.has_counted(entry)
+            if not is_told and entry.status is not None:
+                self._count_killed(entry.stray_of or entry.owner, program_of(entry), entry.status)
+        for owner, status in self._recorder.take_killed_forks():
+            self._count_killed(owner, "a fork of Python", status)
 
-    def _count_crash(self, owner: Owner | None, what: str, status: int) -> None:
-        name = owner.name if owner else OUTSIDE
-        Totals.count(self.totals.crashes, name, f"{what} by {signal_name(status & 0x7F)}")
+    def _count_killed(self, owner: Owner | None, what: str, status: int) -> None:
+        if is_crash(status) or self._settings.audit:
+            group = self.totals.crashes if is_crash(status) else self.totals.killed
+            Totals.count(group, owner.name if owner else OUTSIDE, f"{what} by {signal_name(status & 0x7F)}")
 
     def _judge_ends(self) -> None:
         """How that has ended which tests have left behind."""

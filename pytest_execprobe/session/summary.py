@@ -71,7 +71,8 @@ def lines(
     if totals.unprivileged or (settings.sums_up and totals.are_traced):
         without = f"; without its privilege ran: {_most(totals.unprivileged, rows)}" if totals.unprivileged else ""
         said.append(f"{'probe':<16}ptrace{without}")
-    said += _crashed(totals, stats or {}, rows)
+    said += _crashed("crashed", totals.crashes, stats or {}, rows)
+    said += _crashed("ended by signal", totals.killed, stats or {}, rows)
     if totals.ignored:
         said.append(f"{'ignored':<16}{_most(totals.ignored, rows)}")
     for nodeid, headline in totals.excused.items():
@@ -135,11 +136,13 @@ def _origins(totals: Totals, rows: int | None) -> list[str]:
     return _table("of no package", odd, rows)
 
 
-def _crashed(totals: Totals, stats: Mapping[str, Sequence[Any]], rows: int | None) -> list[str]:
+def _crashed(
+    title: str, ended: Mapping[str, Counter[str]], stats: Mapping[str, Sequence[Any]], rows: int | None
+) -> list[str]:
     """What crashed where that failed no test: nothing else shows it."""
     failed = {getattr(report, "nodeid", "") for kind in ("failed", "error") for report in stats.get(kind, ())}
-    those = {name: counter for name, counter in totals.crashes.items() if name not in failed}
-    return _table("crashed", [(counter.total(), name, _times(counter)) for name, counter in those.items()], rows)
+    those = {name: counter for name, counter in ended.items() if name not in failed}
+    return _table(title, [(counter.total(), name, _times(counter)) for name, counter in those.items()], rows)
 
 
 def _times(counter: Counter[str]) -> str:

@@ -65,6 +65,8 @@ class Totals:
     late: dict[str, Counter[str]] = field(default_factory=dict)
     #: Which programs crashed, and by which signal: by test, fixture or the like.
     crashes: dict[str, Counter[str]] = field(default_factory=dict)
+    #: Under --execprobe-audit, which were ended by another signal, likewise.
+    killed: dict[str, Counter[str]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     #: Setuid and setgid programs that ran without their privilege, because they were traced.
     unprivileged: Counter[str] = field(default_factory=Counter)
@@ -265,7 +267,7 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
     return {key: dict(counter) for key, counter in group.items()}
 
 
-_GROUPS = ("tests", "others", "strays", "late", "crashes")
+_GROUPS = ("tests", "others", "strays", "late", "crashes", "killed")
 _UPDATED = ("ignored", "unprivileged", "files", "gaps", "not_checked", "excused")
 _ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.

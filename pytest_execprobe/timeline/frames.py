@@ -6,6 +6,7 @@ import sys
 from types import CodeType, FrameType
 
 from .._util import originals
+from .._util.paths import real
 from .site import MOST_FRAMES, CallSite, Frame
 
 _KEPT = 4096  # call sites that are shared, and kinds of files that are known
@@ -54,7 +55,7 @@ def _made(frame: FrameType | None, number: int) -> tuple[CallSite | None, list[C
         code = frame.f_code
         kind = _learn(code.co_filename)
         if kind >= _LIBRARY:
-            stack.append(Frame(code.co_filename, frame.f_lineno or 0, code.co_name))
+            stack.append(Frame(_plain(code.co_filename), frame.f_lineno or 0, code.co_name))
         if kind >= _LOOP:
             codes.append(code)
             asking = asking if len(codes) > len(stack) else [*stack]
@@ -67,8 +68,16 @@ def _learn(file: str) -> int:
     if file not in _kinds:
         if len(_kinds) >= _KEPT:
             _kinds.clear()
-        _kinds[file] = kind_of(file)
+        _kinds[file] = kind_of(_plain(file))
     return _kinds[file]
+
+
+def _plain(file: str) -> str:
+    """Without what an entry of sys.path has left in it (``tests/../src``), unless that leads elsewhere by a link."""
+    if not file.startswith("/") or not ("/." in file or "//" in file):
+        return file
+    plain = originals.normpath(file)
+    return plain if real(plain) == real(file) else file
 
 
 def kind_of(file: str) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .._util.hiding import HIDDEN, quoted
+from .._util.apparent import HIDDEN
+from .._util.hiding import quoted
 from .._util.paths import LIKE_A_DESCRIPTOR, base, name_of, names_descriptor
 from .record import ExecRecord, line_of
 

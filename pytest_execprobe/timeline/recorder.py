@@ -245,7 +245,7 @@ class Recorder(Readable):
 
     @property
     def has_new(self) -> bool:
-        return self.timeline.has_new or bool(self.timeline.crashed or self.timeline.crashed_forks)
+        return self.timeline.has_new or bool(self.timeline.killed or self.timeline.killed_forks)
 
     @read
     def take_new(self) -> list[Entry]:
@@ -254,20 +254,21 @@ class Recorder(Readable):
         with self.lock:
             return [entry for entry in self.timeline.take_new() if not entry.hidden]
 
-    def take_crashed(self) -> list[Entry]:
-        """The execs whose processes have crashed since this was last asked, and whose owner is known."""
+    def take_killed(self) -> list[Entry]:
+        """The execs whose processes a signal has ended since this was last asked, and whose owner is known."""
         with self.lock:
-            crashed = list(self.timeline.crashed.values())
-            self.timeline.crashed.clear()
-        return [entry for entry in crashed if not entry.hidden]
+            killed = list(self.timeline.killed.values())
+            self.timeline.killed.clear()
+        return [entry for entry in killed if not entry.hidden]
 
-    def take_crashed_forks(self) -> list[tuple[Owner | None, int]]:
-        """How children that had executed nothing have crashed since this was last asked, and what had forked them."""
+    def take_killed_forks(self) -> list[tuple[Owner | None, int]]:
+        """How signals have ended children that had executed nothing, since this was last asked, and what had forked
+        them."""
         with self.lock:
-            crashed = list(self.timeline.crashed_forks.values())
-            self.timeline.crashed_forks.clear()
-            spans = [self.timeline.spans.at(event.branch.born).span for event in crashed]
-        return [(span.owner if span else None, one.status or 0) for span, one in zip(spans, crashed, strict=True)]
+            killed = list(self.timeline.killed_forks.values())
+            self.timeline.killed_forks.clear()
+            spans = [self.timeline.spans.at(event.branch.born).span for event in killed]
+        return [(span.owner if span else None, one.status or 0) for span, one in zip(spans, killed, strict=True)]
 
     @read
     def losses(self, spares: Callable[[Owner], bool] = lambda _: False) -> Evidence:

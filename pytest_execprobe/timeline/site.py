@@ -12,7 +12,7 @@ MOST_FRAMES = 100
 class Frame(NamedTuple):
     """A line of Python that was being executed."""
 
-    #: As its code has it: absolute, but for what was compiled of no file (``<string>``).
+    #: As its code has it, without ``..``: absolute, but for what was compiled of no file (``<string>``).
     file: str
     line: int
     #: The function's name; ``<module>`` outside of any.

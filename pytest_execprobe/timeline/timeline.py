@@ -21,7 +21,7 @@ from operator import attrgetter
 from ..source.command import Command
 from ..source.events import Batch, Branch, Ended, Exec, Image
 from .calls import Calls
-from .crashes import is_crash
+from .crashes import is_killed
 from .entry import Entry
 from .evidence import Evidence, Gap, Lost
 from .progress import Progress, parted
@@ -64,8 +64,8 @@ class Timeline:
     #: When execs were entered that are shared or strays: the end of their branch's top may be lost.
     _doubtful: list[int] = field(default_factory=list)
     _changes: int = 0  # in what was known of an entry already
-    crashed: dict[Image, Entry] = field(default_factory=dict)  # until they are taken
-    crashed_forks: dict[Image, Ended] = field(default_factory=dict)  # likewise
+    killed: dict[Image, Entry] = field(default_factory=dict)  # until they are taken
+    killed_forks: dict[Image, Ended] = field(default_factory=dict)  # likewise
     _awaited: int | None = None  # when the span begins that what has settled waits for
 
     @property
@@ -97,8 +97,8 @@ class Timeline:
                     self.calls.of(event.branch)
                 if event.image is not None:
                     ends.append(event)
-                elif is_crash(event.status):
-                    self.crashed_forks[event.pid, event.at] = event
+                elif is_killed(event.status):
+                    self.killed_forks[event.pid, event.at] = event
             else:
                 gaps.append(Gap(event.at, event.at + 1 if event.moment else None, event.why, branch=event.branch))
         promised = known.complete_to if known.late is None else 0
@@ -270,8 +270,8 @@ class Timeline:
                 self._exits[end.image] = end
                 continue
             entry.end(end)
-            if end.status and is_crash(end.status):
-                self.crashed[end.image] = entry
+            if is_killed(end.status):
+                self.killed[end.image] = entry
 
     # ---- windows ----
 
@@ -392,5 +392,5 @@ class Timeline:
         self._taken = 0
         for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.calls):
             known.clear()
-        self.crashed, self.crashed_forks = {}, {}
+        self.killed, self.killed_forks = {}, {}
         self.known = Progress()

@@ -142,6 +142,18 @@ def test_reads(execprobe):
     assert sorted(stopped) == ["false"] * 3 + ["true"] * 3  # of the script and its rm, and of true; and of the others
 
 
+def test_an_audit_names_what_else_was_killed_and_not_what_was_stopped(suite: Suite) -> None:
+    text = """
+@pytest.mark.xfail(raises=AssertionError)
+@pytest.mark.exec_deny("cleaner", enforce=True)
+def test_denied():
+    assert not cleans()
+    subprocess.run(["sh", "-c", "kill -KILL $$"])
+"""
+    out = suite.run(text, "--execprobe-audit", xfailed=1)
+    assert re.search(r"^ended by signal 1  test_it\.py::test_denied: sh by SIGKILL$", out, re.MULTILINE)
+
+
 @pytest.mark.parametrize("ignored", ["re:cleaner", "subtree:env"])
 def test_what_is_ignored_by_more_than_its_name_is_not_killed_without_a_word(suite: Suite, ignored: str) -> None:
     text = """

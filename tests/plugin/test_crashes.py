@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from suites import Run
 
-ABRT, SEGV, TERM, KILL, DUMPED = 6, 11, 15, 9, 0x80
+ABRT, SEGV, TERM, KILL, XCPU, DUMPED = 6, 11, 15, 9, 24, 0x80
 
 
 def test_crash_of_a_test_that_passed_is_said(run: Run) -> None:
@@ -38,6 +38,38 @@ def test_crash_of_a_test_that_passed_is_said(run: Run) -> None:
 def test_ends_that_are_no_crash_are_not(run: Run, status: int) -> None:
     ran = run(f"def test_one(execprobe): exits(runs('convert'), {status})", passed=1)
     assert "crashed" not in ran.text
+    assert "by signal" not in ran.text
+
+
+def test_an_audit_names_what_any_signal_has_ended(run: Run) -> None:
+    ran = run(
+        f"""
+        def test_one():
+            exits(runs("server"), {KILL})
+            exits(runs("convert"), {SEGV})
+            exits(runs("git"), 1 << 8)
+
+        def test_two():
+            exits(runs("make"), {TERM})
+            exits(runs("make"), {XCPU})
+
+        def test_three():
+            exits(runs("sleep"), {KILL})
+            assert False
+        """,
+        "--execprobe-audit",
+        passed=2,
+        failed=1,
+    )
+    assert ran.has(
+        """
+        crashed         1  test_it.py::test_one: convert by SIGSEGV
+                        1  test_it.py::test_two: make by SIGXCPU
+        ended by signal 1  test_it.py::test_one: server by SIGKILL
+                        1  test_it.py::test_two: make by SIGTERM
+        """
+    )
+    assert "sleep by" not in ran.text
 
 
 @pytest.mark.parametrize("marks", ["", "@pytest.mark.exec_success\n"])

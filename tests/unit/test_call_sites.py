@@ -11,7 +11,9 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 import pytest
@@ -244,6 +246,27 @@ def test_the_site_is_the_innermost_frame_of_the_users_own_code() -> None:
     site = function()  # type: ignore[operator]
     assert (site.file, site.line, site.function) == ("/home/me/release.py", 2, "function")
     assert [frame.file for frame in site.stack] == [LIBRARY, "/home/me/release.py", __file__]
+
+
+def test_a_file_that_was_found_by_a_roundabout_way_goes_by_the_short_one(tmp_path: Path) -> None:
+    """As of ``sys.path.insert(0, f"{folder}/../src")``: annotations and patterns go by where it lies."""
+
+    def spawned_from(file: str) -> CallSite | None:
+        names: dict[str, Any] = {"call_site": call_site, "sys": sys}
+        exec(compile("def tag(): return call_site(sys._getframe(0))", file, "exec"), names)
+        return names["tag"]()
+
+    for folder in ("tests", "src", "elsewhere/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to("elsewhere/deep")
+    short = f"{tmp_path}/src/app.py"
+    for long in (f"{tmp_path}/tests/../src/app.py", f"{tmp_path}/./src/app.py", f"{tmp_path}//src/app.py"):
+        site = spawned_from(long)
+        assert site is not None
+        assert (site.file, site.stack[0].file) == (short, short)
+    site = spawned_from(f"{tmp_path}/link/../app.py")  # that is elsewhere/app.py
+    assert site is not None
+    assert site.file == f"{tmp_path}/link/../app.py"
 
 
 def test_without_any_it_is_the_innermost_outside_of_the_standard_library() -> None:

@@ -362,6 +362,13 @@ def test_a_file_of_a_wheel(tmp_path: Path) -> None:
     assert wheels.owner(f"{library}/some_tool/bin/too") is None
 
 
+@pytest.mark.parametrize("lib", ["lib/python3.13t", "lib64/python3.9", "lib/pypy3.10"])
+def test_a_script_beside_the_library_of_any_python(tmp_path: Path, lib: str) -> None:
+    info = f"{lib}/site-packages/tool-1.dist-info/RECORD".replace("/", "__")
+    tree(tmp_path, **{info: "../../../bin/tool,,\n"})
+    assert Wheels().owner(f"{tmp_path}/bin/tool") == Owner("tool 1 (wheel)")
+
+
 def test_a_digest_of_a_wheel_that_is_no_ascii(tmp_path: Path) -> None:
     info = "lib__python3.11__site-packages__tool-1.dist-info__RECORD"
     tree(tmp_path, **{info: "../../../bin/tool,sha256=\N{BULLET},1\n"})

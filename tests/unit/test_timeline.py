@@ -1029,19 +1029,19 @@ def test_of_what_was_there_before_no_fork_is_known(story: Story) -> None:
     assert story.only(110, 190, "test_a")._lineage.fork is None
 
 
-# ---- crashes ----
+# ---- ends by a signal ----
 
 
-@pytest.mark.parametrize(("status", "crashed"), [(11, True), (6 | 0x80, True), (9, False), (1 << 8, False), (0, False)])
-def test_crashes_are_found_once_whichever_arrives_first(story: Story, status: int, crashed: bool) -> None:
+@pytest.mark.parametrize(("status", "killed"), [(11, True), (6 | 0x80, True), (9, True), (1 << 8, False), (0, False)])
+def test_ends_by_a_signal_are_found_once_whichever_arrives_first(story: Story, status: int, killed: bool) -> None:
     git, gpg = ran("git", 120), ran("gpg", 130)
     story.happens(git)
     ends = [Ended(160, one.pid, one.branch, (one.pid, one.at), status) for one in (git, gpg)]
     story.happens(*ends)
-    assert len(story.timeline.crashed) == crashed  # the other's exec is not there yet
+    assert len(story.timeline.killed) == killed  # the other's exec is not there yet
     story.happens(gpg)
     story.happens()
-    found = [entry.event for entry in story.timeline.crashed.values()]
-    assert found == ([git, gpg] if crashed else [])
+    found = [entry.event for entry in story.timeline.killed.values()]
+    assert found == ([git, gpg] if killed else [])
     story.timeline.forget()
-    assert not story.timeline.crashed
+    assert not story.timeline.killed
