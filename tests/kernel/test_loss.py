@@ -12,12 +12,13 @@ from programs import Programs
 from recording import recording
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
+from pytest_execprobe.source import client
 from pytest_execprobe.source.connect import HelperSettings
 from pytest_execprobe.timeline.evidence import Evidence
 
-pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(10100), pytest.mark.bpf]
+pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(5100), pytest.mark.bpf]
 
-EXECS = 2000
+EXECS = 300
 
 
 def spawn(program: object, times: int) -> None:
@@ -27,7 +28,7 @@ def spawn(program: object, times: int) -> None:
 
 @pytest.fixture(scope="module")
 def starved(programs: Programs) -> Iterator[tuple[ExecLog, ExecLog]]:
-    """The log of 2,000 execs into one page that nobody read meanwhile, and the complete log of two execs after it."""
+    """The log of 300 execs into one page that nobody read meanwhile, and the complete log of two execs after it."""
     with recording(HelperSettings(pages=1)) as made:
         with made.execprobe.watch() as log, made.helper_stopped():
             spawn(programs.minimal, EXECS)
@@ -75,7 +76,7 @@ def test_reads_refuse(starved: tuple[ExecLog, ExecLog]) -> None:
 
 Check = Callable[[ExecLog], None]
 
-# (assertion, certainly true, certainly false, not to be told), of 2,000 execs of minimal, most of which are lost.
+# (assertion, certainly true, certainly false, not to be told), of 300 execs of minimal, most of which are lost.
 STARVED: list[tuple[str, Check | None, Check, Check]] = [
     (
         "assert_ran",
@@ -212,7 +213,8 @@ def test_the_next_test_gets_a_new_helper(programs: Programs) -> None:
         assert made.execprobe.lost is None
 
 
-def test_a_stopped_helper_is_waited_for_and_no_longer(programs: Programs) -> None:
+def test_a_stopped_helper_is_waited_for_and_no_longer(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_ANSWER_GRACE", 0.1)
     with recording(timeout=0.2) as made, made.helper_stopped():
         spawn(programs.minimal, 1)
         with pytest.raises(IncompleteLogError, match="it did not answer in time"):
@@ -277,7 +279,7 @@ def test_more_losses_than_can_be_listed(programs: Programs) -> None:
         with made.helper_stopped():
             for _ in range(2):  # what is lost without a trace may be of either
                 window = made.recorder.open_window("the window")
-                spawn(programs.minimal, 2500)
+                subprocess.run([programs.storm, programs.minimal, "2499"], check=True)
                 window.end = time.monotonic_ns()
                 windows.append(window)
         first, log = map(ExecLog, windows)

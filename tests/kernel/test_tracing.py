@@ -24,6 +24,7 @@ from recording import Recording, recording, stop, watched_to_its_end
 
 from pytest_execprobe import IncompleteLogError
 from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.source import client
 from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
 
 pytestmark = [pytest.mark.exec_budget(3000), pytest.mark.own_helper]
@@ -214,7 +215,7 @@ def test_threads_that_were_let_go_are_traced_again() -> None:
     thread = threading.Thread(target=over.wait)
     thread.start()
     try:
-        for _ in range(20):
+        for _ in range(5):
             with recording(PTRACE) as made:
                 address = HelperSettings(address="@" + made.source.description["address"])
                 other = hold_helper(address)
@@ -244,9 +245,9 @@ import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 print(libc.epoll_wait(poll.fileno(), ctypes.create_string_buffer(64), 1, 300), ctypes.get_errno())
 """
-    for _ in range(20):
-        said = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True)
-        assert said.stdout == b"0 0\n"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    waiting = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(20)]
+    assert [process.communicate()[0] for process in waiting] == [b"0 0\n"] * 20
 
 
 @pytest.mark.usefixtures("traced")
@@ -271,7 +272,7 @@ poll = select.epoll()
 libc = ctypes.CDLL(None, use_errno=True)
 buffer = ctypes.create_string_buffer(64)
 failed = 0
-for _ in range(3000):
+for _ in range(1000):
     failed += libc.epoll_wait(poll.fileno(), buffer, 1, 1) != 0
 print(failed, flush=True)
 """
@@ -325,6 +326,13 @@ def test_helper_that_is_killed_lets_all_go_on(traced: Recording) -> None:
     assert log.programs == ["true"]
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers late is not waited for any longer than it was asked to."""
+    monkeypatch.setattr(client, "_ANSWER_GRACE", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_helper_that_is_stopped_makes_logs_incomplete() -> None:
     with recording(PTRACE, timeout=0.2) as made:
         with contextlib.ExitStack() as until_its_end, made.helper_stopped():
@@ -335,18 +343,24 @@ def test_helper_that_is_stopped_makes_logs_incomplete() -> None:
         subprocess.run(["true"], check=True)
 
 
-def test_helper_that_stays_stopped_is_ended(traced: Recording) -> None:
+def test_helper_that_stays_stopped_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that starts something would wait for ever."""
-    helper = traced.helper
-    with watched_to_its_end(helper):
-        stop(helper)
-        subprocess.run(["true"], check=True)
-    with pytest.raises(IncompleteLogError):
-        traced.execprobe.assert_not_ran("curl")
+    change_helper(tmp_path, monkeypatch, {"ptrace/watchdog.py": {"PATIENCE = 10 ": "PATIENCE = 1 "}})
+    with recording(PTRACE) as traced:
+        helper = traced.helper
+        goes_on = threading.Timer(20, os.kill, (helper, signal.SIGCONT))  # where it is not ended
+        goes_on.start()
+        with watched_to_its_end(helper):
+            stop(helper)
+            subprocess.run(["true"], check=True)
+        goes_on.cancel()
+        with pytest.raises(IncompleteLogError):
+            traced.execprobe.assert_not_ran("curl")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_slow_helper_makes_logs_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = {"def in_flight(self, before: int, root: int) -> int:\n": "{}        time.sleep(3)\n"}
+    slow = {"def in_flight(self, before: int, root: int) -> int:\n": "{}        time.sleep(1)\n"}
     changes = {"ptrace/probe.py": {old: new.format(old) for old, new in slow.items()}}
     change_helper(tmp_path, monkeypatch, changes)
     with recording(PTRACE, timeout=0.2) as made:
@@ -424,7 +438,7 @@ def test_what_is_killed_while_it_forks_leaves_nothing_stopped(
     traced: Recording, kill: Callable[[int, int], None]
 ) -> None:
     """Who is killed at a fork does not say what it has forked, which waits to be let go."""
-    for number in range(30):
+    for number in range(0, 30, 3):
         command = "echo; while :; do (/bin/true) & done"
         with subprocess.Popen(["sh", "-c", command], start_new_session=True, stdout=subprocess.PIPE) as forks:
             assert forks.stdout is not None
@@ -437,8 +451,8 @@ def test_what_is_killed_while_it_forks_leaves_nothing_stopped(
 
 
 def test_storm_is_whole(traced: Recording, programs: Programs) -> None:
-    subprocess.run([programs.storm, programs.minimal, "1000"], check=True)
-    assert traced.execprobe.counts == {"storm": 1, "minimal": 1000}
+    subprocess.run([programs.storm, programs.minimal, "300"], check=True)
+    assert traced.execprobe.counts == {"storm": 1, "minimal": 300}
     assert traced.execprobe.complete
     for record in traced.execprobe.records:
         assert None not in (record.path, record.executable, record.argv, record.cwd, record.ppid, record.exit_code)
