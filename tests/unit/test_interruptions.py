@@ -1,5 +1,5 @@
-"""An exception that breaks into a read, as a signal's handler raises it, at every single step of the interpreter's:
-nothing is lost, nothing is counted twice, and the connection goes on.
+"""An exception that breaks into a read, as a signal's handler raises it, at every step of the interpreter's that is not
+as the one before it: nothing is lost, nothing is counted twice, and the connection goes on.
 
 The server is the helper's own, over a probe that the test plays; the connection is a real one.
 """
@@ -7,9 +7,11 @@ The server is the helper's own, over a probe that the test plays; the connection
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import itertools
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -55,20 +57,54 @@ def apart(do: Callable[[], object]) -> Iterator[object]:
     yield do()
 
 
+#: Instructions that only look, or only move what is the frame's own: an exception before one and one after it leave the
+#: same behind. (What they may run of Python has steps of its own.)
+_LOOKS = re.compile(
+    r"LOAD_(FAST|CONST|GLOBAL|NAME|DEREF|CLOSURE|SMALL_INT|COMMON_CONSTANT)|PUSH_NULL|PRECALL|KW_NAMES|COPY$|SWAP"
+    r"|NOP|RESUME|NOT_TAKEN|EXTENDED_ARG|CACHE|ROT_|DUP_|POP_TOP|IS_OP|COMPARE_OP|BUILD_(TUPLE|LIST|CONST_KEY_MAP|SLICE)"
+    r"|POP_JUMP_|MAKE_FUNCTION"
+)
+
+
+@functools.cache
+def changes_before(code: CodeType) -> frozenset[int]:
+    """The instructions before which something can be other than before the last one: what state there is, or who
+    handles an exception."""
+    found = set()
+    handled = dis._parse_exception_table(code) if sys.version_info >= (3, 11) else ()  # type: ignore[attr-defined]
+    before, handlers_before = "", None
+    for instruction in dis.get_instructions(code):
+        handlers = [entry.target for entry in handled if entry.start <= instruction.offset < entry.end]
+        if instruction.is_jump_target or not _LOOKS.match(before) or handlers != handlers_before:
+            found.add(instruction.offset)
+        before, handlers_before = instruction.opname, handlers
+    return frozenset(found)
+
+
 def breaks_at(step: int, do: Callable[[], object]) -> bool:
     """Whether it was broken into, at that step: before a function, or before an instruction."""
-    steps = itertools.count(1)
+    left = step
 
-    def traced(frame: FrameType, event: str, arg: Any) -> Any:  # noqa: ARG001
-        if frame.f_code.co_filename not in STATEFUL:
+    def of_frame(frame: FrameType, event: str, arg: Any) -> Any:  # noqa: ARG001
+        nonlocal left
+        code = frame.f_code
+        if code.co_filename not in STATEFUL:
             return None
-        frame.f_trace_opcodes = True
-        if event in ("call", "opcode") and next(steps) == step:
+        if (left := left - 1) == 0:
             raise Broken
-        return traced
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        changes = changes_before(code)
+
+        def at_instruction(frame: FrameType, event: str, arg: Any) -> Any:  # noqa: ARG001
+            nonlocal left
+            if frame.f_lasti in changes and event == "opcode" and (left := left - 1) == 0:
+                raise Broken
+            return at_instruction
+
+        return at_instruction
 
     before = sys.gettrace()
-    sys.settrace(traced)
+    sys.settrace(of_frame)
     try:
         next(apart(do))
     except Broken:

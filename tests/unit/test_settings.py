@@ -8,17 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import record
+from fakes import FakeSource, record
 
 from pytest_execprobe.log.pattern import Side
 from pytest_execprobe.rules.markers import MARKERS
 from pytest_execprobe.rules.rule import PHASES, Rule
 from pytest_execprobe.session.settings import Settings, read_settings
+from pytest_execprobe.source import connect
 
 Read = Callable[..., Settings]
 NATIVE_TOML = pytest.mark.skipif(
     int(pytest.__version__.partition(".")[0]) < 9, reason="pytest 9 reads [tool.pytest], earlier ones do not"
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the whole run is to be probed, a helper is started as soon as that is read."""
+    monkeypatch.setattr(connect, "start_helper", lambda settings: FakeSource())  # noqa: ARG005
 
 
 @pytest.fixture
