@@ -18,7 +18,7 @@ from .terminal import Line, Terminal
 from .totals import most, number
 
 _POLL = 0.1  # seconds between two looks
-_SELDOM = 10  # of these looks one, where nobody waits for it: what is recorded is sooner taken in when it is much
+_SELDOM = 10  # of these looks one, where none is waited for: what is recorded is sooner taken in when it is much
 
 _SHOWN = 50  # execs that are shown at a time: to show more would take longer than to record them
 
