@@ -41,13 +41,15 @@ def of_any_phase(
 ) -> list[RuleFinding]:
     """What is wrong by a judge for each phase, each once. Certain is only what is found in all: in others another rule
     can decide."""
-    found: dict[tuple[object, ...], list[RuleFinding]] = {}
+    found: dict[tuple[object, ...], dict[Phase, RuleFinding]] = {}
     for phase, judge in judges.items():
         for one in judge.judge(phase, evidence, left_behind=left_behind):
-            found.setdefault((one.rules, one.question), []).append(one)
+            rules = tuple(replace(rule, beyond=None) for rule in one.rules)  # which is another one's in each judge
+            found.setdefault((rules, one.question), {}).setdefault(phase, one)
     said = []
-    for one, *others in found.values():
-        if one.holds is False and len(others) + 1 < len(judges):
+    for those in found.values():
+        one = next(iter(those.values()))
+        if one.holds is False and len(those) < len(judges):
             known = one.evidence or evidence
             one = replace(one, holds=None, phases=(), evidence=replace(known, unknown=(*known.unknown, why)))
         elif one.phases:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import record
 
+from pytest_execprobe.baseline.model import Excess
 from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders
 from pytest_execprobe.rules.rule import PHASES, Rule, make_rule
@@ -37,3 +38,14 @@ def test_what_is_found_in_every_phase_alone_is_certain(levels: list[list[Rule]],
     found = of_any_phase(judges, Evidence((record("git"),)), "no phase is known")
     assert [one.holds for one in found] == holds
     assert all("no phase is known" in one.evidence.unknown for one in found if one.holds is None and one.evidence)
+
+
+def test_each_judge_has_a_baseline_of_its_own() -> None:
+    excess = Excess("git", 2, 1, False)
+
+    def baseline() -> Rule:
+        return Rule("baseline", PHASES, text="tests.a", where="in execs.toml", beyond=lambda _: [excess])
+
+    judges = {phase: Judge(deciders([[baseline()]])) for phase in PHASES}
+    (found,) = of_any_phase(judges, Evidence((record("git"),)), "no phase is known")
+    assert found.holds is False
