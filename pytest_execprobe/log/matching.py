@@ -304,7 +304,7 @@ def unowned_pattern() -> Pattern:
         own = record.executable if record.interpreter is None else record.script
         return either(*(is_unowned(file, record) for file in (files(record) if side is Side.FORBID else [own])))
 
-    return Pattern("unowned:", test)
+    return Pattern("unowned:", test, lasts=False)  # a test may install something
 
 
 def subtree_pattern(pattern: Pattern) -> Pattern:

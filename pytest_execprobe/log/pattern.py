@@ -54,6 +54,8 @@ class Pattern:
     start: str = ""
     #: Where links decide, too, as they are at that moment.
     by_links: frozenset[Side] = frozenset()
+    #: Whether else it has the same answer for a command at any time.
+    lasts: bool = True
     _known: dict[tuple[int, bool | None, Side], tuple[Command, Match, bool]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -66,7 +68,7 @@ class Pattern:
         if found is None:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            lasts = side not in self.by_links or not may_lead_by_links(record)
+            lasts = self.lasts and (side not in self.by_links or not may_lead_by_links(record))
             # With the command, for its number is another's when it has gone.
             found = self._known[key] = (record._command, self._test(record, side), lasts)
             return found[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 
-from .database import Owner, read, spellings
+from .database import Owner, read, spellings, stamp
 
 _ALGORITHMS = {"Q1": "sha1", "Q2": "sha256"}
 
@@ -19,12 +19,19 @@ class Apk:
 
     def __init__(self, root: str = "") -> None:
         self._root = root
-        self._files: dict[str, Owner] | None = None
+        self._places = tuple(f"{root}{folder}/apk/db/installed" for folder in ("/lib", "/usr/lib"))
+        self._stamp: object = None  # of what has been read
+        self._files: dict[str, Owner] = {}
+
+    def stamp(self, path: str) -> object:  # noqa: ARG002
+        return stamp(*self._places)
 
     def owner(self, path: str) -> Owner | None:
-        if self._files is None:
-            data = read(f"{self._root}/lib/apk/db/installed") or read(f"{self._root}/usr/lib/apk/db/installed") or b""
+        before = self.stamp(path)
+        if self._stamp != before:
+            data = next(filter(None, map(read, self._places)), b"")
             self._files = dict(_files(data.decode("utf-8", "surrogateescape")))
+            self._stamp = before
         return next((self._files[spelt] for spelt in spellings(path, self._root) if spelt in self._files), None)
 
 

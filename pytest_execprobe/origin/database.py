@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import O_CLOEXEC, O_RDONLY
+from time import CLOCK_REALTIME
 from typing import Protocol
 
 from .._util import originals
@@ -26,14 +27,34 @@ class Owner:
 
 
 class Database(Protocol):
-    """The packages of one kind. What it has read it keeps."""
+    """The packages of one kind. What it has read it keeps, until that has changed."""
+
+    def stamp(self, path: str) -> object:
+        """Another one as soon as what decides about a file has changed, see :func:`stamp`."""
 
     def owner(self, path: str) -> Owner | None:
         """The package that a file, by its path without links, is of. Raises Unreadable."""
 
 
 _MOST = 1 << 28  # bytes of a file
+_TICK = 50_000_000  # ns in which something can change twice, and look the same
 _PART = 1 << 18
+
+
+def stamp(*paths: str) -> object:
+    """The same for as long as these files and folders are the same: tests may install something."""
+    found: list[tuple[int, ...] | None] = []
+    now = originals.clock_gettime_ns(CLOCK_REALTIME)
+    for path in paths:
+        try:
+            its = originals.stat(path)
+        except (OSError, ValueError):
+            found.append(None)
+            continue
+        if now - max(its.st_mtime_ns, its.st_ctime_ns) < _TICK:
+            return object()  # like no other
+        found.append((its.st_dev, its.st_ino, its.st_nlink, its.st_size, its.st_mtime_ns, its.st_ctime_ns))
+    return tuple(found)
 
 
 def read(path: str) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .database import Owner, names_in, read, read_lines, spellings
+from .database import Owner, names_in, read, read_lines, spellings, stamp
 
 _FIELD = re.compile(rb"^(Package|Version|Architecture): (.*)", re.MULTILINE)
 #: Where programs are mostly. Of these lines an index is kept; others are looked for anew.
@@ -18,15 +18,24 @@ class Dpkg:
     def __init__(self, root: str = "") -> None:
         self._root = root
         self._folder = f"{root}/var/lib/dpkg"
+        self._stamp: object = None  # of what has been read
         self._index: dict[bytes, list[str]] | None = None
         #: Whether lists name something below a folder, where that was asked.
         self._folders: dict[bytes, bool] = {}
         self._diversions: list[tuple[str, str, str]] = []
         self._versions: dict[str, str] = {}
 
+    def stamp(self, path: str) -> object:  # noqa: ARG002
+        return stamp(*(f"{self._folder}/{name}" for name in ("status", "info", "diversions")))
+
     def owner(self, path: str) -> Owner | None:
-        if self._index is None:
+        before = self.stamp(path)
+        if self._index is None or self._stamp != before:
+            self._index = None
+            self._folders.clear()
+            self._versions.clear()
             self._load()
+            self._stamp = before
         for spelt in spellings(path, self._root):
             for name, listed in self._names(spelt):
                 return Owner(f"{name} {self._versions.get(name, '?')} (dpkg)", self._sum(name, listed))

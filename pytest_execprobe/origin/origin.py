@@ -48,16 +48,18 @@ class Origin:
 
 @dataclass
 class Machine:
-    """The databases of this machine. What was found is kept."""
+    """The databases of this machine. What was found is kept, until one of them has changed."""
 
     databases: Sequence[Database] = field(default_factory=lambda: (Dpkg(), Rpm(), Apk(), Wheels()))
-    _known: dict[str, Origin] = field(default_factory=dict)
+    _known: dict[str, tuple[list[object], Origin]] = field(default_factory=dict)
 
     def origin(self, path: str) -> Origin:
         """Of a file by its resolved path, as records have it."""
-        if path not in self._known:
-            self._known[path] = self._find(path)
-        return self._known[path]
+        is_there = path.startswith("/")
+        stamps = [_stamp(database, path) for database in self.databases] if is_there else []
+        if path not in self._known or self._known[path][0] != stamps:
+            self._known[path] = stamps, self._find(path)
+        return self._known[path][1]
 
     def _find(self, path: str) -> Origin:
         if not path.startswith("/"):  # what lies in no folder
@@ -81,6 +83,13 @@ class Machine:
             if owner is not None:
                 return owner, ""
         return None, "; ".join(reasons)
+
+
+def _stamp(database: Database, path: str) -> object:
+    try:
+        return database.stamp(path)
+    except Unreadable as error:
+        return str(error)
 
 
 def _remarks(path: str) -> list[str]:

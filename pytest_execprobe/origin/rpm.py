@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._util import originals
-from .database import Owner, Unreadable, spellings
+from .database import Owner, Unreadable, spellings, stamp
 
 _FOLDERS = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _OLDER = {"Packages": "Berkeley DB", "Packages.db": "ndb"}
@@ -25,6 +25,10 @@ class Rpm:
 
     def __init__(self, root: str = "") -> None:
         self._root = root
+
+    def stamp(self, path: str) -> object:  # noqa: ARG002
+        names = ("rpmdb.sqlite", "rpmdb.sqlite-wal", *_OLDER)
+        return stamp(*(f"{self._root}{folder}/{name}" for folder in _FOLDERS for name in names))
 
     def owner(self, path: str) -> Owner | None:
         for folder in _FOLDERS:

@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator
 
 from .._util import originals
-from .database import Owner, Unreadable, names_in, read
+from .database import Owner, Unreadable, names_in, read, stamp
 
 _LIBRARIES = ("site-packages", "dist-packages")
 
@@ -20,6 +20,12 @@ class Wheels:
         #: Of each library what is in folders called ``bin``, which is mostly all that is executed: folders of
         #: distributions, and lines.
         self._records: dict[str, list[tuple[str, bytes]]] = {}
+        self._stamps: dict[str, object] = {}  # of those, when they were read
+        #: Of a folder the libraries below its ``lib``, likewise with the stamp.
+        self._below: dict[str, tuple[object, list[str]]] = {}
+
+    def stamp(self, path: str) -> object:
+        return tuple((library, stamp(self._root + library)) for library in self._libraries(path))
 
     def owner(self, path: str) -> Owner | None:
         for library in self._libraries(path):
@@ -40,15 +46,23 @@ class Wheels:
         if parts[-2:-1] != ["bin"]:
             return
         prefix = "/".join(parts[:-2])
+        before = stamp(*(f"{self._root}{prefix}/{lib}" for lib in ("lib", "lib64")))
+        if self._below.get(prefix, (None,))[0] != before:
+            self._below[prefix] = before, list(self._listed(prefix))
+        yield from self._below[prefix][1]
+        if prefix in ("", "/usr"):
+            yield "/usr/lib/python3/dist-packages"
+
+    def _listed(self, prefix: str) -> Iterator[str]:
         for lib in ("lib", "lib64"):
             for version in names_in(f"{self._root}{prefix}/{lib}"):
                 if version.startswith(("python3", "pypy3")):
                     yield from (f"{prefix}/{lib}/{version}/{library}" for library in _LIBRARIES)
-        if prefix in ("", "/usr"):
-            yield "/usr/lib/python3/dist-packages"
 
     def _of(self, library: str) -> list[tuple[str, bytes]]:
-        if library not in self._records:
+        before = stamp(self._root + library)
+        if library not in self._records or self._stamps[library] != before:
+            self._stamps[library] = before
             every = ((folder, _only(b"bin/", record)) for folder, record in self._read(library))
             self._records[library] = [(folder, lines) for folder, lines in every if lines]
         return self._records[library]

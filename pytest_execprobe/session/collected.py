@@ -175,7 +175,7 @@ class Collected:
             "ids": self._ids,
             "shared": self._shared,
             "outside": self._outside,
-            "files": files,
+            "files": list(map(self._folders.portable, files)),  # others are no text, which xdist does not send
             "collection": self._collection(files),
             "open": [*self._open, *self._made],
             "partial": self._partial or bool(self._left_out),

@@ -60,7 +60,8 @@ class Markers:
         kinds = {pytest.Module: "the module", pytest.Session: "the session"}  # whose own names say less
         kind = next((its for its in kinds if isinstance(node, its)), None)
         name = kinds[kind] if kind else getattr(node, "originalname", None) or node.name
-        key = (id(mark), name, id(node.parent))
+        # One can be held in a variable, and stand in several places; of a function's tests it is the same.
+        key = (id(mark), node.nodeid if kind else name, id(node.parent))
         if key not in self._known:
             added = not parametrized and not _stands_on(node, mark)
             line = self._additions(below, mark) if added else ""

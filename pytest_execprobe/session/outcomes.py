@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -243,15 +243,20 @@ def _is_expected(
     reason = vars(report).get("wasxfail")
     if reason is None or isinstance(raised, pytest.xfail.Exception):
         return reason is not None
-    # Which of several it was pytest does not say: the first that is on, with this reason.
-    marks = [mark for mark in item.iter_markers("xfail") if mark.kwargs.get("reason", reason) == reason]
-    for mark in marks:
-        conditions = mark.args or [mark.kwargs.get("condition", True)]
-        if any(conditions):  # one that is a text is to be evaluated
-            raises = mark.kwargs.get("raises")
-            matches = getattr(raises, "matches", None)  # of a group, with pytest 8.4 and later
-            return raises is None or bool(matches(error) if matches else isinstance(error, raises))
-    return True
+    every = [*item.iter_markers("xfail")]
+    # Which of several it was pytest says by the reason alone; where that is another plugin's it is the first.
+    mark = next(iter([mark for mark in every if reason in _reasons(mark)] or every), None)
+    raises = None if mark is None else mark.kwargs.get("raises")
+    matches = getattr(raises, "matches", None)  # of a group, with pytest 8.4 and later
+    return raises is None or bool(matches(error) if matches else isinstance(error, raises))
+
+
+def _reasons(mark: pytest.Mark) -> Iterator[object]:
+    """Those that an xfail can give."""
+    conditions = mark.args or ((mark.kwargs["condition"],) if "condition" in mark.kwargs else ())
+    if not conditions:
+        yield mark.kwargs.get("reason", "")
+    yield from (mark.kwargs.get("reason") or f"condition: {condition}" for condition in conditions if condition)
 
 
 def _shown(problem: Problem) -> Any:

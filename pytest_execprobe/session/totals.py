@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._util import originals
 from .._util.text import printable
 from ..baseline.model import OUTSIDE
 from ..timeline.entry import Entry
@@ -231,6 +232,8 @@ class Totals:
             if name in _GROUPS:
                 for key, counts in value.items():
                     getattr(self, name).setdefault(key, Counter()).update(counts)
+            elif name == "files":
+                self.files.update({str(originals.json_loads(path)): count for path, count in value.items()})
             elif name in _UPDATED:
                 getattr(self, name).update(value)
             elif name in _ADDED:
@@ -268,12 +271,14 @@ def _counters(group: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 _GROUPS = ("tests", "others", "strays", "late", "crashes", "killed")
-_UPDATED = ("ignored", "unprivileged", "files", "gaps", "not_checked", "excused")
+_UPDATED = ("ignored", "unprivileged", "gaps", "not_checked", "excused")
 _ADDED = ("lost", "running", "more_running", "gathered")
 #: How plain data has what is none.
 _FORMS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_GROUPS, _counters),
     **dict.fromkeys((*_UPDATED, "collected"), dict),
+    # A path need not be text, and xdist sends nothing else.
+    "files": lambda files: {originals.json_dumps(path): count for path, count in files.items()},
     **dict.fromkeys(("unknown", "unprobed", "changes", "gathered"), list),
     "running": lambda running: [list(process) for process in running],
     "breaches": lambda breaches: [

@@ -39,14 +39,20 @@ class Elsewhere:
 def of_any_phase(
     judges: Mapping[Phase, Judge], evidence: Evidence, why: str, *, left_behind: bool = False
 ) -> list[RuleFinding]:
-    """What is wrong by a judge for each phase, each once. Certain is only what rules for all phases find."""
-    found: dict[tuple[object, ...], RuleFinding] = {}
+    """What is wrong by a judge for each phase, each once. Certain is only what is found in all: in others another rule
+    can decide."""
+    found: dict[tuple[object, ...], dict[Phase, RuleFinding]] = {}
     for phase, judge in judges.items():
         for one in judge.judge(phase, evidence, left_behind=left_behind):
-            if one.holds is False and not all({*PHASES} <= {*rule.phases} for rule in one.rules):
-                known = one.evidence or evidence
-                one = replace(one, holds=None, phases=(), evidence=replace(known, unknown=(*known.unknown, why)))
-            elif one.phases:
-                one = replace(one, phases=PHASES)
-            found.setdefault((one.rules, one.question), one)
-    return sorted(found.values(), key=lambda one: one.holds is None)
+            rules = tuple(replace(rule, beyond=None) for rule in one.rules)  # which is another one's in each judge
+            found.setdefault((rules, one.question), {}).setdefault(phase, one)
+    said = []
+    for those in found.values():
+        one = next(iter(those.values()))
+        if one.holds is False and len(those) < len(judges):
+            known = one.evidence or evidence
+            one = replace(one, holds=None, phases=(), evidence=replace(known, unknown=(*known.unknown, why)))
+        elif one.phases:
+            one = replace(one, phases=PHASES)
+        said.append(one)
+    return sorted(said, key=lambda one: one.holds is None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 from inner import Inner, Run, needs
 
@@ -250,3 +253,15 @@ def test_what_was_not_collected_passes_no_gate(inner: Inner, how: str) -> None:
     (inner.path / "test_other.py").unlink()
     assert inner.run(*options, plugins=PLUGINS).ret == 0
     assert main(gate) == 0, "it is gone, and not left out"
+
+
+@pytest.mark.parametrize("option", ["--execprobe-audit", "--execprobe-baseline=execs.toml"])
+def test_names_that_are_no_text(inner: Inner, option: str) -> None:
+    """Workers tell of programs, and of folders that have no tests."""
+    folder = os.fsencode(inner.path) + b"/caf\xe9"
+    os.mkdir(folder)
+    shutil.copy("/bin/true", folder + b"/tool\xe9")
+    inner.suite(test_it="import subprocess\ndef test_it(): subprocess.run([b'caf\\xe9/tool\\xe9'], check=True)\n")
+    update = () if "audit" in option else ("--execprobe-update",)
+    run = inner.run("-n2", option, *update, plugins=PLUGINS)
+    assert (run.outcomes, run.ret) == ({"test_it": ["passed"]}, 0)

@@ -82,12 +82,14 @@ def test_one_that_is_added_in_the_call_fails_it(run: Run) -> None:
         ("/usr/bin/*", "curl", False),
         ("re:curl", "curl", False),
         ("re:curl", "**", True),
+        (re.compile("curl .*"), "re:curl .*", True),
+        ("re:curl .*", "re:(?-s:curl .*)", False),
         ("re:curl", "subtree:*/*", True),
         ("re:curl", "/*", True),
         ("re:curl", "/opt/*", False),
     ],
 )
-def test_what_is_forbidden_in_vain(forbidden: str, ignored: str, in_vain: bool) -> None:
+def test_what_is_forbidden_in_vain(forbidden: str | re.Pattern[str], ignored: str, in_vain: bool) -> None:
     found = ignored_in_vain([(compile_pattern(forbidden), "here")], [(compile_pattern(ignored), f"ignore={ignored}")])
     assert len([*found]) == in_vain
 

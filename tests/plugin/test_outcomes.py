@@ -190,6 +190,8 @@ def test_what_was_expected_is_the_tests_own_failure(run: Run) -> None:
         ("@pytest.mark.xfail(False, reason='why')\n@pytest.mark.xfail(raises=ValueError)", True),
         ("@pytest.mark.xfail(reason='why')\n@pytest.mark.xfail(False, reason='', raises=ValueError)", False),
         ("@pytest.mark.xfail('True', reason='why')", False),
+        ("@pytest.mark.xfail('False')\n@pytest.mark.xfail('True', raises=ValueError)", True),
+        ("@pytest.mark.xfail(condition=False, reason='x')\n@pytest.mark.xfail(raises=(OSError, ValueError))", True),
     ],
 )
 def test_an_xfail_of_another_kind_does_not_expect_a_breach(run: Run, marks: str, failed: bool) -> None:

@@ -496,6 +496,18 @@ def test_markers_are_known_to_strict_runs(run: Run) -> None:
     run("@pytest.mark.exec_none\ndef test_it(): pass", "--strict-markers", passed=1)
 
 
+def test_a_mark_of_two_modules_stands_in_each(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(common="import pytest\nMARKS = [pytest.mark.exec_none()]\n")
+    pytester.syspathinsert()
+    source = "from common import MARKS\nfrom played import runs\npytestmark = MARKS\ndef test_it(): runs('git')\n"
+    pytester.makepyfile(test_a=source, test_b=source)
+    ran = run("def test_it(): pass", passed=1, failed=2)
+    assert [rule.rpartition(":")[0] for rule in ran.rules] == [
+        "exec_none() on the module, test_a.py",
+        "exec_none() on the module, test_b.py",
+    ]
+
+
 def test_tests_of_one_name_have_the_rules_of_their_own_class(run: Run) -> None:
     """What rules are read from marks is kept for tests that have the same."""
     ran = run(

@@ -38,6 +38,13 @@ from pytest_execprobe.report.origins import table, with_origins
 
 pytestmark = pytest.mark.exec_budget(12)
 
+
+@pytest.fixture(autouse=True)
+def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test has just made is kept like what has been there for long."""
+    monkeypatch.setattr(databases, "_TICK", 0)
+
+
 HAS_DPKG = pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="this is no Debian")
 #: Made by rpm and rpmbuild 4.18.0 (``rpm --root --initdb``, ``rpm --root -i``): one package, tool
 #: 4:1.2-3, of three files.
@@ -143,6 +150,32 @@ def test_what_could_not_be_read_is_known_no_better_the_next_time(debian: Dpkg, t
     file.unlink()
     file.write_text("")
     assert debian.owner("/usr/bin/ldd") is not None
+
+
+def test_what_is_installed_later_is_a_packages(debian: Dpkg) -> None:
+    before = debian.stamp("/usr/bin/new")
+    assert debian.owner("/usr/bin/new") is None
+    assert debian.owner("/opt/new/tool") is None
+    assert debian.stamp("/usr/bin/new") == before
+    folder = Path(debian._folder)
+    (folder / "info/new.list").write_text("/usr/bin/new\n/opt/new\n/opt/new/tool\n")
+    (folder / "status").write_text("Package: new\nVersion: 5\n\n" + (folder / "status").read_text())
+    assert debian.stamp("/usr/bin/new") != before
+    assert [debian.owner(path) for path in ("/usr/bin/new", "/opt/new/tool")] == [Owner("new 5 (dpkg)")] * 2
+    (folder / "info/new.list").unlink()
+    (folder / "status").write_text("")
+    assert debian.owner("/usr/bin/new") is None
+
+
+def test_what_has_just_changed_is_looked_at_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can change again and look the same."""
+    file = tmp_path / "file"
+    assert databases.stamp(str(file)) == databases.stamp(str(file))
+    file.touch()
+    monkeypatch.setattr(databases, "_TICK", 1 << 62)
+    assert databases.stamp(str(file)) != databases.stamp(str(file))
+    monkeypatch.setattr(databases, "_TICK", 0)
+    assert databases.stamp(str(file)) == databases.stamp(str(file))
 
 
 def test_lists_are_read_once_for_folders_that_none_has(debian: Dpkg, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,6 +359,14 @@ def test_a_file_of_apk(tmp_path: Path) -> None:
     assert apk.owner("/usr/bin/busybox") is not None
 
 
+def test_what_apk_installs_later(tmp_path: Path) -> None:
+    apk = Apk(tree(tmp_path))
+    assert apk.owner("/bin/tool") is None
+    tree(tmp_path, lib__apk__db__installed="P:tool\nV:1\nF:bin\nR:tool\n")
+    assert apk.owner("/bin/tool") == Owner("tool 1 (apk)")
+    assert apk.stamp("/bin/tool") == apk.stamp("/bin/tool")
+
+
 def test_a_checksum_of_apk_that_is_no_ascii(tmp_path: Path) -> None:
     apk = Apk(tree(tmp_path, lib__apk__db__installed="P:tool\nV:1\nF:bin\nR:tool\nZ:Q1\N{BULLET}\n"))
     assert apk.owner("/bin/tool") == Owner("tool 1 (apk)")
@@ -369,6 +410,21 @@ def test_a_script_beside_the_library_of_any_python(tmp_path: Path, lib: str) -> 
     assert Wheels().owner(f"{tmp_path}/bin/tool") == Owner("tool 1 (wheel)")
 
 
+def test_a_wheel_that_is_installed_later(tmp_path: Path) -> None:
+    wheels, tool = Wheels(), f"{tmp_path}/bin/tool"
+    stamps = [wheels.stamp(tool)]
+    for version in ("1", "2"):
+        assert (wheels.owner(tool) is None) is (version == "1")
+        info = f"lib__python3.11__site-packages__tool-{version}.dist-info__RECORD"
+        tree(tmp_path, **{info: "../../../bin/tool,,\n"})
+        stamps.append(wheels.stamp(tool))
+        assert wheels.owner(tool) is not None
+    assert len(set(stamps)) == 3
+    for folder in (tmp_path / "lib/python3.11/site-packages").iterdir():
+        shutil.rmtree(folder)
+    assert wheels.owner(tool) is None
+
+
 def test_a_digest_of_a_wheel_that_is_no_ascii(tmp_path: Path) -> None:
     info = "lib__python3.11__site-packages__tool-1.dist-info__RECORD"
     tree(tmp_path, **{info: "../../../bin/tool,sha256=\N{BULLET},1\n"})
@@ -408,6 +464,12 @@ class Packages:
     def __init__(self, **owners: Owner | str) -> None:
         self._owners = owners
         self.asked: list[str] = []
+        self.state = 0
+
+    def stamp(self, path: str) -> object:
+        if self._owners.get(os.path.basename(path)) == "there is no stamp":
+            raise Unreadable("there is no stamp")
+        return self.state
 
     def owner(self, path: str) -> Owner | None:
         self.asked.append(path)
@@ -461,6 +523,10 @@ def test_each_file_is_looked_up_once(program: Path) -> None:
     machine = Machine([packages])
     assert machine.origin(str(program)) is machine.origin(str(program))
     assert packages.asked == [str(program)]
+    packages.state += 1  # something was installed
+    assert machine.origin(str(program)).owned is False
+    assert packages.asked == [str(program)] * 2
+    assert origin(program, Packages(tool="there is no stamp")) == Origin(None, why="there is no stamp")
 
 
 def test_a_memfd() -> None:
@@ -525,6 +591,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 GIT = Owner("git 1 (x)")
+
+
+def test_its_answer_for_a_command_is_that_of_now(machine: Callable[..., None]) -> None:
+    """A test may have installed the package meanwhile."""
+    pattern, git = compile_pattern("unowned:"), ran("git", at=1)
+    machine()
+    assert pattern.match(git, Side.FORBID) is True
+    machine(git=GIT)
+    assert pattern.match(git, Side.FORBID) is False
 
 
 def match(record: Any, side: Side = Side.FORBID) -> Match:

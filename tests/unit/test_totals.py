@@ -17,6 +17,7 @@ def full() -> Totals:
         strays={"test_a": Counter(sleep=1)},
         late={"test_a": Counter(worker=3)},
         ignored=Counter({"coverage": 4}),
+        files=Counter({"/opt/caf\udce9": 2}),  # in Latin-1
         usage={"tests": {"test_a": {"1": {"git": 2}}}},
         by_chance={"tests": {"test_a": {"1": {"git": 1}}}},
         superseded={"test_b": ["2"]},
@@ -62,6 +63,7 @@ def test_counting() -> None:
 def test_what_is_exported_is_plain_data() -> None:
     data = full().export()
     marshal.dumps(data)  # what xdist can send, and no subclass of it
+    json.dumps(data, ensure_ascii=False).encode()  # nor what is no text
     assert json.loads(json.dumps(data)) == data
 
 
