@@ -94,7 +94,7 @@ def may_hold_secret(text: str, program: str | None) -> bool:
     low = text.lower()
     if any(sign in low for sign in _SIGNS):
         return True
-    names = {*_NAMES.findall(text), *_NAMES.findall(low), program}
+    names = {*_NAMES.findall(text), *(() if low == text else _NAMES.findall(low)), program}
     if not names.isdisjoint(_READERS):
         return True
     return any(names.issuperset(within) for name in names & _KNOWN.keys() for within in _KNOWN[name or ""])

@@ -8,7 +8,8 @@ is read.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .terminal import CommandError, Line, Terminal
@@ -16,13 +17,14 @@ from .values import REDACT, add_options
 
 if TYPE_CHECKING:
     from ..report.model import Document, Unit
+    from ..timeline.record import ExecRecord
 
 SUMMARY = "show stored reports, or write them in other forms"
 
 USAGE = "execprobe report STORED... [-o PATH]... [--format FORM]"
 EPILOG = """\
 examples:
-  execprobe report execs.json                          totals, and what ran most
+  execprobe report execs.json                          totals, what ran most, and how it ended
   execprobe report execs.json -o execs.html -o execs.trace.json
   execprobe report shards/ --format md >> "$GITHUB_STEP_SUMMARY"
 
@@ -95,7 +97,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 def lines(document: Document) -> Iterator[Line]:
     """What matters most of a report."""
     from ..report import digest
-    from .totals import ROWS, rest, row, table
+    from .totals import ROWS, most, rest, row, table
 
     styles = {digest.Level.GOOD: "good", digest.Level.INCOMPLETE: "warn"}
     verdict = digest.verdict(document)
@@ -125,6 +127,17 @@ def lines(document: Document) -> Iterator[Line]:
     others = [unit for unit in ran if unit.kind not in ("test", "command")]
     yield from table("most by test", map(_counted, tests))
     yield from table("besides tests", map(_counted, others))
+    sites = ((len(records), where, most(Counter(_programs(records)))) for where, records in digest.sites(document))
+    yield from table("spawned from", sites)
+    bad = Counter(
+        (unit.name, program, digest.end_of(record))
+        for unit in ran
+        for record, program in zip(unit.all_records, _programs(unit.all_records), strict=True)
+        if record.signal is not None or record.exit_code
+    )
+    yield from table(
+        "not exit 0", ((count, where, f"{program}, {how}") for (where, program, how), count in bad.items())
+    )
 
 
 def provenance(document: Document) -> Iterator[Line]:
@@ -146,6 +159,12 @@ def provenance(document: Document) -> Iterator[Line]:
 
 def _number(name: str, number: str) -> str:
     return f"1 {name.removesuffix('s')}" if number == "1" else f"{number} {name}"
+
+
+def _programs(records: Iterable[ExecRecord]) -> list[str]:
+    from ..report.digest import shown
+
+    return [shown(record.program or "?") for record in records]
 
 
 def _counted(unit: Unit) -> tuple[int, str, str]:

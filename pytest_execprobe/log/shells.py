@@ -208,9 +208,16 @@ def words_of(command: str) -> list[str]:
         raise NeedsShell(f"an assignment in front ({first.partition('=')[0]}=), which env= is for")
     if first in _KEYWORDS:
         raise NeedsShell(f"a word of the shell's language ({first})")
-    if first in BUILTINS | PROGRAMS:
+    if first in BUILTINS or (first in PROGRAMS and not _is_same_program(words)):
         raise NeedsShell(f"a builtin of shells ({first})")
     return words
+
+
+def _is_same_program(words: Sequence[str]) -> bool:
+    """Whether a builtin does what the program of that name does: echo has options of its own in each shell, and kill
+    knows jobs."""
+    is_plain = not any(word.startswith("-") or "\\" in word for word in words[1:])
+    return words[0] in ("[", "false", "test", "true") or (words[0] == "echo" and is_plain)
 
 
 def _split(command: str) -> Iterator[str]:
@@ -250,7 +257,7 @@ def _piece(command: str, at: int) -> tuple[str, int]:
         raise NeedsShell(_variable(command, at))
     if char in "|&" and command[at + 1 : at + 2] == char:
         raise NeedsShell(char * 2)
-    if char in _SPECIAL:
+    if char in _SPECIAL and not (char == "[" and command[at + 1 : at + 2] in (" ", "\t")):
         raise NeedsShell(_SPECIAL[char])
     if char == "{" and _BRACES.match(command, at):
         raise NeedsShell("braces")

@@ -13,6 +13,7 @@ from ..rules.rule import PHASES
 from ..rules.text import Problem
 from ..timeline.evidence import Evidence
 from ..timeline.spans import Span
+from .failures import show_tree
 from .reporting import EXPORTED, UNDECIDED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
 from .strays import attempt_of
@@ -81,6 +82,8 @@ class Outcomes:
             last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
         if call.excinfo is not None or (self._run.last is not None and self._run.last.problems):
             report = self._judged(item, call, report)
+        if report.failed and last is not None and last.item is item:
+            show_tree(report, last, self._run)
         handover = self._run.strays.handover
         is_judged = last is not None and last.item is item and last.unchecked is None
         if call.when == "teardown" and last is not None and is_judged and handover is not None:

@@ -62,6 +62,35 @@ def test_each_is_the_line_that_spawned_it(
     assert inner.run(plugins=plugins).outcomes == {"test_it": ["passed"], "test_after": ["passed"]}
 
 
+@needs("uvloop")
+@pytest.mark.both_probes
+def test_the_loop_of_uvloop_forks_in_c_code(inner: Inner) -> None:
+    inner.suite(
+        test_it="""
+        import asyncio
+        import uvloop
+
+        async def run(*command):
+            await (await asyncio.create_subprocess_exec(*command)).wait()
+
+        async def ask(command):
+            await (await asyncio.create_subprocess_shell(command)).wait()
+
+        async def everything():
+            await asyncio.gather(run("true", "run"), ask("exit 0; ask"), run("true", "run"), ask("exit 0; ask"))
+
+        def test_it(execprobe):
+            loop = uvloop.new_event_loop()
+            loop.run_until_complete(everything())
+            loop.close()
+            assert sorted(record.argv[-1][-3:] for record in execprobe.records) == ["ask", "ask", "run", "run"]
+            for record in execprobe.records:
+                assert [frame.function for frame in record.call_site.stack] == [record.argv[-1][-3:], "test_it"]
+        """
+    )
+    assert inner.run().outcomes == {"test_it": ["passed"]}
+
+
 def test_what_a_plugin_of_the_run_replaces_for_good_still_works_and_is_noted(inner: Inner) -> None:
     """A conftest wraps a function before the probe is there; another test replaces it and never puts it back."""
     inner.suite(

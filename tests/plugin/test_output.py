@@ -89,6 +89,58 @@ def test_the_tree_with_vv(pytester: pytest.Pytester) -> None:
     assert "└─ /usr/bin/sh -c 'echo 9'\nE         12 execs in the call phase, 0 lost\n" in text
 
 
+OWN_FAILURES = """
+import pytest
+from played import runs
+
+def test_own(execprobe):
+    runs("sh", "-c", "x", by=runs("make"))
+    assert not "own"
+
+@pytest.fixture
+def database(execprobe):
+    runs("initdb")
+    assert not "own"
+
+def test_in_set_up(database): pass
+
+def test_by_the_log(execprobe):
+    runs("git")
+    execprobe.assert_nothing_ran()
+
+@pytest.mark.exec_none
+def test_with_a_rule():
+    runs("gpg")
+    assert not "own"
+
+def test_nothing_ran(execprobe):
+    assert not "own"
+
+def test_that_asks_for_none():
+    runs("curl")
+    assert not "own"
+
+@pytest.mark.xfail
+def test_expected(execprobe):
+    runs("wget")
+    assert not "own"
+"""
+
+
+def test_of_what_fails_by_itself_the_tree_with_vv_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(OWN_FAILURES)
+    text = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-vv").stdout.str()
+    drawn = re.findall(r"- execs: (\S+ phase) \((\d), 0 lost\) -", text)
+    assert drawn == [("setup phase", "1"), ("call phase", "2"), ("call phase", "1")]
+    assert re.search(r"─ /usr/bin/make$\n.*└─ /usr/bin/sh -c x", text, flags=re.M)
+    assert text.count("/usr/bin/initdb") == text.count("/usr/bin/gpg") == 1
+    assert "/usr/bin/curl" not in text
+    assert "/usr/bin/wget" not in text
+    text = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v").stdout.str()
+    assert "/usr/bin/make" not in text
+    assert "/usr/bin/initdb" not in text
+
+
 def test_the_headline_alone_with_q(pytester: pytest.Pytester) -> None:
     assert QUIET in output(pytester, "-q")
 

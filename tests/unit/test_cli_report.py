@@ -15,6 +15,7 @@ from pytest_execprobe.cli import main
 from pytest_execprobe.report import forms
 from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.model import Document, Unit
+from pytest_execprobe.timeline.site import CallSite
 
 Capture = pytest.CaptureFixture[str]
 
@@ -44,6 +45,8 @@ most executed   1  ?
 most by test    8  tests/test_release.py::TestRelease::test_tag: ? 1, env 1, git 1, gpg 1, pre-commit 1, … 3 more
                 3  tests/test_cache.py::test_ping[a-b]: redis-cli 1, sleep 1, true 1
 besides tests   1  tests/conftest.py::redis (module): redis-server 1
+not exit 0      1  tests/test_release.py::TestRelease::test_tag: pre-commit, exit 1
+                1  tests/test_release.py::TestRelease::test_tag: python3, killed by SIGKILL
 """
 
 GOOD = """\
@@ -82,6 +85,21 @@ def test_of_a_command(tmp_path: Path, capsys: Capture) -> None:
         "started by      make -j4, 2026-03-01T09:30:00Z, 1.50 s, exit status 0\n"
         "most executed   1  cc\n"
         "                1  make\n"
+    )
+
+
+def test_who_has_spawned_it_and_how_it_ended(tmp_path: Path, capsys: Capture) -> None:
+    site = CallSite("lib/release.py", 31, "tag")
+    records = (
+        *(ran("git", at=at, lasted=1, exit_code=code, call_site=site) for at, code in ((1, 0), (2, 1), (3, 1))),
+        ran("gpg", at=4, lasted=1, signal=11),
+    )
+    document = Document((run(),), (Unit("test", "test_a.py::test_it", outcome="passed", records=records),))
+    assert main(["report", stored(tmp_path, "a.json", document)]) == 0
+    assert capsys.readouterr().out.endswith(
+        "spawned from    3  lib/release.py:31 in tag: git 3\n"
+        "not exit 0      2  test_a.py::test_it: git, exit 1\n"
+        "                1  test_a.py::test_it: gpg, killed by SIGSEGV\n"
     )
 
 

@@ -331,6 +331,8 @@ HARMLESS = [
     "sh -c 'echo it | grep -c t'",
     "curl https://host/services/0123456789abcdef",
     "sqlplus / as sysdba",
+    "python3 train.py --project runs/exp data/coco.yaml",
+    "pytest tests/openai -k 'not slow'",
     "sqlplus -S @scripts/x.sql",
     "http -a me GET h",
     "az webapp create -n n -p plan",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
@@ -147,7 +148,10 @@ def test_undecided_failure_says_why() -> None:
         ("if a; then b; fi", "several commands"),
         ("! a", "a word of the shell's language (!)"),
         ("cd a", "a builtin of shells (cd)"),
-        ("echo a", "a builtin of shells (echo)"),
+        ("echo -n a", "a builtin of shells (echo)"),
+        ("echo 'a\\tb'", "a builtin of shells (echo)"),
+        ("kill %1", "a builtin of shells (kill)"),
+        ("ls a[bc]", "a pattern of file names"),
         ("a 'b", "a quote that is not closed"),
         ('a "b', "a quote that is not closed"),
         ("a b\\", "a backslash at its end"),
@@ -156,6 +160,19 @@ def test_undecided_failure_says_why() -> None:
 )
 def test_what_needs_a_shell_is_said(command: str, said: str) -> None:
     assert how_to_do_without(record("sh", "-c", command)).startswith(f"it has {said}: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("true a", ["true", "a"]),
+        ("echo hello 'you there'", ["echo", "hello", "you there"]),
+        ("[ -e x ]", ["[", "-e", "x", "]"]),
+        ("test -e x", ["test", "-e", "x"]),
+    ],
+)
+def test_builtins_that_are_programs_alike_do_without(command: str, words: list[str]) -> None:
+    assert how_to_do_without(record("sh", "-c", command)) == f"without a shell: subprocess.run({json.dumps(words)})"
 
 
 def test_other_languages_are_left_alone() -> None:
