@@ -9,10 +9,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from environments import Environment
+from inner import Ran, read_files
 from users import without_privilege
 
 _PROJECT = Path(__file__).parents[2]
@@ -67,16 +67,12 @@ def tests(open_folder: Path) -> Path:
     return folder
 
 
-#: By file: how many tests have passed, and what the others say.
-Results = dict[str, tuple[int, list[str]]]
-
-
 @pytest.fixture(scope="module")
-def results(nobody: list[str], tests: Path, installed: Environment) -> Callable[[bool], Results]:
+def results(nobody: list[str], tests: Path, installed: Environment) -> Callable[[bool], dict[str, Ran]]:
     """Of all files that have a helper of their own, or of the others: of one run each, which compiles programs once."""
 
     @functools.cache
-    def results(own: bool) -> Results:
+    def results(own: bool) -> dict[str, Ran]:
         with tempfile.TemporaryDirectory(prefix="execprobe-traced-") as theirs:
             # They can write there, and it is below no configuration of the project's.
             Path(theirs).chmod(0o777)
@@ -89,23 +85,13 @@ def results(nobody: list[str], tests: Path, installed: Environment) -> Callable[
             environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "TMPDIR": theirs}
             made = subprocess.run(command, cwd=tests, env=environment, capture_output=True, text=True, check=False)
             assert made.returncode in (0, 1), made.stdout[-8000:] + made.stderr[-2000:]
-            return _read(Path(theirs, "made.xml"))
+            return read_files(Path(theirs, "made.xml"))
 
     return results
 
 
-def _read(xml: Path) -> Results:
-    found: dict[str, tuple[int, list[str]]] = {}
-    for case in ElementTree.parse(xml).iter("testcase"):
-        name, text = case.get("name"), " ".join(part.text or "" for part in case if part.tag in ("failure", "error"))
-        file = f"{(case.get('classname') or '').split('.')[2]}.py"
-        passed, wrong = found.get(file, (0, []))
-        found[file] = (passed + (len(case) == 0), [*wrong, f"{name}: {text[-4000:]}"] if text else wrong)
-    return found
-
-
 @pytest.mark.parametrize("file", FILES)
-def test_it_holds_without_privilege(file: str, results: Callable[[bool], Results]) -> None:
-    passed, wrong = results(file in OWN)[file]
-    assert not wrong, "\n".join(wrong)
-    assert passed >= FILES[file]
+def test_it_holds_without_privilege(file: str, results: Callable[[bool], dict[str, Ran]]) -> None:
+    ran = results(file in OWN)[file.removeprefix("test_").removesuffix(".py")]
+    assert ran.failed == [], "\n".join(ran.failed)
+    assert ran.passed >= FILES[file]
