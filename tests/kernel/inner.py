@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -30,11 +31,14 @@ class Ran(NamedTuple):
     """What came of one file."""
 
     passed: int
-    #: What failed says, in its order.
+    #: What failed says, behind the kind: "failure" in the call, and else "error".
     failed: list[str]
 
-    def all_passed(self, number: int) -> None:
-        assert (self.passed, self.failed) == (number, []), "\n".join(self.failed)
+    def said(self, *, passed: int = 0, failure: int = 0, error: int = 0) -> list[str]:
+        """So many have passed, and failed each way; what these say."""
+        kinds = Counter(one.split()[0] for one in self.failed)
+        assert (self.passed, kinds["failure"], kinds["error"]) == (passed, failure, error), "\n".join(self.failed)
+        return self.failed
 
 
 def run_files(config: pytest.Config, folder: Path, files: Mapping[str, str], *options: str) -> dict[str, Ran]:
@@ -62,9 +66,9 @@ def read_files(xml: Path) -> dict[str, Ran]:
     """By the last part of each file's name, without ``test_``."""
     found: dict[str, Ran] = {}
     for case in ElementTree.parse(xml).iter("testcase"):
-        kinds = {part.tag: part.text or "" for part in case}
+        bad = [part for part in case if part.tag in ("failure", "error", "skipped")]
         (name,) = re.findall(r"(?:^|\.)test_(\w+)(?:\.[A-Z]|$)", case.get("classname") or "")
         passed, failed = found.get(name, Ran(0, []))
-        said = [f"{case.get('name')}: {kinds[kind]}" for kind in ("failure", "error") if kind in kinds]
-        found[name] = Ran(passed + kinds.keys().isdisjoint({"failure", "error", "skipped"}), [*failed, *said])
+        said = [f"{part.tag} of {case.get('name')}: {part.text}" for part in bad if part.tag != "skipped"]
+        found[name] = Ran(passed + (not bad), [*failed, *said])
     return found

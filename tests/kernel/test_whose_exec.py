@@ -205,7 +205,7 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.parametrize("name", SUITES)
 def test_it_is_told_whose_exec_it_is(ran: dict[str, Ran], name: str) -> None:
-    ran[name].all_passed(SUITES[name][1])
+    ran[name].said(passed=SUITES[name][1])
 
 
 HEAD = """
