@@ -89,16 +89,18 @@ def run(folder: Path, backend: str, *options: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("one", "other"), [("bpf", "ptrace"), ("ptrace", "bpf")])
-def test_a_baseline_is_the_same(pytester: pytest.Pytester, one: str, other: str) -> None:
+def test_a_baseline_is_the_same(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=SUITE)
     folder, baseline = pytester.path, pytester.path / "execs.toml"
-    run(folder, one, "--execprobe-update")
+    run(folder, "bpf", "--execprobe-update")
     written = baseline.read_text()
+    assert "execs.toml: no change" in run(folder, "ptrace", "--execprobe-update")
+    assert baseline.read_text() == written
+    baseline.unlink()
+    run(folder, "ptrace", "--execprobe-update")
+    assert baseline.read_text() == written
     assert "execprobe: ptrace" in run(folder, "ptrace")
     assert "execprobe: BCC" in run(folder, "bpf")
-    assert "execs.toml: no change" in run(folder, other, "--execprobe-update")
-    assert baseline.read_text() == written
     gate = ["gate", str(folder / "bpf.json"), str(folder / "ptrace.json"), "--budget", str(baseline)]
     assert main(gate) == 0
     baseline.write_text(written.replace("my-true = 1", "my-false = 1"))

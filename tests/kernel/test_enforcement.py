@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import routes
 from faulty import preempt_programs
+from inner import Ran, run_files
 from recording import AUTO, recording
 from routes import Town as Folder
 from service import PYTHON, RECORDS, person, service
@@ -179,17 +180,25 @@ def test_denied():
     assert "true must not run" not in out
 
 
-def test_a_hard_link_fails_the_test_though_it_has_another_name(suite: Suite) -> None:
-    text = """
+WIDER = """
+@pytest.fixture(scope="session")
+def wide():
+    assert cleans()
+    yield
+    assert cleans()
+
+@pytest.mark.exec_deny("cleaner", enforce=True)
+def test_it(wide):
+    assert not cleans()
+"""
+#: A file each. All are run by one pytest, in this order: the last has a fixture for the session.
+FILES = {
+    "hard_link": """
 @pytest.mark.exec_deny(str(SCRIPT), enforce=True)
 def test_denied():
     assert subprocess.run([FOLDER / "hard"]).returncode == -9
-"""
-    assert "hard is a file that must not run, and was stopped before it ran (call phase)" in suite.run(text, failed=1)
-
-
-def test_what_comes_to_be_at_a_path_later_is_stopped_there(suite: Suite) -> None:
-    text = """
+""",
+    "later": """
 @pytest.mark.exec_deny(str(FOLDER / "later"), enforce=True)
 def test_denied(tmp_path):
     (FOLDER / "later").write_bytes(SCRIPT.read_bytes())
@@ -200,12 +209,8 @@ def test_denied(tmp_path):
     assert subprocess.run(["./later"], cwd=FOLDER).returncode == -9
     os.rename(FOLDER / "later", FOLDER / "elsewhere")
     assert subprocess.run([FOLDER / "elsewhere", tmp_path / "none"]).returncode == 0
-"""
-    assert "later must not run, and was stopped before it ran, 3 times" in suite.run(text, failed=1)
-
-
-def test_it_is_in_force_in_the_phases_of_the_rule_alone(suite: Suite) -> None:
-    text = """
+""",
+    "phases": """
 @pytest.fixture
 def around():
     assert cleans()
@@ -219,13 +224,8 @@ def test_call(around):
 @pytest.mark.exec_deny("cleaner", enforce=True, phases=("setup", "teardown"))
 def test_around():
     assert cleans()
-"""
-    suite.run(text, failed=1, passed=1)
-
-
-def test_a_program_on_its_way_from_the_phase_before_goes_on(suite: Suite) -> None:
-    """Popen returns before the program is in place."""
-    text = """
+""",
+    "on_its_way": """
 @pytest.fixture
 def begun():
     children = [subprocess.Popen([SCRIPT, FOLDER / str(number)]) for number in range(30)]
@@ -234,31 +234,8 @@ def begun():
 @pytest.mark.exec_deny("cleaner", enforce=True, phases=("call",))
 def test_call(begun):
     assert [child.wait() for child in begun] == [0] * 30
-"""
-    suite.run(text, passed=1)
-
-
-def test_of_a_wider_fixture_its_own_rules_count(suite: Suite) -> None:
-    text = """
-@pytest.fixture(scope="session")
-def wide():
-    assert cleans()
-    yield
-    assert cleans()
-
-@pytest.mark.exec_deny("cleaner", enforce=True)
-def test_it(wide):
-    assert not cleans()
-"""
-    suite.run(text, failed=1)
-    text = f"pytestmark = pytest.mark.exec_deny('cleaner', enforce=True)\n{text}".replace("cleans()", "not cleans()")
-    text = text.replace("not not", "not").replace('scope="session"', 'scope="module"')
-    out = suite.run(text, errors=2)
-    assert "stopped before it ran (set-up of fixture 'wide' (module))" in out
-    assert "stopped before it ran (end of fixture 'wide' (module))" in out
-
-
-SHELL = """
+""",
+    "begun_before": """
 @pytest.fixture(scope="module")
 def shell():
     with subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
@@ -271,11 +248,7 @@ def asks(shell):
     FILE.touch()
     assert status == (0 if ran else 137)
     return ran
-"""
 
-
-def test_what_a_wider_fixture_has_begun_counts_for_the_test_that_runs(suite: Suite) -> None:
-    text = """
 def test_before(shell):
     assert asks(shell)
 
@@ -285,12 +258,8 @@ def test_denied(shell):
 
 def test_behind(shell):
     assert asks(shell)
-"""
-    suite.run(SHELL + text, failed=1, passed=2)
-
-
-def test_what_an_earlier_test_has_left_behind_is_let_go(suite: Suite) -> None:
-    text = """
+""",
+    "left_behind": """
 def test_leaves():
     global stdin, stdout
     (read, stdin), (stdout, write) = os.pipe(), os.pipe()
@@ -305,15 +274,8 @@ def test_next():
     FILE.touch()
     os.close(stdin)
     assert os.read(stdout, 1) == b""  # it has ended
-"""
-    suite.run(text, passed=2)
-
-
-# ---- what can't be had ----
-
-
-def test_what_cannot_be_enforced_is_an_error_and_nothing_runs(suite: Suite) -> None:
-    text = """
+""",
+    "cannot": """
 @pytest.fixture(autouse=True)
 def around(request):
     if "added" not in request.node.name:
@@ -328,11 +290,64 @@ test_expected = pytest.mark.xfail(test_no_folder)
 
 def test_added(request):
     request.node.add_marker(pytest.mark.exec_deny("cleaner", enforce=True))
-"""
-    out = suite.run(text, errors=5)
-    assert "reached" not in out
-    assert "there is no folder /nonexistent/folder: deny it by its name, tool" in out
-    assert "cannot enforce what is denied in the call phase: it was added when that had begun" in out
+""",
+    "wider": f"pytestmark = pytest.mark.exec_deny('cleaner', enforce=True)\n{WIDER}".replace("cleans()", "not cleans()")
+    .replace('scope="session"', 'scope="module"')
+    .replace("not not", "not"),
+    "widest": WIDER,
+}
+
+
+@pytest.fixture(scope="module")
+def judged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    place = Folder(tmp_path_factory.mktemp("place"))
+    place.build()
+    head = SUITE.format(folder=str(place.folder))
+    made = run_files(
+        request.config, tmp_path_factory.mktemp("judged"), {name: head + text for name, text in FILES.items()}
+    )
+    assert place.file.exists()
+    return made
+
+
+def test_a_hard_link_fails_the_test_though_it_has_another_name(judged: dict[str, Ran]) -> None:
+    (said,) = judged["hard_link"].said(failure=1)
+    assert "hard is a file that must not run, and was stopped before it ran (call phase)" in said
+
+
+def test_what_comes_to_be_at_a_path_later_is_stopped_there(judged: dict[str, Ran]) -> None:
+    assert "later must not run, and was stopped before it ran, 3 times" in judged["later"].said(failure=1)[0]
+
+
+def test_it_is_in_force_in_the_phases_of_the_rule_alone(judged: dict[str, Ran]) -> None:
+    judged["phases"].said(failure=1, passed=1)
+
+
+def test_a_program_on_its_way_from_the_phase_before_goes_on(judged: dict[str, Ran]) -> None:
+    """Popen returns before the program is in place."""
+    judged["on_its_way"].said(passed=1)
+
+
+def test_of_a_wider_fixture_its_own_rules_count(judged: dict[str, Ran]) -> None:
+    judged["widest"].said(failure=1)
+    begin, end = judged["wider"].said(error=2)
+    assert "stopped before it ran (set-up of fixture 'wide' (module))" in begin
+    assert "stopped before it ran (end of fixture 'wide' (module))" in end
+
+
+def test_what_a_wider_fixture_has_begun_counts_for_the_test_that_runs(judged: dict[str, Ran]) -> None:
+    judged["begun_before"].said(failure=1, passed=2)
+
+
+def test_what_an_earlier_test_has_left_behind_is_let_go(judged: dict[str, Ran]) -> None:
+    judged["left_behind"].said(passed=2)
+
+
+def test_what_cannot_be_enforced_is_an_error_and_nothing_runs(judged: dict[str, Ran]) -> None:
+    said = "\n".join(judged["cannot"].said(error=4, failure=1))
+    assert "reached" not in said
+    assert "there is no folder /nonexistent/folder: deny it by its name, tool" in said
+    assert "cannot enforce what is denied in the call phase: it was added when that had begun" in said
 
 
 @pytest.mark.own_helper

@@ -9,10 +9,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from environments import Environment
+from inner import Ran, read_files
 from users import without_privilege
 
 _PROJECT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ FILES = {
     "test_untraced.py": 18,
     "test_attempts_by_filter.py": 9,
     "test_faults.py": 30,
-    "test_faults_of_tests.py": 20,
+    "test_faults_of_tests.py": 13,
     "test_quiet.py": 6,
     "test_enforcement.py": 15,
 }
@@ -67,16 +67,13 @@ def tests(open_folder: Path) -> Path:
     return folder
 
 
-#: By file: how many tests have passed, and what the others say.
-Results = dict[str, tuple[int, list[str]]]
-
-
 @pytest.fixture(scope="module")
-def results(nobody: list[str], tests: Path, installed: Environment) -> Callable[[bool], Results]:
-    """Of all files that have a helper of their own, or of the others: of one run each, which compiles programs once."""
+def results(nobody: list[str], tests: Path, installed: Environment) -> Callable[[bool], tuple[str, dict[str, Ran]]]:
+    """Of all files that have a helper of their own, or of the others: of one run each, which compiles programs once.
+    What it has said, and by file what came of it."""
 
     @functools.cache
-    def results(own: bool) -> Results:
+    def results(own: bool) -> tuple[str, dict[str, Ran]]:
         with tempfile.TemporaryDirectory(prefix="execprobe-traced-") as theirs:
             # They can write there, and it is below no configuration of the project's.
             Path(theirs).chmod(0o777)
@@ -88,24 +85,16 @@ def results(nobody: list[str], tests: Path, installed: Environment) -> Callable[
             ]
             environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "TMPDIR": theirs}
             made = subprocess.run(command, cwd=tests, env=environment, capture_output=True, text=True, check=False)
-            assert made.returncode in (0, 1), made.stdout[-8000:] + made.stderr[-2000:]
-            return _read(Path(theirs, "made.xml"))
+            said, xml = made.stdout[-8000:] + made.stderr[-2000:], Path(theirs, "made.xml")
+            return said, read_files(xml) if made.returncode in (0, 1) else {}
 
     return results
 
 
-def _read(xml: Path) -> Results:
-    found: dict[str, tuple[int, list[str]]] = {}
-    for case in ElementTree.parse(xml).iter("testcase"):
-        name, text = case.get("name"), " ".join(part.text or "" for part in case if part.tag in ("failure", "error"))
-        file = f"{(case.get('classname') or '').split('.')[2]}.py"
-        passed, wrong = found.get(file, (0, []))
-        found[file] = (passed + (len(case) == 0), [*wrong, f"{name}: {text[-4000:]}"] if text else wrong)
-    return found
-
-
 @pytest.mark.parametrize("file", FILES)
-def test_it_holds_without_privilege(file: str, results: Callable[[bool], Results]) -> None:
-    passed, wrong = results(file in OWN)[file]
-    assert not wrong, "\n".join(wrong)
-    assert passed >= FILES[file]
+def test_it_holds_without_privilege(file: str, results: Callable[[bool], tuple[str, dict[str, Ran]]]) -> None:
+    said, found = results(file in OWN)
+    ran = found.get(file.removeprefix("test_").removesuffix(".py"))
+    assert ran is not None, said
+    assert ran.failed == [], "\n".join(ran.failed)
+    assert ran.passed >= FILES[file], said

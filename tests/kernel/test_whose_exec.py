@@ -1,4 +1,4 @@
-"""Whose exec is it, on the real kernel: each suite runs in a pytest of its own."""
+"""Whose exec is it, on the real kernel: the suites run in a pytest of their own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from textwrap import dedent
 
 import pytest
+from inner import Ran, run_files
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(40)]
 
@@ -17,9 +18,9 @@ def passes(pytester: pytest.Pytester, source: str, **outcomes: int) -> pytest.Ru
     return result
 
 
-def test_a_leaked_process_is_shared_while_it_runs(pytester: pytest.Pytester) -> None:
-    passes(
-        pytester,
+#: A file each: what is in it, and how many tests that are. All are run by one pytest.
+SUITES = {
+    "a_leaked_process_is_shared_while_it_runs": (
         """
         import subprocess
 
@@ -49,48 +50,165 @@ def test_a_leaked_process_is_shared_while_it_runs(pytester: pytest.Pytester) -> 
             shell.communicate("/bin/ls / >/dev/null\\n")
             assert execprobe.programs == ["ls"]
         """,
-        passed=3,
-    )
+        3,
+    ),
+    "what_goes_on_in_its_own_test_is_no_stray": (
+        """
+        import os, subprocess, pytest
+
+        @pytest.fixture
+        def pipe():
+            return os.pipe()
+
+        @pytest.fixture
+        def at_the_end(execprobe, pipe):
+            yield
+            read, write = pipe
+            os.close(write)
+            execprobe.teardown.wait_for("true")
+            assert execprobe.teardown.programs == ["true"]
+            assert execprobe.programs == ["sh"]
+            assert execprobe.strays == ()
+
+        def test_leaves(at_the_end, pipe):
+            read, write = pipe
+            subprocess.run(["sh", "-c", "exec 3<&0; (read line <&3; /bin/true) &"], stdin=read, check=True)
+        """,
+        1,
+    ),
+    "threads": (
+        """
+        import subprocess, threading
+
+        def test_threads(execprobe):
+            threads = [threading.Thread(target=subprocess.run, args=[["true"]]) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert execprobe.programs == ["true"] * 8
+            assert execprobe.direct.programs == ["true"] * 8
+        """,
+        1,
+    ),
+    "a_forked_test_process_uses_the_fixture": (
+        """
+        import os, subprocess
+
+        def in_child(work):
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    work()
+                    status = 0
+                finally:
+                    os._exit(status)
+            assert os.waitpid(pid, 0)[1] == 0
+
+        def test_forks(execprobe):
+            subprocess.run(["true"])
+
+            def grandchild():
+                subprocess.run(["env", "true"])
+                assert execprobe.programs == ["env", "true"], execprobe.programs
+
+            def child():
+                subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL)
+                assert execprobe.programs == ["ls"], execprobe.programs
+                assert execprobe.direct.programs == ["ls"]
+                in_child(grandchild)
+                assert execprobe.programs == ["ls", "env", "true"], execprobe.programs
+                with execprobe.watch(at_most=1) as log:
+                    subprocess.run(["true"])
+                assert log.programs == ["true"]
+
+            in_child(child)
+            assert execprobe.programs == ["true", "ls", "env", "true", "true"]
+
+        def test_next(execprobe):
+            subprocess.run(["true"])
+            assert execprobe.programs == ["true"]
+        """,
+        2,
+    ),
+    "fixtures_wider_than_a_test_are_windows_of_their_own": (
+        """
+        import subprocess, pytest
+
+        @pytest.fixture(scope="module")
+        def server():
+            subprocess.run(["true"])
+            with subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+                yield shell
+
+        @pytest.fixture
+        def own():
+            subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL)
+
+        @pytest.mark.parametrize("n", [1, 2])
+        def test_uses(execprobe, own, server, n):
+            assert execprobe.setup.programs == ["ls"]
+            server.stdin.write("/bin/true; echo\\n")
+            server.stdin.flush()
+            server.stdout.readline()
+            assert execprobe.programs == ["true"]
+            assert execprobe.records[0].begun_by == "fixture 'server' (module)"
+        """,
+        2,
+    ),
+    "a_root_that_replaces_itself_begins_a_branch": (
+        """
+        import os
+
+        def test_exec(execprobe):
+            pid = os.fork()
+            if pid == 0:
+                execprobe.assert_nothing_ran()
+                os.execv("/bin/sh", ["sh", "-c", "/bin/true; exit 3"])
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+            assert execprobe.programs == ["sh", "true"]
+            assert execprobe.direct.programs == ["sh"]
+        """,
+        1,
+    ),
+}
+POOL = """
+import concurrent.futures, multiprocessing, subprocess
+
+context = multiprocessing.get_context({method!r})
+pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
+
+def test_begins(execprobe):
+    pool.submit(subprocess.call, ["true"]).result()
+    execprobe.assert_ran("true", times=1)
+
+def test_uses(execprobe):
+    pool.submit(subprocess.call, ["true"]).result()
+    assert execprobe.programs == ["true"]
+    (record,) = execprobe.records
+    assert record.begun_by.endswith("::test_begins")
+    assert not execprobe.direct.programs or {method!r} != "forkserver"
+
+def test_ends(execprobe):
+    pool.shutdown()
+    execprobe.assert_not_ran("true")
+"""
+SUITES |= {f"a_pool_is_shared_{method}": (POOL.format(method=method), 3) for method in ("fork", "spawn", "forkserver")}
 
 
-@pytest.mark.parametrize("body", [
-    # In the call, and nothing was read before.
-    """
-    @pytest.mark.exec_none(phases=("call",))
-    def test_it(shell): go(shell)
-    """,
-    """
-    @pytest.mark.exec_deny("ls", phases=("setup",))
-    def test_it(triggered): pass
-    """,
-    """
-    @pytest.mark.exec_deny("ls", phases=("teardown",))
-    def test_it(shell, request): request.addfinalizer(lambda: go(shell))
-    """,
-    """
-    def test_it(execprobe, shell):
-        with execprobe.watch(deny=["ls"]):
-            go(shell)
-    """,
-    """
-    @pytest.mark.exec_deny("ls")
-    class TestIt:
-        @pytest.fixture(scope="class")
-        def wide(self, shell): go(shell)
-        def test_it(self, wide): pass
-    """,
-    """
-    @pytest.mark.exec_deny("ls", phases=("setup",))
-    class TestIt:
-        @pytest.fixture(scope="class")
-        def wide(self): pass
-        def test_it(self, wide, triggered): pass
-    """,
-], ids=["call", "setup", "teardown", "watch", "wider fixture", "after a wider fixture"])  # fmt: skip
-@pytest.mark.parametrize("backend", ["auto", "ptrace"])
-def test_what_was_there_before_counts_where_it_executes(pytester: pytest.Pytester, body: str, backend: str) -> None:
-    """However long it has waited for that."""
-    head = """
+@pytest.fixture(scope="module")
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    texts = {name: text for name, (text, _) in SUITES.items()}
+    return run_files(request.config, tmp_path_factory.mktemp("suites"), texts)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_it_is_told_whose_exec_it_is(ran: dict[str, Ran], name: str) -> None:
+    ran[name].said(passed=SUITES[name][1])
+
+
+HEAD = """
 import os, pytest, subprocess
 
 @pytest.fixture(scope="module")
@@ -107,10 +225,53 @@ def triggered(shell): go(shell)
 
 def test_before(shell): pass
 """
-    pytester.makepyfile(head + dedent(body))
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--execprobe-backend={backend}", timeout=60)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert re.search(r"ls must not run, but it ran once|nothing may run, but ls ran", result.stdout.str())
+#: Where it executes, and what is judged there.
+PLACES = {
+    "call": """
+        @pytest.mark.exec_none(phases=("call",))
+        def test_it(shell): go(shell)
+        """,
+    "setup": """
+        @pytest.mark.exec_deny("ls", phases=("setup",))
+        def test_it(triggered): pass
+        """,
+    "teardown": """
+        @pytest.mark.exec_deny("ls", phases=("teardown",))
+        def test_it(shell, request): request.addfinalizer(lambda: go(shell))
+        """,
+    "watch": """
+        def test_it(execprobe, shell):
+            with execprobe.watch(deny=["ls"]):
+                go(shell)
+        """,
+    "wider_fixture": """
+        @pytest.mark.exec_deny("ls")
+        class TestIt:
+            @pytest.fixture(scope="class")
+            def wide(self, shell): go(shell)
+            def test_it(self, wide): pass
+        """,
+    "after_a_wider_fixture": """
+        @pytest.mark.exec_deny("ls", phases=("setup",))
+        class TestIt:
+            @pytest.fixture(scope="class")
+            def wide(self): pass
+            def test_it(self, wide, triggered): pass
+        """,
+}
+
+
+@pytest.fixture(scope="module", params=["auto", "ptrace"])
+def judged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    files = {name: HEAD + dedent(body) for name, body in PLACES.items()}
+    return run_files(request.config, tmp_path_factory.mktemp("judged"), files, f"--execprobe-backend={request.param}")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_was_there_before_counts_where_it_executes(judged: dict[str, Ran], place: str) -> None:
+    """However long it has waited for that."""
+    (failed,) = judged[place].failed
+    assert re.search(r"ls must not run, but it ran once|nothing may run, but ls ran", failed)
 
 
 @pytest.mark.exec_budget(300)
@@ -176,127 +337,6 @@ def test_what_a_test_left_behind_detached_is_its_stray(pytester: pytest.Pytester
             assert stray.program == "true"
             assert stray.begun_by.endswith("::test_leaves")
             assert stray.phase == "call"
-        """,
-        passed=2,
-    )
-
-
-def test_what_goes_on_in_its_own_test_is_no_stray(pytester: pytest.Pytester) -> None:
-    passes(
-        pytester,
-        """
-        import os, subprocess, pytest
-
-        @pytest.fixture
-        def pipe():
-            return os.pipe()
-
-        @pytest.fixture
-        def at_the_end(execprobe, pipe):
-            yield
-            read, write = pipe
-            os.close(write)
-            execprobe.teardown.wait_for("true")
-            assert execprobe.teardown.programs == ["true"]
-            assert execprobe.programs == ["sh"]
-            assert execprobe.strays == ()
-
-        def test_leaves(at_the_end, pipe):
-            read, write = pipe
-            subprocess.run(["sh", "-c", f"(read line <&{read}; /bin/true) &"], pass_fds=[read], check=True)
-        """,
-        passed=1,
-    )
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_pool_is_shared(pytester: pytest.Pytester, method: str) -> None:
-    passes(
-        pytester,
-        f"""
-        import concurrent.futures, multiprocessing, subprocess
-
-        context = multiprocessing.get_context({method!r})
-        pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
-
-        def test_begins(execprobe):
-            pool.submit(subprocess.call, ["true"]).result()
-            execprobe.assert_ran("true", times=1)
-
-        def test_uses(execprobe):
-            pool.submit(subprocess.call, ["true"]).result()
-            assert execprobe.programs == ["true"]
-            (record,) = execprobe.records
-            assert record.begun_by.endswith("::test_begins")
-            assert not execprobe.direct.programs or {method!r} != "forkserver"
-
-        def test_ends(execprobe):
-            pool.shutdown()
-            execprobe.assert_not_ran("true")
-        """,
-        passed=3,
-    )
-
-
-def test_threads(pytester: pytest.Pytester) -> None:
-    passes(
-        pytester,
-        """
-        import subprocess, threading
-
-        def test_threads(execprobe):
-            threads = [threading.Thread(target=subprocess.run, args=[["true"]]) for _ in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert execprobe.programs == ["true"] * 8
-            assert execprobe.direct.programs == ["true"] * 8
-        """,
-        passed=1,
-    )
-
-
-def test_a_forked_test_process_uses_the_fixture(pytester: pytest.Pytester) -> None:
-    passes(
-        pytester,
-        """
-        import os, subprocess
-
-        def in_child(work):
-            pid = os.fork()
-            if pid == 0:
-                status = 1
-                try:
-                    work()
-                    status = 0
-                finally:
-                    os._exit(status)
-            assert os.waitpid(pid, 0)[1] == 0
-
-        def test_forks(execprobe):
-            subprocess.run(["true"])
-
-            def grandchild():
-                subprocess.run(["env", "true"])
-                assert execprobe.programs == ["env", "true"], execprobe.programs
-
-            def child():
-                subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL)
-                assert execprobe.programs == ["ls"], execprobe.programs
-                assert execprobe.direct.programs == ["ls"]
-                in_child(grandchild)
-                assert execprobe.programs == ["ls", "env", "true"], execprobe.programs
-                with execprobe.watch(at_most=1) as log:
-                    subprocess.run(["true"])
-                assert log.programs == ["true"]
-
-            in_child(child)
-            assert execprobe.programs == ["true", "ls", "env", "true", "true"]
-
-        def test_next(execprobe):
-            subprocess.run(["true"])
-            assert execprobe.programs == ["true"]
         """,
         passed=2,
     )
@@ -400,54 +440,6 @@ def test_processes_older_than_the_probe_are_adopted(pytester: pytest.Pytester) -
             assert inner.parent is None
             assert true.parent == inner
             assert execprobe.direct.programs == []
-        """,
-        passed=1,
-    )
-
-
-def test_fixtures_wider_than_a_test_are_windows_of_their_own(pytester: pytest.Pytester) -> None:
-    passes(
-        pytester,
-        """
-        import subprocess, pytest
-
-        @pytest.fixture(scope="module")
-        def server():
-            subprocess.run(["true"])
-            with subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
-                yield shell
-
-        @pytest.fixture
-        def own():
-            subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL)
-
-        @pytest.mark.parametrize("n", [1, 2])
-        def test_uses(execprobe, own, server, n):
-            assert execprobe.setup.programs == ["ls"]
-            server.stdin.write("/bin/true; echo\\n")
-            server.stdin.flush()
-            server.stdout.readline()
-            assert execprobe.programs == ["true"]
-            assert execprobe.records[0].begun_by == "fixture 'server' (module)"
-        """,
-        passed=2,
-    )
-
-
-def test_a_root_that_replaces_itself_begins_a_branch(pytester: pytest.Pytester) -> None:
-    passes(
-        pytester,
-        """
-        import os
-
-        def test_exec(execprobe):
-            pid = os.fork()
-            if pid == 0:
-                execprobe.assert_nothing_ran()
-                os.execv("/bin/sh", ["sh", "-c", "/bin/true; exit 3"])
-            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
-            assert execprobe.programs == ["sh", "true"]
-            assert execprobe.direct.programs == ["sh"]
         """,
         passed=1,
     )
