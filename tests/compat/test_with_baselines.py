@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from inner import Inner, needs
 
+#: How each unit came out, what it ran and what is missing.
+Told = dict[tuple[str, str], tuple[str | None, list[str], int]]
+
 SUITE = """
 import os, subprocess, pytest
 
@@ -55,29 +58,12 @@ OPTIONS = ("--execprobe-baseline=execs.toml",)
 UPDATE = "--execprobe-update"
 
 CASES = [
-    pytest.param((), (), id="alone"),
-    pytest.param(("-n2",), ("xdist.plugin",), id="-n2", marks=needs("xdist")),
-    pytest.param(("-n2", "--dist=loadscope"), ("xdist.plugin",), id="loadscope", marks=needs("xdist")),
-    pytest.param(("-n2", "--dist=loadgroup"), ("xdist.plugin",), id="loadgroup", marks=needs("xdist")),
-    pytest.param((), ("pytest_randomly",), id="random order", marks=needs("pytest_randomly")),
+    ((), ()),
+    (("-n2",), ("xdist.plugin",)),
+    (("-n2", "--dist=loadscope"), ("xdist.plugin",)),
+    (("-n2", "--dist=loadgroup"), ("xdist.plugin",)),
+    ((), ("pytest_randomly",)),
 ]
-
-
-@pytest.mark.parametrize(("options", "plugins"), CASES)
-def test_the_file_is_the_same(inner: Inner, options: tuple[str, ...], plugins: tuple[str, ...]) -> None:
-    inner.suite(test_it=SUITE)
-    assert inner.run(*OPTIONS, UPDATE).ret == 0
-    file = inner.path / "execs.toml"
-    first = file.read_bytes()
-    assert b'[tests."test_it.py::test_many[3]"]\ntrue = 3\n' in first
-    run = inner.run(*OPTIONS, *options, plugins=plugins)
-    assert run.ret == 0, "a run is not within the baseline that another way of running has made"
-    assert "no test is beyond it" in run.summary()
-    inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
-    assert file.read_bytes() == first
-    file.unlink()
-    inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
-    assert file.read_bytes() == first
 
 
 AT_HOME = """
@@ -90,36 +76,40 @@ def test_a(place):
 """
 
 
-@pytest.mark.parametrize(("options", "plugins"), CASES)
-def test_names_are_those_of_the_moment_when_the_run_began(
-    inner: Inner, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], plugins: tuple[str, ...]
-) -> None:
-    """Also in workers whose home is another."""
+@needs("xdist")
+@needs("pytest_randomly")
+@pytest.mark.exec_budget(500)
+def test_file_and_report_are_the_same(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And names are those of the moment when the run began, also in workers whose home is another."""
     monkeypatch.setenv("HOME", "/opt/home")
     inner.suite(
-        test_it=AT_HOME,
+        test_it=SUITE,
+        test_home=AT_HOME,
         conftest="import os\nif 'PYTEST_XDIST_WORKER' in os.environ: os.environ['HOME'] = '/opt/homely'\n",
     )
-    assert inner.run(*OPTIONS, UPDATE, *options, plugins=plugins).ret == 0
-    tables = [line for line in (inner.path / "execs.toml").read_text().splitlines() if line.startswith("[tests")]
-    assert tables == [f'[tests."test_it.py::test_a[{place}]"]' for place in ("/opt/homely", "/srv/opt/home", "~/x")]
-    run = inner.run(*OPTIONS, "--execprobe-report=a.json", *options, plugins=plugins)
-    assert run.ret == 0
-    assert {name for kind, name in told(inner.path / "a.json") if kind == "test"} == {
-        f"test_it.py::test_a[{place}]" for place in ("/opt/homely", "/srv/opt/home", "~/x")
-    }
+    assert inner.run(*OPTIONS, UPDATE, "--execprobe-report=a.json").ret == 0
+    file = inner.path / "execs.toml"
+    first, told_first = file.read_bytes(), told(inner.path / "a.json")
+    assert b'[tests."test_it.py::test_many[3]"]\ntrue = 3\n' in first
+    assert told_first["fixture", "test_it.py::repository (session)"] == (None, ["sh", "env", "true", "ls"], 0)
+    at_home = [f"test_home.py::test_a[{place}]" for place in ("/opt/homely", "/srv/opt/home", "~/x")]
+    assert [line for line in first.decode().splitlines() if "test_home" in line] == [
+        f'[tests."{name}"]' for name in at_home
+    ]
+    for options, plugins in CASES:
+        run = inner.run(*OPTIONS, *options, "--execprobe-report=b.json", plugins=plugins)
+        assert run.ret == 0, "a run is not within the baseline that another way of running has made"
+        assert "no test is beyond it" in run.summary()
+        assert of_tests(told(inner.path / "b.json")) == of_tests(told_first)
+        inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
+        assert file.read_bytes() == first
+        file.unlink()
+        inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
+        assert file.read_bytes() == first
 
 
-@pytest.mark.parametrize(("options", "plugins"), CASES)
-def test_the_report_is_the_same(inner: Inner, options: tuple[str, ...], plugins: tuple[str, ...]) -> None:
-    inner.suite(test_it=SUITE)
-    inner.run("--execprobe-report=a.json")
-    inner.run("--execprobe-report=b.json", *options, plugins=plugins)
-    first, second = told(inner.path / "a.json"), told(inner.path / "b.json")
-    assert {name: what for name, what in second.items() if name[0] == "test"} == {
-        name: what for name, what in first.items() if name[0] == "test"
-    }
-    assert first["fixture", "test_it.py::repository (session)"] == (None, ["sh", "env", "true", "ls"], 0)
+def of_tests(units: Told) -> Told:
+    return {name: what for name, what in units.items() if name[0] == "test"}
 
 
 def units_of(path: Path) -> list[dict[str, Any]]:
@@ -133,7 +123,7 @@ def units_of(path: Path) -> list[dict[str, Any]]:
     return units
 
 
-def told(path: Path) -> dict[tuple[str, str], tuple[str | None, list[str], int]]:
+def told(path: Path) -> Told:
     """How each unit came out, what it ran and what is missing."""
     units = units_of(path)
     return {
@@ -149,7 +139,7 @@ def told(path: Path) -> dict[tuple[str, str], tuple[str | None, list[str], int]]
     }
 
 
-@pytest.mark.parametrize(("options", "plugins"), CASES)
+@pytest.mark.parametrize(("options", "plugins"), CASES[:2], ids=["alone", "-n2"])
 def test_a_limit_of_a_package_that_no_test_is_in(
     inner: Inner, options: tuple[str, ...], plugins: tuple[str, ...]
 ) -> None:

@@ -32,7 +32,7 @@ def test(n, request):
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 4])
 def test_one_for_all(inner: Inner, workers: int) -> None:
     inner.suite(test_it=SUITE)
     run = inner.run(f"-n{workers}", "--execprobe=require", plugins=PLUGINS)
@@ -52,18 +52,18 @@ def test_also_where_nothing_asks_for_it_before_there_are_workers(inner: Inner) -
 
 
 REFUSALS = [
-    ("--execprobe=require", ""),
-    ("--execprobe-deny=curl", ""),
-    ("--execprobe-session-budget=9", ""),
+    ("-n0", "--execprobe=require"),
+    ("-n2", "--execprobe=require"),
+    ("-n2", "--execprobe-deny=curl"),
+    ("-n2", "--execprobe-session-budget=9"),
 ]
 
 
-@pytest.mark.parametrize(("option", "more"), REFUSALS)
-@pytest.mark.parametrize("workers", ["-n2", "-n0"])
-def test_without_a_probe_no_test_runs(inner: Inner, option: str, more: str, workers: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", REFUSALS, ids=" ".join)
+def test_without_a_probe_no_test_runs(inner: Inner, options: tuple[str, ...], tmp_path: Path) -> None:
     ran = tmp_path / "ran"
-    inner.suite(test_it=f"def test(): open({str(ran)!r}, 'w')\ndef test_uses(execprobe): pass{more}")
-    run = inner.run(workers, option, *NONE, plugins=PLUGINS)
+    inner.suite(test_it=f"def test(): open({str(ran)!r}, 'w')\ndef test_uses(execprobe): pass")
+    run = inner.run(*options, *NONE, plugins=PLUGINS)
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert run.reports == []
     assert not ran.exists()

@@ -117,42 +117,47 @@ def test_one_whose_probe_can_not_be_had(inner: Inner) -> None:
     assert "/no/python is no program" in run.text("test", "error")
 
 
-@pytest.mark.parametrize("interrupts", ["pytest.exit('so', returncode=0)", "raise KeyboardInterrupt"])
-def test_an_interrupted_call_lowers_no_row(inner: Inner, interrupts: str) -> None:
+def test_an_interrupted_call_lowers_no_row(inner: Inner) -> None:
     """Whatever the runner takes it for."""
     source = """
     import os, subprocess, pytest
 
-    def test():
+    def test_exits():
         subprocess.run(["true"])
         if os.path.exists("interrupt"):
-            INTERRUPTS
+            pytest.exit('so', returncode=0)
+        subprocess.run(["uname"])
+
+    def test_interrupts():
+        subprocess.run(["true"])
+        if os.path.exists("interrupt"):
+            raise KeyboardInterrupt
         subprocess.run(["uname"])
     """
-    inner.suite(conftest=RUNNER.replace('"failed"', '"passed"'), test_it=source.replace("INTERRUPTS", interrupts))
+    inner.suite(conftest=RUNNER.replace('"failed"', '"passed"'), test_it=source)
     options = ("--execprobe-baseline=execs.toml", "--execprobe-update")
     assert inner.run(*options).ret == 0
     written = (inner.path / "execs.toml").read_text()
-    assert "uname = 1" in written
+    assert written.count("uname = 1") == 2
     (inner.path / "interrupt").touch()
     run = inner.run(*options)
-    assert run.outcomes == {"test": ["passed", "error"]}
+    assert run.outcomes == {name: ["passed", "error"] for name in ("test_exits", "test_interrupts")}
     assert (inner.path / "execs.toml").read_text() == written
 
 
-@pytest.mark.parametrize("option", ["--setup-only", "--setup-plan"])
-def test_one_that_calls_no_test(inner: Inner, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_calls_no_test(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has kept all rules, and used no row."""
     runner = RUNNER.replace("item.nodeid]", "item.nodeid, *os.environ.get('MORE', '').split()]")
     inner.suite(conftest=runner, test_it=UNAME)
     options = ("--execprobe-baseline=execs.toml", "--execprobe-update")
     assert inner.run(*options).ret == 0
     written = (inner.path / "execs.toml").read_text()
-    monkeypatch.setenv("MORE", option)
-    run = inner.run(*options)
-    assert run.outcomes == {"test": ["passed", "error"]}
-    assert NOT_RECORDED in run.text("test", "error")
-    assert (inner.path / "execs.toml").read_text() == written
+    for option in ("--setup-only", "--setup-plan"):
+        monkeypatch.setenv("MORE", option)
+        run = inner.run(*options)
+        assert run.outcomes == {"test": ["passed", "error"]}
+        assert NOT_RECORDED in run.text("test", "error")
+        assert (inner.path / "execs.toml").read_text() == written
 
 
 AGAIN = """
@@ -232,13 +237,15 @@ def test_one_that_is_started_in_another_folder(with_tool: Inner) -> None:
     assert runners.of_tests(with_tool.path / "report.json") == {"test": {"tool": 1}}
 
 
-@pytest.mark.parametrize("pattern", ['"./bin/tool"', '["bin/tool"]', '"subtree:bin/tool"'])
-def test_a_mark_with_a_path_that_is_another_one_there(with_tool: Inner, pattern: str) -> None:
-    mark = f"@pytest.mark.exec_deny({pattern})"
-    with_tool.suite(conftest=ELSEWHERE, test_it=TOOL.replace("MARK", mark))
+def test_a_mark_with_a_path_that_is_another_one_there(with_tool: Inner) -> None:
+    marks = {"path": '"./bin/tool"', "list": '["bin/tool"]', "subtree": '"subtree:bin/tool"'}
+    files = {f"test_{name}": f"@pytest.mark.exec_deny({pattern})" for name, pattern in marks.items()}
+    tests = {name: TOOL.replace("MARK", mark).replace("def test", f"def {name}") for name, mark in files.items()}
+    with_tool.suite(conftest=ELSEWHERE, **tests)
     run = with_tool.run()
-    assert run.outcomes == {"test": ["passed", "error"]}
-    assert "judged it by other rules than this run's" in run.text("test", "error")
+    assert run.outcomes == {name: ["passed", "error"] for name in tests}
+    for name in tests:
+        assert "judged it by other rules than this run's" in run.text(name, "error")
 
 
 def test_one_that_is_killed_before_it_has_handed_over(inner: Inner) -> None:

@@ -25,7 +25,7 @@ def test_outcomes_stay(inner: Inner) -> None:
 
 def test_one_verdict_one_summary_one_report(inner: Inner) -> None:
     """Although the inner session is given no option of this run's."""
-    runners.check(inner, mark="@pytest.mark.insubprocess", plugins=PLUGINS)
+    runners.check(inner, mark="@pytest.mark.insubprocess", junit_apart=True, plugins=PLUGINS)  # as of 1.2
 
 
 def test_what_junits_file_does_not_say_is_an_error_all_the_same(inner: Inner) -> None:

@@ -7,7 +7,8 @@ from inner import Inner, needs
 
 from pytest_execprobe.cli import main
 
-pytestmark = [needs("pytest_rerunfailures"), pytest.mark.both_probes]
+pytestmark = needs("pytest_rerunfailures")
+TRACED = pytest.mark.beside  # which probe it is is no matter of pytest's version
 
 PLUGINS = ("pytest_rerunfailures",)
 
@@ -30,6 +31,7 @@ def test_passes():
 """
 
 
+@pytest.mark.both_probes
 def test_outcomes_stay(inner: Inner) -> None:
     inner.suite(test_it=PLAIN)
     run = inner.as_without("--execprobe-budget=1", "--execprobe-audit", "--reruns=2", plugins=PLUGINS)
@@ -73,6 +75,7 @@ def test_kept():
 """
 
 
+@pytest.mark.both_probes
 def test_a_rule_that_is_kept_the_second_time(inner: Inner) -> None:
     inner.suite(test_it=RULES)
     run = inner.run("--reruns=2", plugins=PLUGINS)
@@ -93,6 +96,7 @@ def test_a_rule_that_is_kept_the_second_time(inner: Inner) -> None:
     assert run.properties("test_kept") == {"execprobe_execs": 0, "execprobe_lost": 0}
 
 
+@pytest.mark.both_probes
 def test_what_is_unknown_the_first_time_is_known_the_second(inner: Inner) -> None:
     inner.suite(
         test_it="""
@@ -140,7 +144,15 @@ def test_fails():
 ROWS = '[tests."test_it.py::test_fails"]\nls = 1\n\n[tests."test_it.py::test_flaky"]\ntrue = 1\n'
 
 
-@pytest.mark.parametrize("how", [(), pytest.param(("-n2",), marks=needs("xdist"))], ids=["alone", "-n2"])
+@pytest.mark.parametrize(
+    ("inner", "how"),
+    [
+        pytest.param(None, (), id="alone"),
+        pytest.param(None, ("-n2",), id="-n2", marks=needs("xdist")),
+        pytest.param("ptrace", ("-n2",), id="-n2, ptrace", marks=[needs("xdist"), TRACED]),
+    ],
+    indirect=["inner"],
+)
 def test_rows_go_by_the_last_try(inner: Inner, how: tuple[str, ...]) -> None:
     """In an update, in a run and in the gate; the total has all of them."""
     plugins = (*PLUGINS, *(["xdist.plugin"] if how else []))
@@ -160,6 +172,7 @@ def test_rows_go_by_the_last_try(inner: Inner, how: tuple[str, ...]) -> None:
     assert main(gate) == 1
 
 
+@pytest.mark.both_probes
 def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inner: Inner) -> None:
     inner.suite(test_it=FLAKY)
     options = ("--reruns=1", "--execprobe-baseline=execs.toml")
@@ -170,7 +183,17 @@ def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inn
     assert "no test is beyond it" in inner.run(*options, plugins=PLUGINS).summary()
 
 
-@pytest.mark.parametrize("option", ["", "--execprobe-budget=0", "--execprobe-allow=git", "--execprobe-deny=curl"])
+@pytest.mark.parametrize(
+    ("inner", "option"),
+    [
+        (None, ""),
+        pytest.param("ptrace", "", marks=TRACED),
+        (None, "--execprobe-budget=0"),
+        (None, "--execprobe-allow=git"),
+        (None, "--execprobe-deny=curl"),
+    ],
+    indirect=["inner"],
+)
 def test_a_rule_of_a_try_in_a_worker_that_crashed_is_not_decided(inner: Inner, option: str) -> None:
     """Nothing of that try has been reported when the worker is gone, not even that it has rules."""
     pytest.importorskip("xdist")

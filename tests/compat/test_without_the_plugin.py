@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import pytest
 from inner import Inner
 
@@ -23,8 +25,12 @@ def autoload(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: AR
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
-OTHERS = ("randomly", "xdist", "timeout", "asyncio", "anyio", "rerunfailures", "pytest_forked")
-ALONE = [part for name in OTHERS for part in ("-p", f"no:{name}")]
+ALONE = [
+    part
+    for plugin in entry_points(group="pytest11")
+    if plugin.name != "execprobe"
+    for part in ("-p", f"no:{plugin.name}")
+]
 
 
 @pytest.mark.usefixtures("autoload")

@@ -89,7 +89,10 @@ REPORTED = (RERUNS, UNSAID)  # what the rules found in a try that has no report 
 AGAIN = {"reruns": RERUNS, "retries": RETRIES, "unsaid": UNSAID, "silent": SILENT}
 
 
-@pytest.fixture(params=AGAIN.values(), ids=AGAIN.keys())
+# Which plugin it is is no matter of pytest's version.
+@pytest.fixture(
+    params=[pytest.param(way, id=id, marks=[pytest.mark.beside] * (id != "reruns")) for id, way in AGAIN.items()]
+)
 def again(request: pytest.FixtureRequest) -> str:
     """A plugin that tries tests again."""
     return str(request.param)

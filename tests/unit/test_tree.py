@@ -216,12 +216,12 @@ def test_never_too_many_lines() -> None:
     assert len(shown(*records).splitlines()) <= 402
 
 
-def test_hundred_thousand_take_no_longer_than_a_few_seconds() -> None:
+def test_fifty_thousand_take_no_longer_than_a_few_seconds() -> None:
     """A bound that no machine exceeds, unless something is quadratic."""
-    records = compiled(50_000)
+    records = compiled(25_000)
     began = time.process_time()
     assert len(shown(*records).splitlines()) == 10
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 10
 
 
 @settings(deadline=None, max_examples=100)
