@@ -8,6 +8,10 @@ import pytest
 from environments import installed, open_folder, wheel
 from programs import programs
 
+from pytest_execprobe.helper.bpf.attach import kernel_version
+
+REALTIME = Path("/sys/kernel/realtime")  # there on kernels with PREEMPT_RT alone
+
 __all__ = ["installed", "open_folder", "programs", "wheel"]
 
 
@@ -17,6 +21,14 @@ def usual_umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def stops(request: pytest.FixtureRequest) -> None:
+    """For tests in which BPF stops programs: it refuses to where a signal of its own can be late."""
+    by_ptrace = "backend" in request.fixturenames and request.getfixturevalue("backend") == "ptrace"
+    if not by_ptrace and REALTIME.exists() and kernel_version() < (6, 19):
+        pytest.skip("on this kernel a signal of BPF's can be late, and it is refused to stop programs by one")
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ __all__ = ["folder", "town"]
 TIMES = int(os.environ.get("EXECPROBE_STOPS", "4"))
 
 pytestmark = [
-    pytest.mark.usefixtures("kernel"),
+    pytest.mark.usefixtures("kernel", "stops"),
     pytest.mark.exec_budget(20_000 + 400 * TIMES),
     pytest.mark.exec_deny(inherit=False),
 ]

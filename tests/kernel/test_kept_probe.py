@@ -32,7 +32,7 @@ from pytest_execprobe.source import connect, launch
 from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = [
-    pytest.mark.usefixtures("kernel"),
+    pytest.mark.usefixtures("kernel", "stops"),
     pytest.mark.exec_budget(60),
     pytest.mark.skipif(os.geteuid() != 0, reason="execprobe: what root keeps is tested as root"),
 ]

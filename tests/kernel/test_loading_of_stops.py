@@ -20,7 +20,7 @@ from pytest_execprobe.source.connect import HelperSettings
 from pytest_execprobe.source.stopping import StopError
 
 pytestmark = [
-    pytest.mark.usefixtures("kernel"),
+    pytest.mark.usefixtures("kernel", "stops"),
     pytest.mark.exec_budget(2_000),
     pytest.mark.bpf,
 ]

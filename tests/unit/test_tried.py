@@ -1,4 +1,4 @@
-"""The table of what was tried keeps a row for each name, the latest."""
+"""The table of what was tried keeps a row for each name, the latest, and the names are found."""
 
 from __future__ import annotations
 
@@ -61,3 +61,19 @@ def test_what_the_page_lists_can_be_run_again() -> None:
     found = {row.split("|")[1].strip() for row in rows[2:]}
     assert found
     assert found <= {*names_of("tests/versions/table"), *(f"Linux {name}" for name in names_of("tests/vm/kernels"))}
+
+
+@pytest.mark.parametrize(("name", "version"), [("python3.14", "3.14.2"), ("python3.14t", "3.14.2t")])
+@pytest.mark.exec_budget(500)
+def test_a_python_of_pyenvs_is_found_by_its_name(tmp_path: Path, name: str, version: str) -> None:
+    place = tmp_path / ".pyenv" / "versions" / version / "bin" / name
+    place.parent.mkdir(parents=True)
+    place.symlink_to("/bin/true")  # it runs
+    found = subprocess.run(
+        [ROOT / "tests/versions/run", "--list"],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{name:15} {place}\n" in found.stdout
