@@ -5,7 +5,7 @@
 # for a package of its changelog alone: 70, of them 17 of debhelper's and
 #
 #   gcc -dumpmachine 5       (by dpkg-architecture 3, each with a dpkg, by dpkg-gencontrol, and by dh)
-#   find 10, xargs 6         (dh_fixperms: a shell, find and xargs for each rule)
+#   find 12, xargs 6         (dh_fixperms: a shell, find and xargs for each rule)
 set -eu
 work=$(mktemp -d)
 # shellcheck source=common
@@ -40,7 +40,7 @@ observe dh binary
 expect 5 '^gcc -dumpmachine$'
 expect 3 '^dpkg-architecture$'
 expect 1 '^dpkg-deb '
-expect 10 '^find '
+expect 12 '^find '
 expect 6 '^xargs '
 expect 0 '^cc1 '
 expect 70 ''
