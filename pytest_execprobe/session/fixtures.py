@@ -11,7 +11,7 @@ import pytest
 from ..rules.text import Problem
 from ..timeline.record import Phase
 from ..timeline.spans import Owner, Span
-from .run import EndedFixture, ProbedRun, RunningTest, Wide, marks_of
+from .run import EndedFixture, ProbedRun, RunningTest, Wide, line_of, marks_of
 
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
 
@@ -33,7 +33,7 @@ class Fixtures:
             return (yield)
         key = _id(fixturedef)
         judge = self._run.judge(request.node, "fixtures", key)
-        wide = self.wide[fixturedef] = Wide(request.node, key, judge, marks_of(request.node))
+        wide = self.wide[fixturedef] = Wide(request.node, key, judge, marks_of(line_of(request.node)))
         before = self._run.enforcement.interrupt(judge, "setup")
         span = self._run.recorder.open_span(_name(fixturedef), "setup", key=key)
         self._set_up[fixturedef] = span.owner
@@ -91,7 +91,7 @@ class Fixtures:
         """Those that have been set up or ended in a phase, and those of which the rules have changed."""
         run = self._run
         for wide in dict.fromkeys([*self.wide.values(), *(fixture.wide for fixture in ended)]):
-            marks = marks_of(wide.node)
+            marks = marks_of(line_of(wide.node))
             if marks != wide.marks:
                 wide.marks = marks
                 wide.judge = run.judge(wide.node, "fixtures", wide.key, phase).instead_of(wide.judge)

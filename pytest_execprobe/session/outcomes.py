@@ -15,7 +15,7 @@ from ..timeline.evidence import Evidence
 from ..timeline.spans import Span
 from .reporting import EXPORTED, UNDECIDED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
-from .strays import attempt_of
+from .owners import attempt_of
 from .totals import LateBreach
 from .unphased import of_any_phase
 
@@ -57,11 +57,10 @@ class Outcomes:
                     run.gather_window(window.owner, phase, window)
         if not run.was_armed or not (run.is_whole or run.recorder.in_use or test.judge.is_any):
             return
-        windows = list(run.recorder.windows.values())
         execs: int = 0
         lost: int | str = 0
-        if not run.recorder.were_quiet(windows):
-            tallies = [window.tally() for window in windows]
+        if not run.recorder.were_quiet:
+            tallies = [window.tally() for window in run.recorder.windows.values()]
             execs = sum(len(commands) for commands, _ in tallies)
             lost = _number_of_lost(Evidence.merged(losses for _, losses in tallies))
         properties = [pair for pair in item.user_properties if not str(pair[0]).startswith("execprobe_")]
@@ -144,32 +143,41 @@ class Outcomes:
 
     def _complete(self, report: pytest.TestReport) -> None:
         """With what it is to bring."""
-        last, strays = self._run.last, self._run.strays
-        recorded = report.__dict__.pop(_RECORDED, False)
+        said, strays = vars(report), self._run.strays
+        name, outcome = report.nodeid, str(report.outcome)
+        recorded = said.pop(_RECORDED, False)
         if str(report.when) not in PHASES:
             self._crash = report  # pytest-forked's, of a child
-        if recorded or (report.when == "call" and not report.failed):
-            name = report.nodeid  # which pytest makes anew each time
+        if recorded or (report.when == "call" and outcome != "failed"):
             self._reported_calls[name] = recorded or self._reported_calls.get(name, False)
-        is_last = last is not None and last.item.nodeid == report.nodeid  # else another process has run it
-        if str(report.outcome) == "rerun" and last is not None and is_last:
-            strays.supersede(report.nodeid, last.attempt)
+        if outcome == "rerun" and (last := self._run.last) is not None and last.item.nodeid == name:
+            strays.supersede(name, last.attempt)
             self._report_fixtures(last.item)  # the next try finds them as they are
-        if not recorded and report.nodeid not in strays.takeover.tests and not self._run.recorder.forked:
+            outcome = ""
+        if not recorded and name not in strays.takeover.tests and not self._run.recorder.forked:
             strays.look_for_handed_over()
-        if str(report.outcome) == "rerun" and not is_last:
-            strays.supersede(report.nodeid)
-        brought = report.__dict__.get(EXPORTED, {})  # another process's, mostly
-        is_own = strays.handover is not None and strays.handover.is_of(brought)
-        if (brought or strays.has_new) and not (is_own or self._run.recorder.forked):
-            exported = report.__dict__.pop(EXPORTED, {})
+        if outcome == "rerun":  # another process has run it
+            strays.supersede(name)
+        if self._run.reporting is None or strays.handover is not None:
+            is_due = bool(strays.recorded) or strays.has_new
+        else:  # this process reports itself: there is time until the test's end, and for the count until the run's
+            is_due = report.when not in ("setup", "call") and strays.has_new
+        if is_due or EXPORTED in said:
+            self._pass_on(report)
+        if name in strays.takeover.tests and report.when == "call":
+            said[WHOLE] = True
+        if outcome == "failed":
+            self._failed.add(name)
+
+    def _pass_on(self, report: pytest.TestReport) -> None:
+        """What another process has recorded, and this one."""
+        said, strays = vars(report), self._run.strays
+        is_own = strays.handover is not None and strays.handover.is_of(said.get(EXPORTED, {}))
+        if not (is_own or self._run.recorder.forked):
+            exported = said.pop(EXPORTED, {})
             self._judged_until = exported.pop(_UNTIL, self._judged_until)
             strays.take_over(exported)
             self._bring(report)
-        if report.nodeid in strays.takeover.tests and report.when == "call":
-            report.__dict__[WHOLE] = True
-        if report.failed:
-            self._failed.add(report.nodeid)
 
     def supersede(self, test: RunningTest) -> None:
         """Another try begins: some plugins say so by no report."""

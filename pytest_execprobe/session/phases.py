@@ -22,8 +22,8 @@ from .fixtures import Fixtures
 from .handover import Handover, meaning_of
 from .outcomes import Outcomes, keep_undecided
 from .reporting import EXPORTED
-from .run import ProbedRun, RunningTest, both, marks_of
-from .strays import attempt_of
+from .run import OWN_MARKERS, ProbedRun, RunningTest, both, marks_of
+from .owners import attempt_of
 
 
 class Phases:
@@ -41,6 +41,7 @@ class Phases:
         if run.settings.folders is not None:
             self._collected = Collected(run.config.rootpath, run.settings.folders)
             run.config.pluginmanager.register(self._collected, "execprobe-collected")
+        self._shows_logs = run.config.hook.pytest_execprobe_log.get_hookimpls
         self._pid = originals.getpid()  # in which tests were last seen to run
         self._thread: int | None = None  # in which a test is running
         self._try: RunningTest | None = None  # the last one since its test came up
@@ -89,7 +90,8 @@ class Phases:
         self.run.strays.enter(span.owner, item)
         try:
             result = yield
-            self._end_unseen_teardown(item)
+            if self.run.test is not None:
+                self._end_unseen_teardown(item)
             return result
         finally:
             self._thread = before
@@ -177,8 +179,9 @@ class Phases:
     def _count(self, item: pytest.Item) -> None:
         strays, last = self.run.strays, self.run.last
         is_elsewhere = item.nodeid in strays.takeover.tests and (last is None or last.item is not item)
-        strays.recorded += self.run.was_armed and not self.recorder.forked and not is_elsewhere
-        strays.take_new()
+        strays.recorded += self.recorder.was_armed and not self.recorder.forked and not is_elsewhere
+        if self.recorder.has_new:
+            strays.take_new()
 
     def _settle(self) -> None:
         """In a process that was forked to run tests, whose parent does not know which."""
@@ -203,12 +206,15 @@ class Phases:
             )
         if self.recorder.forked:
             run.strays.forget()
-        keep_undecided(item)
+        if hasattr(item, "addExpectedFailure"):
+            keep_undecided(item)
         if self._try is not None and self._try.item is item:
             self._outcomes.supersede(self._try)
-        marks = marks_of(item)
+        line = run.line_of(item)
+        marks = marks_of(line)
         judge = run.judge_test(item, marks)
-        test = run.test = run.last = self._try = RunningTest(item, here, judge, marks)
+        own_markers = [[*own] for own in map(OWN_MARKERS, line)]
+        test = run.test = run.last = self._try = RunningTest(item, here, judge, line, marks, own_markers)
         checked = run.is_whole or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
         if checked or uses:
@@ -272,13 +278,15 @@ class Phases:
         if test.judge.enforces or self.run.enforcement.is_at_work:
             self.run.enforcement.end_phase(test.judge, phase)
         test.is_in_phase = False
-        self.recorder.end_phase()
+        window = self.recorder.end_phase()
         ended, test.fixtures = test.fixtures, []
         if self.run.refusal is not None and self.run.is_unchecked:
             return None
-        window = self.recorder.windows[phase]
-        error = self._show_log(test, phase, window)  # first, for it may add marks
-        problem = self._read_added(test, phase)
+        error = problem = None
+        if self._shows_logs():
+            error = self._show_log(test, phase, window)  # first, for it may add marks
+        if [*map(OWN_MARKERS, test.line)] != test.own_markers:
+            problem = self._read_added(test, phase)
         # Nothing to judge where no rule is about the phase, or nothing ran in it for certain.
         if phase in test.judge.busy and not (window.is_quiet and test.judge.saw_nothing(phase)):
             problem = both(problem, self._judge_phase(test, window, phase, last=last))
@@ -294,11 +302,10 @@ class Phases:
 
     def _show_log(self, test: RunningTest, phase: Phase, window: RecordedWindow) -> BaseException | None:
         """To hooks, none of which keeps the rules from being judged: the exception of one that has failed."""
-        if self.run.config.hook.pytest_execprobe_log.get_hookimpls():
-            try:
-                test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
-            except BaseException as error:
-                return error
+        try:
+            test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
+        except BaseException as error:
+            return error
         return None
 
     def _judge_phase(self, test: RunningTest, window: RecordedWindow, phase: Phase, *, last: bool) -> Problem | None:
@@ -314,7 +321,8 @@ class Phases:
     def _read_added(self, test: RunningTest, phase: Phase) -> Problem | None:
         """Judges what has run already by marks that fixtures, or the test itself, have added."""
         run, windows = self.run, self.recorder.windows
-        marks = marks_of(test.item)
+        test.own_markers = [[*own] for own in map(OWN_MARKERS, test.line)]
+        marks = marks_of(test.line)
         if marks == test.marks:
             return None
         test.marks = marks

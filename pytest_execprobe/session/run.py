@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 #: The marks that are the plugin's, each with how far above a node it stands.
 Marks = list[tuple[int, pytest.Mark]]
+OWN_MARKERS = attrgetter("own_markers")
 
 
 @dataclass(eq=False)
@@ -67,7 +70,9 @@ class RunningTest:
     item: pytest.Item
     thread: int
     judge: Judge
+    line: tuple[Node, ...]  # the item and what is above it
     marks: Marks  # that have been read
+    own_markers: list[list[pytest.Mark]]  # all that were there then, of each of the line
     attempt: str = ""  # which try of it this is
     owner: Owner | None = None  # of what it executes
     of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
@@ -112,6 +117,7 @@ class ProbedRun:
         self.enforcement = Enforcement(self.recorder, settings.enforced)
         self.test: RunningTest | None = None
         self.last: RunningTest | None = None  # that has run, or is running
+        self._lines: dict[object, tuple[Node, ...]] = {}  # above tests, by their parents
         self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them
         self._introduced = False
         self._gathers, self.is_whole = settings.gathers, settings.whole_run
@@ -121,7 +127,7 @@ class ProbedRun:
 
     def connect(self) -> None:
         """At first, and where the last helper was lost."""
-        if self.refusal is None:
+        if self.refusal is None and not self.recorder.sees:
             before = self.was_armed
             try:
                 error, self._early_error = self._early_error, None
@@ -164,15 +170,21 @@ class ProbedRun:
 
     # ---- rules ----
 
+    def line_of(self, item: pytest.Item) -> tuple[Node, ...]:
+        """A test and what is above it, which is the same for all of a class or module."""
+        if item.parent not in self._lines:
+            self._lines[item.parent] = line_of(item)[1:]
+        return (item, *self._lines[item.parent])
+
     def judge_test(self, item: pytest.Item, marks: Marks | None = None) -> Judge:
         """The rules that apply to a test."""
         if self.settings.baseline is not None:  # which has rows for each
             return self.judge(item, "tests", item.nodeid)
-        marks = marks_of(item) if marks is None else marks
+        marks = marks_of(self.line_of(item)) if marks is None else marks
         key: object = None
         if marks:  # those of one function's tests, with other parameters, are the same, save for the parameters' own
             name = getattr(item, "originalname", None) or item.name
-            key = (id(item.parent), name, *((level, id(mark)) for level, mark in marks))
+            key = (id(item.parent), name, *[(level, id(mark)) for level, mark in marks])
         if key not in self._judges:
             self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks)
         return self._judges[key][0].fresh()
@@ -251,18 +263,14 @@ def _style(config: pytest.Config) -> Style:
     return Style(int(config.getoption("verbose", 0)), str(config.rootpath), columns - len("E       "))
 
 
-def marks_of(node: Node) -> Marks:
-    found: Marks = []
-    level = 0
-    above: Node | None = node
-    while above is not None:
-        if above.own_markers:
-            for mark in above.own_markers:
-                if mark.name in MARKERS:
-                    found.append((level, mark))
-        level += 1
-        above = above.parent
-    return found
+def line_of(node: Node) -> tuple[Node, ...]:
+    """A node and what is above it, the closest first."""
+    return tuple(reversed(node.listchain()))  # type: ignore[arg-type]
+
+
+def marks_of(line: Iterable[Node]) -> Marks:
+    """Those of a node and what is above it, the closest first."""
+    return [(level, mark) for level, own in enumerate(map(OWN_MARKERS, line)) for mark in own if mark.name in MARKERS]
 
 
 def both(one: Problem | None, other: Problem | None) -> Problem | None:

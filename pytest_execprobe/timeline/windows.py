@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from .._util import clock
 from .._util.collector import postponed
@@ -52,29 +52,28 @@ class Readable(ProcessFeed):
             return evidence
 
     def is_quiet(self, start: int, end: int) -> bool:
-        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, and all until
-        then is here."""
+        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, which has
+        passed. False where that takes a closer look."""
+        if not self.knows(end):
+            self.sync()
         with self.lock:
             return self.timeline.is_quiet(start, end)
-
-    def were_quiet(self, windows: Sequence[RecordedWindow]) -> bool:
-        """Of closed windows that follow each other, whether it is certain of them all."""
-        end = windows[-1].end
-        return end is not None and self.knows(end) and self.is_quiet(windows[0].start, end)
 
     @read
     def tally(self, window: RecordedWindow, end: int) -> tuple[list[Command], Evidence]:
         self.refuse_nested()
         with self.lock:
+            if self.timeline.is_quiet(window.start, end):
+                return [], NOTHING
             return self.timeline.tally(window.start, end, window.owner)
-
-    def knows(self, until: int) -> bool:
-        """Whether everything up to a moment is here, so that there is no need to ask."""
-        return self.timeline.known.complete_to >= until and not self.timeline.is_late
 
 
 class RecordedWindow:
     """It is closed once it has an end, and never changes after it was first read then."""
+
+    #: What was seen in it last, while it is open, and by what state of which timeline.
+    last: tuple[Timeline, object, Evidence] | None = None
+    _final: Evidence | None = None
 
     def __init__(self, feed: Readable, owner: Owner | None, start: int, label: str, end: int | None = None) -> None:
         self._feed = feed
@@ -82,9 +81,6 @@ class RecordedWindow:
         self.start = start
         self.label = label
         self.end = end
-        #: What was seen in it last, while it is open, and by what state of which timeline.
-        self.last: tuple[Timeline, object, Evidence] | None = None
-        self._final: Evidence | None = None
 
     @property
     def style(self) -> Style:
@@ -122,7 +118,7 @@ class RecordedWindow:
         """Of a closed one: whether it is certain that nothing was executed in it, by whatever process of the tree.
         False where that takes a closer look."""
         assert self.end is not None
-        if self._final is None and self._feed.is_quiet(self.start, self._synchronised()):
+        if self._final is None and self._feed.is_quiet(self.start, self.end):
             self._final, self.last = NOTHING, None
         return self._final is NOTHING
 

@@ -51,7 +51,7 @@ def blind() -> Timeline:
 
 def waiting() -> Timeline:
     made = Timeline()
-    made.wait_for_span(120)
+    made.awaited = 120
     made.add(Batch((at(150),), END))
     return made
 
@@ -159,7 +159,7 @@ def test_a_phase_is_not_quiet_because_another_is() -> None:
         "call": False,
         "teardown": True,
     }
-    assert not run.recorder.were_quiet([*run.recorder.windows.values()])
+    assert not run.recorder.were_quiet
 
 
 def test_what_a_phase_held_is_known_when_the_run_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
