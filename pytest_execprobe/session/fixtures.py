@@ -49,6 +49,8 @@ class Fixtures:
             fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
     def _open_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        if not self._run.config.pluginmanager.has_plugin("execprobe-fixture-ends"):
+            self._run.config.pluginmanager.register(_Ends(self), "execprobe-fixture-ends")
         wide = self.wide[fixturedef]
         before = self._run.enforcement.interrupt(wide.judge, "teardown")
         span = self._run.recorder.open_span(_name(fixturedef), "teardown", key=_id(fixturedef))
@@ -59,7 +61,7 @@ class Fixtures:
             self._run.strays.gatherer.join(span.owner, set_up)
         self._enforce(span, wide, "teardown")
 
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+    def close_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         ending = self._ends.pop(fixturedef, None)
         if ending is not None:
             span, before = ending
@@ -113,6 +115,16 @@ class Fixtures:
                 run.gather_window(owner, fixture.phase, fixture.window)
             if problem is not None:
                 yield problem
+
+
+class _Ends:
+    """Registered where the first of them ends, for this is called of every fixture, and often."""
+
+    def __init__(self, fixtures: Fixtures) -> None:
+        self._fixtures = fixtures
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        self._fixtures.close_end(fixturedef)
 
 
 def _label(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, bool]:

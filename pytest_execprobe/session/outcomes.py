@@ -13,9 +13,10 @@ from ..rules.rule import PHASES
 from ..rules.text import Problem
 from ..timeline.evidence import Evidence
 from ..timeline.spans import Span
-from .reporting import EXPORTED, UNDECIDED, WHOLE, as_text
+from .reporting import EXPORTED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
 from .owners import attempt_of
+from .statuses import UNDECIDED
 from .totals import LateBreach
 from .unphased import of_any_phase
 
@@ -36,6 +37,8 @@ class Outcomes:
         self._crash: pytest.TestReport | None = None
         self._failed: set[str] = set()
         self._judged_until: int | None = None  # by a forked child, of the test that is running
+        if run.reporting is not None:
+            run.config.pluginmanager.unregister(name="execprobe-logged")
 
     # ---- of a test ----
 
@@ -50,12 +53,13 @@ class Outcomes:
         run, item = self._run, test.item
         if test.unchecked is not None:
             item.user_properties.append(("execprobe_not_checked", test.unchecked))
-        self.use(test)
-        if run.gathers:
+        if run.settings.baseline is not None:
+            self.use(test)
+        if run.settings.gathers and run.gathers:
             for phase, window in run.recorder.windows.items():
                 if window.owner is not None:
                     run.gather_window(window.owner, phase, window)
-        if not run.was_armed or not (run.is_whole or run.recorder.in_use or test.judge.is_any):
+        if not (run.is_whole or run.recorder.in_use or test.judge.is_any) or not run.recorder.was_armed:
             return
         execs: int = 0
         lost: int | str = 0
@@ -63,11 +67,12 @@ class Outcomes:
             tallies = [window.tally() for window in run.recorder.windows.values()]
             execs = sum(len(commands) for commands, _ in tallies)
             lost = _number_of_lost(Evidence.merged(losses for _, losses in tallies))
-        properties = [pair for pair in item.user_properties if not str(pair[0]).startswith("execprobe_")]
-        properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
+        if item.user_properties:  # those of an earlier try are to go
+            others = [pair for pair in item.user_properties if not str(pair[0]).startswith("execprobe_")]
+            item.user_properties[:] = others
+        item.user_properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
         if test.unexpected:
-            properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
-        item.user_properties[:] = properties  # those of an earlier try are gone
+            item.user_properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
 
     # ---- reports ----
 
@@ -134,6 +139,8 @@ class Outcomes:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
         self._complete(report)
+        if self._run.reporting is not None:
+            self._run.reporting.take_report(report)
         handover = self._run.strays.handover
         try:
             return (yield)

@@ -22,8 +22,7 @@ from .fixtures import Fixtures
 from .handover import Handover, meaning_of
 from .outcomes import Outcomes, keep_undecided
 from .reporting import EXPORTED
-from .run import OWN_MARKERS, ProbedRun, RunningTest, both, marks_of
-from .owners import attempt_of
+from .run import ProbedRun, RunningTest, both, marks_along, marks_of
 
 
 class Phases:
@@ -117,7 +116,7 @@ class Phases:
         test, handover = self.run.test, self.run.strays.handover
         if test is None or test.item is not item:
             return (yield)
-        problem = self._end_unseen_call(test)
+        problem = None if test.was_called else self._end_unseen_call(test)
         try:
             result = yield from self._run_phase("teardown")
             if problem is not None:
@@ -146,9 +145,9 @@ class Phases:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         test = self.run.test
         if test is None or not test.is_in_phase:  # else of a part of it, as subtests have reports of their own
-            if call.when == "call" and test is not None and test.item is item:
+            if call.when == "call" and test is not None and test.item is item and not test.was_called:
                 self._end_unseen_call(test)
-            elif call.when == "teardown":
+            elif call.when == "teardown" and test is not None:
                 self._end_unseen_teardown(item, is_reported=True)
         last = self.run.last  # a plugin may try the test again in here
         report = yield
@@ -210,24 +209,21 @@ class Phases:
             keep_undecided(item)
         if self._try is not None and self._try.item is item:
             self._outcomes.supersede(self._try)
-        line = run.line_of(item)
-        marks = marks_of(line)
-        judge = run.judge_test(item, marks)
-        own_markers = [[*own] for own in map(OWN_MARKERS, line)]
-        test = run.test = run.last = self._try = RunningTest(item, here, judge, line, marks, own_markers)
+        test = run.test = run.last = self._try = run.begin(item, here)
+        judge = test.judge
         checked = run.is_whole or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
-        if checked or uses:
+        if (checked or uses) and not self.recorder.sees:
             run.connect()  # a new one, if the last was lost
-        if checked and run.is_unchecked:
+        if checked and run.refusal is not None and run.is_unchecked:
             assert run.refusal is not None
             run.strays.totals.not_checked[item.nodeid] = test.unchecked = run.refusal
         owner = test.owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
-        test.attempt = attempt_of(owner)
-        test.meaning = None if run.strays.handover is None else meaning_of(item, judge)
+        if run.strays.handover is not None:
+            test.meaning = meaning_of(item, judge)
         run.enforcement.since = owner.began
         run.strays.enter(owner, item, judge)
-        if run.gathers:
+        if run.settings.gathers and run.gathers:
             run.strays.gather_test(owner, item)
         self.recorder.in_use = uses and run.refusal is None
 
@@ -278,6 +274,7 @@ class Phases:
         if test.judge.enforces or self.run.enforcement.is_at_work:
             self.run.enforcement.end_phase(test.judge, phase)
         test.is_in_phase = False
+        test.was_called |= phase == "call"
         window = self.recorder.end_phase()
         ended, test.fixtures = test.fixtures, []
         if self.run.refusal is not None and self.run.is_unchecked:
@@ -285,7 +282,7 @@ class Phases:
         error = problem = None
         if self._shows_logs():
             error = self._show_log(test, phase, window)  # first, for it may add marks
-        if [*map(OWN_MARKERS, test.line)] != test.own_markers:
+        if not test.has_marks_of(test.line):
             problem = self._read_added(test, phase)
         # Nothing to judge where no rule is about the phase, or nothing ran in it for certain.
         if phase in test.judge.busy and not (window.is_quiet and test.judge.saw_nothing(phase)):
@@ -321,8 +318,7 @@ class Phases:
     def _read_added(self, test: RunningTest, phase: Phase) -> Problem | None:
         """Judges what has run already by marks that fixtures, or the test itself, have added."""
         run, windows = self.run, self.recorder.windows
-        test.own_markers = [[*own] for own in map(OWN_MARKERS, test.line)]
-        marks = marks_of(test.line)
+        marks, test.every_mark = marks_of(test.line), marks_along(test.line)
         if marks == test.marks:
             return None
         test.marks = marks

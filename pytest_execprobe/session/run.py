@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from itertools import chain
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +28,7 @@ from ..timeline.windows import RecordedWindow
 from .early import EarlyRun, recorder_of, required
 from .enforcement import Enforcement
 from .marks import Markers
+from .owners import attempt_of
 from .reporting import Reporting
 from .settings import Settings
 from .strays import Strays
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 #: The marks that are the plugin's, each with how far above a node it stands.
 Marks = list[tuple[int, pytest.Mark]]
-OWN_MARKERS = attrgetter("own_markers")
+#: A node and what is above it, the closest first.
+Line = tuple["Node", ...]
+_OWN_MARKERS = attrgetter("own_markers")
 
 
 @dataclass(eq=False)
@@ -70,10 +73,9 @@ class RunningTest:
     item: pytest.Item
     thread: int
     judge: Judge
-    line: tuple[Node, ...]  # the item and what is above it
+    line: Line
     marks: Marks  # that have been read
-    own_markers: list[list[pytest.Mark]]  # all that were there then, of each of the line
-    attempt: str = ""  # which try of it this is
+    every_mark: list[pytest.Mark]  # that was there then
     owner: Owner | None = None  # of what it executes
     of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
     fixtures: list[EndedFixture] = field(default_factory=list)
@@ -85,8 +87,21 @@ class RunningTest:
     failed_for: list[Problem] = field(default_factory=list)
     #: Whether a phase has begun, by its hook, that has not ended.
     is_in_phase: bool = False
+    #: Whether its call is over.
+    was_called: bool = False
     #: Whether an exception has ended a phase of it, whatever a hook of others has made of that.
     broken_off: bool = False
+
+    @property
+    def attempt(self) -> str:
+        """Which try of it this is."""
+        return "" if self.owner is None else attempt_of(self.owner)
+
+    def has_marks_of(self, line: Line) -> bool:
+        """Whether these are all that there were when marks were last read. By identity: one may equal another that
+        stands elsewhere."""
+        marks = [*chain.from_iterable(map(_OWN_MARKERS, line))]
+        return len(marks) == len(self.every_mark) and all(map(is_, marks, self.every_mark))
 
 
 class ProbedRun:
@@ -117,7 +132,6 @@ class ProbedRun:
         self.enforcement = Enforcement(self.recorder, settings.enforced)
         self.test: RunningTest | None = None
         self.last: RunningTest | None = None  # that has run, or is running
-        self._lines: dict[object, tuple[Node, ...]] = {}  # above tests, by their parents
         self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them
         self._introduced = False
         self._gathers, self.is_whole = settings.gathers, settings.whole_run
@@ -127,7 +141,7 @@ class ProbedRun:
 
     def connect(self) -> None:
         """At first, and where the last helper was lost."""
-        if self.refusal is None and not self.recorder.sees:
+        if self.refusal is None:
             before = self.was_armed
             try:
                 error, self._early_error = self._early_error, None
@@ -170,21 +184,28 @@ class ProbedRun:
 
     # ---- rules ----
 
-    def line_of(self, item: pytest.Item) -> tuple[Node, ...]:
-        """A test and what is above it, which is the same for all of a class or module."""
-        if item.parent not in self._lines:
-            self._lines[item.parent] = line_of(item)[1:]
-        return (item, *self._lines[item.parent])
+    def begin(self, item: pytest.Item, thread: int) -> RunningTest:
+        """A test, with the rules that apply to it. Those of a function's tests, with other parameters, are mostly the
+        same: by the same marks."""
+        former = self.last
+        if former is None or former.item.parent is not item.parent:
+            line = line_of(item)
+            marks = marks_of(line)
+            return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
+        line = (item, *former.line[1:])
+        if self.settings.baseline is None and name_of(item) == name_of(former.item) and former.has_marks_of(line):
+            return RunningTest(item, thread, former.judge.fresh(), line, former.marks, former.every_mark)
+        marks = marks_of(line)
+        return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
 
     def judge_test(self, item: pytest.Item, marks: Marks | None = None) -> Judge:
         """The rules that apply to a test."""
         if self.settings.baseline is not None:  # which has rows for each
             return self.judge(item, "tests", item.nodeid)
-        marks = marks_of(self.line_of(item)) if marks is None else marks
+        marks = marks_of(line_of(item)) if marks is None else marks
         key: object = None
         if marks:  # those of one function's tests, with other parameters, are the same, save for the parameters' own
-            name = getattr(item, "originalname", None) or item.name
-            key = (id(item.parent), name, *[(level, id(mark)) for level, mark in marks])
+            key = (id(item.parent), name_of(item), *[(level, id(mark)) for level, mark in marks])
         if key not in self._judges:
             self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks)
         return self._judges[key][0].fresh()
@@ -263,14 +284,22 @@ def _style(config: pytest.Config) -> Style:
     return Style(int(config.getoption("verbose", 0)), str(config.rootpath), columns - len("E       "))
 
 
-def line_of(node: Node) -> tuple[Node, ...]:
-    """A node and what is above it, the closest first."""
+def name_of(item: pytest.Item) -> str:
+    """Without its parameters."""
+    return getattr(item, "originalname", None) or item.name
+
+
+def line_of(node: Node) -> Line:
     return tuple(reversed(node.listchain()))  # type: ignore[arg-type]
 
 
-def marks_of(line: Iterable[Node]) -> Marks:
-    """Those of a node and what is above it, the closest first."""
-    return [(level, mark) for level, own in enumerate(map(OWN_MARKERS, line)) for mark in own if mark.name in MARKERS]
+def marks_along(line: Line) -> list[pytest.Mark]:
+    """All that there are, the closest first."""
+    return [*chain.from_iterable(map(_OWN_MARKERS, line))]
+
+
+def marks_of(line: Line) -> Marks:
+    return [(level, mark) for level, own in enumerate(map(_OWN_MARKERS, line)) for mark in own if mark.name in MARKERS]
 
 
 def both(one: Problem | None, other: Problem | None) -> Problem | None:

@@ -141,10 +141,12 @@ class Stream:
     def is_ours(self) -> bool:
         return _cookie(self.sock) == self._cookie
 
-    @property
     def is_quiet(self) -> bool:
         """Whether nothing has come, and both ends are open."""
-        return self.is_ours() and not self._poll.poll(0)
+        try:
+            return self.sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8) == self._cookie and not self._poll.poll(0)
+        except OSError:
+            return False
 
 
 def _cookie(sock: socket) -> bytes | None:
@@ -247,7 +249,7 @@ class Connection(Generic[_T]):
             self.forget(taken)
         inbox = self._inbox
         unread = inbox.received or inbox.rest or inbox.journal or inbox.failure is not None
-        return not unread and self.stream.is_quiet
+        return not unread and self.stream.is_quiet()
 
     def kept(self) -> tuple[list[_T], object]:
         """What has come and was not forgotten, and a mark to forget it by."""

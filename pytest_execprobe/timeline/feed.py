@@ -177,20 +177,34 @@ class ProcessFeed(Feed[ProcessSource]):
             self.timeline.add_gap(Gap(blind.start, now, blind.why))
             self.timeline.blind = None
 
+    def is_quiet(self, start: int, end: int) -> bool:
+        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, which has
+        passed. False where that takes a closer look."""
+        with self.lock:
+            if self.timeline.is_calm(start) and (self.timeline.quiet_to >= end or self._shows_nothing_new(end)):
+                return True
+        if not self.knows(end):
+            self.sync()
+        with self.lock:
+            return self.timeline.is_quiet(start, end)
+
     def knows(self, until: int) -> bool:
         """Whether everything up to a moment that has passed is here, so that there is no need to ask: because the
         source has said so, or because memory shows that nothing has happened since it did."""
         with self.lock:
-            source, timeline = self.source, self.timeline
-            known = timeline.known
-            if timeline.quiet_to >= until or known.complete_to >= until:
-                return known.late is None
-            if source is None or source.pid != originals.getpid() or known.held or known.settled or known.late:
-                return False
-            is_here = source.shows_nothing_new(until, known.mark)
-            if is_here:
-                timeline.quiet_to = until
-            return is_here
+            timeline = self.timeline
+            if timeline.complete_to >= until:
+                return not timeline.is_late
+            return not timeline.known.has_pending and self._shows_nothing_new(until)
+
+    def _shows_nothing_new(self, until: int) -> bool:
+        source, timeline = self.source, self.timeline
+        if source is None or source.pid != originals.getpid():
+            return False
+        is_here = source.shows_nothing_new(until, timeline.known.mark)
+        if is_here:
+            timeline.quiet_to = until
+        return is_here
 
     @read
     def sync(self) -> None:

@@ -135,7 +135,9 @@ class Recorder(Readable):
         start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
         with self.lock:
             self._phase = self.timeline.spans.open(self._test, phase, start)
-            self.timeline.stop_waiting()
+            self.timeline.awaited = None
+            if self.timeline.known.settled:
+                self.timeline.stop_waiting()
         self.windows[phase] = RecordedWindow(self, self._test, start, _LABELS[phase])
 
     def _close_phase(self) -> None:
@@ -192,8 +194,9 @@ class Recorder(Readable):
         if test.ended is None or (self._phase is not None and self._phase.end is None):
             self._end_what_goes_on(test)
         self._test = None
-        with self.lock:
-            self.timeline.stop_waiting()
+        if self.timeline.awaited is not None or self.timeline.known.settled:
+            with self.lock:
+                self.timeline.stop_waiting()
         # Whatever it was, it is taken in, so that it does not pile up in the helper.
         self.were_quiet = self.is_quiet(test.began, test.ended or 0)
 

@@ -323,17 +323,20 @@ class Timeline:
     def is_quiet(self, start: int, end: int) -> bool:
         """Whether it is certain that nothing was entered from ``start`` to before ``end``, whoever's it would be: then
         evidence of any owner is empty, and complete. False where that takes a closer look."""
-        known, (calm, since) = self.known, self._calm
-        if self.blind or len(self._log) != known.placed or max(known.complete_to, self.quiet_to) < end:
+        known = self.known
+        if self.complete_to < end or known.has_pending or self.blind:
             return False
-        if known is calm and since <= start:
-            return True
-        if known.has_pending or (self._entries and self._entries[-1].event.entered >= start):
+        if len(self._log) != known.placed or (self._entries and self._entries[-1].event.entered >= start):
             return False
         gaps = [gap for gap in known.gaps if gap.end is None or gap.end > start]
         if not gaps:
             self._calm = known, start
         return not any(gap.overlaps(start, end) for gap in gaps)
+
+    def is_calm(self, start: int) -> bool:
+        """Whether it is certain that nothing has happened from ``start`` on, if nothing has since what is known came."""
+        known, since = self._calm
+        return known is self.known and since <= start and self.blind is None
 
     def tally(self, start: int, end: int, owner: Owner | None) -> tuple[list[Command], Evidence]:
         """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt, and no

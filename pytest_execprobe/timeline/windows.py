@@ -51,14 +51,6 @@ class Readable(ProcessFeed):
             window.last = timeline, state, evidence
             return evidence
 
-    def is_quiet(self, start: int, end: int) -> bool:
-        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, which has
-        passed. False where that takes a closer look."""
-        if not self.knows(end):
-            self.sync()
-        with self.lock:
-            return self.timeline.is_quiet(start, end)
-
     @read
     def tally(self, window: RecordedWindow, end: int) -> tuple[list[Command], Evidence]:
         self.refuse_nested()
