@@ -13,9 +13,9 @@ from ..rules.rule import PHASES
 from ..rules.text import Problem
 from ..timeline.evidence import Evidence
 from ..timeline.spans import Span
+from .owners import attempt_of
 from .reporting import EXPORTED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
-from .owners import attempt_of
 from .statuses import UNDECIDED
 from .totals import LateBreach
 from .unphased import of_any_phase
@@ -55,7 +55,7 @@ class Outcomes:
             item.user_properties.append(("execprobe_not_checked", test.unchecked))
         if run.settings.baseline is not None:
             self.use(test)
-        if run.settings.gathers and run.gathers:
+        if run.may_gather and run.gathers:
             for phase, window in run.recorder.windows.items():
                 if window.owner is not None:
                     run.gather_window(window.owner, phase, window)

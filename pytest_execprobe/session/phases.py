@@ -66,7 +66,8 @@ class Phases:
             # pytest's own word for where it is: "path::test (call)".
             if originals.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
                 self.recorder.skip_to_call()
-        run.connect()
+        if not self.recorder.sees:
+            run.connect()
         if run.refusal is not None:
             if run.was_armed:  # a skip would hide that the probe was lost on the way, or kept away
                 raise ProbeUnavailable(run.refusal)
@@ -223,7 +224,7 @@ class Phases:
             test.meaning = meaning_of(item, judge)
         run.enforcement.since = owner.began
         run.strays.enter(owner, item, judge)
-        if run.settings.gathers and run.gathers:
+        if run.may_gather and run.gathers:
             run.strays.gather_test(owner, item)
         self.recorder.in_use = uses and run.refusal is None
 

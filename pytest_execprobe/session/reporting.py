@@ -86,7 +86,7 @@ class Reporting:
     # ---- from reports ----
 
     def take_report(self, report: pytest.TestReport) -> None:
-        """As it is logged, before anyone is told how the test came out."""
+        """As it is logged, before it is shown how the test came out."""
         said = vars(report)
         if (UNDECIDED in said or LATE in said) and not self._config.pluginmanager.has_plugin("execprobe-statuses"):
             self._config.pluginmanager.register(Statuses(), "execprobe-statuses")

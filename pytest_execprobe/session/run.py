@@ -134,7 +134,7 @@ class ProbedRun:
         self.last: RunningTest | None = None  # that has run, or is running
         self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them
         self._introduced = False
-        self._gathers, self.is_whole = settings.gathers, settings.whole_run
+        self.may_gather, self.is_whole = settings.gathers, settings.whole_run
         #: Why there is no probe.
         self.refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
         self.connect()
@@ -174,7 +174,7 @@ class ProbedRun:
     @property
     def gathers(self) -> bool:
         """Whether this process gathers a report; a forked child's parent sees all that it executes."""
-        return self._gathers and not self.recorder.forked
+        return self.may_gather and not self.recorder.forked
 
     def gather_window(self, owner: Owner, phase: Phase, window: RecordedWindow) -> None:
         assert window.end is not None

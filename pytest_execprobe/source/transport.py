@@ -150,7 +150,7 @@ class Stream:
 
 
 def _cookie(sock: socket) -> bytes | None:
-    """What the kernel tells a socket by as long as it runs; None if the descriptor is no socket's any more."""
+    """The kernel's own number of a socket; None if the descriptor is no socket's any more."""
     try:
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
     except OSError:

@@ -88,8 +88,8 @@ class ProcessSource(Source, Protocol):
         """What the helper says of itself."""
 
     def shows_nothing_new(self, until: int, taken: object) -> bool:
-        """Whether memory shows, so that nobody need be asked, that all which was entered until a moment that has passed
-        is here, and was taken in by the mark ``taken``."""
+        """Whether memory shows that all which was entered until a moment that has passed (ns) is here, and was taken in
+        by the mark ``taken``."""
 
     def in_child(self, *, fresh: bool, timeout: float) -> ProcessSource:
         """For a forked child, ``fresh`` if it has no child yet: a source of its own. Raises SourceLost."""
@@ -180,6 +180,7 @@ class ProcessFeed(Feed[ProcessSource]):
     def is_quiet(self, start: int, end: int) -> bool:
         """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, which has
         passed. False where that takes a closer look."""
+        self.refuse_nested()
         with self.lock:
             if self.timeline.is_calm(start) and (self.timeline.quiet_to >= end or self._shows_nothing_new(end)):
                 return True

@@ -49,8 +49,7 @@ class Timeline:
     #: Since when the root is watched.
     armed_at: int = 0
     known: Progress = field(default_factory=Progress)
-    #: Up to when nothing has happened since what is known came.
-    quiet_to: int = 0
+    quiet_to: int = 0  # up to when nothing has happened since the last batch
     #: Since when there is no source, and why.
     blind: Gap | None = None
     #: What is in no window, with all that is below it.
@@ -68,10 +67,8 @@ class Timeline:
     _changes: int = 0  # in what was known of an entry already
     crashed: dict[Image, Entry] = field(default_factory=dict)  # until they are taken
     crashed_forks: dict[Image, Ended] = field(default_factory=dict)  # likewise
-    #: When a span is to be opened that is not yet: what is entered from then on waits for it.
-    awaited: int | None = None
-    #: What was known when nothing was waiting or missing, and from when on nothing was entered.
-    _calm: tuple[Progress | None, int] = (None, 0)
+    awaited: int | None = None  # when the span begins that what has settled waits for
+    _calm: tuple[Progress | None, int] = (None, 0)  # what was known, since when nothing was entered or is missing
 
     @property
     def complete_to(self) -> int:
@@ -86,9 +83,7 @@ class Timeline:
     def add(self, batch: Batch) -> None:
         """Takes a batch in, as a whole: if an exception breaks in, it has still to be taken in."""
         self._take_back()
-        if self.quiet_to > self.known.complete_to:
-            self.known = self.known._replace(complete_to=self.quiet_to)
-        known = self.known
+        known = self.known._replace(complete_to=self.complete_to)
         if batch.is_quiet and not known.has_pending:
             self.known = known.after_quiet(batch)
             return
@@ -329,18 +324,17 @@ class Timeline:
         if len(self._log) != known.placed or (self._entries and self._entries[-1].event.entered >= start):
             return False
         gaps = [gap for gap in known.gaps if gap.end is None or gap.end > start]
-        if not gaps:
+        if not gaps and (self._calm[0] is not known or start < self._calm[1]):
             self._calm = known, start
         return not any(gap.overlaps(start, end) for gap in gaps)
 
     def is_calm(self, start: int) -> bool:
-        """Whether it is certain that nothing has happened from ``start`` on, if nothing has since what is known came."""
+        """Whether it is certain that nothing has happened from ``start`` on, if nothing has since the last batch."""
         known, since = self._calm
         return known is self.known and since <= start and self.blind is None
 
     def tally(self, start: int, end: int, owner: Owner | None) -> tuple[list[Command], Evidence]:
-        """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt, and no
-        stray."""
+        """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt or stray."""
         commands: list[Command] = []
         lost: list[Lost] = []
         for entry in self._entries_of(start, end):
@@ -394,7 +388,7 @@ class Timeline:
     @property
     def size(self) -> int:
         """How much it keeps, in pieces of some hundred bytes each."""
-        return sum(map(len, (self._entries, self._images, self._ended, self.spans, self.calls)))
+        return len(self._entries) + len(self._images) + len(self._ended) + len(self.spans) + len(self.calls)
 
     def forget(self) -> None:
         """In a forked child: what the parent's tree ran is not the child's."""

@@ -39,8 +39,6 @@ class Readable(ProcessFeed):
         self.refuse_nested()
         with self.lock:
             timeline = self.timeline
-            if timeline.is_quiet(window.start, end):
-                return NOTHING
             state = timeline.state(end)
             if window.last is not None and state is not None and window.last[:2] == (timeline, state):
                 last, losses = window.last[2], timeline.losses(window.start, end)
@@ -55,8 +53,6 @@ class Readable(ProcessFeed):
     def tally(self, window: RecordedWindow, end: int) -> tuple[list[Command], Evidence]:
         self.refuse_nested()
         with self.lock:
-            if self.timeline.is_quiet(window.start, end):
-                return [], NOTHING
             return self.timeline.tally(window.start, end, window.owner)
 
 
@@ -90,17 +86,11 @@ class RecordedWindow:
     def is_final(self) -> bool:
         return self._final is not None
 
-    def _synchronised(self) -> int:
-        """Its end, or now, when all up to then is known."""
-        end = clock.monotonic_ns() if self.end is None else self.end
-        if not self._feed.knows(end):
-            self._feed.sync()
-        return end
-
     def evidence(self) -> Evidence:
         if self._final is not None:
             return self._final
-        evidence = self._feed.evidence(self, self._synchronised())
+        end = clock.monotonic_ns() if self.end is None else self.end
+        evidence = NOTHING if self._feed.is_quiet(self.start, end) else self._feed.evidence(self, end)
         if self.end is not None:
             self._final, self.last = evidence, None
         return evidence
@@ -118,7 +108,8 @@ class RecordedWindow:
         if self._final is not None or self._feed.ignores is not None:
             evidence = self.evidence()
             return evidence.commands, evidence
-        return self._feed.tally(self, self._synchronised())
+        end = clock.monotonic_ns() if self.end is None else self.end
+        return ([], NOTHING) if self._feed.is_quiet(self.start, end) else self._feed.tally(self, end)
 
     def wait(self, timeout: float) -> bool:
         return self._feed.wait(timeout)
