@@ -80,17 +80,19 @@ class Outcomes:
         self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, last: RunningTest | None
     ) -> pytest.TestReport:
         """A report as it has been made; ``last`` is the test that was running, or had run, before that."""
-        if last is not None and last.item is item:
+        run = self._run
+        is_own = last is not None and last.item is item
+        if last is not None and is_own:
             report.__dict__[_RECORDED] = True
             last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
-        if call.excinfo is not None or (self._run.last is not None and self._run.last.problems):
+        if call.excinfo is not None or (run.last is not None and run.last.problems):
             report = self._judged(item, call, report)
-        handover = self._run.strays.handover
-        is_judged = last is not None and last.item is item and last.unchecked is None
-        if call.when == "teardown" and last is not None and is_judged and handover is not None:
-            handover.judged(item.nodeid, last.meaning or [], last.failed_for)
-        if call.when == "teardown" and (self._run.recorder.forked or (handover is not None and handover.by_reports)):
-            self._bring(report)
+        if call.when == "teardown":
+            handover = run.strays.handover
+            if handover is not None and last is not None and is_own and last.unchecked is None:
+                handover.judged(item.nodeid, last.meaning or [], last.failed_for)
+            if run.recorder.forked or (handover is not None and handover.by_reports):
+                self._bring(report)
         return report
 
     def _judged(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> pytest.TestReport:

@@ -180,7 +180,7 @@ class Phases:
         strays, last = self.run.strays, self.run.last
         is_elsewhere = item.nodeid in strays.takeover.tests and (last is None or last.item is not item)
         strays.recorded += self.recorder.was_armed and not self.recorder.forked and not is_elsewhere
-        if self.recorder.has_new:
+        if self.recorder.timeline.has_new:
             strays.take_new()
 
     def _settle(self) -> None:

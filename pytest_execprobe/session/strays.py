@@ -181,7 +181,7 @@ class Strays:
 
     def take_new(self, *, at_end: bool = False) -> None:
         """Adds up what is new, and judges strays and what runs around tests."""
-        if self._recorder.forked or not (self._recorder.has_new or (at_end and self.takeover.holds_any)):
+        if self._recorder.forked or not (self._recorder.timeline.has_new or (at_end and self.takeover.holds_any)):
             return  # its parent sees it all
         try:
             self._take_new(at_end=at_end)

@@ -251,10 +251,6 @@ class Recorder(Readable):
 
     # ---- the whole run ----
 
-    @property
-    def has_new(self) -> bool:
-        return self.timeline.has_new
-
     @read
     def take_new(self) -> list[Entry]:
         """The execs whose owner has been found since this was last asked, ignored ones too."""
