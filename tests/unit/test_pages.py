@@ -102,3 +102,11 @@ def test_what_a_test_has_put_in_the_place_of_a_connection_is_not_quiet() -> None
     with here, there, others[0], others[1]:
         os.dup2(others[0].fileno(), here.fileno())
         assert not connection.is_quiet(None)
+
+
+def test_what_has_come_is_read_before_a_connection_is_quiet() -> None:
+    here, there = socket.socketpair()
+    connection: Connection[object] = Connection(here, lambda _: [])
+    with here, there:
+        there.send(b"x")
+        assert not connection.is_quiet(None)
