@@ -220,11 +220,11 @@ def test_nobody_is_asked_where_memory_shows_that_nothing_has_happened(calm: Fake
 
 def test_what_memory_shows_is_known(calm: FakeRun) -> None:
     until = now()
-    assert calm.recorder.is_quiet(calm.recorder.test_began, until)
+    assert calm.recorder.is_quiet(calm.recorder.windows["call"].start, until)
     assert calm.recorder.knows(until)
     assert calm.recorder.timeline.complete_to == until
     calm.source.shows_nothing = False
-    assert calm.recorder.is_quiet(calm.recorder.test_began, until)
+    assert calm.recorder.is_quiet(calm.recorder.windows["call"].start, until)
     assert calm.source.syncs == 0
     calm.recorder.sync()
     assert calm.recorder.timeline.complete_to > until
@@ -233,7 +233,7 @@ def test_what_memory_shows_is_known(calm: FakeRun) -> None:
 def test_memory_that_shows_something_is_not_enough(calm: FakeRun) -> None:
     calm.source.shows_nothing = False
     calm.source.runs("git")
-    assert not calm.recorder.is_quiet(calm.recorder.test_began, now())
+    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
     assert ExecProbe(calm.recorder).programs == ["git"]
 
 
@@ -258,7 +258,7 @@ def test_memory_says_nothing_of_a_gap(calm: FakeRun) -> None:
 
 def test_memory_says_nothing_of_what_no_source_watches(calm: FakeRun) -> None:
     calm.recorder.timeline.blind = Gap(now(), None, "it died")
-    assert not calm.recorder.is_quiet(calm.recorder.test_began, now())
+    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
 
 
 def test_the_memory_of_a_lost_source_shows_nothing(calm: FakeRun) -> None:
@@ -270,7 +270,7 @@ def test_the_memory_of_a_lost_source_shows_nothing(calm: FakeRun) -> None:
 def test_the_memory_of_a_parents_source_shows_nothing(calm: FakeRun) -> None:
     calm.source.pid -= 1
     calm.source.child = "not now"
-    assert not calm.recorder.is_quiet(calm.recorder.test_began, now())
+    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
 
 
 @pytest.mark.parametrize("pending", ["held", "late"])
@@ -297,4 +297,4 @@ def test_a_read_within_a_read_is_refused_where_nothing_has_happened(calm: FakeRu
     calm.source.meanwhile = read
     calm.recorder.sync()
     assert len(nested) == 1
-    assert calm.recorder.is_quiet(calm.recorder.test_began, now())
+    assert calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
