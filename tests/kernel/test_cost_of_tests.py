@@ -30,8 +30,8 @@ def pytest_unconfigure():
 @pytest.mark.parametrize(
     ("text", "most"),
     [
-        ("@pytest.mark.exec_budget(0)\ndef test(n): pass", 215),
-        ("def test(n, execprobe): assert execprobe.count() == 0", 295),
+        ("@pytest.mark.exec_budget(0)\ndef test(n): pass", 116),
+        ("def test(n, execprobe): assert execprobe.count() == 0", 147),
     ],
     ids=["rule", "read"],
 )
