@@ -231,10 +231,20 @@ def test_what_memory_shows_is_known(calm: FakeRun) -> None:
 
 
 def test_memory_that_shows_something_is_not_enough(calm: FakeRun) -> None:
+    start = calm.recorder.windows["call"].start
+    assert calm.recorder.is_quiet(start, now())
     calm.source.shows_nothing = False
     calm.source.runs("git")
-    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
+    assert not calm.recorder.is_quiet(start, now())
     assert ExecProbe(calm.recorder).programs == ["git"]
+
+
+def test_what_arrives_later_than_memory_has_vouched_for_is_a_gap(calm: FakeRun) -> None:
+    start, until = calm.recorder.windows["call"].start, now()
+    assert calm.recorder.is_quiet(start, until)
+    calm.recorder.timeline.add(Batch((at(until),), until + 1))
+    (why,) = calm.recorder.timeline.losses(start, until + 1).unknown
+    assert "arrived later than the kernel's counts allow" in why
 
 
 def test_memory_says_nothing_of_what_came_before(calm: FakeRun) -> None:
