@@ -13,6 +13,7 @@ from descriptors import opened
 from pytest_execprobe._util import clock
 from pytest_execprobe.helper import wire
 from pytest_execprobe.source import pages
+from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.transport import Connection
 
 CPUS = 3
@@ -110,3 +111,23 @@ def test_what_has_come_is_read_before_a_connection_is_quiet() -> None:
     with here, there:
         there.send(b"x")
         assert not connection.is_quiet(None)
+
+
+@pytest.mark.parametrize("why", ["sums", "no sums", "no pages", "counters", "connection"])
+def test_a_source_shows_nothing_new_only_while_all_says_so(why: str) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        source = HelperSource(here, os.getpid())
+        source._pages, source._sums = pages.given(descriptors(seen=5, entered=7), CPUS), (15, 21)
+        assert source.shows_nothing_new(1, None)
+        if why == "sums":
+            source._sums = (15, 22)
+        elif why == "no sums":
+            source._sums = None
+        elif why == "no pages":
+            source._pages = None
+        elif why == "counters":
+            source._pages = pages.given(descriptors(seen=5, entered=8), CPUS)
+        else:
+            there.close()
+        assert not source.shows_nothing_new(2, None)
