@@ -37,6 +37,18 @@ def test_the_sums_are_those_of_all_cpus() -> None:
     assert made.show((15, 21))
 
 
+def test_counters_are_looked_at_each_time() -> None:
+    given = descriptors(seen=5, entered=7)
+    counters = os.dup(given[0])
+    made = pages.given(given, CPUS)
+    assert made is not None
+    assert made.show((15, 21))
+    os.pwrite(counters, wire.COUNTERS.pack(9, 9, 9, 6, 7, 9, 9), 0)
+    os.close(counters)
+    assert not made.show((15, 21))
+    assert made.show((16, 21))
+
+
 def test_no_descriptor_is_kept() -> None:
     """A test may close all of them and open its files there: none of those is to be closed in the end."""
     before = opened()
