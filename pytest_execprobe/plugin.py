@@ -236,6 +236,7 @@ def _import_the_rest() -> Iterator[bool]:
 
 def _reporting(config: pytest.Config) -> Reporting:
     from .session.reporting import Reporting
+    from .session.statuses import Logged
 
     plugin = config.pluginmanager.get_plugin("execprobe-reporting")
     if plugin is None:
@@ -247,6 +248,7 @@ def _reporting(config: pytest.Config) -> Reporting:
 
             plugin = Inner(config, config.stash[SETTINGS], folder)
         config.pluginmanager.register(plugin, "execprobe-reporting")
+        config.pluginmanager.register(Logged(plugin.take_report), "execprobe-logged")
     assert isinstance(plugin, Reporting)
     return plugin
 

@@ -206,6 +206,8 @@ class FakeSource:
         self.pid = os.getpid()
         self.description = {"bcc": "0.0", "kernel": "0.0", "entry": ["played"], "route": "played", "privilege": "none"}
         self.armed_at = tick()
+        #: Whether its memory shows that nothing has happened.
+        self.shows_nothing = False
         self.unadopted = unadopted
         self.orphans = Orphans()
         self.hidden = False
@@ -307,6 +309,9 @@ class FakeSource:
         if meanwhile is not None:
             meanwhile()
         return self._batch(tick())
+
+    def shows_nothing_new(self, until: int, taken: object) -> bool:  # noqa: ARG002
+        return self.shows_nothing
 
     def wait(self, timeout: float, taken: object = LAST) -> Batch:  # noqa: ARG002
         self._forget(taken)

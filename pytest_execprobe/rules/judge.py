@@ -66,6 +66,8 @@ class Judge:
 
     def __init__(self, deciders: Sequence[Decider]) -> None:
         self._deciders = deciders
+        #: Whether there is any rule at all.
+        self.is_any = bool(deciders)
         #: In which a rule decides.
         self._phases = frozenset(phase for decider in deciders for phase in decider.phases)
         first = min(map(PHASES.index, self._phases), default=len(PHASES))
@@ -86,11 +88,6 @@ class Judge:
         none = frozenset[Any]()
         judge.__dict__.update(self.__dict__, _seen=[], _spent=none, _reported=none, _new=none)
         return judge
-
-    @property
-    def is_any(self) -> bool:
-        """Whether there is any rule at all."""
-        return bool(self._deciders)
 
     @property
     def meaning(self) -> list[object]:

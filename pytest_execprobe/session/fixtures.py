@@ -11,7 +11,7 @@ import pytest
 from ..rules.text import Problem
 from ..timeline.record import Phase
 from ..timeline.spans import Owner, Span
-from .run import EndedFixture, ProbedRun, RunningTest, Wide, marks_of
+from .run import EndedFixture, ProbedRun, RunningTest, Wide, line_of, marks_of
 
 _XUNIT = re.compile(r"_(?:xunit|unittest)_(?P<what>\w+?)_fixture_(?P<where>.*)")
 
@@ -33,7 +33,7 @@ class Fixtures:
             return (yield)
         key = _id(fixturedef)
         judge = self._run.judge(request.node, "fixtures", key)
-        wide = self.wide[fixturedef] = Wide(request.node, key, judge, marks_of(request.node))
+        wide = self.wide[fixturedef] = Wide(request.node, key, judge, marks_of(line_of(request.node)))
         before = self._run.enforcement.interrupt(judge, "setup")
         span = self._run.recorder.open_span(_name(fixturedef), "setup", key=key)
         self._set_up[fixturedef] = span.owner
@@ -49,6 +49,8 @@ class Fixtures:
             fixturedef.addfinalizer(lambda: self._open_end(fixturedef))
 
     def _open_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        if not self._run.config.pluginmanager.has_plugin("execprobe-fixture-ends"):
+            self._run.config.pluginmanager.register(_Ends(self), "execprobe-fixture-ends")
         wide = self.wide[fixturedef]
         before = self._run.enforcement.interrupt(wide.judge, "teardown")
         span = self._run.recorder.open_span(_name(fixturedef), "teardown", key=_id(fixturedef))
@@ -59,7 +61,7 @@ class Fixtures:
             self._run.strays.gatherer.join(span.owner, set_up)
         self._enforce(span, wide, "teardown")
 
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+    def close_end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         ending = self._ends.pop(fixturedef, None)
         if ending is not None:
             span, before = ending
@@ -91,7 +93,7 @@ class Fixtures:
         """Those that have been set up or ended in a phase, and those of which the rules have changed."""
         run = self._run
         for wide in dict.fromkeys([*self.wide.values(), *(fixture.wide for fixture in ended)]):
-            marks = marks_of(wide.node)
+            marks = marks_of(line_of(wide.node))
             if marks != wide.marks:
                 wide.marks = marks
                 wide.judge = run.judge(wide.node, "fixtures", wide.key, phase).instead_of(wide.judge)
@@ -113,6 +115,16 @@ class Fixtures:
                 run.gather_window(owner, fixture.phase, fixture.window)
             if problem is not None:
                 yield problem
+
+
+class _Ends:
+    """Registered where the first of them ends, for this is called of every fixture, and often."""
+
+    def __init__(self, fixtures: Fixtures) -> None:
+        self._fixtures = fixtures
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        self._fixtures.close_end(fixturedef)
 
 
 def _label(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, bool]:

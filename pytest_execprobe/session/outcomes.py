@@ -14,9 +14,10 @@ from ..rules.text import Problem
 from ..timeline.evidence import Evidence
 from ..timeline.spans import Span
 from .failures import show_tree
-from .reporting import EXPORTED, UNDECIDED, WHOLE, as_text
+from .owners import attempt_of
+from .reporting import EXPORTED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
-from .strays import attempt_of
+from .statuses import UNDECIDED
 from .totals import LateBreach
 from .unphased import of_any_phase
 
@@ -37,6 +38,8 @@ class Outcomes:
         self._crash: pytest.TestReport | None = None
         self._failed: set[str] = set()
         self._judged_until: int | None = None  # by a forked child, of the test that is running
+        if run.reporting is not None:
+            run.config.pluginmanager.unregister(name="execprobe-logged")
 
     # ---- of a test ----
 
@@ -51,25 +54,26 @@ class Outcomes:
         run, item = self._run, test.item
         if test.unchecked is not None:
             item.user_properties.append(("execprobe_not_checked", test.unchecked))
-        self.use(test)
-        if run.gathers:
+        if run.settings.baseline is not None:
+            self.use(test)
+        if run.may_gather and run.gathers:
             for phase, window in run.recorder.windows.items():
                 if window.owner is not None:
                     run.gather_window(window.owner, phase, window)
-        if not run.was_armed or not (run.is_whole or run.recorder.in_use or test.judge.is_any):
+        if not (run.is_whole or run.recorder.in_use or test.judge.is_any) or not run.recorder.was_armed:
             return
-        windows = list(run.recorder.windows.values())
         execs: int = 0
         lost: int | str = 0
-        if not run.recorder.were_quiet(windows):
-            tallies = [window.tally() for window in windows]
+        if not run.recorder.were_quiet:
+            tallies = [window.tally() for window in run.recorder.windows.values()]
             execs = sum(len(commands) for commands, _ in tallies)
             lost = _number_of_lost(Evidence.merged(losses for _, losses in tallies))
-        properties = [pair for pair in item.user_properties if not str(pair[0]).startswith("execprobe_")]
-        properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
+        if item.user_properties:  # those of an earlier try are to go
+            others = [pair for pair in item.user_properties if not str(pair[0]).startswith("execprobe_")]
+            item.user_properties[:] = others
+        item.user_properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
         if test.unexpected:
-            properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
-        item.user_properties[:] = properties  # those of an earlier try are gone
+            item.user_properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
 
     # ---- reports ----
 
@@ -77,19 +81,21 @@ class Outcomes:
         self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, last: RunningTest | None
     ) -> pytest.TestReport:
         """A report as it has been made; ``last`` is the test that was running, or had run, before that."""
-        if last is not None and last.item is item:
+        run = self._run
+        is_own = last is not None and last.item is item
+        if last is not None and is_own:
             report.__dict__[_RECORDED] = True
             last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
-        if call.excinfo is not None or (self._run.last is not None and self._run.last.problems):
+        if call.excinfo is not None or (run.last is not None and run.last.problems):
             report = self._judged(item, call, report)
-        if report.failed and last is not None and last.item is item:
-            show_tree(report, last, self._run)
-        handover = self._run.strays.handover
-        is_judged = last is not None and last.item is item and last.unchecked is None
-        if call.when == "teardown" and last is not None and is_judged and handover is not None:
-            handover.judged(item.nodeid, last.meaning or [], last.failed_for)
-        if call.when == "teardown" and (self._run.recorder.forked or (handover is not None and handover.by_reports)):
-            self._bring(report)
+        if is_own and last is not None and report.failed:
+            show_tree(report, last, run)
+        if call.when == "teardown":
+            handover = run.strays.handover
+            if handover is not None and last is not None and is_own and last.unchecked is None:
+                handover.judged(item.nodeid, last.meaning or [], last.failed_for)
+            if run.recorder.forked or (handover is not None and handover.by_reports):
+                self._bring(report)
         return report
 
     def _judged(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> pytest.TestReport:
@@ -138,6 +144,8 @@ class Outcomes:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
         self._complete(report)
+        if self._run.reporting is not None:
+            self._run.reporting.take_report(report)
         handover = self._run.strays.handover
         try:
             return (yield)
@@ -147,32 +155,41 @@ class Outcomes:
 
     def _complete(self, report: pytest.TestReport) -> None:
         """With what it is to bring."""
-        last, strays = self._run.last, self._run.strays
-        recorded = report.__dict__.pop(_RECORDED, False)
+        said, strays = vars(report), self._run.strays
+        name, outcome = report.nodeid, str(report.outcome)
+        recorded = said.pop(_RECORDED, False)
         if str(report.when) not in PHASES:
             self._crash = report  # pytest-forked's, of a child
-        if recorded or (report.when == "call" and not report.failed):
-            name = report.nodeid  # which pytest makes anew each time
+        if recorded or (report.when == "call" and outcome != "failed"):
             self._reported_calls[name] = recorded or self._reported_calls.get(name, False)
-        is_last = last is not None and last.item.nodeid == report.nodeid  # else another process has run it
-        if str(report.outcome) == "rerun" and last is not None and is_last:
-            strays.supersede(report.nodeid, last.attempt)
+        if outcome == "rerun" and (last := self._run.last) is not None and last.item.nodeid == name:
+            strays.supersede(name, last.attempt)
             self._report_fixtures(last.item)  # the next try finds them as they are
-        if not recorded and report.nodeid not in strays.takeover.tests and not self._run.recorder.forked:
+            outcome = ""
+        if not recorded and name not in strays.takeover.tests and not self._run.recorder.forked:
             strays.look_for_handed_over()
-        if str(report.outcome) == "rerun" and not is_last:
-            strays.supersede(report.nodeid)
-        brought = report.__dict__.get(EXPORTED, {})  # another process's, mostly
-        is_own = strays.handover is not None and strays.handover.is_of(brought)
-        if (brought or strays.has_new) and not (is_own or self._run.recorder.forked):
-            exported = report.__dict__.pop(EXPORTED, {})
+        if outcome == "rerun":  # another process has run it
+            strays.supersede(name)
+        if self._run.reporting is None or strays.handover is not None:
+            is_due = bool(strays.recorded) or strays.has_new
+        else:  # this process reports itself: there is time until the test's end, and for the count until the run's
+            is_due = report.when not in ("setup", "call") and strays.has_new
+        if is_due or EXPORTED in said:
+            self._pass_on(report)
+        if name in strays.takeover.tests and report.when == "call":
+            said[WHOLE] = True
+        if outcome == "failed":
+            self._failed.add(name)
+
+    def _pass_on(self, report: pytest.TestReport) -> None:
+        """What another process has recorded, and this one."""
+        said, strays = vars(report), self._run.strays
+        is_own = strays.handover is not None and strays.handover.is_of(said.get(EXPORTED, {}))
+        if not (is_own or self._run.recorder.forked):
+            exported = said.pop(EXPORTED, {})
             self._judged_until = exported.pop(_UNTIL, self._judged_until)
             strays.take_over(exported)
             self._bring(report)
-        if report.nodeid in strays.takeover.tests and report.when == "call":
-            report.__dict__[WHOLE] = True
-        if report.failed:
-            self._failed.add(report.nodeid)
 
     def supersede(self, test: RunningTest) -> None:
         """Another try begins: some plugins say so by no report."""

@@ -22,8 +22,7 @@ from .fixtures import Fixtures
 from .handover import Handover, meaning_of
 from .outcomes import Outcomes, keep_undecided
 from .reporting import EXPORTED
-from .run import ProbedRun, RunningTest, both, marks_of
-from .strays import attempt_of
+from .run import ProbedRun, RunningTest, both, marks_along, marks_of
 
 
 class Phases:
@@ -41,6 +40,7 @@ class Phases:
         if run.settings.folders is not None:
             self._collected = Collected(run.config.rootpath, run.settings.folders)
             run.config.pluginmanager.register(self._collected, "execprobe-collected")
+        self._shows_logs = run.config.hook.pytest_execprobe_log.get_hookimpls
         self._pid = originals.getpid()  # in which tests were last seen to run
         self._thread: int | None = None  # in which a test is running
         self._try: RunningTest | None = None  # the last one since its test came up
@@ -66,7 +66,8 @@ class Phases:
             # pytest's own word for where it is: "path::test (call)".
             if originals.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
                 self.recorder.skip_to_call()
-        run.connect()
+        if not self.recorder.sees:
+            run.connect()
         if run.refusal is not None:
             if run.was_armed:  # a skip would hide that the probe was lost on the way, or kept away
                 raise ProbeUnavailable(run.refusal)
@@ -89,7 +90,8 @@ class Phases:
         self.run.strays.enter(span.owner, item)
         try:
             result = yield
-            self._end_unseen_teardown(item)
+            if self.run.test is not None:
+                self._end_unseen_teardown(item)
             return result
         finally:
             self._thread = before
@@ -119,7 +121,7 @@ class Phases:
         test, handover = self.run.test, self.run.strays.handover
         if test is None or test.item is not item:
             return (yield)
-        problem = self._end_unseen_call(test)
+        problem = None if test.was_called else self._end_unseen_call(test)
         try:
             result = yield from self._run_phase("teardown")
             if problem is not None:
@@ -148,9 +150,9 @@ class Phases:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         test = self.run.test
         if test is None or not test.is_in_phase:  # else of a part of it, as subtests have reports of their own
-            if call.when == "call" and test is not None and test.item is item:
+            if call.when == "call" and test is not None and test.item is item and not test.was_called:
                 self._end_unseen_call(test)
-            elif call.when == "teardown":
+            elif call.when == "teardown" and test is not None:
                 self._end_unseen_teardown(item, is_reported=True)
         last = self.run.last  # a plugin may try the test again in here
         report = yield
@@ -181,8 +183,9 @@ class Phases:
     def _count(self, item: pytest.Item) -> None:
         strays, last = self.run.strays, self.run.last
         is_elsewhere = item.nodeid in strays.takeover.tests and (last is None or last.item is not item)
-        strays.recorded += self.run.was_armed and not self.recorder.forked and not is_elsewhere
-        strays.take_new()
+        strays.recorded += self.recorder.was_armed and not self.recorder.forked and not is_elsewhere
+        if self.recorder.timeline.has_new:
+            strays.take_new()
 
     def _settle(self) -> None:
         """In a process that was forked to run tests, whose parent does not know which."""
@@ -207,25 +210,25 @@ class Phases:
             )
         if self.recorder.forked:
             run.strays.forget()
-        keep_undecided(item)
+        if hasattr(item, "addExpectedFailure"):
+            keep_undecided(item)
         if self._try is not None and self._try.item is item:
             self._outcomes.supersede(self._try)
-        marks = marks_of(item)
-        judge = run.judge_test(item, marks)
-        test = run.test = run.last = self._try = RunningTest(item, here, judge, marks)
+        test = run.test = run.last = self._try = run.begin(item, here)
+        judge = test.judge
         checked = run.is_whole or judge.is_any
         uses = "execprobe" in getattr(item, "fixturenames", ())
-        if checked or uses:
+        if (checked or uses) and not self.recorder.sees:
             run.connect()  # a new one, if the last was lost
-        if checked and run.is_unchecked:
+        if checked and run.refusal is not None and run.is_unchecked:
             assert run.refusal is not None
             run.strays.totals.not_checked[item.nodeid] = test.unchecked = run.refusal
         owner = test.owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
-        test.attempt = attempt_of(owner)
-        test.meaning = None if run.strays.handover is None else meaning_of(item, judge)
+        if run.strays.handover is not None:
+            test.meaning = meaning_of(item, judge)
         run.enforcement.since = owner.began
         run.strays.enter(owner, item, judge)
-        if run.gathers:
+        if run.may_gather and run.gathers:
             run.strays.gather_test(owner, item)
         self.recorder.in_use = uses and run.refusal is None
 
@@ -276,13 +279,16 @@ class Phases:
         if test.judge.enforces or self.run.enforcement.is_at_work:
             self.run.enforcement.end_phase(test.judge, phase)
         test.is_in_phase = False
-        self.recorder.end_phase()
+        test.was_called |= phase == "call"
+        window = self.recorder.end_phase()
         ended, test.fixtures = test.fixtures, []
         if self.run.refusal is not None and self.run.is_unchecked:
             return None
-        window = self.recorder.windows[phase]
-        error = self._show_log(test, phase, window)  # first, for it may add marks
-        problem = self._read_added(test, phase)
+        error = problem = None
+        if self._shows_logs():
+            error = self._show_log(test, phase, window)  # first, for it may add marks
+        if not test.has_marks_of(test.line):
+            problem = self._read_added(test, phase)
         # Nothing to judge where no rule is about the phase, or nothing ran in it for certain.
         if phase in test.judge.busy and not (window.is_quiet and test.judge.saw_nothing(phase)):
             problem = both(problem, self._judge_phase(test, window, phase, last=last))
@@ -298,11 +304,10 @@ class Phases:
 
     def _show_log(self, test: RunningTest, phase: Phase, window: RecordedWindow) -> BaseException | None:
         """To hooks, none of which keeps the rules from being judged: the exception of one that has failed."""
-        if self.run.config.hook.pytest_execprobe_log.get_hookimpls():
-            try:
-                test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
-            except BaseException as error:
-                return error
+        try:
+            test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
+        except BaseException as error:
+            return error
         return None
 
     def _judge_phase(self, test: RunningTest, window: RecordedWindow, phase: Phase, *, last: bool) -> Problem | None:
@@ -318,7 +323,7 @@ class Phases:
     def _read_added(self, test: RunningTest, phase: Phase) -> Problem | None:
         """Judges what has run already by marks that fixtures, or the test itself, have added."""
         run, windows = self.run, self.recorder.windows
-        marks = marks_of(test.item)
+        marks, test.every_mark = marks_of(test.line), marks_along(test.line)
         if marks == test.marks:
             return None
         test.marks = marks

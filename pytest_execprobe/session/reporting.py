@@ -24,19 +24,17 @@ from .early import required
 from .place import UNNAMED
 from .reports import Reports
 from .settings import Settings, runs_none, sets_up_only
+from .statuses import LATE, UNDECIDED, Statuses
 from .totals import LateBreach, Totals
 
 if TYPE_CHECKING:
     from ..report.model import Document
     from . import closing
 
-#: The attribute of a report whose test raised IncompleteLogError.
-UNDECIDED = "execprobe_undecided"
 #: The attribute of a report that brings exported totals.
 EXPORTED = "execprobe_exported"
 #: The attribute of a report of a call whose test another process has run to its end.
 WHOLE = "execprobe_whole"
-_LATE = "execprobe_late"  # while a report is logged that is made when all tests are over
 
 
 class Reporting:
@@ -87,19 +85,14 @@ class Reporting:
 
     # ---- from reports ----
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+    def take_report(self, report: pytest.TestReport) -> None:
+        """As it is logged, before it is shown how the test came out."""
         said = vars(report)
-        if _LATE in said:
-            return "error", "", ""  # no letter, for all tests have theirs already
-        # Whatever an xfail made of it: what is not known never passes. It is no failure if a rerun has taken its place.
-        return ("error", "E", "ERROR") if said.get(UNDECIDED, False) and report.failed else None
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        said = vars(report)
+        if (UNDECIDED in said or LATE in said) and not self._config.pluginmanager.has_plugin("execprobe-statuses"):
+            self._config.pluginmanager.register(Statuses(), "execprobe-statuses")
         exported = said.get(EXPORTED)
         worker = report.node.gateway.id if "node" in said else None
-        if self._tells and _LATE not in said:
+        if self._tells and LATE not in said:
             if report.when == "setup":
                 file, line, _ = report.location
                 self._assembly.begin_try(worker, report.nodeid, file, None if line is None else line + 1)
@@ -351,9 +344,9 @@ class Reporting:
             longrepr=as_text(error, breach.headline),
             when="teardown",
         )
-        report.__dict__[_LATE] = True
+        report.__dict__[LATE] = True
         session.config.hook.pytest_runtest_logreport(report=report)
-        del report.__dict__[_LATE]
+        del report.__dict__[LATE]
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

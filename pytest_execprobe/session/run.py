@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +28,7 @@ from ..timeline.windows import RecordedWindow
 from .early import EarlyRun, recorder_of, required
 from .enforcement import Enforcement
 from .marks import Markers
+from .owners import attempt_of
 from .reporting import Reporting
 from .settings import Settings
 from .strays import Strays
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 
 #: The marks that are the plugin's, each with how far above a node it stands.
 Marks = list[tuple[int, pytest.Mark]]
+#: A node and what is above it, the closest first.
+Line = tuple["Node", ...]
+_OWN_MARKERS = attrgetter("own_markers")
 
 
 @dataclass(eq=False)
@@ -68,8 +74,9 @@ class RunningTest:
     item: pytest.Item
     thread: int
     judge: Judge
+    line: Line
     marks: Marks  # that have been read
-    attempt: str = ""  # which try of it this is
+    every_mark: list[pytest.Mark]  # that was there then
     owner: Owner | None = None  # of what it executes
     of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
     fixtures: list[EndedFixture] = field(default_factory=list)
@@ -81,8 +88,21 @@ class RunningTest:
     failed_for: list[Problem] = field(default_factory=list)
     #: Whether a phase has begun, by its hook, that has not ended.
     is_in_phase: bool = False
+    #: Whether its call is over.
+    was_called: bool = False
     #: Whether an exception has ended a phase of it, whatever a hook of others has made of that.
     broken_off: bool = False
+
+    @property
+    def attempt(self) -> str:
+        """Which try of it this is."""
+        return "" if self.owner is None else attempt_of(self.owner)
+
+    def has_marks_of(self, line: Line) -> bool:
+        """Whether these are all that there were when marks were last read. By identity: one may equal another that
+        stands elsewhere."""
+        marks = [*chain.from_iterable(map(_OWN_MARKERS, line))]
+        return len(marks) == len(self.every_mark) and all(map(is_, marks, self.every_mark))
 
 
 class ProbedRun:
@@ -115,7 +135,7 @@ class ProbedRun:
         self.last: RunningTest | None = None  # that has run, or is running
         self._judges: dict[object, tuple[Judge, object]] = {}  # of tests, by the ids of what is kept with them
         self._introduced = False
-        self._gathers, self.is_whole = settings.gathers, settings.whole_run
+        self.may_gather, self.is_whole = settings.gathers, settings.whole_run
         #: Why there is no probe.
         self.refusal = "execprobe: switched off by --execprobe=off" if settings.mode == "off" else None
         self.connect()
@@ -155,7 +175,7 @@ class ProbedRun:
     @property
     def gathers(self) -> bool:
         """Whether this process gathers a report; a forked child's parent sees all that it executes."""
-        return self._gathers and not self.recorder.forked
+        return self.may_gather and not self.recorder.forked
 
     def gather_window(self, owner: Owner, phase: Phase, window: RecordedWindow) -> None:
         assert window.end is not None
@@ -165,15 +185,28 @@ class ProbedRun:
 
     # ---- rules ----
 
+    def begin(self, item: pytest.Item, thread: int) -> RunningTest:
+        """A test, with the rules that apply to it. Those of a function's tests, with other parameters, are mostly the
+        same: by the same marks."""
+        former = self.last
+        if former is None or former.item.parent is not item.parent:
+            line = line_of(item)
+            marks = marks_of(line)
+            return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
+        line = (item, *former.line[1:])
+        if self.settings.baseline is None and name_of(item) == name_of(former.item) and former.has_marks_of(line):
+            return RunningTest(item, thread, former.judge.fresh(), line, former.marks, former.every_mark)
+        marks = marks_of(line)
+        return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
+
     def judge_test(self, item: pytest.Item, marks: Marks | None = None) -> Judge:
         """The rules that apply to a test."""
         if self.settings.baseline is not None:  # which has rows for each
             return self.judge(item, "tests", item.nodeid)
-        marks = marks_of(item) if marks is None else marks
+        marks = marks_of(line_of(item)) if marks is None else marks
         key: object = None
         if marks:  # those of one function's tests, with other parameters, are the same, save for the parameters' own
-            name = getattr(item, "originalname", None) or item.name
-            key = (id(item.parent), name, *((level, id(mark)) for level, mark in marks))
+            key = (id(item.parent), name_of(item), *[(level, id(mark)) for level, mark in marks])
         if key not in self._judges:
             self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks)
         return self._judges[key][0].fresh()
@@ -264,18 +297,22 @@ def _style(config: pytest.Config) -> Style:
     return Style(int(config.getoption("verbose", 0)), str(config.rootpath), columns - len("E       "))
 
 
-def marks_of(node: Node) -> Marks:
-    found: Marks = []
-    level = 0
-    above: Node | None = node
-    while above is not None:
-        if above.own_markers:
-            for mark in above.own_markers:
-                if mark.name in MARKERS:
-                    found.append((level, mark))
-        level += 1
-        above = above.parent
-    return found
+def name_of(item: pytest.Item) -> str:
+    """Without its parameters."""
+    return getattr(item, "originalname", None) or item.name
+
+
+def line_of(node: Node) -> Line:
+    return tuple(reversed(node.listchain()))  # type: ignore[arg-type]
+
+
+def marks_along(line: Line) -> list[pytest.Mark]:
+    """All that there are, the closest first."""
+    return [*chain.from_iterable(map(_OWN_MARKERS, line))]
+
+
+def marks_of(line: Line) -> Marks:
+    return [(level, mark) for level, own in enumerate(map(_OWN_MARKERS, line)) for mark in own if mark.name in MARKERS]
 
 
 def both(one: Problem | None, other: Problem | None) -> Problem | None:

@@ -6,10 +6,10 @@ runs around them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, MutableSet
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -29,6 +29,7 @@ from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
 from .handover import HANDED_OVER, Handover, key_of, meaning_of
+from .owners import Held, attempt_of, is_around
 from .settings import Settings
 from .takeover import Takeover
 from .totals import MISSING, LateBreach, Totals, alike, program_of
@@ -36,11 +37,6 @@ from .unphased import ELSEWHERE, Elsewhere, of_any_phase
 
 if TYPE_CHECKING:
     from ..report.model import UnitKind
-
-
-def attempt_of(owner: Owner) -> str:
-    """Tells a try of a test from its others."""
-    return str(owner.began)
 
 
 class Strays:
@@ -62,10 +58,7 @@ class Strays:
         #: How many tests have been recorded since the last export.
         self.recorded = 0
         self._is_judging = False  # and the totals have that
-        #: Of those that something can still be found to be of: by then the timeline has forgotten others.
-        self._owners: MutableMapping[Owner, tuple[pytest.Item, Judge | None]] = WeakKeyDictionary()
-        self._protocol: Owner | None = None  # of the test whose phases are to come
-        self._hooks: MutableSet[Owner] = WeakSet()  # of tests whose phases are owners of their own
+        self._protocol: Held | None = None  # of the test whose phases are to come
         self._elsewhere: MutableMapping[Owner, Elsewhere] = WeakKeyDictionary()  # tests whose phases ran there
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
@@ -132,11 +125,14 @@ class Strays:
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
-        self._own(owner, item, judge)
+        held = owner.held = Held(item, judge)
         if judge is None:
-            self._protocol = owner
-        elif self._protocol is not None and self._owners[self._protocol][0] is item:
-            self._hooks.add(self._protocol)
+            self._protocol = held
+            return
+        if self._protocol is not None and self._protocol.item is item:
+            self._protocol.is_around = True
+        if judge.is_any and not self._is_judging:
+            self._is_judging = self.totals.judged = True
 
     def hand_over(self, handover: Handover) -> None:
         """From now on what is judged here is another process's to report."""
@@ -154,8 +150,8 @@ class Strays:
             if self.handover is not None:
                 self.handover.add(taken[HANDED_OVER])
             protocol = self._protocol
-            if protocol is not None and self._owners[protocol][0].nodeid in self.takeover.tests:
-                self._hooks.add(protocol)  # what it runs besides is none of its phases
+            if protocol is not None and protocol.item.nodeid in self.takeover.tests:
+                protocol.is_around = True  # what it runs besides is none of its phases
 
     def look_for_handed_over(self) -> None:
         """What pytests have left that were started for tests of this run."""
@@ -165,12 +161,7 @@ class Strays:
     def _may_be_handed_over(self, entry: Entry) -> bool:
         """Whether an exec is of no test that this process has run."""
         owner = entry.stray_of or entry.owner
-        return owner is None or owner in self._hooks or (owner in self._owners and self._owners[owner][1] is None)
-
-    def _own(self, owner: Owner, item: pytest.Item, judge: Judge | None) -> None:
-        self._owners[owner] = (item, judge)
-        if not self._is_judging and judge is not None and judge.is_any:
-            self._is_judging = self.totals.judged = True
+        return owner is None or is_around(owner) or (owner.held is not None and owner.held.judge is None)
 
     def counting(self, item: pytest.Item, evidence: Evidence) -> Evidence:
         """What counts for the rules of a test: all that no hook objects to, and that they have not killed."""
@@ -192,7 +183,7 @@ class Strays:
 
     def take_new(self, *, at_end: bool = False) -> None:
         """Adds up what is new, and judges strays and what runs around tests."""
-        if self._recorder.forked or not (self._recorder.has_new or (at_end and self.takeover.holds_any)):
+        if self._recorder.forked or not (self._recorder.timeline.has_new or (at_end and self.takeover.holds_any)):
             return  # its parent sees it all
         try:
             self._take_new(at_end=at_end)
@@ -226,7 +217,7 @@ class Strays:
                 if begun_in is None and left_by not in self._elsewhere:
                     begun_in = "call"
                 strays.setdefault((left_by, begun_in), []).append(entry)
-            elif entry.owner is None or entry.owner in self._hooks:
+            elif entry.owner is None or is_around(entry.owner):
                 around.setdefault(OUTSIDE, []).append(entry)
             elif entry.owner.name == COLLECTION:
                 around.setdefault(COLLECTION, []).append(entry)
@@ -252,9 +243,11 @@ class Strays:
 
     def _judge_left_behind(self, owner: Owner, phase: Phase | None, entries: list[Entry]) -> None:
         """What a test has left behind, and in which phase it had begun that, if that is known."""
-        item, judge = self._owners[owner]
-        judge = judge or self._judge_of(item)
-        self._own(owner, item, judge)
+        held: Held = owner.held
+        item = held.item
+        judge = held.judge = held.judge or self._judge_of(item)
+        if judge.is_any and not self._is_judging:
+            self._is_judging = self.totals.judged = True
         for one in PHASES if phase is None else (phase,):
             if judge.asks_for_ends(one):
                 self._left_behind.setdefault((owner, one), []).extend(entries)
@@ -291,7 +284,7 @@ class Strays:
     def _judge_ends(self) -> None:
         """How that has ended which tests have left behind."""
         for (owner, phase), entries in self._left_behind.items():
-            item, judge = self._owners[owner]
+            item, judge = owner.held.item, owner.held.judge
             evidence = self.counting(item, self._evidence(entries))
             found = [] if judge is None else judge.judge_ends(phase, evidence)
             problem = self._late(found, evidence, "left behind")
@@ -311,13 +304,12 @@ class Strays:
     def _gather(self, entry: Entry) -> None:
         """Puts an exec into the unit of the report that it counts for."""
         owner = entry.stray_of or entry.owner
-        if owner is None or owner in self._hooks:
+        if owner is None or is_around(owner):
             owner = self._outside
         if self.gatherer.has(owner):
             pass
-        elif owner in self._owners:
-            item, _ = self._owners[owner]
-            self.gather_test(owner, item)
+        elif owner.held is not None:
+            self.gather_test(owner, owner.held.item)
         else:
             kinds: dict[str, UnitKind] = {COLLECTION: "collection", OUTSIDE: "outside"}
             self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
@@ -374,8 +366,8 @@ class Strays:
                 self.totals.breaches.append(LateBreach.of_the_rest(missing))
 
     def _is_unjudged(self, owner: Owner) -> bool:
-        item, judge = self._owners.get(owner, (None, None))
-        return item is not None and not (judge or self._judge_of(item)).is_any
+        held: Held | None = owner.held
+        return held is not None and not (held.judge or self._judge_of(held.item)).is_any
 
     def forget(self) -> None:
         """In a forked child: what its parent has not exported yet, its parent will."""
@@ -384,8 +376,8 @@ class Strays:
 
     @property
     def has_new(self) -> bool:
-        """Whether there can be anything to export."""
-        return bool(self.recorded) or self.gatherer.has_new or not self.totals.is_empty or self.handover is not None
+        """Whether there can be anything to export besides how many tests were recorded."""
+        return self.gatherer.has_new or not self.totals.is_empty or self.handover is not None
 
     def export(self) -> dict[str, Any]:
         """What is new, as plain data; from then on it is no longer new."""

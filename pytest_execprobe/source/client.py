@@ -219,8 +219,7 @@ class HelperSource:
         with self._lock:
             self._connection.forget(taken)
             asked = clock.monotonic_ns()
-            if type == wire.SYNC and self._sums is not None and self._sees_nothing_new():
-                self._settled = asked
+            if type == wire.SYNC and self.shows_nothing_new(asked, taken):
                 return Batch((), asked, mark=taken)
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE
             done = self._connection.ask(type, {"timeout": timeout, "asked": asked}, deadline)
@@ -252,11 +251,14 @@ class HelperSource:
                 mark=mark,
             )
 
-    def _sees_nothing_new(self) -> bool:
-        """Whether all that has happened in this process's tree is here, as its memory shows."""
-        if self._pages is None or self._sums is None or not self._connection.is_quiet:
+    def shows_nothing_new(self, until: int, taken: object) -> bool:
+        """Whether memory shows that all which was entered in this process's tree until a moment that has passed (ns) is
+        here, and was taken in by the mark ``taken``."""
+        pages, sums = self._pages, self._sums
+        if pages is None or sums is None or not pages.show(sums) or not self._connection.is_quiet(taken):
             return False
-        return self._pages.sums() == self._sums
+        self._settled = until
+        return True
 
     def _read(self, frame: wire.Frame) -> Sequence[Event | _Loss]:
         """What is kept of a frame until it is in a batch that was taken in. Raises WireError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from mmap import MAP_SHARED, PAGESIZE, PROT_READ
+from mmap import MAP_SHARED, PROT_READ
 from sys import maxsize
 from typing import Any
 
@@ -24,19 +24,21 @@ class Pages:
 
     def __init__(self, counters: int, life: int, cpus: int) -> None:
         self._counters = _mapped(counters, cpus * wire.SEEN_AND_ENTERED.size)
-        self._life = _mapped(life, PAGESIZE)
-        self._alive = self._life[: wire.LIFE]
+        self._life = _mapped(life, wire.LIFE)
+        self._alive = self._life.raw
+        self._shown: tuple[bytes, tuple[int, int]] = b"", (-1, -1)  # counters, and their sums
 
-    def sums(self) -> tuple[int, int] | None:
-        """Records and entered execs, of all CPUs. None once the helper has died, and its probe with it.
+    def show(self, sums: tuple[int, int]) -> bool:
+        """Whether these are the sums of records and entered execs, of all CPUs. False once the helper has died, and its
+        probe with it.
 
         It dies before its probe goes: while it lives after the counters were read, they counted.
         """
-        seen = entered = 0
-        for records, execs in wire.SEEN_AND_ENTERED.iter_unpack(self._counters.raw):
-            seen += records
-            entered += execs
-        return (seen, entered) if self._life[: wire.LIFE] == self._alive else None
+        counters = self._counters.raw
+        if self._shown != (counters, sums):
+            each = [*wire.SEEN_AND_ENTERED.iter_unpack(counters)]
+            self._shown = counters, (sum(records for records, _ in each), sum(execs for _, execs in each))
+        return self._shown[1] == sums and self._life.raw == self._alive
 
 
 def given(descriptors: Sequence[int], cpus: int) -> Pages | None:

@@ -5,7 +5,7 @@ An exception can break in anywhere, as that of a signal's handler does: nothing 
 
 from __future__ import annotations
 
-from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_PEEK
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, SOL_SOCKET
 from collections.abc import Callable, Sequence
 from select import POLLIN, POLLOUT
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _CHUNK = 1 << 18
 _MAX_FRAME = wire.MAX_REPLY + (64 << 10)
-_PEEK = MSG_PEEK | MSG_DONTWAIT
+_SO_COOKIE = 57  # uapi/asm-generic/socket.h, since Linux 4.12
 _TWO_DESCRIPTORS = CMSG_SPACE(8)
 _LAST_WORDS = 0.5  # seconds to read what a helper has sent before it closed the connection
 
@@ -60,7 +60,9 @@ class Stream:
 
     def __init__(self, sock: socket) -> None:
         self.sock = sock
-        self._file = _identity(sock.fileno())
+        self._cookie = _cookie(sock)
+        self._poll = originals.poll()  # for what has come, if anything
+        self._poll.register(sock.fileno(), POLLIN)
         self._outgoing = _Outgoing(b"")
         #: Descriptors that have come, where they are expected: then no exception may break in.
         self.given: list[int] | None = None
@@ -137,16 +139,22 @@ class Stream:
             pass
 
     def is_ours(self) -> bool:
-        return _identity(self.sock.fileno()) == self._file
+        return _cookie(self.sock) == self._cookie
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come, and both ends are open."""
+        try:
+            return self.sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8) == self._cookie and not self._poll.poll(0)
+        except OSError:
+            return False
 
 
-def _identity(fd: int) -> tuple[int, int] | None:
-    """What a descriptor refers to, None if nothing."""
+def _cookie(sock: socket) -> bytes | None:
+    """The kernel's own number of a socket; None if the descriptor is no socket's any more."""
     try:
-        status = originals.fstat(fd)
+        return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 # ---- frames, requests and answers ----
@@ -234,19 +242,14 @@ class Connection(Generic[_T]):
             self.stream.given = None
         return said, given
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing has come that was not taken in, and both ends are open: the helper still has this client."""
+    def is_quiet(self, taken: object) -> bool:
+        """Whether nothing has come that was not taken in, by the mark ``taken``, and both ends are open: the helper
+        still has this client."""
+        if self._inbox.journal:
+            self.forget(taken)
         inbox = self._inbox
-        if inbox.received or inbox.rest or inbox.journal or inbox.failure is not None or not self.stream.is_ours():
-            return False
-        try:
-            self.stream.sock.recv(1, _PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        unread = inbox.received or inbox.rest or inbox.journal or inbox.failure is not None
+        return not unread and self.stream.is_quiet()
 
     def kept(self) -> tuple[list[_T], object]:
         """What has come and was not forgotten, and a mark to forget it by."""

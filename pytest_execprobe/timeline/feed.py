@@ -87,6 +87,10 @@ class ProcessSource(Source, Protocol):
     def description(self) -> Mapping[str, Any]:
         """What the helper says of itself."""
 
+    def shows_nothing_new(self, until: int, taken: object) -> bool:
+        """Whether memory shows that all which was entered until a moment that has passed (ns) is here, and was taken in
+        by the mark ``taken``."""
+
     def in_child(self, *, fresh: bool, timeout: float) -> ProcessSource:
         """For a forked child, ``fresh`` if it has no child yet: a source of its own. Raises SourceLost."""
 
@@ -129,6 +133,12 @@ class ProcessFeed(Feed[ProcessSource]):
         must not pass."""
         return self.timeline.armed_at != 0 or self._obstructed
 
+    @property
+    def sees(self) -> bool:
+        """Whether there is nothing to be done for it to have a source."""
+        source = self.source
+        return source is not None and self.timeline.blind is None and source.pid == originals.getpid()
+
     def ensure(self) -> None:
         """Connects, at first and after the source was lost. Raises ProbeUnavailable."""
         with self.lock:
@@ -166,6 +176,36 @@ class ProcessFeed(Feed[ProcessSource]):
             # Not only up to armed_at: what was there before has been adopted since.
             self.timeline.add_gap(Gap(blind.start, now, blind.why))
             self.timeline.blind = None
+
+    def is_quiet(self, start: int, end: int) -> bool:
+        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, which has
+        passed. False where that takes a closer look."""
+        self.refuse_nested()
+        with self.lock:
+            if self.timeline.is_calm(start) and (self.timeline.quiet_to >= end or self._shows_nothing_new(end)):
+                return True
+        if not self.knows(end):
+            self.sync()
+        with self.lock:
+            return self.timeline.is_quiet(start, end)
+
+    def knows(self, until: int) -> bool:
+        """Whether everything up to a moment that has passed is here, so that there is no need to ask: because the
+        source has said so, or because memory shows that nothing has happened since it did."""
+        with self.lock:
+            timeline = self.timeline
+            if timeline.complete_to >= until:
+                return not timeline.is_late
+            return not timeline.known.has_pending and self._shows_nothing_new(until)
+
+    def _shows_nothing_new(self, until: int) -> bool:
+        source, timeline = self.source, self.timeline
+        if source is None or source.pid != originals.getpid():
+            return False
+        is_here = source.shows_nothing_new(until, timeline.known.mark)
+        if is_here:
+            timeline.quiet_to = until
+        return is_here
 
     @read
     def sync(self) -> None:

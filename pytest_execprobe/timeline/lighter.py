@@ -18,7 +18,7 @@ def lighter(timeline: Timeline, since: int, running: Running, listed_at: int) ->
     """
     timeline._take_back()
     known = timeline.known
-    if known.has_pending or timeline.blind or known.complete_to < listed_at or not running.are_all:
+    if known.has_pending or timeline.blind or timeline.complete_to < listed_at or not running.are_all:
         return timeline  # what comes may be of others
     images = {process.image for process in running.listed}
     # Of a process whose own record has vanished it is not known what has forked it.

@@ -50,6 +50,8 @@ class Recorder(Readable):
         self._phase: Span | None = None
         #: Those of the running test that have begun.
         self.windows: dict[Phase, RecordedWindow] = {}
+        #: Whether it is certain that nothing was executed in them, once they have all ended.
+        self.were_quiet = False
         self._windows: weakref.WeakSet[RecordedWindow] = weakref.WeakSet()  # that may not be final
         self._heavy = _MUCH  # how much the timeline may keep before it is made lighter
         _recorders.add(self)
@@ -104,17 +106,19 @@ class Recorder(Readable):
 
     def begin_test(self, name: str, *, has_begun: bool = False) -> Owner:
         """``has_begun``: before the probe was armed, so that it is not known what it ran until then."""
-        self._end_what_goes_on()
-        for window in self.windows.values():
+        if self._test is not None:
+            self._end_what_goes_on(self._test)
+        for window in () if self.were_quiet else self.windows.values():
             self._watch_over(window)
         self.windows = {}
-        self.in_use = False
+        self.in_use = self.were_quiet = False
         if self.timeline.size >= self._heavy:
             self._lighten()
         began = self.timeline.armed_at - 1 if has_begun else clock.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
-        self._look_at_what_runs()
+        if self.traces:
+            self._look_at_what_runs()
         return self._test
 
     def _look_at_what_runs(self) -> None:
@@ -131,7 +135,9 @@ class Recorder(Readable):
         start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
         with self.lock:
             self._phase = self.timeline.spans.open(self._test, phase, start)
-            self.timeline.stop_waiting()
+            self.timeline.awaited = None
+            if self.timeline.known.settled:
+                self.timeline.stop_waiting()
         self.windows[phase] = RecordedWindow(self, self._test, start, _LABELS[phase])
 
     def _close_phase(self) -> None:
@@ -143,11 +149,10 @@ class Recorder(Readable):
             if window is not None:
                 window.end = phase.end
 
-    def _end_what_goes_on(self) -> None:
+    def _end_what_goes_on(self, test: Owner) -> None:
         """Likewise of a test: what it has left behind is a stray from then on."""
         self._close_phase()
-        if self._test is not None:
-            self._test.ended = self._test.ended or (self._phase and self._phase.end) or clock.monotonic_ns()
+        test.ended = test.ended or (self._phase and self._phase.end) or clock.monotonic_ns()
 
     def begin_unseen_call(self) -> None:
         """Of a test that is called without the hook of its call, as some plugins do it: what has run since its set-up
@@ -161,36 +166,39 @@ class Recorder(Readable):
         self._phase.phase = "call"
         self.windows = {"call": RecordedWindow(self, self._test, self._phase.start, _LABELS["call"])}
 
-    def end_phase(self) -> None:
+    def end_phase(self) -> RecordedWindow:
         """The phase's log is final from now on."""
-        assert self._phase is not None
-        assert self._phase.phase is not None
-        if self._phase.phase == "teardown" and self.description.get("untraced"):
+        span = self._phase
+        assert span is not None
+        assert span.phase is not None
+        window = self.windows[span.phase]
+        if span.phase == "teardown" and self.description.get("untraced"):
             self.sync()  # what has ended by now of what runs untraced is seen to have ended before the test
         end = clock.monotonic_ns()
         with self.lock:
-            self.timeline.spans.close(self._phase, end)
-            if self._phase.phase == "teardown":  # now: what is entered from here on is a stray, whenever it is read
-                assert self._test is not None
-                self._test.ended = end
+            self.timeline.spans.close(span, end)
+            if span.phase == "teardown":  # now: what is entered from here on is a stray, whenever it is read
+                span.owner.ended = end
             else:
-                self.timeline.wait_for_span(end)  # the next phase's
-        window = self.windows[self._phase.phase]
+                self.timeline.awaited = end  # the next phase's
         window.end = end
         if self.traces:
             self._look_at_what_runs()
-        if self.in_use:
+        if self.in_use and not window.is_quiet:
             window.evidence()  # what is known when it closes is what it keeps
+        return window
 
     def end_test(self) -> None:
-        assert self._test is not None
         test = self._test
-        self._end_what_goes_on()
+        assert test is not None
+        if test.ended is None or (self._phase is not None and self._phase.end is None):
+            self._end_what_goes_on(test)
         self._test = None
-        with self.lock:
-            self.timeline.stop_waiting()
-        if test.ended is None or not self.knows(test.ended):
-            self.sync()  # so that what this test ran does not pile up in the helper
+        if self.timeline.awaited is not None or self.timeline.known.settled:
+            with self.lock:
+                self.timeline.stop_waiting()
+        # Whatever it was, it is taken in, so that it does not pile up in the helper.
+        self.were_quiet = self.is_quiet(test.began, test.ended or 0)
 
     def open_span(self, name: str, phase: Phase | None, *, is_test: bool = False, key: str = "") -> Span:
         """What runs from now on belongs to something else than a phase of a test, inside whatever runs already.
@@ -242,10 +250,6 @@ class Recorder(Readable):
             self._windows.add(window)
 
     # ---- the whole run ----
-
-    @property
-    def has_new(self) -> bool:
-        return self.timeline.has_new or bool(self.timeline.killed or self.timeline.killed_forks)
 
     @read
     def take_new(self) -> list[Entry]:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .record import Phase
 
@@ -21,6 +21,8 @@ class Owner:
     ended: int | None = None
     #: What reports and baselines know it by, if not by its name.
     key: str = ""
+    #: What whoever has made it keeps with it.
+    held: Any = None
 
     @property
     def id(self) -> str:

@@ -49,6 +49,7 @@ class Timeline:
     #: Since when the root is watched.
     armed_at: int = 0
     known: Progress = field(default_factory=Progress)
+    quiet_to: int = 0  # up to when nothing has happened since the last batch
     #: Since when there is no source, and why.
     blind: Gap | None = None
     #: What is in no window, with all that is below it.
@@ -66,12 +67,13 @@ class Timeline:
     _changes: int = 0  # in what was known of an entry already
     killed: dict[Image, Entry] = field(default_factory=dict)  # until they are taken
     killed_forks: dict[Image, Ended] = field(default_factory=dict)  # likewise
-    _awaited: int | None = None  # when the span begins that what has settled waits for
+    awaited: int | None = None  # when the span begins that what has settled waits for
+    _calm: tuple[Progress | None, int] = (None, 0)  # what was known, since when nothing was entered or is missing
 
     @property
     def complete_to(self) -> int:
         """Up to when everything is known."""
-        return self.known.complete_to
+        return max(self.known.complete_to, self.quiet_to)
 
     def add_gap(self, gap: Gap) -> None:
         self.known = self.known._replace(gaps=(*self.known.gaps, gap))
@@ -81,7 +83,7 @@ class Timeline:
     def add(self, batch: Batch) -> None:
         """Takes a batch in, as a whole: if an exception breaks in, it has still to be taken in."""
         self._take_back()
-        known = self.known
+        known = self.known._replace(complete_to=self.complete_to)
         if batch.is_quiet and not known.has_pending:
             self.known = known.after_quiet(batch)
             return
@@ -140,19 +142,15 @@ class Timeline:
         gone_on = known._replace(gaps=(*known.gaps, *gaps), held=held, settled=(*known.settled, *ready))
         self._assign_settled(gone_on, ends)
 
-    def wait_for_span(self, since: int) -> None:
-        """A span is to be opened that begins at ``since``, but not yet: what is entered from then on waits for it."""
-        self._awaited = since
-
     def stop_waiting(self) -> None:
-        self._awaited = None
+        self.awaited = None
         if self.known.settled:
             self._take_back()
             self._assign_settled(self.known)
 
     def _assign_settled(self, known: Progress, ends: Sequence[Ended] = ()) -> None:
         """From then on that is known."""
-        ready, left = parted(known.settled, self._awaited)
+        ready, left = parted(known.settled, self.awaited)
         # What was looked up for one is mostly true for the next.
         entered = born = NO_STRETCH
         branch = parent = above = begun_in = None
@@ -210,7 +208,7 @@ class Timeline:
 
     @property
     def has_new(self) -> bool:
-        return self._taken < self.known.placed
+        return bool(self._taken < self.known.placed or self.killed or self.killed_forks)
 
     def take_new(self) -> list[Entry]:
         """The execs that have found their place since this was last asked."""
@@ -321,16 +319,22 @@ class Timeline:
         """Whether it is certain that nothing was entered from ``start`` to before ``end``, whoever's it would be: then
         evidence of any owner is empty, and complete. False where that takes a closer look."""
         known = self.known
-        if known.complete_to < end or known.held or known.settled or known.late or self.blind:
+        if self.complete_to < end or known.has_pending or self.blind:
             return False
         if len(self._log) != known.placed or (self._entries and self._entries[-1].event.entered >= start):
             return False
-        # Of most the end is enough.
-        return not [gap for gap in known.gaps if (gap.end is None or gap.end > start) and gap.overlaps(start, end)]
+        gaps = [gap for gap in known.gaps if gap.end is None or gap.end > start]
+        if not gaps and (self._calm[0] is not known or start < self._calm[1]):
+            self._calm = known, start
+        return not any(gap.overlaps(start, end) for gap in gaps)
+
+    def is_calm(self, start: int) -> bool:
+        """Whether it is certain that nothing has happened from ``start`` on, if nothing has since the last batch."""
+        known, since = self._calm
+        return known is self.known and since <= start and self.blind is None
 
     def tally(self, start: int, end: int, owner: Owner | None) -> tuple[list[Command], Evidence]:
-        """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt, and no
-        stray."""
+        """The commands of the records that :meth:`evidence` would have, and what is missing; no attempt or stray."""
         commands: list[Command] = []
         lost: list[Lost] = []
         for entry in self._entries_of(start, end):
@@ -351,7 +355,7 @@ class Timeline:
 
     def _stop_waiting_for_what_is_looked_at(self, end: int) -> None:
         self._take_back()
-        if self._awaited is None or end > self._awaited:
+        if self.awaited is None or end > self.awaited:
             self.stop_waiting()
 
     def _entries_of(self, start: int, end: int) -> list[Entry]:
@@ -393,4 +397,4 @@ class Timeline:
         for known in (self._entries, self._log, self._images, self._ended, self._exits, self._doubtful, self.calls):
             known.clear()
         self.killed, self.killed_forks = {}, {}
-        self.known = Progress()
+        self.known, self.quiet_to = Progress(), 0

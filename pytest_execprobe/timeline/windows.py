@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from .._util import clock
 from .._util.collector import postponed
@@ -39,8 +39,6 @@ class Readable(ProcessFeed):
         self.refuse_nested()
         with self.lock:
             timeline = self.timeline
-            if timeline.is_quiet(window.start, end):
-                return NOTHING
             state = timeline.state(end)
             if window.last is not None and state is not None and window.last[:2] == (timeline, state):
                 last, losses = window.last[2], timeline.losses(window.start, end)
@@ -51,30 +49,19 @@ class Readable(ProcessFeed):
             window.last = timeline, state, evidence
             return evidence
 
-    def is_quiet(self, start: int, end: int) -> bool:
-        """Whether it is certain that nothing of the tree was executed from ``start`` to before ``end``, and all until
-        then is here."""
-        with self.lock:
-            return self.timeline.is_quiet(start, end)
-
-    def were_quiet(self, windows: Sequence[RecordedWindow]) -> bool:
-        """Of closed windows that follow each other, whether it is certain of them all."""
-        end = windows[-1].end
-        return end is not None and self.knows(end) and self.is_quiet(windows[0].start, end)
-
     @read
     def tally(self, window: RecordedWindow, end: int) -> tuple[list[Command], Evidence]:
         self.refuse_nested()
         with self.lock:
             return self.timeline.tally(window.start, end, window.owner)
 
-    def knows(self, until: int) -> bool:
-        """Whether everything up to a moment is here, so that there is no need to ask."""
-        return self.timeline.known.complete_to >= until and not self.timeline.is_late
-
 
 class RecordedWindow:
     """It is closed once it has an end, and never changes after it was first read then."""
+
+    #: What was seen in it last, while it is open, and by what state of which timeline.
+    last: tuple[Timeline, object, Evidence] | None = None
+    _final: Evidence | None = None
 
     def __init__(self, feed: Readable, owner: Owner | None, start: int, label: str, end: int | None = None) -> None:
         self._feed = feed
@@ -82,9 +69,6 @@ class RecordedWindow:
         self.start = start
         self.label = label
         self.end = end
-        #: What was seen in it last, while it is open, and by what state of which timeline.
-        self.last: tuple[Timeline, object, Evidence] | None = None
-        self._final: Evidence | None = None
 
     @property
     def style(self) -> Style:
@@ -102,17 +86,11 @@ class RecordedWindow:
     def is_final(self) -> bool:
         return self._final is not None
 
-    def _synchronised(self) -> int:
-        """Its end, or now, when all up to then is known."""
-        end = clock.monotonic_ns() if self.end is None else self.end
-        if not self._feed.knows(end):
-            self._feed.sync()
-        return end
-
     def evidence(self) -> Evidence:
         if self._final is not None:
             return self._final
-        evidence = self._feed.evidence(self, self._synchronised())
+        end = clock.monotonic_ns() if self.end is None else self.end
+        evidence = NOTHING if self._feed.is_quiet(self.start, end) else self._feed.evidence(self, end)
         if self.end is not None:
             self._final, self.last = evidence, None
         return evidence
@@ -122,7 +100,7 @@ class RecordedWindow:
         """Of a closed one: whether it is certain that nothing was executed in it, by whatever process of the tree.
         False where that takes a closer look."""
         assert self.end is not None
-        if self._final is None and self._feed.is_quiet(self.start, self._synchronised()):
+        if self._final is None and self._feed.is_quiet(self.start, self.end):
             self._final, self.last = NOTHING, None
         return self._final is NOTHING
 
@@ -130,7 +108,8 @@ class RecordedWindow:
         if self._final is not None or self._feed.ignores is not None:
             evidence = self.evidence()
             return evidence.commands, evidence
-        return self._feed.tally(self, self._synchronised())
+        end = clock.monotonic_ns() if self.end is None else self.end
+        return ([], NOTHING) if self._feed.is_quiet(self.start, end) else self._feed.tally(self, end)
 
     def wait(self, timeout: float) -> bool:
         return self._feed.wait(timeout)

@@ -13,6 +13,7 @@ from descriptors import opened
 from pytest_execprobe._util import clock
 from pytest_execprobe.helper import wire
 from pytest_execprobe.source import pages
+from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.transport import Connection
 
 CPUS = 3
@@ -30,7 +31,22 @@ def descriptors(seen: int = 0, entered: int = 0) -> list[int]:
 def test_the_sums_are_those_of_all_cpus() -> None:
     made = pages.given(descriptors(seen=5, entered=7), CPUS)
     assert made is not None
-    assert made.sums() == (15, 21)
+    assert made.show((15, 21))
+    assert not made.show((15, 22))
+    assert not made.show((16, 21))
+    assert made.show((15, 21))
+
+
+def test_counters_are_looked_at_each_time() -> None:
+    given = descriptors(seen=5, entered=7)
+    counters = os.dup(given[0])
+    made = pages.given(given, CPUS)
+    assert made is not None
+    assert made.show((15, 21))
+    os.pwrite(counters, wire.COUNTERS.pack(9, 9, 9, 6, 7, 9, 9), 0)
+    os.close(counters)
+    assert not made.show((15, 21))
+    assert made.show((16, 21))
 
 
 def test_no_descriptor_is_kept() -> None:
@@ -77,18 +93,19 @@ def test_the_sums_of_a_helper_that_has_died_say_nothing() -> None:
     life = os.dup(given[1])
     made = pages.given(given, CPUS)
     assert made is not None
+    assert made.show((15, 21))
     os.pwrite(life, b"\1", 0)  # as the kernel does
     os.close(life)
-    assert made.sums() is None
+    assert not made.show((15, 21))
 
 
 def test_a_connection_is_quiet_while_both_ends_are_open() -> None:
     here, there = socket.socketpair()
     connection: Connection[object] = Connection(here, lambda _: [])
     with here:
-        assert connection.is_quiet
+        assert connection.is_quiet(None)
         there.close()
-        assert not connection.is_quiet
+        assert not connection.is_quiet(None)
 
 
 def test_what_a_test_has_put_in_the_place_of_a_connection_is_not_quiet() -> None:
@@ -97,4 +114,32 @@ def test_what_a_test_has_put_in_the_place_of_a_connection_is_not_quiet() -> None
     connection: Connection[object] = Connection(here, lambda _: [])
     with here, there, others[0], others[1]:
         os.dup2(others[0].fileno(), here.fileno())
-        assert not connection.is_quiet
+        assert not connection.is_quiet(None)
+
+
+def test_what_has_come_is_read_before_a_connection_is_quiet() -> None:
+    here, there = socket.socketpair()
+    connection: Connection[object] = Connection(here, lambda _: [])
+    with here, there:
+        there.send(b"x")
+        assert not connection.is_quiet(None)
+
+
+@pytest.mark.parametrize("why", ["sums", "no sums", "no pages", "counters", "connection"])
+def test_a_source_shows_nothing_new_only_while_all_says_so(why: str) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        source = HelperSource(here, os.getpid())
+        source._pages, source._sums = pages.given(descriptors(seen=5, entered=7), CPUS), (15, 21)
+        assert source.shows_nothing_new(1, None)
+        if why == "sums":
+            source._sums = (15, 22)
+        elif why == "no sums":
+            source._sums = None
+        elif why == "no pages":
+            source._pages = None
+        elif why == "counters":
+            source._pages = pages.given(descriptors(seen=5, entered=8), CPUS)
+        else:
+            there.close()
+        assert not source.shows_nothing_new(2, None)

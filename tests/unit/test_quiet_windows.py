@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from fakes import FakeRun, exec_event
 
+from pytest_execprobe import IncompleteLogError
+from pytest_execprobe._util import clock
 from pytest_execprobe.log.probe import ExecProbe
 from pytest_execprobe.source.events import Batch, Blind, Branch, Ended, Exec
 from pytest_execprobe.timeline import recorder
@@ -51,7 +53,7 @@ def blind() -> Timeline:
 
 def waiting() -> Timeline:
     made = Timeline()
-    made.wait_for_span(120)
+    made.awaited = 120
     made.add(Batch((at(150),), END))
     return made
 
@@ -159,7 +161,7 @@ def test_a_phase_is_not_quiet_because_another_is() -> None:
         "call": False,
         "teardown": True,
     }
-    assert not run.recorder.were_quiet([*run.recorder.windows.values()])
+    assert not run.recorder.were_quiet
 
 
 def test_what_a_phase_held_is_known_when_the_run_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,3 +188,123 @@ def test_an_exec_between_two_reads_is_seen() -> None:
     with probe.watch() as log:
         assert log.count() == 0
     assert log.complete
+
+
+# ---- what memory shows ----
+
+
+@pytest.fixture
+def calm() -> FakeRun:
+    """A run that knows of all that has happened, and whose source's memory shows that nothing has since."""
+    run = FakeRun()
+    run.begin()
+    assert run.recorder.windows["call"].evidence() is NOTHING
+    run.source.shows_nothing, run.source.syncs = True, 0
+    return run
+
+
+def now() -> int:
+    return clock.monotonic_ns()
+
+
+def test_nobody_is_asked_where_memory_shows_that_nothing_has_happened(calm: FakeRun) -> None:
+    probe = ExecProbe(calm.recorder)
+    assert (probe.count(), probe.records, probe.programs, calm.source.syncs) == (0, (), [], 0)
+    calm.end()
+    assert calm.recorder.were_quiet
+    calm.begin("test_b")
+    calm.end()
+    assert calm.recorder.were_quiet
+    assert calm.source.syncs == 0
+
+
+def test_what_memory_shows_is_known(calm: FakeRun) -> None:
+    until = now()
+    assert calm.recorder.is_quiet(calm.recorder.windows["call"].start, until)
+    assert calm.recorder.knows(until)
+    assert calm.recorder.timeline.complete_to == until
+    calm.source.shows_nothing = False
+    assert calm.recorder.is_quiet(calm.recorder.windows["call"].start, until)
+    assert calm.source.syncs == 0
+    calm.recorder.sync()
+    assert calm.recorder.timeline.complete_to > until
+
+
+def test_memory_that_shows_something_is_not_enough(calm: FakeRun) -> None:
+    start = calm.recorder.windows["call"].start
+    assert calm.recorder.is_quiet(start, now())
+    calm.source.shows_nothing = False
+    calm.source.runs("git")
+    assert not calm.recorder.is_quiet(start, now())
+    assert ExecProbe(calm.recorder).programs == ["git"]
+
+
+def test_what_arrives_later_than_memory_has_vouched_for_is_a_gap(calm: FakeRun) -> None:
+    start, until = calm.recorder.windows["call"].start, now()
+    assert calm.recorder.is_quiet(start, until)
+    calm.recorder.timeline.add(Batch((at(until),), until + 1))
+    (why,) = calm.recorder.timeline.losses(start, until + 1).unknown
+    assert "arrived later than the kernel's counts allow" in why
+
+
+def test_memory_says_nothing_of_what_came_before(calm: FakeRun) -> None:
+    """A window in which something ran stays what it is, however quiet it has been since."""
+    calm.source.runs("git")
+    calm.recorder.sync()
+    began = now()
+    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, began)
+    assert calm.recorder.is_quiet(began, now())
+    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
+    assert ExecProbe(calm.recorder).programs == ["git"]
+
+
+def test_memory_says_nothing_of_a_gap(calm: FakeRun) -> None:
+    began = now()
+    calm.recorder.timeline.add_gap(Gap(began, None, "why"))
+    assert not calm.recorder.is_quiet(began, now())
+    with pytest.raises(IncompleteLogError):
+        ExecProbe(calm.recorder).count()
+
+
+def test_memory_says_nothing_of_what_no_source_watches(calm: FakeRun) -> None:
+    calm.recorder.timeline.blind = Gap(now(), None, "it died")
+    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
+
+
+def test_the_memory_of_a_lost_source_shows_nothing(calm: FakeRun) -> None:
+    calm.recorder.source = None
+    assert not calm.recorder.is_quiet(now(), now() + 1)
+    assert not calm.recorder.knows(now())
+
+
+def test_the_memory_of_a_parents_source_shows_nothing(calm: FakeRun) -> None:
+    calm.source.pid -= 1
+    calm.source.child = "not now"
+    assert not calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())
+
+
+@pytest.mark.parametrize("pending", ["held", "late"])
+def test_memory_says_nothing_of_what_is_still_to_come(calm: FakeRun, pending: str) -> None:
+    """The counters are as they were when something was begun that was not over, or has not found its place."""
+    timeline, began = calm.recorder.timeline, now()
+    if pending == "held":
+        timeline.add(Batch((at(began + 10**9),), began))
+    else:
+        timeline.add(Batch((), began, in_flight=1))
+    assert not calm.recorder.knows(now())
+    assert not timeline.is_calm(began)
+
+
+def test_a_read_within_a_read_is_refused_where_nothing_has_happened(calm: FakeRun) -> None:
+    nested: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            ExecProbe(calm.recorder).count()
+        except IncompleteLogError as error:
+            nested.append(error)
+
+    calm.source.meanwhile = read
+    calm.recorder.sync()
+    assert len(nested) == 1
+    assert calm.recorder.is_quiet(calm.recorder.windows["call"].start, now())

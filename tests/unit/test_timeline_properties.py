@@ -171,7 +171,7 @@ class World:
             if place == 2:
                 closed.owner.ended = closed.who.ended = end
             else:
-                self.timeline.wait_for_span(end)
+                self.timeline.awaited = end
                 self.between = (closed.who, closed.owner, PHASES[place + 1], end)
 
     def next_test(self, choice: int) -> None:
