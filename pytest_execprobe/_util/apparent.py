@@ -22,6 +22,8 @@ _QUOTED = {
 }
 #: Up to a separator with another name behind it.
 _BARE = expression(r"(?:[^\s\"&;,\\]|\\.|[&;,](?!\s{0,3}[\w.\-\[\]% ]{1,60}=))+", re.DOTALL)
+#: What is hidden as a whole: what a command writes, an object, a list.
+_WHOLE = {"$(": ")", "{": "}", "[": "]"}
 _LINE = expression(r"[^\"'\r\n]+")
 _WORD = expression(r"[^\s,}\]\"']+")
 _SCHEME = expression(rf"(?:{'|'.join(secret.SCHEMES)})\s+", re.IGNORECASE)
@@ -49,10 +51,14 @@ _IN_SQL = expression(
 #: A name and its value, each by a name of its own: of a container's variables, of a stack's parameters.
 _PAIR = expression(
     r"(?P<shown>(?<!\w)(?:name|key|parameterkey)\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?P<name>[\w.\-]{1,128})"
-    r"\\?[\"']?\s{0,3},\s{0,3}\\?[\"']?(?:parameter)?value\\?[\"']?\s{0,3}[:=]\s{0,3}\\?)"
+    r"\\?[\"']?\s{0,3},\s{0,3}\\?[\"']?(?:[\w.\[\]\-]{1,64}\.)?(?:parameter)?value\\?[\"']?\s{0,3}[:=]\s{0,3}\\?)"
     r"(?:(?P<quote>[\"'])[^\"'\\]+|[^\"'\\\s,}\]]+)",
     re.IGNORECASE,
 )
+_OF_NETRC = expression(
+    r"(?P<shown>(?:(?<!\w)|(?<=\\n))login(?:\s|\\n){1,9}[^\s\\]{1,200}(?:\s|\\n){1,9}password(?:\s|\\n){1,9})[^\s\"'\\]+"
+)
+_OF_REQUESTS = expression(r"(?P<shown>\bauth\s?=\s?\(\s?[\"'][^\"']{0,200}[\"']\s?,\s?[\"'])[^\"']+")
 _OF_CONDA = expression(r"(?P<shown>/t/)tk-[\w\-]{8,}")
 _OF_QEMU = expression(r"(?P<shown>\bsecret,(?:[\w\-]{1,64}=[^\s,]{0,256},){0,8}data=)[^\s,]+")
 _LIKE_A_TOKEN = expression(r"(?=.*\d)[\w\-.~%]{20,}")
@@ -72,7 +78,7 @@ def by_text(text: str, cut: bool) -> str:
             pieces += [text[done:start], shown]
             done = end
     text = "".join([*pieces, text[done:]])
-    for regex in (_ADDRESS, _PRIVATE, _IN_SQL, _OF_CONDA, _OF_QEMU):
+    for regex in (_ADDRESS, _PRIVATE, _IN_SQL, _OF_NETRC, _OF_REQUESTS, _OF_CONDA, _OF_QEMU):
         text = regex.sub(rf"\g<shown>{HIDDEN}", text)
     text = _PAIR.sub(_hidden_pair, text)
     return _TOKEN.sub(HIDDEN, text)
@@ -98,6 +104,11 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int, str] | None:
         mark = 2 if first == "\\" else 1
         closes = len(found[0]) > mark and found[0].endswith(found[0][mark - 1])
         return at, found.end(), found[0][:mark] + HIDDEN + (found[0][:mark] if closes else "")
+    whole = next((end for begin, end in _WHOLE.items() if text.startswith(begin, at)), None)
+    if whole is not None:
+        end = text.find(whole, at) + 1 or len(text)
+        more = _BARE.match(text, end) if "=" in match["sign"] else None
+        return at, end if more is None else more.end(), HIDDEN
     if is_header or (match["sign"] == ":" and "-" in name):
         scheme = _SCHEME.match(text, at)
         at = at if scheme is None else scheme.end()

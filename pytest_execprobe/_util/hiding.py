@@ -261,7 +261,7 @@ def _as_shell(text: str, depth: int) -> str:
         if is_given:
             shown[0] = HIDDEN
         if (
-            words[0] in ("echo", "printf")
+            words[0] in ("echo", "printf", "yes")
             and "|" in between
             and "||" not in between
             and _reads_secret([word[0] for word in behind])

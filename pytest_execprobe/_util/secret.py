@@ -234,16 +234,16 @@ KNOWN = (
     _known("b2", "", POSITIONAL, within="account authorize"),
     _known("sonar-scanner mvn", "-Dsonar.login=", ATTACHED),
 )
-#: Programs that read a secret from standard input: with which option, empty if with any or none.
-FROM_STDIN = {
-    **dict.fromkeys(("chpasswd", "kinit", "cryptsetup"), ""),
-    **{
-        "sudo": r"-[A-Za-z]*S|--stdin",
-        "passwd": "--stdin",
-        "smbpasswd": "-[a-z]*s",
-        "htpasswd": "-[A-Za-z0-9]*i[A-Za-z]*",
-    },
+#: Programs that read a secret from standard input: with which argument, empty if always.
+FROM_STDIN: dict[str, str] = {
+    **dict.fromkeys(("chpasswd", "passwd", "kinit", "cryptsetup"), ""),
+    **{"sudo": r"-[A-Za-z]*S|--stdin", "smbpasswd": "-[a-z]*s", "htpasswd": "-[A-Za-z0-9]*i[A-Za-z]*"},
     **dict.fromkeys(("gpg", "gpg2", "gpgsm"), "--passphrase-fd(?:=.*)?"),
+    **dict.fromkeys(("gh", "wrangler"), "secret"),
+    **dict.fromkeys(("fly", "flyctl"), "secrets"),
+    **dict.fromkeys(("vault", "bao"), "login|[^=]+=-"),
+    **{"gcloud": "--data-file=-", "kubectl": "--from-file=(?:[^=]+=)?/dev/stdin", "openssl": "stdin"},
+    "ansible-vault": "encrypt_string",
 }
 #: Programs whose ``--password`` stands alone, and is a question: what follows it is no secret.
 ASKING = ("psql", "pg_dump", "pg_restore", "pg_dumpall", "createdb", "dropdb", "createuser", *_MYSQL.split())

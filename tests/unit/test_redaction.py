@@ -266,6 +266,16 @@ LINES = [
     "sh -c 'echo S3cr3t | gpg --passphrase-fd 0 -c f'",
     "sh -c 'printf %s S3cr3t | cryptsetup luksFormat /dev/x -'",
     "bash -c 'sudo -S ls <<< S3cr3t'",
+    "sh -c 'yes S3cr3t | passwd root'",
+    "sh -c 'echo S3cr3t | gh secret set X'",
+    "sh -c 'printf S3cr3t | gcloud secrets versions add x --data-file=-'",
+    "sh -c 'echo S3cr3t | openssl enc -pass stdin -in x'",
+    "sh -c 'echo \"machine h login me password S3cr3t\" > ~/.netrc'",
+    "sh -c \"printf 'machine h\\nlogin me\\npassword S3cr3t\\n' > x\"",
+    "sh -c 'TOKEN=$(echo S3cr3t); curl h'",
+    "python3 -c \"requests.get('h', auth=('me', 'S3cr3t'))\"",
+    """aws dynamodb put-item --item '{"password": {"S": "S3cr3t"}}'""",
+    "helm upgrade a b --set 'env[0].name=DB_PASSWORD,env[0].value=S3cr3t'",
     "echo S3cr3t_is_not_known --password S3cr3t",
 ]
 
@@ -355,6 +365,9 @@ HARMLESS = [
     "sh -c 'echo starting || sudo -S ls'",
     "sh -c 'echo x | sudo tee f'",
     "sh -c 'echo x | gpg -c'",
+    "sh -c 'echo x | gh issue create'",
+    "sh -c 'echo x | kubectl apply -f -'",
+    "sh -c 'echo please login and see the docs'",
     "bash -c 'cat <<< x'",
     "curl https://host/t/topics/x",
     "keytool -list -keystore x",
@@ -510,6 +523,9 @@ _WORST = [
     "identified with a by " * 780,
     "/t/tk-" * 2730,
     "sudo -S <<< x " * 1170,
+    "login a password " * 963,
+    "auth=('a','" * 1489,
+    "token=$(" * 2048,
 ]
 
 
