@@ -104,8 +104,9 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int, str] | None:
         mark = 2 if first == "\\" else 1
         closes = len(found[0]) > mark and found[0].endswith(found[0][mark - 1])
         return at, found.end(), found[0][:mark] + HIDDEN + (found[0][:mark] if closes else "")
+    is_target = match["sign"] == ":" and not (match["space"] or match["quote"])  # or in a namespace: token:x
     whole = next((end for begin, end in _WHOLE.items() if text.startswith(begin, at)), None)
-    if whole is not None:
+    if whole is not None and not is_target:
         end = text.find(whole, at) + 1 or len(text)
         more = _BARE.match(text, end) if "=" in match["sign"] else None
         return at, end if more is None else more.end(), HIDDEN
@@ -115,8 +116,8 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int, str] | None:
         found = _LINE.match(text, at)
     else:
         found = (_BARE if match["sign"] != ":" or match["quote"] is None else _WORD).match(text, at)
-        if match["sign"] == ":" and not match["space"] and not match["quote"]:
-            return None  # a target, or a name in a namespace: token:x
+        if is_target:
+            return None
     return None if found is None else (at, found.end(), HIDDEN)
 
 

@@ -158,6 +158,7 @@ KNOWN = (
     _known("uv", "-t", within="publish"),
     _known("hatch", "-a --auth", within="publish"),
     _known("kubectl oc", "--from-literal", EACH, within="secret"),
+    _known("kubectl oc", "-p --patch", within="patch secret"),
     _known("vault bao", "", POSITIONAL, within="login"),
     _known("vault bao", "", POSITIONAL, within="unwrap"),
     _known("vault bao", "", POSITIONAL, within="operator unseal"),

@@ -191,6 +191,7 @@ LINES = [
     "prog dckr_pat_S3cr3t0123456789abcdef",
     "prog hf_S3cr3t0123456789abcdefgh",
     # as one tool each documents it
+    """kubectl patch secret x -p '{"data": {"any": "S3cr3t"}}'""",
     "http -A bearer -a S3cr3t GET h",
     "http --auth-type=bearer --auth=S3cr3t GET h",
     """http POST h password:='"S3cr3t"' """,
@@ -367,6 +368,7 @@ HARMLESS = [
     "sh -c 'echo x | gpg -c'",
     "sh -c 'echo x | gh issue create'",
     "sh -c 'echo x | kubectl apply -f -'",
+    "grep -e '^passwd:[^#]*x' /etc/nsswitch.conf",
     "sh -c 'echo please login and see the docs'",
     "bash -c 'cat <<< x'",
     "curl https://host/t/topics/x",
