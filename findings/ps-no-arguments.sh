@@ -33,7 +33,7 @@ length=$(wc -c <"/proc/$pid/cmdline")
 [ "$length" -eq 1 ] || cannot 'before Linux 5.18 there is no argument at all'
 ps -o comm=,args= -p "$pid" | tee shown
 pgrep -a -x sleeper | grep "^$pid " | tee found
-named=$(pgrep -f '/sleeper$' | grep -cx "$pid" || :)
+named=$(pgrep -f sleeper | grep -cx "$pid" || :)
 exec 3>&-
 wait "$pid"
 if ! grep -qE '^sleeper +\?$' shown || [ "$(cat found)" != "$pid ?" ] || [ "$named" -ne 0 ]; then
