@@ -15,8 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from pytest_execprobe._util.text import Style
 from pytest_execprobe.log.probe import ExecProbe
+from pytest_execprobe.source import client
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, start_helper
 from pytest_execprobe.timeline.recorder import Recorder
@@ -53,6 +56,15 @@ class Recording:
 
     def helper_stopped(self) -> contextlib.AbstractContextManager[None]:
         return stopped(self.helper)
+
+    @contextlib.contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Meanwhile answers are not waited for as long: only where none comes, or a busy machine makes it late."""
+        before, self.recorder.timeout = self.recorder.timeout, 0.2
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(client, "_ANSWER_GRACE", 0.2)
+            yield
+        self.recorder.timeout = before
 
 
 AUTO = HelperSettings()  # BPF as root, and ptrace under test_under_ptrace.py

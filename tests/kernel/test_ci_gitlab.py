@@ -44,9 +44,8 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-@pytest.mark.parametrize("shell", ["bash", "sh"])
-def test_a_suite_within_its_baseline(job: Job, tmp_path: Path, shell: str) -> None:
-    ended = job(BASELINE="execs.toml", VARIANT="a b", shell=shell)
+def test_a_suite_within_its_baseline(job: Job, tmp_path: Path) -> None:
+    ended = job(BASELINE="execs.toml", VARIANT="a b")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "\nwithin " in ended.stdout
     document = read(tmp_path / "execprobe/execs.json")
@@ -57,7 +56,7 @@ def test_a_suite_within_its_baseline(job: Job, tmp_path: Path, shell: str) -> No
 
 
 def test_a_suite_beyond_its_baseline(job: Job) -> None:
-    ended = job("uname", BASELINE="execs.toml")
+    ended = job("uname", BASELINE="execs.toml", shell="bash")
     assert ended.returncode == 1
     assert "beyond the baseline: new: uname ran once" in ended.stdout
     assert "\nexceeded " in ended.stdout
@@ -70,14 +69,10 @@ def test_a_part_of_a_suite(job: Job, tmp_path: Path) -> None:
     assert len(read(tmp_path / "execprobe/part.json").runs) == 1
 
 
-def test_without_a_baseline_it_records(job: Job) -> None:
-    assert job("uname").returncode == 0
-
-
 def test_nothing_of_what_a_variable_holds_is_executed(job: Job, tmp_path: Path) -> None:
     made = tmp_path / "made"
     nasty = f"'$(touch {made}) `touch {made}`; touch {made} | x"
     for name in ("PYTEST_ARGS", "BASELINE"):
         assert job(**{name: nasty}).returncode != 0
-    assert job(VARIANT=nasty).returncode == 0
+    assert job("uname", VARIANT=nasty).returncode == 0  # without a baseline it records
     assert not made.exists()

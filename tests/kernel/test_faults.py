@@ -24,7 +24,6 @@ from pytest_execprobe._util import clock
 from pytest_execprobe.errors import SourceLost
 from pytest_execprobe.helper import wire
 from pytest_execprobe.helper.bpf import attach
-from pytest_execprobe.source import client as client_module
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings
@@ -100,12 +99,14 @@ def test_stopped_for_less_than_the_timeout_it_is_waited_for(programs: Programs) 
 
 
 @pytest.mark.bpf  # likewise
-def test_what_it_was_stopped_in_for_longer_stays_unknown_and_the_next_test_is_right(programs: Programs) -> None:
-    with recording(timeout=0.2) as made:
+def test_what_it_was_stopped_in_for_longer_stays_unknown_and_the_next_test_is_right(
+    programs: Programs,
+) -> None:
+    with recording() as made:
         stopped = made.helper
         with made.execprobe.watch() as before:
             spawn(programs.minimal)
-        with made.execprobe.watch() as log, made.helper_stopped():
+        with made.impatient(), made.execprobe.watch() as log, made.helper_stopped():
             spawn(programs.minimal)
             assert_untold(log, "it did not answer in time")
         assert_untold(log, "it did not answer in time")
@@ -196,14 +197,14 @@ def test_killed_between_its_events_and_the_word_that_these_are_all(middle: Betwe
 @pytest.mark.bpf
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_out_of_memory(limit: str, programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets no page more once it probes, and is given 2,000 execs with all that an argv can be."""
+    """It gets no page more once it probes, and is given 300 execs with all that an argv can be."""
     with monkeypatch.context() as patch:
         no_more = f"import resource; resource.setrlimit(resource.{limit}, (4096, resource.RLIM_INFINITY))"
         precedence = "    precedence = Precedence(place"
         change_helper(tmp_path, patch, {"main.py": {precedence: f"    {no_more}\n{precedence}"}})
         made = Recording(HelperSettings(), 30)
     try:
-        spawn(programs.minimal, 2000, *["x" * 1000] * 15)
+        spawn(programs.minimal, 300, *["x" * 1000] * 15)
         assert not made.execprobe.complete
         assert_untold(made.execprobe, "MemoryError|it died|can be told apart")
         if made.recorder.source is not None:
@@ -358,12 +359,9 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     + [(wire.SYNCED, fault) for fault in BROKEN],
     ids=lambda value: {wire.EVENTS: "instead of events", wire.SYNCED: "after the events"}.get(value, value),
 )
-def test_what_breaks_on_the_way_to_the_client(
-    middle: Between, programs: Programs, monkeypatch: pytest.MonkeyPatch, fault: str, where: int
-) -> None:
+def test_what_breaks_on_the_way_to_the_client(middle: Between, programs: Programs, fault: str, where: int) -> None:
     breaks, complaint = BROKEN[fault]
-    monkeypatch.setattr(client_module, "_ANSWER_GRACE", 0.3)
-    with recording(HelperSettings(address=middle.address), timeout=0.2) as made:
+    with recording(HelperSettings(address=middle.address)) as made:
         broken = False
 
         def break_it(frame: wire.Frame, data: bytes) -> bytes:
@@ -374,7 +372,7 @@ def test_what_breaks_on_the_way_to_the_client(
             return breaks(data) if broken else data
 
         middle.said = break_it
-        with made.execprobe.watch() as log:
+        with made.impatient(), made.execprobe.watch() as log:
             spawn(programs.minimal)
         assert broken
         assert_untold(log, complaint)
@@ -466,7 +464,7 @@ def test_a_peer_that_stops_in_the_middle_of_a_frame_keeps_nobody_waiting(made: R
 
 # ---- buffers and maps that are full ----
 
-BURST = 1500  # with their ends fewer than the list of what was lost can hold
+BURST = 500  # with their ends fewer than the list of what was lost can hold
 
 
 def burst(programs: Programs, cpus: set[int] | None = None) -> None:

@@ -12,7 +12,6 @@ from programs import Programs
 from recording import recording
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
-from pytest_execprobe.source import client
 from pytest_execprobe.source.connect import HelperSettings
 from pytest_execprobe.timeline.evidence import Evidence
 
@@ -213,9 +212,8 @@ def test_the_next_test_gets_a_new_helper(programs: Programs) -> None:
         assert made.execprobe.lost is None
 
 
-def test_a_stopped_helper_is_waited_for_and_no_longer(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_ANSWER_GRACE", 0.1)
-    with recording(timeout=0.2) as made, made.helper_stopped():
+def test_a_stopped_helper_is_waited_for_and_no_longer(programs: Programs) -> None:
+    with recording() as made, made.impatient(), made.helper_stopped():
         spawn(programs.minimal, 1)
         with pytest.raises(IncompleteLogError, match="it did not answer in time"):
             made.execprobe.assert_not_ran("ls")

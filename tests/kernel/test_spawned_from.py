@@ -238,8 +238,11 @@ def run(folder: Path, backend: str, *options: str, prefix: list[str] | None = No
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("backend", ["bpf", "ptrace"])
-@pytest.mark.parametrize("prefix", [[], NAMESPACE], ids=["here", "in a PID namespace"])
+@pytest.mark.parametrize(
+    ("backend", "prefix"),
+    [("bpf", []), ("ptrace", []), ("bpf", NAMESPACE)],  # a tracer is in the namespace itself
+    ids=["bpf", "ptrace", "bpf, in a PID namespace"],
+)
 def test_each_site_is_the_line_that_spawned_it(suite: Path, backend: str, prefix: list[str]) -> None:
     if prefix and os.geteuid() != 0:
         pytest.skip("execprobe: it takes root to make PID namespaces")

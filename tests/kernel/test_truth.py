@@ -246,7 +246,7 @@ def test_thread_becomes_a_program(compare: Compare, programs: Programs, how: str
 def test_thread_that_became_a_program_is_recorded_as_it_reports(
     execprobe: ExecProbe, programs: Programs, how: str
 ) -> None:
-    for _ in range(50):
+    for _ in range(20):
         with execprobe.watch() as log:
             report = parse_report(run(programs.threads, how, programs.report, "argument"))
         assert log.programs == ["threads", "report"]
@@ -310,8 +310,8 @@ def test_pid_namespace(compare: Compare, programs: Programs) -> None:
 
 
 def test_storm_on_all_cpus(compare: Compare, programs: Programs) -> None:
-    log = compare(programs.storm, programs.minimal, "1000")
-    assert log.counts == {"storm": 1, "minimal": 1000}
+    log = compare(programs.storm, programs.minimal, "300")
+    assert log.counts == {"storm": 1, "minimal": 300}
 
 
 # ---- a daemon ----
