@@ -74,8 +74,10 @@ test-traced: venv ## run those of the kernel tests that need no BPF once more, t
 		$(APART) $(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/traced.xml $(TRACED); \
 	fi
 
+# Where another part runs beside it, a second process saves no time: each collects all of the tests anew, and each result
+# goes from one to the other.
 test-unit: venv ## run the tests that need no probe
-	@$(APART) $(PYTHON) -m pytest -n 2 $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/unit.xml tests/unit
+	@$(APART) $(PYTHON) -m pytest $(if $(findstring jobserver,$(MAKEFLAGS)),,-n 2) $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/unit.xml tests/unit
 
 test-plugin: venv ## run the tests of pytest's side, and those that need a browser
 	@$(APART) $(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/plugin.xml tests/plugin tests/browser

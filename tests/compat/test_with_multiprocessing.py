@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from inner import Inner
+from inner import Inner, Run
 
 pytestmark = pytest.mark.both_probes
 
@@ -81,16 +83,30 @@ def test_what_a_fixture_began_is_no_work_of_a_tests_own_set_up(inner: Inner) -> 
 METHODS = ["fork", "forkserver", "spawn"]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_outcomes_stay(inner: Inner, method: str) -> None:
-    inner.suite(test_it=(SUITE + TESTS).replace("METHOD", method))
-    run = inner.as_without("--execprobe-audit")
-    for line in run.summary().splitlines():
-        if "test_it.py::test_pool" in line:
-            assert "true 4" in line
-            break
-    else:
-        pytest.fail(run.summary())
+def by_each_method(inner: Inner, tests: str) -> None:
+    inner.suite(**{f"test_{method}": (SUITE + tests).replace("METHOD", method) for method in METHODS})
+
+
+def each(*categories: str) -> list[str]:
+    """How a test is shown that is there for each method."""
+    return [*categories] * len(METHODS)
+
+
+def texts(run: Run, name: str) -> list[str]:
+    """The failures of a test that is there for each method."""
+    found = [report.text for report in run.reports if report.nodeid.endswith(f"::{name}") and report.category]
+    assert len(found) == len(METHODS)
+    return found
+
+
+def test_outcomes_stay(inner: Inner) -> None:
+    by_each_method(inner, TESTS)
+    run = inner.as_without("--execprobe-audit", "--execprobe-report=a.json")
+    units = json.loads((inner.path / "a.json").read_text())["units"]
+    (commands,) = [one["commands"] for one in json.loads((inner.path / "a.json").read_text())["runs"]]
+    pools = [unit for unit in units if unit["name"].endswith("::test_pool")]
+    programs = [[commands[record["command"]]["program"] for record in unit["records"]] for unit in pools]
+    assert [those.count("true") for those in programs] == [4, 4, 4], run.summary()
 
 
 RULES = """
@@ -120,27 +136,24 @@ def test_log(execprobe):
 """
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_rules(inner: Inner, method: str) -> None:
-    inner.suite(test_it=(SUITE + RULES).replace("METHOD", method))
+def test_rules(inner: Inner) -> None:
+    by_each_method(inner, RULES)
     run = inner.run()
     assert run.outcomes == {
-        "test_breaks": ["failed"],
-        "test_keeps": ["passed"],
-        "test_deny": ["failed"],
-        "test_log": ["passed"],
+        "test_breaks": each("failed"),
+        "test_keeps": each("passed"),
+        "test_deny": each("failed"),
+        "test_log": each("passed"),
     }
-    assert "exec budget exceeded: true ran " in run.text("test_breaks")
-    assert "uname must not run, but it ran once" in run.text("test_deny")
+    assert all("exec budget exceeded: true ran " in text for text in texts(run, "test_breaks"))
+    assert all("uname must not run, but it ran once" in text for text in texts(run, "test_deny"))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_pool_that_outlives_its_test(inner: Inner, method: str) -> None:
+def test_a_pool_that_outlives_its_test(inner: Inner) -> None:
     """What its workers execute counts for the test that runs."""
-    inner.suite(
-        test_it=(
-            SUITE
-            + """
+    by_each_method(
+        inner,
+        """
 @pytest.mark.exec_deny("uname")
 def test_begins():
     test_begins.pool = ProcessPoolExecutor(1, mp_context=CONTEXT)
@@ -156,18 +169,18 @@ def test_breaks():
 
 def test_ends():
     test_begins.pool.shutdown()
-"""
-        ).replace("METHOD", method)
+""",
     )
     run = inner.run()
     assert run.outcomes == {
-        "test_begins": ["passed"],
-        "test_keeps": ["passed"],
-        "test_breaks": ["failed"],
-        "test_ends": ["passed"],
+        "test_begins": each("passed"),
+        "test_keeps": each("passed"),
+        "test_breaks": each("failed"),
+        "test_ends": each("passed"),
     }
-    assert "exec budget exceeded: 2 execs, at most 1 allowed" in run.text("test_breaks")
-    assert "(begun by test_it.py::test_begins)" in run.text("test_breaks")
+    for method, text in zip(METHODS, texts(run, "test_breaks"), strict=True):
+        assert "exec budget exceeded: 2 execs, at most 1 allowed" in text
+        assert f"(begun by test_{method}.py::test_begins)" in text
 
 
 def test_a_forked_worker_that_uses_the_fixture(inner: Inner) -> None:
