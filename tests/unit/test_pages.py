@@ -143,3 +143,13 @@ def test_a_source_shows_nothing_new_only_while_all_says_so(why: str) -> None:
         else:
             there.close()
         assert not source.shows_nothing_new(2, None)
+
+
+def test_a_connection_is_quiet_once_what_has_come_is_taken_in() -> None:
+    here, there = socket.socketpair()
+    connection: Connection[object] = Connection(here, lambda _: [])
+    with here, there:
+        connection._inbox = connection._inbox._replace(journal=["an event"], kept=1)
+        _, mark = connection.kept()
+        assert not connection.is_quiet(object())
+        assert connection.is_quiet(mark)

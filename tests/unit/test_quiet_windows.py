@@ -178,6 +178,23 @@ def test_what_a_phase_held_is_known_when_the_run_has_forgotten(monkeypatch: pyte
     assert [one.program for one in kept.evidence().records] == ["git"]
 
 
+def test_so_it_is_where_its_test_was_broken_off_and_the_one_before_was_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", 0)
+    run = FakeRun()
+    run.recorder._heavy = 0
+    run.begin("test_a", in_use=False)
+    run.end()
+    assert run.recorder.were_quiet
+    run.begin("test_b", in_use=False)
+    assert not run.recorder.were_quiet
+    run.source.runs("git")
+    kept = run.recorder.windows["call"]
+    for name in ("test_c", "test_d"):
+        run.begin(name)
+        run.end()
+    assert [one.program for one in kept.evidence().records] == ["git"]
+
+
 def test_an_exec_between_two_reads_is_seen() -> None:
     run = FakeRun()
     run.begin()
