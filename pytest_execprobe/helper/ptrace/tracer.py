@@ -325,6 +325,8 @@ class Tracer:
         if task is None:
             return  # a thread of what has become another program since
         process = task.process
+        # Only what was killed at its fork has not said what it has forked, and a process with one thread by a signal.
+        may_have_forked = bool(process.had_threads or len(process.tids) > 1 or status & 0x7F)
         self._remove(task)
         process.had_threads = True
         if tid == process.pid:  # the last, for the kernel waits for all others
@@ -338,7 +340,7 @@ class Tracer:
                 )
             if self.tree.living(process) and (process.own_exec or process.is_top):
                 self.events.append(records.ended(self.tree, process, at, status))
-        if self._held:
+        if self._held and may_have_forked:
             self._free_orphans(process, at)
 
     # ---- who may be in the middle of an exec ----
