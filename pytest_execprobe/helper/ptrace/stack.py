@@ -72,7 +72,7 @@ def _pointers(pid: int, at: int, word: int, data: bytes) -> Optional[_Pointers]:
 
 
 def auxiliary(data: bytes, environment: int, word: int) -> Optional[Tuple[int, int, int]]:
-    """The first pointer of the environment, which begins there, and AT_EXECFN and AT_FLAGS. None if ``data`` does not go
+    """The first pointer of the environment, which begins there, AT_EXECFN and AT_FLAGS. None if ``data`` does not go
     far enough."""
     # No word is made a number that is not looked for: there are hundreds.
     end = _zero(data, environment, word)
