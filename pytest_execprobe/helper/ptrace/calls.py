@@ -51,7 +51,7 @@ _readv.restype = ctypes.c_ssize_t
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
-_waitpid = ctypes.CDLL(None).waitpid  # which blocks, unlike all others
+_waitpid = ctypes.PyDLL(None).waitpid  # which blocks, unlike all others; but no other thread would take the lock
 _signal_thread = _libc["syscall"]  # a function of its own, for its arguments are others
 _signal_thread.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long]
 

@@ -339,8 +339,9 @@ class Tracer:
         if tid == process.pid:  # the last, for the kernel waits for all others
             self.tree.processes.pop(tid, None)
             self._last = process
-            for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
-                self._remove(other)
+            if process.tids:
+                for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
+                    self._remove(other)
             if process.own_exec:  # no one else has seen its end yet, and so done something after it
                 outside.look_at_others(
                     self._tasks.values(), process, process.image_at, self._machine, interrupting=True
