@@ -49,6 +49,9 @@ _OPTIONS: Dict[str, Callable[[str], Any]] = {
     "--procs": bounds.number(1, 1 << 22),
 }
 
+#: What is traced waits at each stop for its tracer: one of the same real-time priority would wait for what is traced.
+_BEFORE_TRACED = 2
+
 #: Why an interpreter can't run it, where another may: those who wait for a helper go on to wait.
 _NOT_HERE = ("no-bcc", "wrong-bcc")
 
@@ -131,7 +134,7 @@ def _make_tracing_server(options: Options, starter: int, first: socket.socket, l
 
     probe = PtraceProbe(starter, filtered=options.attempts == "seccomp")
     watchdog.begin()
-    precedence = Precedence(privilege.take_precedence())
+    precedence = Precedence(privilege.take_precedence(_BEFORE_TRACED), priority=_BEFORE_TRACED)
     words = "user %d" % os.geteuid() if os.geteuid() else "root"
     return Server(probe, first, listener, _welcome(probe, listener, "started by its user", words), precedence)
 

@@ -18,9 +18,10 @@ _SOON = 0.001  # seconds; what is reckoned by fractions may lack one
 
 
 class Precedence:
-    def __init__(self, held: bool, returns: bool = True) -> None:
+    def __init__(self, held: bool, returns: bool = True, priority: int = 1) -> None:
         """``held``: this process has it. ``returns``: it may take it again. Where it has become the user whose work it
         does it may not: that user can take for it what it may take, at any time."""
+        self._priority = priority
         self._may_have = self.held = held
         self._returns = returns
         self._bucket = Bucket(_SHARE, _BURST)
@@ -37,7 +38,7 @@ class Precedence:
             privilege.leave_precedence(for_good=not self._returns)
             self.held, self._may_have = False, self._returns
         elif not self.held and self._bucket.fills() == 0:
-            self._may_have = self.held = privilege.take_precedence()
+            self._may_have = self.held = privilege.take_precedence(self._priority)
 
     def waits(self) -> List[float]:
         """Seconds until it can be taken again, if it can."""

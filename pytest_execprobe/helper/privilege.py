@@ -88,7 +88,7 @@ def _tracefs_is_there() -> bool:
     return os.path.isdir("/sys/kernel/tracing/events") or os.path.isdir("/sys/kernel/debug/tracing/events")
 
 
-def take_precedence() -> bool:
+def take_precedence(priority: int = 1) -> bool:
     """Lets this process run whenever it has something to do; False if that was refused.
 
     A storm of execs on all CPUs otherwise keeps it from running for seconds, while the buffers fill and overflow (see
@@ -97,8 +97,8 @@ def take_precedence() -> bool:
     """
     with contextlib.suppress(OSError, ValueError):
         # So that the user that this process becomes can have it again, and no more. Takes CAP_SYS_RESOURCE.
-        resource.setrlimit(resource.RLIMIT_RTPRIO, (1, 1))
-    return _set_policy(os.SCHED_RR, 1)
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (priority, priority))
+    return _set_policy(os.SCHED_RR, priority) or (priority > 1 and take_precedence())
 
 
 def leave_precedence(for_good: bool) -> None:

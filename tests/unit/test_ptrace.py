@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -275,16 +276,22 @@ def words(*numbers: int, word: int = 8) -> bytes:
 def test_stack_of_a_new_program(word: int) -> None:
     # An argument, two variables, AT_EXECFN, AT_FLAGS, AT_UID, AT_NULL, text.
     data = words(1, 0x80, 0, 0x100, 0x110, 0, 31, 0x200, 8, 1, 11, 0, 0, 0, word=word) + b"text"
-    assert stack.auxiliary(data, 3 * word, word) == (0x100, {31: 0x200, 8: 1, 11: 0})
+    assert stack.auxiliary(data, 3 * word, word) == (0x100, 0x200, 1)
 
 
 def test_stack_without_an_environment_ends_with_the_path() -> None:
-    assert stack.auxiliary(words(0, 31, 0x200, 0, 0), 0, 8) == (0, {31: 0x200})
+    assert stack.auxiliary(words(0, 31, 0x200, 0, 0), 0, 8) == (0, 0x200, 0)
 
 
 def test_zeros_of_two_words_are_no_word() -> None:
     data = words(0xFF << 32, 0x100 << 32, 0, 31, 0x200, 0, 0)
-    assert stack.auxiliary(data, 0, 8) == (0xFF << 32, {31: 0x200})
+    assert stack.auxiliary(data, 0, 8) == (0xFF << 32, 0x200, 0)
+
+
+def test_number_that_is_no_name_in_the_auxiliary_vector() -> None:
+    # AT_ENTRY is 31, and so is what two of its words have together.
+    data = words(0x100, 0, 9, 31, 31 << 32, 0, 8, 31, 31, 0x200, 0, 0)
+    assert stack.auxiliary(data, 0, 8) == (0x100, 0x200, 31)
 
 
 @pytest.mark.parametrize("numbers", [(), (0x100,), (0x100, 0), (0x100, 0, 31), (0x100, 0, 31, 0x200)])
@@ -538,6 +545,30 @@ def test_who_stops_for_its_childs_end_is_not_asked_besides(monkeypatch: pytest.M
     assert looked.asked == [11]
 
 
+def test_who_was_seen_just_now_is_not_asked_to_stop_but_by_its_childs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    monkeypatch.setattr(outside.time, "monotonic_ns", lambda: 300 + outside._SOON - 1)
+    looked.says[11] = None
+    looked.child.creator = None
+    looked.look(at_an_end=True)
+    assert looked.asked == []
+    looked.child.creator = looked.parent
+    looked.look(at_an_end=True)
+    assert looked.asked == [11]
+
+
+def test_who_was_forked_just_now_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked(monkeypatch)
+    looked.child.creator = None
+    looked.parent.forked = 350
+    monkeypatch.setattr(outside.time, "monotonic_ns", lambda: 350 + outside._SOON - 1)
+    looked.look(at_an_end=True)  # of which it says nothing
+    looked.says[11] = 61
+    looked.parent.own_exec = True
+    looked.look(at_an_end=True)
+    assert looked.tasks[0].outside_at > 400
+
+
 def test_others_child_tells_nothing_of_when_one_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = Looked(monkeypatch)
     looked.says[11] = None
@@ -602,6 +633,24 @@ def test_tracer_with_one_cpu_does_not_look_for_another(monkeypatch: pytest.Monke
 
 
 # ---- what has been forked, it is not known yet by whom ----
+
+
+@pytest.mark.parametrize(
+    ("status", "threads", "may_have"),
+    [(0, 1, False), (signal.SIGKILL, 1, True), (0, 2, True)],
+    ids=["it has ended by itself", "it was killed", "a thread may have been"],
+)
+def test_only_who_may_have_been_killed_at_a_fork_is_taken_for_who_has_forked(
+    monkeypatch: pytest.MonkeyPatch, status: int, threads: int, may_have: bool
+) -> None:
+    made = tracer.Tracer(machines.MACHINES["x86_64"])
+    read: list[int] = []
+    monkeypatch.setattr(statuses, "fields_of", lambda pid: read.append(pid) or {b"Tgid": b"12", b"PPid": b"11"})
+    monkeypatch.setattr(calls, "resume", lambda _: None)
+    made._tasks = {tid: Task(tid, made.tree.add(11), 0) for tid in range(11, 11 + threads)}
+    made._held[20] = time.monotonic_ns()
+    made._take(11, status)
+    assert bool(read) is may_have
 
 
 def test_who_has_forked_is_given_the_time_to_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

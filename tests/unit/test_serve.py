@@ -347,9 +347,9 @@ def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pyt
     asked: list[str] = []
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(time, "thread_time", lambda: spent)
-    monkeypatch.setattr(privilege, "take_precedence", lambda: not asked.append("take"))
+    monkeypatch.setattr(privilege, "take_precedence", lambda priority: not asked.append(f"take {priority}"))
     monkeypatch.setattr(privilege, "leave_precedence", lambda for_good: asked.append(f"leave {for_good}"))
-    tested = Precedence(True)
+    tested = Precedence(True, priority=2)
 
     def load(share: float, seconds: float) -> None:
         nonlocal now, spent
@@ -371,7 +371,7 @@ def test_precedence_is_left_under_load_and_taken_again_after_it(monkeypatch: pyt
     assert 0 < wait < 9
     now += wait
     tested.review()
-    assert (asked, tested.held) == (["leave False", "take"], True)
+    assert (asked, tested.held) == (["leave False", "take 2"], True)
 
 
 def test_precedence_of_a_users_own_process_is_left_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,8 +393,25 @@ def test_precedence_of_a_users_own_process_is_left_for_good(monkeypatch: pytest.
     assert (asked, tested.held) == (left, False)
 
 
+@pytest.mark.parametrize(("most", "asked"), [(2, [2]), (1, [2, 1]), (0, [2, 1])])
+def test_lower_priority_is_taken_where_a_higher_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, most: int, asked: list[int]
+) -> None:
+    made: list[int] = []
+
+    def set_scheduler(_: int, __: int, param: os.sched_param) -> None:
+        made.append(param.sched_priority)
+        if param.sched_priority > most:
+            raise PermissionError
+
+    monkeypatch.setattr(privilege.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(os, "sched_setscheduler", set_scheduler)
+    assert privilege.take_precedence(2) is (most > 0)
+    assert made == asked
+
+
 def test_precedence_that_was_refused_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privilege, "take_precedence", lambda: pytest.fail("it was"))
+    monkeypatch.setattr(privilege, "take_precedence", lambda _: pytest.fail("it was"))
     tested = Precedence(False)
     tested.review()
     assert tested.waits() == []

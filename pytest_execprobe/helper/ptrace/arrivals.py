@@ -10,7 +10,7 @@ import fcntl
 import os
 import select
 import signal
-from typing import Iterator, Tuple
+from typing import Callable
 
 from . import calls
 
@@ -31,8 +31,8 @@ class Arrivals:
     def _end(self, *_: object) -> None:
         self._is_over = True
 
-    def within(self, seconds: float) -> Iterator[Tuple[int, int]]:
-        """Those of so long, as os.waitpid() has them."""
+    def within(self, seconds: float, take: Callable[[int, int], bool]) -> None:
+        """Those of so long, each given to ``take`` as os.waitpid() has it, until that says that it has enough."""
         self._is_over = False
         if self._others.poll(0):
             return
@@ -40,8 +40,7 @@ class Arrivals:
         try:
             while not self._is_over:
                 tid, status = calls.await_stop()
-                if tid < 0:  # it was a signal, or there is nothing left that could stop
+                if tid < 0 or take(tid, status):  # it was a signal, or there is nothing left that could stop
                     return
-                yield tid, status
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)

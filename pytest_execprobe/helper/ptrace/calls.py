@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 from .machines import Machine, Registers
 
 # uapi/linux/ptrace.h
-_CONT, _DETACH, _SYSCALL, _GET_SYSCALL_INFO = 7, 17, 24, 0x420E
+_PEEKUSER, _CONT, _DETACH, _SYSCALL, _GET_SYSCALL_INFO = 3, 7, 17, 24, 0x420E
 _GETEVENTMSG, _GETREGSET, _SETREGSET = 0x4201, 0x4204, 0x4205
 _SEIZE, _INTERRUPT, _LISTEN = 0x4206, 0x4207, 0x4208
 _NT_PRSTATUS = 1  # uapi/linux/elf.h
@@ -36,6 +36,7 @@ _INFO_IDS = 3  # PIDFD_INFO_PID and PIDFD_INFO_CREDS
 _INFO, _INFO_ANSWER = struct.Struct("=Q56x"), struct.Struct("=Q16xIII28x")
 _info = bytearray(_INFO.size)
 
+_EINTR = -errno.EINTR & 0xFFFFFFFF  # in the lower half of a word
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _REGISTERS_MAX = 512
 _PIECES_MAX = 64  # of memory, in one call
@@ -50,13 +51,15 @@ _readv.restype = ctypes.c_ssize_t
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
-_waitpid = ctypes.CDLL(None).waitpid  # which blocks, unlike all others
+_waitpid = ctypes.PyDLL(None).waitpid  # which blocks, unlike all others; but no other thread would take the lock
 _signal_thread = _libc["syscall"]  # a function of its own, for its arguments are others
 _signal_thread.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long]
 
 # Made once, for a stop has to be short. Where nothing says what these take, numbers are ints and what is None, or made
 # here, is passed as it is: that takes half as long as to convert each.
 _of_stopped = ctypes.PyDLL(None).ptrace
+_peek = ctypes.PyDLL(None).ptrace
+_peek.restype = ctypes.c_long
 _status = ctypes.c_int()
 _status_at = ctypes.byref(_status)
 _message = ctypes.c_ulong()
@@ -197,12 +200,20 @@ def registers(tid: int, machine: Machine) -> Optional[State]:
 
 def stack_pointer(tid: int, machine: Machine) -> Tuple[int, int]:
     """And the bytes of a word; both 0 where there are no :func:`registers`."""
+    peeked = machine.peeked
+    if peeked is not None:
+        at = _peek(_PEEKUSER, tid, peeked.stack * peeked.word, None)
+        if at >> 32 > 0:  # a program with shorter words has no stack there
+            return at, peeked.word
     layout = _fetch(tid, machine)
     return (0, 0) if layout is None else (_unsigned[layout.word][layout.stack], layout.word)
 
 
 def is_interrupted(tid: int, machine: Machine) -> bool:
     """Whether the system call that it was in is about to end with EINTR."""
+    peeked = machine.peeked
+    if peeked is not None and _peek(_PEEKUSER, tid, peeked.result * peeked.word, None) & 0xFFFFFFFF != _EINTR:
+        return False
     layout = _fetch(tid, machine)
     return layout is not None and bool(_signed[layout.word][layout.result] == -errno.EINTR)
 

@@ -20,6 +20,9 @@ _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 _HEAD_SIZE = 256  # BINPRM_BUF_SIZE, uapi/linux/binfmts.h
 _COMM_MOST = 15
 _DELETED = b" (deleted)"
+_PRIVILEGED = stat.S_ISUID | stat.S_ISGID
+_NO_SCRIPT: Tuple[Optional[bytes], Tuple[Optional[bytes], ...], bool] = (None, (), False)
+_stat, _readlink = os.stat, os.readlink  # looked up once: every exec takes each several times
 _BY_DESCRIPTOR = b"/dev/fd/"
 #: What is a process's own in /proc, and the links there that lead to files.
 _OWN = re.compile(rb"/dev/fd/(.+)|/proc/(?:thread-)?self/(.+)", re.DOTALL)
@@ -42,10 +45,14 @@ class Image(NamedTuple):
 def read(pid: int, machine: Machine, takes_privilege: bool = False) -> Image:
     """``takes_privilege``: that it may get no more is this probe's doing."""
     stack = read_stack(pid, machine)
-    (executable, file), (cwd, _) = _place(pid, b"exe"), _place(pid, b"cwd")
-    comm = _comm(pid, stack.path)
-    interpreter, scripts, has_all = _Scripts(pid, stack, file, comm).found()
-    has_lost = _has_lost_privilege(pid, file, takes_privilege)
+    (executable, file), (cwd, _) = _place(pid, b"/proc/%d/exe" % pid), _place(pid, b"/proc/%d/cwd" % pid)
+    path, comm = stack.path, _comm(pid, stack.path)
+    # Of a script the kernel has put the path behind the first argument.
+    if path is not None and b"\0%s\0" % path not in (stack.argv or b""):
+        interpreter, scripts, has_all = _NO_SCRIPT
+    else:
+        interpreter, scripts, has_all = _Scripts(pid, stack, file, comm).found()
+    has_lost = file is not None and file.st_mode & _PRIVILEGED != 0 and _has_lost_privilege(pid, file, takes_privilege)
     return Image(stack, executable, cwd, interpreter, scripts, has_all, has_lost, comm)
 
 
@@ -71,13 +78,19 @@ def paths(found: Image) -> List[str]:
 
 
 def _place(pid: int, link: bytes) -> Tuple[Optional[bytes], Optional[os.stat_result]]:
-    """Where /proc/PID/LINK leads, and to what."""
-    path = b"/proc/%d/%s" % (pid, link)
+    """Where a link in /proc/PID leads, and to what."""
     try:
-        file = os.stat(path)
-        return _proven(pid, os.readlink(path), file), file
+        file = _stat(link)
+        path = _readlink(link)
     except OSError:
         return None, None
+    try:
+        there = _stat(path)
+        if there.st_ino == file.st_ino and there.st_dev == file.st_dev:
+            return path, file
+    except OSError:
+        pass
+    return _proven(pid, path, file), file
 
 
 def _proven(pid: int, path: bytes, file: os.stat_result) -> Optional[bytes]:
@@ -116,8 +129,6 @@ class _Scripts:
         """The interpreter as it was named, None where what was executed was loaded itself; the scripts, the last first;
         and whether these are all."""
         path, argv = self._stack.path, self._stack.argv or b""
-        if path is not None and b"\0%s\0" % path not in argv:
-            return None, (), False
         words = argv.split(b"\0")
         # Of a script the kernel has put the path there. Where that is not known, the process is called like it.
         among = words[1 : 2 * _DEEPEST + 1]
@@ -224,11 +235,9 @@ def interpreter_line(head: bytes) -> Optional[List[bytes]]:
 # ---- what tracing takes away ----
 
 
-def _has_lost_privilege(pid: int, file: Optional[os.stat_result], takes_privilege: bool) -> bool:
-    """Whether the file has another user's or group's rights to give, and the process has not got them. It had not got
+def _has_lost_privilege(pid: int, file: os.stat_result, takes_privilege: bool) -> bool:
+    """Whether the process has not got the rights that the file has to give, which is setuid or setgid. It had not got
     them untraced either where it may get no new ones."""
-    if file is None or not file.st_mode & (stat.S_ISUID | stat.S_ISGID):
-        return False
     status = status_of(pid)
     if status is None or (status.no_new_privileges and not takes_privilege):
         return False

@@ -28,6 +28,8 @@ class Machine(NamedTuple):
     #: Likewise fork, vfork, clone and clone3.
     forks: FrozenSet[int]
     tgkill: int
+    #: Of programs of this machine's own word, where one register can be read by itself (PTRACE_PEEKUSER).
+    peeked: Optional[Registers] = None
 
 
 _X32 = 0x40000000
@@ -42,6 +44,7 @@ MACHINES = {
         frozenset((59, 322, 11, 358, 520, 545, _X32 | 520, _X32 | 545)),
         frozenset((56, 57, 58, 435, 2, 190, 120, _X32 | 56, _X32 | 57, _X32 | 58, _X32 | 435)),
         tgkill=234,
+        peeked=Registers(word=8, stack=19, counter=16, result=10, call=15, instruction=2),
     ),
     "aarch64": Machine(
         {

@@ -14,6 +14,9 @@ from .tree import Tracee
 #: Threads: of more, to look at each whenever one executes something would take longer than what they do.
 _CROWD = 256
 _KEPT = 64  # descriptors up to that number are left open, for what is looked at once is mostly looked at again
+#: ns. What was forked so short ago mostly is in its exec, and what was seen then is not made to stop once more: that
+#: another has executed something or ended between the two is hardly why it executes what it does.
+_SOON = 200_000
 _SAID = 32  # bytes of that, at the most: a number, and what is of no interest
 
 
@@ -74,16 +77,21 @@ def look_at_others(
     tasks: Collection[Task], process: Tracee, since: int, machine: Machine, *, interrupting: bool = False
 ) -> None:
     """When a process has executed something, which was entered after ``since``, or has ended: what another executes
-    from now on comes later. With ``interrupting`` it is asked for of those that run, too. Not in a crowd."""
+    from now on comes later. With ``interrupting`` it is asked for of those that run, too. Not in a crowd, and not of
+    those that were seen just now."""
     if len(tasks) > _CROWD:
         return
+    soon = time.monotonic_ns() - _SOON
     for task in tasks:
         if task.outside_at < since and task.process is not process and task.process.is_below:
-            if interrupting and task.is_told and task.process is process.creator:
+            is_creator = task.process is process.creator
+            if task.process.forked > soon and not task.process.own_exec and not is_creator:
+                continue
+            if interrupting and task.is_told and is_creator:
                 task.is_told = False  # it is about to stop
                 continue
             call = task.system_call()
             if call is not None and call not in machine.execs:
                 task.outside_at = time.monotonic_ns()
-            elif interrupting and call is None and not task.interrupted:
+            elif interrupting and call is None and not task.interrupted and (is_creator or task.outside_at < soon):
                 task.interrupted = calls.interrupt(task.tid)

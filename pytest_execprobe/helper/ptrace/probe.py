@@ -43,6 +43,7 @@ class PtraceProbe:
         self._tracer = tracer.Tracer(machine, filtered=filtered)
         self._taken = 0  # records
         self._is_awaited = False  # a record
+        self._has_all = True  # stops, as far as is known
         self._claimed: Dict[int, Claimed] = {}
         self._going: Set[int] = set()  # roots that are to be forgotten
         self._starter = starter
@@ -75,14 +76,16 @@ class PtraceProbe:
     def drain(self) -> None:
         """Where no client waits for a record this goes on as long as stops come: a program that is started makes five,
         and between two calls the server looks at everything."""
-        is_done = self._drain()
+        self._has_all = self._drain()
         if self._may_stay:
-            for tid, status in self._arrivals.within(_STAY):
-                is_done = self._tracer.take(tid, status)
-                if not self._may_stay:
-                    break
-        if not is_done:
+            self._arrivals.within(_STAY, self._take)
+        if not self._has_all:
             self._come_again()
+
+    def _take(self, tid: int, status: int) -> bool:
+        """Whether that is enough: nobody begins to wait for a record meanwhile."""
+        self._has_all = self._tracer.take(tid, status)
+        return len(self._tracer.events) >= _PASSED_ON
 
     @property
     def _may_stay(self) -> bool:

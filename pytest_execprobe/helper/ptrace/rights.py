@@ -22,6 +22,11 @@ class Rights:
         #: Root may trace what it has started, but then not read what of that is another user's.
         self._lacking = self._own[0] == 0 and not int(line.split()[1], 16) & _SYS_PTRACE
 
+    @property
+    def suffice(self) -> bool:
+        """Whatever is to be read."""
+        return not self._lacking
+
     def to_read(self, ids: Optional[Ids]) -> ContextManager[None]:
         """Has this process read with the rights of another's user meanwhile, where it must and may."""
         if not self._lacking or ids is None or (ids.uid, ids.gid) == self._own:

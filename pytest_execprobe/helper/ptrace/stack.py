@@ -3,8 +3,7 @@ environment, the auxiliary vector, and behind that the text of all of them."""
 
 from __future__ import annotations
 
-import struct
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from . import calls
 from .machines import Machine
@@ -16,7 +15,8 @@ _AT_FLAGS, _AT_EXECFN = 8, 31  # uapi/linux/auxvec.h
 _ARGV0_KEPT = 1  # AT_FLAGS_PRESERVE_ARGV0, uapi/linux/binfmts.h
 _NEAR = 1 << 14  # bytes that are read at once: of nearly all programs that is all of it, up to the stack's end
 _MORE = 1 << 16  # where there are more pointers than these
-_FORMS = {4: "I", 8: "Q"}  # of a word
+_NAMES = {(name, word): name.to_bytes(word, "little") for name in (_AT_EXECFN, _AT_FLAGS) for word in (4, 8)}
+_ZEROS = {word: bytes(word) for word in (4, 8, 16)}
 
 
 class Stack(NamedTuple):
@@ -34,8 +34,7 @@ def read(pid: int, machine: Machine) -> Stack:
     found = _pointers(pid, at, word, near) if len(near) >= 2 * word > 0 else None
     if found is None:
         return _command_line(pid)
-    first, end, auxiliary = found
-    name = auxiliary.get(_AT_EXECFN, 0)
+    first, end, name, flags = found
     end = end or name
     first = first or end
     length = min(max(0, end - first), ARGV_CAP)
@@ -51,11 +50,11 @@ def read(pid: int, machine: Machine) -> Stack:
         if len(data) < length:
             return _command_line(pid)._replace(path=path)
         argv = data[:length]
-    return Stack(path, argv, end - first > ARGV_CAP, bool(auxiliary.get(_AT_FLAGS, 0) & _ARGV0_KEPT))
+    return Stack(path, argv, end - first > ARGV_CAP, bool(flags & _ARGV0_KEPT))
 
 
-#: Where the arguments' text begins and ends (0: there is none, or no environment behind it), and the auxiliary vector.
-_Pointers = Tuple[int, int, Dict[int, int]]
+#: Where the arguments' text begins and ends (0: there is none, or no environment behind it), AT_EXECFN and AT_FLAGS.
+_Pointers = Tuple[int, int, int, int]
 
 
 def _pointers(pid: int, at: int, word: int, data: bytes) -> Optional[_Pointers]:
@@ -72,23 +71,33 @@ def _pointers(pid: int, at: int, word: int, data: bytes) -> Optional[_Pointers]:
     return None if found is None else (first, *found)
 
 
-def auxiliary(data: bytes, environment: int, word: int) -> Optional[Tuple[int, Dict[int, int]]]:
-    """The first pointer of the environment, which begins there, and the auxiliary vector. None if ``data`` does not go
+def auxiliary(data: bytes, environment: int, word: int) -> Optional[Tuple[int, int, int]]:
+    """The first pointer of the environment, which begins there, AT_EXECFN and AT_FLAGS. None if ``data`` does not go
     far enough."""
     # No word is made a number that is not looked for: there are hundreds.
     end = _zero(data, environment, word)
     begin = end + word
-    last = data.find(bytes(2 * word), begin) if end >= 0 else -1  # AT_NULL: no other entry's name is 0
+    last = data.find(_ZEROS[2 * word], begin) if end >= 0 else -1  # AT_NULL: no other entry's name is 0
     if last < 0:
         return None
-    number = -((begin - last) // (2 * word))
-    words = struct.unpack_from("<%d%s" % (2 * number, _FORMS[word]), data, begin)
-    return int.from_bytes(data[environment : environment + word], "little"), dict(zip(words[::2], words[1::2]))
+    name, flags = _value(data, begin, last, _AT_EXECFN, word), _value(data, begin, last, _AT_FLAGS, word)
+    return int.from_bytes(data[environment : environment + word], "little"), name, flags
+
+
+def _value(data: bytes, begin: int, end: int, name: int, word: int) -> int:
+    """Of an auxiliary vector, 0 where it has none of this name."""
+    sought = _NAMES[name, word]
+    found = data.find(sought, begin, end)
+    while found >= 0:
+        if (found - begin) % (2 * word) == 0:
+            return int.from_bytes(data[found + word : found + 2 * word], "little")
+        found = data.find(sought, found + 1, end)
+    return 0
 
 
 def _zero(data: bytes, at: int, word: int) -> int:
     """Where the first word is that is 0, from ``at`` on, where one begins; -1 if there is none."""
-    zero = bytes(word)
+    zero = _ZEROS[word]
     found = data.find(zero, at)
     while found >= 0:
         found += (at - found) % word  # zeros of two words may be next to each other

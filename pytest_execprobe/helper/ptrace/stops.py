@@ -27,6 +27,10 @@ class Stops:
         else:
             self.forget(root)
 
+    @property
+    def any(self) -> bool:
+        return bool(self._roots)
+
     def has(self, root: int) -> bool:
         return root in self._roots
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import operator
 import os
 import select
 import signal
@@ -29,6 +30,7 @@ _ROUNDS = 100  # looks for threads that are new while a process is seized
 _AT_ONCE = 512  # stops, before whoever waits for an answer has a turn
 _SAYS_SO = 200_000  # ns, in which mostly who has forked something comes to the stop that says so
 _now = time.monotonic_ns
+_TOP = operator.attrgetter("top")
 
 
 class Tracer:
@@ -127,8 +129,9 @@ class Tracer:
         if event == calls.EVENT_SECCOMP:
             self._began(task, at)
             return
-        is_let_go = not self.tree.living(task.process) and not self.filtered
-        if is_let_go or self.tree.untraced.get(task.process.pid) is task.process:
+        tree, process = self.tree, task.process
+        is_let_go = not tree.living(process) and not self.filtered
+        if is_let_go or (tree.untraced and tree.untraced.get(process.pid) is process):
             if was_interrupted and event == calls.EVENT_STOP:
                 signals.undo_interruption(task.tid, self._machine)
             self._let_go(task, 0 if event else number)
@@ -279,7 +282,7 @@ class Tracer:
             self._free_orphans(process, at)
         if not self.tree.living(process):
             return task
-        is_root = 0 in [slot.top for slot in process.slots]
+        is_root = not all(map(_TOP, process.slots))
         # That is what is known of when it was entered: not before. So an exec counts for where its process was seen
         # outside of it last, and every synchronisation looks at each.
         entered = call.at if call is not None else at if is_root else outside_at
@@ -287,9 +290,13 @@ class Tracer:
         if is_root:
             self.tree.replace_roots(process, thread, entered)
         ids = statuses.ids_of(tid, numbers=self.tree.has_levels)
-        with self._rights.to_read(ids):
-            found = image.read(tid, self._machine, self.filtered and self.takes_privilege)
-            stopped = self.stops.found(self.tree, process, found, ids)
+        takes_privilege = self.filtered and self.takes_privilege
+        if self._rights.suffice and not self.stops.any:
+            found, stopped = image.read(tid, self._machine, takes_privilege), 0
+        else:
+            with self._rights.to_read(ids):
+                found = image.read(tid, self._machine, takes_privilege)
+                stopped = self.stops.found(self.tree, process, found, ids)
         if stopped:
             os.kill(tid, signal.SIGKILL)  # whatever lets it go on from here on, it runs nothing
         self.events.append(records.executed(self.tree, process, at, entered, found, ids, stopped))
@@ -325,20 +332,23 @@ class Tracer:
         if task is None:
             return  # a thread of what has become another program since
         process = task.process
+        # Only what was killed at its fork has not said what it has forked, and a process with one thread by a signal.
+        may_have_forked = bool(process.had_threads or len(process.tids) > 1 or status & 0x7F)
         self._remove(task)
         process.had_threads = True
         if tid == process.pid:  # the last, for the kernel waits for all others
             self.tree.processes.pop(tid, None)
             self._last = process
-            for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
-                self._remove(other)
+            if process.tids:
+                for other in [self._tasks[number] for number in process.tids if number in self._tasks]:
+                    self._remove(other)
             if process.own_exec:  # no one else has seen its end yet, and so done something after it
                 outside.look_at_others(
                     self._tasks.values(), process, process.image_at, self._machine, interrupting=True
                 )
             if self.tree.living(process) and (process.own_exec or process.is_top):
                 self.events.append(records.ended(self.tree, process, at, status))
-        if self._held:
+        if self._held and may_have_forked:
             self._free_orphans(process, at)
 
     # ---- who may be in the middle of an exec ----
