@@ -125,7 +125,8 @@ def usual(doctor: Doctor) -> tuple[Result, list[Path]]:
     folder = doctor.python.parents[2]
     before = sorted(folder.rglob("*"))
     result = doctor.run()
-    return result, [path for path in sorted(folder.rglob("*")) if path not in before and path.suffix != ".pyc"]
+    made = [path for path in sorted(folder.rglob("*")) if path not in before]
+    return result, [path for path in made if "__pycache__" not in path.parts]
 
 
 def test_this_machine(usual: tuple[Result, list[Path]]) -> None:
