@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -523,9 +522,23 @@ def _with_more(seen: Sequence_, more: int) -> frozenset[Sequence_]:
     )
 
 
-def _truth(check: Check, completions: Iterable[Sequence_]) -> bool | None:
-    completions = frozenset(completions)
-    answers = [{holds(completion) for completion in completions} for holds in check.holds]
+@cache
+def _with_one_of(seen: Sequence_, numbers: range) -> frozenset[Sequence_]:
+    """What can have run, were it one of these numbers more."""
+    return frozenset(itertools.chain(*(_with_more(seen, number) for number in numbers)))
+
+
+@cache
+def _log(seen: Sequence_, lost: int, more: int = 0, unknown: bool = False, filtered: bool = False) -> ExecLog:
+    """All checks are made of one."""
+    gaps = (Gap(0, 1, WHY, more),) if more else ()
+    records = (_record(None if name == UNREAD else name) for name in seen)
+    given = evidence(*records, lost=lost, unknown=WHY if unknown else "", gaps=gaps, filtered=filtered)
+    return ExecLog(FixedWindow(given))
+
+
+def _truth(check: Check, completions: frozenset[Sequence_]) -> bool | None:
+    answers = [set(map(holds, completions)) for holds in check.holds]
     if {False} in answers:
         return False
     return True if answers == [{True}] * len(answers) else None
@@ -535,12 +548,9 @@ def _disagreements(
     check: Check, cases: Iterable[tuple[Sequence_, int, bool]], longest: int
 ) -> Iterable[tuple[Sequence_, int, bool, bool | None, bool | None]]:
     for seen, lost, unknown in cases:
-        completions = [_with_more(seen, lost)]
-        if unknown:
-            completions += [_with_more(seen, more) for more in range(lost + 1, longest - len(seen) + 1)]
-        expected = _truth(check, itertools.chain(*completions))
-        subject = log(*(None if name == UNREAD else name for name in seen), lost=lost, unknown=WHY if unknown else "")
-        answer = outcome(check.ask, subject)
+        most = max(lost, longest - len(seen)) if unknown else lost
+        expected = _truth(check, _with_one_of(seen, range(lost, most + 1)))
+        answer = outcome(check.ask, _log(seen, lost, unknown=unknown))
         if answer is not expected:
             yield seen, lost, unknown, expected, answer
 
@@ -566,9 +576,8 @@ def test_number_of_lost_execs_between_bounds_against_every_completion(check: Che
     former may have been none of the window's."""
     for seen, lost, more in itertools.product(_programs("abc", 2), (0, 1), (1, 2)):
         numbers = range(0 if filtered else lost, lost + more + 1)
-        expected = _truth(check, itertools.chain(*(_with_more(seen, number) for number in numbers)))
-        given = evidence(*map(_record, seen), lost=lost, gaps=(Gap(0, 1, WHY, more),), filtered=filtered)
-        assert outcome(check.ask, ExecLog(FixedWindow(given))) is expected, (seen, lost, more)
+        expected = _truth(check, _with_one_of(seen, numbers))
+        assert outcome(check.ask, _log(seen, lost, more, filtered=filtered)) is expected, (seen, lost, more)
 
 
 @every_check
@@ -582,9 +591,8 @@ def test_unknown_number_of_lost_execs_against_every_completion(check: Check) -> 
 def test_lost_execs_that_may_be_left_out_against_every_completion(check: Check) -> None:
     """Where execs are left out by what they are, a lost one may have been one of those, or not."""
     for seen, lost in itertools.product(_programs("abc", 3), (0, 1, 2)):
-        expected = _truth(check, itertools.chain(*(_with_more(seen, more) for more in range(lost + 1))))
-        given = replace(evidence(*(_record(name) for name in seen), lost=lost), filtered=True)
-        assert outcome(check.ask, ExecLog(FixedWindow(given))) is expected, (seen, lost)
+        expected = _truth(check, _with_one_of(seen, range(lost + 1)))
+        assert outcome(check.ask, _log(seen, lost, filtered=True)) is expected, (seen, lost)
 
 
 @every_check
