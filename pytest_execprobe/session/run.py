@@ -194,7 +194,11 @@ class ProbedRun:
             marks = marks_of(line)
             return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
         line = (item, *former.line[1:])
-        if self.settings.baseline is None and name_of(item) == name_of(former.item) and former.has_marks_of(line):
+        if (
+            self.settings.baseline is None
+            and of_function(item) == of_function(former.item)
+            and former.has_marks_of(line)
+        ):
             return RunningTest(item, thread, former.judge.fresh(), line, former.marks, former.every_mark)
         marks = marks_of(line)
         return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
@@ -206,7 +210,7 @@ class ProbedRun:
         marks = marks_of(line_of(item)) if marks is None else marks
         key: object = None
         if marks:  # those of one function's tests, with other parameters, are the same, save for the parameters' own
-            key = (id(item.parent), name_of(item), *[(level, id(mark)) for level, mark in marks])
+            key = (id(item.parent), *of_function(item), *[(level, id(mark)) for level, mark in marks])
         if key not in self._judges:
             self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks)
         return self._judges[key][0].fresh()
@@ -297,9 +301,10 @@ def _style(config: pytest.Config) -> Style:
     return Style(int(config.getoption("verbose", 0)), str(config.rootpath), columns - len("E       "))
 
 
-def name_of(item: pytest.Item) -> str:
-    """Without its parameters."""
-    return getattr(item, "originalname", None) or item.name
+def of_function(item: pytest.Item) -> tuple[object, ...]:
+    """Its name without parameters, and which marks it has from those: an item's own list has them, too."""
+    callspec = getattr(item, "callspec", None)
+    return (getattr(item, "originalname", None) or item.name, *(map(id, callspec.marks) if callspec else ()))
 
 
 def line_of(node: Node) -> Line:
