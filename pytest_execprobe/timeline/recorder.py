@@ -169,6 +169,7 @@ class Recorder(Readable):
     def end_phase(self) -> RecordedWindow:
         """The phase's log is final from now on."""
         span = self._phase
+        assert self._test is not None
         assert span is not None
         assert span.phase is not None
         window = self.windows[span.phase]
@@ -178,7 +179,7 @@ class Recorder(Readable):
         with self.lock:
             self.timeline.spans.close(span, end)
             if span.phase == "teardown":  # now: what is entered from here on is a stray, whenever it is read
-                span.owner.ended = end
+                self._test.ended = end
             else:
                 self.timeline.awaited = end  # the next phase's
         window.end = end
