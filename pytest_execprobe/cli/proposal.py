@@ -23,7 +23,7 @@ HELPERS = (
     r"re:\s-c\s'from (multiprocessing|(joblib\.externals\.)?loky\.backend)\.(resource_tracker|forkserver) import main;"
     r" ?main\(",
     "argv:lscpu --parse=core",
-    r"re:/file -b \S*/python[\d.]*$",
+    r"re:/file -b \S*/python[\d.]*t?$",
     "subtree:argv:gcc -Wl,-t -o",
     "argv:ld -t -o /dev/null",
     "argv:ldconfig -p",

@@ -27,7 +27,7 @@ _PACKAGE = Path(originals.realpath(__file__)).parents[1]
 HELPER = _PACKAGE / "helper"
 
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
-_PYTHON = re.compile(r"(platform-)?python[0-9.]*")
+_PYTHON = re.compile(r"(platform-)?python[0-9.]*(t?d?|-dbg)")  # free-threaded, of debugging
 _CALLED = re.compile(f"{meeting.PREFIX}[0-9a-f]+")
 _CAPABILITIES = (1 << 39) | (1 << 21)  # CAP_BPF, CAP_SYS_ADMIN
 #: What a helper, or who was to start it, says where that is not for good.

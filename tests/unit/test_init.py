@@ -82,7 +82,7 @@ def test_known_helpers_are_ignored_and_count_for_no_budget() -> None:
                 "uname -rs",
                 "python3 -c 'from multiprocessing.resource_tracker import main;main(5)'",
                 "lscpu --parse=core",
-                "file -b /usr/bin/python3.11",
+                "file -b /usr/bin/python3.14t",
                 "gcc -Wl,-t -o /tmp/tmpz -lfoo",
                 "ld -t -o /dev/null -lfoo",
                 "ldconfig -p",

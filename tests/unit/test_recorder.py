@@ -110,11 +110,12 @@ def test_new_entries_are_given_once_and_with_their_owners() -> None:
     assert new_entries(run) == []
 
 
-def test_helpers_of_other_runs_are_no_new_entries() -> None:
+@pytest.mark.parametrize("python", ["python3", "python3.14t", "python3.13td", "python3-dbg"])
+def test_helpers_of_other_runs_are_no_new_entries(python: str) -> None:
     run = FakeRun()
     run.begin("test_a")
     words = ("-I", "-B", "/x/pytest_execprobe/helper", "--connect", "pytest-execprobe-01")
-    helper = run.source.runs("python3", *words)
+    helper = run.source.runs(python, *words)
     run.source.runs("uname", by=helper)
     run.source.runs("git")
     assert new_entries(run) == [("git", "test_a")]
