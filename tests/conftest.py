@@ -10,6 +10,8 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from pytest_execprobe._util import originals
+
 pytest_plugins = ["pytester"]
 
 #: Files of tests/compat and tests/plugin that have little to do with pytest's version: about other plugins and other
@@ -136,7 +138,9 @@ def kernel(request: pytest.FixtureRequest) -> None:
 def pytester(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> pytest.Pytester:
-    """Inner runs load no plugin but the project's own: what others start is not the tests' business."""
+    """Inner runs load no plugin but the project's own: what others start is not the tests' business. What those in this
+    process write need not have come to the disk."""
+    monkeypatch.setattr(originals, "fsync", lambda descriptor: None)  # noqa: ARG005
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "pytest_execprobe.plugin")
     backend = request.config.getoption("execprobe_backend", None)

@@ -19,6 +19,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pytest_execprobe import ExecRecord
+from pytest_execprobe._util import originals
 from pytest_execprobe.baseline.model import COLLECTION, Baseline, Rows, Section
 from pytest_execprobe.baseline.read import read_baseline
 from pytest_execprobe.gate import GateStatus
@@ -234,6 +235,14 @@ def written(rows: dict[str, dict[str, str]]) -> str:
 
 
 # ---- the properties ----
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _waits_for_no_disk() -> Iterator[None]:
+    """Thousands of baselines are written here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(originals, "fsync", lambda descriptor: None)  # noqa: ARG005
+        yield
 
 
 @settings(max_examples=300)
