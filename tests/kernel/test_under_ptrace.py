@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -74,6 +75,7 @@ def results(nobody: list[str], tests: Path, installed: Environment) -> Callable[
 
     @functools.cache
     def results(own: bool) -> tuple[str, dict[str, Ran]]:
+        signal.setitimer(signal.ITIMER_REAL, 1200, 10)  # for all of them; each has a limit of its own
         with tempfile.TemporaryDirectory(prefix="execprobe-traced-") as theirs:
             # They can write there, and it is below no configuration of the project's.
             Path(theirs).chmod(0o777)
