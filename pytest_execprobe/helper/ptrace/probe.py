@@ -83,7 +83,7 @@ class PtraceProbe:
             self._come_again()
 
     def _take(self, tid: int, status: int) -> bool:
-        """Whether that is enough. That a record is waited for can only begin afterwards."""
+        """Whether that is enough: no client begins to wait for a record meanwhile."""
         self._has_all = self._tracer.take(tid, status)
         return len(self._tracer.events) >= _PASSED_ON
 
