@@ -370,9 +370,9 @@ class Strays:
         return held is not None and not (held.judge or self._judge_of(held.item)).is_any
 
     def forget(self) -> None:
-        """In a forked child: what its parent has not exported yet, its parent will."""
+        """In a forked child: what its parent has not exported yet, its parent will. Numbers are its own from now on."""
         self.totals, self.recorded = Totals(), 0
-        self.gatherer.export()
+        self.gatherer = Gatherer(str(self._config.rootpath), f"{originals.getpid()}-{originals.random_hex(8)}")
 
     @property
     def has_new(self) -> bool:

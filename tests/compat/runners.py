@@ -90,6 +90,7 @@ def check(inner: Inner, *options: str, mark: str = "", junit_apart: bool = False
     assert sum(counted.values(), Counter()) == PROGRAMS
     assert counted["test_may"] == {"uname": 1}
     assert counted["test_exceeds"] == {"true": 1, "sh": 1}
+    assert sites_of_breaches(inner.path / "report.json") == {"test_breaks": "test_breaks", "test_exceeds": "test_exceeds"}
     assert all((inner.path / name).stat().st_size for name in names)
     sarif = json.loads((inner.path / "report.sarif").read_text())
     assert len(sarif["runs"][0]["results"]) == 2
@@ -115,3 +116,14 @@ def of_tests(report: Path) -> dict[str, Counter[str]]:
             assert unit["outcome"], name
             counted[name] = Counter(Path(run["commands"][one["command"]]["path"]).name for one in unit["records"])
     return counted
+
+
+def sites_of_breaches(report: Path) -> dict[str, str]:
+    """The functions in which a report says that what breaks tests' rules was spawned, by test."""
+    units = json.loads(report.read_text())["units"]
+    return {
+        unit["name"].partition("::")[2]: breach["call_site"]["function"]
+        for unit in units
+        for breach in unit["breaches"]
+        if unit["kind"] == "test"
+    }
