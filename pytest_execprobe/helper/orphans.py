@@ -10,6 +10,7 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from . import proc, wire
 
 _HZ = os.sysconf("SC_CLK_TCK")
+_RESERVED = 300  # RESERVED_PIDS, of kernel/pid.c: where the kernel begins anew when it has handed out all numbers
 
 
 class Orphan(NamedTuple):
@@ -47,6 +48,7 @@ def find(
         if (
             stat.parent in reapers
             and stat.started >= since
+            and not _is_elder(table, other, client)
             and other not in adopted
             and proc.real_user(other) == uid
             and not _is_foreign(table, stat.session, client, adopted, reapers)
@@ -54,6 +56,12 @@ def find(
         ):
             found.append(other)
     return found
+
+
+def _is_elder(table: proc.Table, other: int, client: int) -> bool:
+    """Whether it is certain that a process began before this one, in the same clock tick: in so short a time the kernel
+    does not hand out all numbers and come back to one just below."""
+    return table[other].started == table[client].started and 0 < client - other < _RESERVED
 
 
 def listed(table: proc.Table, orphans: List[int], client: int) -> Tuple[Orphan, ...]:

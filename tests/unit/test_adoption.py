@@ -88,6 +88,14 @@ def test_orphans_are_what_nothing_leads_to_any_more(
     assert found == [200, 201, 400, 401, 402, 406, 407]
 
 
+def test_what_has_a_lower_number_in_the_same_tick_began_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(monkeypatch, {})
+    table = {number: process(1, 50) for number in (300, 9_699, 9_701, 9_999, 10_000, 10_001)}
+    table |= {1: process(0, 1), 9_998: process(1, 51)}
+    # The kernel may have begun anew with its numbers in between, but not have come so near again.
+    assert orphans.find(table, 10_000, {10_000}, set(), 50, no_tick) == [300, 9_699, 10_001, 9_998]
+
+
 def test_a_client_from_outside_of_the_pid_namespace_may_have_left_what_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
