@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import hookspecs
-from ._util import imports, originals  # noqa: F401  (the first: those that follow are imported so)
+from ._util import imports, originals  # the first: those that follow are imported so
 from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 from .rules.markers import MARKERS
 from .session.offer import folder_of, take_offer, take_options
@@ -48,6 +48,12 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    imports.end()  # where it is a conftest that has loaded this
+    _configure(config)
+
+
+@imports.by_python()
+def _configure(config: pytest.Config) -> None:
     for signature, meaning in MARKERS.values():
         config.addinivalue_line("markers", f"{signature}: {meaning}")
     take_options(config)
@@ -78,6 +84,13 @@ def _redact(config: pytest.Config, settings: Settings) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """What conftests run is recorded, too, where the whole run is to be."""
+    try:
+        _begin(early_config)
+    finally:
+        imports.end()  # conftests come next
+
+
+def _begin(early_config: pytest.Config) -> None:
     secret = originals.environ.pop(_WORKER, None)
     early = Early(early_config)
     take_offer(early)
@@ -153,6 +166,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """No mark that was added while tests ran, in a run that had no reason to probe, passes without a word."""
+    imports.begin()  # tests are over
     config = session.config
     if config.pluginmanager.has_plugin("execprobe-armed") or runs_none(config) or _is_controller(config):
         return
@@ -192,6 +206,7 @@ def _armed(session: pytest.Session) -> Phases:
     return plugin or _arm(session)
 
 
+@imports.by_python()
 def _arm(session: pytest.Session) -> Phases:
     config, is_worker = session.config, hasattr(session.config, "workerinput")
     settings, early = config.stash[SETTINGS], config.stash.get(_EARLY, None)
@@ -210,6 +225,7 @@ def _arm(session: pytest.Session) -> Phases:
     return plugin
 
 
+@imports.by_python()
 def _early_run(settings: Settings, helper: HelperSettings, *, is_worker: bool, collects: bool = True) -> EarlyRun:
     """While the helper starts, what the run needs besides is imported: that takes less time."""
     from .source.connect import start_first_helper
@@ -234,6 +250,7 @@ def _import_the_rest() -> Iterator[bool]:
     from .session import phases  # noqa: F401
 
 
+@imports.by_python()
 def _reporting(config: pytest.Config) -> Reporting:
     from .session.reporting import Reporting
     from .session.statuses import Logged

@@ -160,6 +160,8 @@ ASKERS = (
         covers=True,
     ),
     Asker("rustc --version", "may come from pip, for its user agent", covers=True),
+    Asker("ld-linux-x86-64.so.2 --version", "may come from uv, which asks which libc this is"),
+    Asker("openssl sha512", "may come from torch.compile, which hashes a header by it", r"sha512 \S+"),
     Asker("uv self version --output-format json", "is what nox asks as it starts, whichever backend it is to use"),
     # ---- tools ----
     Asker(

@@ -23,7 +23,7 @@ def pytest_runtest_logstart(nodeid):
     elif f"[{10 + TESTS}]" in nodeid:
         sys.setprofile(None)
 
-def import_again():  # for each of these eight the plugin's finder says that it is none of its own modules
+def import_again():
     for name in ["argparse", "ast", "csv", "decimal", "json", "json.decoder", "optparse", "textwrap"]:
         sys.modules.pop(name, None)
         importlib.import_module(name)
@@ -38,7 +38,7 @@ def pytest_unconfigure():
     [
         ("@pytest.mark.exec_budget(0)\ndef test(n): pass", 116),
         ("def test(n, execprobe): assert execprobe.count() == 0", 147),
-        ("def test(n, execprobe):\n    conftest.import_again()\n    assert execprobe.count() == 0", 155),
+        ("def test(n, execprobe):\n    conftest.import_again()\n    assert execprobe.count() == 0", 147),
     ],
     ids=["rule", "read", "read after imports"],
 )
