@@ -181,3 +181,34 @@ def test_pytest_rewrites_no_assertions_of_the_plugin(pytester: pytest.Pytester) 
     )
     options = ("-p", "rewritten", "-p", "pytest_execprobe.plugin", "-p", "no:cacheprovider")
     pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
+
+
+@pytest.mark.exec_budget(8)
+@pytest.mark.parametrize(
+    ("conftest", "options"),
+    [
+        ("import look\n\nlook.check()\n", ("-p", "pytest_execprobe.plugin")),
+        ("import look\n\nlook.check()\n", ("-p", "pytest_execprobe.plugin", "--execprobe-audit")),
+        ('pytest_plugins = ["pytest_execprobe.plugin"]', ()),
+    ],
+    ids=["unused", "audit", "loaded by a conftest"],
+)
+def test_no_import_of_conftests_and_tests_passes_by_the_plugin(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, conftest: str, options: tuple[str, ...]
+) -> None:
+    """A finder costs each of them a microsecond."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyfile(
+        look="""
+        import sys
+
+        def check():
+            own = [one for one in sys.meta_path if getattr(one, "__module__", "").startswith("pytest_execprobe")]
+            assert own == []
+        """,
+        test_it="import look\n\nlook.check()\n\ndef test(): look.check()\n",
+    )
+    pytester.makeconftest(conftest)
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
