@@ -188,14 +188,12 @@ class ProbedRun:
     def begin(self, item: pytest.Item, thread: int) -> RunningTest:
         """A test, with the rules that apply to it. Those of a function's tests, with other parameters, are mostly the
         same: by the same marks."""
-        former = self.last
-        if former is None or former.item.parent is not item.parent:
-            line = line_of(item)
-            marks = marks_of(line)
-            return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
-        line = (item, *former.line[1:])
+        last = self.last
+        former = last if last is not None and last.item.parent is item.parent else None
+        line = line_of(item) if former is None else (item, *former.line[1:])
         if (
-            self.settings.baseline is None
+            former is not None
+            and self.settings.baseline is None
             and of_function(item) == of_function(former.item)
             and former.has_marks_of(line)
         ):
