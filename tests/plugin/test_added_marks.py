@@ -31,6 +31,24 @@ def test_added_by_a_fixture(run: Run) -> None:
     assert ran.rules == ["exec_none() added to test_it in the setup phase, test_it.py:6"]
 
 
+@pytest.mark.parametrize("second", ["2", "pytest.param(2, marks=pytest.mark.exec_none)"], ids=["by a hook", "its own"])
+def test_a_mark_of_one_parameter_is_none_of_the_others(run: Run, pytester: pytest.Pytester, second: str) -> None:
+    if second == "2":
+        pytester.makeconftest(
+            "def pytest_collection_modifyitems(items):\n    items[1].add_marker(__import__('pytest').mark.exec_none)\n"
+        )
+    ran = run(
+        f"""
+        @pytest.mark.parametrize("n", [1, {second}, 3])
+        def test_it(n):
+            runs("git")
+        """,
+        passed=2,
+        failed=1,
+    )
+    assert ["exec_none()" in rule for rule in ran.rules] == [True]
+
+
 @pytest.mark.parametrize("first", ["of a parameter", "added"])
 def test_the_same_mark_on_another_level_is_another_rule(run: Run, first: str) -> None:
     # Of a parameter it relaxes the function's; added to the test, it stands beside that.

@@ -101,6 +101,13 @@ def test_the_next_run_is_within_it(run: Run) -> None:
     assert result.ret == 0
 
 
+def test_each_parameter_has_its_own_rows(run: Run) -> None:
+    source = "@pytest.mark.parametrize('x', [2, 1])\ndef test_b(x): [runs('ls'), runs('ls')]"
+    result = run(source=source, baseline="".join(f'[tests."test_it.py::test_b[{x}]"]\nls = {x}\n' for x in (2, 1)))
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*grew: ls ran 2 times, at most once in the baseline*"])
+
+
 def test_a_partial_run_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:
     run(UPDATE)
     for selection in (["-k", "nothing"], ["test_it.py::test_b"], ["--deselect", "test_it.py::test_a"], ["-x"]):
