@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -154,6 +155,27 @@ def test_the_run_says_that_there_is_a_filter(folder: Path) -> None:
 
 def test_helper_ends_with_the_last_that_has_the_filter(folder: Path) -> None:
     with contextlib.suppress(ProcessLookupError), watched_to_its_end(int((folder / "helper").read_text())):
+        pass
+
+
+def test_what_had_ended_before_is_not_waited_for(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "import os, subprocess\n"
+        "zombie = subprocess.Popen(['true'])\n"
+        "os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)\n"
+    )
+    made = run(
+        """
+        def test(execprobe, request):
+            recorder = request.config.pluginmanager.get_plugin("execprobe-armed").recorder
+            assert not any(recorder.running())
+            print("helper", recorder.description["pid"])
+        """,
+        "-s",
+    )
+    assert passes(made)
+    (helper,) = re.findall(r"helper (\d+)", made.stdout)
+    with contextlib.suppress(ProcessLookupError), watched_to_its_end(int(helper)):
         pass
 
 

@@ -662,3 +662,20 @@ def test_who_has_forked_is_given_the_time_to_say_so(monkeypatch: pytest.MonkeyPa
     assert read == []  # that takes longer than it mostly takes them
     assert made._look_at_held(10**9 + tracer._SAYS_SO)
     assert read
+
+
+@pytest.mark.exec_budget(1)
+def test_zombie_is_not_followed() -> None:
+    made = tracer.Tracer(machines.MACHINES["x86_64"])
+    with subprocess.Popen(["true"]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(ProcessLookupError):
+            made.seize(zombie.pid)
+    assert not made.tree.processes
+
+
+def test_what_ends_before_its_fork_was_seen_is_followed_no_more() -> None:
+    made = tracer.Tracer(machines.MACHINES["x86_64"])
+    made.tree.add(11)  # it was adopted, and is traced since it was forked
+    made._take(11, 0)
+    assert not made.tree.processes

@@ -58,10 +58,12 @@ class Tracer:
     # ---- beginning to follow ----
 
     def seize(self, pid: int) -> Tracee:
-        """Traces a process with all of its threads. Raises OSError where that is refused; then it goes on untraced."""
+        """Traces a process with all of its threads. Raises OSError where that is refused, when it goes on untraced, and
+        where it has ended: of what is a zombie already no end is seen any more."""
         known = self.tree.processes.get(pid)
         others = set() if known is None else set(known.tids)  # some of its threads may have been let go
         seized: Set[int] = set()
+        is_traced = known is not None
         for _ in range(_ROUNDS):
             try:
                 new = set(map(int, os.listdir("/proc/%d/task" % pid))) - seized - others
@@ -83,6 +85,9 @@ class Tracer:
                     others.add(tid)  # by one that was seized, whose stop is still to be seen
                 else:
                     seized.add(tid)
+                is_traced = True
+        if not is_traced:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         process = self.tree.add(pid)
         at = _now()
         for tid in seized:
@@ -330,7 +335,10 @@ class Tracer:
     def _ended(self, tid: int, task: Optional[Task], status: int, at: int) -> None:
         self._held.pop(tid, None)
         if task is None:
-            return  # a thread of what has become another program since
+            process = self.tree.processes.get(tid)
+            if process is not None and not process.tids:  # found before its fork was seen, and ended before that, too
+                del self.tree.processes[tid]
+            return  # or a thread of what has become another program since
         process = task.process
         # Only what was killed at its fork has not said what it has forked, and a process with one thread by a signal.
         may_have_forked = bool(process.had_threads or len(process.tids) > 1 or status & 0x7F)
