@@ -85,9 +85,20 @@ def watched_to_its_end(pid: int) -> Iterator[None]:
     pidfd = os.pidfd_open(pid)
     try:
         yield
-        assert select.select([pidfd], [], [], 30)[0], f"process {pid} goes on"
+        assert select.select([pidfd], [], [], 30)[0], f"process {pid} goes on:\n{what_it_does(pid)}"
     finally:
         os.close(pidfd)
+
+
+def what_it_does(pid: int) -> str:
+    """What it waits for, and each thread that it traces, to find out afterwards why it has not ended."""
+    lines = []
+    for folder in Path("/proc").glob("[0-9]*/task/[0-9]*"):
+        with contextlib.suppress(OSError):
+            if folder.name == str(pid) or f"\nTracerPid:\t{pid}\n" in (folder / "status").read_text(errors="replace"):
+                parts = [(folder / name).read_text(errors="replace").strip() for name in ("stat", "wchan", "syscall")]
+                lines.append("; ".join([*parts, (folder / "cmdline").read_text(errors="replace").replace("\0", " ")]))
+    return "\n".join(lines)
 
 
 def stop(pid: int) -> None:

@@ -433,6 +433,52 @@ def runs_while_another_forks(programs: Programs) -> bool:
             process.kill()  # the children of a process that has ended are let go
 
 
+_LAST = """
+    def _take(self, tid: int, status: int) -> None:
+        task = self._tasks.get(tid)
+        if status >> 16 in _FORKS and task is not None and tid != task.process.pid:
+            self.late = [(tid, status)]
+            return
+        is_process = tid in self.tree.processes
+        self._take_now(tid, status)
+        if status & 0xFF != 0x7F and is_process:
+            late, self.late = self.late, []
+            for one in late:
+                self._take_now(*one)
+
+    def _take_now(self, tid: int, status: int) -> None:
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "codes"), [("exec /bin/true", [None, 0]), ("/bin/true; :", [0, 0])], ids=["is through", "runs"]
+)
+def test_what_runs_before_its_fork_is_seen_is_not_begun_anew(
+    command: str, codes: list[int | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that ends while another one's fork is not seen yet may have been the one that forked: what was is let go
+    on. When the other comes to say so it runs another program, or is through, and nobody has asked for its end yet."""
+    change_helper(tmp_path, monkeypatch, {"ptrace/tracer.py": {_TAKE: _LAST}})
+    with recording(PTRACE) as made:
+        forks = threading.Thread(target=os.system, args=(command,))
+        forks.start()
+        ends = threading.Thread(target=wait_for_child_of, args=(forks,))
+        ends.start()
+        ends.join()
+        forks.join()
+        assert made.source.running(0, 30).count == 0
+        assert made.execprobe.programs == ["sh", "true"]
+        assert [record.exit_code for record in made.execprobe.records] == codes
+
+
+def wait_for_child_of(thread: threading.Thread) -> None:
+    """Until it has one, which has stopped."""
+    while not (child := Path(f"/proc/self/task/{thread.native_id}/children").read_text().strip()):
+        time.sleep(0.001)
+    while Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "t":
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("kill", [os.kill, os.killpg])
 def test_what_is_killed_while_it_forks_leaves_nothing_stopped(
     traced: Recording, kill: Callable[[int, int], None]

@@ -48,6 +48,7 @@ class Tracer:
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
         self._held: Dict[int, int] = {}  # what has been forked, it is not known by whom; since when
+        self._unsaid: Set[int] = set()  # what was held, and has gone on before its creator has said so
         self._rights = Rights()
         self._nearness = Nearness()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
@@ -127,6 +128,7 @@ class Tracer:
             task = self._executed(tid, at)
         if task is None:
             self._held.setdefault(tid, at)
+            self._unsaid.discard(tid)  # it was another's number
             return
         if event in _FORKS:
             self._forked(task, calls.event_message(tid), event, at)
@@ -203,6 +205,9 @@ class Tracer:
         self._nearness.follow(task.tid, at)
         if child == 0:
             return  # killed meanwhile: what it has forked is held
+        if child in self._unsaid:
+            self._unsaid.discard(child)
+            return  # it is known, and may have ended since: there still, for who says so now has not asked for its end
         # Either call can make either, a process or a thread: what is likelier first.
         if event != calls.EVENT_CLONE and calls.is_thread_of(child, child, machine):
             self._begin(child, process, task.tid, at)
@@ -230,8 +235,7 @@ class Tracer:
                 self._begin(child, ended, 0, at)
             else:
                 continue  # its creator lives, and is about to say so
-            self._held.pop(child, None)
-            calls.resume(child)
+            self._free(child)
 
     def _look_at_held(self, at: int) -> bool:
         """Of what is held now, what has forked it may have ended before it came to its stop. False if this has to look
@@ -249,9 +253,13 @@ class Tracer:
             if all(self._has_not_forked(tid, since) for tid in tids):
                 self._begin(child, process.former or process, 0, at)
                 self.tree.processes[child].creator = process
-                del self._held[child]
-                calls.resume(child)
+                self._free(child)
         return True
+
+    def _free(self, child: int) -> None:
+        del self._held[child]
+        self._unsaid.add(child)
+        calls.resume(child)
 
     def _has_not_forked(self, tid: int, since: int) -> bool:
         """Whether a thread has not forked what is held since then, and is only about to say so. If that is not certain
