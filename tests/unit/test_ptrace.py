@@ -674,8 +674,16 @@ def test_zombie_is_not_followed() -> None:
     assert not made.tree.processes
 
 
-def test_what_ends_before_its_fork_was_seen_is_followed_no_more() -> None:
-    made = tracer.Tracer(machines.MACHINES["x86_64"])
-    made.tree.add(11)  # it was adopted, and is traced since it was forked
-    made._take(11, 0)
-    assert not made.tree.processes
+@pytest.mark.exec_budget(1)
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_what_ends_before_its_fork_is_seen_is_not_followed(monkeypatch: pytest.MonkeyPatch, is_adopted: bool) -> None:
+    made = tracer.Tracer(machines.MACHINES["x86_64"], filtered=True)  # or it would be let go
+    made._tasks[11] = Task(11, made.tree.add(11), 0)
+    with subprocess.Popen(["true"]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        if is_adopted:
+            made.tree.add(zombie.pid)  # it is traced since it was forked, and its first stop is still to come
+        made._take(zombie.pid, signal.SIGKILL)
+        monkeypatch.setattr(calls, "event_message", lambda _: zombie.pid)
+        made._take(11, calls.EVENT_FORK << 16 | signal.SIGTRAP << 8 | 0x7F)
+    assert list(made.tree.processes) == [11]

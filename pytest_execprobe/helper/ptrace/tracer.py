@@ -48,7 +48,7 @@ class Tracer:
         self.forks = 0
         self._tasks: Dict[int, Task] = {}
         self._held: Dict[int, int] = {}  # what has been forked, it is not known by whom; since when
-        self._unsaid: Set[int] = set()  # what was held, and has gone on before its creator has said so
+        self._unsaid: Set[int] = set()  # what has gone on, or ended, before its creator has said so
         self._rights = Rights()
         self._nearness = Nearness()
         #: Can be read when something that was let go to run untraced has ended: that is waited for by a descriptor.
@@ -343,10 +343,14 @@ class Tracer:
     def _ended(self, tid: int, task: Optional[Task], status: int, at: int) -> None:
         self._held.pop(tid, None)
         if task is None:
+            # A thread of what has become another program since; or a process whose fork is still to be seen, which is
+            # there for as long as its creator has not asked for its end.
             process = self.tree.processes.get(tid)
-            if process is not None and not process.tids:  # found before its fork was seen, and ended before that, too
+            if process is not None and not process.tids:
                 del self.tree.processes[tid]
-            return  # or a thread of what has become another program since
+            if os.path.exists(b"/proc/%d" % tid):
+                self._unsaid.add(tid)
+            return
         process = task.process
         # Only what was killed at its fork has not said what it has forked, and a process with one thread by a signal.
         may_have_forked = bool(process.had_threads or len(process.tids) > 1 or status & 0x7F)
