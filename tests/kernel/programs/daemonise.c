@@ -1,21 +1,24 @@
 /* daemonise GO DONE PROGRAM ARGUMENT...: a daemon, detached by two forks. It waits until something is written to the
  * FIFO "GO", and then becomes the program, with the FIFO "DONE" as standard output. */
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int main(int argc, char **argv)
 {
     char byte;
     int go, done;
+    pid_t middle;
 
     if (argc < 4)
         return 2;
-    switch (fork()) {
+    switch (middle = fork()) {
     case -1:
         return 1;
     case 0:
         break;
     default:
+        waitpid(middle, 0, 0); /* the daemon has another parent by then */
         return 0;
     }
     setsid();
