@@ -403,12 +403,20 @@ def test_a_compiler_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert said in refusal()
 
 
-def test_what_a_verifier_refuses_is_compiled_otherwise(kept: Path, programs: Programs) -> None:
-    """And that is kept."""
+@pytest.mark.parametrize(("number", "is_final"), [("EACCES", False), ("EPERM", True)])
+def test_what_a_verifier_refuses_is_compiled_otherwise(
+    kept: Path, programs: Programs, number: str, is_final: bool
+) -> None:
+    """And that is kept. Where nothing may be loaded at all it is not."""
     attach = launch.HELPER / "bpf" / "attach.py"
-    text, made = attach.read_text(), "            made = self._build(unit)\n"
-    assert text.count(made) == 1
-    attach.write_text(text.replace(made, f"{made}            raise LoadError('as other kernels may say')\n"))
+    text, loads = attach.read_text(), "                self.loaded.load(made, entries)\n                break\n"
+    assert text.count(loads) == 1
+    refuses = f"                if not twice: raise LoadError('a program', OSError(errno.{number}, 'so it says'))\n"
+    attach.write_text(text.replace(loads, refuses + loads))
+    if is_final:
+        with pytest.raises(ProbeUnavailable, match="so it says"):
+            programs_seen(programs)
+        return
     assert programs_seen(programs) == ["minimal"]
     assert {one.name for file in kept.iterdir() for one in unit_in(file).programs} >= {"on_exec", "on_exec_stop"}
 

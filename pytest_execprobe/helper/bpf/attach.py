@@ -18,7 +18,7 @@ from . import build, library
 from .btf import BtfError, kernel_offsets
 from .kept import Kept, default_folder, key
 from .load import Loaded, LoadError, possible_cpus
-from .unit import KPROBE, RAW_TRACEPOINT, TRACEPOINT, Compiled
+from .unit import KPROBE, RAW_TRACEPOINT, TRACEPOINT
 
 #: How to see failed attempts. auto: where that costs only execs (kprobe); always: by tracepoint too, which slows every
 #: system call of the machine a little.
@@ -107,22 +107,19 @@ class Attached:
             with contextlib.suppress(LoadError):  # whatever is wrong with it, it is compiled again
                 self.loaded.load(known, entries)
                 return
-        try:
-            made = self._build(unit)
-            self.loaded.load(made, entries)
-        except LoadError:
+        source = os.path.join(self._folder, "execprobe.c")
+        for twice in (False, True):  # those are other programs, which that kernel's verifier may take
+            made = build.build(
+                source, lambda: {**self._defines(unit), **_kernels_defines(unit)}, _UNITS[unit], twice=twice
+            )
             try:
-                made = self._build(unit, twice=True)  # other programs, which that kernel's verifier may take
                 self.loaded.load(made, entries)
+                break
             except LoadError as error:
-                raise refused("the probe", str(error)) from error
+                if twice or error.forbids:
+                    raise refused("the probe", str(error)) from error
         if name and name == self._key(unit):  # nothing was exchanged while it was compiled
             self._kept.put(name, made)
-
-    def _build(self, unit: str, *, twice: bool = False) -> Compiled:
-        source = os.path.join(self._folder, "execprobe.c")
-        defines = lambda: {**self._defines(unit), **_kernels_defines(unit)}  # noqa: E731
-        return build.build(source, defines, _UNITS[unit], twice=twice)
 
     def _key(self, unit: str) -> Optional[str]:
         """All that a unit is made from. None where that can't be told."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import ctypes
+import errno
 import mmap
 import os
 import re
@@ -19,7 +20,11 @@ _SLOWEST = "on_exec_paths"  # for the kernel's verifier
 
 
 class LoadError(Exception):
-    """The kernel does not take it."""
+    """The kernel does not take it; ``forbids``: whatever it is."""
+
+    def __init__(self, what: str, error: OSError) -> None:
+        super().__init__("%s: %s" % (what, error.strerror))
+        self.forbids = error.errno == errno.EPERM
 
 
 class LoadedMap:
@@ -98,7 +103,7 @@ class Loaded:
         sizes = (spec.key_size, spec.value_size, spec.max_entries, spec.flags)
         descriptor = int(self._lib.bcc_create_map(spec.type, spec.name.encode(), *sizes))
         if descriptor < 0:
-            raise LoadError("a map (%s): %s" % (spec.name, library.last_error().strerror))
+            raise LoadError("a map (%s)" % spec.name, library.last_error())
         return descriptor
 
     def _load_all(self, compiled: Compiled, numbers: Dict[int, int], loaded: Dict[str, int]) -> None:
@@ -131,7 +136,7 @@ class Loaded:
         code, name = unit.with_maps(program.code, numbers), program.name.encode()
         descriptor = int(self._lib.bcc_prog_load(program.type, name, code, len(code), b"GPL", 0, 0, None, 0))
         if descriptor < 0:
-            raise LoadError("a program (%s): %s" % (program.name, library.last_error().strerror))
+            raise LoadError("a program (%s)" % program.name, library.last_error())
         return descriptor
 
     # Each raises OSError.
