@@ -49,8 +49,9 @@ enum exec_file { FILE_EXECUTABLE, FILE_CWD, FILE_SCRIPTS };
  * not known. None of these can be a component. */
 enum path_end { END_ROOT = '/', END_NOWHERE = '.', END_UNKNOWN = '.' | '.' << 8 };
 
-/* What the helper waits for: keys of the map `wanted`. */
-enum want { WANT_WAKEUP, WANT_CLAIMS, WANT_PID, WANT_STOPS, WANTS };
+/* What the helper waits for, and numbers of PID namespaces as soon as a root is in one below the first: keys of the map
+ * `wanted`. */
+enum want { WANT_WAKEUP, WANT_CLAIMS, WANT_PID, WANT_STOPS, WANT_NUMBERS, WANTS };
 
 /* Where a process stands below one root: which branch of the root it belongs to.
  *

@@ -156,7 +156,7 @@ static __always_inline struct record *scratch_get(void)
 #else
     u32 first = bpf_get_smp_processor_id() * SCRATCHES;
     u8 one = 1;
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SCRATCHES; i++) {
         u32 key = first + i;
         if (scratch_in_use.insert(&key, &one) == 0) {
@@ -262,13 +262,17 @@ static __always_inline void deliver_lost_attempt(struct proc *proc, u32 tgid, u6
 /* The pids of the task and its parent as the root of each slot sees them. */
 static __always_inline void fill_pids(struct head *head, struct proc *proc, kptr task, kptr parent)
 {
+    int are_own = is_wanted(WANT_NUMBERS); /* or each root sees what the kernel does, and need not be looked up */
+
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
         u64 id = proc->slots[i].root;
-        struct root *root = id ? roots.lookup(&id) : 0;
-        if (!root)
+        struct root *root = id && are_own ? roots.lookup(&id) : 0;
+        u32 level = root ? root->level : 0;
+        if (!id)
             continue;
-        head->pids[i] = root->level ? pid_at_level(task_pid(task), root->level) : head->pid;
-        head->ppids[i] = root->level ? pid_at_level(task_pid(parent), root->level) : head->ppid;
+        head->pids[i] = level ? pid_at_level(task_pid(task), level) : head->pid;
+        head->ppids[i] = level ? pid_at_level(task_pid(parent), level) : head->ppid;
     }
 }
 
@@ -344,7 +348,7 @@ static __always_inline int fill_free_slot(u32 tgid, struct slot *slot)
         fresh.slots[0] = *slot;
         return procs.update(&tgid, &fresh) == 0;
     }
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
         if (!is_placed && (proc->slots[i].root == 0 || !roots.lookup(&proc->slots[i].root))) {
             proc->slots[i] = *slot;
@@ -361,7 +365,8 @@ static __always_inline void register_root(kptr task, kptr comm)
     struct claim claim = {};
     struct root root = {}, *kept;
     struct slot slot = {};
-    u64 *id;
+    int numbers = WANT_NUMBERS;
+    u64 *id, one = 1;
 
     if (!is_wanted(WANT_CLAIMS)) /* every exec comes here */
         return;
@@ -375,6 +380,8 @@ static __always_inline void register_root(kptr task, kptr comm)
     root.armed_at = bpf_ktime_get_ns();
     root.tgid = task_tgid(task);
     root.level = pid_level(task_pid(task));
+    if (root.level)
+        wanted.update(&numbers, &one);
     root.refused = !fill_free_slot(root.tgid, &slot);
     roots.update(&slot.root, &root);
     kept = roots.lookup(&slot.root);
@@ -411,7 +418,7 @@ static __always_inline u64 inherit_slot(struct proc *parent, struct proc *child,
 /* Roots are looked up again: each pointer that was kept would be two cases more for the verifier. */
 static __always_inline void count_fork(struct proc *child)
 {
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
         struct root *root = child->slots[i].root ? roots.lookup(&child->slots[i].root) : 0;
         if (root)
@@ -430,7 +437,7 @@ static __always_inline void add_child(struct record *record, struct proc *parent
     child->image_pid = child->parent_pid = parent->image_pid;
     child->forked = bpf_ktime_get_ns();
     __builtin_memcpy(child->comm, parent->comm, sizeof(child->comm));
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++)
         any |= inherit_slot(parent, child, i, task, tgid);
     if (!any)
@@ -483,15 +490,13 @@ static __always_inline void inherit_lineage_if_skipped(kptr task, u64 clone_flag
 /* ---- exec entered ---- */
 
 /* Begun by kprobe or tracepoint (replace), or met by on_prepare, which adds what it knows. */
-static __always_inline void enter_exec(struct exec_in_flight *exec, int replace)
+static __always_inline void enter_exec(struct proc *proc, u32 tgid, struct exec_in_flight *exec, int replace)
 {
     kptr task = bpf_get_current_task();
-    u32 tgid = current_tgid();
-    struct proc *proc = procs.lookup(&tgid);
     struct counters *count = counters();
     struct exec_in_flight *known;
 
-    if (!proc || !count)
+    if (!count)
         return;
     proc->recorded = 0;
     exec->tgid = tgid;
@@ -517,15 +522,25 @@ static __always_inline void enter_exec(struct exec_in_flight *exec, int replace)
     }
 }
 
+/* Seen by kprobe or tracepoint, as every exec of the machine is. */
+static __always_inline void begin_exec(struct exec_in_flight *exec)
+{
+    u32 tgid = current_tgid();
+    struct proc *proc = procs.lookup(&tgid);
+    if (proc)
+        enter_exec(proc, tgid, exec, 1);
+}
+
 /* Of a script, the last moment at which the files that the exec has opened stand alone on the task's list of works. */
 static __always_inline void prepare_exec(kptr bprm)
 {
     kptr task = bpf_get_current_task();
     u32 tgid = current_tgid();
+    struct proc *proc = procs.lookup(&tgid);
     struct exec_in_flight exec = {};
     kptr names[2] = {};
 
-    if (!procs.lookup(&tgid)) /* every exec of the machine comes here */
+    if (!proc) /* every exec of the machine comes here */
         return;
     bprm_names(bprm, names);
     if (names[1] != names[0]) {
@@ -533,7 +548,7 @@ static __always_inline void prepare_exec(kptr bprm)
         exec.executable = bprm_executable(bprm);
         exec.prepared = !task_uses_io_uring(task); /* or it does works early */
     }
-    enter_exec(&exec, 0);
+    enter_exec(proc, tgid, &exec, 0);
 }
 
 /* However it has ended. */
@@ -687,26 +702,20 @@ static __always_inline void append_argv(struct record *record)
     record->head.data_len += length;
 }
 
-static __always_inline void finish_exec(void *ctx, struct record *record, kptr task)
-{
-    append_argv(record);
-    deliver_record(ctx, record, 1);
-    scratch_put(record);
-    leave_exec(ctx, task, 1);
-}
-
 /* The record that record_exec() has begun; 0 if it is not there any more. */
-static __always_inline struct record *record_in_the_making(struct proc *proc, u32 tgid)
+static __always_inline struct record *record_in_the_making(void)
 {
     struct record *record;
     int place = 0;
 
 #ifdef PREEMPTED
+    u32 tgid = current_tgid();
+    struct proc *proc = procs.lookup(&tgid);
     place = proc ? proc->recorded - 1 : SCRATCHES;
 #endif
     record = scratch.lookup(&place);
 #ifdef PREEMPTED
-    if (!proc || !record || record->head.pid != tgid)
+    if (!record || record->head.pid != tgid)
         record = 0; /* the helper has written over its place, while it adopted the process */
     asm volatile("" : "+r"(record)); /* or the compiler asks that again instead of for 0, and the verifier is lost */
 #endif
@@ -717,33 +726,35 @@ static __always_inline struct record *record_in_the_making(struct proc *proc, u3
  * the verifier busy for a fifth of a second, so this one takes a few steps and calls itself. */
 static __always_inline void record_paths(void *ctx, kptr task)
 {
-    u32 tgid = current_tgid();
-    struct proc *proc = procs.lookup(&tgid);
-    struct record *record = record_in_the_making(proc, tgid);
+    struct record *record = record_in_the_making();
 
-    if (!record) {
-        count_loss(KIND_EXEC);
-        leave_exec(ctx, task, 1);
-        return;
-    }
+    if (record) {
 #pragma nounroll
-    for (int i = 0; i < STEPS && !IN_MEMORY(record->walk.is_over); i++)
-        take_step(record, task);
-    if (!IN_MEMORY(record->walk.is_over)) {
-        tail_calls.call(ctx, CALL_PATHS);
-        end_path(record, END_UNKNOWN); /* the kernel allows no more calls */
-    }
+        for (int i = 0; i < STEPS && !IN_MEMORY(record->walk.is_over); i++)
+            take_step(record, task);
+        if (!IN_MEMORY(record->walk.is_over)) {
+            tail_calls.call(ctx, CALL_PATHS);
+            end_path(record, END_UNKNOWN); /* the kernel allows no more calls */
+        }
 #ifdef PREEMPTED
-    if (record->walk.in_fallback) /* a tail call does not return to record_exec_if_skipped() */
-        proc->recorded = 0;
+        u32 tgid = record->head.pid;
+        struct proc *proc = record->walk.in_fallback ? procs.lookup(&tgid) : 0;
+        if (proc) /* a tail call does not return to record_exec_if_skipped() */
+            proc->recorded = 0;
 #endif
-    finish_exec(ctx, record, task);
+        append_argv(record);
+        deliver_record(ctx, record, 1);
+        scratch_put(record);
+    } else {
+        count_loss(KIND_EXEC);
+    }
+    leave_exec(ctx, task, 1);
 }
 
 /* The process runs another image from now on. A root that replaces itself begins a branch of its own. */
 static __always_inline void change_image(struct proc *proc, struct head *head)
 {
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
         if (proc->slots[i].root != 0 && proc->slots[i].top == 0) {
             proc->slots[i].born = head->entered;
@@ -815,23 +826,23 @@ static __always_inline void record_exec(void *ctx, kptr task, kptr bprm, int in_
     if (!proc)
         return;
     record = scratch_get();
-    if (!record) {
-        change_image_unrecorded(proc, tgid);
-        count_loss(KIND_EXEC);
-        leave_exec(ctx, task, 1);
-        return;
-    }
-    fill_head(&record->head, KIND_EXEC, proc, tgid, task);
-    begin_walk(record, task, in_fallback);
-    change_image(proc, &record->head);
+    if (record) {
+        fill_head(&record->head, KIND_EXEC, proc, tgid, task);
+        begin_walk(record, task, in_fallback);
+        change_image(proc, &record->head);
 #ifdef PREEMPTED
-    proc->recorded = record->place + 1;
+        proc->recorded = record->place + 1;
 #endif
-    append_names(record, bprm);
-    if (is_wanted(WANT_STOPS))
-        tail_calls.call(ctx, CALL_STOP); /* which goes on to the other */
-    tail_calls.call(ctx, CALL_PATHS);    /* to record_paths(), which does not return here */
-    finish_exec(ctx, record, task);      /* not reached */
+        append_names(record, bprm);
+        if (is_wanted(WANT_STOPS))
+            tail_calls.call(ctx, CALL_STOP); /* which goes on to the other */
+        tail_calls.call(ctx, CALL_PATHS);    /* to record_paths(), which does not return here */
+        scratch_put(record);                 /* not reached */
+    } else {
+        change_image_unrecorded(proc, tgid);
+    }
+    count_loss(KIND_EXEC);
+    leave_exec(ctx, task, 1);
 }
 
 static __always_inline void record_exec_if_skipped(void *ctx, kptr task, kptr bprm)
@@ -1008,7 +1019,7 @@ static __always_inline int find_enforcers(struct record *record, struct proc *pr
 
     record->stops.found = 0;
     __builtin_memset(record->stops.bits, 0, sizeof(record->stops.bits));
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
         u64 root = proc->slots[i].root;
         struct enforcer *enforcer = root ? enforcers.lookup(&root) : 0;
@@ -1024,12 +1035,12 @@ static __always_inline void stop_if_denied(void *ctx, kptr task)
 {
     u32 tgid = current_tgid(), stopped = 0;
     struct proc *proc = procs.lookup(&tgid);
-    struct record *record = record_in_the_making(proc, tgid);
+    struct record *record = record_in_the_making();
 
     if (record && proc && find_enforcers(record, proc)) {
         *(volatile u64 *)&record->stops.found = 0;
         look_up_names(record);
-#pragma unroll
+#pragma nounroll
         for (int i = 0; i < SLOTS; i++)
             stopped |= (record->stops.bits[i] & record->stops.found) != 0 ? 1 << i : 0;
         if (stopped && bpf_send_signal(SIGKILL) == 0)
@@ -1071,7 +1082,7 @@ static __always_inline void append_arguments(struct record *record, uptr argv)
 /* Of a root that has failed to replace itself: which thread of it that was. */
 static __always_inline void name_thread(struct head *head)
 {
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
         struct root *root = head->slots[i].root && !head->slots[i].top ? roots.lookup(&head->slots[i].root) : 0;
         if (root)
@@ -1140,7 +1151,7 @@ static __always_inline void record_failed_exec(void *ctx, s64 result)
 static __always_inline int is_top(struct proc *proc, u32 tgid)
 {
     int found = 0;
-#pragma unroll
+#pragma nounroll
     for (int i = 0; i < SLOTS; i++)
         if (proc->slots[i].root != 0 && proc->slots[i].top == tgid)
             found = 1;
@@ -1274,7 +1285,7 @@ int kprobe_enter_execve(struct pt_regs *ctx)
     struct exec_in_flight exec = {.args_known = 1, .dirfd = AT_FDCWD};
     exec.path = SYSCALL_ARG(ctx, 1);
     exec.argv = SYSCALL_ARG(ctx, 2);
-    enter_exec(&exec, 1);
+    begin_exec(&exec);
     return 0;
 }
 
@@ -1284,7 +1295,7 @@ int kprobe_enter_execveat(struct pt_regs *ctx)
     exec.dirfd = SYSCALL_ARG(ctx, 1);
     exec.path = SYSCALL_ARG(ctx, 2);
     exec.argv = SYSCALL_ARG(ctx, 3);
-    enter_exec(&exec, 1);
+    begin_exec(&exec);
     return 0;
 }
 
@@ -1293,7 +1304,7 @@ int kprobe_enter_execveat(struct pt_regs *ctx)
 int kprobe_enter_compat(struct pt_regs *ctx)
 {
     struct exec_in_flight exec = {};
-    enter_exec(&exec, 1);
+    begin_exec(&exec);
     return 0;
 }
 #endif
@@ -1333,7 +1344,7 @@ int tracepoint_enter_execve(struct sys_enter_args *ctx)
     struct exec_in_flight exec = {.args_known = 1, .dirfd = AT_FDCWD};
     exec.path = ctx->args[0];
     exec.argv = ctx->args[1];
-    enter_exec(&exec, 1);
+    begin_exec(&exec);
     return 1;
 }
 
@@ -1343,7 +1354,7 @@ int tracepoint_enter_execveat(struct sys_enter_args *ctx)
     exec.dirfd = ctx->args[0];
     exec.path = ctx->args[1];
     exec.argv = ctx->args[2];
-    enter_exec(&exec, 1);
+    begin_exec(&exec);
     return 1;
 }
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from . import hookspecs
 from ._util import imports, originals  # the first: those that follow are imported so
+from ._util.collector import postponed
 from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 from .rules.markers import MARKERS
 from .session.offer import folder_of, take_offer, take_options
@@ -36,6 +38,11 @@ children.look()  # before conftests and other plugins can start anything
 _SHARED = pytest.StashKey[str]()  # an xdist controller's secret: its workers find one helper by it
 _MARKERS = pytest.StashKey["Markers"]()
 _EARLY: pytest.StashKey[EarlyRun] = pytest.StashKey()
+#: What a run that probes needs besides, the first of it with the modules that it needs itself, and so on.
+_REST = (
+    *("source.client", "timeline.evidence", "log.patterns", "baseline.model", "timeline.timeline", "session.early"),
+    *("rules.judge", "rules.text", "session.collected", "session.reporting", "session.run", "session.phases"),
+)
 _WORKER = "EXECPROBE_XDIST_SECRET"  # of an xdist worker's environment, until it has been read: the controller's secret
 
 
@@ -108,6 +115,7 @@ def _begin(early_config: pytest.Config) -> None:
     armed = _early_run(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
     early_config.stash[_EARLY] = armed
     early_config.add_cleanup(armed.close)
+    postponed.spare_modules()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -237,17 +245,10 @@ def _early_run(settings: Settings, helper: HelperSettings, *, is_worker: bool, c
 
 
 def _import_the_rest() -> Iterator[bool]:
-    """In pieces, each of which takes some milliseconds."""
-    from .source import client  # noqa: F401
-
-    yield True
-    from .session import early  # noqa: F401
-
-    yield True
-    from .session import run  # noqa: F401
-
-    yield True
-    from .session import phases  # noqa: F401
+    """In pieces, each of which takes a few milliseconds: between them the helper is let in, which waits for that."""
+    for name in _REST:
+        import_module(f"{__package__}.{name}")
+        yield True
 
 
 @imports.by_python()

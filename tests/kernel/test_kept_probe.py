@@ -276,6 +276,11 @@ def refused_by_the_verifier(file: Path) -> None:
     change_program(file, unit_in(file).programs[-1].name, lambda code: b"\x05\0\xff\x7f\0\0\0\0" + code[8:])
 
 
+def refused_in_its_thread(file: Path) -> None:
+    """The one that is loaded beside the others."""
+    change_program(file, "on_exec_paths", lambda code: b"\x05\0\xff\x7f\0\0\0\0" + code[8:])
+
+
 def maps_of_another_size(file: Path) -> None:
     """They are made before a program that uses them is refused, and must not be taken for those of the next."""
     unit = unit_in(file)
@@ -290,7 +295,9 @@ def no_such_map(file: Path) -> None:
 
 
 # More that can have become of it, and more of who can have changed it, is in tests/unit/test_kept.py.
-@pytest.mark.parametrize("damage", [change_byte, refused_by_the_verifier, maps_of_another_size, no_such_map])
+@pytest.mark.parametrize(
+    "damage", [change_byte, refused_by_the_verifier, refused_in_its_thread, maps_of_another_size, no_such_map]
+)
 def test_what_is_damaged_or_does_not_load_is_compiled_again(
     file: Path, programs: Programs, damage: Callable[[Path], None]
 ) -> None:
@@ -394,6 +401,24 @@ def test_a_compiler_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     imports = "    bcc = import_bcc()\n"
     change_helper(tmp_path, monkeypatch, {"bpf/build.py": {imports: f"    {instead}\n{imports}"}})
     assert said in refusal()
+
+
+@pytest.mark.parametrize(("number", "is_final"), [("EACCES", False), ("EPERM", True)])
+def test_what_a_verifier_refuses_is_compiled_otherwise(
+    kept: Path, programs: Programs, number: str, is_final: bool
+) -> None:
+    """And that is kept. Where nothing may be loaded at all it is not."""
+    attach = launch.HELPER / "bpf" / "attach.py"
+    text, loads = attach.read_text(), "                self.loaded.load(made, entries)\n                break\n"
+    assert text.count(loads) == 1
+    refuses = f"                if not twice: raise LoadError('a program', OSError(errno.{number}, 'so it says'))\n"
+    attach.write_text(text.replace(loads, refuses + loads))
+    if is_final:
+        with pytest.raises(ProbeUnavailable, match="so it says"):
+            programs_seen(programs)
+        return
+    assert programs_seen(programs) == ["minimal"]
+    assert {one.name for file in kept.iterdir() for one in unit_in(file).programs} >= {"on_exec", "on_exec_stop"}
 
 
 def test_what_is_compiled_while_a_file_of_it_is_exchanged_is_not_kept(
