@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from .._util import originals
+from .conftests import conftests
 
 
 def route(config: pytest.Config, asked: str, items: Iterable[pytest.Item] | None) -> str:
@@ -23,8 +24,7 @@ def route(config: pytest.Config, asked: str, items: Iterable[pytest.Item] | None
     if asked != "auto":
         return asked
     files = set(_to_be_collected(config) if items is None else (item.path for item in items))
-    plugins = (getattr(plugin, "__file__", None) for plugin in config.pluginmanager.get_plugins())
-    files |= {Path(file) for file in plugins if file and file.endswith("conftest.py")}
+    files |= {Path(file) for file, _ in conftests(config)}
     found = (originals.read_bytes(file) for file in files if originals.is_file(file))
     return "always" if any(b".attempts" in source for source in found) else asked
 

@@ -7,7 +7,8 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from functools import partial
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -58,11 +59,22 @@ def _files_of(function: Any) -> Iterator[str]:
     known = getattr(function, "__globals__", {})
     code = getattr(function, "__code__", None)
     for one in (function, *(known.get(name) for name in (code.co_names if code else ()))):
-        module = one if isinstance(one, ModuleType) else sys.modules.get(getattr(one, "__module__", None) or "")
-        name = getattr(one, "__name__" if one is module else "__module__", None) or ""
-        file = getattr(getattr(one, "__code__", None), "co_filename", None) or getattr(module, "__file__", None)
+        name, file = _origin(one)
         if file is not None and name.partition(".")[0] not in (*_OWN, *sys.stdlib_module_names):
             yield file
+
+
+def _origin(one: Any) -> tuple[str, str | None]:
+    """The module and the file of something. It is not asked for attributes: what stands for another object, such as
+    settings that are read when they are needed, may answer with any exception."""
+    while type(one) is partial:
+        one = one.func
+    if type(one) is FunctionType:
+        return one.__module__ or "", one.__code__.co_filename
+    of = inspect.getattr_static(one, "__module__", None)
+    module = one if issubclass(type(one), ModuleType) else sys.modules.get(of) if type(of) is str else None
+    names = {} if module is None else object.__getattribute__(module, "__dict__")
+    return names.get("__name__") or "", names.get("__file__")
 
 
 def _makes(file: str) -> bool:

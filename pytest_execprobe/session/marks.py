@@ -23,6 +23,7 @@ from ..rules.advice import Place, Stands
 from ..rules.markers import MARKERS
 from ..rules.rule import Rule, RuleError, make_rule, written
 from ..timeline.record import Phase
+from .conftests import conftests
 
 _Node = pytest.Item | pytest.Collector
 
@@ -120,8 +121,8 @@ def _added(node: _Node, mark: pytest.Mark) -> list[tuple[Path, int]]:
     near = [
         (Path(its.co_filename), _function_at(_tree(Path(its.co_filename)), its.co_firstlineno)) for its in code if its
     ]
-    hooks = (getattr(plugin, "__file__", None) or "" for plugin in node.config.pluginmanager.get_plugins())
-    files = dict.fromkeys([Path(node.path), *(file for file, _ in near), *map(Path, filter(_is_conftest, hooks))])
+    hooks = (Path(file) for file, _ in conftests(node.config))
+    files = dict.fromkeys([Path(node.path), *(file for file, _ in near), *hooks])
     for places in (near, [(file, _tree(file)) for file in files]):
         found = [(file, line) for file, tree in places if tree is not None for line in _additions(tree, mark)]
         if found:
@@ -135,10 +136,6 @@ def _functions_of(node: _Node) -> list[Any]:
     fixtures = [its.func for those in getattr(info, "name2fixturedefs", {}).values() for its in those]
     own = getattr(node, "obj", None) if isinstance(node, pytest.Function) else None
     return [getattr(function, "__func__", function) for function in (own, *fixtures) if function is not None]
-
-
-def _is_conftest(file: str) -> bool:
-    return file.endswith("conftest.py")
 
 
 def _additions(tree: ast.AST, mark: pytest.Mark) -> list[int]:

@@ -16,6 +16,7 @@ from ..rules.text import Problem
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase
 from ..timeline.windows import RecordedWindow
+from .breaks import Breaks
 from .collected import Collected
 from .early import EarlyRun
 from .fixtures import Fixtures
@@ -36,6 +37,8 @@ class Phases:
         run.config.pluginmanager.register(self._fixtures, "execprobe-fixtures")
         run.config.pluginmanager.register(self._outcomes, "execprobe-outcomes")
         run.config.pluginmanager.register(run.enforcement, "execprobe-enforcement")
+        if run.settings.update is not None:
+            run.config.pluginmanager.register(Breaks(run), "execprobe-breaks")
         self._collected: Collected | None = None
         if run.settings.folders is not None:
             self._collected = Collected(run.config.rootpath, run.settings.folders)

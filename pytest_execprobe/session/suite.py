@@ -12,6 +12,7 @@ import pytest
 
 from .._util import originals
 from ..rules.markers import MARKERS
+from .conftests import conftests
 from .options import blamed_for, file_of, flag, folder_of, given, spelling, whole
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ def unread(collector: pytest.Collector, result: Iterable[pytest.Item | pytest.Co
     modules: list[object] = []
     if isinstance(collector, pytest.Directory):
         conftest = str(collector.path / "conftest.py")
-        plugins = collector.config.pluginmanager.get_plugins()
-        modules = [plugin for plugin in plugins if getattr(plugin, "__file__", None) == conftest]
+        modules = [module for file, module in conftests(collector.config) if file == conftest]
     elif any(isinstance(node, (pytest.Class, pytest.Function)) for node in result):
         package = getattr(getattr(collector, "obj", None), "__package__", None) or ""
         names = package.split(".")

@@ -496,6 +496,26 @@ def test_what_is_killed_while_it_forks_leaves_nothing_stopped(
     assert traced.source.running(0, 30).count == 0
 
 
+def test_what_is_killed_as_soon_as_it_has_executed_is_an_exec(traced: Recording) -> None:
+    """A SIGKILL may come before the stop of the exec, which then never does: Popen() returns as soon as it can."""
+    for _ in range(100):
+        with subprocess.Popen(["sleep", "60"]) as killed:
+            killed.kill()
+    assert traced.execprobe.count() == 100
+    assert {record.program for record in traced.execprobe.records} <= {"sleep", None}
+    assert {record.signal for record in traced.execprobe.records} == {signal.SIGKILL}
+
+
+def test_what_is_killed_before_it_executes_anything_is_none(traced: Recording) -> None:
+    for _ in range(20):
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    traced.execprobe.assert_nothing_ran()
+
+
 def test_storm_is_whole(traced: Recording, programs: Programs) -> None:
     subprocess.run([programs.storm, programs.minimal, "300"], check=True)
     assert traced.execprobe.counts == {"storm": 1, "minimal": 300}

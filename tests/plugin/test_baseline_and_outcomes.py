@@ -168,6 +168,38 @@ def test_no_row_is_lost_by_a_failure_that_a_hook_makes_pass(run: Run, how: str) 
     assert rows() == ROWS
 
 
+#: What keeps a failure from every hook around it.
+CATCHES = """
+import pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_{hook}(item):
+    try:
+        return (yield)
+    except Exception:
+        return True
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "source"),
+    [
+        ("runtest_call", LESS["fails"]),
+        ("pyfunc_call", LESS["fails"]),
+        (
+            "runtest_setup",
+            LESS["error in a fixture"].replace("fixture", "fixture(autouse=True)").replace("a(f)", "a()"),
+        ),
+        ("runtest_teardown", LESS["error in a teardown"]),
+    ],
+    ids=["call", "function", "setup", "teardown"],
+)
+def test_no_row_is_lost_by_a_failure_that_a_hook_catches(run: Run, hook: str, source: str) -> None:
+    conftest = CATCHES.format(hook=hook).replace("item", "pyfuncitem" if hook == "pyfunc_call" else "item")
+    assert run(UPDATE, source=source, rows=ROWS, conftest=conftest).ret == 0
+    assert rows() == ROWS
+
+
 def test_an_outcome_of_a_plugins_own_loses_no_row_and_excuses_nothing(run: Run) -> None:
     conftest = PASSES.replace(
         'report.outcome = "passed"', 'report.outcome = "odd" if call.when == "call" else "passed"'

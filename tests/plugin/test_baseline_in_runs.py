@@ -277,13 +277,15 @@ def made(collector):
         "import makes, pytest\n@pytest.hookimpl(wrapper=True)\ndef pytest_make_collect_report(collector):\n"
         "    report = yield\n    if isinstance(collector, pytest.Module): report.result += makes.some(collector)\n"
         "    return report",
+        "import functools, makes\nadded = functools.partial(makes.some)\n"
+        "def pytest_collection_modifyitems(items): items += added(items[0].parent)",
     ],
-    ids=["item", "module", "all", "report"],
+    ids=["item", "module", "all", "report", "partial"],
 )
 def test_an_update_leaves_tests_alone_that_a_hook_makes(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
-    is_elsewhere = hook.startswith("import makes")
+    is_elsewhere = "makes." in hook
     if is_elsewhere:
         pytester.makepyfile(makes=MAKES_ITEMS.replace("made(", "some("))
         pytester.syspathinsert()
@@ -296,6 +298,37 @@ def test_an_update_leaves_tests_alone_that_a_hook_makes(
     result = run(UPDATE, source=None)
     assert rows(pytester) == written
     result.stdout.no_fnmatch_line("obsolete*")
+
+
+#: As settings that are read when they are needed: whatever is asked of it, it is not ready.
+NOT_READY = """
+class NotReady:
+    def __getattr__(self, name): raise RuntimeError(f"{name}: not ready")
+
+settings = NotReady()
+"""
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        "def pytest_collection_modifyitems(items): settings",
+        "def pytest_configure(config): config.pluginmanager.register(settings, 'settings')",
+    ],
+    ids=["in-a-hook", "a-plugin"],
+)
+def test_objects_that_answer_by_exceptions_are_asked_nothing(run: Run, pytester: pytest.Pytester, uses: str) -> None:
+    pytester.makeconftest(NOT_READY + uses)
+    source = """
+        @pytest.fixture(autouse=True)
+        def adds(request): request.node.add_marker(pytest.mark.exec_deny("ls"))
+        def test_a(execprobe): runs("git")
+        def test_b(): runs("ls")
+    """
+    result = run(UPDATE, source=source)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*exec_deny('ls') added to test_b in the setup phase, test_it.py:*"])
+    assert '[tests."test_it.py::test_a"]\ngit = 1\n' in rows(pytester)
 
 
 def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:

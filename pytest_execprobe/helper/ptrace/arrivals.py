@@ -10,9 +10,7 @@ import fcntl
 import os
 import select
 import signal
-from typing import Callable
-
-from . import calls
+from typing import Callable, Tuple
 
 
 class Arrivals:
@@ -31,7 +29,9 @@ class Arrivals:
     def _end(self, *_: object) -> None:
         self._is_over = True
 
-    def within(self, seconds: float, take: Callable[[int, int], bool]) -> None:
+    def within(
+        self, seconds: float, take: Callable[[int, int], bool], await_stop: Callable[[], Tuple[int, int]]
+    ) -> None:
         """Those of so long, each given to ``take`` as os.waitpid() has it, until that says that it has enough."""
         self._is_over = False
         if self._others.poll(0):
@@ -39,7 +39,7 @@ class Arrivals:
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
         try:
             while not self._is_over:
-                tid, status = calls.await_stop()
+                tid, status = await_stop()
                 if tid < 0 or take(tid, status):  # it was a signal, or there is nothing left that could stop
                     return
         finally:

@@ -52,6 +52,7 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
 _waitpid = ctypes.PyDLL(None).waitpid  # which blocks, unlike all others; but no other thread would take the lock
+_waitid = ctypes.PyDLL(None).waitid  # likewise
 _signal_thread = _libc["syscall"]  # a function of its own, for its arguments are others
 _signal_thread.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long]
 
@@ -60,6 +61,10 @@ _signal_thread.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c
 _of_stopped = ctypes.PyDLL(None).ptrace
 _peek = ctypes.PyDLL(None).ptrace
 _peek.restype = ctypes.c_long
+_EVERY = os.WEXITED | os.WNOWAIT | ALL_CHILDREN  # what is traced says in any case that it has stopped
+_WAITED = struct.Struct("@8xi4xi4xi100x")  # siginfo_t: si_code, si_pid and si_status
+_waited = bytearray(_WAITED.size)
+_waited_at = (ctypes.c_char * _WAITED.size).from_buffer(_waited)
 _status = ctypes.c_int()
 _status_at = ctypes.byref(_status)
 _message = ctypes.c_ulong()
@@ -278,6 +283,15 @@ def open_in(root: int, path: bytes, flags: int) -> int:
 
 
 # ---- stops, as something to wait for ----
+
+
+def look_at_stop(flags: int) -> Tuple[int, bool]:
+    """Whose the next stop, or end, is, and whether it is an end by SIGKILL; it is yet to be taken. 0 if there is none
+    (with WNOHANG), and below that as in await_stop()."""
+    if _waitid(os.P_ALL, 0, _waited_at, _EVERY | flags) < 0:
+        return -1, False
+    code, tid, status = _WAITED.unpack(_waited)
+    return tid, code in (os.CLD_KILLED, os.CLD_DUMPED) and status == signal.SIGKILL
 
 
 def await_stop() -> Tuple[int, int]:

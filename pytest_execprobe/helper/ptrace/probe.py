@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from .. import wire
 from ..errors import ProbeError
 from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
-from . import calls, machines, statuses, tracer
+from . import calls, machines, statuses, tracer, unseen
 from .arrivals import Arrivals
 from .tree import Slot
 
@@ -78,7 +78,7 @@ class PtraceProbe:
         and between two calls the server looks at everything."""
         self._has_all = self._drain()
         if self._may_stay:
-            self._arrivals.within(_STAY, self._take)
+            self._arrivals.within(_STAY, self._take, self._await_stop)
         if not self._has_all:
             self._come_again()
 
@@ -86,6 +86,9 @@ class PtraceProbe:
         """Whether that is enough: no client begins to wait for a record meanwhile."""
         self._has_all = self._tracer.take(tid, status)
         return len(self._tracer.events) >= _PASSED_ON
+
+    def _await_stop(self) -> Tuple[int, int]:
+        return unseen.await_stop(self._tracer.tree)
 
     @property
     def _may_stay(self) -> bool:

@@ -9,6 +9,7 @@ from . import calls
 
 #: What is between these: PPid, TracerPid, four numbers each of Uid and Gid. In names of processes no line ends.
 _PARENT, _BEHIND = b"\nPPid:\t", b"\nFDSize:"
+_FORKED_ONLY = 0x40  # PF_FORKNOEXEC, linux/sched.h
 _NUMBERS = b"\nNSpid:\t"  # which a kernel without PID namespaces does not have
 
 
@@ -95,6 +96,12 @@ def _field(text: bytes, name: bytes) -> bytes:
 
 def is_zombie(pid: int, tid: int) -> bool:
     return _stat(pid, tid)[:1] in ([], [b"Z"], [b"X"])
+
+
+def has_executed(pid: int) -> bool:
+    """Whether it has become another program since it was forked. So it may have for some time, if it has not been
+    forked in sight."""
+    return int(next(iter(_stat(pid, pid)[6:7]), _FORKED_ONLY)) & _FORKED_ONLY == 0
 
 
 def cpu_of(tid: int) -> int:

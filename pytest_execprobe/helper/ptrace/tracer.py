@@ -16,7 +16,7 @@ import signal
 import time
 from typing import Dict, List, Optional, Set, Tuple
 
-from . import attempts, calls, image, outside, records, signals, statuses
+from . import attempts, calls, image, outside, records, signals, statuses, unseen
 from .machines import Machine
 from .nearness import Nearness
 from .outside import Task
@@ -102,7 +102,7 @@ class Tracer:
         self._look_for_ends()
         for _ in range(_AT_ONCE):
             try:
-                tid, status = os.waitpid(-1, os.WNOHANG | calls.ALL_CHILDREN)
+                tid, status = unseen.stop_there_is(self.tree)
             except ChildProcessError:
                 return True
             if tid == 0:
@@ -173,6 +173,7 @@ class Tracer:
         self._remove(task)
         if not task.process.tids:
             self.tree.processes.pop(task.process.pid, None)
+            self.tree.fresh.pop(task.process.pid, None)
 
     def _leave(self, process: Tracee, at: int, found: image.Image, ids: Optional[statuses.Ids]) -> None:
         """It goes on untraced, from its program's first instruction on."""
@@ -314,6 +315,7 @@ class Tracer:
             os.kill(tid, signal.SIGKILL)  # whatever lets it go on from here on, it runs nothing
         self.events.append(records.executed(self.tree, process, at, entered, found, ids, stopped))
         process.image_pid, process.image_at, process.own_exec = tid, at, True
+        self.tree.fresh.pop(process.pid, None)
         process.comm = found.comm or process.comm
         if not stopped and self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
             self._leave(process, at, found, ids)
@@ -348,6 +350,7 @@ class Tracer:
             process = self.tree.processes.get(tid)
             if process is not None and not process.tids:
                 del self.tree.processes[tid]
+                self.tree.fresh.pop(tid, None)
             if os.path.exists(b"/proc/%d" % tid):
                 self._unsaid.add(tid)
             return
@@ -357,6 +360,7 @@ class Tracer:
         self._remove(task)
         process.had_threads = True
         if tid == process.pid:  # the last, for the kernel waits for all others
+            self.events += filter(None, [unseen.record(self.tree, task, status, at)])
             self.tree.processes.pop(tid, None)
             self._last = process
             if process.tids:

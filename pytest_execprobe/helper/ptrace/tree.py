@@ -81,6 +81,8 @@ class Tree:
         self._left: Dict[int, List[Tuple[bool, Pattern[str]]]] = {}
         #: Of what was followed and is not any more, by pid, that which has not ended.
         self.untraced: Dict[int, Tracee] = {}
+        #: What was forked in sight, and is not seen to have executed anything; whether it had, when it was killed.
+        self.fresh: Dict[int, bool] = {}
         #: Roots of whose trees something was.
         self.has_left: Set[int] = set()
 
@@ -160,6 +162,7 @@ class Tree:
     def fork(self, parent: Tracee, pid: int, thread: int, at: int) -> Tracee:
         """A child of a process, forked by this thread of it."""
         child = self.processes[pid] = Tracee(pid)
+        self.fresh[pid] = False
         child.image_pid = child.parent_pid = parent.image_pid
         child.image_at = child.parent_at = parent.image_at
         child.comm, child.forked, child.creator = parent.comm, at, parent
