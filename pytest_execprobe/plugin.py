@@ -121,6 +121,7 @@ def _begin(early_config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
+    config.pluginmanager.register(_Fixture(session), "execprobe-fixture")
     settings = config.stash[SETTINGS]
     if runs_none(config):
         if settings.reports and not hasattr(config, "workerinput"):
@@ -200,13 +201,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 reporting.pytest_sessionfinish(session)
 
 
-@pytest.fixture
-def execprobe(request: pytest.FixtureRequest) -> ExecProbe:
-    """The log of the programs that this test's process tree executes, with assertions on it.
+class _Fixture:
+    """Of a session. It does without ``request``, which takes pytest as long as the fixture itself."""
 
-    On a machine that can't probe, the test is skipped with the reason.
-    """
-    return _armed(request.session).probe(request.node)
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    @pytest.fixture
+    def execprobe(self) -> ExecProbe:
+        """The log of the programs that this test's process tree executes, with assertions on it.
+
+        On a machine that can't probe, the test is skipped with the reason.
+        """
+        return _armed(self._session).probe(self._session)
 
 
 def _armed(session: pytest.Session) -> Phases:

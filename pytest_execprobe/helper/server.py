@@ -339,6 +339,8 @@ class Server:
         """Closes its connection."""
         if not client.is_open:
             return
+        if self._life is not None:
+            self._life.let_go()  # first: by that it sees that the counters need not be its tree's any more
         client.is_open = False
         self._clients.discard(client)
         if client.interest != _NO_INTEREST:

@@ -49,7 +49,8 @@ PROCESSES = 23  # {"count", "listed", "all"}: how many have not ended, the first
 #                 kernel's, when it was forked (0: before the client registered), pid and time of the image that it
 #                 runs, whether it has executed that itself, and its name
 PAGES_GIVEN = 24  # {"cpus"}, and two descriptors: the counters of that many CPUs, and helper.life. No descriptors where
-#                   the client has to ask each time
+#                   the client has to ask each time. The counters are its tree's as long as that is as it was before a
+#                   SYNC was asked that has been answered
 STOPPING = 26  # {}: that is in force
 PACKED = 25  # what would be EVENTS, by zlib
 
@@ -64,7 +65,8 @@ SECCOMP_DATA = 0x7870  # of the filter that has a tracer see each exec begin: ot
 #: bpf/abi.h, struct counters, of one CPU: what helper.probe.Counts has of it.
 COUNTERS = struct.Struct("<6Q16xQ56x")
 SEEN_AND_ENTERED = struct.Struct("<24xQQ88x")  # of the same
-LIFE = 40  # bytes, of a pthread_mutex_t
+MUTEX = 40  # bytes, of a pthread_mutex_t
+LIFE = MUTEX + 8  # with how many clients were let go
 
 # One event in an EVENTS payload, as a perf buffer has it (uapi/linux/perf_event.h): what it is, its size with this, and
 # that of the record, of which up to seven bytes are filling. What is neither of these two is skipped.

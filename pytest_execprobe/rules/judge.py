@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..baseline.model import BEYOND, PYTHONS_OWN, WITHIN
 from ..log import checks
@@ -44,7 +43,7 @@ class RuleFinding:
     change: Change | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Shown:
     """What a judge was shown."""
 
@@ -59,10 +58,18 @@ class _Shown:
 
 #: Of phases in which nothing was executed.
 _QUIET = {phase: _Shown(phase, Evidence(), None) for phase in PHASES}
+_QUIET_ONES = frozenset(_QUIET.values())
+_SEEN_QUIET: dict[tuple[_Shown, ...], tuple[_Shown, ...]] = {}  # for each test to keep one of those costs it time
 
 
 class Judge:
     """Applies the rules of one test, or fixture, to its phases as they end. Each breach is found once."""
+
+    _seen: tuple[_Shown, ...] = ()
+    _spent: frozenset[Rule] = frozenset()  # budgets that were found broken
+    _reported: frozenset[tuple[str | None, bool | None]] = frozenset()  # rows of a baseline, likewise
+    #: What decides that did not when phases ended.
+    _new: frozenset[tuple[tuple[Rule, ...], Phase]] = frozenset()
 
     def __init__(self, deciders: Sequence[Decider]) -> None:
         self._deciders = deciders
@@ -76,17 +83,12 @@ class Judge:
         self._has_rows = any(decider.kind == "baseline" for decider in deciders)
         #: Whether any has what it denies killed before it runs.
         self.enforces = any(decider.rules[0].enforce for decider in deciders)
-        self._seen: list[_Shown] = []
-        self._spent: frozenset[Rule] = frozenset()  # budgets that were found broken
-        self._reported: frozenset[tuple[str | None, bool | None]] = frozenset()  # rows of a baseline, likewise
-        #: What decides that did not when phases ended.
-        self._new: frozenset[tuple[tuple[Rule, ...], Phase]] = frozenset()
 
     def fresh(self) -> Judge:
         """One with the same rules, that has seen nothing."""
         judge = Judge.__new__(Judge)
-        none = frozenset[Any]()
-        judge.__dict__.update(self.__dict__, _seen=[], _spent=none, _reported=none, _new=none)
+        judge._deciders, judge._phases, judge._has_rows = self._deciders, self._phases, self._has_rows
+        judge.is_any, judge.busy, judge.enforces = self.is_any, self.busy, self.enforces
         return judge
 
     @property
@@ -136,13 +138,11 @@ class Judge:
     def saw_nothing(self, phase: Phase) -> bool:
         """Of a phase in which nothing was executed, which is certain: whether that settles it, as no rule about it
         can be broken by that, nor by what was seen before. Else it must be judged."""
-        if self._has_rows:
+        if self._has_rows or not _QUIET_ONES.issuperset(self._seen):
             return False
-        for seen in self._seen:
-            if seen is not _QUIET[seen.phase]:
-                return False
         if phase in self._phases:
-            self._seen.append(_QUIET[phase])
+            seen = *self._seen, _QUIET[phase]
+            self._seen = _SEEN_QUIET.setdefault(seen, seen)
         return True
 
     def judge(
@@ -161,7 +161,7 @@ class Judge:
         when the test was over.
         """
         shown = _Shown(phase, evidence, during, left_behind)
-        self._seen.append(shown)
+        self._seen += (shown,)
         found: list[RuleFinding] = []
         for decider in self._deciders:
             if not shown.concerns(decider):
@@ -177,7 +177,7 @@ class Judge:
 
     def tell(self, phase: Phase, evidence: Evidence) -> Judge:
         """What was judged elsewhere: it counts, and is not judged again."""
-        self._seen.append(_Shown(phase, evidence, None))
+        self._seen += (_Shown(phase, evidence, None),)
         return self
 
     # ---- rules that were added after what they are about ----
@@ -186,13 +186,13 @@ class Judge:
         """What ran in a phase that has ended, unless that was seen then or no rule is about it."""
         known = any((seen.phase, seen.during) == (phase, during) for seen in self._seen)
         if not known and any(_Shown(phase, Evidence(), during).concerns(decider) for decider in self._deciders):
-            self._seen.append(_Shown(phase, evidence(), during))
+            self._seen += (_Shown(phase, evidence(), during),)
 
     def belated(self, now: Phase | None = None) -> Iterator[tuple[Phase, Phase | None, Evidence, list[RuleFinding]]]:
         """What is wrong with phases that have ended, by rules that the judge before this one had not: the phase, in
         which later one it went on running, what ran and the findings. A budget for ``now``, too, is left to the
         judgement of that."""
-        for shown in [*self._seen]:
+        for shown in self._seen:
             found: list[RuleFinding] = []
             for decider in self._deciders:
                 if shown.concerns(decider) and (decider.rules, shown.phase) in self._new:

@@ -84,7 +84,7 @@ class Fixtures:
         window = run.recorder.window_of(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")
         fixture = EndedFixture(wide, window, phase, span.owner.id, failed)
         if run.test is not None:
-            run.test.fixtures.append(fixture)
+            run.test.fixtures += (fixture,)
         elif run.last is not None:  # the run was broken off, and ends it without a test
             for problem in self.judge(run.last, phase, [fixture]):
                 run.strays.late(run.last.item, problem)

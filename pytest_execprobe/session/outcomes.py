@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,10 +21,12 @@ from .statuses import UNDECIDED
 from .totals import LateBreach
 from .unphased import of_any_phase
 
-#: The attribute of a report, until it is logged, whose test has been recorded.
+#: The attribute of a report, until it is logged, whose test has been recorded by the process that sends it.
 _RECORDED = "execprobe_recorded"
 #: In what a forked child's report brings: when it had judged the last phase.
 _UNTIL = "judged_until"
+#: Properties of a test that has run nothing.
+_NOTHING_RAN: tuple[tuple[str, object], ...] = (("execprobe_execs", 0), ("execprobe_lost", 0))
 _BY_ANOTHER = "another plugin ran it, and reported it, without the hooks of a test's phases"
 _KILLED = "the test's process ended before its phases did: in which of them this ran is not known"
 
@@ -34,7 +36,11 @@ class Outcomes:
 
     def __init__(self, run: ProbedRun) -> None:
         self._run = run
-        self._reported_calls: dict[str, bool] = {}  # by node id, and whether one of them has been recorded
+        #: Tests that were recorded, by this process or one that has sent their reports; and others whose call was
+        #: reported.
+        self.recorded: set[str] = set()
+        self._elsewhere: set[str] = set()
+        self._sent: pytest.TestReport | None = None  # the last one that has brought something to another process
         self._crash: pytest.TestReport | None = None
         self._failed: set[str] = set()
         self._judged_until: int | None = None  # by a forked child, of the test that is running
@@ -62,16 +68,16 @@ class Outcomes:
                     run.gather_window(window.owner, phase, window)
         if not (run.is_whole or run.recorder.in_use or test.judge.is_any) or not run.recorder.was_armed:
             return
-        execs: int = 0
-        lost: int | str = 0
+        properties = _NOTHING_RAN
         if not run.recorder.were_quiet:
             tallies = [window.tally() for window in run.recorder.windows.values()]
             execs = sum(len(commands) for commands, _ in tallies)
             lost = _number_of_lost(Evidence.merged(losses for _, losses in tallies))
+            properties = ("execprobe_execs", execs), ("execprobe_lost", lost)
         if item.user_properties:  # those of an earlier try are to go
             others = [pair for pair in item.user_properties if not str(pair[0]).startswith("execprobe_")]
             item.user_properties[:] = others
-        item.user_properties += [("execprobe_execs", execs), ("execprobe_lost", lost)]
+        item.user_properties += properties
         if test.unexpected:
             item.user_properties.append(("execprobe_unexpected", ", ".join(test.unexpected)))
 
@@ -82,21 +88,29 @@ class Outcomes:
     ) -> pytest.TestReport:
         """A report as it has been made; ``last`` is the test that was running, or had run, before that."""
         run = self._run
-        is_own = last is not None and last.item is item
-        if last is not None and is_own:
-            report.__dict__[_RECORDED] = True
-            last.broken_off |= call.excinfo is not None  # unittest's, which no hook of a phase raises
+        last = last if last is not None and last.item is item else None
         if call.excinfo is not None or (run.last is not None and run.last.problems):
+            if last is not None and call.excinfo is not None:
+                last.broken_off = True  # unittest's, which no hook of a phase raises
             report = self._judged(item, call, report)
-        if is_own and last is not None and report.failed:
+        if report.outcome == "failed" and last is not None:
             show_tree(report, last, run)
-        if call.when == "teardown":
-            handover = run.strays.handover
-            if handover is not None and last is not None and is_own and last.unchecked is None:
-                handover.judged(item.nodeid, last.meaning or [], last.failed_for)
-            if run.recorder.forked or (handover is not None and handover.by_reports):
-                self._bring(report)
+        if run.recorder.forked or run.strays.handover is not None:
+            self._complete_to_send(item, call, report, last)
         return report
+
+    def _complete_to_send(
+        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, last: RunningTest | None
+    ) -> None:
+        """Where another process reports it."""
+        handover = self._run.strays.handover
+        if last is not None:
+            vars(report)[_RECORDED] = True
+        if call.when == "teardown":
+            if handover is not None and last is not None and last.unchecked is None:
+                handover.judged(item.nodeid, last.meaning or [], last.failed_for)
+            if self._run.recorder.forked or (handover is not None and handover.by_reports):
+                self._bring(report)
 
     def _judged(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> pytest.TestReport:
         """With what the rules have found."""
@@ -116,7 +130,7 @@ class Outcomes:
         if expected and problem.left_open:
             problem = problem.of_what_is_open()
         if not expected or problem.undecided:
-            last.failed_for.append(problem)
+            last.failed_for += (problem,)
             strays.gatherer.breach(
                 item.nodeid, problem.headline, problem.in_report, undecided=problem.undecided, site=problem.site
             )
@@ -141,43 +155,46 @@ class Outcomes:
         if exported:
             report.__dict__[EXPORTED] = exported
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
-        self._complete(report)
-        if self._run.reporting is not None:
-            self._run.reporting.take_report(report)
-        handover = self._run.strays.handover
-        try:
-            return (yield)
-        finally:
-            if handover is None or not handover.by_reports:  # else it is yet to be sent
-                report.__dict__.pop(EXPORTED, None)  # some plugins have one report logged twice
-
-    def _complete(self, report: pytest.TestReport) -> None:
-        """With what it is to bring."""
-        said, strays = vars(report), self._run.strays
-        name, outcome = report.nodeid, str(report.outcome)
-        recorded = said.pop(_RECORDED, False)
-        if str(report.when) not in PHASES:
-            self._crash = report  # pytest-forked's, of a child
-        if recorded or (report.when == "call" and outcome != "failed"):
-            self._reported_calls[name] = recorded or self._reported_calls.get(name, False)
-        if outcome == "rerun" and (last := self._run.last) is not None and last.item.nodeid == name:
-            strays.supersede(name, last.attempt)
-            self._report_fixtures(last.item)  # the next try finds them as they are
-            outcome = ""
-        if not recorded and name not in strays.takeover.tests and not self._run.recorder.forked:
-            strays.look_for_handed_over()
-        if outcome == "rerun":  # another process has run it
-            strays.supersede(name)
-        if self._run.reporting is None or strays.handover is not None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self._sent is not None:
+            vars(self._sent).pop(EXPORTED, None)  # some plugins have one report logged twice
+            self._sent = None
+        said, strays, reporting = vars(report), self._run.strays, self._run.reporting
+        if report.outcome != "passed" or _RECORDED in said or report.nodeid not in self.recorded:
+            self._look_at(report)
+        if reporting is None or strays.handover is not None:
             is_due = bool(strays.recorded) or strays.has_new
         else:  # this process reports itself: there is time until the test's end, and for the count until the run's
             is_due = report.when not in ("setup", "call") and strays.has_new
         if is_due or EXPORTED in said:
             self._pass_on(report)
-        if name in strays.takeover.tests and report.when == "call":
+        if report.when == "call" and report.nodeid in strays.takeover.tests:
             said[WHOLE] = True
+        if reporting is not None:
+            reporting.take_report(report)
+        if EXPORTED in said:
+            is_yet_to_be_sent = strays.handover is not None and strays.handover.by_reports
+            self._sent = None if is_yet_to_be_sent else report
+
+    def _look_at(self, report: pytest.TestReport) -> None:
+        """At one that is no mere success of a test that was recorded here."""
+        strays, name, outcome = self._run.strays, report.nodeid, str(report.outcome)
+        if vars(report).pop(_RECORDED, False):
+            self.recorded.add(name)
+        recorded = name in self.recorded
+        if str(report.when) not in PHASES:
+            self._crash = report  # pytest-forked's, of a child
+        if outcome == "rerun" and (last := self._run.last) is not None and last.item.nodeid == name:
+            strays.supersede(name, last.attempt)
+            self._report_fixtures(last.item)  # the next try finds them as they are
+            outcome = ""
+        if not recorded and report.when == "call" and outcome != "failed":
+            self._elsewhere.add(name)
+        if not recorded and name not in strays.takeover.tests and not self._run.recorder.forked:
+            strays.look_for_handed_over()
+        if outcome == "rerun":  # another process has run it
+            strays.supersede(name)
         if outcome == "failed":
             self._failed.add(name)
 
@@ -204,7 +221,7 @@ class Outcomes:
         if self._run.last is not None:
             for problem in self._run.last.of_fixtures:
                 self._run.strays.late(item, problem)
-            self._run.last.of_fixtures.clear()
+            self._run.last.of_fixtures = ()
 
     def judge_crash(self, item: pytest.Item, span: Span) -> None:
         """What a process has run that was forked for a test, if it was killed: then it has judged nothing. Else what is
@@ -233,11 +250,12 @@ class Outcomes:
     def find_unrecorded(self, session: pytest.Session) -> None:
         """Tests that are said to have run, and that nothing has been recorded of."""
         run, totals, takeover = self._run, self._run.strays.totals, self._run.strays.takeover
+        unrecorded = self._elsewhere - self.recorded
         for item in getattr(session, "items", ()):
             if item.nodeid in takeover.problems and item.nodeid not in self._failed:  # by a runner that left it out
                 for problem in takeover.problems[item.nodeid]:
                     totals.breaches.append(LateBreach(item.nodeid, item.location, *problem))
-            if item.nodeid in takeover.tests or self._reported_calls.get(item.nodeid, True):
+            if item.nodeid in takeover.tests or item.nodeid not in unrecorded:
                 continue
             is_any = self._has_rules(item)
             if run.settings.whole_run or is_any:

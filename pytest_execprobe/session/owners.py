@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from ..rules.judge import Judge
 from ..timeline.spans import Owner
 
 
-@dataclass
-class Held:
-    """Of which test an owner is: of its phases, or without a judge of all that it runs."""
+def item_of(owner: Owner) -> pytest.Item | None:
+    """The test that it is of, if it is: of its phases, or without a judge of all that it runs."""
+    held: pytest.Item | None = owner.held
+    return held
 
-    item: pytest.Item
-    judge: Judge | None
-    #: Whether its phases are owners of their own, so that this is what runs around them.
-    is_around: bool = False
+
+def judge_of(owner: Owner) -> Judge | None:
+    judge: Judge | None = owner.judge
+    return judge
 
 
 def is_around(owner: Owner) -> bool:
-    """Whether what it runs is run around the phases of a test."""
-    return owner.held is not None and owner.held.is_around
+    """Whether what it runs is run around the phases of a test, which have an owner of their own."""
+    return owner.is_around
 
 
 def attempt_of(owner: Owner) -> str:

@@ -61,10 +61,11 @@ class Phases:
 
     # ---- the fixture ----
 
-    def probe(self, item: pytest.Item) -> ExecProbe:
-        run = self.run
-        if run.test is None or run.test.item is not item:  # armed in the middle, by request.getfixturevalue()
-            self._begin(item, has_begun=True)
+    def probe(self, session: pytest.Session) -> ExecProbe:
+        run, item = self.run, next(reversed(session._setupstate.stack))
+        if run.test is None or (run.test.item is not item and isinstance(item, pytest.Item)):
+            assert isinstance(item, pytest.Item)
+            self._begin(item, has_begun=True)  # armed in the middle, by request.getfixturevalue()
             self.recorder.begin_phase("setup")
             # pytest's own word for where it is: "path::test (call)".
             if originals.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
@@ -152,10 +153,10 @@ class Phases:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         test = self.run.test
-        if test is None or not test.is_in_phase:  # else of a part of it, as subtests have reports of their own
-            if call.when == "call" and test is not None and test.item is item and not test.was_called:
+        if test is not None and not test.is_in_phase:  # else of a part of it, as subtests have reports of their own
+            if call.when == "call" and not test.was_called and test.item is item:
                 self._end_unseen_call(test)
-            elif call.when == "teardown" and test is not None:
+            elif call.when == "teardown":
                 self._end_unseen_teardown(item, is_reported=True)
         last = self.run.last  # a plugin may try the test again in here
         report = yield
@@ -185,7 +186,7 @@ class Phases:
 
     def _count(self, item: pytest.Item) -> None:
         strays, last = self.run.strays, self.run.last
-        is_elsewhere = item.nodeid in strays.takeover.tests and (last is None or last.item is not item)
+        is_elsewhere = (last is None or last.item is not item) and item.nodeid in strays.takeover.tests
         strays.recorded += self.recorder.was_armed and not self.recorder.forked and not is_elsewhere
         if self.recorder.timeline.has_new:
             strays.take_new()
@@ -204,8 +205,8 @@ class Phases:
     def _begin(self, item: pytest.Item, *, has_begun: bool = False) -> None:
         if originals.getpid() != self._pid:
             self._settle()
-        self.run.strays.takeover.hide()
         run, here = self.run, originals.get_ident()
+        run.strays.takeover.hide()
         if run.test is not None and run.test.thread != here:
             raise pytest.UsageError(
                 f"execprobe: {item.nodeid} begins in one thread while {run.test.item.nodeid} runs in another: what"
@@ -227,6 +228,7 @@ class Phases:
             assert run.refusal is not None
             run.strays.totals.not_checked[item.nodeid] = test.unchecked = run.refusal
         owner = test.owner = self.recorder.begin_test(item.nodeid, has_begun=has_begun)
+        self._outcomes.recorded.add(owner.name)
         if run.strays.handover is not None:
             test.meaning = meaning_of(item, judge)
         run.enforcement.since = owner.began
@@ -245,7 +247,7 @@ class Phases:
         test.is_in_phase = True
         refused = None
         if test.judge.enforces or self.run.enforcement.is_at_work:
-            refused = self._enforce(test, phase)
+            refused = self.run.enforcement.begin_phase(test.judge, phase, self.run.refusal)
         try:
             result = yield
         except (KeyboardInterrupt, pytest.exit.Exception):
@@ -273,10 +275,6 @@ class Phases:
             raise problem.error
         return result
 
-    def _enforce(self, test: RunningTest, phase: Phase) -> Problem | None:
-        """Has what is denied in a phase killed before it runs. What is wrong, if that can't be."""
-        return self.run.enforcement.begin_phase(test.judge, phase, self.run.refusal)
-
     def _end_phase(self, test: RunningTest, phase: Phase, *, last: bool = False) -> Problem | None:
         """``last``: no other phase will come."""
         if test.judge.enforces or self.run.enforcement.is_at_work:
@@ -284,7 +282,7 @@ class Phases:
         test.is_in_phase = False
         test.was_called |= phase == "call"
         window = self.recorder.end_phase()
-        ended, test.fixtures = test.fixtures, []
+        ended, test.fixtures = test.fixtures, ()
         if self.run.refusal is not None and self.run.is_unchecked:
             return None
         error = problem = None
@@ -297,7 +295,7 @@ class Phases:
             problem = both(problem, self._judge_phase(test, window, phase, last=last))
         if ended or self._fixtures.wide:
             for more in self._fixtures.judge(test, phase, ended):
-                test.of_fixtures.append(more)
+                test.of_fixtures += (more,)
                 problem = both(problem, more)
         if problem is not None:
             test.problems[phase] = problem
@@ -327,6 +325,7 @@ class Phases:
         """Judges what has run already by marks that fixtures, or the test itself, have added."""
         run, windows = self.run, self.recorder.windows
         marks, test.every_mark = marks_of(test.line), marks_along(test.line)
+        test.mark_ids = [*map(id, test.every_mark)]
         if marks == test.marks:
             return None
         test.marks = marks

@@ -88,6 +88,8 @@ class Reporting:
     def take_report(self, report: pytest.TestReport) -> None:
         """As it is logged, before it is shown how the test came out."""
         said = vars(report)
+        if report.outcome == "passed" and not (EXPORTED in said or self._tells or self._crashed):
+            return  # most say nothing else
         if (UNDECIDED in said or LATE in said) and not self._config.pluginmanager.has_plugin("execprobe-statuses"):
             self._config.pluginmanager.register(Statuses(), "execprobe-statuses")
         exported = said.get(EXPORTED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,15 +77,17 @@ class RunningTest:
     line: Line
     marks: Marks  # that have been read
     every_mark: list[pytest.Mark]  # that was there then
+    mark_ids: list[int]  # of those
+    function: tuple[object, ...]  # that it is of
     owner: Owner | None = None  # of what it executes
-    of_fixtures: list[Problem] = field(default_factory=list)  # which set up once, whoever is tried again
-    fixtures: list[EndedFixture] = field(default_factory=list)
+    of_fixtures: tuple[Problem, ...] = ()  # which set up once, whoever is tried again
+    fixtures: tuple[EndedFixture, ...] = ()
     unchecked: str | None = None  # why it is not, though it should be
     problems: dict[str, Problem] = field(default_factory=dict)
     unexpected: dict[str, None] = field(default_factory=dict)
     #: What its rules said when it began, and what its reports have failed for: to be handed over.
     meaning: list[object] | None = None
-    failed_for: list[Problem] = field(default_factory=list)
+    failed_for: tuple[Problem, ...] = ()
     #: Whether a phase has begun, by its hook, that has not ended.
     is_in_phase: bool = False
     #: Whether its call is over.
@@ -101,8 +103,7 @@ class RunningTest:
     def has_marks_of(self, line: Line) -> bool:
         """Whether these are all that there were when marks were last read. By identity: one may equal another that
         stands elsewhere."""
-        marks = [*chain.from_iterable(map(_OWN_MARKERS, line))]
-        return len(marks) == len(self.every_mark) and all(map(is_, marks, self.every_mark))
+        return [*map(id, chain.from_iterable(map(_OWN_MARKERS, line)))] == self.mark_ids
 
 
 class ProbedRun:
@@ -188,18 +189,15 @@ class ProbedRun:
     def begin(self, item: pytest.Item, thread: int) -> RunningTest:
         """A test, with the rules that apply to it. Those of a function's tests, with other parameters, are mostly the
         same: by the same marks."""
-        last = self.last
-        former = last if last is not None and last.item.parent is item.parent else None
-        line = line_of(item) if former is None else (item, *former.line[1:])
-        if (
-            former is not None
-            and self.settings.baseline is None
-            and of_function(item) == of_function(former.item)
-            and former.has_marks_of(line)
-        ):
-            return RunningTest(item, thread, former.judge.fresh(), line, former.marks, former.every_mark)
-        marks = marks_of(line)
-        return RunningTest(item, thread, self.judge_test(item, marks), line, marks, marks_along(line))
+        former, function = self.last, of_function(item)
+        if former is not None and function == former.function and self.settings.baseline is None:
+            line = item, *former.line[1:]
+            if former.has_marks_of(line):
+                of_marks = former.marks, former.every_mark, former.mark_ids
+                return RunningTest(item, thread, former.judge.fresh(), line, *of_marks, function)
+        line = line_of(item)
+        marks, every = marks_of(line), marks_along(line)
+        return RunningTest(item, thread, self.judge_test(item, marks), line, marks, every, [*map(id, every)], function)
 
     def judge_test(self, item: pytest.Item, marks: Marks | None = None) -> Judge:
         """The rules that apply to a test."""
@@ -208,7 +206,7 @@ class ProbedRun:
         marks = marks_of(line_of(item)) if marks is None else marks
         key: object = None
         if marks:  # those of one function's tests, with other parameters, are the same, save for the parameters' own
-            key = (id(item.parent), *of_function(item), *[(level, id(mark)) for level, mark in marks])
+            key = (*of_function(item), *[(level, id(mark)) for level, mark in marks])
         if key not in self._judges:
             self._judges[key] = self.judge(item, "tests", item.nodeid), (item.parent, marks)
         return self._judges[key][0].fresh()
@@ -300,9 +298,11 @@ def _style(config: pytest.Config) -> Style:
 
 
 def of_function(item: pytest.Item) -> tuple[object, ...]:
-    """Its name without parameters, and which marks it has from those: an item's own list has them, too."""
+    """Where it stands, its name without parameters, and which marks it has from those: an item's own list has them,
+    too."""
     callspec = getattr(item, "callspec", None)
-    return (getattr(item, "originalname", None) or item.name, *(map(id, callspec.marks) if callspec else ()))
+    marks = callspec.marks if callspec else ()
+    return id(item.parent), getattr(item, "originalname", None) or item.name, *map(id, marks)
 
 
 def line_of(node: Node) -> Line:

@@ -29,7 +29,7 @@ from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
 from .handover import HANDED_OVER, Handover, key_of, meaning_of
-from .owners import Held, attempt_of, is_around
+from .owners import attempt_of, is_around, item_of, judge_of
 from .settings import Settings
 from .takeover import Takeover
 from .totals import MISSING, LateBreach, Totals, alike, program_of
@@ -58,7 +58,7 @@ class Strays:
         #: How many tests have been recorded since the last export.
         self.recorded = 0
         self._is_judging = False  # and the totals have that
-        self._protocol: Held | None = None  # of the test whose phases are to come
+        self._protocol: Owner | None = None  # of the test whose phases are to come
         self._elsewhere: MutableMapping[Owner, Elsewhere] = WeakKeyDictionary()  # tests whose phases ran there
         self._around = {name: self._judge_around(name) for name in (COLLECTION, OUTSIDE)}
         #: What goes into a report, if there is to be one.
@@ -125,11 +125,11 @@ class Strays:
 
     def enter(self, owner: Owner, item: pytest.Item, judge: Judge | None = None) -> None:
         """From now on an owner's execs are a test's: those of its phases, or without a judge all that it runs."""
-        held = owner.held = Held(item, judge)
+        owner.held, owner.judge = item, judge
         if judge is None:
-            self._protocol = held
+            self._protocol = owner
             return
-        if self._protocol is not None and self._protocol.item is item:
+        if self._protocol is not None and self._protocol.held is item:
             self._protocol.is_around = True
         if judge.is_any and not self._is_judging:
             self._is_judging = self.totals.judged = True
@@ -150,7 +150,7 @@ class Strays:
             if self.handover is not None:
                 self.handover.add(taken[HANDED_OVER])
             protocol = self._protocol
-            if protocol is not None and protocol.item.nodeid in self.takeover.tests:
+            if protocol is not None and protocol.held.nodeid in self.takeover.tests:
                 protocol.is_around = True  # what it runs besides is none of its phases
 
     def look_for_handed_over(self) -> None:
@@ -161,7 +161,7 @@ class Strays:
     def _may_be_handed_over(self, entry: Entry) -> bool:
         """Whether an exec is of no test that this process has run."""
         owner = entry.stray_of or entry.owner
-        return owner is None or is_around(owner) or (owner.held is not None and owner.held.judge is None)
+        return owner is None or is_around(owner) or (item_of(owner) is not None and judge_of(owner) is None)
 
     def counting(self, item: pytest.Item, evidence: Evidence) -> Evidence:
         """What counts for the rules of a test: all that no hook objects to, and that they have not killed."""
@@ -243,9 +243,9 @@ class Strays:
 
     def _judge_left_behind(self, owner: Owner, phase: Phase | None, entries: list[Entry]) -> None:
         """What a test has left behind, and in which phase it had begun that, if that is known."""
-        held: Held = owner.held
-        item = held.item
-        judge = held.judge = held.judge or self._judge_of(item)
+        item = item_of(owner)
+        assert item is not None
+        judge = owner.judge = judge_of(owner) or self._judge_of(item)
         if judge.is_any and not self._is_judging:
             self._is_judging = self.totals.judged = True
         for one in PHASES if phase is None else (phase,):
@@ -284,7 +284,8 @@ class Strays:
     def _judge_ends(self) -> None:
         """How that has ended which tests have left behind."""
         for (owner, phase), entries in self._left_behind.items():
-            item, judge = owner.held.item, owner.held.judge
+            item, judge = item_of(owner), judge_of(owner)
+            assert item is not None
             evidence = self.counting(item, self._evidence(entries))
             found = [] if judge is None else judge.judge_ends(phase, evidence)
             problem = self._late(found, evidence, "left behind")
@@ -308,8 +309,8 @@ class Strays:
             owner = self._outside
         if self.gatherer.has(owner):
             pass
-        elif owner.held is not None:
-            self.gather_test(owner, owner.held.item)
+        elif (item := item_of(owner)) is not None:
+            self.gather_test(owner, item)
         else:
             kinds: dict[str, UnitKind] = {COLLECTION: "collection", OUTSIDE: "outside"}
             self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
@@ -366,8 +367,8 @@ class Strays:
                 self.totals.breaches.append(LateBreach.of_the_rest(missing))
 
     def _is_unjudged(self, owner: Owner) -> bool:
-        held: Held | None = owner.held
-        return held is not None and not (held.judge or self._judge_of(held.item)).is_any
+        item = item_of(owner)
+        return item is not None and not (judge_of(owner) or self._judge_of(item)).is_any
 
     def forget(self) -> None:
         """In a forked child: what its parent has not exported yet, its parent will. Numbers are its own from now on."""

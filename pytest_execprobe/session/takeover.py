@@ -20,6 +20,7 @@ from .offer import BEGUN, CURRENT, DONE, VARIABLE
 from .options import OPTIONS, folder_of
 from .settings import Settings
 
+_OURS = ("_pytest.", f"{__name__.partition('.')[0]}.")
 _MOST = 32_000  # characters: with a very long variable nothing can be executed
 _OTHER_RULES = "it ran in another process, which has judged it by other rules than this run's, or sums up less"
 
@@ -52,8 +53,10 @@ class Takeover:
     # ---- the folder ----
 
     def offer(self, session: pytest.Session) -> None:
-        """From now on a pytest that is started may hand over."""
+        """From now on a pytest that is started may hand over, if anything runs tests that may start one."""
         self._session, config = session, session.config
+        if not has_other_runner(config):
+            return
         options, folders, invocation = vars(config.option), self._settings.folders, self._settings.invocation
         root = {"root": str(config.rootpath)}
         more: dict[str, object] = {"execprobe_folders": folders and folders.export()}
@@ -75,7 +78,10 @@ class Takeover:
 
     def hide(self) -> None:
         if self._folder is not None:
-            originals.environ.pop(VARIABLE, None)
+            try:  # pop() would decode it, and suppress() takes as long
+                del originals.environ[VARIABLE]
+            except KeyError:
+                return
 
     def end(self) -> None:
         """Removes the folder, and all in it."""
@@ -194,3 +200,11 @@ class Takeover:
     @property
     def holds_any(self) -> bool:
         return bool(self._held)
+
+
+def has_other_runner(config: pytest.Config) -> bool:
+    """Whether anything but pytest and this plugin has a hook around tests, so that another process may run them."""
+    hooks = (config.hook.pytest_runtestloop, config.hook.pytest_runtest_protocol)
+    plugins = (one.plugin for hook in hooks for one in hook.get_hookimpls())
+    names = (getattr(plugin, "__name__", type(plugin).__module__) for plugin in plugins)
+    return not all(name.startswith(_OURS) for name in names)

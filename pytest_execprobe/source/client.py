@@ -55,9 +55,7 @@ class HelperSource:
         self._lock = originals.RLock()
         self._commands = Commands()
         self._pages: Pages | None = None
-        #: What the pages say while nothing has happened since the last synchronisation.
-        self._sums: tuple[int, int] | None = None
-        #: Up to when they have said so: nothing was lost before, which the helper can't know.
+        #: Up to when they have shown nothing new: nothing was lost before, which the helper can't know.
         self._settled = 0
         self.root = 0
         self.armed_at = 0
@@ -221,12 +219,13 @@ class HelperSource:
             asked = clock.monotonic_ns()
             if type == wire.SYNC and self.shows_nothing_new(asked, taken):
                 return Batch((), asked, mark=taken)
+            life = b"" if self._pages is None else self._pages.life
             deadline = asked / 1e9 + timeout + _ANSWER_GRACE
             done = self._connection.ask(type, {"timeout": timeout, "asked": asked}, deadline)
             try:
                 at = wire.whole(done, "at")
                 in_flight = wire.whole(done, "in_flight", 0, 1 << 32)
-                sums = tuple(wire.whole(done, name, -1, 1 << 63) for name in ("seen", "entered"))
+                sums = [wire.whole(done, name, -1, 1 << 63) for name in ("seen", "entered")]
             except wire.WireError as error:
                 raise SourceLost(str(error)) from error
             answered = clock.monotonic_ns()
@@ -235,8 +234,8 @@ class HelperSource:
                     "its CLOCK_MONOTONIC is not this process's, as where it was started in a time namespace: what it"
                     " calls complete need not be"
                 )
-            if type == wire.SYNC:
-                self._sums = None if -1 in sums else (sums[0], sums[1])
+            if type == wire.SYNC and self._pages is not None:
+                self._pages.expect([] if -1 in sums else sums, life)
             kept, mark = self._connection.kept()
             events, losses = _parted(kept)
             return Batch(
@@ -254,8 +253,7 @@ class HelperSource:
     def shows_nothing_new(self, until: int, taken: object) -> bool:
         """Whether memory shows that all which was entered in this process's tree until a moment that has passed (ns) is
         here, and was taken in by the mark ``taken``."""
-        pages, sums = self._pages, self._sums
-        if pages is None or sums is None or not pages.show(sums) or not self._connection.is_quiet(taken):
+        if self._pages is None or not self._pages.show_nothing_new() or not self._connection.has_taken(taken):
             return False
         self._settled = until
         return True

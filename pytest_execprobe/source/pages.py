@@ -25,20 +25,36 @@ class Pages:
     def __init__(self, counters: int, life: int, cpus: int) -> None:
         self._counters = _mapped(counters, cpus * wire.SEEN_AND_ENTERED.size)
         self._life = _mapped(life, wire.LIFE)
-        self._alive = self._life.raw
-        self._shown: tuple[bytes, tuple[int, int]] = b"", (-1, -1)  # counters, and their sums
+        self._sums: list[int] = []  # of records and entered execs, of all CPUs, while nothing happens
+        self._before = b""  # the helper's life, before it has said so
+        self._shown = b""  # counters of which they are the sums
 
-    def show(self, sums: tuple[int, int]) -> bool:
-        """Whether these are the sums of records and entered execs, of all CPUs. False once the helper has died, and its
-        probe with it.
+    @property
+    def life(self) -> bytes:
+        """As it is, while the helper lives and has let no client go since."""
+        return self._life.raw  # type: ignore[no-any-return]
 
-        It dies before its probe goes: while it lives after the counters were read, they counted.
+    def expect(self, sums: list[int], life: bytes) -> None:
+        """What the helper has said of the counters, and its life as it was before it was asked; no sums if something
+        was going on."""
+        self._before = b""  # an exception may break in
+        self._sums, self._shown = sums, b""
+        self._before = life
+
+    def show_nothing_new(self) -> bool:
+        """Whether nothing has happened since. False once the helper has died, and its probe with it, or has let a
+        client go, which may be this one.
+
+        That shows before its probe goes, or watches for the client no more: as it does not after the counters were
+        read, they counted.
         """
         counters = self._counters.raw
-        if self._shown != (counters, sums):
-            each = [*wire.SEEN_AND_ENTERED.iter_unpack(counters)]
-            self._shown = counters, (sum(records for records, _ in each), sum(execs for _, execs in each))
-        return self._shown[1] == sums and self._life.raw == self._alive
+        if counters != self._shown:
+            each = wire.SEEN_AND_ENTERED.iter_unpack(counters)
+            if [*map(sum, zip(*each, strict=True))] != self._sums:
+                return False
+            self._shown = counters
+        return self._life.raw == self._before  # type: ignore[no-any-return]
 
 
 def given(descriptors: Sequence[int], cpus: int) -> Pages | None:

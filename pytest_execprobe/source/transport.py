@@ -61,8 +61,6 @@ class Stream:
     def __init__(self, sock: socket) -> None:
         self.sock = sock
         self._cookie = _cookie(sock)
-        self._poll = originals.poll()  # for what has come, if anything
-        self._poll.register(sock.fileno(), POLLIN)
         self._outgoing = _Outgoing(b"")
         #: Descriptors that have come, where they are expected: then no exception may break in.
         self.given: list[int] | None = None
@@ -140,13 +138,6 @@ class Stream:
 
     def is_ours(self) -> bool:
         return _cookie(self.sock) == self._cookie
-
-    def is_quiet(self) -> bool:
-        """Whether nothing has come, and both ends are open."""
-        try:
-            return self.sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8) == self._cookie and not self._poll.poll(0)
-        except OSError:
-            return False
 
 
 def _cookie(sock: socket) -> bytes | None:
@@ -242,14 +233,13 @@ class Connection(Generic[_T]):
             self.stream.given = None
         return said, given
 
-    def is_quiet(self, taken: object) -> bool:
-        """Whether nothing has come that was not taken in, by the mark ``taken``, and both ends are open: the helper
-        still has this client."""
-        if self._inbox.journal:
-            self.forget(taken)
+    def has_taken(self, taken: object) -> bool:
+        """Whether nothing has been received that was not taken in, by the mark ``taken``."""
         inbox = self._inbox
-        unread = inbox.received or inbox.rest or inbox.journal or inbox.failure is not None
-        return not unread and self.stream.is_quiet()
+        if inbox.journal:
+            self.forget(taken)
+            inbox = self._inbox
+        return not (inbox.received or inbox.rest or inbox.journal) and inbox.failure is None
 
     def kept(self) -> tuple[list[_T], object]:
         """What has come and was not forgotten, and a mark to forget it by."""

@@ -44,7 +44,8 @@ class Recorder(Readable):
         ignores: Callable[[ExecRecord], bool] | None = None,
     ) -> None:
         super().__init__(connect, Timeline(hides=_is_helpers), timeout, style, ignores)
-        self._pid = originals.getpid()
+        #: Whether this process is a fork of the one that made the recorder.
+        self.forked = False
         self._is_test_forked = False
         self._test: Owner | None = None
         self._phase: Span | None = None
@@ -75,12 +76,8 @@ class Recorder(Readable):
             self.timeline.forget()
             self.timeline.blind = Gap(0, None, _OVER)
 
-    @property
-    def forked(self) -> bool:
-        """Whether this process is a fork of the one that made the recorder."""
-        return originals.getpid() != self._pid
-
     def after_fork(self) -> None:
+        self.forked = True
         self._is_test_forked = self.timeline.spans.is_in_test
         super().after_fork()
 
@@ -92,7 +89,7 @@ class Recorder(Readable):
 
     def settle(self) -> None:
         """Makes the recorder this forked process's own."""
-        self._pid, self._test, self._phase, self.windows = originals.getpid(), None, None, {}
+        self.forked, self._test, self._phase, self.windows = False, None, None, {}
         self.sync()
         self.since = clock.monotonic_ns()
 
@@ -108,12 +105,13 @@ class Recorder(Readable):
         """``has_begun``: before the probe was armed, so that it is not known what it ran until then."""
         if self._test is not None:
             self._end_what_goes_on(self._test)
-        for window in () if self.were_quiet else self.windows.values():
-            self._watch_over(window)
+        if not self.were_quiet:
+            for window in self.windows.values():
+                self._watch_over(window)
+        if not self.were_quiet or len(self.timeline.spans) >= self._heavy:  # else there are a few spans more
+            self._lighten()
         self.windows = {}
         self.in_use = self.were_quiet = False
-        if self.timeline.size >= self._heavy:
-            self._lighten()
         began = self.timeline.armed_at - 1 if has_begun else clock.monotonic_ns()
         self._test = Owner(name, is_test=True, began=began)
         self._phase = None
@@ -129,16 +127,17 @@ class Recorder(Readable):
 
     def begin_phase(self, phase: Phase) -> None:
         """Phases follow each other without a gap, so that an exec between two of them belongs to the second."""
-        assert self._test is not None
-        if self._phase is not None and self._phase.end is None:
+        test, last, timeline = self._test, self._phase, self.timeline
+        assert test is not None
+        if last is not None and last.end is None:
             self._close_phase()
-        start = self._test.began if self._phase is None or self._phase.end is None else self._phase.end
+        start = test.began if last is None or last.end is None else last.end
         with self.lock:
-            self._phase = self.timeline.spans.open(self._test, phase, start)
-            self.timeline.awaited = None
-            if self.timeline.known.settled:
-                self.timeline.stop_waiting()
-        self.windows[phase] = RecordedWindow(self, self._test, start, _LABELS[phase])
+            self._phase = self.timeline.spans.open(test, phase, start)
+            timeline.awaited = None
+            if timeline.known.settled:
+                timeline.stop_waiting()
+        self.windows[phase] = RecordedWindow(self, test, start, _LABELS[phase])
 
     def _close_phase(self) -> None:
         """Where an exception broke into its end."""
@@ -168,20 +167,21 @@ class Recorder(Readable):
 
     def end_phase(self) -> RecordedWindow:
         """The phase's log is final from now on."""
-        span = self._phase
-        assert self._test is not None
+        test, span, timeline = self._test, self._phase, self.timeline
+        assert test is not None
         assert span is not None
-        assert span.phase is not None
-        window = self.windows[span.phase]
-        if span.phase == "teardown" and self.description.get("untraced"):
+        phase = span.phase
+        assert phase is not None
+        if phase == "teardown" and self.description.get("untraced"):
             self.sync()  # what has ended by now of what runs untraced is seen to have ended before the test
         end = clock.monotonic_ns()
         with self.lock:
-            self.timeline.spans.close(span, end)
-            if span.phase == "teardown":  # now: what is entered from here on is a stray, whenever it is read
-                self._test.ended = end
+            timeline.spans.close(span, end)
+            if phase == "teardown":  # now: what is entered from here on is a stray, whenever it is read
+                test.ended = end
             else:
-                self.timeline.awaited = end  # the next phase's
+                timeline.awaited = end  # the next phase's
+        window = self.windows[phase]
         window.end = end
         if self.traces:
             self._look_at_what_runs()
@@ -227,7 +227,7 @@ class Recorder(Readable):
     def _lighten(self) -> None:
         """Between two tests: forgets what can't be asked for any more."""
         with self.lock:
-            if not self.is_own:
+            if self.timeline.size < self._heavy or not self.is_own:
                 return
             listed_at = clock.monotonic_ns()
             running = self.ask_running(0, self.timeout)

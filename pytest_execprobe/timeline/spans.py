@@ -21,8 +21,10 @@ class Owner:
     ended: int | None = None
     #: What reports and baselines know it by, if not by its name.
     key: str = ""
-    #: What whoever has made it keeps with it.
+    #: What whoever has made it keeps with it: here, for an object more of each test would cost its time.
     held: Any = None
+    judge: Any = None
+    is_around: bool = False
 
     @property
     def id(self) -> str:

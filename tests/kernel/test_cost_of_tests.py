@@ -36,9 +36,9 @@ def pytest_unconfigure():
 @pytest.mark.parametrize(
     ("text", "most"),
     [
-        ("@pytest.mark.exec_budget(0)\ndef test(n): pass", 116),
-        ("def test(n, execprobe): assert execprobe.count() == 0", 147),
-        ("def test(n, execprobe):\n    conftest.import_again()\n    assert execprobe.count() == 0", 147),
+        ("@pytest.mark.exec_budget(0)\ndef test(n): pass", 102),
+        ("def test(n, execprobe): assert execprobe.count() == 0", 131),
+        ("def test(n, execprobe):\n    conftest.import_again()\n    assert execprobe.count() == 0", 131),
     ],
     ids=["rule", "read", "read after imports"],
 )

@@ -28,25 +28,33 @@ def descriptors(seen: int = 0, entered: int = 0) -> list[int]:
     return [counters, life]
 
 
-def test_the_sums_are_those_of_all_cpus() -> None:
-    made = pages.given(descriptors(seen=5, entered=7), CPUS)
+def expecting(given: list[int], seen: int, entered: int) -> pages.Pages:
+    made = pages.given(given, CPUS)
     assert made is not None
-    assert made.show((15, 21))
-    assert not made.show((15, 22))
-    assert not made.show((16, 21))
-    assert made.show((15, 21))
+    made.expect([seen, entered], made.life)
+    return made
+
+
+def test_the_sums_are_those_of_all_cpus() -> None:
+    made = expecting(descriptors(seen=5, entered=7), 15, 21)
+    assert made.show_nothing_new()
+    for others in ([15, 22], [16, 21], []):
+        made.expect(others, made.life)
+        assert not made.show_nothing_new()
+    made.expect([15, 21], made.life)
+    assert made.show_nothing_new()
 
 
 def test_counters_are_looked_at_each_time() -> None:
     given = descriptors(seen=5, entered=7)
     counters = os.dup(given[0])
-    made = pages.given(given, CPUS)
-    assert made is not None
-    assert made.show((15, 21))
+    made = expecting(given, 15, 21)
+    assert made.show_nothing_new()
     os.pwrite(counters, wire.COUNTERS.pack(9, 9, 9, 6, 7, 9, 9), 0)
     os.close(counters)
-    assert not made.show((15, 21))
-    assert made.show((16, 21))
+    assert not made.show_nothing_new()
+    made.expect([16, 21], made.life)
+    assert made.show_nothing_new()
 
 
 def test_no_descriptor_is_kept() -> None:
@@ -88,68 +96,79 @@ def test_what_is_executed_meanwhile_inherits_none_of_them() -> None:
         os.close(descriptor)
 
 
-def test_the_sums_of_a_helper_that_has_died_say_nothing() -> None:
+@pytest.mark.parametrize("at", [0, wire.MUTEX], ids=["has died", "has let a client go"])
+def test_the_sums_of_a_helper_say_nothing_once(at: int) -> None:
     given = descriptors(seen=5, entered=7)
     life = os.dup(given[1])
-    made = pages.given(given, CPUS)
-    assert made is not None
-    assert made.show((15, 21))
-    os.pwrite(life, b"\1", 0)  # as the kernel does
+    made = expecting(given, 15, 21)
+    asked = made.life
+    assert made.show_nothing_new()
+    os.pwrite(life, b"\1", at)
     os.close(life)
-    assert not made.show((15, 21))
+    assert not made.show_nothing_new()
+    made.expect([15, 21], asked)  # what it has said may be from before that
+    assert not made.show_nothing_new()
+    made.expect([15, 21], made.life)
+    assert made.show_nothing_new()
 
 
-def test_a_connection_is_quiet_while_both_ends_are_open() -> None:
-    here, there = socket.socketpair()
-    connection: Connection[object] = Connection(here, lambda _: [])
-    with here:
-        assert connection.is_quiet(None)
-        there.close()
-        assert not connection.is_quiet(None)
-
-
-def test_what_a_test_has_put_in_the_place_of_a_connection_is_not_quiet() -> None:
-    here, there = socket.socketpair()
-    others = socket.socketpair()
-    connection: Connection[object] = Connection(here, lambda _: [])
-    with here, there, others[0], others[1]:
-        os.dup2(others[0].fileno(), here.fileno())
-        assert not connection.is_quiet(None)
-
-
-def test_what_has_come_is_read_before_a_connection_is_quiet() -> None:
-    here, there = socket.socketpair()
-    connection: Connection[object] = Connection(here, lambda _: [])
-    with here, there:
-        there.send(b"x")
-        assert not connection.is_quiet(None)
-
-
-@pytest.mark.parametrize("why", ["sums", "no sums", "no pages", "counters", "connection"])
+@pytest.mark.parametrize("why", ["sums", "no sums", "no pages", "counters", "received"])
 def test_a_source_shows_nothing_new_only_while_all_says_so(why: str) -> None:
     here, there = socket.socketpair()
     with here, there:
         source = HelperSource(here, os.getpid())
-        source._pages, source._sums = pages.given(descriptors(seen=5, entered=7), CPUS), (15, 21)
+        source._pages = made = expecting(descriptors(seen=5, entered=7), 15, 21)
         assert source.shows_nothing_new(1, None)
         if why == "sums":
-            source._sums = (15, 22)
+            made.expect([15, 22], made.life)
         elif why == "no sums":
-            source._sums = None
+            made.expect([], made.life)
         elif why == "no pages":
             source._pages = None
         elif why == "counters":
-            source._pages = pages.given(descriptors(seen=5, entered=8), CPUS)
+            source._pages = expecting(descriptors(seen=5, entered=8), 15, 21)
         else:
-            there.close()
+            source._connection._inbox.received.append(b"x")
         assert not source.shows_nothing_new(2, None)
 
 
-def test_a_connection_is_quiet_once_what_has_come_is_taken_in() -> None:
+@pytest.mark.parametrize("lets_go", [False, True], ids=["", "lets a client go"])
+def test_the_sums_count_that_a_helper_answers_unless_it_meanwhile(
+    lets_go: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = socket.socketpair()
+    given = descriptors(seen=5, entered=7)
+    life = os.dup(given[1])
+    with here, there:
+        source = HelperSource(here, os.getpid())
+        source._pages = pages.given(given, CPUS)
+
+        def answer(*_: object) -> dict[str, int]:
+            os.pwrite(life, bytes([lets_go]), wire.MUTEX)
+            return {"at": clock.monotonic_ns(), "in_flight": 0, "seen": 15, "entered": 21}
+
+        monkeypatch.setattr(source._connection, "ask", answer)
+        assert not source.shows_nothing_new(1, None)
+        source.sync(1)
+        assert source.shows_nothing_new(2, None) is not lets_go
+    os.close(life)
+
+
+@pytest.mark.parametrize("what", [{"received": [b"x"]}, {"rest": b"x"}, {"failure": wire.Frame(wire.FAILED, 0, b"{}")}])
+def test_what_was_received_is_read_first(what: dict[str, object]) -> None:
+    here, there = socket.socketpair()
+    connection: Connection[object] = Connection(here, lambda _: [])
+    with here, there:
+        assert connection.has_taken(None)
+        connection._inbox = connection._inbox._replace(**what)  # type: ignore[arg-type]
+        assert not connection.has_taken(None)
+
+
+def test_a_connection_has_taken_what_has_come_once_that_is_in_a_timeline() -> None:
     here, there = socket.socketpair()
     connection: Connection[object] = Connection(here, lambda _: [])
     with here, there:
         connection._inbox = connection._inbox._replace(journal=["an event"], kept=1)
         _, mark = connection.kept()
-        assert not connection.is_quiet(object())
-        assert connection.is_quiet(mark)
+        assert not connection.has_taken(object())
+        assert connection.has_taken(mark)

@@ -235,6 +235,18 @@ def test_nobody_is_asked_where_memory_shows_that_nothing_has_happened(calm: Fake
     assert calm.source.syncs == 0
 
 
+def test_spans_of_tests_that_run_nothing_are_forgotten_once_there_are_many(
+    calm: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "_MUCH", 10)
+    calm.recorder._heavy = 10
+    for number in range(20):
+        calm.begin(f"test_{number}")
+        calm.end()
+        assert calm.recorder.were_quiet
+    assert len(calm.recorder.timeline.spans) < 20
+
+
 def test_what_memory_shows_is_known(calm: FakeRun) -> None:
     until = now()
     assert calm.recorder.is_quiet(calm.recorder.windows["call"].start, until)

@@ -265,6 +265,25 @@ def test_a_client_is_given_the_counters_and_what_shows_that_they_count(helper: H
         os.close(descriptor)
 
 
+def test_it_shows_that_a_client_was_let_go_before_its_root_is_forgotten(
+    helper: Helper, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the counters need not be its tree's any more."""
+    probe.page = Page(os.memfd_create("counters"), 3)
+    client, seen = helper.first.arm(), list[bytes]()
+    given = pages(client)
+    with mmap.mmap(given[1], mmap.PAGESIZE, prot=mmap.PROT_READ) as memory:
+        before = memory[: wire.LIFE]
+        monkeypatch.setattr(probe, "forget_root", lambda _: seen.append(memory[: wire.LIFE]))
+        helper.connect().arm().sync()  # another comes, and is no matter
+        assert memory[: wire.LIFE] == before
+        client.sock.shutdown(socket.SHUT_RDWR)
+        assert eventually(lambda: seen != [])
+    assert seen[0] != before
+    for descriptor in (*given, probe.page.fd):
+        os.close(descriptor)
+
+
 def test_users_who_share_a_helper_do_not_see_what_the_others_do(probe: FakeProbe) -> None:
     probe.page = Page(os.memfd_create("counters"), 3)
     helper = Helper(probe, limits=Limits(share=0.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from pytest_execprobe.rules.rule import Rule, make_rule
 from pytest_execprobe.session.handover import HANDED_OVER, Handover, rules_of_suite, this_process
 from pytest_execprobe.session.offer import BEGUN, DONE, VARIABLE
 from pytest_execprobe.session.settings import Settings
-from pytest_execprobe.session.takeover import Takeover
+from pytest_execprobe.session.takeover import Takeover, has_other_runner
 
 SETTINGS = Settings()
 ALLOW = make_rule("exec_allow", ("git",), {}, "on test, test_it.py:3")
@@ -218,6 +219,26 @@ def test_the_environment_has_it_only_while_it_is_shown(tmp_path: Any, monkeypatc
     run.takeover.show()
     assert originals.environ[VARIABLE] == "{}"
     run.takeover.hide()
+    assert VARIABLE not in originals.environ
+
+
+def hooked(*plugins: object) -> Any:
+    hook = SimpleNamespace(get_hookimpls=lambda: [SimpleNamespace(plugin=plugin) for plugin in plugins])
+    nothing = SimpleNamespace(get_hookimpls=list)
+    return SimpleNamespace(hook=SimpleNamespace(pytest_runtestloop=nothing, pytest_runtest_protocol=hook))
+
+
+def test_only_where_another_plugin_runs_tests_there_is_an_offer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each test it is to be hidden, which takes time."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    others = [SimpleNamespace(__name__="conftest"), Run(), SimpleNamespace(__name__="_pytester"), pytest]
+    ours = [sys.modules["_pytest.runner"], sys.modules["_pytest.main"], Takeover(SETTINGS, lambda _: [])]
+    assert not has_other_runner(hooked(*ours))
+    for other in others:
+        assert has_other_runner(hooked(*ours, other))
+    run = Run()
+    run.takeover.offer(SimpleNamespace(config=hooked(*ours), items=[]))  # type: ignore[arg-type]
+    run.takeover.show()
     assert VARIABLE not in originals.environ
 
 
