@@ -14,6 +14,7 @@ import pytest
 
 from .._util import originals
 from .conftests import conftests
+from .options import of_python
 
 
 def route(config: pytest.Config, asked: str, items: Iterable[pytest.Item] | None) -> str:
@@ -31,7 +32,7 @@ def route(config: pytest.Config, asked: str, items: Iterable[pytest.Item] | None
 
 def _to_be_collected(config: pytest.Config) -> Iterator[Path]:
     """The files that pytest will look into, more or less."""
-    wanted = [*config.getini("python_files"), "conftest.py"]
+    wanted = [*of_python(config, "python_files"), "conftest.py"]
     skipped = config.getini("norecursedirs")
     for arg in config.args:
         path = config.invocation_params.dir / str(arg).partition("::")[0]

@@ -17,6 +17,7 @@ from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
 from .makers import adds_tests, makes_tests, parametrizes
+from .options import of_python
 
 if TYPE_CHECKING:
     from ..report.model import Collection
@@ -133,7 +134,7 @@ class Collected:
                 self._narrowed.append(place)
         self._made += self._python if adds_tests(config) else ()
         given = {word.partition("=")[0].strip() for word in config.getoption("override_ini", None) or ()}
-        self._functions = list(config.getini("python_functions"))
+        self._functions = of_python(config, "python_functions")
         self._renames_tests = not given.isdisjoint(("python_functions", "python_classes"))
         if config.getoption("lf", False):  # it leaves tests out while they are collected
             self._partial = True

@@ -153,6 +153,11 @@ def given_by_another(config: pytest.Config) -> dict[str, Any]:
     return getattr(config, "workerinput", None) or config.stash.get(GIVEN, {})
 
 
+def of_python(config: pytest.Config, key: str) -> list[str]:
+    """A setting of pytest's own plugin for tests in Python, of which there are none without it (``-p no:python``)."""
+    return [*config.getini(key)] if config.pluginmanager.has_plugin("python") else []
+
+
 def option_named(name: str) -> Option:
     return next(option for option in OPTIONS if option.name == name)
 

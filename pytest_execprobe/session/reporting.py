@@ -21,6 +21,7 @@ from ..source.connect import HelperSettings, hold_helper
 from . import summary
 from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
 from .early import required
+from .options import of_python
 from .place import UNNAMED
 from .reports import Reports
 from .settings import Settings, runs_none, sets_up_only
@@ -215,7 +216,8 @@ class Reporting:
         yield from closing.another_root(self._of_another_root(session))
         if not self.totals.is_unchecked:
             config = session.config
-            found = idle_packages(baseline, collected, self.totals.used, config.rootpath, config.getini("python_files"))
+            files = of_python(config, "python_files")
+            found = idle_packages(baseline, collected, self.totals.used, config.rootpath, files)
             yield from closing.idle(baseline, found)
             self._said += summary.left_out(found.left_out)
 

@@ -13,7 +13,7 @@ import pytest
 from .._util import originals
 from ..rules.markers import MARKERS
 from .conftests import conftests
-from .options import blamed_for, file_of, flag, folder_of, given, spelling, whole
+from .options import blamed_for, file_of, flag, folder_of, given, of_python, spelling, whole
 
 if TYPE_CHECKING:
     from ..baseline.model import Baseline
@@ -109,7 +109,7 @@ def unread(collector: pytest.Collector, result: Iterable[pytest.Item | pytest.Co
         found = [mark for mark in (marks if isinstance(marks, (list, tuple)) else [marks]) if _is_ours(mark)]
         file = str(getattr(module, "__file__", None)) if found else ""
         # Where it is a file of tests, too, those have its marks.
-        if found and not any(map(PurePath(file).match, collector.config.getini("python_files"))):
+        if found and not any(map(PurePath(file).match, of_python(collector.config, "python_files"))):
             yield (
                 f"{originals.relpath(file, collector.config.invocation_params.dir)}: pytest reads no marks there, so"
                 f" that {found[0].name} limits nothing: write it in each module, or for all tests as an option, or add"

@@ -582,6 +582,16 @@ def test_what_a_plugin_looks_for_in_files_is_not_gone_without_it(gated: Gated, p
     assert "lint = 1" in Path("execs.toml").read_text()
 
 
+def test_without_pytests_plugin_for_python_the_tests_of_others_are_judged(
+    gated: Gated, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest(CHECKER)
+    rows = '[tests."test_it.py::lint"]\nlint = 1\n\n[packages."test_other.py"]\nat_most = 1\n'
+    pytester.makepyfile(test_other="")
+    assert gated(GOOD, "--lint", "-pno:python", "--execprobe-baseline=execs.toml", budget=rows)[0] == INCOMPLETE
+    assert [(unit["name"], unit["outcome"]) for unit in stored()["units"]] == [("test_it.py::lint", "passed")]
+
+
 def test_what_was_collected_has_names_from_the_root(
     gated: Gated, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
