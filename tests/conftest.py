@@ -17,9 +17,9 @@ pytest_plugins = ["pytester"]
 #: Files of tests/compat and tests/plugin that have little to do with pytest's version: about other plugins and other
 #: processes, and about baselines and reports.
 BESIDE = {
-    *("another_run", "anyio", "asyncio", "baselines", "crashing_workers", "eventlet", "exec", "freezegun", "gevent"),
-    *("helpers_of_workers", "mock", "multiprocessing", "other_work", "pyfakefs", "randomly", "socket", "subprocess"),
-    *("run_parallel", "threads", "time_machine", "timeout", "fast", "inner_runs", "insubprocess", "isolated", "zygote"),
+    *("another_run", "anyio", "asyncio", "baselines", "crashing_workers", "exec", "fast", "green_threads"),
+    *("helpers_of_workers", "inner_runs", "insubprocess", "isolated", "mock", "multiprocessing", "other_work"),
+    *("pyfakefs", "randomly", "run_parallel", "socket", "stopped_clocks", "subprocess", "threads", "timeout", "zygote"),
     *("baseline_in_runs", "reports_and_the_gate", "secrets_in_runs", "sarif_of_runs", "limit_of_tests"),
 }
 

@@ -1,9 +1,22 @@
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from inner import Inner
+
+from pytest_execprobe.errors import ProbeUnavailable
+from pytest_execprobe.source.connect import HelperSettings, hold_helper
+
+#: Files about what pytest shows of a run, for which it is all the same who has started its helper: all of their inner
+#: runs use one. (In those of the others a helper is started in a process that is not as usual, or ends.)
+SHARING = {
+    *("added_marks", "baselines", "call_sites", "capture", "conftests", "failures", "fixtures", "hooks", "junit"),
+    *("maxfail", "parameters", "randomly", "rerunfailures", "subtests", "teamcity", "unittest"),
+    *("warnings_as_errors", "xdist", "xfail"),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +37,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("inner", [None, traced], indirect=True, ids=["auto", "ptrace"])
 
 
+@pytest.fixture(scope="session")
+def held() -> Iterator[str | None]:
+    """The address of a helper that is kept for inner runs, for it takes as much time to start as pytest does; None
+    where there can be none but by ptrace, which traces its own children alone."""
+    try:
+        source = hold_helper(HelperSettings(backend="bpf"))
+    except ProbeUnavailable:
+        yield None
+        return
+    with contextlib.closing(source):
+        yield "@" + source.description["address"]
+
+
 @pytest.fixture
 def inner(
     kernel: None,  # noqa: ARG001
@@ -31,4 +57,6 @@ def inner(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Inner:
-    return Inner(pytester, monkeypatch, getattr(request, "param", None))
+    shares = request.path.stem.removeprefix("test_with_") in SHARING
+    helper: str | None = request.getfixturevalue("held") if shares else None
+    return Inner(pytester, monkeypatch, getattr(request, "param", None), helper)

@@ -88,11 +88,19 @@ class Inner:
     """Runs a suite that ``pytester`` has written, with and without the probe.
 
     No plugin is loaded by itself: ``plugins`` are the names of modules. ``backend`` is the probe, None for the usual.
+    ``helper`` is the address of one to be used, by runs that do not lose it.
     """
 
-    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backend: str | None = None) -> None:
+    def __init__(
+        self,
+        pytester: pytest.Pytester,
+        monkeypatch: pytest.MonkeyPatch,
+        backend: str | None = None,
+        helper: str | None = None,
+    ) -> None:
         self._pytester = pytester
         self._backend = backend
+        self._helper = helper if backend is None else None
         self._numbers = itertools.count()
         self._patch = monkeypatch
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -122,6 +130,8 @@ class Inner:
         told = self._pytester.path / f"told-{next(self._numbers)}"
         loaded = [part for name in (*([_PROBE] if probe else []), "told", *plugins) for part in ("-p", name)]
         backend = [f"--execprobe-backend={self._backend}"] if probe and self._backend is not None else []
+        if probe and self._helper is not None and not self._loses():
+            backend = [f"--execprobe-helper={self._helper}"]
         with self._patch.context() as patch:
             patch.setenv("EXECPROBE_TOLD", str(told))
             if not probe:
@@ -148,6 +158,9 @@ class Inner:
         print(run)
         assert "INTERNALERROR" not in run.out + run.err
         return run
+
+    def _loses(self) -> bool:
+        return any(b"lose_helper" in file.read_bytes() for file in self.path.rglob("*.py"))
 
     def bare(self, *options: str, plugins: Iterable[str] = (), stdin: bytes | None = None) -> Run:
         """Without the probe, and without its options."""

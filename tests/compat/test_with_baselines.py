@@ -101,8 +101,9 @@ def test_file_and_report_are_the_same(inner: Inner, monkeypatch: pytest.MonkeyPa
         assert run.ret == 0, "a run is not within the baseline that another way of running has made"
         assert "no test is beyond it" in run.summary()
         assert of_tests(told(inner.path / "b.json")) == of_tests(told_first)
-        inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
-        assert file.read_bytes() == first
+        if (options, plugins) in CASES[:2]:  # what workers send for it, they send for a new one
+            inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
+            assert file.read_bytes() == first
         file.unlink()
         inner.run(*OPTIONS, UPDATE, *options, plugins=plugins)
         assert file.read_bytes() == first

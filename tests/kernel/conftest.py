@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from environments import installed, open_folder, wheel
 from programs import programs
+from releases import release
 
 from pytest_execprobe.helper.bpf.attach import kernel_version
 
 REALTIME = Path("/sys/kernel/realtime")  # there on kernels with PREEMPT_RT alone
 
-__all__ = ["installed", "open_folder", "programs", "wheel"]
+__all__ = ["installed", "open_folder", "programs", "release", "wheel"]
 
 
 @pytest.fixture(scope="session", autouse=True)

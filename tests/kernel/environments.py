@@ -50,7 +50,7 @@ class Environment:
                 if ".." not in file.parts and Path(str(file.locate())).is_file():
                     target = self.packages / file
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(str(file.locate()), target)
+                    shutil.copy2(str(file.locate()), target)  # what is compiled of it holds by its time
 
     def add_wheel(self, wheel: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
@@ -102,6 +102,10 @@ def installed(wheel: Path, open_folder: Path) -> Environment:
     environment = make_environment(open_folder / "venv", enterable_python())
     environment.add("pytest")
     environment.add_wheel(wheel)
+    # Who can't write there would compile it anew, and have pytest rewrite the plugin, at each of hundreds of starts.
+    for what in (["compileall", "-q", environment.packages / "pytest_execprobe"], ["pytest", "--help"]):
+        command, env = [environment.python, "-m", *what], {"PATH": os.environ["PATH"]}
+        subprocess.run(command, cwd=open_folder, env=env, stdout=subprocess.DEVNULL, check=True)
     return environment
 
 

@@ -21,7 +21,7 @@ from pytest_execprobe.source.connect import HelperSettings, hold_helper
 def change_helper(folder: Path, patch: pytest.MonkeyPatch, changes: dict[str, dict[str, str]]) -> None:
     """Has helpers started from a copy in which texts of its modules, each there once, are replaced by others."""
     copy = folder / "pytest_execprobe" / "helper"  # it is known by the end of this path
-    shutil.copytree(launch.HELPER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(launch.HELPER, copy)  # with what is compiled of the modules that stay as they are
     for module, replacements in changes.items():
         source = (copy / module).read_text()
         for old, new in replacements.items():

@@ -1,11 +1,22 @@
-"""The suites of the two plugins that stop the clock, which are to come out the same."""
+"""freezegun, which replaces the functions of ``time`` in every module that holds one, and time-machine, which replaces
+what is behind them, so that who holds one has it replaced, too."""
 
 from __future__ import annotations
 
 import datetime
 import json
 
-from inner import LOST, Inner
+import pytest
+from inner import LOST, Inner, needs
+
+#: Each has ``frozen()`` stop the clock.
+FREEZERS = {
+    "freezegun": 'from freezegun import freeze_time; frozen = lambda: freeze_time("2012-01-14")',
+    "time_machine": 'import time_machine; frozen = lambda: time_machine.travel("2012-01-14 00:00Z", tick=False)',
+}
+pytestmark = pytest.mark.parametrize(
+    "freezer", [pytest.param(text, marks=needs(name), id=name) for name, text in FREEZERS.items()]
+)
 
 SUITE = """
 import subprocess, time, pytest
@@ -66,7 +77,7 @@ def test_again(execprobe):  # with a new helper
 """
 
 
-def outcomes_stay(inner: Inner, freezer: str) -> None:
+def test_outcomes_stay(inner: Inner, freezer: str) -> None:
     inner.suite(test_it=SUITE.replace("FREEZER", freezer))
     run = inner.as_without("--execprobe-budget=1", "--execprobe-audit")
     assert run.outcomes == {"test_passes": ["passed"], "test_fails": ["failed"], "test_decorated": ["passed"]}
@@ -74,7 +85,7 @@ def outcomes_stay(inner: Inner, freezer: str) -> None:
         assert f"test_it.py::{name}: true 1" in run.summary()
 
 
-def rules(inner: Inner, freezer: str) -> None:
+def test_rules(inner: Inner, freezer: str) -> None:
     inner.suite(test_it=RULES.replace("FREEZER", freezer))
     run = inner.run()
     assert run.outcomes == {
@@ -87,11 +98,11 @@ def rules(inner: Inner, freezer: str) -> None:
     }
 
 
-def armed_in_the_middle(inner: Inner, freezer: str) -> None:
+def test_armed_in_the_middle(inner: Inner, freezer: str) -> None:
     inner.suite(
         test_it=f"""
         import subprocess
-        {freezer.strip()}
+        {freezer}
 
         @frozen()
         def test_late(request):
@@ -104,11 +115,11 @@ def armed_in_the_middle(inner: Inner, freezer: str) -> None:
     assert inner.run().outcomes == {"test_late": ["passed"]}
 
 
-def report_has_the_real_time(inner: Inner, freezer: str) -> None:
+def test_a_report_has_the_real_time(inner: Inner, freezer: str) -> None:
     """Where a conftest.py stops the clock for the whole run."""
     inner.suite(
         conftest=f"""
-        {freezer.strip()}
+        {freezer}
 
         frozen().start()
         """,
