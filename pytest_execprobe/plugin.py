@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
+    pluginmanager.register(_Fixture(), "execprobe-fixture")  # now: plugins that come later can override it
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -121,7 +122,6 @@ def _begin(early_config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
-    config.pluginmanager.register(_Fixture(session), "execprobe-fixture")
     settings = config.stash[SETTINGS]
     if runs_none(config):
         if settings.reports and not hasattr(config, "workerinput"):
@@ -164,8 +164,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if runs_none(config) or _is_controller(config):
         return
     if "pyfakefs" in sys.modules:  # what is first imported while a test has its file system, it removes when that ends
-        for _ in _import_the_rest():
-            pass
+        list(_import_the_rest())
     settings = config.stash[SETTINGS]
     # As early as it is known to be needed: what is spawned before is adopted.
     if settings.whole_run or any(map(_uses_probe, session.items)) or _any_marked(session.items):
@@ -202,9 +201,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class _Fixture:
-    """Of a session. It does without ``request``, which takes pytest as long as the fixture itself."""
+    """It does without ``request``, which takes pytest as long as the fixture itself."""
 
-    def __init__(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
 
     @pytest.fixture
@@ -287,8 +287,8 @@ def _markers(config: pytest.Config) -> Markers:
 
 
 def _helper_settings(config: pytest.Config, attempts: str) -> HelperSettings:
-    is_controller = _is_controller(config)
-    shared = _shared_secret(config) if is_controller else getattr(config, "workerinput", {}).get("execprobe_shared")
+    given = getattr(config, "workerinput", {}).get("execprobe_shared")
+    shared = _shared_secret(config) if _is_controller(config) else given
     return _helper_of(config.stash[SETTINGS], attempts, shared)
 
 
@@ -310,9 +310,7 @@ def _helper_of(settings: Settings, attempts: str, shared: str | None) -> HelperS
 def _shared_secret(config: pytest.Config) -> str:
     from .source.meeting import new_secret
 
-    if _SHARED not in config.stash:
-        config.stash[_SHARED] = new_secret()
-    return config.stash[_SHARED]
+    return config.stash.setdefault(_SHARED, new_secret())
 
 
 def _probes_all(settings: Settings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,30 @@ def test_phases(pytester: pytest.Pytester, played: Played) -> None:
             execprobe.assert_nothing_ran()
         """,
         passed=2,
+    )
+    assert len(played.settings) == 1
+
+
+def test_the_fixture_is_overridden_by_plugins_and_conftests(pytester: pytest.Pytester, played: Played) -> None:
+    override = """
+        import pytest
+
+        @pytest.fixture
+        def execprobe(execprobe, request):
+            request.node.user_properties.append(("overridden by", "{}"))
+            return execprobe
+        """
+    pytester.syspathinsert()
+    pytester.makepyfile(plugin=override.format("plugin"))
+    pytester.makeconftest('pytest_plugins = ["plugin"]\n' + textwrap.dedent(override.format("conftest")))
+    run(
+        pytester,
+        """
+        def test(execprobe, request):
+            execprobe.assert_nothing_ran()
+            assert [by for _, by in request.node.user_properties] == ["plugin", "conftest"]
+        """,
+        passed=1,
     )
     assert len(played.settings) == 1
 
