@@ -38,6 +38,7 @@ children.look()  # before conftests and other plugins can start anything
 _SHARED = pytest.StashKey[str]()  # an xdist controller's secret: its workers find one helper by it
 _MARKERS = pytest.StashKey["Markers"]()
 _EARLY: pytest.StashKey[EarlyRun] = pytest.StashKey()
+_sessions: list[pytest.Session] = []  # the innermost last: a test may run pytest itself
 #: What a run that probes needs besides, the first of it with the modules that it needs itself, and so on.
 _REST = (
     *("source.client", "timeline.evidence", "log.patterns", "baseline.model", "timeline.timeline", "session.early"),
@@ -52,7 +53,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
-    pluginmanager.register(_Fixture(), "execprobe-fixture")  # now: plugins that come later can override it
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -122,6 +122,8 @@ def _begin(early_config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
+    _sessions.append(session)
+    config.add_cleanup(lambda: _sessions.remove(session))
     settings = config.stash[SETTINGS]
     if runs_none(config):
         if settings.reports and not hasattr(config, "workerinput"):
@@ -200,20 +202,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 reporting.pytest_sessionfinish(session)
 
 
-class _Fixture:
-    """It does without ``request``, which takes pytest as long as the fixture itself."""
+@pytest.fixture
+def execprobe() -> ExecProbe:
+    """The log of the programs that this test's process tree executes, with assertions on it.
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        self._session = session
-
-    @pytest.fixture
-    def execprobe(self) -> ExecProbe:
-        """The log of the programs that this test's process tree executes, with assertions on it.
-
-        On a machine that can't probe, the test is skipped with the reason.
-        """
-        return _armed(self._session).probe(self._session)
+    On a machine that can't probe, the test is skipped with the reason.
+    """
+    # Not by ``request``, which takes pytest longer to make than all the rest.
+    return _armed(_sessions[-1]).probe(_sessions[-1])
 
 
 def _armed(session: pytest.Session) -> Phases:
