@@ -26,6 +26,13 @@ from pytest_execprobe.cli.doctor.machine import _open_to_others, _way_to
 _PROJECT = Path(__file__).parents[2]
 
 
+def users_environment(options: str = "") -> dict[str, str]:
+    """Without what is the outer run's. Plugins load as they are installed, but for Hypothesis's: to import that takes
+    longer than all else."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**kept, "PYTEST_ADDOPTS": f"-p no:hypothesispytest {options}".strip()}
+
+
 @dataclass(frozen=True)
 class Environment:
     folder: Path

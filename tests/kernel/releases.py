@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from environments import users_environment
 
 PIPELINE = Path(__file__).parents[2] / "examples" / "pipeline" / "run"
 
@@ -27,8 +27,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     @functools.cache
     def release(regression: bool) -> Released:
         folder = tmp_path_factory.mktemp("release")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        environment["PYTHON"] = sys.executable
+        environment = {**users_environment(), "PYTHON": sys.executable}
         if regression:
             shutil.copytree(release(False)[0], folder, dirs_exist_ok=True)
             environment["REGRESSION"] = "1"

@@ -29,7 +29,9 @@ def run_in(folder: Path, code: str, *options: str, backend: str = "ptrace") -> s
     """Runs a test file, with these options besides."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text("import os, subprocess, sys\nimport pytest\n" + textwrap.dedent(code))
-    command = [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-rA", *options]
+    # To import Hypothesis takes longer than all else.
+    command = [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-rA"]
+    command += options
     command += [f"--execprobe-backend={backend}", "--execprobe-attempts=seccomp"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from environments import make_environment
+from environments import make_environment, users_environment
 from workflows import ROOT, Action, Played, write_project
 
 from pytest_execprobe.report.read import read
@@ -36,8 +35,7 @@ def play(tmp_path: Path) -> Play:
         for folder in (checkout, temporary):
             folder.mkdir(exist_ok=True)
         write_project(checkout, program)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        action = Action(ROOT / "action.yml", checkout, temporary, inherited)
+        action = Action(ROOT / "action.yml", checkout, temporary, users_environment())
         return action.play(install=install, python=python, **inputs)
 
     return play

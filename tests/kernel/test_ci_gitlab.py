@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from environments import users_environment
 from workflows import ROOT, read_yaml, write_project
 
 from pytest_execprobe.report.read import read
@@ -29,12 +30,11 @@ def job(tmp_path: Path) -> Job:
         write_project(tmp_path, program)
         given = {f"EXECPROBE_{name}": value for name, value in {"INSTALL": "false", **variables}.items()}
         assert given.keys() <= template["variables"].keys()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             [shell, "-e", "-c", lines],
             cwd=tmp_path,
-            env={**inherited, **template["variables"], **given, "PATH": path},
+            env={**users_environment(), **template["variables"], **given, "PATH": path},
             capture_output=True,
             text=True,
             timeout=120,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from blocks import ROOT, Block, blocks, each
+from environments import users_environment
 from releases import PIPELINE, Release
 
 pytestmark = [
@@ -114,4 +115,5 @@ def _shell(folder: Path, script: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MAKE", "MFLAGS"))}
+    environment = users_environment()
+    return {name: value for name, value in environment.items() if not name.startswith(("MAKE", "MFLAGS"))}

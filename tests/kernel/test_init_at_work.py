@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from environments import users_environment
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(400)]
 
@@ -55,8 +55,7 @@ CONFIGURED = {
 
 def execute(*command: str, backend: str = "auto") -> subprocess.CompletedProcess[str]:
     """In an environment of its own, with the plugin as it is installed."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environ["PYTEST_ADDOPTS"] = f"--execprobe-backend={backend}"
+    environ = users_environment(f"--execprobe-backend={backend}")
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 

@@ -1,12 +1,61 @@
-"""The suites of the two libraries that put green threads in place of the standard library's, which are to come out the
-same.
-
-``patch`` patches the standard library, and ``run``, ``spawn``, ``sleep``, ``timeout`` are what the library calls them.
-"""
+"""gevent and eventlet, which put green threads in place of the standard library's: patched in a test's file, in the
+middle of a run, and before pytest."""
 
 from __future__ import annotations
 
-from inner import LOST, Inner
+import sys
+from typing import NamedTuple
+
+import pytest
+from inner import LOST, Inner, needs
+
+
+class Library(NamedTuple):
+    """``patch`` patches the standard library by its second line, and has what the suites call the library's."""
+
+    patch: str
+    #: What starts a pytest that is patched.
+    before: tuple[str, ...]
+
+    @property
+    def unpatched(self) -> str:
+        return self.patch.replace(self.patch.splitlines()[1], "")
+
+
+GEVENT = Library(
+    """\
+import gevent, gevent.monkey
+gevent.monkey.patch_all()
+from gevent import sleep, spawn, Timeout
+wait = lambda task: task.get()
+""",
+    ("-m", "gevent.monkey", "--module", "pytest"),
+)
+EVENTLET = Library(
+    """\
+import eventlet
+eventlet.monkey_patch()
+from eventlet import sleep, spawn, Timeout
+wait = lambda task: task.wait()
+""",
+    ("-c", "import eventlet, sys; eventlet.monkey_patch(); import pytest; sys.exit(pytest.main())"),
+)
+# Its authors support no Python from 3.14 on.
+MAY_SKIP = [pytest.mark.may_skip] if sys.version_info >= (3, 14) else []
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(GEVENT, marks=needs("gevent"), id="gevent"),
+        pytest.param(EVENTLET, marks=[needs("eventlet"), *MAY_SKIP], id="eventlet"),
+    ]
+)
+def library(inner: Inner, request: pytest.FixtureRequest) -> Library:
+    found: Library = request.param
+    if found is EVENTLET and not works(inner, found.patch):
+        pytest.skip(f"eventlet does not work with pytest {pytest.__version__} on Python {sys.version.split()[0]}")
+    return found
+
 
 SUITE = """
 import os, subprocess, threading, time, pytest
@@ -112,16 +161,17 @@ def works(inner: Inner, patch: str) -> bool:
     return worked
 
 
-def outcomes_stay(inner: Inner, patch: str, **how: tuple[str, ...]) -> None:
-    inner.suite(test_it=SUITE.replace("PATCH", patch))
-    run = inner.as_without("--execprobe-budget=3", "--execprobe-audit", **how)
+def test_outcomes_stay(inner: Inner, library: Library) -> None:
+    inner.suite(test_it=SUITE.replace("PATCH", library.patch))
+    run = inner.as_without("--execprobe-budget=3", "--execprobe-audit")
     assert run.outcomes == {"test_passes": ["passed"], "test_fails": ["failed"], "test_fork": ["passed"]}
     assert "test_it.py::test_passes: true 3" in run.summary()
 
 
-def rules(inner: Inner, patch: str, *before: str) -> None:
-    inner.suite(test_it=RULES.replace("PATCH", patch))
-    run = inner.run("-s", **({"before": before} if before else {}))
+@pytest.mark.parametrize("early", [False, True], ids=["in the file", "before pytest"])
+def test_rules(inner: Inner, library: Library, early: bool) -> None:
+    inner.suite(test_it=RULES.replace("PATCH", library.unpatched if early else library.patch))
+    run = inner.run("-s", before=library.before) if early else inner.run("-s")
     assert run.outcomes == {
         "test_breaks": ["failed"],
         "test_keeps": ["passed"],
@@ -135,15 +185,15 @@ def rules(inner: Inner, patch: str, *before: str) -> None:
     }
 
 
-def armed_in_the_middle(inner: Inner, patch: str) -> None:
+def test_armed_in_the_middle(inner: Inner, library: Library) -> None:
     """And the library has been patched before the probe was armed."""
     inner.suite(
         test_it=f"""
         import subprocess
 
         def test_late(request):
-            {patch.strip().splitlines()[0]}
-            {patch.strip().splitlines()[1]}
+            {library.patch.splitlines()[0]}
+            {library.patch.splitlines()[1]}
             execprobe = request.getfixturevalue("execprobe")
             with execprobe.watch() as log:
                 subprocess.run(["true"])
