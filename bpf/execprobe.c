@@ -437,7 +437,7 @@ static __always_inline void add_child(struct record *record, struct proc *parent
     child->image_pid = child->parent_pid = parent->image_pid;
     child->forked = bpf_ktime_get_ns();
     __builtin_memcpy(child->comm, parent->comm, sizeof(child->comm));
-#pragma nounroll
+#pragma unroll /* LLVM would make a loop of it that Linux 6.1 refuses (back-edge) */
     for (int i = 0; i < SLOTS; i++)
         any |= inherit_slot(parent, child, i, task, tgid);
     if (!any)

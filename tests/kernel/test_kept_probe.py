@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -306,6 +307,36 @@ def test_what_is_damaged_or_does_not_load_is_compiled_again(
     assert file.read_bytes() != before
     assert programs_seen(programs) == ["minimal"]
     assert file.read_bytes() == before
+
+
+def falls_back(code: bytes) -> list[tuple[int, int]]:
+    """Where a program goes back to the beginning of a loop by what is no jump: Linux 6.1 refuses that, as
+    a back-edge."""
+    instructions = [*struct.iter_unpack("<BBhi", code)]
+    met, left, path, found = {0}, set[int](), [0], []
+    ways = {}
+    for at, (operation, _, offset, _) in enumerate(instructions):
+        is_jump, kind = operation & 7 in (5, 6), operation & 0xF0
+        others = [] if operation == 0x95 or (is_jump and kind == 0) else [at + 1]
+        ways[at] = [*others, *([at + 1 + offset] if is_jump and kind not in (0x80, 0x90) else [])]
+    while path:
+        at = path[-1]
+        to = ways[at].pop(0) if ways[at] else None
+        if to is None:
+            left.add(path.pop())
+        elif to not in met:
+            met.add(to)
+            path.append(to)
+        elif to not in left and instructions[at][0] & 7 not in (5, 6):
+            found.append((at, to))
+    return found
+
+
+@pytest.mark.usefixtures("file")
+def test_loops_are_such_as_older_verifiers_follow(kept: Path) -> None:
+    programs = [program for one in kept.iterdir() for program in unit_in(one).programs]
+    assert len(programs) > 5
+    assert {program.name: falls_back(program.code) for program in programs if falls_back(program.code)} == {}
 
 
 #: A probe that sees nothing: r0 = 0; exit.
