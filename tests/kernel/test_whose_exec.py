@@ -470,7 +470,7 @@ def test_only_those_who_can_still_have_strays_are_remembered(pytester: pytest.Py
     pytester.makepyfile(
         """
         import gc, orphan, pytest, subprocess
-        from pytest_execprobe.session.owners import Held
+        from pytest_execprobe.timeline.spans import Owner
 
         @pytest.mark.exec_deny("ls")
         @pytest.mark.parametrize("number", range(20))
@@ -481,7 +481,8 @@ def test_only_those_who_can_still_have_strays_are_remembered(pytester: pytest.Py
         def test_last():
             orphan.ask()
             gc.collect()
-            assert 2 < sum(isinstance(one, Held) for one in gc.get_objects()) < 15
+            owners = [one for one in gc.get_objects() if isinstance(one, Owner)]
+            assert 2 < sum(one.judge is not None for one in owners) < 15
         """
     )
     result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", timeout=60)
