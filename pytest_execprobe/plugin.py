@@ -16,7 +16,6 @@ import pytest
 
 from . import hookspecs
 from ._util import imports, originals  # the first: those that follow are imported so
-from ._util.collector import postponed
 from .helper import handshake, walk, wire  # noqa: F401  (they bind what they use when they are imported)
 from .rules.markers import MARKERS
 from .session.offer import folder_of, take_offer, take_options
@@ -116,7 +115,6 @@ def _begin(early_config: pytest.Config) -> None:
     armed = _early_run(settings, _helper_of(settings, attempts, secret), is_worker=secret is not None)
     early_config.stash[_EARLY] = armed
     early_config.add_cleanup(armed.close)
-    postponed.spare_modules()
 
 
 @pytest.hookimpl(tryfirst=True)

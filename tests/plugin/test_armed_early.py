@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
-
-from pytest_execprobe._util.collector import Postponed
 
 if TYPE_CHECKING:
     from conftest import Played
@@ -51,23 +48,6 @@ def test_require_alone_arms_early(suite: pytest.Pytester, played: Played) -> Non
     suite.makeconftest("from played import runs\nruns('curl')\ndef pytest_configure(): runs('git')")
     assert run(suite, "--execprobe=require").ret == 0
     assert len(played.sources) == 1
-
-
-@pytest.mark.parametrize(("options", "times"), [(["--execprobe=require"], 1), ([], 0)])
-def test_the_collector_spares_what_was_there_before_conftests(
-    suite: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch, options: list[str], times: int
-) -> None:
-    """Later there may be anything."""
-    suite.makeconftest("")
-    loaded: list[bool] = []
-    conftest = str(suite.path / "conftest.py")
-
-    def spare(_: Postponed) -> None:
-        loaded.append(any(getattr(module, "__file__", None) == conftest for module in list(sys.modules.values())))
-
-    monkeypatch.setattr(Postponed, "spare_modules", spare)
-    assert run(suite, *options).ret == 0
-    assert (loaded, len(played.sources)) == ([False] * times, times)
 
 
 def test_probe_that_can_not_be_had_stops_the_run_before_conftests(suite: pytest.Pytester, played: Played) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
@@ -178,46 +177,3 @@ def test_a_read_takes_in_and_makes_records_without_it(monkeypatch: pytest.Monkey
     assert len(seen) > 1
     assert set(seen) == {False}
     assert gc.isenabled()
-
-
-SPARES = """
-import gc, os, sys
-from pytest_execprobe._util.collector import Postponed, _MANY
-
-sys.modules["__main__"].__file__ = sys.argv[1]
-postponed = Postponed()
-postponed.spare_modules()
-spared = gc.get_freeze_count()
-class Node: pass
-node = Node()
-node.own = node
-del node
-assert gc.collect() > 0  # what is made afterwards is looked at
-if sys.argv[2:]:
-    gc.freeze()
-with postponed:
-    made = [[] for _ in range(_MANY + 1)]
-print(spared > 1000, gc.get_freeze_count() > 1000)
-"""
-
-
-@pytest.mark.exec_budget(1)
-@pytest.mark.parametrize(
-    ("arguments", "running", "expected"),
-    [
-        (["/usr/bin/pytest"], {}, "True False"),  # all is with the oldest once there are many
-        (["/usr/lib/python3/pytest/__main__.py"], {}, "True False"),
-        (["/usr/bin/pytest", "and others freeze"], {}, "True True"),
-        (["/usr/bin/runner"], {}, "False False"),
-        (["/usr/bin/pytest"], {"PYTEST_CURRENT_TEST": "test_of_this.py::test"}, "False False"),
-    ],
-    ids=["pytest", "python -m pytest", "what others freeze", "a program that runs it", "a test that runs it"],
-)
-def test_modules_are_not_looked_at_where_there_is_nothing_else(
-    arguments: list[str], running: dict[str, str], expected: str
-) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-    done = subprocess.run(
-        [sys.executable, "-c", SPARES, *arguments], env={**environment, **running}, stdout=subprocess.PIPE, text=True
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, expected)
