@@ -108,10 +108,11 @@ class Loaded:
 
     def _load_all(self, compiled: Compiled, numbers: Dict[int, int], loaded: Dict[str, int]) -> None:
         """Raises LoadError. What takes the kernel as long as all others it can do on another CPU: no lock is held."""
-        failures: List[LoadError] = []
+        here: List[LoadError] = []
+        there: List[LoadError] = []
         slowest = [program for program in compiled.programs if program.name == _SLOWEST]
 
-        def load(programs: Iterable[unit.Program]) -> None:
+        def load(programs: Iterable[unit.Program], failures: List[LoadError]) -> None:
             try:
                 for program in programs:
                     loaded[program.name] = self._load(program, numbers)
@@ -120,17 +121,17 @@ class Loaded:
 
         def load_slowest() -> None:
             try:
-                load(slowest)
+                load(slowest, there)
             finally:
                 is_over.release()
 
         is_over = _thread.allocate_lock()
         is_over.acquire()
         _thread.start_new_thread(load_slowest, ())
-        load(program for program in compiled.programs if program not in slowest)
+        load((program for program in compiled.programs if program not in slowest), here)
         is_over.acquire()
-        if failures:
-            raise failures[0]
+        for error in (*here, *there):  # whichever came first
+            raise error
 
     def _load(self, program: unit.Program, numbers: Dict[int, int]) -> int:
         code, name = unit.with_maps(program.code, numbers), program.name.encode()
