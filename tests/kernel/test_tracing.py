@@ -386,8 +386,9 @@ _TAKE = "    def _take(self, tid: int, status: int) -> None:\n"
 _LATE = """
     def _take(self, tid: int, status: int) -> None:
         threads = [one for one in self._tasks.values() if one.tid != one.process.pid and one.process.slots[0].top]
-        forks = status >> 16 in _FORKS and any(one.tid == tid for one in threads)
-        if forks or (threads and tid not in self._tasks):
+        if status >> 16 in _FORKS and any(one.tid == tid for one in threads):
+            return  # nor does the kernel show it once the thread has ended
+        if threads and tid not in self._tasks:
             self.late = [*getattr(self, "late", ()), (tid, status)]
             return
         self._take_now(tid, status)
@@ -496,11 +497,13 @@ def test_what_is_killed_while_it_forks_leaves_nothing_stopped(
     assert traced.source.running(0, 30).count == 0
 
 
-def test_what_is_killed_as_soon_as_it_has_executed_is_an_exec(traced: Recording) -> None:
+@pytest.mark.parametrize("is_read", [False, True], ids=["as they come", "each while a log is read"])
+def test_what_is_killed_as_soon_as_it_has_executed_is_an_exec(traced: Recording, is_read: bool) -> None:
     """A SIGKILL may come before the stop of the exec, which then never does: Popen() returns as soon as it can."""
-    for _ in range(100):
+    for number in range(1, 101):
         with subprocess.Popen(["sleep", "60"]) as killed:
             killed.kill()
+            assert not is_read or traced.execprobe.count() == number
     assert traced.execprobe.count() == 100
     assert {record.program for record in traced.execprobe.records} <= {"sleep", None}
     assert {record.signal for record in traced.execprobe.records} == {signal.SIGKILL}

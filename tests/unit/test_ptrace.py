@@ -687,3 +687,24 @@ def test_what_ends_before_its_fork_is_seen_is_not_followed(monkeypatch: pytest.M
         monkeypatch.setattr(calls, "event_message", lambda _: zombie.pid)
         made._take(11, calls.EVENT_FORK << 16 | signal.SIGTRAP << 8 | 0x7F)
     assert list(made.tree.processes) == [11]
+
+
+@pytest.mark.exec_budget(1)
+@pytest.mark.parametrize(
+    "own_exec", [False, True], ids=["its end may be the first to show an exec", "its exec was seen"]
+)
+def test_what_its_end_may_show_to_have_executed_is_not_settled_before_that(own_exec: bool) -> None:
+    made = tracer.Tracer(machines.MACHINES["x86_64"])
+    made.tree.levels[10] = 0
+    root = made.tree.add(10)
+    made.tree.enter(root, Slot(10, 0, 0, 0))
+    with subprocess.Popen(["true"]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        process = made.tree.fork(root, zombie.pid, 10, 1)
+        process.own_exec = own_exec
+        task = made._tasks[zombie.pid] = Task(zombie.pid, process, 1)
+        outside.look_at_others([task], root, 2, made._machine)
+        assert (task.outside_at > 1) is own_exec
+        task.outside_at = 1
+        assert made.in_flight(10, 10) == (not own_exec)
+    task.close()

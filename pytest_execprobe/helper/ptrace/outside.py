@@ -7,7 +7,7 @@ import os
 import time
 from typing import Collection, Optional
 
-from . import attempts, calls
+from . import attempts, calls, statuses
 from .machines import Machine
 from .tree import Tracee
 
@@ -44,15 +44,22 @@ class Task:
         #: The exec that it has begun, where a filter has shown that.
         self.call: Optional[attempts.Call] = None
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its process is not seen to have executed anything, which its end may be the first to show."""
+        return self.process.forked > 0 and not self.process.own_exec and len(self.process.tids) == 1
+
     def system_call(self) -> Optional[int]:
-        """The number of the one in which it waits, -1 for none; None while it runs, or where that can't be read."""
+        """The number of the one in which it waits, -1 for none; None while it runs, where that can't be read, and once
+        it has ended, if its end is still to tell."""
         try:
             said = self._said().split(None, 1)[0]
-            return None if said == b"running" else int(said)
+            number = None if said == b"running" else int(said)
         except (FileNotFoundError, ProcessLookupError):
-            return -1
+            number = -1
         except (OSError, ValueError, IndexError):
             return None
+        return None if number == -1 and self.is_fresh and statuses.is_zombie(self.tid, self.tid) else number
 
     def _said(self) -> bytes:
         if self._file >= 0:

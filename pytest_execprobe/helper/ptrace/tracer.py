@@ -396,5 +396,5 @@ class Tracer:
             return True
         if not task.interrupted:
             task.interrupted = calls.interrupt(task.tid)
-            return not task.interrupted  # it has ended
+            return not task.interrupted and not task.is_fresh  # it has ended
         return False
