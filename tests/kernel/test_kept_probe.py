@@ -434,6 +434,14 @@ def test_a_compiler_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert said in refusal()
 
 
+def test_where_no_thread_can_be_begun_all_is_loaded_by_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs
+) -> None:
+    begins = "_thread.start_new_thread(load_slowest, ())"
+    change_helper(tmp_path, monkeypatch, {"bpf/load.py": {begins: 'raise RuntimeError("can\'t start new thread")'}})
+    assert programs_seen(programs) == ["minimal"]
+
+
 @pytest.mark.parametrize(("number", "is_final"), [("EACCES", False), ("EPERM", True)])
 def test_what_a_verifier_refuses_is_compiled_otherwise(
     kept: Path, programs: Programs, number: str, is_final: bool

@@ -127,7 +127,10 @@ class Loaded:
 
         is_over = _thread.allocate_lock()
         is_over.acquire()
-        _thread.start_new_thread(load_slowest, ())
+        try:
+            _thread.start_new_thread(load_slowest, ())
+        except RuntimeError:  # this user may have no more of them
+            load_slowest()
         load((program for program in compiled.programs if program not in slowest), here)
         is_over.acquire()
         for error in (*here, *there):  # whichever came first
