@@ -200,6 +200,14 @@ def test_no_row_is_lost_by_a_failure_that_a_hook_catches(run: Run, hook: str, so
     assert rows() == ROWS
 
 
+def test_no_row_is_lost_by_a_failure_of_what_is_no_function_that_a_hook_catches(run: Run) -> None:
+    Path("it.txt").write_text(">>> 1\n2\n")
+    of_text, conftest = ROWS.replace("test_it.py::test_a", "it.txt::it.txt"), CATCHES.format(hook="runtest_call")
+    options = [UPDATE, "--doctest-glob=*.txt", "it.txt"]
+    assert run(*options, source="", rows=of_text, conftest=conftest).ret == 0
+    assert rows() == of_text
+
+
 def test_an_outcome_of_a_plugins_own_loses_no_row_and_excuses_nothing(run: Run) -> None:
     conftest = PASSES.replace(
         'report.outcome = "passed"', 'report.outcome = "odd" if call.when == "call" else "passed"'
