@@ -21,6 +21,8 @@ BESIDE = {
     *("helpers_of_workers", "inner_runs", "insubprocess", "isolated", "mock", "multiprocessing", "other_work"),
     *("pyfakefs", "randomly", "run_parallel", "socket", "stopped_clocks", "subprocess", "threads", "timeout", "zygote"),
     *("baseline_in_runs", "reports_and_the_gate", "secrets_in_runs", "sarif_of_runs", "limit_of_tests"),
+    *("advice_in_runs", "call_sites", "enforcement", "enforcement_in_runs", "fork", "origins_in_runs", "rules_of_ends"),
+    *("teamcity", "totals_in_runs", "unseen_calls"),
 }
 
 try:

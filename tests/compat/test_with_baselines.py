@@ -60,7 +60,6 @@ UPDATE = "--execprobe-update"
 CASES = [
     ((), ()),
     (("-n2",), ("xdist.plugin",)),
-    (("-n2", "--dist=loadscope"), ("xdist.plugin",)),
     (("-n2", "--dist=loadgroup"), ("xdist.plugin",)),
     ((), ("pytest_randomly",)),
 ]

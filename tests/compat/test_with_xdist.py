@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from inner import Inner, Run, needs
+from inner import Inner, Run, alike, needs
 
 from pytest_execprobe.cli import main
 
@@ -92,14 +92,9 @@ BROKEN = {
 }
 
 
-#: How tests are spread is no matter of pytest's version.
 DISTRIBUTIONS = [
-    "-n0",
-    "-n2",
-    *(
-        pytest.param(how, marks=pytest.mark.beside)
-        for how in ("-n1", *(f"-n2 --dist={by}" for by in ("loadscope", "loadfile", "loadgroup", "worksteal", "no")))
-    ),
+    *alike("-n2", "-n0", *(f"-n2 --dist={by}" for by in ("loadscope", "loadgroup", "no"))),
+    *(pytest.param(how, marks=pytest.mark.long) for how in ("-n1", "-n2 --dist=loadfile", "-n2 --dist=worksteal")),
 ]
 
 
@@ -165,7 +160,7 @@ def test_the_budget_of_the_run(inner: Inner) -> None:
     assert run.ret == 0
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 @pytest.mark.parametrize("option", ["-x", "--maxfail=2"])
 def test_maxfail(inner: Inner, option: str) -> None:
     inner.suite(
@@ -223,13 +218,14 @@ def test_what_is_unknown_is_an_error(inner: Inner) -> None:
     assert run.ret == pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.mark.beside
 def test_what_was_left_out_passes_no_gate(inner: Inner) -> None:
     """Workers tell of it."""
     passing = PLAIN.replace("assert False", "pass")
     inner.suite(test_it=passing, test_other="import subprocess\ndef test_other(): subprocess.run(['true'])\n")
     file, report = inner.path / "execs.toml", inner.path / "a.json"
     gate = ["gate", str(report), "--budget", str(file)]
-    options = ("-n2", f"--execprobe-report={report}", "--execprobe-baseline=execs.toml")
+    options = ("-n1", f"--execprobe-report={report}", "--execprobe-baseline=execs.toml")
     assert inner.run(*options, "--execprobe-update", plugins=PLUGINS).ret == 0
     assert main(gate) == 0
     not_run = ["--setup-only", "--setup-plan", "-k other"]
