@@ -14,7 +14,7 @@ from pytest_execprobe.source.connect import HelperSettings, hold_helper
 #: runs use one. (In those of the others a helper is started in a process that is not as usual, or ends.)
 SHARING = {
     *("added_marks", "anyio", "asyncio", "baselines", "call_sites", "capture", "conftests", "doctest", "failures"),
-    *("fixtures", "hooks", "importlib", "junit", "maxfail", "parameters", "pdb", "randomly", "rerunfailures"),
+    *("fixtures", "hooks", "junit", "maxfail", "parameters", "pdb", "randomly", "rerunfailures"),
     *("run_parallel", "subtests", "teamcity", "threads", "unittest"),
     *("warnings_as_errors", "xdist", "xfail"),
 }

@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
@@ -44,8 +44,8 @@ _OF_TIMELINES = (entry, feed, lighter, recorder, spans, timeline, windows)
 STATEFUL = {module.__file__ for module in (client, decode, log, pages, recording, transport, *_OF_TIMELINES)}
 
 
-#: The steps that are tried. Of what goes through the same code in several ways, each second one in each way, in turn the
-#: odd and the even, and all of them by `make test-long`.
+#: The steps that are tried. Of what goes through the same code in several ways, each second one, in turn the odd and
+#: the even, and all of them by `make test-long`.
 ALL, ODD, EVEN = range(1, 100_000), range(1, 100_000, 2), range(2, 100_000, 2)
 
 
@@ -134,7 +134,7 @@ def every_step(
 
 def by_halves(*ways: tuple[object, ...]) -> list[Any]:
     """Each with the half of the steps that it tries, and once more with all."""
-    halves = [(*way, half) for way, half in zip(ways, itertools.cycle([ODD, EVEN]))]  # noqa: B905
+    halves = [(*way, half) for way, half in zip(ways, itertools.cycle([ODD, EVEN]))]
     return [*halves, *(pytest.param(*way, ALL, marks=pytest.mark.long) for way in ways)]
 
 
