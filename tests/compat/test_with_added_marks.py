@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from inner import Inner, needs
 
+pytestmark = pytest.mark.beside  # tests/plugin has those that ask what pytest's nodes do
+
 SUITE = """
 import subprocess, pytest
 

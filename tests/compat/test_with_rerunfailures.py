@@ -186,9 +186,10 @@ def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inn
 @pytest.mark.parametrize(
     ("inner", "option"),
     [
-        (None, ""),
+        *alike(
+            (None, ""), (None, "--execprobe-budget=0"), (None, "--execprobe-allow=git"), (None, "--execprobe-deny=curl")
+        ),
         pytest.param("ptrace", "", marks=TRACED),
-        *alike((None, "--execprobe-budget=0"), (None, "--execprobe-allow=git"), (None, "--execprobe-deny=curl")),
     ],
     indirect=["inner"],
 )

@@ -161,7 +161,7 @@ def test_the_budget_of_the_run(inner: Inner) -> None:
 
 
 @pytest.mark.both_probes(long=True)
-@pytest.mark.parametrize("option", ["-x", "--maxfail=2"])
+@pytest.mark.parametrize("option", alike("-x", "--maxfail=2"))
 def test_maxfail(inner: Inner, option: str) -> None:
     inner.suite(
         test_it="""
@@ -244,6 +244,7 @@ def test_what_was_left_out_passes_no_gate(inner: Inner) -> None:
 
 
 @pytest.mark.parametrize("option", ["--execprobe-audit", "--execprobe-baseline=execs.toml"])
+@pytest.mark.beside
 def test_names_that_are_no_text(inner: Inner, option: str) -> None:
     """Workers tell of programs, and of folders that have no tests."""
     folder = os.fsencode(inner.path) + b"/caf\xe9"

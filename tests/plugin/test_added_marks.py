@@ -180,25 +180,28 @@ BROKEN = {
 def test_added_one_judges_each_phase_that_it_covers(
     pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch, node: str
 ) -> None:
-    """Also of one that had ended, when it was added. What is added to the session would judge the next file, too."""
+    """Also of one that had ended, when it was added. What is added to the session would judge the next file, too: it is
+    run by itself, with each mark in turn."""
     monkeypatch.setenv("COLUMNS", "160")
     files, said = {}, []
-    for (mark, headline), covers, added in itertools.product(BROKEN.items(), SAID, SAID):
+    alone = node == ".session"
+    phases = [*itertools.product(SAID, SAID)]
+    for mark, (covers, added) in zip(itertools.cycle(BROKEN), phases) if alone else itertools.product(BROKEN, phases):
         written = mark.format(phases=(covers,))
         add = f"request.node.name == 'test_it' and request.node{node}.add_marker(pytest.mark.{written})"
         suite = ADDED.format(**{**dict.fromkeys(SAID, "pass"), added: add})
         files[f"test_{len(said)}"] = f"import pytest\nfrom played import runs\n{suite}"
-        what = headline.format(ran=SAID[covers].partition(" (")[0])
+        what = BROKEN[mark].format(ran=SAID[covers].partition(" (")[0])
         line = {"setup": 7, "call": 15, "teardown": 10}[added]
         where = rf"added to .* in the {added} phase, test_{len(said)}\.py:{line}"
         said.append(rf"(?m)^{what}.* \({covers} phase\)\n  rule  {re.escape(written)} {where}$")
     pytester.makepyfile(**files)
-    for one in [[name] for name in files] if node == ".session" else [[*files]]:
+    for one in [[name] for name in files] if alone else [[*files]]:
         ran = Ran(pytester.runpytest_inprocess("-p", "no:cacheprovider", *(f"{name}.py" for name in one)))
         assert [name for name, what in zip(files, said, strict=True) if re.search(what, ran.text)] == one, ran.text
         assert len(ran.rules) == len(one)
         assert ran.ret == 1
-    assert len(played.sources) == (len(files) if node == ".session" else 1)
+    assert len(played.sources) == (len(files) if alone else 1)
 
 
 def test_added_none_judges_a_set_up_that_has_ended(run: Run) -> None:
