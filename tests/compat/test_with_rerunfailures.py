@@ -148,8 +148,8 @@ ROWS = '[tests."test_it.py::test_fails"]\nls = 1\n\n[tests."test_it.py::test_fla
     ("inner", "how"),
     [
         pytest.param(None, (), id="alone"),
-        pytest.param(None, ("-n2",), id="-n2", marks=needs("xdist")),
-        pytest.param("ptrace", ("-n2",), id="-n2, ptrace", marks=[needs("xdist"), *TRACED]),
+        pytest.param(None, ("-n1",), id="-n1", marks=needs("xdist")),
+        pytest.param("ptrace", ("-n1",), id="-n1, ptrace", marks=[needs("xdist"), *TRACED]),
     ],
     indirect=["inner"],
 )
