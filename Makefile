@@ -23,7 +23,8 @@ endif
 # What succeeds where BPF can be had.
 HAS_BPF := -m pytest_execprobe.cli run --backend=bpf true
 
-PARTS := test-kernel test-traced lint $(if $(CI),docs) test-unit test-plugin test-compat
+# The longest first, and beside each other one that waits and one that computes.
+PARTS := test-kernel test-compat test-traced test-unit test-plugin lint $(if $(CI),docs)
 
 .PHONY: help demo test $(PARTS) test-long venv docs bench nightly test-kernels fuzz clean
 
@@ -82,15 +83,16 @@ test-unit: venv ## run the tests that need no probe
 test-plugin: venv ## run the tests of pytest's side, and those that need a browser
 	@$(APART) $(PYTHON) -m pytest $(PYTEST_OPTIONS) --junit-xml=$(REPORTS)/plugin.xml tests/plugin tests/browser
 
-test-long: venv ## run the tests that take minutes, and that the others leave out
-	$(PYTHON) -m pytest $(PYTEST_OPTIONS) --long -m long tests/kernel
+test-long: venv ## run the tests that take minutes, and that the others leave out (those of tests/compat: ALL=1)
+	$(PYTHON) -m pytest $(PYTEST_OPTIONS) --long -m long tests/kernel tests/unit
 
 venv:
 	@scripts/setup test
 
 # Other plugins are loaded where a test asks for them, and the project's own, here and in inner runs, by its module's
 # name. pytest-xdist spreads the tests themselves over two workers. Under the pytest that .venv has, `make test-plugin`
-# runs tests/plugin. Under all pytests but the last, what hardly differs by their version is left out (ALL=1 runs it, too).
+# runs tests/plugin. Under all pytests but the last, what hardly differs by their version is left out, and under each what
+# is marked long (ALL=1 runs both, too).
 # Without BPF each inner run has a helper of its own, for these are not traced.
 test-compat: ## run the plugin's tests under other pytests and beside other plugins (PYTEST='pytest==8.0.*')
 	@set -f; status=0; \
@@ -105,7 +107,7 @@ test-compat: ## run the plugin's tests under other pytests and beside other plug
 		test -n "$(ALL)" || test "$$pytest" = $(lastword $(PYTEST)) || left="$${left:+$$left or }beside"; \
 		PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_PLUGINS=pytest_execprobe.plugin $(APART) \
 			$$venv/bin/python -m pytest -p xdist.plugin -n 2 --quiet --junit-xml=$(REPORTS)/$${venv#.venv-}.xml \
-			$(PYTEST_OPTIONS) $$traced $${left:+-m} $${left:+"not ($$left)"} $$folders tests/compat || status=$$?; \
+			$(PYTEST_OPTIONS) $(if $(ALL),--long) $$traced $${left:+-m} $${left:+"not ($$left)"} $$folders tests/compat || status=$$?; \
 	done; \
 	exit $$status
 

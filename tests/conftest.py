@@ -21,6 +21,8 @@ BESIDE = {
     *("helpers_of_workers", "inner_runs", "insubprocess", "isolated", "mock", "multiprocessing", "other_work"),
     *("pyfakefs", "randomly", "run_parallel", "socket", "stopped_clocks", "subprocess", "threads", "timeout", "zygote"),
     *("baseline_in_runs", "reports_and_the_gate", "secrets_in_runs", "sarif_of_runs", "limit_of_tests"),
+    *("advice_in_runs", "call_sites", "enforcement", "enforcement_in_runs", "fork", "origins_in_runs", "rules_of_ends"),
+    *("teamcity", "totals_in_runs", "unseen_calls"),
 }
 
 try:
@@ -120,7 +122,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a job that a shell has put into the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "beside: what it is about hardly differs by pytest's version")
-    config.addinivalue_line("markers", "long: this test takes minutes, and is run with --long alone")
+    config.addinivalue_line("markers", "long: this test takes minutes, or repeats much, and is run with --long alone")
     config.addinivalue_line("markers", "may_skip: this test needs what a machine may rightly lack")
     config.addinivalue_line("markers", "own_helper: this test ends helpers: none may be that of the run itself")
     config.addinivalue_line("markers", "bpf: this test is of what BPF alone does, and skipped where execs are traced")

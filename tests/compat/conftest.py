@@ -13,8 +13,9 @@ from pytest_execprobe.source.connect import HelperSettings, hold_helper
 #: Files about what pytest shows of a run, for which it is all the same who has started its helper: all of their inner
 #: runs use one. (In those of the others a helper is started in a process that is not as usual, or ends.)
 SHARING = {
-    *("added_marks", "baselines", "call_sites", "capture", "conftests", "failures", "fixtures", "hooks", "junit"),
-    *("maxfail", "parameters", "randomly", "rerunfailures", "subtests", "teamcity", "unittest"),
+    *("added_marks", "anyio", "asyncio", "baselines", "call_sites", "capture", "conftests", "doctest", "failures"),
+    *("fixtures", "hooks", "junit", "maxfail", "parameters", "pdb", "randomly", "rerunfailures"),
+    *("run_parallel", "subtests", "teamcity", "threads", "unittest"),
     *("warnings_as_errors", "xdist", "xfail"),
 }
 
@@ -27,13 +28,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "both_probes: once more with inner runs that are traced, each by its own helper")
+    said = "both_probes(long=False): once more with inner runs that are traced, each by its own helper"
+    config.addinivalue_line("markers", said)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.definition.get_closest_marker("both_probes") is not None:
+    mark = metafunc.definition.get_closest_marker("both_probes")
+    if mark is not None:
         # The one probe or the other is no matter of pytest's version.
-        traced = pytest.param("ptrace", marks=pytest.mark.beside)
+        traced = pytest.param("ptrace", marks=[pytest.mark.beside, *([pytest.mark.long] if mark.kwargs else [])])
         metafunc.parametrize("inner", [None, traced], indirect=True, ids=["auto", "ptrace"])
 
 

@@ -45,6 +45,8 @@ class Run:
     helpers: dict[int, int] = field(default_factory=dict)
     #: All of them.
     helpers_ever: set[int] = field(default_factory=set)
+    #: The same without the probe, if that was run.
+    without: Run | None = None
 
     @property
     def outcomes(self) -> dict[str, list[str]]:
@@ -175,6 +177,7 @@ class Inner:
         assert (run.outcomes, run.ret) == (bare.outcomes, bare.ret), f"{run}\n---- without the probe ----\n{bare}"
         assert any("passed" in shown for shown in run.outcomes.values()), f"nothing passed\n{run}"
         assert run.helpers, f"nothing was recorded\n{run}"
+        run.without = bare
         return run
 
 
@@ -182,6 +185,12 @@ def needs(module: str) -> Callable[..., Any]:
     """Marks a test that needs a plugin, by its module's name."""
     missing = importlib.util.find_spec(module) is None
     return pytest.mark.skipif(missing, reason=f"{module} is not installed: make test-compat has it")
+
+
+def alike(*values: Any) -> list[Any]:
+    """Values of a parameter that pytest's version does not set apart: under the older one the first stands for all."""
+    rest = (value if isinstance(value, tuple) else (value,) for value in values[1:])
+    return [values[0], *(pytest.param(*value, marks=pytest.mark.beside) for value in rest)]
 
 
 def pytest_version() -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from inner import Inner, needs
 
+pytestmark = pytest.mark.beside  # tests/plugin has those that ask what pytest's nodes do
+
 SUITE = """
 import subprocess, pytest
 
@@ -98,5 +100,5 @@ def test_where_nothing_asked_for_a_probe_it_is_said(
 @needs("xdist")
 def test_what_workers_did_not_check_is_said(inner: Inner) -> None:
     inner.suite(test_it="import pytest\n@pytest.mark.exec_none\ndef test_a(): pass\n")
-    run = inner.run("--execprobe=off", "-n2", plugins=("xdist.plugin",))
+    run = inner.run("--execprobe=off", "-n1", plugins=("xdist.plugin",))
     assert run.summary() == "NOT CHECKED     1 test: execprobe: switched off by --execprobe=off"

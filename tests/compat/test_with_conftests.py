@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from inner import Inner, needs
+from inner import Inner, alike, needs
 
 CONFTEST = """
 import os, subprocess
@@ -12,18 +12,19 @@ subprocess.run(["true"], check=True)
 assert not any(name.startswith("EXECPROBE_XDIST") for name in os.environ)
 """
 
-HOW = [[], *(pytest.param(how.split(), marks=needs("xdist")) for how in ("-n0", "-n2", "-n2 --dist=no"))]
+HOW = alike("", "-n2", "-n0", "-n2 --dist=no")
 
 
 @pytest.mark.bpf  # one helper serves all workers
 @pytest.mark.parametrize("how", HOW)
-def test_rules_cover_them(inner: Inner, how: list[str]) -> None:
+@needs("xdist")
+def test_rules_cover_them(inner: Inner, how: str) -> None:
     inner.suite(conftest=CONFTEST, test_it="def test_a(): pass\ndef test_b(): pass")
     plugins = ["xdist.plugin"] if how else []
-    run = inner.run("--execprobe-deny=true", "--execprobe-audit", *how, plugins=plugins)
+    run = inner.run("--execprobe-deny=true", "--execprobe-audit", *how.split(), plugins=plugins)
     assert run.ret == 1
     assert run.outcomes["collection"] == ["error"]
-    workers = how[0][2:] if how and how[0] != "-n0" else "1"
+    workers = 2 if "-n2" in how else 1
     assert f"collection: true {workers}" in run.summary()
     assert len(run.helpers_ever) == 1
 

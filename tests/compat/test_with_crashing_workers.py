@@ -38,7 +38,13 @@ WAYS = {
 
 
 @pytest.mark.bpf  # one helper serves all workers
-@pytest.mark.parametrize(("how", "workers"), [*zip(WAYS, [1, 2, 2, 1], strict=True)])
+@pytest.mark.parametrize(
+    ("how", "workers"),
+    [
+        *(("status 0", 1), ("SIGKILL", 2)),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (("status 1", 2), ("SIGSEGV", 1))),
+    ],
+)
 def test_a_crash_in_the_middle(inner: Inner, how: str, workers: int) -> None:
     inner.suite(test_it=SUITE.replace("HOW", WAYS[how]))
     run = inner.run(f"-n{workers}", "--execprobe-session-budget=50", plugins=PLUGINS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from inner import LOST, Inner
+from inner import LOST, Inner, alike
 
 SERVER = """
 import subprocess, pytest
@@ -70,7 +70,7 @@ def write(inner: Inner, scope: str, setup: str = "pass", end: str = "pass", modu
     inner.suite(conftest=conftest, test_it=TESTS.replace("MODULE", module))
 
 
-@pytest.mark.parametrize("scope", ["session", "package", "module", "class", "function"])
+@pytest.mark.parametrize("scope", ["session", *alike("module", "package", "class", "function")])
 def test_outcomes_stay(inner: Inner, scope: str) -> None:
     write(inner, scope)
     run = inner.as_without("--execprobe-audit", "--execprobe-deny=uname", "--deselect=test_it.py::test_breaks")
@@ -100,10 +100,8 @@ UNAME = "subprocess.run(['uname'])"
 @pytest.mark.parametrize(
     ("scope", "option", "module"),
     [
-        ("session", "--execprobe-deny=uname", ""),
-        ("session", "--execprobe-deny=uname", "'ls'"),
-        ("module", "--execprobe-audit", "'uname'"),
-        ("module", "--execprobe-deny=uname", "'ls'"),
+        *alike(("session", "--execprobe-deny=uname", ""), ("session", "--execprobe-deny=uname", "'ls'")),
+        *alike(("module", "--execprobe-audit", "'uname'"), ("module", "--execprobe-deny=uname", "'ls'")),
     ],
 )
 def test_its_set_up_and_end_are_judged(inner: Inner, scope: str, option: str, module: str) -> None:

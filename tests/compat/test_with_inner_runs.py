@@ -334,7 +334,7 @@ def test_what_ends_after_it_does_not_go_on(inner: Inner) -> None:
     assert "still running" not in run.summary()
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 def test_what_this_run_has_stopped_alone_is_said(inner: Inner) -> None:
     """What is enforced for the whole suite is so for all processes: no mark of a test that one of them runs takes it
     back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from inner import Inner, gone
+from inner import Inner, alike, gone
 
 from pytest_execprobe.cli import main
 
@@ -29,7 +29,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", ["signal", *alike("exit", "exit-5", "exit-0")])
 def test_outcomes_stay_and_the_report_passes_no_gate(inner: Inner, how: str) -> None:
     inner.suite(test_it=SUITE.replace("ENDS", "").replace("HOW", WAYS[how]))
     run = inner.as_without("--execprobe-budget=1", "--execprobe-audit", "--execprobe-report=a.json")
@@ -44,7 +44,7 @@ def test_outcomes_stay_and_the_report_passes_no_gate(inner: Inner, how: str) -> 
     assert gate == 2, "its report passes, whatever the exit status was"
 
 
-@pytest.mark.parametrize("how", ["exit-0", "signal"])
+@pytest.mark.parametrize("how", alike("exit-0", "signal"))
 def test_what_was_broken_before_is_told(inner: Inner, how: str) -> None:
     inner.suite(test_it=SUITE.replace("ENDS", "").replace("HOW", WAYS[how]))
     run = inner.run("--execprobe-session-budget=1")

@@ -19,7 +19,7 @@ def test_outcomes_stay(inner: Inner) -> None:
     assert run.outcomes["test_expected"] == ["xpassed"]
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 def test_one_verdict_one_summary_one_report(inner: Inner) -> None:
     run = runners.check(inner, mark="@pytest.mark.isolated", plugins=PLUGINS)
     assert "recorded        12 execs in 6 tests" in run.summary()  # 6 times python

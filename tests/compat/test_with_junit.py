@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from inner import Inner, needs
+from inner import Inner, alike, needs
 
 SUITE = """
 import os, subprocess, pytest
@@ -52,7 +52,7 @@ def properties(case: ElementTree.Element) -> dict[str | None, str | None]:
     return {element.get("name"): element.get("value") for element in case.iter("property")}
 
 
-@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+@pytest.mark.parametrize("family", alike("xunit2", "xunit1"))
 @pytest.mark.parametrize("workers", [False, pytest.param(True, marks=needs("xdist"))])
 def test_what_is_in_it(inner: Inner, family: str, workers: bool) -> None:
     inner.suite(test_it=SUITE)

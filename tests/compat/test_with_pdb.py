@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from inner import LOST, Inner
+from inner import LOST, Inner, alike
 
 PLAIN = """
 import subprocess
@@ -20,7 +20,7 @@ def test_after():
 """
 
 
-@pytest.mark.parametrize("stdin", [b"c\n", b"q\n", None])
+@pytest.mark.parametrize("stdin", [b"c\n", *alike(b"q\n", None)])
 def test_outcomes_stay(inner: Inner, stdin: bytes | None) -> None:
     inner.suite(test_it=PLAIN)
     run = inner.as_without("--execprobe-budget=1", "--pdb", stdin=stdin)

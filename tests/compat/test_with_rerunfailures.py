@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from inner import Inner, needs
+from inner import Inner, alike, needs
 
 from pytest_execprobe.cli import main
 
 pytestmark = needs("pytest_rerunfailures")
-TRACED = pytest.mark.beside  # which probe it is is no matter of pytest's version
+TRACED = [pytest.mark.beside, pytest.mark.long]  # which probe it is is no matter of who tries a test again
 
 PLUGINS = ("pytest_rerunfailures",)
 
@@ -31,7 +31,7 @@ def test_passes():
 """
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 def test_outcomes_stay(inner: Inner) -> None:
     inner.suite(test_it=PLAIN)
     run = inner.as_without("--execprobe-budget=1", "--execprobe-audit", "--reruns=2", plugins=PLUGINS)
@@ -75,7 +75,7 @@ def test_kept():
 """
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 def test_a_rule_that_is_kept_the_second_time(inner: Inner) -> None:
     inner.suite(test_it=RULES)
     run = inner.run("--reruns=2", plugins=PLUGINS)
@@ -96,7 +96,7 @@ def test_a_rule_that_is_kept_the_second_time(inner: Inner) -> None:
     assert run.properties("test_kept") == {"execprobe_execs": 0, "execprobe_lost": 0}
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 def test_what_is_unknown_the_first_time_is_known_the_second(inner: Inner) -> None:
     inner.suite(
         test_it="""
@@ -148,8 +148,8 @@ ROWS = '[tests."test_it.py::test_fails"]\nls = 1\n\n[tests."test_it.py::test_fla
     ("inner", "how"),
     [
         pytest.param(None, (), id="alone"),
-        pytest.param(None, ("-n2",), id="-n2", marks=needs("xdist")),
-        pytest.param("ptrace", ("-n2",), id="-n2, ptrace", marks=[needs("xdist"), TRACED]),
+        pytest.param(None, ("-n1",), id="-n1", marks=needs("xdist")),
+        pytest.param("ptrace", ("-n1",), id="-n1, ptrace", marks=[needs("xdist"), *TRACED]),
     ],
     indirect=["inner"],
 )
@@ -172,7 +172,7 @@ def test_rows_go_by_the_last_try(inner: Inner, how: tuple[str, ...]) -> None:
     assert main(gate) == 1
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inner: Inner) -> None:
     inner.suite(test_it=FLAKY)
     options = ("--reruns=1", "--execprobe-baseline=execs.toml")
@@ -186,11 +186,10 @@ def test_a_test_that_always_fails_is_accepted_by_the_command_that_is_offered(inn
 @pytest.mark.parametrize(
     ("inner", "option"),
     [
-        (None, ""),
+        *alike(
+            (None, ""), (None, "--execprobe-budget=0"), (None, "--execprobe-allow=git"), (None, "--execprobe-deny=curl")
+        ),
         pytest.param("ptrace", "", marks=TRACED),
-        (None, "--execprobe-budget=0"),
-        (None, "--execprobe-allow=git"),
-        (None, "--execprobe-deny=curl"),
     ],
     indirect=["inner"],
 )

@@ -91,5 +91,5 @@ def test_rules(inner: Inner) -> None:
 @needs("xdist")
 def test_in_workers(inner: Inner) -> None:
     inner.suite(test_it=SUITE)
-    run = inner.as_without("-W", "error", "-n2", "--execprobe-session-budget=9", plugins=["xdist.plugin"])
+    run = inner.as_without("-W", "error", "-n1", "--execprobe-session-budget=9", plugins=["xdist.plugin"])
     assert "Warning" not in run.out + run.err

@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from inner import Inner, Run, needs
+from inner import Inner, Run, alike, needs
 
 from pytest_execprobe.cli import main
 
@@ -92,14 +92,9 @@ BROKEN = {
 }
 
 
-#: How tests are spread is no matter of pytest's version.
 DISTRIBUTIONS = [
-    "-n0",
-    "-n2",
-    *(
-        pytest.param(how, marks=pytest.mark.beside)
-        for how in ("-n1", *(f"-n2 --dist={by}" for by in ("loadscope", "loadfile", "loadgroup", "worksteal", "no")))
-    ),
+    *alike("-n2", "-n0", *(f"-n2 --dist={by}" for by in ("loadscope", "loadgroup", "no"))),
+    *(pytest.param(how, marks=pytest.mark.long) for how in ("-n1", "-n2 --dist=loadfile", "-n2 --dist=worksteal")),
 ]
 
 
@@ -142,7 +137,7 @@ def test_each_runs_all(inner: Inner) -> None:
     assert "test_it.py::test[3]: true 6" in run.summary()
 
 
-@pytest.mark.both_probes
+@pytest.mark.both_probes(long=True)
 def test_the_budget_of_the_run(inner: Inner) -> None:
     """Each worker keeps it, and all together break it."""
     inner.suite(
@@ -165,8 +160,8 @@ def test_the_budget_of_the_run(inner: Inner) -> None:
     assert run.ret == 0
 
 
-@pytest.mark.both_probes
-@pytest.mark.parametrize("option", ["-x", "--maxfail=2"])
+@pytest.mark.both_probes(long=True)
+@pytest.mark.parametrize("option", alike("-x", "--maxfail=2"))
 def test_maxfail(inner: Inner, option: str) -> None:
     inner.suite(
         test_it="""
@@ -223,17 +218,17 @@ def test_what_is_unknown_is_an_error(inner: Inner) -> None:
     assert run.ret == pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.mark.beside
 def test_what_was_left_out_passes_no_gate(inner: Inner) -> None:
     """Workers tell of it."""
     passing = PLAIN.replace("assert False", "pass")
     inner.suite(test_it=passing, test_other="import subprocess\ndef test_other(): subprocess.run(['true'])\n")
     file, report = inner.path / "execs.toml", inner.path / "a.json"
     gate = ["gate", str(report), "--budget", str(file)]
-    options = ("-n2", f"--execprobe-report={report}", "--execprobe-baseline=execs.toml")
+    options = ("-n1", f"--execprobe-report={report}", "--execprobe-baseline=execs.toml")
     assert inner.run(*options, "--execprobe-update", plugins=PLUGINS).ret == 0
     assert main(gate) == 0
-    not_run = ["--setup-only", "--setup-plan", "-k other"]
-    not_collected = ["test_it.py", "--ignore=test_other.py", "-o python_files=test_it.py"]
+    not_run, not_collected = ["--setup-only", "-k other"], ["test_it.py", "--ignore=test_other.py"]
     for left_out in (*not_run, *not_collected):
         assert inner.run(*options, *left_out.split(maxsplit=1), plugins=PLUGINS).ret == 0, left_out
         assert main(gate) == 2, left_out
@@ -248,6 +243,7 @@ def test_what_was_left_out_passes_no_gate(inner: Inner) -> None:
 
 
 @pytest.mark.parametrize("option", ["--execprobe-audit", "--execprobe-baseline=execs.toml"])
+@pytest.mark.beside
 def test_names_that_are_no_text(inner: Inner, option: str) -> None:
     """Workers tell of programs, and of folders that have no tests."""
     folder = os.fsencode(inner.path) + b"/caf\xe9"
@@ -255,5 +251,5 @@ def test_names_that_are_no_text(inner: Inner, option: str) -> None:
     shutil.copy("/bin/true", folder + b"/tool\xe9")
     inner.suite(test_it="import subprocess\ndef test_it(): subprocess.run([b'caf\\xe9/tool\\xe9'], check=True)\n")
     update = () if "audit" in option else ("--execprobe-update",)
-    run = inner.run("-n2", option, *update, plugins=PLUGINS)
+    run = inner.run("-n1", option, *update, plugins=PLUGINS)
     assert (run.outcomes, run.ret) == ({"test_it": ["passed"]}, 0)

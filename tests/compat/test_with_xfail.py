@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from inner import LOST, Inner
+from inner import LOST, Inner, alike
 
 PLAIN = """
 import subprocess, pytest
@@ -65,7 +65,9 @@ def test_next():
 """
 
 
-@pytest.mark.parametrize("mark", ["", "strict=True", "raises=AssertionError", "raises=AssertionError, strict=True"])
+@pytest.mark.parametrize(
+    "mark", alike("", "strict=True", "raises=AssertionError", "raises=AssertionError, strict=True")
+)
 def test_a_broken_rule_is_a_failure_that_was_expected(inner: Inner, mark: str) -> None:
     inner.suite(test_it=BROKEN.replace("MARK", mark))
     run = inner.run()
@@ -145,7 +147,7 @@ def test_next(execprobe):
 """
 
 
-@pytest.mark.parametrize("mark", ["", "strict=True", "raises=Exception"])
+@pytest.mark.parametrize("mark", alike("", "strict=True", "raises=Exception"))
 def test_what_is_unknown_is_an_error(inner: Inner, mark: str) -> None:
     inner.suite(test_it=UNKNOWN.replace("MARK", mark))
     run = inner.run()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+from suites import Ran
 
 if TYPE_CHECKING:
     from conftest import Played
@@ -165,32 +167,41 @@ SAID = {
 }
 
 
+#: Marks, and what is said where each is broken.
+BROKEN = {
+    "exec_none(phases={phases})": "nothing may run, but {ran}",
+    "exec_allow('x', phases={phases})": "unexpected program: {ran}",
+    "exec_deny('*', phases={phases})": "\\* must not run, but it ran once",
+    "exec_budget(0, phases={phases})": "exec budget exceeded: 1 exec, at most 0 allowed",
+}
+
+
 @pytest.mark.parametrize("node", ["", ".parent", ".parent.parent", ".session"])
-@pytest.mark.parametrize(
-    ("mark", "headline"),
-    [
-        ("exec_none(phases={phases})", "nothing may run, but {ran}"),
-        ("exec_allow('x', phases={phases})", "unexpected program: {ran_only}"),
-        ("exec_deny('*', phases={phases})", "* must not run, but it ran once"),
-        ("exec_budget(0, phases={phases})", "exec budget exceeded: 1 exec, at most 0 allowed"),
-    ],
-)
-@pytest.mark.parametrize("covers", ["setup", "call", "teardown"])
-@pytest.mark.parametrize("added", ["setup", "call", "teardown"])
 def test_added_one_judges_each_phase_that_it_covers(
-    run: Run, node: str, mark: str, headline: str, covers: str, added: str
+    pytester: pytest.Pytester, played: Played, monkeypatch: pytest.MonkeyPatch, node: str
 ) -> None:
-    """Also of one that had ended, when it was added."""
-    written = mark.format(phases=(covers,))
-    add = f"request.node.name == 'test_it' and request.node{node}.add_marker(pytest.mark.{written})"
-    ran = run(ADDED.format(**{**dict.fromkeys(SAID, "pass"), added: add}))
-    what = headline.format(ran=SAID[covers].partition(" (")[0], ran_only=SAID[covers].partition(" (")[0])
-    assert re.search(rf"^{re.escape(what)}.* \({covers} phase\)$", ran.text, flags=re.M)
-    (rule,) = ran.rules
-    line = {"setup": 7, "call": 15, "teardown": 10}[added]
-    assert re.fullmatch(rf"{re.escape(written)} added to .* in the {added} phase, test_it\.py:{line}", rule)
-    assert f"{'ERROR' if 'call' not in (added, covers) else ''}" in ran.text
-    assert ran.ret == 1
+    """Also of one that had ended, when it was added. What is added to the session would judge the next file, too: it is
+    run by itself, with each mark in turn."""
+    monkeypatch.setenv("COLUMNS", "160")
+    files, said = {}, []
+    alone = node == ".session"
+    phases = [*itertools.product(SAID, SAID)]
+    for mark, (covers, added) in zip(itertools.cycle(BROKEN), phases) if alone else itertools.product(BROKEN, phases):
+        written = mark.format(phases=(covers,))
+        add = f"request.node.name == 'test_it' and request.node{node}.add_marker(pytest.mark.{written})"
+        suite = ADDED.format(**{**dict.fromkeys(SAID, "pass"), added: add})
+        files[f"test_{len(said)}"] = f"import pytest\nfrom played import runs\n{suite}"
+        what = BROKEN[mark].format(ran=SAID[covers].partition(" (")[0])
+        line = {"setup": 7, "call": 15, "teardown": 10}[added]
+        where = rf"added to .* in the {added} phase, test_{len(said)}\.py:{line}"
+        said.append(rf"(?m)^{what}.* \({covers} phase\)\n  rule  {re.escape(written)} {where}$")
+    pytester.makepyfile(**files)
+    for one in [[name] for name in files] if alone else [[*files]]:
+        ran = Ran(pytester.runpytest_inprocess("-p", "no:cacheprovider", *(f"{name}.py" for name in one)))
+        assert [name for name, what in zip(files, said, strict=True) if re.search(what, ran.text)] == one, ran.text
+        assert len(ran.rules) == len(one)
+        assert ran.ret == 1
+    assert len(played.sources) == (len(files) if alone else 1)
 
 
 def test_added_none_judges_a_set_up_that_has_ended(run: Run) -> None:

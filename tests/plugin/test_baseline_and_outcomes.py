@@ -156,7 +156,13 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.mark.parametrize("how", LESS)
-@pytest.mark.parametrize("other", ["", "def test_b(): runs('ls')\n"], ids=["alone", "beside another"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param("", id="alone"),
+        pytest.param("def test_b(): runs('ls')\n", id="beside another", marks=pytest.mark.beside),
+    ],
+)
 def test_no_row_is_lost(run: Run, how: str, other: str) -> None:
     run(UPDATE, source=LESS[how] + other, rows=ROWS)
     assert rows().startswith(ROWS)

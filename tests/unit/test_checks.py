@@ -538,10 +538,17 @@ def _log(seen: Sequence_, lost: int, more: int = 0, unknown: bool = False, filte
 
 
 def _truth(check: Check, completions: frozenset[Sequence_]) -> bool | None:
-    answers = [set(map(holds, completions)) for holds in check.holds]
-    if {False} in answers:
+    answers = [_agreed(holds, completions) for holds in check.holds]
+    if False in answers:
         return False
-    return True if answers == [{True}] * len(answers) else None
+    return None if None in answers else True
+
+
+def _agreed(holds: Callable[[Sequence_], bool], completions: frozenset[Sequence_]) -> bool | None:
+    """What all of them make it, None where two differ: then the rest need not be asked."""
+    answers = map(holds, completions)
+    first = next(answers)
+    return first if all(answer is first for answer in answers) else None
 
 
 def _disagreements(

@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
@@ -42,6 +42,11 @@ from pytest_execprobe.timeline.recorder import Recorder
 #: Where something is kept. What only computes may as well have raised where it was called.
 _OF_TIMELINES = (entry, feed, lighter, recorder, spans, timeline, windows)
 STATEFUL = {module.__file__ for module in (client, decode, log, pages, recording, transport, *_OF_TIMELINES)}
+
+
+#: The steps that are tried. Of what goes through the same code in several ways, each second one, in turn the odd and
+#: the even, and all of them by `make test-long`.
+ALL, ODD, EVEN = range(1, 100_000), range(1, 100_000, 2), range(2, 100_000, 2)
 
 
 class Broken(BaseException):
@@ -114,15 +119,23 @@ def breaks_at(step: int, do: Callable[[], object]) -> bool:
     return False
 
 
-def every_step(do: Callable[[], object], check: Callable[[], object], prepare: Callable[[], object]) -> int:
+def every_step(
+    do: Callable[[], object], check: Callable[[], object], prepare: Callable[[], object], steps: Iterable[int] = ALL
+) -> int:
     """Breaks into it at one step after the other, and has it checked each time that all is as it should be."""
-    for step in itertools.count(1):
+    for step in steps:
         prepare()
         broken = breaks_at(step, do)
         check()
         if not broken:
             return step
     raise AssertionError
+
+
+def by_halves(*ways: tuple[object, ...]) -> list[Any]:
+    """Each with the half of the steps that it tries, and once more with all."""
+    halves = [(*way, half) for way, half in zip(ways, itertools.cycle([ODD, EVEN]))]
+    return [*halves, *(pytest.param(*way, ALL, marks=pytest.mark.long) for way in ways)]
 
 
 class Played:
@@ -194,15 +207,15 @@ READS: dict[str, Callable[[Played], object]] = {
 
 
 @pytest.mark.parametrize(
-    ("read", "chunk"),
-    [("records", 1 << 18), ("records", 200), ("tally", 1 << 18), ("wait_for", 1 << 18), ("wait", 1 << 18)],
+    ("read", "chunk", "steps"),
+    by_halves(("records", 1 << 18), ("records", 200), ("tally", 1 << 18), ("wait_for", 1 << 18), ("wait", 1 << 18)),
 )
 def test_a_read_that_is_broken_into_loses_nothing(
-    played: Played, read: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+    played: Played, read: str, chunk: int, steps: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However the answer is cut on the way."""
     monkeypatch.setattr(transport, "_CHUNK", chunk)
-    assert every_step(lambda: READS[read](played), played.check, played.execs) > 500
+    assert every_step(lambda: READS[read](played), played.check, played.execs, steps) > 500
     played.check_new()
 
 
@@ -334,14 +347,14 @@ STAGES: list[Callable[[Recorder], object]] = [
 
 #: Each phase ends by the same steps, hundreds of them: what is forgotten then matters once, and what is not, once.
 @pytest.mark.parametrize(
-    ("stage", "much"),
-    [
+    ("stage", "much", "steps"),
+    by_halves(
         *((stage, recorder._MUCH) for stage in range(len(STAGES)) if stage not in (4, 6)),
         *((stage, 0) for stage in range(len(STAGES)) if stage not in (2, 4)),
-    ],
+    ),
 )
 def test_a_test_that_is_broken_into_takes_nothing_from_the_next(
-    stage: int, much: int, monkeypatch: pytest.MonkeyPatch
+    stage: int, much: int, steps: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "_MUCH", much)
     run = FakeRun()
@@ -376,7 +389,7 @@ def test_a_test_that_is_broken_into_takes_nothing_from_the_next(
         assert sorted(entry.record.program for entry in check_new if entry.record) == sorted(ran)  # type: ignore[type-var]
         ran.clear()
 
-    every_step(lambda: STAGES[stage](run.recorder), check, prepare)
+    every_step(lambda: STAGES[stage](run.recorder), check, prepare, steps)
 
 
 # ---- where a source is lost, and had again ----
@@ -421,12 +434,12 @@ def test_having_one_again_is_never_overlooked() -> None:
 # ---- execprobe run ----
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["kept", "counted"])
-def test_a_look_that_is_broken_into_loses_nothing(whole: bool) -> None:
+@pytest.mark.parametrize(("whole", "steps"), by_halves((True,), (False,)))
+def test_a_look_that_is_broken_into_loses_nothing(whole: bool, steps: range) -> None:
     def keep(record: ExecRecord) -> bool:
         return record.program == "sh"
 
-    for step in itertools.count(1):
+    for step in steps:
         source = FakeSource()
         recorded = recording.Recording(source, "the command", None if whole else keep)
         for _ in range(2):
