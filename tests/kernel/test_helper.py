@@ -25,6 +25,7 @@ from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLos
 from pytest_execprobe.helper import handshake, peers, wire
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.source.events import Exec
 from pytest_execprobe.source.launch import bpf_folder, is_helper
 from pytest_execprobe.source.meeting import listen, names, new_name, new_secret
 from pytest_execprobe.timeline.recorder import Recorder
@@ -201,21 +202,36 @@ def test_a_second_client_that_sends_garbage_harms_none(made: Recording) -> None:
     assert made.execprobe.programs == ["true"]
 
 
-def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
+def registered_again(made: Recording, sources: contextlib.ExitStack) -> HelperSource:
     """A process can be a root more than once, by further connections: as deep as a pytest inside a pytest would be."""
+    source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
+    sources.callback(source.close)
+    source._connection.stream.sock.connect("\0" + made.source.description["address"])
+    source.register(fresh=True, timeout=10)
+    return source
+
+
+def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
     with contextlib.ExitStack() as sources:
-
-        def register() -> None:
-            source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
-            sources.callback(source.close)
-            source._connection.stream.sock.connect("\0" + made.source.description["address"])
-            source.register(fresh=True, timeout=10)
-
         for _ in range(wire.SLOTS - 1):
-            register()
+            registered_again(made, sources)
         with pytest.raises(SourceLost, match="is in 6 watched trees already"):
-            register()
+            registered_again(made, sources)
     subprocess.run(["true"], check=True)
+    assert made.execprobe.programs == ["true"]
+
+
+@pytest.mark.parametrize("gone", [[], [0], [1], [0, 1], [0, 1, 2, 3], [2, 4], [0, 1, 2, 3, 4]])
+def test_each_root_has_what_is_executed_whichever_others_have_gone(made: Recording, gone: list[int]) -> None:
+    with contextlib.ExitStack() as sources:
+        others = [registered_again(made, sources) for _ in range(wire.SLOTS - 1)]
+        for place in gone:
+            others[place].close()
+        subprocess.run(["true"], check=True)
+        for place, source in enumerate(others):
+            if place not in gone:
+                execs = [event for event in source.sync(10).events if isinstance(event, Exec)]
+                assert [event.command and event.command.program for event in execs] == ["true"]
     assert made.execprobe.programs == ["true"]
 
 
