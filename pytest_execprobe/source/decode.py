@@ -24,6 +24,7 @@ _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may
 _WHOSE = struct.Struct("<IIIQQII")
 #: As wire.FIRST, with all of that as one piece, and without ppid.
 _FIRST = struct.Struct(wire.FIRST.format.replace("IIIIQQII", f"4x{_WHOSE.size}s"))
+_new = tuple.__new__  # a third of what Branch() takes
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
@@ -57,7 +58,7 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
     at, end, last = 0, len(payload), len(payload) - _WITH_HEAD
     add, unpack, known = found.append, _FIRST.unpack_from, commands.known
     branch, parent = commands.last
-    known_whose, known_place, its_root, stopped, uid, gid = b"", (place := [0]), 0, 0, 0, 0
+    known_whose, its_root, stopped, uid, gid = b"", 0, 0, 0, 0
     while at <= last:
         (
             type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, whose,
@@ -69,12 +70,13 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
         if at > end or not _HEAD <= length <= size - _RECORD:
             raise wire.WireError("an event is cut short")
         if whose != known_whose:
-            known_whose, (its_uid, its_gid, stopped, its_root, *place) = whose, _WHOSE.unpack(whose)
-            uid, gid = (uid, gid) if (uid, gid) == (its_uid, its_gid) else (its_uid, its_gid)
+            known_whose, (its_uid, its_gid, stopped, its_root, born, top, thread) = whose, _WHOSE.unpack(whose)
+            uid, gid = uid if uid == its_uid else its_uid, gid if gid == its_gid else its_gid
+            if its_root == root and (born, top, thread) != branch:
+                # Mostly this process is its top, and one number takes less room.
+                branch = _new(Branch, (born, pid if top == pid else top, thread))
         if its_root != root:
             continue
-        if place is not known_place:
-            branch, known_place = _branch(branch, place, pid), place
         if kind == _EXIT:
             add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
         elif kind != _EXEC and kind != _ATTEMPT:
@@ -99,12 +101,6 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
         raise wire.WireError("an event is cut short")
     commands.last = branch, parent
     return found
-
-
-def _branch(last: Branch, place: list[int], pid: int) -> Branch:
-    """That of a record: mostly the last one. Else mostly this process is its top, and one number takes less room."""
-    born, top, thread = place
-    return last if (born, top, thread) == last else Branch(born, pid if top == pid else top, thread)
 
 
 def _wrong(is_short: bool) -> wire.WireError:
