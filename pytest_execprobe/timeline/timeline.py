@@ -155,7 +155,7 @@ class Timeline:
         entered = born = NO_STRETCH
         branch = parent = above = begun_in = None
         above_lost = False
-        hidden: dict[int, bool] = {}
+        hides: dict[int, bool] = {}
         for event in sorted(ready, key=_AT):
             if not entered.start <= event.entered < entered.end:
                 entered = self.spans.at(event.entered)
@@ -167,9 +167,10 @@ class Timeline:
             if above is None or event.parent is not parent:
                 parent = event.parent
                 above, above_lost = self._image(parent)
-            if event.command is not None and id(event.command) not in hidden:
-                hidden[id(event.command)] = self.hides(event.command)
-            self._add(event, known, entered.span, begun_in, above, above_lost, hidden.get(id(event.command), False))
+            hidden = hides.get(id(event.command))
+            if hidden is None:
+                hidden = hides[id(event.command)] = event.command is not None and self.hides(event.command)
+            self._add(event, known, entered.span, begun_in, above, above_lost, hidden)
         self._end_all(ends)
         self.known = known._replace(settled=left, placed=len(self._log))
         for event in ready if self._exits else ():  # only now, for it may have had to be done again
