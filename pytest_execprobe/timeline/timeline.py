@@ -200,7 +200,7 @@ class Timeline:
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[image] = entry
-            if image in self._exits:
+            if self._exits and image in self._exits:
                 self._end_all([self._exits[image]])
         if self._entries and self._entries[-1].event.entered > event.entered:
             insort(self._entries, entry, key=ENTERED)
@@ -269,7 +269,7 @@ class Timeline:
                 self._exits[end.image] = end
                 continue
             entry.end(end)
-            if is_killed(end.status):
+            if end.status and is_killed(end.status):
                 self.killed[end.image] = entry
 
     # ---- windows ----
