@@ -167,8 +167,7 @@ class Timeline:
             if above is None or event.parent is not parent:
                 parent = event.parent
                 above, above_lost = self._image(parent)
-            hidden = hides.get(id(event.command))
-            if hidden is None:
+            if (hidden := hides.get(id(event.command))) is None:
                 hidden = hides[id(event.command)] = event.command is not None and self.hides(event.command)
             self._add(event, known, entered.span, begun_in, above, above_lost, hidden)
         self._end_all(ends)
