@@ -202,21 +202,12 @@ def test_a_second_client_that_sends_garbage_harms_none(made: Recording) -> None:
     assert made.execprobe.programs == ["true"]
 
 
-def registered_again(made: Recording, sources: contextlib.ExitStack) -> HelperSource:
-    """A process can be a root more than once, by further connections: as deep as a pytest inside a pytest would be."""
-    source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
-    sources.callback(source.close)
-    source._connection.stream.sock.connect("\0" + made.source.description["address"])
-    source.register(fresh=True, timeout=10)
-    return source
-
-
 def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
     with contextlib.ExitStack() as sources:
         for _ in range(wire.SLOTS - 1):
-            registered_again(made, sources)
+            made.registered_again(sources)
         with pytest.raises(SourceLost, match="is in 6 watched trees already"):
-            registered_again(made, sources)
+            made.registered_again(sources)
     subprocess.run(["true"], check=True)
     assert made.execprobe.programs == ["true"]
 
@@ -224,7 +215,7 @@ def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
 @pytest.mark.parametrize("left", [[0, 1, 2, 3, 4], [1, 3], [0], [1], [2], [3], [4], []])
 def test_each_root_has_what_is_executed_whichever_others_have_gone(made: Recording, left: list[int]) -> None:
     with contextlib.ExitStack() as sources:
-        others = [registered_again(made, sources) for _ in range(wire.SLOTS - 1)]
+        others = [made.registered_again(sources) for _ in range(wire.SLOTS - 1)]
         for place, source in enumerate(others):
             if place not in left:
                 source.close()
