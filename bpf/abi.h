@@ -28,6 +28,7 @@ enum kind {
     KIND_UNFOLLOWED = 4,
     KIND_UNMARKED = 5,
     KIND_UNTRACED = 6, /* what has executed this is traced no longer, as was wanted of the tracer. Never made here */
+    KIND_NESTED = 7,   /* no record, but what stands in front of one: struct nested */
 };
 
 enum flag {
@@ -83,10 +84,17 @@ struct proc {
     u32 pids[SLOTS];      /* its pid as the root of each slot sees it, 0: not known */
 };
 
+/* Of an exec: whether it was stopped, by SIGKILL. */
+enum stopped { STOPPED_FOR_THIS = 1, STOPPED_FOR_OTHERS = 2 };
+
 /* How a record begins: what the perf buffer `events` carries, and the queue `dropped`.
  *
- * A record that finds no room in the buffer is dropped, and its head alone goes to the queue, so that the loss can be
- * charged to the right window. By the counters the helper knows whether it has all of both. */
+ * A record is for one root: most processes are in one tree, and so it is half as long as with room for all. In front of
+ * that of a process which may be in others stands a struct nested, and the helper makes a record for each root of it.
+ *
+ * A record that finds no room in the buffer is dropped, and its head alone goes to the queue, behind a struct nested in
+ * any case, so that the loss can be charged to the right window. By the counters the helper knows whether it has all of
+ * both. */
 struct head {
     u32 kind;
     s32 error; /* an attempt's errno; of an exit the status, as wait() has it */
@@ -99,10 +107,10 @@ struct head {
     u32 ppid;
     u32 uid;
     u32 gid;
-    u32 stopped; /* of an exec: bit N says that it was stopped for the root of slot N, by SIGKILL */
-    struct slot slots[SLOTS];
-    u32 pids[SLOTS]; /* in the PID namespace of each slot's root, as users see them; 0 where it is outside of that */
-    u32 ppids[SLOTS];
+    u32 stopped; /* enum stopped, 0: it was not */
+    struct slot slot; /* the first */
+    u32 seen_pid; /* in the PID namespace of the root, as users see them; 0 where it is outside of that */
+    u32 seen_ppid;
     /* From here on, with what follows the head, all bytes are the same for execs of one command. */
     u32 flags;
     s32 dirfd; /* an attempt's execveat argument */
@@ -113,6 +121,20 @@ struct head {
     u32 interp_len;
     u32 argv_len;
     u32 data_len;
+};
+
+/* What is not the same for each root, as in struct head. Empty slots have no root. */
+struct nested {
+    u32 kind; /* KIND_NESTED */
+    u32 stopped; /* bit N says that it was, for the root of slot N */
+    struct slot slots[SLOTS];
+    u32 pids[SLOTS];
+    u32 ppids[SLOTS];
+};
+
+struct nested_head {
+    struct nested nested;
+    struct head head;
 };
 
 /* What one CPU has counted: an array that the helper and its clients have mapped, and read while it changes.

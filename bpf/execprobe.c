@@ -87,7 +87,8 @@ struct stops {
 enum tail_call { CALL_PATHS, CALL_STOP, TAIL_CALLS };
 
 struct record {
-    struct head head;
+    struct nested nested;
+    struct head head; /* as in struct nested_head */
     union {
         char data[DATA_CAP];
         struct proc child; /* on the stack, the verifier would take seven times as long for a fork */
@@ -114,7 +115,7 @@ BPF_HASH(denied, struct denial, u64, 4096);
 BPF_HASH(enforcers, u64, struct enforcer, 64); /* as many as there are bits */
 BPF_ARRAY(pid_answer, struct pid_answer, 1);
 BPF_ARRAY(helper_process, struct helper_process, 1);
-BPF_QUEUE(dropped, struct head, 4096);
+BPF_QUEUE(dropped, struct nested_head, 4096);
 
 /* ---- counters, scratch memory and records: what all sections use ---- */
 
@@ -196,20 +197,42 @@ static __always_inline void count_loss(u32 kind)
     add(&count->dropped);
 }
 
-/* What can't be delivered is listed by its head alone. */
-static __always_inline void deliver(void *ctx, struct head *head, u64 size, int wake_later)
+/* The first slot into the head, whose record that is, unless there are others. Returns where the record begins. */
+static __always_inline void *fill_slot(struct nested_head *both)
+{
+    struct nested *nested = &both->nested;
+    u64 others = 0;
+
+    both->head.slot = nested->slots[0];
+    both->head.seen_pid = nested->pids[0];
+    both->head.seen_ppid = nested->ppids[0];
+    nested->kind = KIND_NESTED;
+#pragma unroll
+    for (int i = 1; i < SLOTS; i++)
+        others |= nested->slots[i].root;
+    return others ? (void *)both : &both->head;
+}
+
+/* Of so many bytes behind the head. What can't be delivered is listed by its head alone. */
+static __always_inline void deliver(void *ctx, struct nested_head *both, u64 data_len, int wake_later)
 {
     struct counters *count = counters();
+    u64 size = sizeof(struct head) + data_len;
+    void *begin;
+
     if (!count)
         return;
     add(&count->seen);
-    if (events.perf_submit(ctx, head, size) == 0) {
+    begin = fill_slot(both);
+    if (begin == both)
+        size += sizeof(struct nested);
+    if (events.perf_submit(ctx, begin, size) == 0) {
         add(&count->submitted);
         count->unread += size; /* may lose a part to a program that preempts this: the reader is woken a little later */
         if (count->unread < WATERMARK)
             return;
     } else {
-        if (dropped.push(head, 0) != 0)
+        if (dropped.push(both, 0) != 0)
             add(&count->unlisted);
         add(&count->dropped);
     }
@@ -219,11 +242,11 @@ static __always_inline void deliver(void *ctx, struct head *head, u64 size, int 
 
 static __always_inline void deliver_record(void *ctx, struct record *record, int wake_later)
 {
-    u64 size = sizeof(struct head) + IN_MEMORY(record->head.data_len);
-    asm volatile("" : "+r"(size)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
-    if (size > sizeof(struct head) + DATA_CAP)
-        size = sizeof(struct head) + DATA_CAP;
-    deliver(ctx, &record->head, size, wake_later);
+    u64 length = IN_MEMORY(record->head.data_len);
+    asm volatile("" : "+r"(length)); /* or the compiler bounds one register and passes another, which 6.1 refuses */
+    if (length > DATA_CAP)
+        length = DATA_CAP;
+    deliver(ctx, (struct nested_head *)record, length, wake_later);
 }
 
 /* For what has no record of its own: a map was full, or the end of an attempt went unseen. */
@@ -239,14 +262,15 @@ static __always_inline void deliver_loss(u32 kind, struct proc *proc, u32 pid, u
         count_loss(kind);
         return;
     }
-    __builtin_memset(&record->head, 0, sizeof(record->head));
+    __builtin_memset(record, 0, sizeof(struct nested_head));
     record->head.kind = kind;
     record->head.at = bpf_ktime_get_ns();
     record->head.entered = entered ? entered : record->head.at;
     record->head.pid = pid;
-    __builtin_memcpy(record->head.slots, proc->slots, sizeof(proc->slots));
+    record->nested.kind = KIND_NESTED;
+    __builtin_memcpy(record->nested.slots, proc->slots, sizeof(proc->slots));
     add(&count->seen);
-    if (dropped.push(&record->head, 0) != 0)
+    if (dropped.push((struct nested_head *)record, 0) != 0)
         count_unlisted(count, kind);
     add(&count->dropped);
     scratch_put(record);
@@ -260,27 +284,30 @@ static __always_inline void deliver_lost_attempt(struct proc *proc, u32 tgid, u6
 }
 
 /* The pids of the task and its parent as the root of each slot sees them. */
-static __always_inline void fill_pids(struct head *head, struct proc *proc, kptr task, kptr parent)
+static __always_inline void fill_pids(struct record *record, kptr task, kptr parent)
 {
     int are_own = is_wanted(WANT_NUMBERS); /* or each root sees what the kernel does, and need not be looked up */
 
 #pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
-        u64 id = proc->slots[i].root;
+        u64 id = record->nested.slots[i].root;
         struct root *root = id && are_own ? roots.lookup(&id) : 0;
         u32 level = root ? root->level : 0;
         if (!id)
             continue;
-        head->pids[i] = level ? pid_at_level(task_pid(task), level) : head->pid;
-        head->ppids[i] = level ? pid_at_level(task_pid(parent), level) : head->ppid;
+        record->nested.pids[i] = level ? pid_at_level(task_pid(task), level) : record->head.pid;
+        record->nested.ppids[i] = level ? pid_at_level(task_pid(parent), level) : record->head.ppid;
     }
 }
 
-static __always_inline void fill_head(struct head *head, u32 kind, struct proc *proc, u32 tgid, kptr task)
+static __always_inline void fill_head(struct record *record, u32 kind, struct proc *proc, u32 tgid, kptr task)
 {
+    struct head *head = &record->head;
     u64 ids = bpf_get_current_uid_gid();
     kptr parent = task_parent(task);
 
+    record->nested.stopped = 0;
+    __builtin_memcpy(record->nested.slots, proc->slots, sizeof(proc->slots));
     __builtin_memset(head, 0, sizeof(*head));
     head->kind = kind;
     head->at = bpf_ktime_get_ns();
@@ -291,8 +318,7 @@ static __always_inline void fill_head(struct head *head, u32 kind, struct proc *
     head->parent_at = proc->parent_at;
     head->parent_pid = proc->parent_pid;
     head->previous_at = proc->own_exec ? proc->image_at : 0;
-    __builtin_memcpy(head->slots, proc->slots, sizeof(proc->slots));
-    fill_pids(head, proc, task, parent);
+    fill_pids(record, task, parent);
     bpf_get_current_comm(head->comm, sizeof(head->comm));
 }
 
@@ -752,15 +778,17 @@ static __always_inline void record_paths(void *ctx, kptr task)
 }
 
 /* The process runs another image from now on. A root that replaces itself begins a branch of its own. */
-static __always_inline void change_image(struct proc *proc, struct head *head)
+static __always_inline void change_image(struct proc *proc, struct record *record)
 {
+    struct head *head = &record->head;
+
 #pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
         if (proc->slots[i].root != 0 && proc->slots[i].top == 0) {
             proc->slots[i].born = head->entered;
             proc->slots[i].top = head->pid;
             proc->slots[i].thread = bpf_get_current_pid_tgid();
-            head->slots[i] = proc->slots[i];
+            record->nested.slots[i] = proc->slots[i];
         }
     }
     proc->image_at = head->at;
@@ -827,9 +855,9 @@ static __always_inline void record_exec(void *ctx, kptr task, kptr bprm, int in_
         return;
     record = scratch_get();
     if (record) {
-        fill_head(&record->head, KIND_EXEC, proc, tgid, task);
+        fill_head(record, KIND_EXEC, proc, tgid, task);
         begin_walk(record, task, in_fallback);
-        change_image(proc, &record->head);
+        change_image(proc, record);
 #ifdef PREEMPTED
         proc->recorded = record->place + 1;
 #endif
@@ -1043,8 +1071,10 @@ static __always_inline void stop_if_denied(void *ctx, kptr task)
 #pragma nounroll
         for (int i = 0; i < SLOTS; i++)
             stopped |= (record->stops.bits[i] & record->stops.found) != 0 ? 1 << i : 0;
-        if (stopped && bpf_send_signal(SIGKILL) == 0)
-            record->head.stopped = stopped;
+        if (stopped && bpf_send_signal(SIGKILL) == 0) {
+            record->nested.stopped = stopped;
+            record->head.stopped = stopped & 1 ? STOPPED_FOR_THIS : STOPPED_FOR_OTHERS;
+        }
     }
     tail_calls.call(ctx, CALL_PATHS);
     count_loss(KIND_EXEC); /* not reached */
@@ -1080,13 +1110,13 @@ static __always_inline void append_arguments(struct record *record, uptr argv)
 }
 
 /* Of a root that has failed to replace itself: which thread of it that was. */
-static __always_inline void name_thread(struct head *head)
+static __always_inline void name_thread(struct slot *slots)
 {
 #pragma nounroll
     for (int i = 0; i < SLOTS; i++) {
-        struct root *root = head->slots[i].root && !head->slots[i].top ? roots.lookup(&head->slots[i].root) : 0;
+        struct root *root = slots[i].root && !slots[i].top ? roots.lookup(&slots[i].root) : 0;
         if (root)
-            head->slots[i].thread = thread_at_level(root->level);
+            slots[i].thread = thread_at_level(root->level);
     }
 }
 
@@ -1101,11 +1131,11 @@ static __always_inline void record_attempt(void *ctx, struct proc *proc, struct 
         return;
     }
     head = &record->head;
-    fill_head(head, KIND_ATTEMPT, proc, current_tgid(), task);
+    fill_head(record, KIND_ATTEMPT, proc, current_tgid(), task);
     head->entered = exec->at;
     head->error = error;
     head->dirfd = exec->dirfd;
-    name_thread(head);
+    name_thread(record->nested.slots);
     if (task_has_borrowed_rights(task))
         head->flags |= FLAG_BORROWED;
     if (exec->args_known) {
@@ -1160,11 +1190,23 @@ static __always_inline int is_top(struct proc *proc, u32 tgid)
 
 static __always_inline void record_exit(void *ctx, struct proc *proc, u32 tgid, u32 status)
 {
-    struct head head = {.kind = KIND_EXIT, .pid = tgid, .error = status};
-    head.at = head.entered = bpf_ktime_get_ns();
-    head.previous_at = proc->own_exec ? proc->image_at : 0;
-    __builtin_memcpy(head.slots, proc->slots, sizeof(proc->slots));
-    deliver(ctx, &head, sizeof(head), 1);
+    struct record *record = scratch_get();
+    struct head *head;
+
+    if (!record) {
+        count_loss(KIND_EXIT);
+        return;
+    }
+    head = &record->head;
+    __builtin_memset(head, 0, sizeof(*head));
+    head->kind = KIND_EXIT;
+    head->error = status;
+    head->pid = tgid;
+    head->at = head->entered = bpf_ktime_get_ns();
+    head->previous_at = proc->own_exec ? proc->image_at : 0;
+    __builtin_memcpy(record->nested.slots, proc->slots, sizeof(proc->slots));
+    deliver(ctx, (struct nested_head *)record, 0, 1);
+    scratch_put(record);
 }
 
 /* Of a thread, and with the last one of its process. */

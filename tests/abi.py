@@ -29,8 +29,9 @@ def _arrays(*names: str, length: int = wire.SLOTS) -> list[str]:
     return [f"{name}[{at}]" for name in names for at in range(length)]
 
 
-_SLOT = ["root", "born", "top", "thread"]
-_SLOTS = [f"{slot}.{member}" for slot in _arrays("slots") for member in _SLOT]
+_MEMBERS = ["root", "born", "top", "thread"]
+_SLOT = [f"slot.{member}" for member in _MEMBERS]
+_SLOTS = [f"{slot}.{member}" for slot in _arrays("slots") for member in _MEMBERS]
 _PROCESS = [
     "kind",
     "error",
@@ -46,23 +47,23 @@ _PROCESS = [
     "stopped",
 ]
 _COMMAND = ["flags", "dirfd", "comm", "path_len", "interp_len", "argv_len", "data_len"]
-_FIRST = [*_PROCESS, *_SLOTS[:4], "pids[0]", "ppids[0]"]
+_FIRST = [*_PROCESS, *_SLOT, "seen_pid", "seen_ppid"]
 _COUNTERS = ["submitted", "dropped", "unlisted", "seen", "entered", "ended", "blind"]
 _PROC = ["image_at", "parent_at", "image_pid", "parent_pid", "own_exec", "recorded", *_SLOTS, "forked", "comm"]
 _ROOT = ["armed_at", "forks", "tgid", "refused", "level", *_arrays("reapers", length=8), "all_reapers"]
 
 LAYOUTS = [
-    Layout("head", wire.HEAD, [*_PROCESS, *_SLOTS, *_arrays("pids", "ppids"), *_COMMAND]),
+    Layout("head", wire.HEAD, [*_FIRST, *_COMMAND]),
     # In front of it stands what the kernel puts before each event.
     Layout("head", wire.FIRST, [*_FIRST, "flags", "data_len"], -wire.EVENT.size),
-    Layout("head", wire.SLOT_ROOTS, _SLOTS[::4], wire.SLOTS_AT, whole=False),
-    Layout("head", wire.FIRST_ROOT, _SLOTS[:1], wire.SLOTS_AT, whole=False),
+    Layout("head", wire.ROOT, ["slot.root"], wire.ROOT_AT, whole=False),
+    Layout("head", wire._SHARE, ["stopped", *_SLOT, "seen_pid", "seen_ppid"], wire._SHARE_AT, whole=False),
+    Layout("nested", wire.NESTED, ["kind", "stopped", *_SLOTS, *_arrays("pids", "ppids")]),
+    Layout("nested_head", struct.Struct(f"<{wire.NESTED.size}s{wire.HEAD.size}s"), ["nested", "head"]),
     Layout("head", wire.COMMAND, _COMMAND, wire.COMMAND_AT),
-    Layout("head", struct.Struct("<6I"), _arrays("pids"), wire.PIDS_AT, whole=False),
-    Layout("head", struct.Struct("<6I"), _arrays("ppids"), wire.PPIDS_AT, whole=False),
     Layout("head", struct.Struct("<I"), ["uid"], wire._UID_AT, whole=False),
     Layout("head", wire._ARGV_LENGTHS, ["argv_len", "data_len"], wire._ARGV_LENGTHS_AT),
-    Layout("slot", decode._SLOT, _SLOT),
+    Layout("head", decode._WHOSE, ["uid", "gid", "stopped", *_SLOT], wire._UID_AT, whole=False),
     Layout("counters", wire.COUNTERS, _COUNTERS),
     Layout("counters", wire.SEEN_AND_ENTERED, ["seen", "entered"]),
     Layout("proc", probe._PROC, [*_PROC, *_arrays("pids")]),
@@ -85,7 +86,7 @@ CONSTANTS = {
     "WANT_PID": probe._WANT_PID,
     "WANT_STOPS": probe._WANT_STOPS,
     "NAME_CAP": stopping.LONGEST + 1,
-    **{name: value for name, value in vars(wire).items() if name.startswith(("KIND_", "FLAG_"))},
+    **{name: value for name, value in vars(wire).items() if name.startswith(("KIND_", "FLAG_", "STOPPED_"))},
 }
 
 

@@ -403,8 +403,8 @@ def kernel_record(
     error: int = 0,
     dirfd: int = -100,
     comm: bytes = b"git",
-    slots: Iterable[tuple[int, int, int, int]] = ((1, 900, 77, 5),),
-    seen: Iterable[tuple[int, int]] | None = None,
+    slot: tuple[int, int, int, int] = (1, 900, 77, 5),
+    seen: tuple[int, int] | None = None,
     path: bytes = b"/usr/bin/git\0",
     interpreter: bytes = b"",
     components: bytes = b"git\0bin\0usr\0/\0",
@@ -413,18 +413,13 @@ def kernel_record(
     argv: bytes = b"git\0fetch\0",
     stopped: int = 0,
 ) -> bytes:
-    """``slots`` are (root, born, top, thread), ``parent`` is (pid, at). Paths' components have the last first, and then
-    what tells that they are all. ``seen`` is (pid, ppid) as each slot's root sees them, None: as the kernel does."""
-    filled = [*slots]
-    numbers = [(pid, ppid)] * len(filled) if seen is None else [*seen]
-    numbers += [(0, 0)] * (wire.SLOTS - len(numbers))
-    filled += [(0, 0, 0, 0)] * (wire.SLOTS - len(filled))
+    """``slot`` is (root, born, top, thread), ``parent`` is (pid, at). Paths' components have the last first, and then
+    what tells that they are all. ``seen`` is (pid, ppid) as the root sees them, None: as the kernel does."""
     files = components + cwd + scripts
     data = path + interpreter + files + argv
     head = wire.HEAD.pack(
         kind, error, at, entered, parent[1], previous_at, parent[0], pid, ppid, uid, gid, stopped,
-        *itertools.chain(*filled), *(own for own, _ in numbers), *(parent for _, parent in numbers),
-        flags, dirfd, comm, len(path), len(interpreter), len(argv), len(data),
+        *slot, *(seen or (pid, ppid)), flags, dirfd, comm, len(path), len(interpreter), len(argv), len(data),
     )  # fmt: skip
     return head + data
 

@@ -116,9 +116,9 @@ def pid_of(record: bytes) -> int:
     return pid
 
 
-def of(*roots: int, pid: int = 1, size: int = 0) -> bytes:
-    """A record of a process in these trees, with so many bytes of argv."""
-    return kernel_record(slots=[(root, 1, pid, 1) for root in roots], pid=pid, argv=b"x" * size)
+def of(root: int, pid: int = 1, size: int = 0) -> bytes:
+    """A record of a process in its tree, with so many bytes of argv."""
+    return kernel_record(slot=(root, 1, pid, 1), pid=pid, argv=b"x" * size)
 
 
 class Helper:

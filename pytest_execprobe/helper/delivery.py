@@ -90,9 +90,9 @@ class Delivery:
             # Of the only root there has ever been is whatever is recorded.
             for root, run in wire.runs(piece) if self._last_root > 1 else [(1, piece)]:
                 client = self.by_root.get(root)
-                if root == 0 or (client is not None and not self._queue_whole(client, run)):
+                if client is not None and not self._queue_whole(client, run):
                     for record, lost in wire.split_events(bytes(run.data)):
-                        self._deliver(record, lost)
+                        self._keep(client, record, lost)
 
     def _queue_whole(self, client: Client, run: wire.Piece) -> bool:
         """Queues some records of its tree as they are, where it may see all of them and there is room."""
@@ -106,19 +106,13 @@ class Delivery:
         # The list is emptied after the counts are read: what it lacks of them is known to be unlisted.
         before, self._counts = self._counts, self._probe.counts()
         for head in self._probe.take_dropped():
-            self._deliver(head, True)
+            client = self.by_root.get(wire.ROOT.unpack_from(head, wire.ROOT_AT)[0])
+            if client is not None:
+                self._keep(client, head, True)
         unlisted = self._counts.unlisted - before.unlisted
         for client in self.by_root.values() if unlisted else ():
             client.unplaced += unlisted
             client.unbounded |= self._counts.blind != before.blind
-
-    def _deliver(self, record: bytes, lost: bool) -> None:
-        # Most are in one tree. This is what takes the helper's time.
-        is_in_one = record[wire.OTHER_SLOTS] == wire.NO_OTHERS
-        for root in (wire.FIRST_ROOT if is_in_one else wire.SLOT_ROOTS).unpack_from(record, wire.SLOTS_AT):
-            client = self.by_root.get(root)
-            if client is not None:
-                self._keep(client, record, lost)
 
     # ---- what is kept ----
 

@@ -11,7 +11,7 @@ import zlib
 from json import dumps, loads
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-VERSION = 7
+VERSION = 8
 MAGIC = b"xp"
 HEADER = struct.Struct("<2sBBII")
 
@@ -74,33 +74,26 @@ EVENT = struct.Struct("<I2xHI")
 WHOLE = 9  # PERF_RECORD_SAMPLE
 HEAD_ALONE = 1 << 16  # all but its head was lost. No type of the kernel's
 _WALK = struct.Struct("<I2xH4xI")  # with the record's kind
-_ROOT = struct.Struct("<I2xH4xI60xQ")  # and the root in its first slot
+_ROOT = struct.Struct("<I2xH4xI60xQ")  # and its root
 _PIECE = 1 << 17  # bytes: so much is read and sent at once, and copied while it is incomplete
 
-# bpf/abi.h, struct head.
-SLOTS = 6
-_PROCESS, _SLOTS, _NUMBERS, _COMMAND = "IiQQQQIIIIII", "QQII" * SLOTS, "I" * SLOTS * 2, "Ii16sIIII"
-HEAD = struct.Struct("<" + _PROCESS + _SLOTS + _NUMBERS + _COMMAND)
-SLOT_ROOTS = struct.Struct("<" + "Q16x" * SLOTS)
-FIRST_ROOT = struct.Struct("<Q")
-SLOTS_AT = struct.calcsize("<" + _PROCESS)
-#: Where an exec's pid and its parent's are, as each slot's root sees them.
-PIDS_AT = SLOTS_AT + struct.calcsize("<" + _SLOTS)
-PPIDS_AT = PIDS_AT + 4 * SLOTS
-#: Both of a slot.
-TWO_NUMBERS = struct.Struct("<I%dxI" % (4 * SLOTS - 4))
-#: The slots behind the first, and what they are where there is none. A root that has gone leaves an empty one before
-#: others.
-OTHER_SLOTS = slice(SLOTS_AT + struct.calcsize("<QQII"), PIDS_AT)
-NO_OTHERS = bytes(OTHER_SLOTS.stop - OTHER_SLOTS.start)
+SLOTS = 6  # of a process: in so many trees it can be
+
+# bpf/abi.h, struct head: the process, its slot, its pid and its parent's as the root sees them, and the command.
+_PROCESS, _SLOT, _NUMBERS, _COMMAND = "IiQQQQIIIIII", "QQII", "II", "Ii16sIIII"
+HEAD = struct.Struct("<" + _PROCESS + _SLOT + _NUMBERS + _COMMAND)
+ROOT = struct.Struct("<Q")
+ROOT_AT = struct.calcsize("<" + _PROCESS)
+#: Of a head what is not the same for each root: stopped, its slot and numbers.
+_SHARE = struct.Struct("<I" + _SLOT + _NUMBERS)
+_SHARE_AT = ROOT_AT - 4
+#: bpf/abi.h, struct nested, which the helper takes from in front of records.
+NESTED = struct.Struct("<II" + _SLOT * SLOTS + "I" * 2 * SLOTS)
 #: What is the same for execs of one command, and goes on behind the head.
 COMMAND = struct.Struct("<" + _COMMAND)
 COMMAND_AT = HEAD.size - COMMAND.size
-#: Of an event in an EVENTS payload what EVENT has, the head's beginning, the first slot with both of its numbers, and
-#: the command's flags and data_len.
-FIRST = struct.Struct(
-    EVENT.format + _PROCESS + "QQII" + "%dx" % (24 * SLOTS - 24) + ("I%dx" % (4 * SLOTS - 4)) * 2 + "I32xI"
-)
+#: Of an event in an EVENTS payload what EVENT has, and the head with no more of the command than flags and data_len.
+FIRST = struct.Struct(EVENT.format + _PROCESS + _SLOT + _NUMBERS + "I32xI")
 
 NOT_KNOWN = 0xFFFFFFFF  # of a number of a process
 
@@ -110,6 +103,10 @@ KIND_EXIT = 3
 KIND_UNFOLLOWED = 4
 KIND_UNMARKED = 5
 KIND_UNTRACED = 6  # as an exec's, which has a record of its own
+
+KIND_NESTED = 7  # no record
+
+STOPPED_FOR_THIS, STOPPED_FOR_OTHERS = 1, 2  # roots
 
 FLAG_ARGV_CUT = 1
 FLAG_ARGV_UNREAD = 2
@@ -239,27 +236,39 @@ def pieces(taken: bytes) -> Iterator[Piece]:
 
 
 def runs(piece: Piece) -> Iterator[Tuple[int, Piece]]:
-    """The records of a piece, and the root in whose tree alone those are that follow each other; 0: in several, or they
-    may be."""
+    """The records of a piece: the root of those that follow each other and are for one root, and these."""
     data = bytes(piece.data)
     begin = at = number = of = 0
     attempts = False
-    first, last = EVENT.size + OTHER_SLOTS.start, EVENT.size + OTHER_SLOTS.stop
     while len(data) - at >= EVENT.size + HEAD.size:
         type, size, kind, root = _ROOT.unpack_from(data, at)
-        if data[at + first : at + last] != NO_OTHERS:
-            root = 0
-        if number and (root != of or type != WHOLE):
+        is_record = type == WHOLE and kind != KIND_NESTED
+        if number and (root != of or not is_record):
             yield of, Piece(data[begin:at], number, attempts)
             number, attempts = 0, False
-        if type == WHOLE:
+        if is_record:
             if number == 0:
                 begin, of = at, root
             number += 1
             attempts = attempts or kind == KIND_ATTEMPT
+        elif type == WHOLE:
+            for its_root, record in unnested(data[at + EVENT.size : at + size]):
+                yield its_root, Piece(event(record), 1, _NUMBER.unpack_from(record)[0] == KIND_ATTEMPT)
         at += size
     if number:
         yield of, Piece(data[begin:at], number, attempts)
+
+
+def unnested(data: bytes) -> Iterator[Tuple[int, bytes]]:
+    """The root and the record of each slot, of a record with a struct nested in front of it."""
+    _, stopped, *rest = NESTED.unpack_from(data)
+    record = data[NESTED.size :]
+    for slot in range(SLOTS):
+        its_slot, pid, ppid = rest[4 * slot : 4 * slot + 4], rest[4 * SLOTS + slot], rest[5 * SLOTS + slot]
+        if its_slot[0]:
+            whose = stopped and (STOPPED_FOR_THIS if stopped >> slot & 1 else STOPPED_FOR_OTHERS)
+            share = _SHARE.pack(whose, *its_slot, pid, ppid)
+            yield its_slot[0], record[:_SHARE_AT] + share + record[_SHARE_AT + _SHARE.size :]
 
 
 def event_frames(request: int, events: Iterable[Buffer]) -> Iterator[List[Buffer]]:

@@ -20,12 +20,11 @@ _HEAD, _WITH_HEAD = wire.HEAD.size, wire.EVENT.size + wire.HEAD.size
 _AT_FDCWD = -100
 _PATH_MAX = 4096  # bytes that are kept of a path, with the NUL; what execveat is given has a descriptor in front
 _INTERPRETER_MAX = 512  # likewise of an interpreter's, which in binfmt_misc may be longer
-_SLOT = struct.Struct("<QQII")
-#: From a record's uid to the thread of its first slot: what execs that follow each other mostly have the same.
-_WHOSE = struct.Struct("<III" + _SLOT.format[1:])
+#: From a record's uid to the thread of its slot: what execs that follow each other mostly have the same.
+_WHOSE = struct.Struct("<IIIQQII")
 #: As wire.FIRST, with all of that as one piece, and without ppid.
-_FIRST = struct.Struct(wire.FIRST.format.replace("IIII" + _SLOT.format[1:], f"4x{_WHOSE.size}s"))
-_BY_THIS, _BY_OTHERS = 1, 2  # events.Exec.stopped
+_FIRST = struct.Struct(wire.FIRST.format.replace("IIIIQQII", f"4x{_WHOSE.size}s"))
+_new = tuple.__new__  # a third of what Branch() takes
 _DEEPEST = 5  # interpreters of interpreters, at which the kernel gives up
 
 
@@ -59,7 +58,7 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
     at, end, last = 0, len(payload), len(payload) - _WITH_HEAD
     add, unpack, known = found.append, _FIRST.unpack_from, commands.known
     branch, parent = commands.last
-    known_whose, known_place, its_root, bits, stopped, uid, gid = b"", (place := [0]), 0, 0, 0, 0, 0
+    known_whose, its_root, stopped, uid, gid = b"", 0, 0, 0, 0
     while at <= last:
         (
             type, size, length, kind, error, happened, entered, parent_at, previous_at, parent_pid, pid, whose,
@@ -71,15 +70,13 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
         if at > end or not _HEAD <= length <= size - _RECORD:
             raise wire.WireError("an event is cut short")
         if whose != known_whose:
-            known_whose, (its_uid, its_gid, bits, its_root, *place) = whose, _WHOSE.unpack(whose)
-            uid, gid = (uid, gid) if (uid, gid) == (its_uid, its_gid) else (its_uid, its_gid)
-            stopped = bits and _stopped(bits, 0)
+            known_whose, (its_uid, its_gid, stopped, its_root, born, top, thread) = whose, _WHOSE.unpack(whose)
+            uid, gid = uid if uid == its_uid else its_uid, gid if gid == its_gid else its_gid
+            if its_root == root and (born, top, thread) != branch:
+                # Mostly this process is its top, and one number takes less room.
+                branch = _new(Branch, (born, pid if top == pid else top, thread))
         if its_root != root:
-            if (slot := _slot(payload, record, root, bits)) is None:
-                continue
-            stopped, seen_pid, seen_ppid, *place = slot
-        if place is not known_place:
-            branch, known_place = _branch(branch, place, pid), place
+            continue
         if kind == _EXIT:
             add(Ended(happened, pid, branch, (pid, previous_at) if previous_at else None, error))
         elif kind != _EXEC and kind != _ATTEMPT:
@@ -106,32 +103,10 @@ def decode(payload: bytes, root: int, commands: Commands) -> list[Event]:
     return found
 
 
-def _stopped(bits: int, slot: int) -> int:
-    """Of a record's bits, for the root of this slot."""
-    return _BY_THIS if bits >> slot & 1 else _BY_OTHERS
-
-
-def _branch(last: Branch, place: list[int], pid: int) -> Branch:
-    """That of a record: mostly the last one. Else mostly this process is its top, and one number takes less room."""
-    born, top, thread = place
-    return last if (born, top, thread) == last else Branch(born, pid if top == pid else top, thread)
-
-
 def _wrong(is_short: bool) -> wire.WireError:
     if is_short:
         return wire.WireError("a record is shorter than it says")
     return wire.WireError("a record of a process that has no number where its root is")
-
-
-def _slot(payload: bytes, record: int, root: int, stopped: int) -> tuple[int, int, int, int, int, int] | None:
-    """By whom it was stopped, pid and ppid as this root sees them, when the branch left it, its top, and the root's
-    thread."""
-    for slot in range(1, wire.SLOTS):
-        its_root, born, top, thread = _SLOT.unpack_from(payload, record + wire.SLOTS_AT + slot * _SLOT.size)
-        if its_root == root:
-            numbers = wire.TWO_NUMBERS.unpack_from(payload, record + wire.PIDS_AT + 4 * slot)
-            return stopped and _stopped(stopped, slot), *numbers, born, top, thread
-    return None
 
 
 def _blind(kind: int, at: int, record: bytes, branch: Branch) -> Blind:

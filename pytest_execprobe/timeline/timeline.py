@@ -155,7 +155,7 @@ class Timeline:
         entered = born = NO_STRETCH
         branch = parent = above = begun_in = None
         above_lost = False
-        hidden: dict[int, bool] = {}
+        hides: dict[int, bool] = {}
         for event in sorted(ready, key=_AT):
             if not entered.start <= event.entered < entered.end:
                 entered = self.spans.at(event.entered)
@@ -167,9 +167,9 @@ class Timeline:
             if above is None or event.parent is not parent:
                 parent = event.parent
                 above, above_lost = self._image(parent)
-            if event.command is not None and id(event.command) not in hidden:
-                hidden[id(event.command)] = self.hides(event.command)
-            self._add(event, known, entered.span, begun_in, above, above_lost, hidden.get(id(event.command), False))
+            if (hidden := hides.get(id(event.command))) is None:
+                hidden = hides[id(event.command)] = event.command is not None and self.hides(event.command)
+            self._add(event, known, entered.span, begun_in, above, above_lost, hidden)
         self._end_all(ends)
         self.known = known._replace(settled=left, placed=len(self._log))
         for event in ready if self._exits else ():  # only now, for it may have had to be done again
@@ -199,7 +199,7 @@ class Timeline:
         self._log.append(entry)  # first, so that it is known what to take back
         if event.error is None:
             self._images[image] = entry
-            if image in self._exits:
+            if self._exits and image in self._exits:
                 self._end_all([self._exits[image]])
         if self._entries and self._entries[-1].event.entered > event.entered:
             insort(self._entries, entry, key=ENTERED)
@@ -268,7 +268,7 @@ class Timeline:
                 self._exits[end.image] = end
                 continue
             entry.end(end)
-            if is_killed(end.status):
+            if end.status and is_killed(end.status):
                 self.killed[end.image] = entry
 
     # ---- windows ----

@@ -51,7 +51,7 @@ class _Fuzzed:
             self.server._read(client)
             while client.requests and not client.out:
                 self.server._serve()
-            self.probe.submit(*(kernel_record(slots=[(root, 1, 5, 1)]) for root in self.probe.claims))
+            self.probe.submit(*(kernel_record(slot=(root, 1, 5, 1)) for root in self.probe.claims))
             self.server._delivery.collect()
             try:
                 while data := here.recv(1 << 16):

@@ -38,6 +38,15 @@ class Recording:
         self.recorder.begin_phase("call")
         self.execprobe = ExecProbe(self.recorder)
 
+    def registered_again(self, sources: contextlib.ExitStack) -> HelperSource:
+        """A process can be a root more than once, by further connections: as deep as a pytest inside a pytest would
+        be."""
+        source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
+        sources.callback(source.close)
+        source._connection.stream.sock.connect("\0" + self.source.description["address"])
+        source.register(fresh=True, timeout=10)
+        return source
+
     @property
     def source(self) -> HelperSource:
         source = self.recorder.source

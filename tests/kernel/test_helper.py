@@ -25,6 +25,7 @@ from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLos
 from pytest_execprobe.helper import handshake, peers, wire
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.source.events import Exec
 from pytest_execprobe.source.launch import bpf_folder, is_helper
 from pytest_execprobe.source.meeting import listen, names, new_name, new_secret
 from pytest_execprobe.timeline.recorder import Recorder
@@ -202,20 +203,26 @@ def test_a_second_client_that_sends_garbage_harms_none(made: Recording) -> None:
 
 
 def test_too_deep_a_nesting_is_refused_in_words(made: Recording) -> None:
-    """A process can be a root more than once, by further connections: as deep as a pytest inside a pytest would be."""
     with contextlib.ExitStack() as sources:
-
-        def register() -> None:
-            source = HelperSource(socket.socket(socket.AF_UNIX), os.getpid())
-            sources.callback(source.close)
-            source._connection.stream.sock.connect("\0" + made.source.description["address"])
-            source.register(fresh=True, timeout=10)
-
         for _ in range(wire.SLOTS - 1):
-            register()
+            made.registered_again(sources)
         with pytest.raises(SourceLost, match="is in 6 watched trees already"):
-            register()
+            made.registered_again(sources)
     subprocess.run(["true"], check=True)
+    assert made.execprobe.programs == ["true"]
+
+
+@pytest.mark.parametrize("left", [[0, 1, 2, 3, 4], [1, 3], [0], [1], [2], [3], [4], []])
+def test_each_root_has_what_is_executed_whichever_others_have_gone(made: Recording, left: list[int]) -> None:
+    with contextlib.ExitStack() as sources:
+        others = [made.registered_again(sources) for _ in range(wire.SLOTS - 1)]
+        for place, source in enumerate(others):
+            if place not in left:
+                source.close()
+        subprocess.run(["true"], check=True)
+        for place in left:
+            execs = [event for event in others[place].sync(10).events if isinstance(event, Exec)]
+            assert [event.command and event.command.program for event in execs] == ["true"]
     assert made.execprobe.programs == ["true"]
 
 

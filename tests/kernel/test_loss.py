@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -13,6 +14,7 @@ from recording import recording
 
 from pytest_execprobe import ExecLog, ExecProbe, IncompleteLogError, subtree
 from pytest_execprobe.source.connect import HelperSettings
+from pytest_execprobe.source.events import Exec
 from pytest_execprobe.timeline.evidence import Evidence
 
 pytestmark = [pytest.mark.usefixtures("kernel"), pytest.mark.exec_budget(5100), pytest.mark.bpf]
@@ -55,6 +57,18 @@ def test_every_exec_is_there_or_counted_as_lost(starved: tuple[ExecLog, ExecLog]
     assert len(log.partial) + log.lost == EXECS
     assert not log.complete
     assert after.programs == ["minimal"] * 2
+
+
+def test_a_loss_is_counted_for_each_root(programs: Programs) -> None:
+    with recording(HelperSettings(pages=1)) as made, contextlib.ExitStack() as sources:
+        others = [made.registered_again(sources) for _ in range(2)]
+        with made.execprobe.watch() as log, made.helper_stopped():
+            spawn(programs.minimal, EXECS)
+        found = [[one for one in source.sync(10).events if isinstance(one, Exec)] for source in others]
+        assert [len(execs) for execs in found] == [EXECS, EXECS]
+        assert [sum(one.lost for one in execs) for execs in found] == [log.lost, log.lost]
+        assert log.lost is not None
+        assert log.lost > EXECS // 2
 
 
 def test_reads_refuse(starved: tuple[ExecLog, ExecLog]) -> None:

@@ -147,13 +147,13 @@ def test_it_runs_while_an_answer_is_waited_for_and_not_while_that_is_taken_apart
     helper = Helper(probe)
     source = HelperSource(helper.connect().sock, os.getpid())
     source.register(fresh=True, timeout=30)
-    runs = 5_000
+    runs = 10_000
     waits: list[bool] = []
     takes: list[bool] = []
     wait, decode = transport.Stream._wait, client.decode
     monkeypatch.setattr(transport.Stream, "_wait", lambda *a: waits.append(gc.isenabled()) or wait(*a))
     monkeypatch.setattr(client, "decode", lambda *a: takes.append(gc.isenabled()) or decode(*a))
-    probe.submit(*(kernel_record(pid=pid, slots=[(source.root, 1, pid, 1)]) for pid in range(1, runs + 1)))
+    probe.submit(*(kernel_record(pid=pid, slot=(source.root, 1, pid, 1)) for pid in range(1, runs + 1)))
     batch = source.sync(30)
     assert (len(batch.events), waits[0], takes[-1]) == (runs, True, False)
     assert len(takes) > 10

@@ -29,15 +29,15 @@ def decoded(**fields: object) -> Exec:
 
 def test_events_are_taken_apart_as_they_come() -> None:
     """What is equal for one after the other is one object. What is of another tree, or no record, is left out."""
-    ours, theirs = [(1, 900, 77, 5)], [(2, 800, 77, 5)]
+    ours, theirs = (1, 900, 77, 5), (2, 800, 77, 5)
     said = wire.EVENT.pack(2, 24, 0) + bytes(12)
     payload = b"".join(
         [
-            wire.event(kernel_record(slots=ours, parent=(70, 500))),
+            wire.event(kernel_record(slot=ours, parent=(70, 500))),
             said,
-            wire.event(kernel_record(slots=theirs)),
-            wire.event(kernel_record(wire.KIND_EXIT, slots=ours, previous_at=2000, at=3000)),
-            wire.event(kernel_record(slots=ours, pid=78, parent=(70, 500), at=2001)[: wire.HEAD.size], lost=True),
+            wire.event(kernel_record(slot=theirs)),
+            wire.event(kernel_record(wire.KIND_EXIT, slot=ours, previous_at=2000, at=3000)),
+            wire.event(kernel_record(slot=ours, pid=78, parent=(70, 500), at=2001)[: wire.HEAD.size], lost=True),
             said,
         ]
     )
@@ -56,7 +56,7 @@ def test_events_are_taken_apart_as_they_come() -> None:
 def test_what_is_equal_is_one_object_in_the_next_payload_too() -> None:
     """Buffers of several CPUs come in turns."""
     commands = Commands()
-    record = wire.event(kernel_record(slots=[(1, 900, 70, 5)], parent=(70, 500)))
+    record = wire.event(kernel_record(slot=(1, 900, 70, 5), parent=(70, 500)))
     first, second = (decode(record, 1, commands)[0] for _ in range(2))
     assert isinstance(first, Exec)
     assert isinstance(second, Exec)
@@ -65,11 +65,10 @@ def test_what_is_equal_is_one_object_in_the_next_payload_too() -> None:
 
 
 def test_each_record_is_read_by_itself_whatever_was_before() -> None:
-    """Of several trees, users and branches, with and without this root in the first slot."""
-    ours, other, both = [(1, 900, 77, 5)], [(1, 901, 78, 6)], [(2, 800, 77, 5), (1, 900, 77, 5)]
+    """Of several trees, users and branches."""
     records = [
-        kernel_record(slots=slots, pid=pid, uid=uid, gid=gid, kind=kind, stopped=stopped)
-        for slots in (ours, other, both, [(2, 1, 77, 1)])
+        kernel_record(slot=slot, pid=pid, uid=uid, gid=gid, kind=kind, stopped=stopped)
+        for slot in ((1, 900, 77, 5), (1, 901, 78, 6), (2, 800, 77, 5), (2, 900, 77, 5))
         for pid in (77, 78)
         for uid, gid in ((1000, 100), (1000, 0), (0, 0))
         for kind in (wire.KIND_EXEC, wire.KIND_EXIT)
@@ -319,15 +318,9 @@ def test_successful_execveat_keeps_the_kernels_own_path() -> None:
 # ---- whose tree ----
 
 
-def test_branch_is_that_of_the_asking_root() -> None:
-    data = kernel_record(slots=[(7, 900, 70, 1), (9, 950, 77, 2)])
-    assert [exec_of(data, root).branch for root in (9, 7)] == [Branch(950, 77, 2), Branch(900, 70, 1)]
-
-
-def test_last_slot_is_read_too() -> None:
-    slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
-    event = exec_of(kernel_record(slots=slots), 10 + wire.SLOTS - 1)
-    assert event.branch.top == 10 + wire.SLOTS - 1
+def test_branch_is_that_of_the_root() -> None:
+    data = kernel_record(slot=(9, 950, 77, 2))
+    assert exec_of(data, 9).branch == Branch(950, 77, 2)
 
 
 @pytest.mark.parametrize("kind", [wire.KIND_EXEC, wire.KIND_ATTEMPT, wire.KIND_EXIT, wire.KIND_UNFOLLOWED])
@@ -339,32 +332,23 @@ def test_record_of_another_tree_is_none(kind: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [wire.KIND_EXEC, wire.KIND_ATTEMPT])
-def test_each_root_sees_numbers_of_its_own(kind: int) -> None:
-    slots = [(7, 900, 70, 1), (9, 950, 77, 2), (11, 960, 77, 3)]
-    seen = [(77, 7), (5, 1), (2, 0)]
-    record = kernel_record(kind, error=2, parent=(70, 500), previous_at=600, slots=slots, seen=seen)
-    events = [exec_of(record, root) for root in (7, 9, 11)]
-    assert [(event.seen_pid, event.ppid) for event in events] == [(None, 7), *seen[1:]]
+@pytest.mark.parametrize("seen", [(77, 7), (5, 1), (2, 0)])
+def test_root_sees_numbers_of_its_own(kind: int, seen: tuple[int, int]) -> None:
+    event = exec_of(kernel_record(kind, error=2, parent=(70, 500), previous_at=600, seen=seen), 1)
+    assert (event.seen_pid, event.ppid) == (None if seen[0] == 77 else seen[0], seen[1])
     # Whatever links one record to another goes by the kernel's numbers.
-    assert {(event.pid, event.parent, event.previous) for event in events} == {(77, (70, 500), (77, 600))}
-
-
-def test_last_slot_has_numbers_too() -> None:
-    slots = [(root, 0, root, 0) for root in range(10, 10 + wire.SLOTS)]
-    seen = [(2 * root, 3 * root) for root in range(10, 10 + wire.SLOTS)]
-    event = exec_of(kernel_record(slots=slots, seen=seen), 10 + wire.SLOTS - 1)
-    assert (event.seen_pid, event.ppid) == seen[-1]
+    assert (event.pid, event.parent, event.previous) == (77, (70, 500), (77, 600))
 
 
 def test_number_of_a_parent_that_was_just_ending_is_not_known() -> None:
-    event = exec_of(kernel_record(seen=[(5, wire.NOT_KNOWN)]))
+    event = exec_of(kernel_record(seen=(5, wire.NOT_KNOWN)))
     assert (event.seen_pid, event.ppid) == (5, None)
 
 
 @pytest.mark.parametrize("number", [0, wire.NOT_KNOWN])
 def test_process_without_a_number_where_its_root_is(number: int) -> None:
     with pytest.raises(wire.WireError, match="no number where its root is"):
-        event_of(kernel_record(seen=[(number, 1)]), 1, lost=False)
+        event_of(kernel_record(seen=(number, 1)), 1, lost=False)
 
 
 # ---- other kinds ----

@@ -164,13 +164,13 @@ class Played:
         records: list[bytes] = []
         for _ in range(number + lost):
             pid, now = next(self._pids), time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-            slots = [(self.source.root, now, pid, 1)]
-            ran = kernel_record(at=now, entered=now, pid=pid, slots=slots)
+            slot = (self.source.root, now, pid, 1)
+            ran = kernel_record(at=now, entered=now, pid=pid, slot=slot)
             if len(records) == 2 * number:
                 self.probe.drop(ran[: wire.HEAD.size])
                 continue
             self.arrived.append(pid)
-            ended = kernel_record(wire.KIND_EXIT, at=now + 1, previous_at=now, pid=pid, error=3 << 8, slots=slots)
+            ended = kernel_record(wire.KIND_EXIT, at=now + 1, previous_at=now, pid=pid, error=3 << 8, slot=slot)
             records += [ran, ended]
         self.probe.submit(*records)
 
@@ -314,7 +314,7 @@ def test_new_entries_are_given_once(played: Played) -> None:
 
 def test_a_command_whose_reading_is_broken_into_is_read_whole() -> None:
     record = kernel_record(
-        wire.KIND_ATTEMPT, error=2, dirfd=5, path=b"git\0", components=b"", cwd=b"", slots=[(1, 9, 9, 9)]
+        wire.KIND_ATTEMPT, error=2, dirfd=5, path=b"git\0", components=b"", cwd=b"", slot=(1, 9, 9, 9)
     )
     command = Command()
 

@@ -139,9 +139,9 @@ def test_sync_is_complete_to_when_it_was_asked(client: Client) -> None:
     assert before <= done["at"] <= time.monotonic_ns()
 
 
-def test_records_go_to_every_root_that_they_are_of_and_to_no_other(helper: Helper, probe: FakeProbe) -> None:
+def test_records_go_to_their_root_and_to_no_other(helper: Helper, probe: FakeProbe) -> None:
     a, b, c = helper.first.arm(), helper.connect().arm(), helper.connect().arm()
-    probe.submit(of(a.root, pid=1), of(b.root, pid=2), of(a.root, b.root, pid=3), of(99, pid=4), of(pid=5))
+    probe.submit(of(a.root, pid=1), of(b.root, pid=2), of(a.root, pid=3), of(b.root, pid=3), of(99, pid=4))
     assert a.pids() == [1, 3]
     assert b.pids() == [2, 3]
     assert c.pids() == []
@@ -231,18 +231,10 @@ def test_wait_is_answered_by_what_is_new(helper: Helper, probe: FakeProbe) -> No
 
 def test_wait_is_answered_at_once_by_what_is_there(helper: Helper, probe: FakeProbe) -> None:
     a, b = helper.first.arm(), helper.connect().arm()
-    probe.submit(of(a.root, b.root, pid=7))
+    probe.submit(of(a.root, pid=7), of(b.root, pid=7))
     assert b.pids() == [7]
     a.send(wire.WAIT, timeout=600)
     assert len(a.answer()[0]) == 1
-
-
-@pytest.mark.parametrize("gone", [[0], [1], [0, 1], [1, 2, 3, 4], [0, 1, 2, 3, 4]])
-def test_roots_that_have_gone_hide_none_behind_them(helper: Helper, probe: FakeProbe, gone: list[int]) -> None:
-    """What is forked from then on has nothing in their slots."""
-    clients = [helper.first.arm(), *(helper.connect().arm() for _ in range(wire.SLOTS - 1))]
-    probe.submit(of(*(0 if place in gone else client.root for place, client in enumerate(clients)), pid=7))
-    assert [client.pids() for client in clients] == [[] if place in gone else [7] for place in range(wire.SLOTS)]
 
 
 def pages(client: Client, cpus: int = 3) -> list[int]:
@@ -417,7 +409,7 @@ def test_head_for_which_there_is_no_room(
     client: Client, probe: FakeProbe, kind: int, unbounded: bool, room: Setter
 ) -> None:
     room(0)
-    probe.submit(kernel_record(kind=kind, slots=[(client.root, 1, 1, 1)]))
+    probe.submit(kernel_record(kind=kind, slot=(client.root, 1, 1, 1)))
     done = client.sync()[1]
     assert (done["unplaced"], done["unbounded"]) == (1, unbounded)
 
@@ -562,7 +554,7 @@ def test_a_client_that_is_alone_sees_no_more_than_others_do(
     helper: Helper, client: Client, probe: FakeProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (user,) = helper.server._quotas.users.values()
-    failed = kernel_record(wire.KIND_ATTEMPT, uid=7, slots=[(client.root, 1, 1, 1)], argv=b"secret\0", error=2)
+    failed = kernel_record(wire.KIND_ATTEMPT, uid=7, slot=(client.root, 1, 1, 1), argv=b"secret\0", error=2)
     for uid, is_shown in ((0, True), (8, False), (7, True)):
         monkeypatch.setattr(user, "uid", uid)
         probe.submit(failed, of(client.root))
@@ -657,12 +649,12 @@ def test_queue_is_empty_again_once_it_was_read(client: Client, probe: FakeProbe,
     assert client.pids() == [7]
 
 
-def test_full_queue_costs_the_other_roots_of_a_record_nothing(helper: Helper, probe: FakeProbe, room: Setter) -> None:
+def test_full_queue_costs_the_other_roots_nothing(helper: Helper, probe: FakeProbe, room: Setter) -> None:
     room(50_000)
     a, b = helper.first.arm(), helper.connect().arm()
     read: list[int] = []
     for pid in range(1, 21):  # b reads as they come, a never does
-        probe.submit(of(a.root, b.root, pid=pid, size=10_000))
+        probe.submit(*(of(root, pid=pid, size=10_000) for root in (a.root, b.root)))
         read += b.pids()
     assert read == [*range(1, 21)]
     events, _ = a.sync()

@@ -205,23 +205,44 @@ def test_what_a_buffer_held_is_cut_between_its_records_and_nothing_is_left_out()
 
 
 def test_records_of_one_tree_that_follow_each_other_are_one_run() -> None:
-    def of(*roots: int, kind: int = wire.KIND_EXEC) -> bytes:
-        return wire.event(kernel_record(kind, slots=[(root, 1, 77, 1) for root in roots]))
+    def of(root: int, kind: int = wire.KIND_EXEC) -> bytes:
+        return wire.event(kernel_record(kind, slot=(root, 1, 77, 1)))
 
     said = wire.EVENT.pack(2, 24, 0) + bytes(12)
-    taken = [of(1), of(1, kind=wire.KIND_ATTEMPT), of(2), of(1, 2), of(1, 2), said, of(1), said, said, of(1), of(0, 1)]
+    taken = [of(1), of(1, kind=wire.KIND_ATTEMPT), of(2), of(1), said, of(1), said, said, of(3)]
     (piece,) = wire.pieces(b"".join([*taken, said]))
     found = [(root, [*wire.split_events(run.data)], run.number, run.attempts) for root, run in wire.runs(piece)]
     assert [(root, number, attempts) for root, _, number, attempts in found] == [
         (1, 2, True),
         (2, 1, False),
-        (0, 2, False),
         (1, 1, False),
         (1, 1, False),
-        (0, 1, False),
+        (3, 1, False),
     ]
     assert [wire.event(*one) for _, events, _, _ in found for one in events] == [one for one in taken if one != said]
     assert all(len(events) == number for _, events, number, _ in found)
+
+
+@pytest.mark.parametrize("kind", [wire.KIND_EXEC, wire.KIND_ATTEMPT])
+def test_what_is_in_several_trees_becomes_a_record_for_each(kind: int) -> None:
+    """A root that has gone leaves an empty slot before others."""
+    slots = [(1, 900, 77, 5), (0, 0, 0, 0), (2, 950, 78, 6), (0, 0, 0, 0), (0, 0, 0, 0), (3, 0, 79, 7)]
+    numbers = [(77, 7), (0, 0), (5, 1), (0, 0), (0, 0), (2, wire.NOT_KNOWN)]
+    of_each = [
+        kernel_record(kind, slot=slot, seen=seen, stopped=stopped)
+        for slot, seen, stopped in zip(slots, numbers, [2, 0, 1, 0, 0, 2], strict=True)
+        if slot[0]
+    ]
+    pids, ppids = zip(*numbers, strict=True)
+    nested = wire.NESTED.pack(wire.KIND_NESTED, 1 << 2, *itertools.chain(*slots), *pids, *ppids) + of_each[0]
+    assert [*wire.unnested(nested)] == [*zip([1, 2, 3], of_each, strict=True)]
+    before, after = (wire.event(kernel_record(pid=pid)) for pid in (1, 2))
+    (piece,) = wire.pieces(before + wire.event(nested) + after)
+    assert piece.number == 3
+    runs = [(root, bytes(run.data), run.number, run.attempts) for root, run in wire.runs(piece)]
+    attempts = kind == wire.KIND_ATTEMPT
+    expected = [(root, wire.event(record), 1, attempts) for root, record in zip([1, 2, 3], of_each, strict=True)]
+    assert runs == [(1, before, 1, False), *expected, (1, after, 1, False)]
 
 
 def test_what_is_no_record_is_skipped() -> None:
@@ -277,13 +298,10 @@ def test_events_that_are_cut_short(payload: bytes) -> None:
 # ---- layout, and the peer ----
 
 
-def test_record_head_and_slots_have_the_kernel_sides_layout() -> None:
+def test_record_head_has_the_kernel_sides_layout() -> None:
     assert wire.HEADER.size == 12
-    assert wire.SLOTS_AT == 64
-    assert wire.HEAD.size == wire.SLOTS_AT + (24 + 8) * wire.SLOTS + 40
-    assert (wire.PIDS_AT, wire.PPIDS_AT, wire.COMMAND_AT) == (64 + 144, 64 + 168, 64 + 192)
-    slots = [(root, 2, 3, 4) for root in range(11, 11 + wire.SLOTS)]
-    assert wire.SLOT_ROOTS.unpack_from(kernel_record(slots=slots), wire.SLOTS_AT) == tuple(root for root, *_ in slots)
+    assert (wire.ROOT_AT, wire.COMMAND_AT, wire.HEAD.size) == (64, 96, 136)
+    assert wire.ROOT.unpack_from(kernel_record(slot=(11, 2, 3, 4)), wire.ROOT_AT) == (11,)
 
 
 def test_credentials_are_the_peers() -> None:

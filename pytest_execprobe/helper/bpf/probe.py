@@ -127,7 +127,8 @@ class BpfProbe:
         return taken
 
     def take_dropped(self) -> List[bytes]:
-        return list(iter(self._tables["dropped"].pop, None))
+        dropped = iter(self._tables["dropped"].pop, None)
+        return [head for both in dropped for _, head in wire.unnested(both)]
 
     def counts(self) -> Counts:
         # Read twice, for a copy need not be made in order: what is counted last is not to be older than the rest.

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import struct
-from typing import List, Optional, Tuple
+from typing import Optional, Tuple
 
 from .. import wire
 from . import attempts, image, statuses
 from .tree import Slot, Tracee, Tree
 
-_NO_SLOTS = [0] * 4 * wire.SLOTS
-_NO_COMMAND = (0, 0, b"", 0, 0, 0, 0)
-_NOTHING = wire.COMMAND.pack(*_NO_COMMAND)
-_PROCESS_AND_SLOTS = wire.HEAD.size - wire.COMMAND.size
-#: All that is before the command, of a process that is in the tree of one root. It is made in a third of the time.
-_OF_ONE_ROOT = struct.Struct(wire.FIRST.format.partition("I32xI")[0])
+_NOTHING = wire.COMMAND.pack(0, 0, b"", 0, 0, 0, 0)
+#: All that is before the command.
+_BEFORE = struct.Struct(wire.FIRST.format.partition("I32xI")[0])
 
 
 def executed(
@@ -26,7 +23,8 @@ def executed(
     ids: Optional[statuses.Ids],
     stopped: int = 0,
 ) -> bytes:
-    """``process`` is as it was before the exec, but for its slots. ``stopped``: bits of slots, whose roots stop it."""
+    """For each root whose tree it is in, as all of these. ``process`` is as it was before the exec, but for its slots.
+    ``stopped``: bits of slots, whose roots stop it."""
     return _event(tree, process, wire.KIND_EXEC, 0, at, entered, ids, _command(found), stopped)
 
 
@@ -82,18 +80,15 @@ def _event(
     pid, ppid, uid, gid = process.pid, wire.NOT_KNOWN, 0, 0
     if ids is not None:
         ppid, uid, gid = ids.ppid, ids.uid, ids.gid
-    head = (kind, error, at, entered, process.parent_at, previous, process.parent_pid, pid, ppid, uid, gid, stopped)
-    if len(process.slots) == 1 and not tree.has_levels:
-        size = _PROCESS_AND_SLOTS + len(command)
-        event = (wire.WHOLE, wire.EVENT.size + size, size)
-        return _OF_ONE_ROOT.pack(*event, *head, *process.slots[0], pid, ppid) + command
-    slots: List[int] = [*_NO_SLOTS]
-    pids, ppids = [0] * wire.SLOTS, [0] * wire.SLOTS
+    head = (kind, error, at, entered, process.parent_at, previous, process.parent_pid, pid, ppid, uid, gid)
+    size = wire.COMMAND_AT + len(command)
+    events = []
     for number, slot in enumerate(process.slots):
-        slots[4 * number : 4 * number + 4] = slot
-        pids[number], ppids[number] = _seen(tree, process, slot, ppid, ids)
-    whole = wire.HEAD.pack(*head, *slots, *pids, *ppids, *_NO_COMMAND)
-    return wire.event(whole[:_PROCESS_AND_SLOTS] + command)
+        whose = stopped and (wire.STOPPED_FOR_THIS if stopped >> number & 1 else wire.STOPPED_FOR_OTHERS)
+        seen = _seen(tree, process, slot, ppid, ids) if tree.has_levels else (pid, ppid)
+        before = _BEFORE.pack(wire.WHOLE, wire.EVENT.size + size, size, *head, whose, *slot, *seen)
+        events.append(before + command)
+    return b"".join(events)
 
 
 def _seen(tree: Tree, process: Tracee, slot: Slot, ppid: int, ids: Optional[statuses.Ids]) -> Tuple[int, int]:
