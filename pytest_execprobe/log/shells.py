@@ -20,10 +20,28 @@ LIKE_SH = {
     *("sh", "ash", "bash", "busybox", "dash", "hush", "ksh", "lksh", "mksh", "oksh", "osh", "posh", "rbash", "rksh"),
     *("rzsh", "toybox", "yash", "zsh"),
 }
-_SHELLS = LIKE_SH | {"csh", "elvish", "fish", "nu", "tcsh", "xonsh", "ysh"}
+_UNLIKE_SH = {"csh", "elvish", "fish", "nu", "tcsh", "xonsh", "ysh"}
+_SHELLS = LIKE_SH | _UNLIKE_SH
 #: These are shells if their first argument, or the name by which they are called, says so.
 _MANY_IN_ONE = {"busybox", "toybox"}
-_WITH_VALUE = {"--rcfile", "--init-file"}
+#: bash takes these with one dash, too.
+_LONG_WITH_VALUE = {"--init-file", "--rcfile"}
+_LONG_OF_BASH = _LONG_WITH_VALUE | {
+    *("--debug", "--debugger", "--dump-po-strings", "--dump-strings", "--login", "--noediting", "--noprofile"),
+    *("--norc", "--posix", "--pretty-print", "--protected", "--restricted", "--verbose"),
+}
+#: Options whose value is the next word: of zsh, fish, and nu; and of what may be bash.
+_WITH_VALUE = _LONG_WITH_VALUE | {
+    *("--emulate", "--init-command", "--profile", "--profile-startup", "--features"),
+    *("--debug", "--debug-output", "--config", "--env-config", "--plugin-config"),
+}
+#: Of each shell the letters with a value, which is the rest of the word, or the next one. Others (bash, dash, ash) read
+#: all letters of a word as options, and then as many words as it has ``o`` and ``O``.
+_LETTERS = {
+    **dict.fromkeys(("ksh", "lksh", "mksh", "oksh", "osh", "rksh", "rzsh", "yash", "zsh"), "o"),
+    "fish": "CDdfop",
+    "xonsh": "D",
+}
 #: Of some shells, besides ``-c``.
 _WITH_COMMAND = {"--command", "--commands"}
 #: What says which build of a shell it is: bash5, zsh-5.9, bash-static, static-sh.
@@ -118,11 +136,14 @@ class _Call:
                 if "=" in word:
                     rest, arguments = 0, [word.partition("=")[2]]
                     break
+            elif word.startswith("-") and self.names & {"bash", "rbash"} and _dashed(word) in _LONG_OF_BASH:
+                values = _dashed(word) in _LONG_WITH_VALUE
             elif word.startswith("--"):
                 values = word in _WITH_VALUE
             elif word[:1] in ("-", "+"):
-                self.is_shell = self.is_shell or (word[0] == "-" and "c" in word)
-                values = word.count("o") + word.count("O")
+                letters, values = self._letters(word)
+                # Shells like sh run the command of +c, too.
+                self.is_shell = self.is_shell or ("c" in letters and (word[0] == "-" or not self.names & _UNLIKE_SH))
             else:
                 rest = at
                 break
@@ -131,11 +152,24 @@ class _Call:
         elif rest is not None and rest < len(arguments) - is_cut:
             self.command = arguments[rest]
 
+    def _letters(self, word: str) -> tuple[str, int]:
+        """The options in a word, and how many of the next words are values of theirs."""
+        valued = "".join(_LETTERS.get(name, "") for name in self.names)
+        if not valued:
+            return word, word.count("o") + word.count("O")
+        at = next((at for at, letter in enumerate(word) if letter in valued), len(word))
+        return word[:at], int(at == len(word) - 1)
+
     @property
     def shown(self) -> str:
         """The command, if it is known, as far as there is room."""
         text = described(self.record) if self.command is None else in_force().text(self.command)
         return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def _dashed(word: str) -> str:
+    """A long option with both of its dashes."""
+    return "--" + word.lstrip("-")
 
 
 def _names(record: ExecRecord) -> set[str]:

@@ -25,6 +25,27 @@ SHELL = record("sh", "-c", "git tag v1")
         (record("bash", "-euo", "pipefail", "-c", "make"), False),
         (record("bash", "--norc", "--rcfile", "x", "-c", "make"), False),
         (record("zsh", "+x", "-c", "make"), False),
+        (record("sh", "+c", "make"), False),  # bash, dash and ash run it all the same
+        (record("dash", "+ec", "make"), False),
+        # With one dash bash takes its long options, too, whose letters are none.
+        (record("bash", "-login", "-c", "make"), False),
+        (record("bash", "-noprofile", "-norc", "-c", "make"), False),
+        (record("bash", "-init-file", "x", "-c", "make"), False),
+        (record("sh", "-posix", "-c", "make", executable="/bin/bash"), False),
+        (record("bash", "--debug", "-c", "make"), False),
+        (record("fish", "--debug", "-c", "release.fish"), True),
+        (record("bash", "-norc", "release.sh"), True),
+        (record("bash", "-rcfile", "x", "release.sh"), True),
+        # The value of a letter may be the rest of its word.
+        (record("zsh", "-oshwordsplit", "-c", "make"), False),
+        (record("ksh", "-oerrexit", "-c", "make"), False),
+        (record("zsh", "-o", "errexit", "-c", "make"), False),
+        (record("zsh", "-onoclobber", "release.sh"), True),
+        (record("zsh", "--emulate", "sh", "-c", "make"), False),
+        (record("fish", "-C", "set x", "-c", "make"), False),
+        (record("fish", "--init-command", "set x", "-c", "make"), False),
+        (record("fish", "-p", "x", "release.fish"), True),
+        (record("fish", "-Cecho", "release.fish"), True),
         (record("sh", "-c"), False),  # it complains, but it is one
         (record("busybox", "sh", "-c", "ls"), False),
         (record("sh", "-c", "ls", executable="/bin/busybox"), False),
