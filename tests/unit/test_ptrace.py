@@ -691,20 +691,32 @@ def test_what_ends_before_its_fork_is_seen_is_not_followed(monkeypatch: pytest.M
 
 @pytest.mark.exec_budget(1)
 @pytest.mark.parametrize(
-    "own_exec", [False, True], ids=["its end may be the first to show an exec", "its exec was seen"]
+    ("executes", "is_seen", "threads"),
+    [(True, False, 1), (True, False, 2), (True, True, 1), (False, False, 1), (False, False, 2)],
+    ids=["executed", "executed, of two threads", "executed, and was seen to", "forked", "forked, of two threads"],
 )
-def test_what_its_end_may_show_to_have_executed_is_not_settled_before_that(own_exec: bool) -> None:
+def test_what_its_end_may_show_to_have_executed_is_not_settled_before_that(
+    executes: bool, is_seen: bool, threads: int
+) -> None:
     made = tracer.Tracer(machines.MACHINES["x86_64"])
     made.tree.levels[10] = 0
     root = made.tree.add(10)
     made.tree.enter(root, Slot(10, 0, 0, 0))
-    with subprocess.Popen(["true"]) as zombie:
-        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        process = made.tree.fork(root, zombie.pid, 10, 1)
-        process.own_exec = own_exec
-        task = made._tasks[zombie.pid] = Task(zombie.pid, process, 1)
-        outside.look_at_others([task], root, 2, made._machine)
-        assert (task.outside_at > 1) is own_exec
+    pid = os.posix_spawn("/bin/true", ["true"], {}) if executes else os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    process = made.tree.fork(root, pid, 10, 1)
+    process.own_exec = is_seen
+    ended = 2**22  # a thread's number that no process has
+    tasks = [Task(tid, process, 1) for tid in (pid, ended)[:threads]]
+    made._tasks = {task.tid: task for task in tasks}
+    is_settled = is_seen or not executes
+    outside.look_at_others(tasks, root, 2, made._machine)
+    assert [task.outside_at > 1 for task in tasks] == [is_settled] * threads
+    for task in tasks:
         task.outside_at = 1
-        assert made.in_flight(10, 10) == (not own_exec)
-    task.close()
+    assert made.in_flight(10, 10) == (0 if is_settled else threads)
+    for task in tasks:
+        task.close()
+    os.waitpid(pid, 0)

@@ -47,11 +47,11 @@ class Task:
     @property
     def is_fresh(self) -> bool:
         """Whether its process is not seen to have executed anything, which its end may be the first to show."""
-        return self.process.forked > 0 and not self.process.own_exec and len(self.process.tids) == 1
+        return self.process.forked > 0 and not self.process.own_exec
 
     def system_call(self) -> Optional[int]:
-        """The number of the one in which it waits, -1 for none; None while it runs, where that can't be read, and once
-        it has ended, if its end is still to tell."""
+        """The number of the one in which it waits, -1 for none; None while it runs, where that can't be read, and while
+        its process has ended as another program, which is still to be seen."""
         try:
             said = self._said().split(None, 1)[0]
             number = None if said == b"running" else int(said)
@@ -59,7 +59,7 @@ class Task:
             number = -1
         except (OSError, ValueError, IndexError):
             return None
-        return None if number == -1 and self.is_fresh and statuses.is_zombie(self.tid, self.tid) else number
+        return None if number == -1 and self.is_fresh and statuses.has_executed(self.process.pid) else number
 
     def _said(self) -> bytes:
         if self._file >= 0:
