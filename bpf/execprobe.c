@@ -1198,7 +1198,7 @@ static __always_inline void record_exit(void *ctx, struct proc *proc, u32 tgid, 
         return;
     }
     head = &record->head;
-    __builtin_memset(head, 0, sizeof(*head));
+    __builtin_memset(record, 0, sizeof(struct nested_head)); /* what was there may be another user's */
     head->kind = KIND_EXIT;
     head->error = status;
     head->pid = tgid;

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from programs import Programs
@@ -25,6 +26,7 @@ from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable, SourceLos
 from pytest_execprobe.helper import handshake, peers, wire
 from pytest_execprobe.source.client import HelperSource
 from pytest_execprobe.source.connect import HelperSettings, hold_helper, start_helper
+from pytest_execprobe.source.decode import decode
 from pytest_execprobe.source.events import Exec
 from pytest_execprobe.source.launch import bpf_folder, is_helper
 from pytest_execprobe.source.meeting import listen, names, new_name, new_secret
@@ -224,6 +226,26 @@ def test_each_root_has_what_is_executed_whichever_others_have_gone(made: Recordi
             execs = [event for event in others[place].sync(10).events if isinstance(event, Exec)]
             assert [event.command and event.command.program for event in execs] == ["true"]
     assert made.execprobe.programs == ["true"]
+
+
+@pytest.mark.parametrize("roots", [1, 2])
+def test_an_end_has_nothing_of_the_record_before_it(monkeypatch: pytest.MonkeyPatch, roots: int) -> None:
+    """Which may be of another user's process: both are made in the same memory of their CPU."""
+    heads: list[tuple[Any, ...]] = []
+
+    def look(payload: bytes, *others: Any) -> Any:
+        heads.extend(wire.HEAD.unpack_from(record) for record, _ in wire.split_events(payload))
+        return decode(payload, *others)
+
+    with recording(HelperSettings(backend="bpf")) as made, contextlib.ExitStack() as sources:
+        for _ in range(roots - 1):
+            made.registered_again(sources)
+        monkeypatch.setattr("pytest_execprobe.source.client.decode", look)
+        subprocess.run(["true"], check=True)
+        assert made.execprobe.complete
+    assert [head[17] for head in heads if head[0] == wire.KIND_EXEC] == [os.getpid()]
+    (end,) = [head for head in heads if head[0] == wire.KIND_EXIT]
+    assert end[8:12] + end[16:] == (0, 0, 0, 0, 0, 0, 0, 0, bytes(16), 0, 0, 0, 0)
 
 
 def command_line(pid: int) -> tuple[str, ...]:
