@@ -261,6 +261,20 @@ def test_an_exec_whose_record_is_not_found_again_is_lost(
 
 
 @pytest.mark.bpf
+def test_an_end_for_which_there_is_no_memory_is_lost(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it may be in use where programs are preempted."""
+    change_source(
+        tmp_path, monkeypatch, {"if (!record) {\n        count_loss(KIND_EXIT)": "{\n        count_loss(KIND_EXIT)"}
+    )
+    with recording() as made, made.execprobe.watch() as log:
+        spawn(programs.minimal)
+        with pytest.raises(IncompleteLogError, match="can be told apart"):
+            log.assert_count(1)
+
+
+@pytest.mark.bpf
 def test_what_a_fallback_has_done_does_not_stand_for_the_next_exec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
