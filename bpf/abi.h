@@ -80,6 +80,7 @@ struct proc {
     u32 recorded; /* 1 + where in scratch its exec's record is, until the fallback has seen that it is recorded */
     struct slot slots[SLOTS];
     u64 forked;           /* when it was, 0: before the root was watched */
+    u64 adopted;          /* when the helper has put it here, 0: it has not */
     char comm[COMM_SIZE]; /* of its image, as the exec has named it */
     u32 pids[SLOTS];      /* its pid as the root of each slot sees it, 0: not known */
 };

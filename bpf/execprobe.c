@@ -452,7 +452,22 @@ static __always_inline void count_fork(struct proc *child)
     }
 }
 
-/* Whatever was known of the child's pid is replaced or deleted: pids are used again, and nothing stale may match. */
+/* Whether the helper has already put it into its tree, as what was there before: a child is in /proc a moment before this
+ * program runs, and its creator may be kept waiting in between. */
+static __always_inline int is_adopted(kptr task, u32 tgid)
+{
+    struct proc *known = procs.lookup(&tgid);
+    return known && known->adopted > task_start(task);
+}
+
+/* Pids are used again, and nothing stale may match. */
+static __always_inline void forget_former(kptr task, u32 tgid)
+{
+    if (!is_adopted(task, tgid))
+        procs.delete(&tgid);
+}
+
+/* Into the trees of its creator. It is lost to them if it was adopted meanwhile: for another root, mostly. */
 static __always_inline void add_child(struct record *record, struct proc *parent, kptr task, u32 tgid)
 {
     struct proc *child = &record->child;
@@ -467,8 +482,8 @@ static __always_inline void add_child(struct record *record, struct proc *parent
     for (int i = 0; i < SLOTS; i++)
         any |= inherit_slot(parent, child, i, task, tgid);
     if (!any)
-        procs.delete(&tgid);
-    else if (procs.update(&tgid, child) != 0)
+        forget_former(task, tgid);
+    else if (is_adopted(task, tgid) || procs.update(&tgid, child) != 0)
         deliver_loss(KIND_UNFOLLOWED, parent, tgid, 0);
     else
         count_fork(child);
@@ -485,7 +500,7 @@ static __always_inline void inherit_lineage(kptr task, u64 clone_flags)
     child_tgid = task_tgid(task);
     parent = procs.lookup(&tgid);
     if (!parent) {
-        procs.delete(&child_tgid);
+        forget_former(task, child_tgid);
         return;
     }
     record = scratch_get();

@@ -89,6 +89,12 @@ static __always_inline kptr task_leader(kptr task)
     return kread_u64(task + OFF_TASK_GROUP_LEADER);
 }
 
+/* Set by its fork, before anybody can see it. */
+static __always_inline u64 task_start(kptr task)
+{
+    return kread_u64(task + OFF_TASK_START_TIME);
+}
+
 /* The struct pid of the thread itself. */
 static __always_inline kptr thread_pid(kptr task)
 {

@@ -49,7 +49,18 @@ _PROCESS = [
 _COMMAND = ["flags", "dirfd", "comm", "path_len", "interp_len", "argv_len", "data_len"]
 _FIRST = [*_PROCESS, *_SLOT, "seen_pid", "seen_ppid"]
 _COUNTERS = ["submitted", "dropped", "unlisted", "seen", "entered", "ended", "blind"]
-_PROC = ["image_at", "parent_at", "image_pid", "parent_pid", "own_exec", "recorded", *_SLOTS, "forked", "comm"]
+_PROC = [
+    "image_at",
+    "parent_at",
+    "image_pid",
+    "parent_pid",
+    "own_exec",
+    "recorded",
+    *_SLOTS,
+    "forked",
+    "adopted",
+    "comm",
+]
 _ROOT = ["armed_at", "forks", "tgid", "refused", "level", *_arrays("reapers", length=8), "all_reapers"]
 
 LAYOUTS = [

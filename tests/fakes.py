@@ -635,5 +635,5 @@ def kernel_proc(
     filled += [(0, 0, 0, 0)] * (wire.SLOTS - len(filled))
     numbers += [0] * (wire.SLOTS - len(numbers))
     return helper_probe._PROC.pack(
-        image[1], 0, image[0], 0, own_exec, 0, *itertools.chain(*filled), forked, comm, *numbers
+        image[1], 0, image[0], 0, own_exec, 0, *itertools.chain(*filled), forked, 0, comm, *numbers
     )

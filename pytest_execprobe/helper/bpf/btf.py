@@ -25,6 +25,7 @@ OFFSETS: Dict[str, Tuple[str, str]] = {
     "OFF_TASK_GROUP_LEADER": ("task_struct", "group_leader"),
     "OFF_TASK_EXIT_CODE": ("task_struct", "exit_code"),
     "OFF_TASK_THREAD_PID": ("task_struct", "thread_pid"),
+    "OFF_TASK_START_TIME": ("task_struct", "start_time"),
     "OFF_TASK_CRED": ("task_struct", "cred"),
     "OFF_CRED_UID": ("cred", "uid"),
     "OFF_CRED_GID": ("cred", "gid"),

@@ -24,8 +24,9 @@ _NEVER = 1 << 30
 _LOOKS = 10  # at the map of processes, while it changes
 
 # Of bpf/abi.h.
-_PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "Q16s" + "I" * wire.SLOTS)  # struct proc
+_PROC = struct.Struct("<QQIIII" + "QQII" * wire.SLOTS + "QQ16s" + "I" * wire.SLOTS)  # struct proc
 _PROC_SLOTS = slice(6, 6 + 4 * wire.SLOTS)  # of its fields
+_PROC_ADOPTED = _PROC_SLOTS.stop + 1
 _ROOT = struct.Struct("<QQIII8II4x4x")  # struct root
 _PID_ANSWER = struct.Struct("<II")  # struct pid_answer
 _CLAIM = struct.Struct("<16s")  # struct claim
@@ -335,6 +336,7 @@ class BpfProbe:
             if not free:
                 return False
             fields[free[0] : free[0] + 4] = [root, 0, top, 0]
+            fields[_PROC_ADOPTED] = time.monotonic_ns()
             # Not over what the kernel side has just put there, nor for what has just ended.
             flags = _BPF_NOEXIST if proc is None else _BPF_EXIST
             if self._tables["procs"].set(_PID.pack(pid), _PROC.pack(*fields), flags):
@@ -349,7 +351,7 @@ def _in_tree(pid: int, proc: bytes, root: int, level: int) -> Optional[Process]:
     """What a ``struct proc`` says of a process below a root, None if it is none."""
     fields = _PROC.unpack(proc)
     image_at, _, image_pid, _, own_exec, _, *slots = fields[: _PROC_SLOTS.stop]
-    forked, comm, *seen = fields[_PROC_SLOTS.stop :]
+    forked, _, comm, *seen = fields[_PROC_SLOTS.stop :]
     for at in range(wire.SLOTS):
         its_root, born, top, _ = slots[4 * at : 4 * at + 4]
         if its_root == root and top != 0:
