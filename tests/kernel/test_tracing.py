@@ -509,6 +509,25 @@ def test_what_is_killed_as_soon_as_it_has_executed_is_an_exec(traced: Recording,
     assert {record.signal for record in traced.execprobe.records} == {signal.SIGKILL}
 
 
+_LOOK = "    tid, ended_by = calls.look_at_stop(flags)\n"
+_LINGER = """
+    if calls._WAITED.unpack(calls._waited)[2] >> 8 == calls.EVENT_EXEC:
+        __import__("time").sleep(0.01)
+"""
+
+
+def test_what_is_killed_while_the_stop_of_its_exec_is_looked_at_is_an_exec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end comes before that stop is taken."""
+    change_helper(tmp_path, monkeypatch, {"ptrace/unseen.py": {_LOOK: _LOOK + _LINGER}})
+    with recording(PTRACE) as made:
+        for number in range(1, 21):
+            with subprocess.Popen(["sleep", "60"]) as killed:
+                killed.kill()
+            assert made.execprobe.count() == number
+
+
 def test_what_is_killed_before_it_executes_anything_is_none(traced: Recording) -> None:
     for _ in range(20):
         pid = os.fork()

@@ -285,13 +285,25 @@ def open_in(root: int, path: bytes, flags: int) -> int:
 # ---- stops, as something to wait for ----
 
 
-def look_at_stop(flags: int) -> Tuple[int, bool]:
-    """Whose the next stop, or end, is, and whether it is an end by SIGKILL; it is yet to be taken. 0 if there is none
-    (with WNOHANG), and below that as in await_stop()."""
+def look_at_stop(flags: int) -> Tuple[int, Optional[int]]:
+    """Whose the next stop, or end, is, which is yet to be taken; of an end, by which signal it came, 0 by none.
+
+    Whose: 0 if there is none (with WNOHANG), and below that as in await_stop().
+    """
     if _waitid(os.P_ALL, 0, _waited_at, _EVERY | flags) < 0:
-        return -1, False
+        return -1, None
     code, tid, status = _WAITED.unpack(_waited)
-    return tid, code in (os.CLD_KILLED, os.CLD_DUMPED) and status == signal.SIGKILL
+    if code in (os.CLD_TRAPPED, os.CLD_STOPPED):
+        return tid, None
+    return tid, 0 if code == os.CLD_EXITED else status
+
+
+def take_stop(tid: int) -> Tuple[int, int]:
+    """A stop that was looked at, as os.waitpid() has it; not its end, which may have come since: (0, 0)."""
+    if _waitid(os.P_PID, tid, _waited_at, os.WSTOPPED | os.WNOHANG | ALL_CHILDREN) < 0:
+        return 0, 0
+    _, stopped, status = _WAITED.unpack(_waited)
+    return (stopped, status << 8 | 0x7F) if stopped else (0, 0)
 
 
 def await_stop() -> Tuple[int, int]:

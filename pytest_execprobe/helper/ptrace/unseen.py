@@ -23,8 +23,7 @@ _NOW = os.WNOHANG | calls.ALL_CHILDREN
 def await_stop(tree: Tree) -> Tuple[int, int]:
     """As calls.await_stop()."""
     while tree.fresh:
-        tid = _look(tree, 0)
-        taken = os.waitpid(tid, _NOW) if tid > 0 else (-1, 0)
+        taken = _take(tree, 0)
         if taken[0]:  # else it was killed in its stop, and has yet to end
             return taken
     return calls.await_stop()
@@ -32,16 +31,21 @@ def await_stop(tree: Tree) -> Tuple[int, int]:
 
 def stop_there_is(tree: Tree) -> Tuple[int, int]:
     """As os.waitpid(), which has nothing to wait for."""
-    tid = _look(tree, os.WNOHANG) if tree.fresh else -1
-    return os.waitpid(tid, _NOW) if tid else (0, 0)
+    taken = _take(tree, os.WNOHANG) if tree.fresh else (-1, 0)
+    return os.waitpid(-1, _NOW) if taken[0] < 0 else taken
 
 
-def _look(tree: Tree, flags: int) -> int:
-    """Whose the next is: 0 if there is none, below that as calls.await_stop()."""
-    tid, was_killed = calls.look_at_stop(flags)
-    if was_killed and tid in tree.fresh:
+def _take(tree: Tree, flags: int) -> Tuple[int, int]:
+    """The next; as calls.look_at_stop() if there is none. What is taken is what was looked at: who is killed in the
+    stop of an exec would else be taken by its end, and its parent free to reap it."""
+    tid, ended_by = calls.look_at_stop(flags)
+    if tid <= 0:
+        return tid, 0
+    if ended_by is None:
+        return calls.take_stop(tid)
+    if ended_by == signal.SIGKILL and tid in tree.fresh:
         tree.fresh[tid] = statuses.has_executed(tid)
-    return tid
+    return os.waitpid(tid, _NOW)
 
 
 def record(tree: Tree, task: Task, status: int, at: int) -> Optional[bytes]:
