@@ -14,6 +14,7 @@ from . import orphans, proc
 from .process import sees_all
 
 _ROUNDS = 50
+_HASTY = 10  # of these, in which it matters that something ends before it is looked at, which mostly is none of its
 
 
 class AdoptionError(Exception):
@@ -67,22 +68,26 @@ def adopt_descendants(
     adopted: Set[int] = set()
     failed: Set[int] = set()
     hidden = not sees_all()
-    for _ in range(_ROUNDS):
-        table = proc.read_table(tick)
+    gone: Set[Tuple[int, int]] = set()
+    restless = 0  # rounds in which orphans ended
+    for turn in range(_ROUNDS):
+        table, is_whole = proc.read_table(tick)
         client = translated.in_proc(table, pid)
         if client is None or to_kernels(pid) != kernel_pid:
-            # Whatever it has started, it is not to be found here.
-            return Search(len(failed) + (not hidden), hidden=hidden)
+            return Search(len(failed) + (not hidden), hidden=hidden)  # what it has started is not to be found here
         adopted.add(client)
         since, left = _since_and_left(table[client].started, known)
         try:
-            found = _descendants(table, [client], adopted) or _descendants(
-                table, _still_there(left, table, translated), adopted, themselves=True
-            )
+            others = _still_there(left, table, translated)
+            found = _descendants(table, [client], adopted) or _descendants(table, others, adopted, themselves=True)
             if not found:
-                above = orphans.ancestors(table, client)
-                nearer = {other for other in above if reapers is None or translated(other) in (None, *reapers)}
-                orphaned = orphans.find(table, client, adopted, nearer, since, tick)
+                nearer = _nearer(table, client, reapers, translated)
+                orphaned, ended = orphans.find(table, client, adopted, nearer, since, gone, tick)
+                restless += ended
+                if restless == _HASTY:
+                    break
+                if not orphaned and (ended or not (is_whole or hidden or (turn >= _HASTY and restless < 2))):
+                    continue  # whoever has ended may have begun another meanwhile, which is in the next table
                 listed = orphans.listed(table, orphaned, client)
                 return Search(len(failed), len(orphaned), listed, adopted == {client}, hidden)
         except proc.TornError:
@@ -90,12 +95,23 @@ def adopt_descendants(
         for child, top in found:
             tick()
             adopted.add(child)
-            number, here = translated(child), translated.here(child)
-            if number == 0:
-                continue  # it has ended
-            if not number or not here or not adopt(Found(child, here, number), root, translated(top) or 0):
+            if not _enter(adopt, root, translated, child, top):
                 failed.add(child)
     return Search(max(1, len(failed)), hidden=hidden)  # they fork faster than they can be found
+
+
+def _nearer(table: proc.Table, client: int, reapers: Optional[Set[int]], translated: "_Translation") -> Set[int]:
+    """Those of its ancestors that may take in orphans. Raises TornError."""
+    above = orphans.ancestors(table, client)
+    return {other for other in above if reapers is None or translated(other) in (None, *reapers)}
+
+
+def _enter(
+    adopt: Callable[[Found, int, int], bool], root: int, translated: "_Translation", child: int, top: int
+) -> bool:
+    """Whether it is followed now, or has ended."""
+    number, here = translated(child), translated.here(child)
+    return number == 0 or bool(number and here and adopt(Found(child, here, number), root, translated(top) or 0))
 
 
 def _since_and_left(begun: int, known: Optional[Declared]) -> "Tuple[int, FrozenSet[Tuple[int, int]]]":

@@ -32,9 +32,17 @@ def ancestors(table: proc.Table, pid: int) -> Iterator[int]:
 
 
 def find(
-    table: proc.Table, client: int, adopted: Set[int], nearer: Set[int], since: int, tick: Callable[[], None]
-) -> List[int]:
-    """Processes that may have been started by this one's tree and left behind, without those ``adopted``.
+    table: proc.Table,
+    client: int,
+    adopted: Set[int],
+    nearer: Set[int],
+    since: int,
+    gone: Set[Tuple[int, int]],
+    tick: Callable[[], None],
+) -> Tuple[List[int], bool]:
+    """Processes that may have been started by this one's tree and left behind, without those ``adopted``. And whether
+    some of them have ended since the last look, and may have begun another: they are ``gone`` now, (number, when it
+    had begun).
 
     What a later process of the same user is, whose parent has gone, is unknown, unless its session is another's.
     Helpers are known. ``nearer``: the ancestors that take in orphans before number 1 does. What has begun before
@@ -42,7 +50,7 @@ def find(
     """
     uid = proc.real_user(client)
     reapers = _init(table, client, tick) | nearer
-    found = []
+    found, known = [], len(gone)
     for other, stat in table.items():
         tick()
         if (
@@ -50,12 +58,15 @@ def find(
             and stat.started >= since
             and not _is_elder(table, other, client)
             and other not in adopted
-            and proc.real_user(other) == uid
+            and (other, stat.started) not in gone
             and not _is_foreign(table, stat.session, client, adopted, reapers)
-            and _may_exec(other)
         ):
-            found.append(other)
-    return found
+            its = proc.real_user(other)
+            if its is None or (its == uid and proc.is_ending(other)):
+                gone.add((other, stat.started))
+            elif its == uid and not _is_helper(other):
+                found.append(other)
+    return found, len(gone) > known
 
 
 def _is_elder(table: proc.Table, other: int, client: int) -> bool:
@@ -126,11 +137,10 @@ def _is_foreign(table: proc.Table, session: int, pid: int, adopted: Set[int], re
     return False
 
 
-def _may_exec(pid: int) -> bool:
-    """Neither a helper, which has its command line until it ends, nor at its end."""
+def _is_helper(pid: int) -> bool:
+    """It has its command line until it ends."""
     try:
         words = proc.command_line(pid).split(b"\0")
     except proc.GONE:
         return False
-    is_helper = b"--connect" in words and any(word.endswith(b"/pytest_execprobe/helper") for word in words)
-    return not is_helper and not proc.is_ending(pid)
+    return b"--connect" in words and any(word.endswith(b"/pytest_execprobe/helper") for word in words)

@@ -28,16 +28,19 @@ class TornError(Exception):
     """Processes have ended and begun while a table was read, so that one descends from itself by it."""
 
 
-def read_table(tick: Callable[[], None]) -> Table:
-    """``tick`` is called for every process that is looked at."""
-    table = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            tick()
-            fields = _stat(name)
-            if len(fields) > 19:
-                table[int(name)] = Stat(int(fields[1]), int(fields[19]), int(fields[3]))
-    return table
+def read_table(tick: Callable[[], None]) -> Tuple[Table, bool]:
+    """And whether it has all that were listed: what has ended before it was looked at may have begun another since.
+    So the last that began, which are the likeliest to, are looked at first. ``tick`` is called for every process that
+    is looked at."""
+    table, is_whole = {}, True
+    for pid in sorted(map(int, filter(str.isdigit, os.listdir("/proc"))), reverse=True):
+        tick()
+        fields = _stat(str(pid))
+        if len(fields) > 19:
+            table[pid] = Stat(int(fields[1]), int(fields[19]), int(fields[3]))
+        else:
+            is_whole = False
+    return table, is_whole
 
 
 def line(table: Table, pid: int) -> Iterator[int]:

@@ -118,6 +118,32 @@ def test_whose_first_thread_has_ended_may_go_on(address: str) -> None:
         assert pid in arming.arm()[2]
 
 
+#: Is another process all the time: each ends as soon as it has begun the next.
+HOPS = """
+import os, select
+print(os.getpid(), flush=True)
+while not select.select([0], [], [], 0)[0]:
+    if os.fork():
+        os._exit(0)
+"""
+
+
+def test_what_becomes_another_process_all_the_time_is_not_overlooked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has ended when it is looked at."""
+    listed = "    return table, is_whole\n"
+    change_helper(tmp_path, monkeypatch, {"proc.py": {listed: f"    __import__('time').sleep(0.005)\n{listed}"}})
+    source = hold_helper(HelperSettings())
+    try:
+        arming = Arming("@" + source.description["address"], SPAWNS)
+        with stranger(code=HOPS):
+            orphans, unadopted, _ = arming.arm()
+            assert orphans + unadopted > 0
+    finally:
+        source.close()
+
+
 #: The first process of a PID namespace can't end before those in it have been waited for: here is one.
 INIT = """
 import ctypes, os
@@ -138,7 +164,7 @@ else:
 def test_what_is_about_to_end_executes_nothing(address: str) -> None:
     arming = Arming(address, SPAWNS)
     with stranger(code=INIT) as pid:
-        (held,) = (other for other, stat in proc.read_table(lambda: None).items() if stat.parent == pid)
+        (held,) = (other for other, stat in proc.read_table(lambda: None)[0].items() if stat.parent == pid)
         calls.seize(held)  # only this process can wait for it now
         os.kill(pid, signal.SIGKILL)
         try:

@@ -21,10 +21,15 @@ def process(parent: int, started: int, session: int = 1) -> proc.Stat:
     return proc.Stat(parent, started, session)
 
 
+def living(monkeypatch: pytest.MonkeyPatch, helper: int = 0) -> None:
+    monkeypatch.setattr(orphans, "_is_helper", lambda pid: pid == helper)
+    monkeypatch.setattr(proc, "is_ending", lambda _: False)
+
+
 def stage(monkeypatch: pytest.MonkeyPatch, table: proc.Table) -> None:
     """Has /proc show these, in the one namespace that there is."""
-    monkeypatch.setattr(orphans, "_may_exec", lambda _: True)
-    monkeypatch.setattr(proc, "read_table", lambda *_: table)
+    living(monkeypatch)
+    monkeypatch.setattr(proc, "read_table", lambda *_: (table, True))
     monkeypatch.setattr(proc, "numbers", lambda _: (99,))
 
 
@@ -57,7 +62,7 @@ def test_orphans_are_what_nothing_leads_to_any_more(
     monkeypatch: pytest.MonkeyPatch, users: dict[int, int | None]
 ) -> None:
     users.update({203: 0, 209: None})
-    monkeypatch.setattr(orphans, "_may_exec", lambda pid: pid != 300)
+    living(monkeypatch, helper=300)
     table = {
         1: process(0, 1),
         70: process(1, 10, 70),
@@ -84,8 +89,10 @@ def test_orphans_are_what_nothing_leads_to_any_more(
         407: process(1, 60, 406),
         408: process(1, 60, 0),  # put into this container, or pid namespace, from outside
     }
-    found = sorted(orphans.find(table, 100, {100, 110, 205}, {80}, 50, no_tick))
-    assert found == [200, 201, 400, 401, 402, 406, 407]
+    gone: set[tuple[int, int]] = set()
+    found, has_ended = orphans.find(table, 100, {100, 110, 205}, {80}, 50, gone, no_tick)
+    assert sorted(found) == [200, 201, 400, 401, 402, 406, 407]
+    assert (has_ended, gone) == (True, {(209, 60)})
 
 
 def test_what_has_a_lower_number_in_the_same_tick_began_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,15 +100,15 @@ def test_what_has_a_lower_number_in_the_same_tick_began_before(monkeypatch: pyte
     table = {number: process(1, 50) for number in (300, 9_699, 9_701, 9_999, 10_000, 10_001)}
     table |= {1: process(0, 1), 9_998: process(1, 51)}
     # The kernel may have begun anew with its numbers in between, but not have come so near again.
-    assert orphans.find(table, 10_000, {10_000}, set(), 50, no_tick) == [300, 9_699, 10_001, 9_998]
+    assert orphans.find(table, 10_000, {10_000}, set(), 50, set(), no_tick)[0] == [300, 9_699, 10_001, 9_998]
 
 
 def test_a_client_from_outside_of_the_pid_namespace_may_have_left_what_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(orphans, "_may_exec", lambda _: True)
+    living(monkeypatch)
     table = {1: process(0, 1), 100: process(0, 50, 0), 200: process(1, 60, 0)}
-    assert orphans.find(table, 100, {100}, set(), 50, no_tick) == [200]
+    assert orphans.find(table, 100, {100}, set(), 50, set(), no_tick)[0] == [200]
 
 
 def test_descendants_by_the_child_that_they_descend_from() -> None:
@@ -135,10 +142,47 @@ def test_a_table_by_which_a_process_descends_from_itself_is_read_again(
 ) -> None:
     stage(monkeypatch, {})
     read = [*tables]
-    monkeypatch.setattr(proc, "read_table", lambda *_: read.pop(0) if len(read) > 1 else read[0])
+    monkeypatch.setattr(proc, "read_table", lambda *_: (read.pop(0) if len(read) > 1 else read[0], True))
     found: list[int] = []
     assert search(lambda entered, *_: not found.append(entered.here)).unadopted == expected
     assert found == entered
+
+
+ROOT = {1: process(0, 1), 100: process(1, 50)}
+LEFT = process(1, 60)
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ([(ROOT | {200: LEFT}, True), (ROOT | {300: LEFT}, True)], adoption.Search(orphans=1)),
+        ([(ROOT | {200: LEFT}, True), (ROOT, True)], adoption.Search()),
+        ([(ROOT | {200: LEFT}, True)] * 2, adoption.Search()),
+        ([(ROOT | {number: LEFT}, True) for number in range(200, 210)], adoption.Search(unadopted=1)),
+        ([(ROOT | {number: LEFT}, False) for number in (200, 201)] + [(ROOT, False)] * 48, adoption.Search(1)),
+        ([(ROOT, False), (ROOT | {300: LEFT}, True)], adoption.Search(orphans=1)),
+        ([(ROOT, False)] * 11, adoption.Search()),
+    ],
+    ids=[
+        "it has left another",
+        "it has left none",
+        "nobody asks for its end",
+        "again and again",
+        "again and again, then not seen",
+        "it was not seen itself",
+        "what ends is others'",
+    ],
+)
+def test_who_has_ended_since_it_was_listed_may_have_left_another(
+    monkeypatch: pytest.MonkeyPatch, tables: list[tuple[proc.Table, bool]], expected: adoption.Search
+) -> None:
+    """300 lives, all others in whose place it may be have ended by the time that they are looked at."""
+    stage(monkeypatch, {})
+    monkeypatch.setattr(orphans, "listed", lambda *_: ())
+    monkeypatch.setattr(proc, "read_table", lambda *_: tables.pop(0))
+    monkeypatch.setattr(proc, "is_ending", lambda pid: pid != 300)
+    assert search()._replace(childless=False) == expected
+    assert not tables
 
 
 @pytest.mark.parametrize("start", [orphans.ancestors, lambda table, pid: orphans._init(table, pid, no_tick)])
@@ -166,7 +210,7 @@ def test_what_has_ended_is_not_there(monkeypatch: pytest.MonkeyPatch, missing: O
     assert proc.numbers("self") == ()
     assert proc.real_user(1) is None
     assert proc.is_ending(1)
-    assert not orphans._may_exec(1)
+    assert not orphans._is_helper(1)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +219,7 @@ def test_what_has_ended_is_not_there(monkeypatch: pytest.MonkeyPatch, missing: O
         lambda: proc.numbers("self"),
         lambda: proc.real_user(1),
         lambda: proc.is_ending(1),
-        lambda: orphans._may_exec(1),
+        lambda: orphans._is_helper(1),
         lambda: proc.read_table(no_tick),
     ],
 )
@@ -417,8 +461,8 @@ def test_orphans_of_a_namespace_go_to_its_own_number_1(
     }
     known = {str(number): (number,) for number in table} | numbers
     monkeypatch.setattr(proc, "numbers", lambda name: known.get(name, ()))
-    monkeypatch.setattr(orphans, "_may_exec", lambda _: True)
-    assert orphans.find(table, 100, {100}, set(), 50, no_tick) == [200]
+    living(monkeypatch)
+    assert orphans.find(table, 100, {100}, set(), 50, set(), no_tick)[0] == [200]
 
 
 # ---- how long it may take ----
@@ -441,10 +485,10 @@ def test_the_whole_search_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPat
         if steps > allowed:
             raise TooLong
 
-    def processes(tick: Callable[[], None]) -> proc.Table:
+    def processes(tick: Callable[[], None]) -> tuple[proc.Table, bool]:
         for _ in table:
             tick()
-        return table
+        return table, True
 
     stage(monkeypatch, table)
     monkeypatch.setattr(proc, "read_table", processes)
@@ -455,7 +499,16 @@ def test_the_whole_search_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPat
     assert steps == min(allowed + 1, 25)
 
 
+@pytest.mark.parametrize(("more", "is_whole"), [([], True), (["4194305"], False)])
+def test_who_has_ended_before_it_was_looked_at_is_missing(
+    monkeypatch: pytest.MonkeyPatch, more: list[str], is_whole: bool
+) -> None:
+    monkeypatch.setattr(os, "listdir", lambda _: ["self", str(os.getpid()), *more])  # a number that none can have
+    table, found = proc.read_table(no_tick)
+    assert (list(table), found) == ([os.getpid()], is_whole)
+
+
 def test_looking_through_proc_is_a_step_for_each_process() -> None:
     steps: list[int] = []
-    assert len(proc.read_table(lambda: steps.append(1))) <= len(steps)
+    assert len(proc.read_table(lambda: steps.append(1))[0]) <= len(steps)
     assert steps
