@@ -48,18 +48,11 @@ class Enforcement:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        if self._refused is not None:
-            self._fail()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        if self._refused is not None:
-            self._fail()
-
-    def _fail(self) -> None:
         refused, self._refused = self._refused, None
         if refused is not None:
             raise refused.error
+
+    pytest_runtest_call = pytest_runtest_setup
 
     # ---- phases ----
 
