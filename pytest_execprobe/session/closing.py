@@ -132,7 +132,7 @@ class Closing:
         return [
             summary.of_baseline(baseline.path, self._verdict(accept)),
             *summary.tried_again(course.before),
-            *summary.moved(moved(used, baseline, passed)),
+            *(f"{'moved':<16}{row}" for row in moved(used, baseline, passed)),
             *summary.obsolete(self.gone, used, baseline),
             *([] if course.hindrance else summary.fewer(used, self.totals.used_unseen, baseline, outcomes)),
             *summary.unseen(self.totals.used_unseen, baseline),

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._util.text import printable
 from ..baseline.changes import Changes, Seen, Uses, renames
-from ..baseline.model import Baseline, Section
+from ..baseline.model import Baseline, Section, few
 from ..log.additions import as_text, of_any_python
 from ..log.checks import between, execs, times_word
 from ..rules.advice import to_paste
@@ -76,8 +76,8 @@ def lines(
         said.append(f"{'ignored':<16}{_most(totals.ignored, rows)}")
     for nodeid, headline in totals.excused.items():
         said.append(f"{'xfailed':<16}{printable(nodeid)}: {headline}")
-    if totals.not_checked:
-        said += _not_checked(totals)
+    for reason, count in Counter(totals.not_checked.values()).items():
+        said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
     said += _as_rule(totals, settings) if settings.audit and verbosity >= 0 else []
     return [*said, *to_paste(totals.changes, rows)]
 
@@ -169,14 +169,6 @@ def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> l
     return said
 
 
-def _not_checked(totals: Totals) -> list[str]:
-    """Nothing that was not probed may read as checked."""
-    said = []
-    for reason, count in Counter(totals.not_checked.values()).items():
-        said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
-    return said
-
-
 # ---- the baseline ----
 
 
@@ -188,11 +180,6 @@ def of_baseline(path: Path, said: str) -> str:
 def tried_again(before: Sequence[str]) -> list[str]:
     """The tests that were beyond a baseline in an earlier try, and not in the last."""
     return _listed("tried again", before, "beyond it in an earlier try; the last one counts")
-
-
-def moved(rows: Iterable[str]) -> list[str]:
-    """Rows that seem to have gone from one test to another."""
-    return [f"{'moved':<16}{row}" for row in rows]
 
 
 def fewer(usage: Uses, unseen: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -> list[str]:
@@ -277,8 +264,7 @@ def updated(
 def _listed(title: str, names: Sequence[str], remark: str) -> list[str]:
     if not names:
         return []
-    more = f", … {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"{title:<16}{', '.join(printable(name) for name in names[:3])}{more}: {remark}"]
+    return [f"{title:<16}{few(map(printable, names))}: {remark}"]
 
 
 def _most(counter: Counter[str], rows: int | None) -> str:
