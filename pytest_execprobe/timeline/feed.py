@@ -177,7 +177,7 @@ class ProcessFeed(Feed):
         with self.lock:
             timeline = self.timeline
             if timeline.complete_to >= until:
-                return not timeline.is_late
+                return timeline.known.late is None
             return not timeline.known.has_pending and self._shows_nothing_new(until)
 
     def _shows_nothing_new(self, until: int) -> bool:
