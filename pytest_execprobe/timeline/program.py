@@ -24,7 +24,7 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
         return [], []
     by_descriptor = names_descriptor(record.path, record.cwd)
     may_be = not by_descriptor and may_name_descriptor(record)
-    file = record.executable if record.interpreter is None else record.script
+    file = record._command.file
     certain = [file] if by_descriptor and record.interpreter is not None else []
     possible = [file] if may_be else []
     if not _has_argv0(record):
@@ -43,7 +43,7 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
 def may_name_descriptor(record: ExecRecord) -> bool:
     """Whether the path may lead to a descriptor though it is not written like one: by a link to such a folder, in one
     that execveat() was given, or where /proc lies elsewhere. If the file has this name, it does not."""
-    file = record.executable if record.interpreter is None else record.script
+    file = record._command.file
     name = base(record.path or "")
     return LIKE_A_DESCRIPTOR.fullmatch(name) is not None and (file is None or name_of(file) != name)
 
