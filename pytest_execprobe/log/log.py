@@ -15,11 +15,10 @@ from ..source.command import Command
 from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord
 from . import checks, text
-from .arguments import natural
 from .checks import Verdict
 from .ends import all_succeeded
 from .pattern import Pattern
-from .patterns import PatternLike, compile_pattern
+from .patterns import PatternLike, compile_pattern, natural
 from .shells import no_shell
 
 if TYPE_CHECKING:

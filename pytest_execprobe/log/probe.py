@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from ..timeline.record import Phase
 from . import checks
 from .additions import NOTHING, additions
-from .arguments import natural, numbers_by_pattern
 from .checks import Verdict
 from .log import ExecLog
 from .pattern import Pattern
-from .patterns import PatternLike, compile_all
+from .patterns import PatternLike, compile_all, natural, numbers_by_pattern
 
 if TYPE_CHECKING:
     from ..timeline.recorder import Recorder
