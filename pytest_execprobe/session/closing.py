@@ -14,7 +14,6 @@ from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, few, t
 from ..report import model as stored
 from ..report.model import Document
 from . import summary
-from .collected import Idle
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
 
@@ -104,9 +103,9 @@ def outside(baseline: Baseline, names: Sequence[str]) -> str:
     return f"{few(map(printable, names))}: {beside}, of which some may have such names" if names else ""
 
 
-def idle(baseline: Baseline, found: Idle) -> Iterator[LateBreach]:
-    """Limits of packages that limit nothing."""
-    for name, why in found.wrong.items():
+def idle(baseline: Baseline, wrong: Mapping[str, str]) -> Iterator[LateBreach]:
+    """Limits of packages that limit nothing, and why."""
+    for name, why in wrong.items():
         headline = f'packages."{name}" in {baseline.path.name} limits nothing: {why}'
         fix = "  Fix   name a folder, a file or a class as node ids do (tests/release), or take the table out"
         yield LateBreach.around(f"baseline of {name}", headline, f"{headline}\n{fix}", undecided=True)

@@ -4,7 +4,6 @@ that of a test that was left out this time."""
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -284,20 +283,11 @@ def outside(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> lis
     return names if is_mixed else []
 
 
-@dataclass(frozen=True)
-class Idle:
-    """Limits of packages of which no test was collected."""
-
-    #: Those that no run has tests for, and why.
-    wrong: Mapping[str, str]
-    #: Those of which the tests were left out this time, as far as that is known.
-    left_out: Sequence[str]
-
-
 def idle_packages(
     baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path, python_files: Sequence[str]
-) -> Idle:
-    """Which limits of packages match no test. ``python_files`` are what files of tests are called."""
+) -> tuple[dict[str, str], list[str]]:
+    """The limits of packages that match no test: those that no run has tests for, and why; and those of which the tests
+    were left out this time, as far as that is known. ``python_files`` are what files of tests are called."""
     tests, fixtures = collected.get("ids", ()), usage.get("fixtures", ())
     wrong: dict[str, str] = {}
     left_out: list[str] = []
@@ -309,7 +299,7 @@ def idle_packages(
             wrong[name] = why
         else:
             left_out.append(name)
-    return Idle(wrong, left_out)
+    return wrong, left_out
 
 
 def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_files: Sequence[str]) -> str:

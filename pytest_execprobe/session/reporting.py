@@ -214,9 +214,9 @@ class Reporting:
         if not self.totals.is_unchecked:
             config = session.config
             files = of_python(config, "python_files")
-            found = idle_packages(baseline, collected, self.totals.used, config.rootpath, files)
-            yield from closing.idle(baseline, found)
-            self._said += summary.left_out(found.left_out)
+            wrong, left_out = idle_packages(baseline, collected, self.totals.used, config.rootpath, files)
+            yield from closing.idle(baseline, wrong)
+            self._said += summary.left_out(left_out)
             if baseline.sums:
                 yield from closing.beyond_sums(self._make_document(session, self.totals.unknown), baseline)
 
