@@ -129,7 +129,7 @@ class Closing:
         tests = used.get("tests", {})
         passed = {name for name in outcomes if outcomes[name] == "passed" and MISSING not in tests.get(name, {})}
         return [
-            summary.of_baseline(baseline.path, self._verdict(accept)),
+            f"{'baseline':<16}{baseline.path.name}: {self._verdict(accept)}",
             *summary.tried_again(course.before),
             *(f"{'moved':<16}{row}" for row in moved(used, baseline, passed)),
             *summary.obsolete(self.gone, used, baseline),

@@ -94,7 +94,7 @@ class Settings:
     @property
     def allows(self) -> bool:
         """Whether a rule for the whole suite says what may run."""
-        return any(rule.kind == "allow" for rule in (*self.command_line, *self.ini))
+        return any(rule.kind == "allow" for rule in self.rules)
 
     @property
     def sums_up(self) -> bool:

@@ -172,11 +172,6 @@ def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> l
 # ---- the baseline ----
 
 
-def of_baseline(path: Path, said: str) -> str:
-    """What is said of a baseline as a whole."""
-    return f"{'baseline':<16}{path.name}: {said}"
-
-
 def tried_again(before: Sequence[str]) -> list[str]:
     """The tests that were beyond a baseline in an earlier try, and not in the last."""
     return _listed("tried again", before, "beyond it in an earlier try; the last one counts")
