@@ -212,6 +212,10 @@ def execs(n: int) -> str:
     return "1 exec" if n == 1 else f"{n} execs"
 
 
+def processes_word(n: int) -> str:
+    return "1 process" if n == 1 else f"{n:,} processes"
+
+
 def times_word(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 

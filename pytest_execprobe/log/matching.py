@@ -53,8 +53,11 @@ def path_pattern(glob: str, start: Path) -> Pattern:
 
 def written_in(path: str, start: Path) -> str:
     """The folder from which a path is taken, if it is relative."""
-    if path[0] in "/*?[":
-        return ""
+    return "" if path[0] in "/*?[" else taken_from(start)
+
+
+def taken_from(start: Path) -> str:
+    """The same, of any path that was written in a folder."""
     try:
         return originals.normpath(originals.join(as_recorded(originals.getcwd()), start))
     except FileNotFoundError:
