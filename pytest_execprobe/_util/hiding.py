@@ -94,7 +94,6 @@ class _Arguments:
         self._words = {word.partition("=")[0] for word in words if word.startswith("-")}
         self._asks = self._names = False
         self.is_shell = False
-        self._positional = 0
         if program is not None:
             self.see(program)
 
