@@ -144,7 +144,7 @@ for line in sys.stdin:
             batch = source.sync(30)
             execs = sorted((event for event in batch.events if isinstance(event, Exec)), key=lambda event: event.at)
             lost = sum(event.lost for event in execs) + batch.unplaced + batch.in_flight
-            print(*[event.command.argv[0] for event in execs if event.command.argv], lost, flush=True)
+            print(*[event.command.argv[0] for event in execs if event.command and event.command.argv], lost, flush=True)
     except (ProbeUnavailable, SourceLost) as error:
         print(f"{type(error).__name__}: {error}", flush=True)
 """

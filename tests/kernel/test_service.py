@@ -28,7 +28,7 @@ from service import (
     service,
     with_capabilities,
 )
-from town import BEGINS_A_CHILD, Town, clean, folder, town
+from town import BEGINS_A_CHILD, Town, clean, folder, honest, town
 from users import needs_root
 
 from pytest_execprobe.helper import wire
@@ -60,7 +60,9 @@ def test_two_users_see_each_their_own(town: Town, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", MISUSES)
 def test_none_is_harmed_by_one_that(name: str, town: Town, folder: Path) -> None:
-    options = ["--attempts=tracepoint"] if name == "fails without end" else []
+    fails = name == "fails without end"
+    options = ["--attempts=tracepoint"] if fails else []
+    is_so = honest if fails else clean  # it may fill the buffers where all CPUs are busy with others besides
     with (
         service(folder, "--max-clients=800", "--max-clients-per-user=400", *options) as served,
         person(town.python, town.a, RECORDS, served.path) as a,
@@ -74,8 +76,8 @@ def test_none_is_harmed_by_one_that(name: str, town: Town, folder: Path) -> None
                 words = [f"a{turn}.{at}" for at in range(5)]
                 a.ask(f"run {' '.join(words)}")
                 late.ask(f"run late{turn}")
-                assert clean(a.ask("seen"), *words)
-                assert clean(late.ask("seen"), f"late{turn}")
+                assert is_so(a.ask("seen"), *words)
+                assert is_so(late.ask("seen"), f"late{turn}")
         assert served.process.poll() is None
 
 

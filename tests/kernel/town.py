@@ -92,6 +92,12 @@ def clean(seen: str, *expected: str) -> bool:
     return seen.split() == [*expected, "0"]
 
 
+def honest(seen: str, *expected: str) -> bool:
+    """Whether no others were seen, and what is missing is said to be."""
+    *names, lost = seen.split()
+    return names == [name for name in expected if name in names] and (len(names) == len(expected) or int(lost) > 0)
+
+
 @contextlib.contextmanager
 def sudoer(user: str) -> Iterator[int]:
     """A user whom sudo lets start whatever he likes, without a password. His number."""

@@ -362,3 +362,11 @@ def test_a_kernel_that_must_say_and_does_not_is_believed_nothing(counted: dict[s
     counted["on_exec_fallback"] = None
     with pytest.raises(OSError, match="does not say"):
         made.missed()
+
+
+def test_no_more_of_what_was_dropped_is_read_at_once_than_there_is_room_for() -> None:
+    """Others may add to it faster than it is read."""
+    left = [bytes(wire.NESTED.size + wire.HEAD.size)] * 4
+    queue = SimpleNamespace(max_entries=3, pop=left.pop)
+    assert bare(dropped=queue).take_dropped() == []  # without a root
+    assert len(left) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import struct
@@ -128,7 +129,9 @@ class BpfProbe:
         return taken
 
     def take_dropped(self) -> List[bytes]:
-        dropped = iter(self._tables["dropped"].pop, None)
+        queue = self._tables["dropped"]
+        # No more than can be there now: processes that add to it faster than it is read would have no one else served.
+        dropped = itertools.islice(iter(queue.pop, None), queue.max_entries)
         return [head for both in dropped for _, head in wire.unnested(both)]
 
     def counts(self) -> Counts:
