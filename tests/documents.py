@@ -9,6 +9,7 @@ from typing import Any
 from fakes import altered, record
 
 from pytest_execprobe import ExecRecord
+from pytest_execprobe.report.json import pieces
 from pytest_execprobe.report.model import Collection, Document, LeftRunning, ReportedBreach, Run, Unit
 from pytest_execprobe.timeline.site import CallSite, Frame
 
@@ -36,6 +37,11 @@ HOSTILE = (
 
 #: What a run has collected that has looked through everything.
 EVERYTHING = Collection(places=(".",), folders=(".",))
+
+
+def dump(document: Document) -> str:
+    """As JSON."""
+    return "".join(pieces(document))
 
 
 def run(**more: Any) -> Run:

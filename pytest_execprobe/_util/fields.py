@@ -61,29 +61,19 @@ class Fields:
         return dict(self._checked(name, "object", lambda value: isinstance(value, dict)))
 
     def counts(self, name: str) -> dict[str, int]:
-        return dict(
-            self._checked(
-                name,
-                "object of whole numbers",
-                lambda value: isinstance(value, dict) and all(map(is_whole, value.values())),
-            )
-        )
+        def right(value: object) -> bool:
+            return isinstance(value, dict) and all(map(is_whole, value.values()))
+
+        return dict(self._checked(name, "object of whole numbers", right))
+
+    def _listed(self, name: str, what: str, types: set[type]) -> list[Any]:
+        return list(self._checked(name, what, lambda value: isinstance(value, list) and set(map(type, value)) <= types))
 
     def texts(self, name: str) -> list[str]:
-        return list(
-            self._checked(
-                name, "list of texts", lambda value: isinstance(value, list) and set(map(type, value)) <= {str}
-            )
-        )
+        return self._listed(name, "list of texts", {str})
 
     def maybe_texts(self, name: str) -> list[str | None]:
-        return list(
-            self._checked(
-                name,
-                "list of texts or nulls",
-                lambda value: isinstance(value, list) and set(map(type, value)) <= {str, type(None)},
-            )
-        )
+        return self._listed(name, "list of texts or nulls", {str, type(None)})
 
     def object(self, name: str) -> Fields:
         return self._inner(self.get(name), f"{self._prefix}{name}")

@@ -16,28 +16,11 @@ from .secret import Known
 
 DEPTH = 4  # command lines within command lines
 #: Without one of these, in small letters, and without a known program there is nothing to hide.
-_SIGNS: tuple[str, ...] = (
-    "pass",
-    "pw",
-    "psk",
-    "masterauth",
-    "token",
-    "secret",
-    "key",
-    "authoriz",
-    "auth=",
-    "auth:",
-    'auth"',
-    "auth'",
-    "cookie",
-    "credential",
-    "identified",
-    "/services/",
-    "/webhooks/",
-    "/bot",
-    "://",
+_SIGNS = (
+    *("pass", "pw", "psk", "masterauth", "token", "secret", "key", "authoriz", "auth=", "auth:", 'auth"', "auth'"),
+    *("cookie", "credential", "identified", "/services/", "/webhooks/", "/bot", "://"),
+    *map(str.lower, secret.TOKENS),
 )
-_SIGNS += tuple(sign.lower() for sign in secret.TOKENS)
 _NAMES = expression(r"[\w.+-]+")
 #: Of each known program the words without which none of its rules applies. Where they are about names, signs show it.
 _KNOWN = {
@@ -111,7 +94,6 @@ class _Arguments:
         self._words = {word.partition("=")[0] for word in words if word.startswith("-")}
         self._asks = self._names = False
         self.is_shell = False
-        self._positional = 0
         if program is not None:
             self.see(program)
 

@@ -41,9 +41,6 @@ class Changes:
     #: Tables whose test has another name now: (old, new).
     renamed: list[tuple[str, str]] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return any((self.new, self.raised, self.lowered, self.gone, self.renamed))
-
 
 def renames(baseline: Baseline, section: Section, obsolete: Iterable[str], seen: Mapping[str, Seen]) -> dict[str, str]:
     """Which obsolete tables seem to be about something that is new: the same programs, and a file or a last name in

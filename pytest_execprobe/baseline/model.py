@@ -14,6 +14,7 @@ from typing import Literal
 from .._util import originals
 from .._util.text import printable
 from ..log.checks import execs, times_word
+from ..log.matching import literal
 from ..log.pattern import Match, Pattern, Side, any_match
 from ..log.patterns import compile_pattern
 from ..timeline.evidence import Evidence
@@ -291,8 +292,7 @@ def row_key(name: str) -> str:
             return name
     except ValueError:
         pass
-    escaped = re.sub(r"([*?[])", r"[\1]", name)
-    return f"argv:{originals.quote(escaped)}"
+    return f"argv:{originals.quote(literal(name))}"
 
 
 def _written(name: str) -> str:

@@ -9,13 +9,14 @@ from itertools import count
 
 from .._util import clock
 from .._util.text import printable
+from ..log.checks import processes_word
 from ..report.digest import cut
 from ..timeline.program import STOPPED, described
 from .child import Child
 from .processes import BadEnd
 from .recording import NewExec, Recording
 from .terminal import Line, Terminal
-from .totals import most, number
+from .totals import most
 
 _POLL = 0.1  # seconds between two looks
 _SELDOM = 10  # of these looks one, where none is waited for: what is recorded is sooner taken in when it is much
@@ -96,7 +97,7 @@ class Follower(threading.Thread):
         self._recording.look_for_running(self._timeout)
         running, more = self._recording.still_running()
         programs = Counter(process.program or "?" for process in running)
-        self._left = f"{number(len(running) + more, 'process', 'processes')}: {most(programs)}"
+        self._left = f"{processes_word(len(running) + more)}: {most(programs)}"
         if not running and not more:  # or the helper is lost
             self._nothing_left.set()
 

@@ -45,7 +45,7 @@ def _left_running(recording: Recording, waited: str | None) -> Iterator[Line]:
     how = (
         "what they execute from now on is not recorded, --wait does that" if waited is None else f"waited for {waited}"
     )
-    yield row("still running", f"{number(count, 'process', 'processes')} that it has left behind: {how}")
+    yield row("still running", f"{checks.processes_word(count)} that it has left behind: {how}")
     for process in running[:_LEFT]:
         yield row("", digest.process(process, recording.ended))
     yield from rest(count - min(_LEFT, len(running)))

@@ -53,7 +53,7 @@ class _Count(NamedTuple):
     mark: object = None
 
 
-class Recording(Feed[Source]):
+class Recording(Feed):
     """The tree of a command that is started right after this was made.
 
     ``keep`` says which records are needed at the end; None: all of them, with all that becomes known of them.

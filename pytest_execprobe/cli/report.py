@@ -102,7 +102,7 @@ def lines(document: Document) -> Iterator[Line]:
     styles = {digest.Level.GOOD: "good", digest.Level.INCOMPLETE: "warn"}
     verdict = digest.verdict(document)
     yield row("verdict", (verdict.text, styles.get(verdict.level, "bad")))
-    yield row("recorded", ", ".join(_number(*total) for total in digest.totals(document)))
+    yield row("recorded", ", ".join(f"{count} {name}" for name, count in digest.totals(document)))
     title = "started by"
     for run in document.runs[:_RUNS]:
         took = digest.duration(max(0, run.end_ns - run.start_ns))
@@ -155,10 +155,6 @@ def provenance(document: Document) -> Iterator[Line]:
     unlisted = sum(run.origins is None for run in document.runs)
     if unlisted:
         yield row(title, (f"of {unlisted} of {len(document.runs)} runs it was not looked up", "warn"))
-
-
-def _number(name: str, number: str) -> str:
-    return f"1 {name.removesuffix('s')}" if number == "1" else f"{number} {name}"
 
 
 def _programs(records: Iterable[ExecRecord]) -> list[str]:

@@ -40,6 +40,6 @@ def most(counter: Counter[str], rows: int = 5) -> str:
     return named + (f", … {len(ordered) - rows} more" if len(ordered) > rows else "")
 
 
-def number(count: int, what: str, many: str = "") -> str:
+def number(count: int, what: str) -> str:
     """``1 exec``, ``2 execs``."""
-    return f"1 {what}" if count == 1 else f"{count:,} {many or what + 's'}"
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"

@@ -56,7 +56,8 @@ def main(argv: Optional[List[str]] = None) -> NoReturn:
         if janitor is not None:
             janitor.sweep()
         _end(_REFUSED)
-    _say("execprobe: serving at %s (%s)" % (where, service.in_words()))
+    with contextlib.suppress(OSError):
+        print("execprobe: serving at %s (%s)" % (where, service.in_words()), flush=True)
     _notify("READY=1\nSTATUS=serving at %s\n" % where)
     status = 0
     try:
@@ -210,11 +211,6 @@ def _captured() -> Iterator[int]:
         for fd, copy in enumerate(kept, 1):
             os.dup2(copy, fd)
             os.close(copy)
-
-
-def _say(words: str) -> None:
-    with contextlib.suppress(OSError):
-        print(words, flush=True)
 
 
 def _refuse(listener: Optional[socket.socket], code: str, reason: str, remedy: str) -> None:

@@ -61,8 +61,10 @@ class _Walker:
         self._left: List[str] = []  # components that are still to be walked, the next is the last
 
     def walk(self, path: str) -> Step:
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, _strerror(errno.ENOENT))
         links = 0
-        step = self._begin(path)
+        step = self._follow(path, at_first=True)
         while self._left and step.number is None:
             name = self._left.pop()
             if name == "..":
@@ -84,11 +86,6 @@ class _Walker:
             elif self._left:
                 raise NotADirectoryError(errno.ENOTDIR, _strerror(errno.ENOTDIR))
         return step
-
-    def _begin(self, path: str) -> Step:
-        if not path:
-            raise FileNotFoundError(errno.ENOENT, _strerror(errno.ENOENT))
-        return self._follow(path, at_first=True)
 
     def _follow(self, target: str, at_first: bool = False) -> Step:
         """Goes to where a path begins, with all of it left."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .._util import originals
 from ..timeline.kinds import Kinds
 from ..timeline.record import ExecRecord
+from .matching import literal
 from .pattern import Side
 from .patterns import compile_pattern
 
@@ -72,7 +73,7 @@ def of_any_python(program: str) -> str:
 
 def as_text(program: str) -> str:
     """A pattern for a program of that name, as it is written in a file."""
-    escaped = re.sub(r"([*?[])", r"[\1]", program) if set(program) & set("*?") else program
+    escaped = literal(program) if set(program) & set("*?") else program
     # What can't be written as text is any one character.
     name = "".join(character if character.isprintable() else "?" for character in escaped)
     try:
@@ -90,7 +91,7 @@ def _as_argument(program: str) -> str | list[str]:
         with suppress(ValueError):
             compile_pattern(program)
             return program
-    return [re.sub(r"([*?[])", r"[\1]", program)]
+    return [literal(program)]
 
 
 def _above_all(records: list[ExecRecord], programs: tuple[str, ...]) -> str:

@@ -61,30 +61,18 @@ def not_ran(evidence: Evidence, patterns: Sequence[Pattern]) -> list[Verdict]:
     verdicts = []
     for pattern in patterns:
         low, high, matching = _bounds(evidence, pattern, Side.FORBID)
-        verdicts.append(
-            Verdict(
-                holds=_at_most(0, low, high),
-                headline=f"{pattern} must not run, {_all_the_same(low, matching)}",
-                question=f"whether {pattern} ran",
-                marked=matching,
-            )
-        )
+        verdicts.append(denied(pattern, matching, _at_most(0, low, high)))
     return verdicts
 
 
-def denied(pattern: Pattern, ran: Sequence[ExecRecord]) -> Verdict:
-    """What certainly must not run, and did."""
-    headline = f"{pattern} must not run, {_all_the_same(len(ran), ran)}"
-    return Verdict(False, headline, f"whether {pattern} ran", tuple(ran))
-
-
-def _all_the_same(times: int, marked: Sequence[ExecRecord]) -> str:
-    """How often something ran, or would have."""
-    stopped = sum(record.stopped for record in marked)
+def denied(pattern: Pattern, ran: Sequence[ExecRecord], holds: bool | None = False) -> Verdict:
+    """``ran`` are those that certainly must not."""
+    stopped = sum(record.stopped for record in ran)
     before = "was stopped before it ran" + (f", {times_word(stopped)}" if stopped > 1 else "")
-    if stopped and stopped == times:
-        return f"and {before}"
-    return f"but it ran {times_word(times - stopped)}" + (f", and {before}" if stopped else "")
+    happened = f"but it ran {times_word(len(ran) - stopped)}" + (f", and {before}" if stopped else "")
+    if stopped and stopped == len(ran):
+        happened = f"and {before}"
+    return Verdict(holds, f"{pattern} must not run, {happened}", f"whether {pattern} ran", tuple(ran))
 
 
 def stopped_as_well(evidence: Evidence, known: Iterable[ExecRecord]) -> Iterator[Verdict]:
@@ -222,6 +210,10 @@ def sequence(evidence: Evidence, steps: Sequence[Sequence[Pattern]]) -> Verdict:
 
 def execs(n: int) -> str:
     return "1 exec" if n == 1 else f"{n} execs"
+
+
+def processes_word(n: int) -> str:
+    return "1 process" if n == 1 else f"{n:,} processes"
 
 
 def times_word(n: int) -> str:

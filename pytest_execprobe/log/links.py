@@ -24,7 +24,7 @@ def may_lead_by_links(record: ExecRecord) -> bool:
 def links(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
     """The links that lead from a path to its file, without the first, by their paths: of the program, certain ones and
     ones of what may be an interpreter."""
-    certain = _between(record.path, record.cwd, record.executable if record.interpreter is None else record.script)
+    certain = _between(record.path, record.cwd, record._command.file)
     possible: list[str | None] = []
     for inner, is_certain in as_interpreters(record):
         (certain if is_certain else possible).extend(_between(inner.path, inner.cwd, inner.executable))

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .._util import clock
 from .._util.text import printable
@@ -15,13 +15,14 @@ from ..source.command import Command
 from ..timeline.evidence import Evidence
 from ..timeline.record import ExecRecord
 from . import checks, text
-from .arguments import natural
 from .checks import Verdict
 from .ends import all_succeeded
 from .pattern import Pattern
-from .patterns import PatternLike, compile_pattern
+from .patterns import PatternLike, compile_pattern, natural
 from .shells import no_shell
-from .window import Window
+
+if TYPE_CHECKING:
+    from ..timeline.windows import RecordedWindow
 
 
 class ExecLog:
@@ -34,7 +35,7 @@ class ExecLog:
     Checks raise AssertionError if they certainly do not hold, and IncompleteLogError if that is not known.
     """
 
-    def __init__(self, window: Window, *, direct: bool = False) -> None:
+    def __init__(self, window: RecordedWindow, *, direct: bool = False) -> None:
         self._window = window
         self._direct = direct
 

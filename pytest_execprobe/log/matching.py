@@ -53,8 +53,11 @@ def path_pattern(glob: str, start: Path) -> Pattern:
 
 def written_in(path: str, start: Path) -> str:
     """The folder from which a path is taken, if it is relative."""
-    if path[0] in "/*?[":
-        return ""
+    return "" if path[0] in "/*?[" else taken_from(start)
+
+
+def taken_from(start: Path) -> str:
+    """The same, of any path that was written in a folder."""
     try:
         return originals.normpath(originals.join(as_recorded(originals.getcwd()), start))
     except FileNotFoundError:
@@ -82,7 +85,7 @@ class _PathGlob:
 
     def test(self, record: ExecRecord, side: Side) -> Match:
         if side is Side.ALLOW:
-            return self._match_file(record.executable if record.interpreter is None else record.script, record, side)
+            return self._match_file(record._command.file, record, side)
         return either(
             self._as_executed(record.path, record),
             _any_name(lambda path: self._as_executed(path, record), *interpreters(record)),
@@ -159,16 +162,17 @@ def _resolved(glob: str, start: Path) -> str:
     except FileNotFoundError:
         return glob
     if not re.search(r"[*?[]", glob) or originals.lexists(on_disk(glob)):
-        return _literal(real(glob))
+        return literal(real(glob))
     # Of folders, those that are there by these names, which may have brackets in them, and others without a wildcard.
     folder = originals.dirname(glob)
     while re.search(r"[*?[]", folder) and not originals.lexists(on_disk(folder)):
         folder = originals.dirname(folder)
-    return _literal(real(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
+    return literal(real(folder).rstrip("/")) + glob[len(folder.rstrip("/")) :]
 
 
-def _literal(path: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", path)
+def literal(text: str) -> str:
+    """A glob that stands for this text alone."""
+    return re.sub(r"([*?[])", r"[\1]", text)
 
 
 def _any_name(match: Callable[[str | None], Match], certain: list[str | None], possible: list[str | None]) -> Match:
@@ -301,8 +305,8 @@ def unowned_pattern() -> Pattern:
         return None if owned is None else not owned
 
     def test(record: ExecRecord, side: Side) -> Match:
-        own = record.executable if record.interpreter is None else record.script
-        return either(*(is_unowned(file, record) for file in (files(record) if side is Side.FORBID else [own])))
+        those = files(record) if side is Side.FORBID else [record._command.file]
+        return either(*(is_unowned(file, record) for file in those))
 
     return Pattern("unowned:", test, lasts=False)  # a test may install something
 

@@ -1,10 +1,10 @@
-"""Patterns as users write them, compiled: which execs a check is about."""
+"""Patterns as users write them, compiled: which execs a check is about. And the numbers that they write beside them."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,27 @@ def compile_all(patterns: Iterable[PatternLike], what: str) -> list[Pattern]:
     if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
         raise TypeError(f"{what} takes a list of patterns, not {patterns!r}: write {what}=[{patterns!r}]")
     return [compile_pattern(pattern) for pattern in patterns]
+
+
+def natural(value: object, what: str, least: int = 0) -> int:
+    """A whole number from ``least`` on. Raises TypeError or ValueError; ``what`` names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is a whole number, not {value!r}")
+    if value < least:
+        raise ValueError(f"{what} can't be less than {least}: {value}")
+    return value
+
+
+def numbers_by_pattern(limits: Mapping[PatternLike, int]) -> dict[Pattern, int]:
+    """The limits of ``per_program``. Raises TypeError or ValueError."""
+    if not isinstance(limits, Mapping):
+        raise TypeError(f"per_program is a mapping of patterns to numbers, not {limits!r}")
+    if not limits:
+        raise ValueError("per_program is empty, and limits nothing: leave it out")
+    compiled = {compile_pattern(pattern): n for pattern, n in limits.items()}
+    for pattern, n in compiled.items():
+        natural(n, f"per_program of {pattern}")
+    return compiled
 
 
 def _regex(text: str) -> re.Pattern[str]:

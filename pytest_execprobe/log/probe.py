@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 from ..timeline.record import Phase
 from . import checks
 from .additions import NOTHING, additions
-from .arguments import natural, numbers_by_pattern
 from .checks import Verdict
 from .log import ExecLog
 from .pattern import Pattern
-from .patterns import PatternLike, compile_all
-from .window import Window
+from .patterns import PatternLike, compile_all, natural, numbers_by_pattern
 
 if TYPE_CHECKING:
     from ..timeline.recorder import Recorder
+    from ..timeline.windows import RecordedWindow
 
 
 class Watch:
@@ -91,8 +90,8 @@ class ExecProbe(ExecLog):
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._windows: Mapping[Phase, Window] = recorder.windows
-        super().__init__(cast(Window, _CurrentPhase(recorder)))
+        self._windows: Mapping[Phase, RecordedWindow] = recorder.windows
+        super().__init__(cast("RecordedWindow", _CurrentPhase(recorder)))
 
     def _phase(self, phase: Phase) -> ExecLog:
         if self._windows is self._recorder.windows:

@@ -8,11 +8,12 @@ from fnmatch import translate
 
 from .._util import originals
 from .._util.originals import Path
-from .._util.paths import as_recorded, on_disk, real
+from .._util.paths import on_disk, real
 from .._util.ternary import either
 from ..timeline.frames import is_shown
 from ..timeline.record import ExecRecord
 from ..timeline.site import MOST_FRAMES, Frame
+from .matching import taken_from, written_in
 from .pattern import Match, Pattern, Side
 
 #: Whose frames call sites do not have, by the names of its modules.
@@ -43,7 +44,7 @@ def site_pattern(rest: str, text: str, start: Path) -> Pattern:
         found = either(*(file.match(frame.file) for frame in stack if name.match(frame.function)))
         return None if found is False and len(stack) >= MOST_FRAMES else found
 
-    return Pattern(text, test, looks_up=True, start="" if path[0] in "/*?[" else file.start)
+    return Pattern(text, test, looks_up=True, start=written_in(path, start))
 
 
 class _Files:
@@ -52,10 +53,7 @@ class _Files:
 
     def __init__(self, glob: str, start: Path) -> None:
         self._known: dict[str, Match] = {}
-        try:
-            self.start = originals.normpath(originals.join(as_recorded(originals.getcwd()), start))
-        except FileNotFoundError:
-            self.start = as_recorded(start)
+        self.start = taken_from(start)
         self._glob = glob
         self._is_name = "/" not in glob
         globs = [glob]

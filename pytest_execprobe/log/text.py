@@ -199,15 +199,13 @@ def _numbers(numbers: Sequence[int]) -> str:
     return ", ".join(f"#{number}" for number in numbers[:3]) + (", …" if len(numbers) > 3 else "")
 
 
-def _selection(
-    records: Sequence[ExecRecord], marked: Iterable[ExecRecord], rows: int | None
-) -> list[tuple[bool, ExecRecord]]:
+def _selection(records: Sequence[ExecRecord], marked: Iterable[ExecRecord], rows: int) -> list[tuple[bool, ExecRecord]]:
     """The rows to show, and whether they are marked: those first, the rest from the beginning, in order."""
     identities = {record._identity for record in marked}
     every = range(len(records))
     is_marked = [record._identity in identities for record in records]
     shown: Iterable[int] = every
-    if rows is not None and len(records) > rows:
+    if len(records) > rows:
         important = [*islice(compress(every, is_marked), rows)]
         others = islice((at for at in every if not is_marked[at]), rows - len(important))
         shown = sorted([*important, *others])

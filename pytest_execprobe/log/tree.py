@@ -15,6 +15,7 @@ from .._util.text import printable
 from ..timeline.program import described
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
+from .checks import processes_word
 from .ends import end_of
 
 WHOLE = 100  # processes: a tree of so many is shown as a whole
@@ -194,9 +195,8 @@ def _child(child: Process | _Row, below: str, depth: int, *, is_last: bool = Fal
 def _chosen(process: Process, shown: tuple[int, int], depth: int) -> Iterable[tuple[int, Process | _Row]]:
     """The children that are shown, and in words what is not."""
     if depth >= _DEEPEST and process.children:
-        return [
-            (process.children[-1][0], _Row("", text=f"… {_number(process.size - 1)} below", is_marked=process.marked))
-        ]
+        text = f"… {processes_word(process.size - 1)} below"
+        return [(process.children[-1][0], _Row("", text=text, is_marked=process.marked))]
     kinds: dict[int, list[tuple[int, int, Process]]] = {}
     for nth, (at, child) in enumerate(process.children):
         kinds.setdefault(child.kind, []).append((nth, at, child))
@@ -214,7 +214,7 @@ def _chosen(process: Process, shown: tuple[int, int], depth: int) -> Iterable[tu
     chosen.sort(key=_AT)
     others = [child for those in every[shown[1] :] for _, _, child in those]
     if others:
-        text = f"… {_number(sum(child.size for child in others))} more, of {len(every) - shown[1]:,} other kinds"
+        text = f"… {processes_word(sum(child.size for child in others))} more, of {len(every) - shown[1]:,} other kinds"
         more = _Row("", text=text, is_marked=any(child.marked for child in others))
         chosen.append((len(process.children), process.children[-1][0], more))
     return [(at, child) for _, at, child in chosen]
@@ -231,12 +231,8 @@ def folded(those: Sequence[Process]) -> str:
     programs = " → ".join(record.program or "?" for record in first.execs) or first.label
     end = end_of(first.execs[-1]) if first.execs else ""
     size = sum(child.size for child in those)
-    below = f", {_number(size)} with all below" if size > len(those) else ""
+    below = f", {processes_word(size)} with all below" if size > len(those) else ""
     return f"… {len(those):,} more like it: {printable(programs)}{', ' if end else ''}{end}{below}"
-
-
-def _number(processes: int) -> str:
-    return "1 process" if processes == 1 else f"{processes:,} processes"
 
 
 # ---- the table ----

@@ -142,8 +142,3 @@ def here() -> Machine:
     if not _here:
         _here.append(Machine())
     return _here[0]
-
-
-def forget() -> None:
-    """What was found so far."""
-    _here.clear()

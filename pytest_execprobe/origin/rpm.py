@@ -54,10 +54,7 @@ class Rpm:
             try:
                 for spelt in spellings(path, self._root):
                     base = spelt.rpartition("/")[2].encode("utf-8", "surrogateescape")
-                    rows = connection.execute(
-                        _QUERY,
-                        (base,),
-                    )
+                    rows = connection.execute(_QUERY, (base,))
                     for blob, index in rows:
                         owner = _owner(_header(blob), index, spelt)
                         if owner is not None:

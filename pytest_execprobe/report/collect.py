@@ -135,8 +135,7 @@ class Gatherer:
         JSON in ASCII, because an argv can hold what execnet takes for no text.
         """
         for entry in [one for one in self._running.values() if one.ended_at is not None]:
-            facts = entry.facts()
-            self._list("ends").append([id_of(entry.image), facts.exit_code, facts.signal, facts.duration_ns])
+            self._list("ends").append([id_of(entry.image), *entry.fate()])
             del self._running[id(entry)]
         if self._exported < len(self._commands.listed):
             self._list("commands").extend(self._commands.listed[self._exported :])

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from .._util.redaction import in_force
 from .._util.text import printable
-from ..log.checks import between, execs
+from ..log.checks import between, execs, processes_word
 from ..log.ends import signal_name
 from ..timeline.record import ExecRecord
 from ..timeline.site import place
@@ -108,7 +108,7 @@ def verdict(document: Document) -> ReportVerdict:
     if not document.complete:
         return ReportVerdict(Level.INCOMPLETE, "no rule broken by what was recorded, but not everything was")
     left = sum(run.still_running for run in document.runs)
-    until = f" up to the end, when {_processes(left)} still ran" if left else ""
+    until = f" up to the end, when {processes_word(left)} still ran" if left else ""
     return ReportVerdict(Level.GOOD, f"no rule broken, every exec recorded{until}")
 
 
@@ -135,7 +135,7 @@ def missing(document: Document) -> list[str]:
 
 def may_follow(count: int) -> str:
     """What so many processes that have not ended mean."""
-    those = _processes(count)
+    those = processes_word(count)
     return f"{those} had not ended when the recording did, and may execute more: execprobe run --wait records that, too"
 
 
@@ -247,10 +247,6 @@ def ancestors(record: ExecRecord) -> Iterator[ExecRecord]:
     while above is not None:
         yield above
         above = above.parent
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count:,} processes"
 
 
 def _rules(count: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -39,39 +40,21 @@ class Form:
         return "".join(self.pieces(document))
 
 
-# The modules of the forms are imported when they are used: a run that writes no report is not to wait for them.
+def _rendered(module: str) -> Callable[[Document], Iterator[str]]:
+    """By a module that is imported when it is used: a run that writes no report is not to wait for it."""
 
+    def rendered(document: Document) -> Iterator[str]:
+        yield import_module(f".{module}", __package__).render(document)
 
-def _html(document: Document) -> Iterator[str]:
-    from . import html
-
-    yield html.render(document)
-
-
-def _markdown(document: Document) -> Iterator[str]:
-    from . import markdown
-
-    yield markdown.render(document)
-
-
-def _trace(document: Document) -> Iterator[str]:
-    from . import trace
-
-    yield trace.render(document)
-
-
-def _sarif(document: Document) -> Iterator[str]:
-    from . import sarif
-
-    yield sarif.render(document)
+    return rendered
 
 
 _ALL = (
     Form(".json", "JSON, which can be read again", pieces),
-    Form(".html", "a page for a browser", _html, needs=("jinja2", "html")),
-    Form(".md", "Markdown, for the summary of a CI job", _markdown),
-    Form(".trace.json", "a trace, for Perfetto", _trace),
-    Form(".sarif", "SARIF, for code scanning", _sarif),
+    Form(".html", "a page for a browser", _rendered("html"), needs=("jinja2", "html")),
+    Form(".md", "Markdown, for the summary of a CI job", _rendered("markdown")),
+    Form(".trace.json", "a trace, for Perfetto", _rendered("trace")),
+    Form(".sarif", "SARIF, for code scanning", _rendered("sarif")),
 )
 
 #: By ending.

@@ -28,13 +28,9 @@ _AT_ONCE = 100  # records that are written at once
 _OF_COMMAND = [field.name for field in fields(Command) if field.init]
 
 
-def dump(document: Document) -> str:
-    """JSON, without secrets. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it."""
-    return "".join(pieces(document))
-
-
 def pieces(document: Document) -> Iterator[str]:
-    """The same piece by piece: of very many records, neither their plain data nor their text is ever there at once."""
+    """JSON, without secrets. A byte of an argv that is no UTF-8 is a lone surrogate, escaped, as Python decodes it.
+    Piece by piece: of very many records, neither their plain data nor their text is ever there at once."""
     commands = [CommandTable(lambda command: command.shown) for _ in document.runs]
     head = {"format": FORMAT, "version": VERSION}
     yield _json(head)[:-1] + ',"units":['

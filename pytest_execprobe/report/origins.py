@@ -27,11 +27,6 @@ def _of_run(document: Document, index: int) -> Iterator[ExecRecord]:
     return iter({id(record._command): record for record in records}.values())
 
 
-def file_of(record: ExecRecord) -> str | None:
-    """What the user has executed: of a script, that."""
-    return record.executable if record.interpreter is None else record.script
-
-
 def table(document: Document) -> list[tuple[str, int, Origin | None]]:
     """Files, how often each was executed, and where it comes from (None: not looked up, or not the same in all runs).
     Those that no package owns come first, then what is not known, then what is odd."""
@@ -40,7 +35,7 @@ def table(document: Document) -> list[tuple[str, int, Origin | None]]:
     for unit in document.units:
         known = document.runs[unit.run].origins or {}
         for record in unit.all_records:
-            path = file_of(record)
+            path = record._command.file
             if path is None:
                 continue
             counts[path] += 1

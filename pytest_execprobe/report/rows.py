@@ -11,7 +11,6 @@ from ..timeline.record import ExecRecord
 from . import digest
 from .lines import Line
 from .model import Run
-from .origins import file_of
 
 #: Characters of the arguments of an exec that are kept: a page with all of them may be too much for a browser.
 _ARGUMENTS = 4096
@@ -96,7 +95,7 @@ class Rows:
         """From its program to its working directory."""
         place = self._texts.place
         argv, left_out = _arguments(record)
-        origin = (self._run.origins or {}).get(file_of(record) or "")
+        origin = (self._run.origins or {}).get(record._command.file or "")
         made = self._commands[id(record._command)] = [
             place(record.program or "?"),
             place(digest.cut(described(record), _ARGUMENTS)),

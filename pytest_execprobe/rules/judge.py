@@ -20,25 +20,14 @@ from .precedence import Decider
 from .rule import PHASES, Rule
 
 
-@dataclass(frozen=True)
-class RuleFinding:
+@dataclass(frozen=True, kw_only=True)
+class RuleFinding(Verdict):
     """A rule that is broken, or with ``holds`` None one that can't be decided."""
 
-    holds: bool | None
-    headline: str
-    #: What can't be told: it follows "cannot tell".
-    question: str
     rules: tuple[Rule, ...]
-    marked: tuple[ExecRecord, ...] = ()
-    #: What to write if what ran is right.
-    advice: str = ""
     #: Where it is about more than what has just ended: the phases, and what is known of all of them.
     phases: tuple[Phase, ...] = ()
     evidence: Evidence | None = None
-    #: What would do, a line each.
-    hints: tuple[str, ...] = ()
-    #: Whose ends are not known, and would decide.
-    open_ends: tuple[ExecRecord, ...] = ()
     #: What ``advice`` says, where that is to change the rule.
     change: Change | None = None
 
@@ -234,8 +223,8 @@ class Judge:
                 marked = tuple(record for excess in those for record in excess.marked)
                 headline = f"{BEYOND}: {'; '.join(excess.what for excess in those)}" if holds is False else ""
                 advice = _once_a_process(marked, rule.where, rule.accept)
-                of_all = (phases, so_far) if len(phases) > 1 else ((), None)
-                found.append(RuleFinding(holds, headline, WITHIN, (rule,), marked, advice, *of_all))
+                one = RuleFinding(holds, headline, WITHIN, marked, advice=advice, rules=(rule,))
+                found.append(replace(one, phases=phases, evidence=so_far) if len(phases) > 1 else one)
         return found
 
 
@@ -272,8 +261,8 @@ def _budget(rule: Rule, evidence: Evidence) -> list[RuleFinding]:
         if not verdict.holds:
             what = execs(ran[pattern]) if pattern is None else f"{pattern} ran {times_word(ran[pattern])}"
             headline = f"exec budget exceeded: {what}, at most {n} allowed"
-            one = RuleFinding(verdict.holds, headline, verdict.question, (rule,), verdict.marked, change.line)
-            found.append(replace(one, change=change))
+            said = {**vars(verdict), "headline": headline, "advice": change.line}
+            found.append(RuleFinding(**said, rules=(rule,), change=change))
     return found
 
 
@@ -292,7 +281,7 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
     question = f"whether only {allowed} ran" if patterns else "whether nothing ran"
     lost = heard.surely_lost if not patterns else 0
     if not unexpected and not lost:
-        return [RuleFinding(None, "", question, in_phase)] if None in matches or heard.missing != 0 else []
+        return [RuleFinding(None, "", question, rules=in_phase)] if None in matches or heard.missing != 0 else []
     ran = names(unexpected) if unexpected else execs(lost)
     headline = (
         f"unexpected program: {ran} ran, and only {listed(patterns)} may"
@@ -302,7 +291,7 @@ def _allow(rules: tuple[Rule, ...], phase: Phase, evidence: Evidence) -> list[Ru
     lacking = additions(unexpected)
     rule = _to_change(in_phase, unexpected)
     change = rule.changed("exec_allow", [pattern.text for pattern in rule.patterns], lacking)
-    found = RuleFinding(False, headline, question, in_phase, unexpected)
+    found = RuleFinding(False, headline, question, unexpected, rules=in_phase)
     return [replace(found, advice=change.line, change=change) if lacking.programs else found]
 
 
@@ -320,15 +309,7 @@ def _success(decider: Decider, evidence: Evidence) -> Verdict:
 
 def _found(rule: Rule, *verdicts: Verdict) -> list[RuleFinding]:
     return [
-        RuleFinding(
-            verdict.holds,
-            verdict.headline + _not_stopped(rule, verdict),
-            verdict.question,
-            (rule,),
-            verdict.marked,
-            hints=verdict.hints,
-            open_ends=verdict.open_ends,
-        )
+        RuleFinding(**{**vars(verdict), "headline": verdict.headline + _not_stopped(rule, verdict)}, rules=(rule,))
         for verdict in verdicts
         if not verdict.holds
     ]
@@ -343,7 +324,7 @@ def _stopped_as_well(
 ) -> Iterator[RuleFinding]:
     if rules:
         for verdict in checks.stopped_as_well(evidence, (record for finding in found for record in finding.marked)):
-            yield RuleFinding(False, verdict.headline, "", rules, verdict.marked)
+            yield RuleFinding(False, verdict.headline, "", verdict.marked, rules=rules)
 
 
 def _once_a_process(marked: Sequence[ExecRecord], where: str, accept: str) -> str:

@@ -13,10 +13,9 @@ from typing import Any, Literal
 
 from ..baseline.model import Baseline, Excess, Section, table_name
 from ..log.additions import NOTHING, Additions
-from ..log.arguments import natural, numbers_by_pattern
 from ..log.checks import listed
 from ..log.pattern import Pattern
-from ..log.patterns import PatternLike, compile_all, compile_pattern
+from ..log.patterns import PatternLike, compile_all, compile_pattern, natural, numbers_by_pattern
 from ..source.stopping import check
 from ..timeline.evidence import Evidence
 from ..timeline.record import Phase

@@ -14,7 +14,6 @@ from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, few, t
 from ..report import model as stored
 from ..report.model import Document
 from . import summary
-from .collected import Former, Idle
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
 
@@ -104,9 +103,9 @@ def outside(baseline: Baseline, names: Sequence[str]) -> str:
     return f"{few(map(printable, names))}: {beside}, of which some may have such names" if names else ""
 
 
-def idle(baseline: Baseline, found: Idle) -> Iterator[LateBreach]:
-    """Limits of packages that limit nothing."""
-    for name, why in found.wrong.items():
+def idle(baseline: Baseline, wrong: Mapping[str, str]) -> Iterator[LateBreach]:
+    """Limits of packages that limit nothing, and why."""
+    for name, why in wrong.items():
         headline = f'packages."{name}" in {baseline.path.name} limits nothing: {why}'
         fix = "  Fix   name a folder, a file or a class as node ids do (tests/release), or take the table out"
         yield LateBreach.around(f"baseline of {name}", headline, f"{headline}\n{fix}", undecided=True)
@@ -121,7 +120,6 @@ class Closing:
     totals: Totals
     course: Course
     gone: Mapping[Section, Sequence[str]]
-    former: Former
 
     def compared(self) -> list[str]:
         """The summary of a run that was judged by it."""
@@ -131,10 +129,9 @@ class Closing:
         tests = used.get("tests", {})
         passed = {name for name in outcomes if outcomes[name] == "passed" and MISSING not in tests.get(name, {})}
         return [
-            summary.of_baseline(baseline.path, self._verdict(accept)),
+            f"{'baseline':<16}{baseline.path.name}: {self._verdict(accept)}",
             *summary.tried_again(course.before),
-            *summary.moved(moved(used, baseline, passed)),
-            *summary.former(self.former, accept),
+            *(f"{'moved':<16}{row}" for row in moved(used, baseline, passed)),
             *summary.obsolete(self.gone, used, baseline),
             *([] if course.hindrance else summary.fewer(used, self.totals.used_unseen, baseline, outcomes)),
             *summary.unseen(self.totals.used_unseen, baseline),
@@ -166,7 +163,7 @@ class Closing:
         # A part of a suite removes nothing: what it does not run may have moved.
         gone = {} if self.totals.collected.get("partial") else self.gone
         only_add = self.settings.update == "add"
-        changes = rewrite(baseline, seen, gone, renamed=self.former.names, only_add=only_add)
+        changes = rewrite(baseline, seen, gone, only_add=only_add)
         broken_off = [name for section in SECTIONS for name, what in seen[section].items() if not what.whole]
         broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
         expected = [name for name in broken_off if outcomes.get(name) in _EXPECTED]
@@ -176,10 +173,7 @@ class Closing:
         unrecorded = [name for name in failed if outcomes.get(name, of_others) == "passed"]
         failed = dict.fromkeys(name for name in failed if name not in unrecorded)
         kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
-        return [
-            *summary.updated(baseline.path, changes, [*failed], unrecorded, [*kept]),
-            *summary.not_renamed(self.former),
-        ]
+        return summary.updated(baseline.path, changes, [*failed], unrecorded, [*kept])
 
     @property
     def _outcomes(self) -> dict[str, str | None]:

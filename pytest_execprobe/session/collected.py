@@ -4,7 +4,6 @@ that of a test that was left out this time."""
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .._util import originals
-from .._util.names import Folders, has_no_place, renamed, without_parameters
+from .._util.names import Folders, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
@@ -249,11 +248,11 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
         for name in baseline.sections.get("tests", {}):
             file = name.partition("::")[0]
             there = name in known or (is_wildcard(name) and ("*" in file or any(covers(name, id) for id in ids)))
-            if not there and not has_no_place(name) and (file in missing or is_gone(name)):
+            if not there and (file in missing or is_gone(name)):
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
             place, colons, rest = name.partition("::")
-            kept = not colons or has_no_place(name) or name in usage.get("fixtures", ())
+            kept = not colons or name in usage.get("fixtures", ())
             if not kept and (place in missing or not _may_define(root / place, rest)):
                 yield "fixtures", name
 
@@ -284,42 +283,11 @@ def outside(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> lis
     return names if is_mixed else []
 
 
-@dataclass(frozen=True)
-class Former:
-    """The tables that earlier versions named, and what they are called now."""
-
-    names: Mapping[Section, Mapping[str, str]]
-    #: Those of which that is not known: no test, or several, of this run can be theirs.
-    left: Sequence[str]
-
-
-def former(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, folders: Folders, root: Path) -> Former:
-    """The tables of a baseline that have names of earlier versions, which replaced folders anywhere in a name."""
-    known = {"tests": list(collected.get("ids", ())), "fixtures": list(usage.get("fixtures", ()))}
-    names: dict[Section, Mapping[str, str]] = {}
-    left: list[str] = []
-    for section in SECTIONS[:2]:
-        tables = baseline.sections.get(section, {})
-        names[section] = renamed(tables, known[section], folders)
-        others = (name for name in tables if has_no_place(name) and name not in (*known[section], *names[section]))
-        left += (name for name in others if not originals.exists(root / name.partition("::")[0]))
-    return Former(names, left)
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Limits of packages of which no test was collected."""
-
-    #: Those that no run has tests for, and why.
-    wrong: Mapping[str, str]
-    #: Those of which the tests were left out this time, as far as that is known.
-    left_out: Sequence[str]
-
-
 def idle_packages(
     baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root: Path, python_files: Sequence[str]
-) -> Idle:
-    """Which limits of packages match no test. ``python_files`` are what files of tests are called."""
+) -> tuple[dict[str, str], list[str]]:
+    """The limits of packages that match no test: those that no run has tests for, and why; and those of which the tests
+    were left out this time, as far as that is known. ``python_files`` are what files of tests are called."""
     tests, fixtures = collected.get("ids", ()), usage.get("fixtures", ())
     wrong: dict[str, str] = {}
     left_out: list[str] = []
@@ -331,7 +299,7 @@ def idle_packages(
             wrong[name] = why
         else:
             left_out.append(name)
-    return Idle(wrong, left_out)
+    return wrong, left_out
 
 
 def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_files: Sequence[str]) -> str:

@@ -48,18 +48,11 @@ class Enforcement:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        if self._refused is not None:
-            self._fail()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        if self._refused is not None:
-            self._fail()
-
-    def _fail(self) -> None:
         refused, self._refused = self._refused, None
         if refused is not None:
             raise refused.error
+
+    pytest_runtest_call = pytest_runtest_setup
 
     # ---- phases ----
 
@@ -78,7 +71,7 @@ class Enforcement:
         """Before the clock is read for that. In between two phases is stopped what all that may follow deny."""
         self._refused = None
         rest = [denied(judge.enforcing(later)) for later in PHASES[PHASES.index(phase) + 1 :]]
-        self._reduce(frozenset.intersection(*rest) if rest else self._around)
+        self.reduce(frozenset.intersection(*rest) if rest else self._around)
 
     def end_test(self) -> None:
         """After the clock was read for that."""
@@ -94,7 +87,7 @@ class Enforcement:
     def interrupt(self, judge: Judge, phase: Phase) -> frozenset[str]:
         """Before the clock is read for a fixture's beginning. Returns what :meth:`resume` is to be given."""
         before = self._recorder.stopping
-        self._reduce(denied(judge.enforcing(phase)))
+        self.reduce(denied(judge.enforcing(phase)))
         return before
 
     def begin_fixture(self, judge: Judge, phase: Phase, name: str, start: int, why_not: str | None) -> None:
@@ -105,9 +98,10 @@ class Enforcement:
         if problem is not None:
             raise problem.error
 
-    def end_fixture(self, before: frozenset[str]) -> None:
-        """Before the clock is read for its end."""
-        self._reduce(before)
+    def reduce(self, patterns: frozenset[str]) -> None:
+        """To these, before the clock is read for an end."""
+        with suppress(StopError):  # then nothing is stopped any more
+            self._recorder.stop(self._recorder.stopping & patterns, self.since)
 
     def resume(self, before: frozenset[str]) -> None:
         """After that. If it fails, the probe is lost, and what follows in the phase is not known."""
@@ -126,10 +120,6 @@ class Enforcement:
         except StopError as error:
             return _problem(rules, where, str(error)) if rules else None
         return None
-
-    def _reduce(self, patterns: frozenset[str]) -> None:
-        with suppress(StopError):  # then nothing is stopped any more
-            self._recorder.stop(self._recorder.stopping & patterns, self.since)
 
 
 def denied(rules: Iterable[Rule]) -> frozenset[str]:

@@ -78,7 +78,7 @@ class Fixtures:
     def _close(self, span: Span, wide: Wide, phase: Phase, before: frozenset[str], *, failed: bool = False) -> None:
         """``before``: what was killed before it ran when the span was opened."""
         run = self._run
-        run.enforcement.end_fixture(before)
+        run.enforcement.reduce(before)
         run.recorder.close_span(span)
         run.enforcement.resume(before)
         window = run.recorder.window_of(span, f"the {'set-up' if phase == 'setup' else 'end'} of {span.owner.name}")

@@ -9,12 +9,11 @@ import pytest
 
 from ..errors import IncompleteLogError, RuleUndecided
 from ..log import checks
+from ..log.text import footer
 from ..rules.rule import PHASES
-from ..rules.text import Problem
+from ..rules.text import Problem, section
 from ..timeline.evidence import Evidence
 from ..timeline.spans import Span
-from .failures import show_tree
-from .owners import attempt_of
 from .reporting import EXPORTED, WHOLE, as_text
 from .run import ProbedRun, RunningTest
 from .statuses import UNDECIDED
@@ -94,7 +93,7 @@ class Outcomes:
                 last.broken_off = True  # unittest's, which no hook of a phase raises
             report = self._judged(item, call, report)
         if report.outcome == "failed" and last is not None:
-            show_tree(report, last, run)
+            _show_tree(report, last, run)
         if run.recorder.forked or run.strays.handover is not None:
             self._complete_to_send(item, call, report, last)
         return report
@@ -236,7 +235,7 @@ class Outcomes:
             return
         judges = {phase: run.judge_test(item) for phase in PHASES}
         found = of_any_phase(judges, evidence, _KILLED)
-        strays.use("tests", item.nodeid, judges["call"], whole=False, attempt=attempt_of(span.owner))
+        strays.use("tests", item.nodeid, judges["call"], whole=False, attempt=span.owner.attempt)
         if found:
             problem = Problem.of(found, evidence, span.start, "a process that was killed", run.recorder.style)
             expected = _is_expected(item, crash, problem.error)
@@ -303,6 +302,19 @@ def _shown(problem: Problem) -> Any:
     for title, text in problem.sections:
         shown.addsection(title, text)
     return shown
+
+
+def _show_tree(report: Any, test: RunningTest, run: ProbedRun) -> None:
+    """What the report of a test that has failed by itself shows of what ran: with ``-vv`` the processes of the phase in
+    which it has failed, where nothing else of the report draws them."""
+    style, window = run.recorder.style, run.recorder.windows.get(report.when)
+    is_recorded = run.was_armed and (run.is_whole or run.recorder.in_use or test.judge.is_any)
+    if style.verbosity < 2 or not is_recorded or window is None or window.end is None or report.when in test.problems:
+        return
+    evidence = window.evidence()
+    drawn = section((), evidence, window.start, f"{report.when} phase", style)
+    if evidence.records and drawn and footer(evidence, window.label).strip() not in report.longreprtext:
+        report.sections.append(drawn)
 
 
 def _fail(report: pytest.TestReport, text: Any, *, undecided: bool) -> None:

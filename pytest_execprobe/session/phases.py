@@ -285,9 +285,13 @@ class Phases:
         ended, test.fixtures = test.fixtures, ()
         if self.run.refusal is not None and self.run.is_unchecked:
             return None
-        error = problem = None
-        if self._shows_logs():
-            error = self._show_log(test, phase, window)  # first, for it may add marks
+        error: BaseException | None = None
+        problem = None
+        if self._shows_logs():  # first, for it may add marks; none that fails keeps the rules from being judged
+            try:
+                test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
+            except BaseException as failure:
+                error = failure
         if not test.has_marks_of(test.line):
             problem = self._read_added(test, phase)
         # Nothing to judge where no rule is about the phase, or nothing ran in it for certain.
@@ -302,14 +306,6 @@ class Phases:
         if error is not None:
             raise error
         return problem
-
-    def _show_log(self, test: RunningTest, phase: Phase, window: RecordedWindow) -> BaseException | None:
-        """To hooks, none of which keeps the rules from being judged: the exception of one that has failed."""
-        try:
-            test.item.ihook.pytest_execprobe_log(item=test.item, phase=phase, log=ExecLog(window))
-        except BaseException as error:
-            return error
-        return None
 
     def _judge_phase(self, test: RunningTest, window: RecordedWindow, phase: Phase, *, last: bool) -> Problem | None:
         # A test that runs something new in its set-up is to run all the same: its call is judged with both.

@@ -19,7 +19,7 @@ from ..rules.rule import PHASES
 from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import summary
-from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
+from .collected import collection_in, idle_packages, obsolete, of_another_root, outside
 from .early import required
 from .options import of_python
 from .place import UNNAMED
@@ -167,7 +167,8 @@ class Reporting:
                 self.totals.breaches.append(LateBreach.of_the_rest([why]))
         if self.totals.recorded:  # else nothing is checked, which is all there is to say
             self.totals.unknown.update(self.totals.unprobed)
-        budget = self._judge_budget()
+        limit = None if self._runs_none is not None else self._settings.session_budget
+        budget = summary.session_budget(self.totals, limit, filtered=bool(self._settings.ignore))
         self._gather()
         # Each worker has a collection of its own, which breaks the same rules.
         around = {(breach.nodeid, breach.headline): breach for breach in self.totals.breaches if breach.is_around}
@@ -177,7 +178,7 @@ class Reporting:
             self._report(session, breach)
         if self._settings.baseline is not None and self._runs_none is None:
             self._close(session, self._settings.baseline)
-            for breach in (*self._judge_file(session, self._settings.baseline), *self._judge_sums(session)):
+            for breach in list(self._judge_file(session, self._settings.baseline)):
                 self._report(session, breach)
         if not self._tells:
             return
@@ -194,10 +195,6 @@ class Reporting:
         finally:
             self._reports.end()
 
-    def _judge_budget(self) -> LateBreach | None:
-        limit = None if self._runs_none is not None else self._settings.session_budget
-        return summary.session_budget(self.totals, limit, filtered=bool(self._settings.ignore))
-
     def _superseded(self) -> list[LateBreach]:
         """What was found of tries that another one has followed, when they had been reported."""
         folders, tries = self._settings.folders, self.totals.superseded
@@ -208,7 +205,7 @@ class Reporting:
     # ---- the baseline ----
 
     def _judge_file(self, session: pytest.Session, baseline: Baseline) -> Iterator[LateBreach]:
-        """What a baseline says to no purpose."""
+        """What a baseline says to no purpose, and what is beyond its limits of sums."""
         from . import closing  # few runs have a baseline
 
         collected = self.totals.collected
@@ -217,30 +214,19 @@ class Reporting:
         if not self.totals.is_unchecked:
             config = session.config
             files = of_python(config, "python_files")
-            found = idle_packages(baseline, collected, self.totals.used, config.rootpath, files)
-            yield from closing.idle(baseline, found)
-            self._said += summary.left_out(found.left_out)
-
-    def _judge_sums(self, session: pytest.Session) -> Iterator[LateBreach]:
-        from . import closing  # few runs have a baseline
-
-        baseline = self._settings.baseline
-        if baseline is not None and baseline.sums and not self.totals.is_unchecked:
-            yield from closing.beyond_sums(self._make_document(session, self.totals.unknown), baseline)
+            wrong, left_out = idle_packages(baseline, collected, self.totals.used, config.rootpath, files)
+            yield from closing.idle(baseline, wrong)
+            self._said += summary.left_out(left_out)
+            if baseline.sums:
+                yield from closing.beyond_sums(self._make_document(session, self.totals.unknown), baseline)
 
     def _close(self, session: pytest.Session, baseline: Baseline) -> None:
         """Reports what is stale in the baseline, or rewrites it."""
         from . import closing  # few runs have a baseline
 
-        root, collected = session.config.rootpath, self.totals.collected
-        assert self._settings.folders is not None, "read wherever there is a baseline"
-        named = former(baseline, collected, self.totals.used, self._settings.folders, root)
-        gone = {
-            section: [name for name in names if name not in named.names[section]]
-            for section, names in obsolete(baseline, collected, self.totals.used, root).items()
-        }
+        gone = obsolete(baseline, self.totals.collected, self.totals.used, session.config.rootpath)
         course = self._course(session)
-        end = closing.Closing(baseline, self._settings, self.totals, course, gone, named)
+        end = closing.Closing(baseline, self._settings, self.totals, course, gone)
         if self._settings.update is None:
             self._said += end.compared()
         elif course.hindrance:

@@ -28,7 +28,6 @@ from ..timeline.windows import RecordedWindow
 from .early import EarlyRun, recorder_of, required
 from .enforcement import Enforcement
 from .marks import Markers
-from .owners import attempt_of
 from .reporting import Reporting
 from .settings import Settings
 from .strays import Strays
@@ -98,7 +97,7 @@ class RunningTest:
     @property
     def attempt(self) -> str:
         """Which try of it this is."""
-        return "" if self.owner is None else attempt_of(self.owner)
+        return "" if self.owner is None else self.owner.attempt
 
     def has_marks_of(self, line: Line) -> bool:
         """Whether these are all that there were when marks were last read. By identity: one may equal another that

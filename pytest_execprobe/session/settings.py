@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -93,7 +94,7 @@ class Settings:
     @property
     def allows(self) -> bool:
         """Whether a rule for the whole suite says what may run."""
-        return any(rule.kind == "allow" for rule in (*self.command_line, *self.ini))
+        return any(rule.kind == "allow" for rule in self.rules)
 
     @property
     def sums_up(self) -> bool:
@@ -176,7 +177,9 @@ def read_settings(config: pytest.Config) -> Settings:
         for pattern in patterns_of(config, "ignore", given(config, "ignore", from_ini) or (), from_ini)
     )
     session_budget = number(config, "session-budget")
-    update = _update(config)
+    update: Literal["all", "add"] | None = "all" if flag(config, "update") else None
+    if flag(config, "update-add"):
+        update = "add"
     baseline = _baseline(config, update)
     forbidden = [*denied((*command_line, *ini)), *(denied_by(baseline) if baseline is not None else ())]
     for why in ignored_in_vain(forbidden, ignore):
@@ -264,12 +267,6 @@ def _redaction(config: pytest.Config) -> Redaction | None:
 # ---- baseline and reports ----
 
 
-def _update(config: pytest.Config) -> Literal["all", "add"] | None:
-    if flag(config, "update-add"):
-        return "add"
-    return "all" if flag(config, "update") else None
-
-
 def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
     value = single(config, "baseline")
     if not value:  # an empty one on the command line takes back the ini file's
@@ -288,7 +285,8 @@ def _baseline(config: pytest.Config, update: str | None) -> Baseline | None:
 
     path = absolute(config, value, from_ini=config.getoption(option_named("baseline").key) is None)
     if update is not None:
-        _require("tomlkit", "baseline", "--execprobe-update")
+        if find_spec("tomlkit") is None:
+            raise pytest.UsageError("--execprobe-update needs tomlkit: pip install 'pytest-execprobe[baseline]'")
         if not originals.exists(path):
             return Baseline(path)
     try:
@@ -348,13 +346,6 @@ def _folders(config: pytest.Config) -> Folders:
     given = options.given_by_another(config).get("execprobe_folders")
     grouped = getattr(config.option, "dist", "no") == "loadgroup"
     return Folders.here(grouped=grouped) if given is None else Folders(*given)
-
-
-def _require(module: str, extra: str, what: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(module) is None:
-        raise pytest.UsageError(f"{what} needs {module}: pip install 'pytest-execprobe[{extra}]'")
 
 
 def _untraced(config: pytest.Config, *, filtered: bool) -> tuple[str, ...]:

@@ -29,7 +29,6 @@ from ..timeline.record import ExecRecord, Phase
 from ..timeline.recorder import Recorder
 from ..timeline.spans import Owner
 from .handover import HANDED_OVER, Handover, key_of, meaning_of
-from .owners import attempt_of, is_around, item_of, judge_of
 from .settings import Settings
 from .takeover import Takeover
 from .totals import MISSING, LateBreach, Totals, alike, program_of
@@ -161,7 +160,7 @@ class Strays:
     def _may_be_handed_over(self, entry: Entry) -> bool:
         """Whether an exec is of no test that this process has run."""
         owner = entry.stray_of or entry.owner
-        return owner is None or is_around(owner) or (item_of(owner) is not None and judge_of(owner) is None)
+        return owner is None or owner.is_around or (owner.held is not None and owner.judge is None)
 
     def counting(self, item: pytest.Item, evidence: Evidence) -> Evidence:
         """What counts for the rules of a test: all that no hook objects to, and that they have not killed."""
@@ -217,7 +216,7 @@ class Strays:
                 if begun_in is None and left_by not in self._elsewhere:
                     begun_in = "call"
                 strays.setdefault((left_by, begun_in), []).append(entry)
-            elif entry.owner is None or is_around(entry.owner):
+            elif entry.owner is None or entry.owner.is_around:
                 around.setdefault(OUTSIDE, []).append(entry)
             elif entry.owner.name == COLLECTION:
                 around.setdefault(COLLECTION, []).append(entry)
@@ -243,9 +242,9 @@ class Strays:
 
     def _judge_left_behind(self, owner: Owner, phase: Phase | None, entries: list[Entry]) -> None:
         """What a test has left behind, and in which phase it had begun that, if that is known."""
-        item = item_of(owner)
-        assert item is not None
-        judge = owner.judge = judge_of(owner) or self._judge_of(item)
+        item: pytest.Item = owner.held
+        judge: Judge = owner.judge or self._judge_of(item)
+        owner.judge = judge
         if judge.is_any and not self._is_judging:
             self._is_judging = self.totals.judged = True
         for one in PHASES if phase is None else (phase,):
@@ -260,10 +259,10 @@ class Strays:
             found = of_any_phase(judges, evidence, ELSEWHERE, left_behind=True)
         else:
             found = judge.judge(phase, evidence, left_behind=True)
-        self.use("tests", item.nodeid, judge, attempt=attempt_of(owner))
+        self.use("tests", item.nodeid, judge, attempt=owner.attempt)
         of_rows = [one for one in found if one.rules[0].kind == "baseline"]
         of_rules = [one for one in found if one not in of_rows]
-        for those, attempt in ((of_rules, ""), (of_rows, attempt_of(owner))):
+        for those, attempt in ((of_rules, ""), (of_rows, owner.attempt)):
             problem = self._late(those, evidence, "left behind")
             if problem is not None:
                 self.late(item, problem, attempt)
@@ -284,13 +283,10 @@ class Strays:
     def _judge_ends(self) -> None:
         """How that has ended which tests have left behind."""
         for (owner, phase), entries in self._left_behind.items():
-            item, judge = item_of(owner), judge_of(owner)
-            assert item is not None
-            evidence = self.counting(item, self._evidence(entries))
-            found = [] if judge is None else judge.judge_ends(phase, evidence)
-            problem = self._late(found, evidence, "left behind")
+            evidence = self.counting(owner.held, self._evidence(entries))
+            problem = self._late(owner.judge.judge_ends(phase, evidence), evidence, "left behind")
             if problem is not None:
-                self.late(item, problem)
+                self.late(owner.held, problem)
         self._left_behind.clear()
 
     def _is_ignored(self, entry: Entry) -> bool:
@@ -305,12 +301,12 @@ class Strays:
     def _gather(self, entry: Entry) -> None:
         """Puts an exec into the unit of the report that it counts for."""
         owner = entry.stray_of or entry.owner
-        if owner is None or is_around(owner):
+        if owner is None or owner.is_around:
             owner = self._outside
         if self.gatherer.has(owner):
             pass
-        elif (item := item_of(owner)) is not None:
-            self.gather_test(owner, item)
+        elif owner.held is not None:
+            self.gather_test(owner, owner.held)
         else:
             kinds: dict[str, UnitKind] = {COLLECTION: "collection", OUTSIDE: "outside"}
             self.gatherer.unit(owner, kinds.get(owner.name, "fixture"))
@@ -367,8 +363,7 @@ class Strays:
                 self.totals.breaches.append(LateBreach.of_the_rest(missing))
 
     def _is_unjudged(self, owner: Owner) -> bool:
-        item = item_of(owner)
-        return item is not None and not (judge_of(owner) or self._judge_of(item)).is_any
+        return owner.held is not None and not (owner.judge or self._judge_of(owner.held)).is_any
 
     def forget(self) -> None:
         """In a forked child: what its parent has not exported yet, its parent will. Numbers are its own from now on."""

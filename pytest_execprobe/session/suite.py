@@ -47,7 +47,7 @@ def suite_rules(config: pytest.Config, from_ini: bool) -> Iterable[Rule]:
             rule = make_rule(marker, args, kwargs, "", enforce=enforce)
         except RuleError as error:  # pragma: no cover - its parts were checked
             raise pytest.UsageError(f"{blamed}: {error}") from None
-        where = _where(config, from_ini)
+        where = f"in {file_of(config)}" if from_ini else "on the command line"
         stands: Stands = "file" if from_ini else "option"
         place = Place(stands, where.removeprefix("in "), spelt)
         # Of many the first: a rule is named in one line.
@@ -157,10 +157,6 @@ def denied_by(baseline: Baseline) -> Iterator[tuple[Pattern, str]]:
             most = rows.limits[key].most
             if most == 0 or rows in of_sums:
                 yield pattern, f"{f'beyond {most} ' if most else ''}in {baseline.path.name}"
-
-
-def _where(config: pytest.Config, from_ini: bool) -> str:
-    return f"in {file_of(config)}" if from_ini else "on the command line"
 
 
 def patterns_of(config: pytest.Config, name: str, values: Iterable[str], from_ini: bool) -> Iterable[Pattern]:

@@ -10,12 +10,11 @@ from typing import Any
 
 from .._util.text import printable
 from ..baseline.changes import Changes, Seen, Uses, renames
-from ..baseline.model import Baseline, Section
+from ..baseline.model import Baseline, Section, few
 from ..log.additions import as_text, of_any_python
 from ..log.checks import between, execs, times_word
 from ..rules.advice import to_paste
 from ..rules.configured import listed_in
-from .collected import Former
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
 
@@ -77,8 +76,8 @@ def lines(
         said.append(f"{'ignored':<16}{_most(totals.ignored, rows)}")
     for nodeid, headline in totals.excused.items():
         said.append(f"{'xfailed':<16}{printable(nodeid)}: {headline}")
-    if totals.not_checked:
-        said += _not_checked(totals)
+    for reason, count in Counter(totals.not_checked.values()).items():
+        said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
     said += _as_rule(totals, settings) if settings.audit and verbosity >= 0 else []
     return [*said, *to_paste(totals.changes, rows)]
 
@@ -170,30 +169,12 @@ def _table(title: str, table: list[tuple[int, str, str]], rows: int | None) -> l
     return said
 
 
-def _not_checked(totals: Totals) -> list[str]:
-    """Nothing that was not probed may read as checked."""
-    said = []
-    for reason, count in Counter(totals.not_checked.values()).items():
-        said.append(f"{'NOT CHECKED':<16}{_tests(count)}: {reason}")
-    return said
-
-
 # ---- the baseline ----
-
-
-def of_baseline(path: Path, said: str) -> str:
-    """What is said of a baseline as a whole."""
-    return f"{'baseline':<16}{path.name}: {said}"
 
 
 def tried_again(before: Sequence[str]) -> list[str]:
     """The tests that were beyond a baseline in an earlier try, and not in the last."""
     return _listed("tried again", before, "beyond it in an earlier try; the last one counts")
-
-
-def moved(rows: Iterable[str]) -> list[str]:
-    """Rows that seem to have gone from one test to another."""
-    return [f"{'moved':<16}{row}" for row in rows]
 
 
 def fewer(usage: Uses, unseen: Uses, baseline: Baseline, outcomes: Mapping[str, str | None]) -> list[str]:
@@ -232,22 +213,6 @@ def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Basel
         moved = renames(baseline, section, names, seen)
         found += [f"{name} (renamed to {moved[name]}?)" if name in moved else name for name in names]
     return _listed("obsolete", found, "a run of all tests with --execprobe-update removes them")
-
-
-def former(former: Former, accept: str) -> list[str]:
-    """The tables of a baseline that have names of earlier versions, so that no test is judged by them."""
-    names = [name for renamed in former.names.values() for name in renamed]
-    remark = f"earlier versions named them so, and no test is judged by them; this renames them: {accept}"
-    return [*_listed("old names", names, remark), *not_renamed(former)]
-
-
-def not_renamed(former: Former) -> list[str]:
-    """Those of which no update knows what they are called now."""
-    remark = (
-        "earlier versions named them so, and no test of this run, or several, can be meant: update with all tests, or"
-        " rename them by hand ($TMPDIR and ~ stand for the folders themselves there)"
-    )
-    return _listed("old names", former.left, remark)
 
 
 def left_out(packages: Sequence[str]) -> list[str]:
@@ -294,8 +259,7 @@ def updated(
 def _listed(title: str, names: Sequence[str], remark: str) -> list[str]:
     if not names:
         return []
-    more = f", … {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"{title:<16}{', '.join(printable(name) for name in names[:3])}{more}: {remark}"]
+    return [f"{title:<16}{few(map(printable, names))}: {remark}"]
 
 
 def _most(counter: Counter[str], rows: int | None) -> str:

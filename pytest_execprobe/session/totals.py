@@ -152,9 +152,8 @@ class Totals:
         program = program_of(entry)
         if command.lost_privilege:
             self.unprivileged[program] += 1
-        file = command.executable if command.interpreter is None else command.script
-        if files and file is not None:
-            self.files[file] += number
+        if files and command.file is not None:
+            self.files[command.file] += number
         if entry.stray_of is not None:
             self.count(self.strays, entry.stray_of.name, program, number)
         elif owner is None or not owner.is_test:

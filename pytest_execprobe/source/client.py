@@ -142,7 +142,7 @@ class HelperSource:
             self.attempts_refused = "what this process had started before the probe has no filter that shows them"
 
     def in_child(self, *, fresh: bool, timeout: float) -> HelperSource:
-        """For a forked child: a connection of its own, as a root inside the old one. ``fresh``: it has no child yet."""
+        """A connection of its own, as a root inside the old one."""
         self.close()
         place = self._place or "\0" + str(self.description.get("address"))
         try:
@@ -251,8 +251,6 @@ class HelperSource:
             )
 
     def shows_nothing_new(self, until: int, taken: object) -> bool:
-        """Whether memory shows that all which was entered in this process's tree until a moment that has passed (ns) is
-        here, and was taken in by the mark ``taken``."""
         if self._pages is None or not self._pages.show_nothing_new() or not self._connection.has_taken(taken):
             return False
         self._settled = until

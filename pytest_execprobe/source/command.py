@@ -113,6 +113,11 @@ class Command:
         return made
 
     @property
+    def file(self) -> str | None:
+        """What the user has executed, resolved: of a script that, and not its interpreter."""
+        return self.executable if self.interpreter is None else self.script
+
+    @property
     def arguments(self) -> tuple[str, ...] | None:
         """See :attr:`pytest_execprobe.ExecRecord.arguments`."""
         return None if self.argv is None or self.arguments_at is None else self.argv[self.arguments_at :]

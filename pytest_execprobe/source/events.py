@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from .command import Command
 
@@ -157,7 +157,9 @@ class Source(Protocol):
     so what was in a batch is in the next again, as long as it is not said to have been taken in.
     """
 
-    #: Since when this process's tree is watched, ns.
+    #: The process that made it, whose tree is watched.
+    pid: int
+    #: Since when, ns.
     armed_at: int
     #: How many processes that were there before could not be adopted.
     unadopted: int
@@ -167,6 +169,10 @@ class Source(Protocol):
     hidden: bool
     #: Why failed attempts are not recorded, None if they are.
     attempts_refused: str | None
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the helper says of itself."""
 
     def sync(self, timeout: float, taken: object = LAST) -> Batch:
         """Everything up to now."""
@@ -187,3 +193,10 @@ class Source(Protocol):
 
     def part(self, timeout: float) -> None:
         """Closes it, and remembers what of the tree goes on, for the next source of this process."""
+
+    def shows_nothing_new(self, until: int, taken: object) -> bool:
+        """Whether memory shows that all which was entered until a moment that has passed (ns) is here, and was taken in
+        by the mark ``taken``."""
+
+    def in_child(self, *, fresh: bool, timeout: float) -> Source:
+        """For a forked child, ``fresh`` if it has no child yet: a source of its own."""

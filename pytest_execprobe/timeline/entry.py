@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from signal import SIGKILL
-from typing import NamedTuple
+from typing import Any
 
 from ..source.events import Ended, Exec, Image
 from .calls import Call
 from .evidence import Lost
-from .record import ExecRecord, Phase, lineage, make_record
+from .record import ExecRecord, lineage, make_record
 from .site import CallSite
 from .spans import Owner, Span
-
-
-class Facts(NamedTuple):
-    """See :class:`pytest_execprobe.ExecRecord`."""
-
-    lineage_lost: bool
-    depth: int | None
-    direct: bool
-    uid: int
-    gid: int
-    timestamp_ns: int
-    phase: Phase | None
-    begun_by: str | None
-    begun_in: Phase | None
-    shared: bool
-    fork: str | None
-    exit_code: int | None
-    signal: int | None
-    duration_ns: int | None
 
 
 @dataclass(eq=False, slots=True)
@@ -108,10 +89,11 @@ class Entry:
             self.image,
         )
 
-    def facts(self) -> Facts:
-        """What a record has of it, besides its command, its numbers and those above it."""
+    def facts(self) -> tuple[Any, ...]:
+        """What a record has of it, besides its command, its numbers and those above it: as reports have it, from
+        ``lineage_lost`` to ``duration_ns``."""
         event, begun_in = self.event, self.begun_in
-        return Facts(
+        return (
             self.above_lost or self.previous_lost,
             self.depth,
             event.branch.top == event.pid,
@@ -123,7 +105,7 @@ class Entry:
             begun_in.phase if begun_in else None,
             begun_in is not None and begun_in.owner is not self.owner,
             self._fork(),
-            *self._fate(),
+            *self.fate(),
         )
 
     def _fork(self) -> str | None:
@@ -132,7 +114,7 @@ class Entry:
             return None
         return f"{branch.top}.{branch.born}"
 
-    def _fate(self) -> tuple[int | None, int | None, int | None]:
+    def fate(self) -> tuple[int | None, int | None, int | None]:
         """Exit code, signal and duration, as far as the end of its process is known."""
         if self.ended_at is None:
             return None, SIGKILL if self.event.stopped else None, None

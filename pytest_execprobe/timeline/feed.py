@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from types import CodeType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from .._util import clock, originals
 from .._util.collector import postponed
@@ -25,17 +25,16 @@ _FILTER_STAYS = (
     ". By the filter of --execprobe-attempts=seccomp nothing can be executed without it, neither by this process nor"
     " below it (ENOSYS): leave the option out"
 )
-AnySource = TypeVar("AnySource", bound=Source)
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
 
-class Feed(Generic[AnySource]):
+class Feed:
     """What the source has is added to the timeline."""
 
     #: What is done about a lost source.
     after_loss = ""
 
-    def __init__(self, timeline: Timeline, source: AnySource | None) -> None:
+    def __init__(self, timeline: Timeline, source: Source | None) -> None:
         self.timeline = timeline
         self.source = source
 
@@ -78,23 +77,6 @@ class Feed(Generic[AnySource]):
         self.go_blind(f"the probe helper was lost: {why}{self.after_loss}")
 
 
-class ProcessSource(Source, Protocol):
-    """A source that belongs to the process that made it."""
-
-    pid: int
-
-    @property
-    def description(self) -> Mapping[str, Any]:
-        """What the helper says of itself."""
-
-    def shows_nothing_new(self, until: int, taken: object) -> bool:
-        """Whether memory shows that all which was entered until a moment that has passed (ns) is here, and was taken in
-        by the mark ``taken``."""
-
-    def in_child(self, *, fresh: bool, timeout: float) -> ProcessSource:
-        """For a forked child, ``fresh`` if it has no child yet: a source of its own. Raises SourceLost."""
-
-
 _READS: set[CodeType] = set()
 
 
@@ -104,12 +86,12 @@ def read(method: AnyMethod) -> AnyMethod:
     return method
 
 
-class ProcessFeed(Feed[ProcessSource]):
+class ProcessFeed(Feed):
     """That of this process, or of a forked child. ``connect`` makes a source and raises ProbeUnavailable."""
 
     after_loss = ". The next test gets a new one"
 
-    def __init__(self, connect: Callable[[], ProcessSource], timeline: Timeline, timeout: float) -> None:
+    def __init__(self, connect: Callable[[], Source], timeline: Timeline, timeout: float) -> None:
         super().__init__(timeline, None)
         self._connect = connect
         self.timeout = timeout
@@ -124,7 +106,7 @@ class ProcessFeed(Feed[ProcessSource]):
         #: Whether the running test uses its log, so that its forked children will too.
         self.in_use = False
         self._obstructed = False
-        self._stopping: tuple[ProcessSource | None, frozenset[str], int] = (None, frozenset(), 0)
+        self._stopping: tuple[Source | None, frozenset[str], int] = (None, frozenset(), 0)
         timeline.blind = Gap(0, None, _ARMED_LATER)
 
     @property
@@ -167,7 +149,7 @@ class ProcessFeed(Feed[ProcessSource]):
         if self.timeline.blind is not None:
             self.timeline.blind = Gap(self.timeline.blind.start, None, f"there was no probe: {why}")
 
-    def _see_again(self, source: ProcessSource, now: int) -> None:
+    def _see_again(self, source: Source, now: int) -> None:
         noting.begin(self.timeline.calls)
         blind = self.timeline.blind
         for why in doubts(source):
@@ -195,7 +177,7 @@ class ProcessFeed(Feed[ProcessSource]):
         with self.lock:
             timeline = self.timeline
             if timeline.complete_to >= until:
-                return not timeline.is_late
+                return timeline.known.late is None
             return not timeline.known.has_pending and self._shows_nothing_new(until)
 
     def _shows_nothing_new(self, until: int) -> bool:
@@ -287,7 +269,7 @@ class ProcessFeed(Feed[ProcessSource]):
         """Whether there is a source, and it is this process's, and not its parent's."""
         return self.source is not None and self.source.pid == originals.getpid()
 
-    def _adopt_child(self, source: ProcessSource, *, fresh: bool = False) -> None:
+    def _adopt_child(self, source: Source, *, fresh: bool = False) -> None:
         forked = Gap(0, None, "the test's process was forked, and registered only after that")
         self.timeline.blind = None if fresh else forked
         self.timeline.forget()

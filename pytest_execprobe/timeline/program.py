@@ -24,7 +24,7 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
         return [], []
     by_descriptor = names_descriptor(record.path, record.cwd)
     may_be = not by_descriptor and may_name_descriptor(record)
-    file = record.executable if record.interpreter is None else record.script
+    file = record._command.file
     certain = [file] if by_descriptor and record.interpreter is not None else []
     possible = [file] if may_be else []
     if not _has_argv0(record):
@@ -43,7 +43,7 @@ def called(record: ExecRecord) -> tuple[list[str | None], list[str | None]]:
 def may_name_descriptor(record: ExecRecord) -> bool:
     """Whether the path may lead to a descriptor though it is not written like one: by a link to such a folder, in one
     that execveat() was given, or where /proc lies elsewhere. If the file has this name, it does not."""
-    file = record.executable if record.interpreter is None else record.script
+    file = record._command.file
     name = base(record.path or "")
     return LIKE_A_DESCRIPTOR.fullmatch(name) is not None and (file is None or name_of(file) != name)
 
@@ -53,7 +53,8 @@ def _has_argv0(record: ExecRecord) -> bool:
     path of what they are for stands in front of it."""
     if record.interpreter is None:
         return True
-    return record._arguments_at == 3 and record._nested == () and (record._command.argv or ())[1:2] == (record.path,)
+    command = record._command
+    return command.arguments_at == 3 and command.nested == () and (command.argv or ())[1:2] == (command.path,)
 
 
 def _argv0(record: ExecRecord) -> str | None:
@@ -73,7 +74,7 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str | None]
     """What ``#!`` lines say: what certainly stands there (None: something that is not known), and what else may."""
     if record.interpreter is None:
         return [], []
-    if record._nested is None or (record._nested and record._command.argv is None):
+    if record._command.nested is None or (record._command.nested and record._command.argv is None):
         return [record.interpreter, None], []
     between, is_certain = _between(record)
     return ([record.interpreter, *between], []) if is_certain else ([record.interpreter], [*between])
@@ -82,17 +83,18 @@ def interpreters(record: ExecRecord) -> tuple[list[str | None], list[str | None]
 def _between(record: ExecRecord) -> tuple[tuple[str, ...], bool]:
     """What stands in argv between the interpreter and the script, and whether that is paths of nested scripts alone:
     each can have an option in front and behind."""
-    if record._nested == ():
+    nested, at = record._command.nested, record._command.arguments_at
+    if nested == ():
         return (), True
-    levels, at = len(record._nested or ()), record._arguments_at
-    last = at - 1 if at is not None else 2 * levels + 2 if record._nested is not None else None
+    levels = len(nested or ())
+    last = at - 1 if at is not None else 2 * levels + 2 if nested is not None else None
     between = (record._command.argv or ())[1:last]
-    return between, at is not None and record._nested is not None and len(between) == levels
+    return between, at is not None and nested is not None and len(between) == levels
 
 
 def has_unclear_arguments(record: ExecRecord) -> bool:
     """Whether it is not known which words of its argv are options of ``#!`` lines."""
-    return record._command.argv is not None and (record._arguments_at is None or not _between(record)[1])
+    return record._command.argv is not None and (record._command.arguments_at is None or not _between(record)[1])
 
 
 def as_interpreters(record: ExecRecord) -> list[tuple[ExecRecord, bool]]:
@@ -103,7 +105,7 @@ def as_interpreters(record: ExecRecord) -> list[tuple[ExecRecord, bool]]:
     found = [(_as_program(record, record.interpreter, record.executable, 1), True)]
     between, is_certain = _between(record)
     for at, path in enumerate(between, 1):
-        nested = record._nested or (None,)
+        nested = record._command.nested or (None,)
         for file in nested[at - 1 : at] if is_certain else dict.fromkeys(nested):
             found.append((_as_program(record, path, file, at + 1), is_certain))
     return found
@@ -134,4 +136,5 @@ def files(record: ExecRecord) -> list[str | None]:
     """What an exec has loaded or read, by resolved paths; None for each that is there and not known."""
     if record.interpreter is None:
         return [record.executable]
-    return [record.executable, record.script, *((None,) if record._nested is None else record._nested)]
+    nested = record._command.nested
+    return [record.executable, record.script, *((None,) if nested is None else nested)]

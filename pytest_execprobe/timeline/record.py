@@ -155,14 +155,6 @@ class ExecRecord:
         """Of a script its own file, resolved, as the kernel has opened it; None for other programs."""
         return self._command.script
 
-    @property
-    def _nested(self) -> tuple[str | None, ...] | None:
-        return self._command.nested
-
-    @property
-    def _arguments_at(self) -> int | None:
-        return self._command.arguments_at
-
     def __eq__(self, other: object) -> bool:
         return self._identity == other._identity if isinstance(other, ExecRecord) else NotImplemented
 

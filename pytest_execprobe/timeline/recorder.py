@@ -12,11 +12,11 @@ from collections.abc import Callable
 from .._util import clock, originals
 from .._util.text import Style
 from ..source.command import Command
-from ..source.events import Process
+from ..source.events import Process, Source
 from ..source.launch import executes_helper
 from .entry import Entry
 from .evidence import Evidence, Gap
-from .feed import ProcessSource, read
+from .feed import read
 from .lighter import lighter
 from .record import ExecRecord, Phase
 from .spans import Owner, Span
@@ -37,7 +37,7 @@ class Recorder(Readable):
 
     def __init__(
         self,
-        connect: Callable[[], ProcessSource],
+        connect: Callable[[], Source],
         *,
         style: Style,
         timeout: float,
@@ -94,12 +94,6 @@ class Recorder(Readable):
         self.since = clock.monotonic_ns()
 
     # ---- tests, phases, fixtures ----
-
-    @property
-    def test_began(self) -> int:
-        """When the running test did, ns."""
-        assert self._test is not None
-        return self._test.began
 
     def begin_test(self, name: str, *, has_begun: bool = False) -> Owner:
         """``has_begun``: before the probe was armed, so that it is not known what it ran until then."""

@@ -21,14 +21,21 @@ class Owner:
     ended: int | None = None
     #: What reports and baselines know it by, if not by its name.
     key: str = ""
-    #: What whoever has made it keeps with it: here, for an object more of each test would cost its time.
+    #: What whoever has made it keeps with it: here, for an object more of each test would cost its time. Of a test
+    #: pytest's item, and of its phases the judge of its rules.
     held: Any = None
     judge: Any = None
+    #: Whether what it runs is run around the phases of a test, which have an owner of their own.
     is_around: bool = False
 
     @property
     def id(self) -> str:
         return self.key or self.name
+
+    @property
+    def attempt(self) -> str:
+        """Tells a try of a test from its others."""
+        return str(self.began)
 
 
 @dataclass(eq=False, slots=True)

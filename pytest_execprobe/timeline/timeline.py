@@ -107,11 +107,6 @@ class Timeline:
         new = known.after(batch, execs, gaps)
         self._place(new, new.complete_to, promised, ends)
 
-    @property
-    def is_late(self) -> bool:
-        """Whether an exec was still in flight when the last synchronisation had waited long enough."""
-        return self.known.late is not None
-
     def settle(self) -> None:
         """Takes in what is held back, when nothing more is to come."""
         self._take_back()

@@ -8,8 +8,9 @@ from .._util import clock
 from .._util.collector import postponed
 from .._util.text import Style
 from ..source.command import Command
+from ..source.events import Source
 from .evidence import NOTHING, Evidence
-from .feed import ProcessFeed, ProcessSource, read
+from .feed import ProcessFeed, read
 from .record import ExecRecord
 from .spans import Owner
 from .timeline import Timeline
@@ -21,7 +22,7 @@ class Readable(ProcessFeed):
 
     def __init__(
         self,
-        connect: Callable[[], ProcessSource],
+        connect: Callable[[], Source],
         timeline: Timeline,
         timeout: float,
         style: Style,
@@ -57,7 +58,8 @@ class Readable(ProcessFeed):
 
 
 class RecordedWindow:
-    """It is closed once it has an end, and never changes after it was first read then."""
+    """A stretch of time, whose execs a log shows. It is closed once it has an end, and never changes after it was first
+    read then. ``label`` is what it is, as in "2 execs in the call phase"."""
 
     #: What was seen in it last, while it is open, and by what state of which timeline.
     last: tuple[Timeline, object, Evidence] | None = None
@@ -76,6 +78,7 @@ class RecordedWindow:
 
     @property
     def attempts_refused(self) -> str | None:
+        """Why failed attempts are not recorded, None if they are."""
         return self._feed.attempts_refused
 
     @property
@@ -87,6 +90,7 @@ class RecordedWindow:
         return self._final is not None
 
     def evidence(self) -> Evidence:
+        """What is known, after synchronising with the kernel if it is still open."""
         if self._final is not None:
             return self._final
         end = clock.monotonic_ns() if self.end is None else self.end
@@ -105,6 +109,7 @@ class RecordedWindow:
         return self._final is NOTHING
 
     def tally(self) -> tuple[list[Command], Evidence]:
+        """The commands of all records, and what is missing from it. It makes no record for that."""
         if self._final is not None or self._feed.ignores is not None:
             evidence = self.evidence()
             return evidence.commands, evidence
@@ -112,4 +117,5 @@ class RecordedWindow:
         return ([], NOTHING) if self._feed.is_quiet(self.start, end) else self._feed.tally(self, end)
 
     def wait(self, timeout: float) -> bool:
+        """Until something new may be there, at most so many seconds; False if nothing can come any more."""
         return self._feed.wait(timeout)

@@ -6,9 +6,8 @@ import fuzzing
 
 with fuzzing.instrumented():
     from pytest_execprobe.report import read as reading
-    from pytest_execprobe.report.json import dump
 
-from documents import good, hostile, rich
+from documents import dump, good, hostile, rich
 
 SEEDS = [dump(document()).encode() for document in (good, rich, hostile)]
 WORDS = [f'"{name}":'.encode() for name in ("parent", "previous", "id", "run", "phases", "uncounted", "lost", "strays")]

@@ -222,7 +222,7 @@ def test_what_has_no_place_in_the_tree_of_mounts_has_no_path(
     in_a_mount_of_its_own(tmp_path, commands.replace("%s", shlex.quote(str(tmp_path))) + "; ./tool")
     ran = last(execprobe)
     assert (ran.path, ran.script if is_script else ran.executable, ran.cwd) == ("./tool", None, None)
-    assert ran._nested == (None if is_script else ())
+    assert ran._command.nested == (None if is_script else ())
     execprobe.assert_ran("tool")
     for check in (execprobe.assert_not_ran, execprobe.assert_only_ran):
         with pytest.raises((AssertionError, IncompleteLogError)) as raised:
@@ -487,9 +487,9 @@ def test_script_is_known_by_its_own_file(execprobe: ExecProbe, tmp_path: Path, e
     is_forbidden(execprobe, "tool", str(tool), f"{tmp_path}/*", "sh", os.path.basename(os.path.realpath("/bin/sh")))
     ran = execprobe.records[-1]
     if execute is by_another_script:
-        assert (ran.script, ran._nested) == (f"{tmp_path}/outer", (str(tool),))
+        assert (ran.script, ran._command.nested) == (f"{tmp_path}/outer", (str(tool),))
     else:
-        assert (ran.script, ran._nested) == (str(tool), ())
+        assert (ran.script, ran._command.nested) == (str(tool), ())
     with pytest.raises(AssertionError):
         execprobe.assert_only_ran(str(Path(sys.executable).resolve()), "/usr/bin/*", f"{tmp_path}/l*")
 
@@ -515,7 +515,7 @@ os.execve(file, ["x"], {{}})
 """
     if subprocess.run([sys.executable, "-I", "-S", "-c", code], timeout=60).returncode == 77:
         pytest.skip("there is no io_uring here")
-    assert (last(execprobe).script, last(execprobe)._nested) == (None, None)
+    assert (last(execprobe).script, last(execprobe)._command.nested) == (None, None)
     for check in (execprobe.assert_ran, execprobe.assert_not_ran, lambda name: execprobe.assert_at_most(0, name)):
         with pytest.raises(IncompleteLogError):
             check("tool")
@@ -761,7 +761,7 @@ def test_script_whose_interpreter_is_for_another_machine(
     script(tmp_path / "tool", f"{shell}{option}")
     with_binfmt_misc(tmp_path, f":hello:M::HELLO::{programs.minimal}:{flags}", "exec ./tool push")
     ran = last(execprobe)
-    assert (ran.arguments, ran.script, ran._nested) == (("push",), f"{tmp_path}/tool", (str(shell),))
+    assert (ran.arguments, ran.script, ran._command.nested) == (("push",), f"{tmp_path}/tool", (str(shell),))
     is_forbidden(execprobe, "tool", "shell", "minimal", "argv:tool push")
     execprobe.assert_not_ran("argv:tool pull", "push")
 
@@ -783,7 +783,7 @@ def test_interpreter_that_was_opened_beforehand_need_not_be_there(
     with_binfmt_misc(tmp_path, f":hello:M::HELLO::{programs.minimal}:{flags}", f"exec {command}")
     ran = last(execprobe)
     assert (ran.interpreter, ran.script, ran.arguments) == (str(programs.minimal), str(target), ("push",))
-    assert ran._nested == ((f"{jail}/hello",) if is_script else ())
+    assert ran._command.nested == ((f"{jail}/hello",) if is_script else ())
     is_forbidden(execprobe, "link", target.name, str(target), "minimal", "argv:link push")
     with pytest.raises(AssertionError):
         execprobe.assert_only_ran("/usr/*")

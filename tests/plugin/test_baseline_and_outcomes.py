@@ -321,6 +321,58 @@ def pytest_runtest_protocol(item, nextitem):
     assert rows() == ROWS
 
 
+def test_a_failure_that_another_plugin_reports_is_told_though_nothing_was_recorded(run: Run) -> None:
+    protocol = """
+import pytest
+
+def pytest_runtest_protocol(item, nextitem):
+    report = pytest.TestReport(item.nodeid, item.location, {}, "failed", "its process has crashed", "call")
+    item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+    result = run(UPDATE, source="def test_a(): runs('git')\n", rows=ROWS, conftest=protocol)
+    result.stdout.fnmatch_lines(["not whole       test_it.py::test_a: they did not pass: *"])
+    assert rows() == ROWS
+
+
+FIXTURE = """
+@pytest.fixture(scope="module")
+def f():
+    {}
+def test_a(f): runs('git')
+"""
+
+
+def test_a_fixture_of_which_something_was_lost_is_not_recorded(run: Run) -> None:
+    result = run(UPDATE, "--execprobe-audit", source=FIXTURE.format("runs('sh', lost=True)"), rows=ROWS)
+    result.stdout.fnmatch_lines(["not recorded    test_it.py::f (module): not as a whole: *"])
+    result.stdout.no_fnmatch_line("not whole*")
+
+
+def test_a_fixture_that_has_failed_did_not_pass(run: Run) -> None:
+    result = run(UPDATE, source=FIXTURE.format("assert 0"), rows=ROWS)
+    result.stdout.fnmatch_lines(["not whole       test_it.py::test_a, test_it.py::f (module): they did not pass: *"])
+    result.stdout.no_fnmatch_line("not recorded*")
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "conftest", "moves"),
+    [
+        ("", "pass", "", True),
+        ("", "assert 0", "", False),
+        ("", "assert 0", PASSES, False),  # it passes, and did not run to its end
+        ("@pytest.mark.xfail", "pass", "", False),  # it ran to its end, and was not expected to
+    ],
+    ids=["passed", "failed", "made to pass", "xpassed"],
+)
+def test_no_row_moves_from_a_test_that_an_update_would_not_lower(
+    run: Run, head: str, body: str, conftest: str, moves: bool
+) -> None:
+    source = f"{head}\ndef test_a(): {body}\ndef test_b(): runs('git')\n"
+    result = run(source=source, rows='[tests."test_it.py::test_a"]\ngit = 1\n', conftest=conftest)
+    assert any(line.startswith("moved  ") for line in result.outlines) == moves
+
+
 def test_what_an_update_could_not_see_is_told(run: Run) -> None:
     source = LESS["fails"] + "@pytest.mark.skip\ndef test_b(): pass\n@pytest.mark.skip\ndef test_c(): pass\n"
     result = run(UPDATE, source=source, rows=f'{ROWS}[tests."test_it.py::test_b"]\nls = 1\n')
@@ -331,6 +383,12 @@ def test_what_an_update_could_not_see_is_told(run: Run) -> None:
             "not lowered     test_it.py::test_b: skipped or expected to fail",
         ]
     )
+
+
+def test_an_update_by_tests_that_pass_has_nothing_to_tell_of_them(run: Run) -> None:
+    result = run(UPDATE, source="def test_a(): runs('git')\n", rows=ROWS)
+    for title in ("not whole", "not recorded", "not lowered"):
+        result.stdout.no_fnmatch_line(f"{title}*")
 
 
 # ---- a verdict can be satisfied by the command that it offers ----

@@ -59,7 +59,7 @@ def test_nothing_new_changes_no_byte() -> None:
     first, _ = updated(None, Baseline(PATH), {"tests": {n: Seen(u) for n, u in seen.items()}}, {})
     again, changes = updated(first, parse_baseline(first, PATH), {"tests": {n: Seen(u) for n, u in seen.items()}}, {})
     assert again == first
-    assert not changes
+    assert changes == Changes()
 
 
 OLD = f'[tests."{A}"]\ngit = 2\nsh = 1\n'
@@ -250,7 +250,7 @@ def test_lines_end_as_they_did(tmp_path: Path) -> None:
     assert text.count("\r\n") == text.count("\n")
     assert text.startswith(f'# Ours.\r\nversion = 1\r\n\r\n# Above.\r\n[tests."{A}"]  # behind\r\ngit = 2\r\n')
     before = path.read_bytes()
-    assert not rewrite(read_baseline(path), {"tests": {A: Seen({"git": 2})}}, {})
+    assert rewrite(read_baseline(path), {"tests": {A: Seen({"git": 2})}}, {}) == Changes()
     assert path.read_bytes() == before
 
 

@@ -656,7 +656,7 @@ def test_findings_reach_the_terminal_escaped(nasty: str) -> None:
     given = evidence(record(nasty, nasty))
     for rules in ([rule("exec_none")], [rule("exec_allow", "git")], [rule("exec_deny", [nasty])]):
         assert is_clean(report(rules, given))
-    wrong = RuleFinding(False, nasty, nasty, (rule("exec_none", where=nasty),))
+    wrong = RuleFinding(False, nasty, nasty, rules=(rule("exec_none", where=nasty),))
     assert is_clean(findings([wrong], given, 0, "call phase", Style()))
 
 

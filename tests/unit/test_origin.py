@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import ran
+from documents import dump, ran
 from documents import run as a_run
 
 from pytest_execprobe._util.redaction import in_force
@@ -32,7 +32,6 @@ from pytest_execprobe.origin.origin import CHANGED, GONE, MEMFD, TEMPORARY, WRIT
 from pytest_execprobe.origin.rpm import Rpm
 from pytest_execprobe.origin.wheels import Wheels
 from pytest_execprobe.report import read as reading
-from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import Document, Unit
 from pytest_execprobe.report.origins import table, with_origins
 

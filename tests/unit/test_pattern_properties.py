@@ -268,7 +268,7 @@ def test_what_is_allowed_is_found_too(whole: ExecRecord, pattern: Pattern) -> No
 @fast
 @given(whole_records(depth=0))
 def test_what_must_not_run_is_caught_under_every_name_it_has(whole: ExecRecord) -> None:
-    for path in (whole.path, whole.executable, whole.interpreter, whole.script, *(whole._nested or ())):
+    for path in (whole.path, whole.executable, whole.interpreter, whole.script, *(whole._command.nested or ())):
         if path is not None:
             name = path.rpartition("/")[2]
             for pattern in (escape(path), escape(name), [escape(name)], re.compile(re.escape(shlex.quote(path)))):

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import phases, ran, run
+from documents import dump, phases, ran, run
 
 from pytest_execprobe._util.redaction import DEFAULT, compile_redaction, put_in_force
 from pytest_execprobe.cli import main
 from pytest_execprobe.log.pattern import Side
 from pytest_execprobe.log.patterns import compile_pattern
 from pytest_execprobe.report import read as reading
-from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import Document, ReportedBreach, Unit
 from pytest_execprobe.report.redacted import redacted
 from pytest_execprobe.timeline.record import ExecRecord

@@ -11,7 +11,7 @@ from signal import Signals
 from typing import Any
 
 import pytest
-from documents import HOSTILE, hostile, left, many, phases, ran, rich, run
+from documents import HOSTILE, dump, hostile, left, many, phases, ran, rich, run
 from fakes import altered, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,6 @@ from jsonschema import Draft202012Validator
 from pytest_execprobe import ExecRecord
 from pytest_execprobe.report import json as form
 from pytest_execprobe.report import read as reading
-from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import (
     KINDS,
     OUTCOMES,

@@ -7,13 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from documents import good, hostile, rich
+from documents import dump, good, hostile, rich
 
 from pytest_execprobe._util import originals
 from pytest_execprobe.report import forms
 from pytest_execprobe.report import read as reading
 from pytest_execprobe.report.forms import FORMS, FormUnavailable, ReportNotWritten, check_available, form_of, write
-from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import Document
 
 

@@ -12,11 +12,10 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from documents import MS, START, good, hostile, many, phases, ran, rich, run
+from documents import MS, START, dump, good, hostile, many, phases, ran, rich, run
 
 from pytest_execprobe.report import read as reading
 from pytest_execprobe.report import trace
-from pytest_execprobe.report.json import dump
 from pytest_execprobe.report.model import Document, Unit, merged
 
 FIELDS: dict[str, dict[str, type]] = {

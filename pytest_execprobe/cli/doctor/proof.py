@@ -53,7 +53,7 @@ def prove(
         found, _, remedy = str(error).removeprefix("execprobe: ").partition(". Fix: ")
         return Proof(bad(_CHECK, found, remedy or "do what this line says"), {})
     loaded = clock.monotonic()
-    description = dict(getattr(source, "description", {}))
+    description = dict(source.description)
     try:
         run(command)
         batch = source.sync(_TIMEOUT)
