@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import W_OK, X_OK
@@ -11,12 +12,15 @@ from typing import Any
 from . import originals
 
 _HOME, _TEMPORARY = "~", "$TMPDIR"
+_ANY_SIGN = re.compile(r"~|\$TMPDIR")
 # What may stand before a path, and after it, in parameters that pytest has joined with "-" or that hold more than it.
 _BEFORE = r"(?:(?<=[\s\-=:,;(\[{<>\"'`|&!])|(?<=://))"
 _AFTER = r"(?=[/\s=:,;)\]}<>\"'`|&!])"
+_PLACED_SIGN = re.compile(rf"{_BEFORE}(?:~|\$TMPDIR){_AFTER}")
 # pytest numbers the folders of its runs, and names them after the user.
 _OF_A_RUN = re.compile(rf"\$TMPDIR/pytest-of-[^/]+/pytest-\d+{_AFTER}")
 _ANY_RUN = "$TMPDIR/pytest-of-$USER/pytest-N"
+_STAR = re.compile(r"(?<!\\)\*")
 _GROUP = re.compile(r"(?<=\])@[^\]]*\Z")  # behind parameters, which end with a bracket and may hold the sign
 
 
@@ -57,6 +61,12 @@ class Folders:
             parameters = self._paths.sub(lambda match: self._signs[match[0]], parameters)
         return head + _OF_A_RUN.sub(lambda _: _ANY_RUN, parameters)
 
+    def formerly(self, name: str) -> str:
+        """What earlier versions made of a name: the folders were replaced wherever they stood."""
+        for folder in sorted(filter(None, (self.home, self.temporary)), key=len, reverse=True):
+            name = name.replace(folder, self._signs[folder])
+        return name
+
     @cached_property
     def _signs(self) -> dict[str, str]:
         """Each way to write a folder. pytest, for one, resolves links."""
@@ -70,9 +80,58 @@ class Folders:
         return re.compile(f"{_BEFORE}(?:{'|'.join(map(re.escape, folders))}){_AFTER}") if folders else None
 
 
+def renamed(tables: Iterable[str], known: Sequence[str], folders: Folders) -> dict[str, str]:
+    """The tables that are named as earlier versions named them, on this machine or another, and their names now.
+
+    ``known`` are names of tests, or fixtures. A table that could be that of several is left out.
+    """
+    found = {}
+    for table in tables:
+        if table not in known and _misplaced(table):
+            names = {name for name in (_filled(table, other) for other in known) if name is not None}
+            own = {name for name in names if folders.formerly(name) == table}
+            if len(own or names) == 1:
+                (found[table],) = own or names
+    return found
+
+
 def without_parameters(name: str) -> str:
     """The name of the function of which a test is one call."""
     return _parted(name)[0]
+
+
+def has_no_place(table: str) -> bool:
+    """Whether a table's file is named as earlier versions named some: there is none of that name."""
+    return _ANY_SIGN.search(_parted(table)[0]) is not None
+
+
+def _filled(table: str, name: str) -> str | None:
+    """A table's name with what a test's name has in the place of signs that stand where none can; None if it is
+    another's. A ``*`` is any text."""
+    spans = _misplaced(table)
+    signs = [table[start:end] for start, end in spans]
+    edges = [0, *(edge for span in spans for edge in span), len(table)]
+    texts = [table[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    parts = [".*".join(map(re.escape, _STAR.split(text))) for text in texts]
+    meant = [rf"({re.escape(sign)}|(?:/[^/:\[\]]+)+)" for sign in signs]  # itself, or a folder
+    match = re.fullmatch("".join(_alternating(parts, meant)), name, flags=re.DOTALL)
+    found = () if match is None else match.groups()
+    folders = {pair for pair in zip(signs, found, strict=False) if pair[0] != pair[1]}
+    if match is None or len(folders) > len(dict(folders)):  # on one machine each sign stands for one folder
+        return None
+    return "".join(_alternating(texts, found))
+
+
+def _alternating(texts: Sequence[str], between: Sequence[str]) -> Iterator[str]:
+    for pair in zip(texts, [*between, ""], strict=True):
+        yield from pair
+
+
+def _misplaced(table: str) -> list[tuple[int, int]]:
+    """Where a name has signs that no folder of its parameters can have left there."""
+    start = len(_parted(table)[0])
+    placed = {match.start() for match in _PLACED_SIGN.finditer(table, start)}
+    return [match.span() for match in _ANY_SIGN.finditer(table) if match.start() not in placed]
 
 
 def _parted(name: str) -> tuple[str, str]:

@@ -52,6 +52,7 @@ def rewrite(
     seen: Mapping[Section, Mapping[str, Seen]],
     obsolete: Mapping[Section, Iterable[str]],
     *,
+    renamed: Mapping[Section, Mapping[str, str]] = {},
     only_add: bool = False,
 ) -> Changes:
     """Updates the file itself, atomically. ``baseline`` is what it said when the run began: what has been done to it
@@ -64,7 +65,7 @@ def rewrite(
                 baseline = parse_baseline(old or "", baseline.path)
             elif baseline != Baseline(baseline.path):
                 raise BaselineError("it was removed while the tests ran; a new one would lack what people wrote in it")
-            text, changes = updated(old, baseline, seen, obsolete, only_add=only_add)
+            text, changes = updated(old, baseline, seen, obsolete, renamed=renamed, only_add=only_add)
             if _content(baseline.path) == raw:  # else a run that could not wait, or a person, has changed it since
                 break
         if text != old:
@@ -82,26 +83,34 @@ def updated(
     seen: Mapping[Section, Mapping[str, Seen]],
     obsolete: Mapping[Section, Iterable[str]],
     *,
+    renamed: Mapping[Section, Mapping[str, str]] = {},
     only_add: bool = False,
 ) -> tuple[str, Changes]:
     """The new text of the file, and what has changed in it.
 
-    ``text`` is the old one, ``baseline`` what it says. What is ``obsolete`` is removed, what was not seen stays, and
-    with ``only_add`` so does all that was there.
+    ``text`` is the old one, ``baseline`` what it says. Tables that are ``renamed`` keep all that is in them, what is
+    ``obsolete`` is removed. What was not seen stays, and with ``only_add`` so does all that was there.
     """
     head, tables, tail = _parsed(text)
     changes = Changes()
+    gone: dict[Section, list[str]] = {section: [] if only_add else [*obsolete.get(section, ())] for section in SECTIONS}
     for section in SECTIONS:
         there, found = tables[section], seen.get(section, {})
-        gone = [] if only_add else [name for name in obsolete.get(section, ()) if name in there]
+        for old, new in renamed.get(section, {}).items():
+            if old in there and new not in there:
+                there[new] = there.pop(old)
+                changes.renamed.append((old, new))
+            elif old in there and not only_add:  # its test has a table by the new name
+                gone[section].append(old)
+        there_still = [name for name in gone[section] if name in there]
         unknown = {name: what for name, what in found.items() if name not in there}
-        for old, new in renames(baseline, section, gone, unknown).items():
+        for old, new in renames(baseline, section, there_still, unknown).items():
             there[new] = there.pop(old)
-            gone.remove(old)
+            gone[section].remove(old)
             changes.renamed.append((old, new))
-        for name in gone:
-            del there[name]
-            changes.gone.append((name, ""))
+        for name in gone[section]:
+            if there.pop(name, None) is not None:
+                changes.gone.append((name, ""))
         for name, what in found.items():
             _update(there, name, what, baseline, section, only_add, changes)
         wide = [name for name in there if is_wildcard(name)]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import gate
+from .._util.names import has_no_place
 from .._util.text import printable
 from ..files import write_atomically
 from ..report.digest import PlacedBreach
@@ -184,7 +185,8 @@ def _text(result: _Result) -> Iterable[Line]:
         if not result.new:
             yield ["  new      no program"]
     for line in _some(result.unseen):
-        yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and in no report"]
+        remark = "an earlier version named it so; an update renames it" if has_no_place(line) else "in no report"
+        yield [("  unseen   ", "dim"), f"{printable(line)}: in the budget, and {remark}"]
 
 
 def _findings(findings: Iterable[gate.BudgetFinding]) -> list[tuple[str, list[str]]]:

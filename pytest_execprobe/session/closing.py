@@ -14,6 +14,7 @@ from ..baseline.model import BEYOND, SECTIONS, WITHIN, Baseline, Section, few, t
 from ..report import model as stored
 from ..report.model import Document
 from . import summary
+from .collected import Former
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
 
@@ -120,6 +121,7 @@ class Closing:
     totals: Totals
     course: Course
     gone: Mapping[Section, Sequence[str]]
+    former: Former
 
     def compared(self) -> list[str]:
         """The summary of a run that was judged by it."""
@@ -132,6 +134,7 @@ class Closing:
             f"{'baseline':<16}{baseline.path.name}: {self._verdict(accept)}",
             *summary.tried_again(course.before),
             *(f"{'moved':<16}{row}" for row in moved(used, baseline, passed)),
+            *summary.former(self.former, accept),
             *summary.obsolete(self.gone, used, baseline),
             *([] if course.hindrance else summary.fewer(used, self.totals.used_unseen, baseline, outcomes)),
             *summary.unseen(self.totals.used_unseen, baseline),
@@ -163,7 +166,7 @@ class Closing:
         # A part of a suite removes nothing: what it does not run may have moved.
         gone = {} if self.totals.collected.get("partial") else self.gone
         only_add = self.settings.update == "add"
-        changes = rewrite(baseline, seen, gone, only_add=only_add)
+        changes = rewrite(baseline, seen, gone, renamed=self.former.names, only_add=only_add)
         broken_off = [name for section in SECTIONS for name, what in seen[section].items() if not what.whole]
         broken_off += [name for name, outcome in outcomes.items() if outcome != "passed"]
         expected = [name for name in broken_off if outcomes.get(name) in _EXPECTED]
@@ -173,7 +176,10 @@ class Closing:
         unrecorded = [name for name in failed if outcomes.get(name, of_others) == "passed"]
         failed = dict.fromkeys(name for name in failed if name not in unrecorded)
         kept = dict.fromkeys(name for name in expected if name in baseline.sections.get("tests", ()))
-        return summary.updated(baseline.path, changes, [*failed], unrecorded, [*kept])
+        return [
+            *summary.updated(baseline.path, changes, [*failed], unrecorded, [*kept]),
+            *summary.not_renamed(self.former),
+        ]
 
     @property
     def _outcomes(self) -> dict[str, str | None]:

@@ -4,6 +4,7 @@ that of a test that was left out this time."""
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .._util import originals
-from .._util.names import Folders, without_parameters
+from .._util.names import Folders, has_no_place, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
@@ -248,11 +249,11 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
         for name in baseline.sections.get("tests", {}):
             file = name.partition("::")[0]
             there = name in known or (is_wildcard(name) and ("*" in file or any(covers(name, id) for id in ids)))
-            if not there and (file in missing or is_gone(name)):
+            if not there and not has_no_place(name) and (file in missing or is_gone(name)):
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
             place, colons, rest = name.partition("::")
-            kept = not colons or name in usage.get("fixtures", ())
+            kept = not colons or has_no_place(name) or name in usage.get("fixtures", ())
             if not kept and (place in missing or not _may_define(root / place, rest)):
                 yield "fixtures", name
 
@@ -281,6 +282,28 @@ def outside(baseline: Baseline, collected: Mapping[str, Any], root: Path) -> lis
     tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
     is_mixed = others or any("::" in name and originals.exists(root / name.partition("::")[0]) for name in tables)
     return names if is_mixed else []
+
+
+@dataclass(frozen=True)
+class Former:
+    """The tables that earlier versions named, and what they are called now."""
+
+    names: Mapping[Section, Mapping[str, str]]
+    #: Those of which that is not known: no test, or several, of this run can be theirs.
+    left: Sequence[str]
+
+
+def former(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, folders: Folders, root: Path) -> Former:
+    """The tables of a baseline that have names of earlier versions, which replaced folders anywhere in a name."""
+    known = {"tests": list(collected.get("ids", ())), "fixtures": list(usage.get("fixtures", ()))}
+    names: dict[Section, Mapping[str, str]] = {}
+    left: list[str] = []
+    for section in SECTIONS[:2]:
+        tables = baseline.sections.get(section, {})
+        names[section] = renamed(tables, known[section], folders)
+        others = (name for name in tables if has_no_place(name) and name not in (*known[section], *names[section]))
+        left += (name for name in others if not originals.exists(root / name.partition("::")[0]))
+    return Former(names, left)
 
 
 def idle_packages(

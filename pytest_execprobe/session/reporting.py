@@ -19,7 +19,7 @@ from ..rules.rule import PHASES
 from ..source.client import HelperSource, in_words
 from ..source.connect import HelperSettings, hold_helper
 from . import summary
-from .collected import collection_in, idle_packages, obsolete, of_another_root, outside
+from .collected import collection_in, former, idle_packages, obsolete, of_another_root, outside
 from .early import required
 from .options import of_python
 from .place import UNNAMED
@@ -224,9 +224,15 @@ class Reporting:
         """Reports what is stale in the baseline, or rewrites it."""
         from . import closing  # few runs have a baseline
 
-        gone = obsolete(baseline, self.totals.collected, self.totals.used, session.config.rootpath)
+        root, collected = session.config.rootpath, self.totals.collected
+        assert self._settings.folders is not None, "read wherever there is a baseline"
+        named = former(baseline, collected, self.totals.used, self._settings.folders, root)
+        gone = {
+            section: [name for name in names if name not in named.names[section]]
+            for section, names in obsolete(baseline, collected, self.totals.used, root).items()
+        }
         course = self._course(session)
-        end = closing.Closing(baseline, self._settings, self.totals, course, gone)
+        end = closing.Closing(baseline, self._settings, self.totals, course, gone, named)
         if self._settings.update is None:
             self._said += end.compared()
         elif course.hindrance:

@@ -15,6 +15,7 @@ from ..log.additions import as_text, of_any_python
 from ..log.checks import between, execs, times_word
 from ..rules.advice import to_paste
 from ..rules.configured import listed_in
+from .collected import Former
 from .settings import Settings
 from .totals import MISSING, LateBreach, Totals
 
@@ -213,6 +214,22 @@ def obsolete(gone: Mapping[Section, Sequence[str]], usage: Uses, baseline: Basel
         moved = renames(baseline, section, names, seen)
         found += [f"{name} (renamed to {moved[name]}?)" if name in moved else name for name in names]
     return _listed("obsolete", found, "a run of all tests with --execprobe-update removes them")
+
+
+def former(former: Former, accept: str) -> list[str]:
+    """The tables of a baseline that have names of earlier versions, so that no test is judged by them."""
+    names = [name for renamed in former.names.values() for name in renamed]
+    remark = f"earlier versions named them so, and no test is judged by them; this renames them: {accept}"
+    return [*_listed("old names", names, remark), *not_renamed(former)]
+
+
+def not_renamed(former: Former) -> list[str]:
+    """Those of which no update knows what they are called now."""
+    remark = (
+        "earlier versions named them so, and no test of this run, or several, can be meant: update with all tests, or"
+        " rename them by hand ($TMPDIR and ~ stand for the folders themselves there)"
+    )
+    return _listed("old names", former.left, remark)
 
 
 def left_out(packages: Sequence[str]) -> list[str]:

@@ -1221,6 +1221,74 @@ def test_a_limit_of_a_folder_named_like_a_home_is_judged(run_at: Run, home: str)
     result.stdout.fnmatch_lines(["beyond the baseline: 5 execs, at most 4 allowed (src/opt/home)"])
 
 
+@pytest.fixture
+def formerly(run_at: Run, pytester: pytest.Pytester) -> str:
+    """What an earlier version wrote where home was /opt/home, but with a comment."""
+    run_at("/opt/home", UPDATE)
+    text = rows(pytester).replace("/opt/home", "~").replace('[~ly]"]\n', '[~ly]"]\n# kept\n')
+    assert text.count("src~/test_in.py") == 5
+    return text
+
+
+@pytest.mark.parametrize("home", ["/opt/home", "/home/me"])
+def test_a_file_of_an_earlier_version_is_told_of_and_renamed(
+    run_at: Run, pytester: pytest.Pytester, formerly: str, home: str
+) -> None:
+    right = rows(pytester)
+    result = run_at(home, baseline=formerly)
+    result.stdout.fnmatch_lines(
+        [
+            "old names       src~/test_in.py::test_a*: earlier versions named them so, and no test is judged by them;"
+            " this renames them: *pytest * --execprobe-baseline=execs.toml --execprobe-update"
+        ]
+    )
+    result.stdout.no_fnmatch_line("obsolete*")
+    assert result.ret == 1  # for the tests have no rows now
+    result = run_at(home, UPDATE, baseline=formerly)
+    assert "# kept" in rows(pytester)
+    assert rows(pytester).replace("# kept\n", "") == right
+    result.stdout.fnmatch_lines(["baseline        execs.toml written: 5 tables renamed"])
+    assert run_at(home).ret == 0
+
+
+@pytest.mark.parametrize("update", [UPDATE, "--execprobe-update-add"])
+def test_a_table_of_an_earlier_name_outlives_an_update_of_another_folder(
+    run_at: Run, pytester: pytest.Pytester, formerly: str, update: str
+) -> None:
+    result = run_at("/opt/home", update, "test_it.py", baseline=formerly)
+    written = rows(pytester)
+    assert sorted(written.splitlines()) == sorted(formerly.splitlines())  # sorted anew
+    result.stdout.fnmatch_lines(["old names       src~/test_in.py::test_a*: *update with all tests, or rename them*"])
+
+
+def test_an_earlier_name_in_a_file_that_was_collected_is_not_obsolete(run: Run, pytester: pytest.Pytester) -> None:
+    source = dedent("""
+        import pytest
+        from played import runs
+        @pytest.mark.parametrize("place", ["/a", "/srv/opt/home"])
+        def test_a(place): runs("git")
+    """)
+    old = '[tests."test_it.py::test_a[/srv~]"]\ngit = 7 # by hand\n[tests."test_it.py::test_a[/gone~]"]\ngit = 1\n'
+    result = run(source=source, baseline=old)
+    result.stdout.fnmatch_lines(
+        ["old names       test_it.py::test_a[[]/srv~[]]: *", "obsolete        test_it.py::test_a[[]/gone~[]]: a run *"]
+    )
+    run(UPDATE, source=source, baseline=old)
+    assert '[tests."test_it.py::test_a[/srv/opt/home]"]\ngit = 1 # by hand\n' in rows(pytester)
+    assert "/gone" not in rows(pytester)
+
+
+def test_an_earlier_name_beside_a_right_one_is_obsolete(run_at: Run, pytester: pytest.Pytester, formerly: str) -> None:
+    right = rows(pytester)
+    more = (
+        formerly.replace("src~/", "src/opt/home/")
+        .replace("[/srv~]", "[/srv/opt/home]")
+        .replace("[~ly]", "[/opt/homely]")
+    )
+    run_at("/opt/home", UPDATE, baseline=more + '[tests."src~/test_in.py::test_a[~/x]"]\ngit = 1\n')
+    assert rows(pytester).replace("# kept\n", "") == right
+
+
 def outside_and_in(pytester: pytest.Pytester) -> tuple[Path, Path]:
     """A root directory with a test, and a folder beside it with another."""
     for folder, program in (("root", "git"), ("beside", "ls"), ("third", "id")):

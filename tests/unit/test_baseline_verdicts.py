@@ -30,6 +30,7 @@ from pytest_execprobe.rules.judge import Judge
 from pytest_execprobe.rules.precedence import deciders
 from pytest_execprobe.rules.rule import baseline_rule
 from pytest_execprobe.session import closing
+from pytest_execprobe.session.collected import Former
 from pytest_execprobe.session.invocation import Invocation
 from pytest_execprobe.session.settings import Settings
 from pytest_execprobe.session.totals import MISSING, Totals
@@ -178,7 +179,7 @@ class Model:
     def summary(self) -> str:
         """What is said at the end; an update is written."""
         settings = Settings(baseline=self.baseline, invocation=Invocation())
-        end = closing.Closing(self.baseline, settings, self.totals, self.course, {})
+        end = closing.Closing(self.baseline, settings, self.totals, self.course, {}, Former({}, ()))
         return "\n".join(end.rewritten() if self.update else end.compared())
 
     @property

@@ -70,6 +70,13 @@ def test_there_are_runs_to_hold_against_it(capsys: Capture, runs: str) -> None:
     assert "expected a whole number from 1" in capsys.readouterr().err
 
 
+def test_a_table_that_an_earlier_version_named(folder: Path, capsys: Capture) -> None:
+    (folder / "execs.toml").write_text(BUDGET.replace("tests/test_a.py::test_gone", "te$TMPDIR/test_a.py::test_gone"))
+    assert gate("good.json") == 0
+    remark = "in the budget, and an earlier version named it so; an update renames it"
+    assert f"  unseen   te$TMPDIR/test_a.py::test_gone: {remark}\n" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("folder")
 def test_within(capsys: Capture) -> None:
     assert gate("good.json") == 0

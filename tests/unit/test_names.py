@@ -1,7 +1,8 @@
-"""Names of tests that fit any machine."""
+"""Names of tests that fit any machine, and tables that earlier versions named otherwise."""
 
 from __future__ import annotations
 
+import os
 import resource
 import tempfile
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe._util.names import Folders
+from pytest_execprobe._util.names import Folders, has_no_place, renamed
 
 FOLDERS = Folders(home="/root", temporary="/tmp")
 A, B = Folders(home="/app", temporary="/tmp"), Folders(home="/home/me", temporary="/var/tmp")
@@ -174,3 +175,57 @@ def test_to_ask_for_the_temporary_folder_settles_it_for_nobody_else(
     assert Folders.here().temporary
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert tempfile.gettempdir() == str(tmp_path)
+
+
+# ---- tables that earlier versions named ----
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ("tests$TMPDIRfiles/test_a.py::test_a", "tests/tmpfiles/test_a.py::test_a"),
+        ("src~/test_a.py::TestA::test_a", "src/app/test_a.py::TestA::test_a"),
+        ("src~/test_a.py::test_a[~/x]", "src/app/test_a.py::test_a[~/x]"),
+        ("test_a.py::test_a[/srv~/x]", "test_a.py::test_a[/srv/app/x]"),
+        ("test_a.py::test_a[$TMPDIRfiles]", "test_a.py::test_a[/tmpfiles]"),
+        ("src~::repository (session)", "src/app::repository (session)"),
+    ],
+)
+@pytest.mark.parametrize("folders", [A, B, Folders()])
+def test_what_a_former_name_is_now(table: str, name: str, folders: Folders) -> None:
+    """Whichever machine has written it, and whichever reads it."""
+    known = [name, "src/app/test_b.py::test_b", "test_a.py::test_a", "test_a.py::test_b[x]"]
+    assert renamed([table], known, folders) == {table: name}
+
+
+def test_a_table_for_several_tests_too() -> None:
+    known = ["tests/tmpfiles/t.py::test_a[1]", "tests/tmpfiles/t.py::test_a[2]", "tests/tmpfiles/t.py::test_b"]
+    assert renamed(["tests$TMPDIRfiles/t.py::test_a[*]"], known, B) == {
+        "tests$TMPDIRfiles/t.py::test_a[*]": "tests/tmpfiles/t.py::test_a[*]"
+    }
+
+
+def test_where_it_could_be_several_only_this_machines_folder_tells() -> None:
+    known = ["src/app/t.py::t", "src/lib/app/t.py::t"]
+    assert renamed(["src~/t.py::t"], known, B) == {}
+    assert renamed(["src~/t.py::t"], known, A) == {"src~/t.py::t": "src/app/t.py::t"}
+
+
+@pytest.mark.parametrize("table", ["t.py::t[~/x]", "t.py::t[$TMPDIR]", "t.py::t[a-~/x]", "t.py::gone", "a/t.py::t"])
+def test_a_name_as_they_are_now_is_no_former_one(table: str) -> None:
+    assert renamed([table], ["t.py::t[/home/me/x]", "t.py::t", "t.py::t[a-/x]"], B) == {}
+
+
+def test_a_folder_may_really_be_called_so() -> None:
+    assert renamed(["old~/t.py::t"], ["old~/t.py::t", "old/app/t.py::t"], A) == {}
+    assert has_no_place("old~/t.py::t")
+    assert not has_no_place("old/t.py::t[~/x]")
+
+
+def test_former_names_are_what_was_made_of_them() -> None:
+    assert A.formerly("src/app/t.py::t[$TMPDIR/x]") == "src~/t.py::t[$TMPDIR/x]"
+    assert Folders().formerly("src/app") == "src/app"
+    assert (
+        os.path.expanduser("~") not in Folders.here().formerly(f"x{os.path.expanduser('~')}y")
+        or not Folders.here().home
+    )
