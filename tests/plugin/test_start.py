@@ -174,7 +174,7 @@ def test_pytest_rewrites_no_assertions_of_the_plugin(pytester: pytest.Pytester) 
             own = {name: type(module.__loader__).__name__ for name, module in sys.modules.items()
                    if name.startswith("pytest_execprobe.")}
             assert own.pop("pytest_execprobe.plugin") == "AssertionRewritingHook"
-            for early in ("_util", "_util.imports"):
+            for early in ("_util", "_util.imports", "hookspecs"):
                 own.pop("pytest_execprobe." + early)
             assert set(own.values()) == {"SourceFileLoader"}
         """,

@@ -9,14 +9,14 @@ import pytest
 
 PIECES = """
 import sys
-from pytest_execprobe.session import hooks
+from pytest_execprobe import plugin
 import pytest_execprobe.source.connect
 
 def own():
     return {name for name in sys.modules if name.startswith("pytest_execprobe.")}
 
 before = own()
-for _ in hooks._import_the_rest():
+for _ in plugin._import_the_rest():
     print(len(own() - before))
     before = own()
 import pytest_execprobe.session.early, pytest_execprobe.session.phases, pytest_execprobe.session.run
