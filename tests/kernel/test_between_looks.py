@@ -20,6 +20,7 @@ from faulty import change_helper
 from leases import kept_from_opening
 from recording import recording, stopped
 
+from pytest_execprobe.source import tracing
 from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = [pytest.mark.exec_budget(100), pytest.mark.own_helper]
@@ -82,7 +83,7 @@ def test_who_executes_while_its_threads_are_seized_is_followed(tmp_path: Path, m
             assert made.execprobe.complete
 
 
-_BELOW = "for tid in process.tids]"
+_BELOW = "self._tasks[tid] for tid in process.tids]"
 _LOOK = "        call = self.system_call()\n"
 _GONE = """
         if self.tid != self.process.pid:
@@ -99,7 +100,7 @@ def test_who_executes_between_the_looks_at_its_threads_is_waited_for(
     program, looked = tmp_path / "slow", tmp_path / "looked"
     shutil.copy("/bin/true", program)
     changes = {
-        "ptrace/tracer.py": {_BELOW: "for tid in sorted(process.tids)]"},
+        "ptrace/tracer.py": {_BELOW: _BELOW.replace("process.tids", "sorted(process.tids)")},
         "ptrace/outside.py": {_LOOK: _GONE.format(repr(str(looked))) + _LOOK},
     }
     change_helper(tmp_path, monkeypatch, changes)
@@ -116,6 +117,44 @@ def test_who_executes_between_the_looks_at_its_threads_is_waited_for(
             until(looked.exists)
         counting.join()
         assert counts == [1]
+
+
+# ---- what forks ----
+
+#: Is large, so that a fork takes long, and forks when a byte comes; its child executes the program at the next.
+FORKS = """
+import mmap, os, sys
+memory = mmap.mmap(-1, 512 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(15)  # MADV_NOHUGEPAGE
+for at in range(0, len(memory), 4096):
+    memory[at] = 1
+print(flush=True)
+os.read(0, 1)
+if os.fork() == 0:
+    os.read(0, 1)
+    os.execv("/bin/true", ["true"])
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("after", [0.001, 0.002, 0.004])
+def test_what_forks_while_it_is_seized_has_its_child_followed(after: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child is not in /proc yet when its parent is traced, and is not traced by that."""
+    begin = tracing.let_trace
+
+    def forks(helper: int) -> None:
+        begin(helper)
+        process.stdin.write(b".")  # type: ignore[union-attr]
+        time.sleep(after)
+
+    words = [sys.executable, "-S", "-c", FORKS]
+    with subprocess.Popen(words, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        monkeypatch.setattr(tracing, "let_trace", forks)
+        with recording(PTRACE) as made:
+            process.communicate(b".")
+            assert made.execprobe.programs == ["true"]
 
 
 # ---- who is killed ----

@@ -56,8 +56,6 @@ class Tracer:
         self._left: Dict[int, Tuple[int, Tracee]] = {}
         self._last: Optional[Tracee] = None  # that has ended
 
-    # ---- beginning to follow ----
-
     def seize(self, pid: int) -> Tracee:
         """Traces a process with all of its threads. Raises OSError where that is refused, when it goes on untraced, and
         where it has ended: of what is a zombie already no end is seen any more."""
@@ -268,6 +266,9 @@ class Tracer:
         del self._held[child]
         self._unsaid.add(child)
         calls.resume(child)
+
+    def has_not_forked(self, process: Tracee, since: int) -> bool:
+        return all(self._has_not_forked(tid, since) for tid in process.tids)
 
     def _has_not_forked(self, tid: int, since: int) -> bool:
         """Whether a thread has not forked what is held since then, and is only about to say so. If that is not certain
