@@ -28,6 +28,7 @@ FILES = {
     "test_every_name.py": 50,
     "test_what_shells_do.py": 10,
     "test_tracing.py": 15,
+    "test_between_looks.py": 7,
     "test_untraced.py": 18,
     "test_attempts_by_filter.py": 9,
     "test_faults.py": 30,
@@ -38,6 +39,7 @@ FILES = {
 #: What is marked ``own_helper``.
 OWN = {
     "test_tracing.py",
+    "test_between_looks.py",
     "test_untraced.py",
     "test_attempts_by_filter.py",
     "test_faults.py",

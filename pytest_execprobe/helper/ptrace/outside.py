@@ -45,13 +45,19 @@ class Task:
         self.call: Optional[attempts.Call] = None
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether its process is not seen to have executed anything, which its end may be the first to show."""
-        return self.process.forked > 0 and not self.process.own_exec
+    def may_be_through(self) -> bool:
+        """Whether its end may be the first to show an exec: that of its process, or its own."""
+        return self.process.is_fresh or self._is_first
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether it has executed something, and so got its process's number: one that ends is there until the tracer
+        has waited for it."""
+        return self.tid != self.process.pid and not os.path.exists(b"/proc/%d" % self.tid)
 
     def system_call(self) -> Optional[int]:
         """The number of the one in which it waits, -1 for none; None while it runs, where that can't be read, and while
-        its process has ended as another program, which is still to be seen."""
+        its process is another program, or has ended as one, which is still to be seen."""
         try:
             said = self._said().split(None, 1)[0]
             number = None if said == b"running" else int(said)
@@ -59,7 +65,21 @@ class Task:
             number = -1
         except (OSError, ValueError, IndexError):
             return None
-        return None if number == -1 and self.is_fresh and statuses.has_executed(self.process.pid) else number
+        return None if number == -1 and self._is_through() else number
+
+    def _is_through(self) -> bool:
+        return (self.process.is_fresh and statuses.has_executed(self.process.pid)) or self._is_first
+
+    def is_outside(self, machine: Machine) -> bool:
+        """Whether it certainly executes nothing now. If that does not show it is asked to stop."""
+        call = self.system_call()
+        if call is not None and call not in machine.execs:
+            self.outside_at = time.monotonic_ns()
+            return True
+        if not self.interrupted:
+            self.interrupted = calls.interrupt(self.tid)
+            return not self.interrupted and not self.may_be_through  # it has ended
+        return False
 
     def _said(self) -> bytes:
         if self._file >= 0:

@@ -14,7 +14,7 @@ from ..errors import ProbeError
 from ..probe import Claimed, Counts, Enforced, Missed, Page, Process, Running
 from . import calls, machines, statuses, tracer, unseen
 from .arrivals import Arrivals
-from .tree import Slot
+from .tree import Slot, Tracee
 
 _NOTHING_YET = contextlib.suppress(BlockingIOError)
 _NO_ATTEMPTS = (
@@ -23,6 +23,7 @@ _NO_ATTEMPTS = (
 )
 _PASSED_ON = 128  # records at once, where nobody waits for any
 _STAY = 0.02  # seconds, in which whatever has no descriptor to interrupt_for() has to wait
+_FORKS_WITHIN = 1.0  # seconds
 _AWAITED = 0.002  # the same, for what an answer waits for
 
 
@@ -158,6 +159,7 @@ class PtraceProbe:
         self._tracer.takes_privilege |= status is not None and not status.no_new_privileges
         tree.begin(root, 0 if status is None else len(status.numbers) - 1)
         entered = tree.enter(process, Slot(root, 0, 0, 0))
+        self._await_forks(process)
         known = tree.descendants(process)
         whole = known is not None and all(tree.enter(other, Slot(root, 0, top, 0)) for other, top in known)
         self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, self._reapers(pid), whole)
@@ -209,7 +211,18 @@ class PtraceProbe:
             process = self._tracer.seize(pid)
         except OSError:
             return False
-        return self._tracer.tree.enter(process, Slot(root, 0, top, 0))
+        return self._tracer.tree.enter(process, Slot(root, 0, top, 0)) and self._await_forks(process)
+
+    def _await_forks(self, process: Tracee) -> bool:
+        """What is in a fork when it is seized has a child that is not traced, and not yet in /proc. Whether it is there
+        by now: a large process takes long."""
+        since, ends = time.monotonic_ns(), time.monotonic() + _FORKS_WITHIN
+        while not self._tracer.has_not_forked(process, since):
+            if time.monotonic() > ends:
+                return False
+            signal.sigtimedwait((signal.SIGCHLD,), _AWAITED)
+            self._drain_once()
+        return True
 
     def forget_root(self, root: int) -> None:
         """What is in no other tree is let go."""

@@ -56,8 +56,6 @@ class Tracer:
         self._left: Dict[int, Tuple[int, Tracee]] = {}
         self._last: Optional[Tracee] = None  # that has ended
 
-    # ---- beginning to follow ----
-
     def seize(self, pid: int) -> Tracee:
         """Traces a process with all of its threads. Raises OSError where that is refused, when it goes on untraced, and
         where it has ended: of what is a zombie already no end is seen any more."""
@@ -72,6 +70,10 @@ class Tracer:
                 if known is None:
                     raise
                 return known  # it has ended, which is still to be seen
+            if not new and not statuses.tracer_of(pid) and not statuses.is_zombie(pid, pid):
+                new = {
+                    pid
+                }  # it was not traced yet, and has executed something: the first has ended, whose number it has
             if not new:
                 break
             for tid in sorted(new):
@@ -91,6 +93,8 @@ class Tracer:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         process = self.tree.add(pid)
         at = _now()
+        if known is None and not statuses.has_executed(pid):
+            self.tree.fresh[pid], process.is_fresh = False, True
         for tid in seized:
             self._tasks[tid] = Task(tid, process, at)
         return process
@@ -245,6 +249,7 @@ class Tracer:
             return False
         self._free_orphans(self._last, at)
         # A thread that another thread's exec has ended at its fork leaves a process that lives, and does not say so.
+        # And a process that lives may have taken in what another has left that has ended at its fork.
         for child, since in list(self._held.items()):
             process = self.tree.processes.get(int(statuses.fields_of(child).get(b"PPid", b"0")))
             if process is None:
@@ -252,7 +257,7 @@ class Tracer:
             # It need not be of its parent (CLONE_PARENT), but mostly is.
             tids = [*process.tids, *(tid for tid in self._tasks if tid not in process.tids)]
             if all(self._has_not_forked(tid, since) for tid in tids):
-                self._begin(child, process.former or process, 0, at)
+                self._begin(child, process.former or self.tree.forker(process, self._last), 0, at)
                 self.tree.processes[child].creator = process
                 self._free(child)
         return True
@@ -261,6 +266,9 @@ class Tracer:
         del self._held[child]
         self._unsaid.add(child)
         calls.resume(child)
+
+    def has_not_forked(self, process: Tracee, since: int) -> bool:
+        return all(self._has_not_forked(tid, since) for tid in process.tids)
 
     def _has_not_forked(self, tid: int, since: int) -> bool:
         """Whether a thread has not forked what is held since then, and is only about to say so. If that is not certain
@@ -314,7 +322,8 @@ class Tracer:
         if stopped:
             os.kill(tid, signal.SIGKILL)  # whatever lets it go on from here on, it runs nothing
         self.events.append(records.executed(self.tree, process, at, entered, found, ids, stopped))
-        process.image_pid, process.image_at, process.own_exec = tid, at, True
+        process.image_pid, process.image_at = tid, at
+        process.own_exec, process.is_fresh = True, False
         self.tree.fresh.pop(process.pid, None)
         process.comm = found.comm or process.comm
         if not stopped and self.tree.leaves_any and self.tree.is_left(process, image.paths(found)):
@@ -383,18 +392,8 @@ class Tracer:
         """
         count = 0
         for process in self.tree.below(root, with_root=with_root):
-            for tid in list(process.tids):
-                task = self._tasks[tid]
-                if task.outside_at <= before and not ((look or not task.interrupted) and self._is_outside(task)):
+            for task in [self._tasks[tid] for tid in process.tids]:
+                is_looked_at = look or not task.interrupted
+                if task.outside_at <= before and not (is_looked_at and task.is_outside(self._machine)):
                     count += 1
         return count
-
-    def _is_outside(self, task: Task) -> bool:
-        call = task.system_call()
-        if call is not None and call not in self._machine.execs:
-            task.outside_at = _now()
-            return True
-        if not task.interrupted:
-            task.interrupted = calls.interrupt(task.tid)
-            return not task.interrupted and not task.is_fresh  # it has ended
-        return False

@@ -34,6 +34,7 @@ class Tracee:
         "had_threads",
         "image_at",
         "image_pid",
+        "is_fresh",
         "own_exec",
         "parent_at",
         "parent_pid",
@@ -49,6 +50,7 @@ class Tracee:
         self.image_pid = self.image_at = 0  # at 0: what was there when watching began
         self.parent_pid = self.parent_at = 0  # the image of its creator
         self.own_exec = False
+        self.is_fresh = False  # whether it was forked, and has executed nothing, as far as is seen
         self.forked = 0  # ns; 0: before the root was watched
         self.comm = b""
         self.had_threads = False  # which have ended since its last exec
@@ -81,7 +83,7 @@ class Tree:
         self._left: Dict[int, List[Tuple[bool, Pattern[str]]]] = {}
         #: Of what was followed and is not any more, by pid, that which has not ended.
         self.untraced: Dict[int, Tracee] = {}
-        #: What was forked in sight, and is not seen to have executed anything; whether it had, when it was killed.
+        #: What was forked, and is not seen to have executed anything; whether it had, when it was killed.
         self.fresh: Dict[int, bool] = {}
         #: Roots of whose trees something was.
         self.has_left: Set[int] = set()
@@ -147,6 +149,14 @@ class Tree:
                 found.append((other, top.pid))
         return found
 
+    def forker(self, parent: Tracee, ended: Optional[Tracee]) -> Tracee:
+        """Who has forked a child of this parent: if what has ended descends from that, it has, and its child was taken
+        in."""
+        above = None if ended is None else ended.creator
+        while above is not None and above is not parent:
+            above = above.creator
+        return parent if ended is None or above is None else ended
+
     def _lives(self, process: Tracee) -> bool:
         return self.processes.get(process.pid) is process
 
@@ -165,7 +175,7 @@ class Tree:
         self.fresh[pid] = False
         child.image_pid = child.parent_pid = parent.image_pid
         child.image_at = child.parent_at = parent.image_at
-        child.comm, child.forked, child.creator = parent.comm, at, parent
+        child.comm, child.forked, child.creator, child.is_fresh = parent.comm, at, parent, True
         # Of those that have ended none is kept for its own sake, or what forks on and on would leave a long line.
         while parent.creator is not None and not self._lives(parent.creator):
             parent.creator = parent.creator.creator
