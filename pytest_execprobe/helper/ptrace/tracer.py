@@ -71,9 +71,7 @@ class Tracer:
                     raise
                 return known  # it has ended, which is still to be seen
             if not new and not statuses.tracer_of(pid) and not statuses.is_zombie(pid, pid):
-                new = {
-                    pid
-                }  # it was not traced yet, and has executed something: the first has ended, whose number it has
+                new = {pid}  # a thread's that was not traced yet and has executed something: it has that number now
             if not new:
                 break
             for tid in sorted(new):
