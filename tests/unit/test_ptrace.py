@@ -707,16 +707,16 @@ def test_what_its_end_may_show_to_have_executed_is_not_settled_before_that(
         os._exit(0)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     process = made.tree.fork(root, pid, 10, 1)
-    process.own_exec = is_seen
-    ended = 2**22  # a thread's number that no process has
-    tasks = [Task(tid, process, 1) for tid in (pid, ended)[:threads]]
+    process.own_exec, process.is_fresh = is_seen, not is_seen
+    gone = 2**22  # a thread's number that no process has: the thread has executed something, or would still be there
+    tasks = [Task(tid, process, 1) for tid in (pid, gone)[:threads]]
     made._tasks = {task.tid: task for task in tasks}
     is_settled = is_seen or not executes
     outside.look_at_others(tasks, root, 2, made._machine)
-    assert [task.outside_at > 1 for task in tasks] == [is_settled] * threads
+    assert [task.outside_at > 1 for task in tasks] == [is_settled, False][:threads]
     for task in tasks:
         task.outside_at = 1
-    assert made.in_flight(10, 10) == (0 if is_settled else threads)
+    assert made.in_flight(10, 10) == threads - is_settled
     for task in tasks:
         task.close()
     os.waitpid(pid, 0)
