@@ -108,10 +108,11 @@ class Settings:
 
 
 def runs_none(config: pytest.Config) -> str | None:
-    """The option because of which no test is run, if there is one."""
+    """The option because of which no test is run, if there is one. Where pytest's plugin for Python is left out
+    (``-p no:python``) not all of them need be there: in pytest 8.0 those of fixtures are not."""
     options = {"collectonly": "--collect-only", "showfixtures": "--fixtures"}
     options["show_fixtures_per_test"] = "--fixtures-per-test"
-    return next((flag for name, flag in options.items() if getattr(config.option, name)), None)
+    return next((flag for name, flag in options.items() if getattr(config.option, name, False)), None)
 
 
 def sets_up_only(config: pytest.Config) -> bool:

@@ -6,6 +6,8 @@ import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fakes import FakeSource, record
@@ -13,7 +15,7 @@ from fakes import FakeSource, record
 from pytest_execprobe.log.pattern import Side
 from pytest_execprobe.rules.markers import MARKERS
 from pytest_execprobe.rules.rule import PHASES, Rule
-from pytest_execprobe.session.settings import Settings, read_settings
+from pytest_execprobe.session.settings import Settings, read_settings, runs_none
 from pytest_execprobe.source import connect
 
 Read = Callable[..., Settings]
@@ -521,3 +523,10 @@ def test_markers_are_known(pytester: pytest.Pytester) -> None:
     text = pytester.runpytest_inprocess("--markers").stdout.str()
     for signature, meaning in MARKERS.values():
         assert f"@pytest.mark.{signature}: {meaning}" in text
+
+
+@pytest.mark.parametrize(("is_listed", "option"), [(True, "--collect-only"), (False, None)])
+def test_options_that_pytest_does_not_have_leave_out_no_test(is_listed: bool, option: str | None) -> None:
+    """As with ``-p no:python`` in pytest 8.0, where those of fixtures are not there."""
+    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=is_listed))
+    assert runs_none(config) == option
