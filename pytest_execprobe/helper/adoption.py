@@ -122,8 +122,10 @@ def _since_and_left(begun: int, known: Optional[Declared]) -> "Tuple[int, Frozen
 
 
 def _still_there(left: "FrozenSet[Tuple[int, int]]", table: proc.Table, translated: "_Translation") -> Iterable[int]:
+    """The topmost of those: what is below another of them is found with that. Raises TornError."""
     begun = {begun for _, begun in left}
-    return [pid for pid, stat in table.items() if stat.started in begun and (translated(pid), stat.started) in left]
+    there = {pid for pid, stat in table.items() if stat.started in begun and (translated(pid), stat.started) in left}
+    return [pid for pid in there if there.isdisjoint(above for above in proc.line(table, pid) if above != pid)]
 
 
 def _descendants(

@@ -249,6 +249,7 @@ def test_whether_there_was_a_child_is_said(monkeypatch: pytest.MonkeyPatch, chil
         (adoption.Declared(50, 40, frozenset()), 4, []),
         (adoption.Declared(51, 63, frozenset()), 4, []),  # of another clock
         (adoption.Declared(50, 63, frozenset({(70201, 61)})), 2, [(70201, 70201), (70210, 70201)]),
+        (adoption.Declared(50, 63, frozenset({(70201, 61), (70210, 70)})), 2, [(70201, 70201), (70210, 70201)]),
         (adoption.Declared(50, 63, frozenset({(70201, 62)})), 2, []),  # that has ended, and its number has come back
         (adoption.Declared(51, 63, frozenset({(70201, 61)})), 4, []),
     ],
