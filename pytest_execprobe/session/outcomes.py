@@ -160,6 +160,9 @@ class Outcomes:
             vars(self._sent).pop(EXPORTED, None)  # some plugins have one report logged twice
             self._sent = None
         said, strays, reporting = vars(report), self._run.strays, self._run.reporting
+        last = self._run.last
+        if last is not None and last.item.nodeid == report.nodeid:
+            last.reported[str(report.when)] = str(report.outcome)
         if report.outcome != "passed" or _RECORDED in said or report.nodeid not in self.recorded:
             self._look_at(report)
         if reporting is None or strays.handover is not None:

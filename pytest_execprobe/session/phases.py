@@ -216,7 +216,7 @@ class Phases:
             run.strays.forget()
         if hasattr(item, "addExpectedFailure"):
             keep_undecided(item)
-        if self._try is not None and self._try.item is item:
+        if self._try is not None and self._try.item is item and not self._try.is_over:
             self._outcomes.supersede(self._try)
         test = run.test = run.last = self._try = run.begin(item, here)
         judge = test.judge

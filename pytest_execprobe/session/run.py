@@ -41,6 +41,7 @@ Marks = list[tuple[int, pytest.Mark]]
 #: A node and what is above it, the closest first.
 Line = tuple["Node", ...]
 _OWN_MARKERS = attrgetter("own_markers")
+_FINAL = frozenset(("passed", "failed", "skipped"))  # pytest's own outcomes of reports
 
 
 @dataclass(eq=False)
@@ -93,6 +94,16 @@ class RunningTest:
     was_called: bool = False
     #: Whether an exception has ended a phase of it, whatever a hook of others has made of that.
     broken_off: bool = False
+    #: What its reports have said, by phase.
+    reported: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its reports have said to the end how it came out: if it is run once more, this run of it counts, too.
+        A plugin that tries it again has an outcome of its own, or says nothing of a call."""
+        said = self.reported
+        was_called = "call" in said or said.get("setup") != "passed"
+        return "teardown" in said and was_called and _FINAL.issuperset(said.values())
 
     @property
     def attempt(self) -> str:

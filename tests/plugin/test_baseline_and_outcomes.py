@@ -685,3 +685,38 @@ def test_what_a_wider_fixture_broke_in_the_first_try_is_said(run: Run, again: st
 def test_a_session_budget_counts_what_is_reported_twice_once(run: Run, again: str) -> None:
     assert run("--execprobe-session-budget=5", source=FLAKY, rows=ONE, conftest=again).ret == 0
     assert run("--execprobe-session-budget=4").ret == 1
+
+
+#: Each test twice, and each time with all its reports.
+LOOPS = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for following in (item, nextitem):
+        item._initrequest()
+        runtestprotocol(item, nextitem=following)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+"""
+
+
+def test_what_is_run_twice_and_reported_twice_has_rows_for_both(run: Run) -> None:
+    """Both are judged, so an update by the second alone would not help."""
+    source = """
+        runs_of_it = []
+        def test_a():
+            runs_of_it.append(1)
+            runs("git")
+            if len(runs_of_it) == 1:
+                runs("sh")
+    """
+    first = run("--execprobe-report=a.json", source=source, rows=ONE, conftest=LOOPS)
+    assert first.ret == 1
+    run(*advised(first))
+    assert rows() == '\n[tests."test_it.py::test_a"]\ngit = 1\nsh = 1\n'
+    assert run("--execprobe-report=a.json").ret == 0
+    assert main(["gate", "a.json", "--budget", "execs.toml"]) == 0
+    Path("execs.toml").write_text(Path("execs.toml").read_text().replace("sh = 1", "sh = 3"))
+    run(UPDATE)
+    assert rows() == '\n[tests."test_it.py::test_a"]\ngit = 1\nsh = 1\n'
