@@ -43,6 +43,8 @@ class Course:
     set_up_only: bool = False
     #: What is beyond it, and was expected to fail.
     excused: Sequence[str] = ()
+    #: Whether a worker has ended before it had sent what its tests left behind.
+    lost_worker: bool = False
 
 
 def is_beyond(breach: stored.ReportedBreach) -> bool:
@@ -130,13 +132,14 @@ class Closing:
         baseline, course, used, outcomes = self.baseline, self.course, self.totals.used, self._outcomes
         tests = used.get("tests", {})
         passed = {name for name in outcomes if outcomes[name] == "passed" and MISSING not in tests.get(name, {})}
+        lowers_none = course.hindrance or course.lost_worker
         return [
             f"{'baseline':<16}{baseline.path.name}: {self._verdict(accept)}",
             *summary.tried_again(course.before),
             *(f"{'moved':<16}{row}" for row in moved(used, baseline, passed)),
             *summary.former(self.former, accept),
             *summary.obsolete(self.gone, used, baseline),
-            *([] if course.hindrance else summary.fewer(used, self.totals.used_unseen, baseline, outcomes)),
+            *([] if lowers_none else summary.fewer(used, self.totals.used_unseen, baseline, outcomes)),
             *summary.unseen(self.totals.used_unseen, baseline),
         ]
 
@@ -194,7 +197,8 @@ class Closing:
         seen: dict[Section, dict[str, Seen]] = {section: {} for section in SECTIONS}
         for section in SECTIONS:
             for name, used in totals.used.get(section, {}).items():
-                whole = MISSING not in used and (section != "tests" or outcomes.get(name) == "passed")
+                is_known = MISSING not in used and not self.course.lost_worker
+                whole = is_known and (section != "tests" or outcomes.get(name) == "passed")
                 rows = {key: count for key, count in used.items() if key != MISSING}
                 by_chance, left_out = (group.get(section, {}).get(name, {}) for group in besides)
                 seen[section][name] = Seen(rows, by_chance, left_out, whole)

@@ -266,7 +266,8 @@ class Reporting:
         hindrance = hindrance or self._of_another_root(session)
         left, set_up_only = self._left(session), sets_up_only(session.config)
         excused = [name for name, said in self.totals.excused.items() if BEYOND in said and name not in beyond]
-        return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only, excused)
+        lost = bool(self._workers)
+        return closing.Course(outcomes, beyond, before, undecided, hindrance, left, set_up_only, excused, lost)
 
     def _of_another_root(self, session: pytest.Session) -> str:
         from . import closing  # few runs have a baseline

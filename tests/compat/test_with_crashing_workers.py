@@ -145,3 +145,17 @@ def test_a_worker_that_has_no_probe_and_no_test_is_missing_from_the_run(inner: I
     assert "not known       a process of the run had no probe: none for this one" in run.summary()
     unknown = json.loads((inner.path / "a.json").read_text())["runs"][0]["unknown"]
     assert unknown == ["a process of the run had no probe: none for this one"]
+
+
+def test_an_update_lowers_no_row_for_what_was_lost(inner: Inner) -> None:
+    """What its tests had left behind could have run as often as the rows say."""
+    inner.suite(test_it=SUITE.replace("HOW", WAYS["SIGKILL"]).replace("@pytest.mark.exec_budget(0)", ""))
+    rows = inner.path / "execs.toml"
+    rows.write_text('version = 1\n[tests."test_it.py::test_before[0]"]\ntrue = 3\ndate = 1\n')
+    options = ("-n1", f"--execprobe-baseline={rows}")
+    assert "lowers their rows" not in inner.run(*options, plugins=PLUGINS).out
+    run = inner.run(*options, "--execprobe-update", plugins=PLUGINS)
+    assert "not recorded    test_it.py::test_before[0]" in run.out
+    assert "date = 1\ntrue = 3\n" in rows.read_text()
+    assert '[tests."test_it.py::test_crashes"]' not in rows.read_text()  # its records went with the worker
+    assert '[tests."test_it.py::test_after[1]"]\ntrue = 1\n' in rows.read_text()
