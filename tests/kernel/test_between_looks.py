@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import held_forks
 import pytest
 from faulty import change_helper
 from leases import kept_from_opening
 from recording import recording, stopped
 
-from pytest_execprobe.source import tracing
+from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.source.connect import HelperSettings
 
 pytestmark = [pytest.mark.exec_budget(100), pytest.mark.own_helper]
@@ -121,40 +122,91 @@ def test_who_executes_between_the_looks_at_its_threads_is_waited_for(
 
 # ---- what forks ----
 
-#: Is large, so that a fork takes long, and forks when a byte comes; its child executes the program at the next.
-FORKS = """
-import mmap, os, sys
-memory = mmap.mmap(-1, 512 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-memory.madvise(15)  # MADV_NOHUGEPAGE
-for at in range(0, len(memory), 4096):
-    memory[at] = 1
-print(flush=True)
-os.read(0, 1)
-if os.fork() == 0:
-    os.read(0, 1)
-    os.execv("/bin/true", ["true"])
-os.wait()
-"""
+
+@pytest.fixture
+def can_hold_forks() -> None:
+    try:
+        os.close(held_forks.watch_forks())
+    except OSError as error:
+        pytest.skip(f"this process can't watch its forks: {error}")
 
 
-@pytest.mark.parametrize("after", [0.001, 0.002, 0.004])
-def test_what_forks_while_it_is_seized_has_its_child_followed(after: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("can_hold_forks")
+def test_what_forks_while_it_is_seized_has_its_child_followed() -> None:
     """The child is not in /proc yet when its parent is traced, and is not traced by that."""
-    begin = tracing.let_trace
-
-    def forks(helper: int) -> None:
-        begin(helper)
-        process.stdin.write(b".")  # type: ignore[union-attr]
-        time.sleep(after)
-
-    words = [sys.executable, "-S", "-c", FORKS]
+    words = [sys.executable, "-S", held_forks.__file__]
     with subprocess.Popen(words, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
-        monkeypatch.setattr(tracing, "let_trace", forks)
+        process.stdin.write(b".")
+        until(lambda: b"userfaultfd" in Path(f"/proc/{process.pid}/wchan").read_bytes())
         with recording(PTRACE) as made:
             process.communicate(b".")
             assert made.execprobe.programs == ["true"]
+
+
+_CLAIM = '"""The process is known by its connection, and is a root from now on. Raises ProbeError."""\n'
+_FORKS = """
+        ends = time.monotonic() + (0 if os.path.exists({0}) else 10)
+        os.close(os.open({0}, os.O_CREAT, 0o666))
+        while time.monotonic() < ends and not any(
+            "userfaultfd" in open("/proc/%d/task/%s/wchan" % (pid, tid)).read()
+            for tid in os.listdir("/proc/%d/task" % pid)
+        ):
+            time.sleep(0.001)
+"""
+
+
+@contextlib.contextmanager
+def forking_when(there: Path) -> Iterator[Callable[[], None]]:
+    """A thread forks once that file is there. What is yielded has the child execute true, and waits for its end."""
+    begins, begin = os.pipe()
+    children: list[int] = []
+
+    def fork() -> None:
+        until(there.exists)
+        children.append(os.fork())
+        if children == [0]:
+            os.close(begin)
+            os.read(begins, 1)
+            os.execv("/bin/true", ["true"])
+
+    def execute() -> None:
+        thread.join()
+        os.write(begin, b".")
+        os.waitpid(children[0], 0)
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    try:
+        yield execute
+    finally:
+        os.close(begins)
+        os.close(begin)
+
+
+@pytest.mark.usefixtures("can_hold_forks")
+def test_a_thread_that_forks_while_the_probe_is_armed_has_its_child_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    armed = tmp_path / "armed"
+    change_helper(tmp_path, monkeypatch, {"ptrace/probe.py": {_CLAIM: _CLAIM + _FORKS.format(repr(str(armed)))}})
+    with held_forks.held_forks(0.1), forking_when(armed) as execute, recording(PTRACE) as made:
+        execute()
+        assert made.execprobe.programs == ["true"]
+        assert made.execprobe.complete
+
+
+@pytest.mark.usefixtures("can_hold_forks")
+def test_whose_thread_forks_for_very_long_is_not_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    armed = tmp_path / "armed"
+    changes = {_CLAIM: _CLAIM + _FORKS.format(repr(str(armed))), "_FORKS_WITHIN = 1.0": "_FORKS_WITHIN = 0.05"}
+    change_helper(tmp_path, monkeypatch, {"ptrace/probe.py": changes})
+    with held_forks.held_forks(0.5), forking_when(armed) as execute:
+        with pytest.raises(ProbeUnavailable, match="another thread of it forks"), recording(PTRACE):
+            pass
+        execute()
 
 
 # ---- who is killed ----
