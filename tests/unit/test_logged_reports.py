@@ -27,7 +27,7 @@ class Run:
             has_new=False,
             supersede=lambda *of: self.superseded.append(of),
         )
-        last = SimpleNamespace(item=SimpleNamespace(nodeid="a"), attempt="5", of_fixtures=())
+        last = SimpleNamespace(item=SimpleNamespace(nodeid="a"), attempt="5", of_fixtures=(), reported={})
         run: Any = SimpleNamespace(reporting=None, strays=strays, last=last)
         self.outcomes = Outcomes(run)
         self.outcomes.recorded.add("a")
