@@ -477,9 +477,21 @@ def test_process_that_ends_while_it_is_adopted(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(identity, "_REUSED", 60)
     assert identity.enter(adopt, found(child), 1, child, os.geteuid()) is True
     # Its number is another process's by the time that one looks.
-    monkeypatch.setattr(identity, "has_ended", lambda _: True)
+    ended = iter([False, True])
+    monkeypatch.setattr(identity, "has_ended", lambda _: next(ended))
     with pytest.raises(adoption.AdoptionError, match="ended while it was entered"):
         identity.enter(adopt, found(os.getpid()), 1, 1, os.geteuid())
+
+
+def test_what_had_ended_before_is_not_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that would take: whose end nobody asks for would refuse every try."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    monkeypatch.setattr(identity, "_REUSED", 0)
+    assert identity.enter(lambda *_: True, found(child), 1, child, os.geteuid())
+    os.waitpid(child, 0)
 
 
 class Besieged(socket.socket):
