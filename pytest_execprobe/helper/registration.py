@@ -149,7 +149,7 @@ class Registration:
             if now > collected + _COLLECTED_EVERY:
                 self._precedence.review()
                 self._delivery.collect()  # or what others execute meanwhile would fill the buffers
-                collected = now
+                collected = time.monotonic()  # a tracer stays at it for longer than that
 
         def adopt(found: Found, root: int, top: int) -> bool:
             return identity.enter(self._probe.adopt, found, root, top, client.user.uid)
