@@ -228,12 +228,14 @@ def test_where_what_was_there_before_ends_while_it_is_entered_there_is_a_second_
     """Its number could be another's by then, which would be in the tree."""
     ended = tmp_path / "ended"
     change_helper(tmp_path, monkeypatch, {"identity.py": {_ENTERED: _ENTERED + _ENDS.format(repr(str(ended)))}})
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE), subprocess.Popen(["cat"], stdin=subprocess.PIPE):
-        with recording(PTRACE) as made:
-            assert ended.exists()
-            subprocess.run(["true"], check=True)
-            assert made.execprobe.programs == ["true"]
-            assert made.execprobe.complete
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(subprocess.Popen(["cat"], stdin=subprocess.PIPE))
+        made = stack.enter_context(recording(PTRACE))
+        assert ended.exists()
+        subprocess.run(["true"], check=True)
+        assert made.execprobe.programs == ["true"]
+        assert made.execprobe.complete
 
 
 def test_what_was_forked_before_and_is_killed_as_soon_as_it_has_executed_is_an_exec() -> None:
