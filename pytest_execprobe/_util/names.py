@@ -100,6 +100,23 @@ def without_parameters(name: str) -> str:
     return _parted(name)[0]
 
 
+def may_have_more(table: str, names: Iterable[str]) -> bool:
+    """Whether a table may be about one of some calls of its test, with further parameters than they have now, which a
+    fixture or a hook gives them in other circumstances."""
+    its = _parts(table)
+    return any("*" in part for part in its) or any(_is_in_order(_parts(name), iter(its)) for name in names)
+
+
+def _is_in_order(parts: Sequence[str], others: Iterator[str]) -> bool:
+    return all(part in others for part in parts)
+
+
+def _parts(name: str) -> list[str]:
+    """Parameters as pytest joins them, or parts of them."""
+    parameters = _parted(name)[1][1:-1]
+    return parameters.split("-") if parameters else []
+
+
 def has_no_place(table: str) -> bool:
     """Whether a table's file is named as earlier versions named some: there is none of that name."""
     return _ANY_SIGN.search(_parted(table)[0]) is not None

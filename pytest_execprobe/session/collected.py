@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .._util import originals
-from .._util.names import Folders, has_no_place, renamed, without_parameters
+from .._util.names import Folders, has_no_place, may_have_more, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
@@ -226,7 +226,10 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
     from ..report.model import Collection
 
     ids = collected.get("ids", ())
-    known, functions = set(ids), set(map(without_parameters, ids))
+    known = set(ids)
+    calls: dict[str, list[str]] = {}
+    for id in ids:
+        calls.setdefault(without_parameters(id), []).append(id)
     open_ones = set(collected.get("open", ()))
     collection = collection_in(collected) or Collection()
     tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
@@ -239,10 +242,11 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
         """Whether the file was collected as a whole, and has no such test, whatever the circumstances."""
         function = without_parameters(name)
         place, _, rest = function.partition("::")
-        if not collection.has_whole(name) or place in open_ones:
+        if not collection.has_whole(name) or not open_ones.isdisjoint((place, function)):
             return False
-        if function in functions:
-            return function not in open_ones and ("." in rest or not may_vary(_source(root / place), rest))
+        if function in calls:
+            may_be = may_have_more(name, calls[function]) or may_vary(_source(root / place), rest)
+            return "." in rest or not may_be
         return not (has_examples if "." in rest else may_make)(_source(root / place), rest)
 
     def gone() -> Iterator[tuple[Section, str]]:

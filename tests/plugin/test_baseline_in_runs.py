@@ -255,6 +255,49 @@ def test_an_update_leaves_a_test_alone_that_other_circumstances_make(
     result.stdout.no_fnmatch_line("obsolete*")
 
 
+AT_TIMES = "@pytest.fixture(params=['a'] if 'WITH' in os.environ else None)\ndef word(request): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (AT_TIMES + "def test_a(word): runs('git')", "test_a[a]"),
+        (AT_TIMES + "@pytest.mark.parametrize('n', [1])\ndef test_a(word, n): runs('git')", "test_a[a-1]"),
+        ("if 'WITH' in os.environ:\n"
+         "    @pytest.mark.parametrize('word', ['a', 'b'])\n    def test_a(word): runs('git')\n"
+         "else:\n    @pytest.mark.parametrize('word', ['a'])\n    def test_a(word): runs('git')", "test_a[b]"),
+        ("@pytest.fixture\ndef word(): pass\ndef test_a(word): runs('git')\n"
+         "if 'WITH' in os.environ: test_a.pytestmark = [pytest.mark.parametrize('word', ['b'])]", "test_a[b]"),
+        ("from others import Base\nclass TestC(Base):\n    def test_a(self, n): runs('git')", "TestC::test_a[1]"),
+    ],
+    ids=["fixture", "fixture besides", "definition", "mark", "base class"],
+)  # fmt: skip
+def test_an_update_leaves_parameters_of_other_circumstances_alone(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str, name: str
+) -> None:
+    pytester.makepyfile(
+        others="import os, pytest\nclass Base:\n"
+        "    pytestmark = pytest.mark.parametrize('n', [1, 2] if 'WITH' in os.environ else [2])\n"
+    )
+    pytester.syspathinsert()
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, source=f"import os, pytest\n{source}\n")
+    assert f'"test_it.py::{name}"' in rows(pytester)
+    monkeypatch.delenv("WITH")
+    monkeypatch.delitem(sys.modules, "others", raising=False)
+    run(UPDATE, source=None)
+    assert f'"test_it.py::{name}"' in rows(pytester)
+
+
+def test_an_update_leaves_parameters_alone_that_a_hook_names(run: Run, pytester: pytest.Pytester) -> None:
+    option = "def pytest_addoption(parser): parser.addoption('--long', action='store_true')\n"
+    hook = "def pytest_make_parametrize_id(config, val): return f'n{val}' if config.option.long else None\n"
+    pytester.makeconftest(option + hook)
+    run(UPDATE, "--long", source="@pytest.mark.parametrize('n', [1])\ndef test_a(n): runs('git')\n")
+    run(UPDATE, source=None)
+    assert '"test_it.py::test_a[n1]"' in rows(pytester)
+
+
 MAKES_ITEMS = """
 import os, pytest
 from played import runs
