@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -372,6 +373,26 @@ def test_objects_that_answer_by_exceptions_are_asked_nothing(run: Run, pytester:
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*exec_deny('ls') added to test_b in the setup phase, test_it.py:*"])
     assert '[tests."test_it.py::test_a"]\ngit = 1\n' in rows(pytester)
+
+
+@pytest.mark.parametrize("folder", [os.fsdecode(b"caf\xe9"), "a*b", "a::b"], ids=["no text", "star", "colons"])
+def test_an_update_of_a_part_leaves_folders_of_all_names_alone(
+    run: Run, pytester: pytest.Pytester, folder: str
+) -> None:
+    (pytester.path / folder).mkdir()
+    (pytester.path / folder / "test_other.py").write_text("from played import runs\ndef test_b(): runs('git')\n")
+    run(UPDATE, source="def test_a(): runs('ls')\n")
+    written = rows(pytester)
+    assert "test_other.py::test_b" in written
+    run("test_it.py", UPDATE, source=None)
+    assert rows(pytester) == written
+
+
+def test_what_a_plugin_calls_its_tests_is_no_file_that_is_gone(run: Run, pytester: pytest.Pytester) -> None:
+    others = '[tests."lint::spelling"]\ngit = 1\n[tests."test_old.py::test_x"]\ngit = 1\n\n[tests."test_it.py'
+    run(UPDATE, baseline=BASELINE.replace('[tests."test_it.py', others, 1))
+    assert "lint::spelling" in rows(pytester)
+    assert "test_old" not in rows(pytester)
 
 
 def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe._util.names import Folders, has_no_place, may_have_more, renamed
+from pytest_execprobe._util.names import Folders, has_no_place, may_have_more, place_of, renamed
 
 FOLDERS = Folders(home="/root", temporary="/tmp")
 A, B = Folders(home="/app", temporary="/tmp"), Folders(home="/home/me", temporary="/var/tmp")
@@ -252,3 +252,18 @@ def test_a_table_may_be_of_a_test_that_has_more_parameters_at_times(
     table: str, names: list[str], expected: bool
 ) -> None:
     assert may_have_more(f"test_it.py::{table}", [f"test_it.py::{name}" for name in names]) is expected
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ("a/test_it.py::TestA::test_a[x::y/z::1]", "a/test_it.py"),
+        ("a/test_it.yaml::GET /a", "a/test_it.yaml"),
+        ("a::server (session)", "a"),
+        (r"a\*b/test_it.py::test_a", "a*b/test_it.py"),
+        (r"caf\udce9/test_it.py::test_a", "caf\udce9/test_it.py"),
+        ("a::b/test_it.py::test_a", ""),
+    ],
+)
+def test_where_a_table_has_its_test(table: str, place: str) -> None:
+    assert place_of(table) == place
