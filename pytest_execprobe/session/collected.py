@@ -334,7 +334,7 @@ def idle_packages(
 def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_files: Sequence[str]) -> str:
     """Why no test can be in a package, "" if there may be some that this run has left out."""
     path, colons, rest = package.partition("::")
-    place, whole = root / path, collected.get("files", ())
+    place, whole = root / place_of(table_name(package)), collected.get("files", ())
     if not originals.exists(place):
         return "there is no such folder or file"
     if colons:

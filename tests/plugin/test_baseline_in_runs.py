@@ -388,6 +388,16 @@ def test_an_update_of_a_part_leaves_folders_of_all_names_alone(
     assert rows(pytester) == written
 
 
+@pytest.mark.parametrize("folder", [os.fsdecode(b"caf\xe9"), "a*b"], ids=["no text", "star"])
+def test_limits_of_folders_of_all_names_are_not_misspelt(run: Run, pytester: pytest.Pytester, folder: str) -> None:
+    (pytester.path / folder).mkdir()
+    (pytester.path / folder / "test_other.py").write_text("from played import runs\ndef test_b(): runs('git')\n")
+    name = json.dumps(folder.encode("utf-8", "backslashreplace").decode())
+    result = run("test_it.py", source="def test_a(): pass\n", baseline=f"[packages.{name}]\nat_most = 0\n")
+    assert result.ret == 0
+    assert run(source=None).ret == 1
+
+
 def test_what_a_plugin_calls_its_tests_is_no_file_that_is_gone(run: Run, pytester: pytest.Pytester) -> None:
     others = '[tests."lint::spelling"]\ngit = 1\n[tests."test_old.py::test_x"]\ngit = 1\n\n[tests."test_it.py'
     run(UPDATE, baseline=BASELINE.replace('[tests."test_it.py', others, 1))
