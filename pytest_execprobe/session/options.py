@@ -182,6 +182,8 @@ def in_file(config: pytest.Config, option: Option) -> list[str] | None:
     if one_too_many or not all(isinstance(each, (str, int, float)) for each in values):
         raise wrong(config, option.name, value, from_ini=True)
     texts = [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
+    if texts in (["True"], ["False"]) and config.inipath is not None and config.inipath.suffix == ".toml":
+        texts = [texts[0].lower()]  # a boolean, of which pytest makes this in [tool.pytest.ini_options]
     return [] if option.repeatable and texts == ["[]"] else texts  # as TOML writes an empty list
 
 

@@ -122,6 +122,15 @@ def test_an_empty_deny_in_toml_is_refused(pytester: pytest.Pytester, table: str)
         read_settings(pytester.parseconfig())
 
 
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("name", ["true", "[true]"])
+def test_a_boolean_of_toml_is_the_program_of_that_name(pytester: pytest.Pytester, table: str, name: str) -> None:
+    """Without quotes it is one, and pytest makes ``True`` of it in the older table alone, which forbids nothing."""
+    pytester.makepyprojecttoml(f"[{table}]\nexecprobe_deny = {name}\n")
+    (rule,) = read_settings(pytester.parseconfig()).ini
+    assert [pattern.text for pattern in rule.patterns] == ["true"]
+
+
 # ---- rules for the whole suite ----
 
 
