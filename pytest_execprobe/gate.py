@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ._util.names import has_no_place
 from ._util.text import printable
 from .baseline.model import (
     BEYOND,
@@ -200,7 +199,7 @@ def _not_collected(document: Document, baseline: Baseline, allow_deselected: boo
     names = [
         name
         for name in dict.fromkeys([*absent, *wide])
-        if name not in left_out and not has_no_place(name) and all(_may_leave_out(run, name) for run in runs)
+        if name not in left_out and all(_may_leave_out(run, name) for run in runs)
     ]
     if names and not allow_deselected:
         places = dict.fromkeys(place for run in runs if run.collection for place in run.collection.places)

@@ -21,6 +21,8 @@ _PLACED_SIGN = re.compile(rf"{_BEFORE}(?:~|\$TMPDIR){_AFTER}")
 _OF_A_RUN = re.compile(rf"\$TMPDIR/pytest-of-[^/]+/pytest-\d+{_AFTER}")
 _ANY_RUN = "$TMPDIR/pytest-of-$USER/pytest-N"
 _STAR = re.compile(r"(?<!\\)\*")
+# What is no text, as a name has it, and a star, as a table does.
+_ESCAPED = re.compile(r"\\(?:u(dc[89a-f][0-9a-f])|\*)")
 _GROUP = re.compile(r"(?<=\])@[^\]]*\Z")  # behind parameters, which end with a bracket and may hold the sign
 
 
@@ -95,9 +97,34 @@ def renamed(tables: Iterable[str], known: Sequence[str], folders: Folders) -> di
     return found
 
 
+def place_of(table: str) -> str:
+    """The path of a table's file or folder, from the root directory, as the system has it; "" where its name does not
+    show it, for a folder above has ``::`` in its name."""
+    place, _, rest = table.partition("::")
+    is_plain = "/" not in _parted("::" + rest)[0].rpartition("::")[0]
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)) if match[1] else "*", place) if is_plain else ""
+
+
 def without_parameters(name: str) -> str:
     """The name of the function of which a test is one call."""
     return _parted(name)[0]
+
+
+def may_have_more(table: str, names: Iterable[str]) -> bool:
+    """Whether a table may be about one of some calls of its test, with further parameters than they have now, which a
+    fixture or a hook gives them in other circumstances."""
+    its = _parts(table)
+    return any("*" in part for part in its) or any(_is_in_order(_parts(name), iter(its)) for name in names)
+
+
+def _is_in_order(parts: Sequence[str], others: Iterator[str]) -> bool:
+    return all(part in others for part in parts)
+
+
+def _parts(name: str) -> list[str]:
+    """Parameters as pytest joins them, or parts of them."""
+    parameters = _parted(name)[1][1:-1]
+    return parameters.split("-") if parameters else []
 
 
 def has_no_place(table: str) -> bool:

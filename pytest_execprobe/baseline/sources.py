@@ -31,7 +31,7 @@ def may_make(source: str, names: str) -> bool:
     if all(_is_written(word, source) for word in words):
         return True
     tree = _parsed(source)
-    return tree is None or any(map(_writes_names, _outside_of_tests(tree))) or _may_have(tree, source, words)
+    return tree is None or _is_called_with_tests(tree) or _may_have(tree, source, words)
 
 
 def may_make_fixture(source: str, name: str) -> bool:
@@ -53,19 +53,43 @@ def has_examples(source: str, name: str) -> bool:
 
 
 def may_vary(source: str, names: str) -> bool:
-    """Whether a test that is there may have other parameters in other circumstances: they are not all written out."""
+    """Whether a test that is there may have other parameters in other circumstances: they are not all written out in
+    decorators of its one definition, or in ``pytestmark``, or that stands behind a condition."""
     tree = _parsed(source)
-    if tree is None:
+    if tree is None or _is_called_with_tests(tree):
         return True
-    places: list[ast.AST] = [tree]
-    *classes, function = names.split("::")
-    for name in (*classes, function):
-        found = [node for place in places for node in _defined(place) if node.name == name]
-        if not found or any(not all(map(_is_literal_mark, node.decorator_list)) for node in found):
+    place: ast.AST = tree
+    for name in names.split("::"):
+        found = [node for node in _defined(place) if node.name == name]
+        if len(found) != 1 or not _is_plain(found[0], place):
             return True
-        places = list(found)
-    marks = (node.value for node in ast.walk(tree) if isinstance(node, _ASSIGNMENTS) and node.value and _marks(node))
-    return not all(map(_is_literal_mark, marks))
+        place = found[0]
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef)]
+    marks = [node for body in bodies for node in body if isinstance(node, _ASSIGNMENTS) and _marks(node)]
+    if not all(_is_literal_mark(node.value) for node in marks if node.value):
+        return True
+    decorators = [mark for node in ast.walk(tree) for mark in getattr(node, "decorator_list", ())]
+    counted = {id(node) for known in (*marks, *decorators) for node in ast.walk(known)}
+    others = (name for node in ast.walk(tree) if id(node) not in counted for name in _words(node))
+    return not {"parametrize", "pytestmark", *names.split("::")}.isdisjoint(others)
+
+
+def _is_plain(node: _Definition, place: ast.AST) -> bool:
+    """Whether what stands in a module or a class is defined there in all circumstances, and what marks it has is
+    written at it."""
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    is_there = node in getattr(place, "body", ())
+    return is_there and all(map(_is_literal_mark, node.decorator_list)) and all(map(_is_known, bases))
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    """The marks that it names, and the names that it gives."""
+    if isinstance(node, ast.alias):
+        yield node.asname or node.name
+    elif isinstance(node, ast.Name | ast.Attribute):
+        word = node.id if isinstance(node, ast.Name) else node.attr
+        if isinstance(node.ctx, ast.Store | ast.Del) or word in ("parametrize", "pytestmark"):
+            yield word
 
 
 def _is_written(word: str, source: str) -> bool:
@@ -109,11 +133,15 @@ def _is_class(function: ast.AST) -> bool:
     return ast.unparse(function).rpartition(".")[2][:1].isupper()
 
 
-def _may_have(tree: ast.Module, source: str, words: list[str]) -> bool:
-    """Whether something on the way to a name may make it: a call in the module, a decorator, a base, a metaclass."""
+def _is_called_with_tests(tree: ast.Module) -> bool:
+    """Whether what runs when the module is loaded may make tests, or change them, by names that are not written."""
     calls = (node.value for node in _statements(tree) if isinstance(node, ast.Expr))
-    if any(isinstance(call, ast.Call) and _root(call) not in _KNOWN for call in calls):
-        return True
+    is_called = any(isinstance(call, ast.Call) and _root(call) not in _KNOWN for call in calls)
+    return is_called or any(map(_writes_names, _outside_of_tests(tree)))
+
+
+def _may_have(tree: ast.Module, source: str, words: list[str]) -> bool:
+    """Whether something on the way to a name may make it: a decorator, a base, a metaclass."""
     places: list[ast.AST] = [tree]
     for word in words:
         there = [node for place in places for node in _defined(place)]
@@ -133,7 +161,7 @@ def _may_have(tree: ast.Module, source: str, words: list[str]) -> bool:
 def _marks(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> bool:
     """Whether an assignment marks all tests of a module or a class."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return any(_root(target) == "pytestmark" for target in targets)
+    return all(isinstance(target, ast.Name) and target.id == "pytestmark" for target in targets)
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:

@@ -18,7 +18,11 @@ _HASTY = 10  # of these, in which it matters that something ends before it is lo
 
 
 class AdoptionError(Exception):
-    """What a process had started before can't be watched safely."""
+    """A process, or what it had started before, can't be watched safely."""
+
+
+class PassingError(AdoptionError):
+    """By chance: another try may well find it otherwise."""
 
 
 class Found(NamedTuple):

@@ -8,7 +8,7 @@ import time
 from typing import Callable, Optional
 
 from . import proc
-from .adoption import AdoptionError, Found
+from .adoption import Found, PassingError
 
 _REUSED = 0.001  # seconds in which no number of a process comes back, and the new one has run something and ended
 
@@ -44,7 +44,7 @@ def enter(put: Callable[[int, int, int], bool], found: Found, root: int, top: in
     """Has a process watched for a user if it is that user's, or the user is root. False if it can't be, True if that is
     done or it has ended.
 
-    It is entered by its number, which must not have become another user's process meanwhile. Raises AdoptionError.
+    It is entered by its number, which must not have become another user's process meanwhile. Raises PassingError.
     """
     try:
         pidfd = os.pidfd_open(found.here)
@@ -63,7 +63,7 @@ def enter(put: Callable[[int, int, int], bool], found: Found, root: int, top: in
         # What is entered under a number that no process has is gone when one gets it.
         is_another = os.path.exists("/proc/%d" % found.in_proc) and not proc.is_ending(found.in_proc)
         if is_another or time.monotonic() - before > _REUSED:
-            raise AdoptionError("a process that it has started before ended while it was entered: try again")
+            raise PassingError("a process that it has started before ended while it was entered: try again")
         return True
     finally:
         os.close(pidfd)

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from . import identity, wire
-from .adoption import AdoptionError, Declared, Found, Search, adopt_descendants
+from .adoption import AdoptionError, Declared, Found, PassingError, Search, adopt_descendants
 from .clients import Client
 from .delivery import Delivery
 from .errors import ProbeError
@@ -84,8 +84,9 @@ class Registration:
         self._probe.withdraw(client.name)
         return True
 
-    def _refuse(self, client: Client, request: int, reason: str) -> None:
-        self._send(client, wire.frame(wire.ERROR, request, {"reason": reason}))
+    def _refuse(self, client: Client, request: int, reason: str, *, again: bool = False) -> None:
+        """``again``: it may claim once more."""
+        self._send(client, wire.frame(wire.ERROR, request, {"reason": reason, "again": again}))
 
     # ---- the second ----
 
@@ -98,34 +99,31 @@ class Registration:
         if claimed is None:
             self._refuse(client, request, "the process's new name did not reach the probe")
             return
-        refusal = self._why_not(client, claimed)
-        if refusal is None:
+        try:
+            self._check(client, claimed)
             nothing_left = claimed.whole or fields.get("fresh") is True
-            try:
-                found = Search() if nothing_left else self._adopt(client, claimed, known)
-            except (AdoptionError, OSError) as error:
-                refusal = str(error)
-        if refusal is not None:
+            found = Search() if nothing_left else self._adopt(client, claimed, known)
+        except (AdoptionError, OSError) as error:
             if not claimed.refused:
                 self.forget(client)
-            self._refuse(client, request, refusal)
+            client.has_claimed = not isinstance(error, PassingError)
+            self._refuse(client, request, str(error), again=not client.has_claimed)
             return
         client.armed = True
         armed = {"root": client.root, "armed_at": claimed.armed_at, "pid": claimed.pid}
         self._send(client, wire.frame(wire.ARMED, request, dict(armed, **found._asdict())))
 
-    def _why_not(self, client: Client, claimed: Claimed) -> Optional[str]:
-        """Why a process that has taken a client's name is not watched for it. None if it is."""
+    def _check(self, client: Client, claimed: Claimed) -> None:
+        """Raises AdoptionError if a process that has taken a client's name is not watched for it."""
         if claimed.refused:
-            return (
+            raise AdoptionError(
                 "there is no room to watch this process: it is in %d watched trees already, or too many processes are"
                 " watched" % wire.SLOTS
             )
         if not self._may_watch(client, claimed.pid):
-            return "its new name was taken on by another process"
+            raise AdoptionError("its new name was taken on by another process")
         if not self._probe.holds(claimed.pid, client.root):
-            return "it was entered into another tree at the same moment: try again"
-        return None
+            raise PassingError("it was entered into another tree at the same moment: try again")
 
     def _may_watch(self, client: Client, pid: int) -> bool:
         """Whether the process that has taken a client's name, by the kernel's number, is the one that has connected.
@@ -149,7 +147,7 @@ class Registration:
             if now > collected + _COLLECTED_EVERY:
                 self._precedence.review()
                 self._delivery.collect()  # or what others execute meanwhile would fill the buffers
-                collected = now
+                collected = time.monotonic()  # a tracer stays at it for longer than that
 
         def adopt(found: Found, root: int, top: int) -> bool:
             return identity.enter(self._probe.adopt, found, root, top, client.user.uid)

@@ -39,16 +39,15 @@ class Watch:
         if deny is not None and not self._deny:
             raise ValueError("deny is empty, and forbids nothing: leave it out")
         self._recorder = recorder
-        self._entered = False
+        self._has_limits = any(limit is not None for limit in (at_most, per_program, allow, deny))
+        self._lacks = "watches nothing unless it is entered"
 
     def __del__(self) -> None:
-        if not getattr(self, "_entered", True):  # not so if the arguments were wrong
-            warnings.warn(
-                "watch() watches nothing unless it is entered: with execprobe.watch(...) as log:", stacklevel=2
-            )
+        if lacks := getattr(self, "_lacks", ""):  # it has none if the arguments were wrong
+            warnings.warn(f"watch() {lacks}: with execprobe.watch(...) as log:", stacklevel=2)
 
     def __enter__(self) -> ExecLog:
-        self._entered = True
+        self._lacks = "checks no limit unless its block is left" if self._has_limits else ""
         self._window = self._recorder.open_window("the watch block")
         self._log = ExecLog(self._window)
         return self._log
@@ -57,6 +56,7 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         __tracebackhide__ = True
+        self._lacks = ""
         self._recorder.close_window(self._window)
         if kind is not None:
             return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .._util import originals
-from .._util.names import Folders, has_no_place, renamed, without_parameters
+from .._util.names import Folders, has_no_place, may_have_more, place_of, renamed, without_parameters
 from ..baseline.changes import Uses
 from ..baseline.model import SECTIONS, Baseline, Section, covers, is_wildcard, is_within, table_name
 from ..baseline.sources import has_examples, may_make, may_make_fixture, may_vary
@@ -226,11 +226,14 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
     from ..report.model import Collection
 
     ids = collected.get("ids", ())
-    known, functions = set(ids), set(map(without_parameters, ids))
+    known = set(ids)
+    calls: dict[str, list[str]] = {}
+    for id in ids:
+        calls.setdefault(without_parameters(id), []).append(id)
     open_ones = set(collected.get("open", ()))
     collection = collection_in(collected) or Collection()
     tables = [name for section in SECTIONS[:2] for name in baseline.sections.get(section, {})]
-    places = {name.partition("::")[0] for name in tables}
+    places = {place_of(name) for name in tables}
     # From another root directory all files seem to be gone.
     missing = {place for place in places if not originals.exists(root / place)}
     missing = missing if missing != places else set()
@@ -239,21 +242,24 @@ def obsolete(baseline: Baseline, collected: Mapping[str, Any], usage: Uses, root
         """Whether the file was collected as a whole, and has no such test, whatever the circumstances."""
         function = without_parameters(name)
         place, _, rest = function.partition("::")
-        if not collection.has_whole(name) or place in open_ones:
+        if not collection.has_whole(name) or not open_ones.isdisjoint((place, function)):
             return False
-        if function in functions:
-            return function not in open_ones and ("." in rest or not may_vary(_source(root / place), rest))
-        return not (has_examples if "." in rest else may_make)(_source(root / place), rest)
+        if function in calls:
+            may_be = may_have_more(name, calls[function]) or may_vary(_source(root / place_of(name)), rest)
+            return "." in rest or not may_be
+        return not (has_examples if "." in rest else may_make)(_source(root / place_of(name)), rest)
 
     def gone() -> Iterator[tuple[Section, str]]:
         for name in baseline.sections.get("tests", {}):
-            file = name.partition("::")[0]
-            there = name in known or (is_wildcard(name) and ("*" in file or any(covers(name, id) for id in ids)))
-            if not there and not has_no_place(name) and (file in missing or is_gone(name)):
+            in_file = name.partition("::")[0]
+            there = name in known or (is_wildcard(name) and ("*" in in_file or any(covers(name, id) for id in ids)))
+            file = place_of(name)
+            is_file = "." in file.rpartition("/")[2]  # else it may be what a plugin calls its tests
+            if not there and not has_no_place(name) and ((is_file and file in missing) or is_gone(name)):
                 yield "tests", name
         for name in baseline.sections.get("fixtures", {}):
-            place, colons, rest = name.partition("::")
-            kept = not colons or has_no_place(name) or name in usage.get("fixtures", ())
+            place, (_, colons, rest) = place_of(name), name.partition("::")
+            kept = not (colons and place) or has_no_place(name) or name in usage.get("fixtures", ())
             if not kept and (place in missing or not _may_define(root / place, rest)):
                 yield "fixtures", name
 
@@ -328,7 +334,7 @@ def idle_packages(
 def _why_none(package: str, collected: Mapping[str, Any], root: Path, python_files: Sequence[str]) -> str:
     """Why no test can be in a package, "" if there may be some that this run has left out."""
     path, colons, rest = package.partition("::")
-    place, whole = root / path, collected.get("files", ())
+    place, whole = root / place_of(table_name(package)), collected.get("files", ())
     if not originals.exists(place):
         return "there is no such folder or file"
     if colons:

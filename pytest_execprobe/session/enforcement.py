@@ -116,7 +116,7 @@ class Enforcement:
         if patterns and why_not is not None:
             return _problem(rules, where, f"there is no probe: {why_not.removeprefix('execprobe: ')}")
         try:
-            self._recorder.stop(patterns, self.since)
+            self._recorder.stop(patterns, self.since, anew=True)
         except StopError as error:
             return _problem(rules, where, str(error)) if rules else None
         return None

@@ -29,8 +29,9 @@ _OWN = {"_pytest", "pytest", "xdist", __name__.partition(".")[0]}
 
 
 def parametrizes(item: pytest.Item) -> bool:
-    """Whether something may give a test parameters that do not stand at it, such as a fixture."""
-    impls = item.ihook.pytest_generate_tests.get_hookimpls()
+    """Whether something may give a test parameters that do not stand at it, such as a fixture, or other names."""
+    hooks = (item.ihook.pytest_generate_tests, item.ihook.pytest_make_parametrize_id)
+    impls = [impl for hook in hooks for impl in hook.get_hookimpls()]
     places = (getattr(item, "module", None), getattr(item, "cls", None))
     fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     return (

@@ -101,18 +101,19 @@ class HelperSource:
             if untraced and self.description.get("attempts"):
                 raise ProbeUnavailable(_EXCLUDED)
         before = clock.monotonic_ns()
-        try:
-            claim = {"child": child, "untraced": [*untraced]}
-            name = self._connection.ask(wire.CLAIM, claim, deadline).get("name")
-        except Refused as error:
-            raise refused(error.said) if "code" in error.said else error from None
-        if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
-            raise SourceLost("it gave no name to take on")
-        if not traces:  # which knows a process by its connection
-            _take_name_for_a_moment(name)
-        # What is forked from here on is followed.
-        fresh = fresh or (not child and children.has_none())
-        armed = self._connection.ask(wire.ARM, {"fresh": fresh, **({} if child else children.to_be_sent())}, deadline)
+        for tries_left in (2, 1, 0):
+            name = self._claim(deadline, child=child, untraced=untraced)
+            if not traces:  # which knows a process by its connection
+                _take_name_for_a_moment(name)
+            # What is forked from here on is followed.
+            fresh = fresh or (not child and children.has_none())
+            left = {} if child else children.to_be_sent()
+            try:
+                armed = self._connection.ask(wire.ARM, {"fresh": fresh, **left}, deadline)
+                break
+            except Refused as error:
+                if not tries_left or error.said.get("again") is not True:
+                    raise
         after = clock.monotonic_ns()
         try:
             self.root = wire.whole(armed, "root", 1)
@@ -134,6 +135,16 @@ class HelperSource:
                 "execprobe: this process's CLOCK_MONOTONIC is not the kernel's, as in a time namespace: execs could not"
                 " be assigned to one test or another. Run pytest outside the time namespace"
             )
+
+    def _claim(self, deadline: float, *, child: bool, untraced: Sequence[str]) -> str:
+        """Gives the name to take on. Raises ProbeUnavailable and SourceLost."""
+        try:
+            name = self._connection.ask(wire.CLAIM, {"child": child, "untraced": [*untraced]}, deadline).get("name")
+        except Refused as error:
+            raise refused(error.said) if "code" in error.said else error from None
+        if not isinstance(name, str) or not name.isalnum() or len(name) > 15:
+            raise SourceLost("it gave no name to take on")
+        return name
 
     def _filter(self, has_no_child: bool) -> None:
         """Others than who has started the helper have the filter of that."""

@@ -219,19 +219,21 @@ class ProcessFeed(Feed):
         return self._stopping[1] if self.is_own and self._stopping[0] is self.source else frozenset()
 
     @read
-    def stop(self, patterns: frozenset[str], since: int) -> None:
+    def stop(self, patterns: frozenset[str], since: int, *, anew: bool = False) -> None:
         """Has what goes by these names and paths killed before it runs, and nothing else any more: execs that are
         entered from when this returns on. Branches that were begun before ``since`` (ns) count while their top process
-        lives. Raises StopError."""
+        lives. ``anew``: the files at these paths are those of now, and else can be those of an earlier call. Raises
+        StopError."""
         self.refuse_nested()
         with self.lock:
             if not patterns and not self.stopping:
                 return
             if self.source is not None and self.source.pid != originals.getpid():
                 self._adopt_child(self.source)
-            if self.stopping and self._stopping[1:] == (patterns, since):
+            anew = anew and any("/" in pattern for pattern in patterns)
+            if self.stopping and self._stopping[1:] == (patterns, since) and not anew:
                 return
-            if patterns - self.stopping and self.source is not None:
+            if (anew or patterns - self.stopping) and self.source is not None:
                 self.take(self.source.sync, self.timeout)  # no exec that was entered before is to be stopped by these
             if self.source is None:
                 raise StopError("the probe helper was lost")

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from inner import Inner
+from ready import Ready, made_ready
 
 from pytest_execprobe.errors import ProbeUnavailable
 from pytest_execprobe.source.connect import HelperSettings, hold_helper
@@ -17,6 +19,12 @@ SHARING = {
     *("fixtures", "hooks", "junit", "maxfail", "parameters", "pdb", "randomly", "rerunfailures"),
     *("run_parallel", "subtests", "teamcity", "threads", "unittest"),
     *("warnings_as_errors", "xdist", "xfail"),
+}
+
+#: Files in which it matters what there is, or is replaced, when the plugin imports its modules.
+IMPORTING = {
+    *("conftests", "green_threads", "importlib", "mock", "pyfakefs", "pytester", "socket", "stopped_clocks"),
+    *("subprocess", "warnings_as_errors"),
 }
 
 
@@ -53,13 +61,30 @@ def held() -> Iterator[str | None]:
         yield "@" + source.description["address"]
 
 
+@pytest.fixture(scope="session")
+def ready() -> Iterator[Ready]:
+    """With pytest alone."""
+    with made_ready() as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def all_ready() -> Iterator[Ready]:
+    """With what the plugin imports for a run that probes, too, as this one does."""
+    ours = [name for name in sys.modules if name.startswith("pytest_execprobe.") and name != "pytest_execprobe.plugin"]
+    with made_ready(*ours) as ready:
+        yield ready
+
+
 @pytest.fixture
 def inner(
     kernel: None,  # noqa: ARG001
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
+    ready: Ready,
 ) -> Inner:
-    shares = request.path.stem.removeprefix("test_with_") in SHARING
-    helper: str | None = request.getfixturevalue("held") if shares else None
-    return Inner(pytester, monkeypatch, getattr(request, "param", None), helper)
+    name = request.path.stem.removeprefix("test_with_")
+    helper: str | None = request.getfixturevalue("held") if name in SHARING else None
+    with_ours: Ready = ready if name in IMPORTING else request.getfixturevalue("all_ready")
+    return Inner(pytester, monkeypatch, with_ours, ready, getattr(request, "param", None), helper)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ready import Ready
 
 _INSIDE = Path(__file__).with_name("inside")
 _PROBE = "pytest_execprobe.plugin"
@@ -90,16 +91,20 @@ class Inner:
     """Runs a suite that ``pytester`` has written, with and without the probe.
 
     No plugin is loaded by itself: ``plugins`` are the names of modules. ``backend`` is the probe, None for the usual.
-    ``helper`` is the address of one to be used, by runs that do not lose it.
+    ``helper`` is the address of one to be used, by runs that do not lose it. ``ready`` forks those with the probe, and
+    ``bare`` those without it.
     """
 
     def __init__(
         self,
         pytester: pytest.Pytester,
         monkeypatch: pytest.MonkeyPatch,
+        ready: Ready,
+        bare: Ready,
         backend: str | None = None,
         helper: str | None = None,
     ) -> None:
+        self._ready = {True: ready, False: bare}
         self._pytester = pytester
         self._backend = backend
         self._helper = helper if backend is None else None
@@ -127,8 +132,9 @@ class Inner:
         plugins: Iterable[str] = (),
         stdin: bytes | None = None,
         probe: bool = True,
-        before: Iterable[str] = ("-m", "pytest"),
+        before: Iterable[str] | None = None,
     ) -> Run:
+        """``before`` are Python's arguments, in a process that is not forked; None for ``python -m pytest``."""
         told = self._pytester.path / f"told-{next(self._numbers)}"
         loaded = [part for name in (*([_PROBE] if probe else []), "told", *plugins) for part in ("-p", name)]
         backend = [f"--execprobe-backend={self._backend}"] if probe and self._backend is not None else []
@@ -138,16 +144,20 @@ class Inner:
             patch.setenv("EXECPROBE_TOLD", str(told))
             if not probe:
                 patch.delenv("PYTEST_ADDOPTS", raising=False)  # of the outer run's
+            command = [*loaded, "-p", "no:cacheprovider", *backend, *options]
             # In a session of its own, so that what other inner runs leave behind just then is certainly not this one's.
-            result = subprocess.run(
-                [sys.executable, *before, *loaded, "-p", "no:cacheprovider", *backend, *options],
-                cwd=self.path,
-                input=stdin or b"",
-                capture_output=True,
-                timeout=_TIMEOUT,
-                start_new_session=True,
-                check=False,
-            )
+            if before is None:
+                result = self._ready[probe].run(command, self.path, stdin or b"", _TIMEOUT)
+            else:
+                result = subprocess.run(
+                    [sys.executable, *before, *command],
+                    cwd=self.path,
+                    input=stdin or b"",
+                    capture_output=True,
+                    timeout=_TIMEOUT,
+                    start_new_session=True,
+                    check=False,
+                )
         run = Run(result.returncode, result.stdout.decode(), result.stderr.decode())
         for line in told.read_text().splitlines() if told.exists() else ():
             fields = json.loads(line)

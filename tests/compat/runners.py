@@ -46,6 +46,9 @@ def test_skips():
     pytest.skip("so")
 """
 
+#: Of its tests, those that come out in different ways without its rules.
+SELECTED = ("-k", "keeps or expected or skips")
+
 #: How often each program runs in it.
 PROGRAMS = {"uname": 2, "true": 3, "sh": 1}
 

@@ -20,7 +20,7 @@ def loaded(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG0
 
 def test_outcomes_stay(inner: Inner) -> None:
     inner.suite(test_it=runners.SUITE.replace("MARK", "").replace("exec_", "with_"))
-    inner.as_without("--execprobe-audit", "--insubprocess", "-W", "ignore", plugins=PLUGINS)
+    inner.as_without(*runners.SELECTED, "--execprobe-audit", "--insubprocess", "-W", "ignore", plugins=PLUGINS)
 
 
 def test_one_verdict_one_summary_one_report(inner: Inner) -> None:

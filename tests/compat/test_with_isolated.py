@@ -15,7 +15,7 @@ PLUGINS = ("pytest_isolated.plugin",)
 
 def test_outcomes_stay(inner: Inner) -> None:
     inner.suite(test_it=runners.SUITE.replace("MARK", "@pytest.mark.isolated").replace("exec_", "with_"))
-    run = inner.as_without("--execprobe-audit", "-W", "ignore", plugins=PLUGINS)
+    run = inner.as_without(*runners.SELECTED, "--execprobe-audit", "-W", "ignore", plugins=PLUGINS)
     assert run.outcomes["test_expected"] == ["xpassed"]
 
 
@@ -95,18 +95,25 @@ def test_files_are_named_from_where_the_run_was_started(inner: Inner) -> None:
     assert other.read_text() == "kept"
 
 
-@pytest.mark.parametrize("hook", ["logstart", "logfinish", "unconfigure"])
-def test_what_runs_in_the_inner_session_around_its_tests_is_judged_once(inner: Inner, hook: str) -> None:
+def test_what_runs_in_the_inner_session_around_its_tests_is_judged_once(inner: Inner) -> None:
     """Between its tests by that one, and when it is over by the run around it."""
     inner.suite(
         conftest="""
         import os, subprocess
         is_inner = os.environ.get("PYTEST_RUNNING_IN_SUBPROCESS") == "1"
 
-        def pytest_HOOK():
+        def pytest_runtest_logstart():
             if is_inner:
                 subprocess.run(["uname"])
-        """.replace("HOOK", hook if hook == "unconfigure" else f"runtest_{hook}"),
+
+        def pytest_runtest_logfinish():
+            if is_inner:
+                subprocess.run(["ls"])
+
+        def pytest_unconfigure():
+            if is_inner:
+                subprocess.run(["date"])
+        """,
         test_it="""
         import subprocess, pytest
 
@@ -116,10 +123,13 @@ def test_what_runs_in_the_inner_session_around_its_tests_is_judged_once(inner: I
         """,
     )
     options = ("--execprobe-audit", "--execprobe-report=report.json")
-    run = inner.run("--execprobe-deny=uname", *options, plugins=PLUGINS)
-    assert run.outcomes == {"test": ["passed"], "outside of tests": ["error"]}
-    assert "uname must not run, but it ran once (outside of tests)" in run.text("outside of tests", "error")
-    assert "recorded        3 execs in 1 test and around them, 0 lost" in run.summary()
+    run = inner.run(*(f"--execprobe-deny={name}" for name in ("uname", "ls", "date")), *options, plugins=PLUGINS)
+    assert {*run.outcomes} == {"test", "outside of tests"}
+    assert run.outcomes["test"] == ["passed"]
+    said = "".join(report.text for report in run.reports if report.category == "error")
+    for name in ("uname", "ls", "date"):
+        assert said.count(f"{name} must not run, but it ran once (outside of tests)") == 1
+    assert "recorded        5 execs in 1 test and around them, 0 lost" in run.summary()
     assert run.ret == 1
     assert runners.of_tests(inner.path / "report.json") == {"test": {"true": 1}}
 

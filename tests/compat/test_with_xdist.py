@@ -92,9 +92,11 @@ BROKEN = {
 }
 
 
+#: These differ in what a worker is given, and in nothing for the plugin; test_with_baselines.py has one of them.
+MORE = [f"-n2 --dist={by}" for by in ("loadfile", "loadgroup", "worksteal")]
 DISTRIBUTIONS = [
-    *alike("-n2", "-n0", *(f"-n2 --dist={by}" for by in ("loadscope", "loadgroup", "no"))),
-    *(pytest.param(how, marks=pytest.mark.long) for how in ("-n1", "-n2 --dist=loadfile", "-n2 --dist=worksteal")),
+    *alike("-n2", "-n0", *(f"-n2 --dist={by}" for by in ("loadscope", "no"))),
+    *(pytest.param(how, marks=pytest.mark.long) for how in ("-n1", *MORE)),
 ]
 
 

@@ -209,7 +209,33 @@ def test_whose_thread_forks_for_very_long_is_not_watched(tmp_path: Path, monkeyp
         execute()
 
 
-# ---- who is killed ----
+# ---- who ends, or is killed ----
+
+_ENTERED = "        entered = put(found.kernels, root, top)\n"
+_ENDS = """
+        if not os.path.exists({0}):
+            os.close(os.open({0}, os.O_CREAT, 0o666))
+            os.kill(found.here, 9)
+            while not has_ended(pidfd):
+                time.sleep(0.001)
+            time.sleep(2 * _REUSED)
+"""
+
+
+def test_where_what_was_there_before_ends_while_it_is_entered_there_is_a_second_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number could be another's by then, which would be in the tree."""
+    ended = tmp_path / "ended"
+    change_helper(tmp_path, monkeypatch, {"identity.py": {_ENTERED: _ENTERED + _ENDS.format(repr(str(ended)))}})
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(subprocess.Popen(["cat"], stdin=subprocess.PIPE))
+        made = stack.enter_context(recording(PTRACE))
+        assert ended.exists()
+        subprocess.run(["true"], check=True)
+        assert made.execprobe.programs == ["true"]
+        assert made.execprobe.complete
 
 
 def test_what_was_forked_before_and_is_killed_as_soon_as_it_has_executed_is_an_exec() -> None:

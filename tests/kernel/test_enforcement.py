@@ -210,6 +210,23 @@ def test_denied(tmp_path):
     os.rename(FOLDER / "later", FOLDER / "elsewhere")
     assert subprocess.run([FOLDER / "elsewhere", tmp_path / "none"]).returncode == 0
 """,
+    "made_anew": """
+TOOLS = FOLDER / "tools"
+TOOLS.mkdir()
+
+@pytest.fixture
+def installed():
+    TOOLS.rename(FOLDER / "former")
+    TOOLS.mkdir()
+    (TOOLS / "tool").write_bytes(SCRIPT.read_bytes())
+    (TOOLS / "tool").chmod(0o755)
+    os.link(TOOLS / "tool", FOLDER / "another")
+    (FOLDER / "linked").symlink_to(TOOLS / "tool")
+
+@pytest.mark.exec_deny(str(TOOLS / "tool"), enforce=True)
+def test_denied(installed):
+    assert [subprocess.run([FOLDER / name]).returncode for name in ("another", "linked")] == [-9, -9]
+""",
     "phases": """
 @pytest.fixture
 def around():
@@ -317,6 +334,13 @@ def test_a_hard_link_fails_the_test_though_it_has_another_name(judged: dict[str,
 
 def test_what_comes_to_be_at_a_path_later_is_stopped_there(judged: dict[str, Ran]) -> None:
     assert "later must not run, and was stopped before it ran, 3 times" in judged["later"].said(failure=1)[0]
+
+
+def test_a_path_stands_for_what_is_there_when_a_phase_begins(judged: dict[str, Ran]) -> None:
+    """Though the phase before has made it, and denied the same."""
+    (said,) = judged["made_anew"].said(failure=1)
+    assert "another is a file that must not run, and was stopped before it ran" in said
+    assert "-9, -9" not in said
 
 
 def test_it_is_in_force_in_the_phases_of_the_rule_alone(judged: dict[str, Ran]) -> None:

@@ -28,7 +28,7 @@ FILES = {
     "test_every_name.py": 50,
     "test_what_shells_do.py": 10,
     "test_tracing.py": 15,
-    "test_between_looks.py": 7,
+    "test_between_looks.py": 5,
     "test_untraced.py": 18,
     "test_attempts_by_filter.py": 9,
     "test_faults.py": 30,

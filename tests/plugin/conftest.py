@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from textwrap import dedent
 
 import pytest
@@ -11,6 +12,10 @@ from suites import Ran, Run
 from pytest_execprobe.errors import ProbeObstructed, ProbeUnavailable
 from pytest_execprobe.source import connect
 from pytest_execprobe.source.connect import HelperSettings
+
+# What the plugin imports late: pytester has each inner run forget what that has imported, and import it anew.
+for late in ("baseline.update", "cli.gate", "report.assembly", "report.digest", "report.forms", "session.invocation"):
+    import_module(f"pytest_execprobe.{late}")
 
 
 class Played:

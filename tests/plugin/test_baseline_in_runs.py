@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -255,6 +256,49 @@ def test_an_update_leaves_a_test_alone_that_other_circumstances_make(
     result.stdout.no_fnmatch_line("obsolete*")
 
 
+AT_TIMES = "@pytest.fixture(params=['a'] if 'WITH' in os.environ else None)\ndef word(request): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (AT_TIMES + "def test_a(word): runs('git')", "test_a[a]"),
+        (AT_TIMES + "@pytest.mark.parametrize('n', [1])\ndef test_a(word, n): runs('git')", "test_a[a-1]"),
+        ("if 'WITH' in os.environ:\n"
+         "    @pytest.mark.parametrize('word', ['a', 'b'])\n    def test_a(word): runs('git')\n"
+         "else:\n    @pytest.mark.parametrize('word', ['a'])\n    def test_a(word): runs('git')", "test_a[b]"),
+        ("@pytest.fixture\ndef word(): pass\ndef test_a(word): runs('git')\n"
+         "if 'WITH' in os.environ: test_a.pytestmark = [pytest.mark.parametrize('word', ['b'])]", "test_a[b]"),
+        ("from others import Base\nclass TestC(Base):\n    def test_a(self, n): runs('git')", "TestC::test_a[1]"),
+    ],
+    ids=["fixture", "fixture besides", "definition", "mark", "base class"],
+)  # fmt: skip
+def test_an_update_leaves_parameters_of_other_circumstances_alone(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str, name: str
+) -> None:
+    pytester.makepyfile(
+        others="import os, pytest\nclass Base:\n"
+        "    pytestmark = pytest.mark.parametrize('n', [1, 2] if 'WITH' in os.environ else [2])\n"
+    )
+    pytester.syspathinsert()
+    monkeypatch.setenv("WITH", "1")
+    run(UPDATE, source=f"import os, pytest\n{source}\n")
+    assert f'"test_it.py::{name}"' in rows(pytester)
+    monkeypatch.delenv("WITH")
+    monkeypatch.delitem(sys.modules, "others", raising=False)
+    run(UPDATE, source=None)
+    assert f'"test_it.py::{name}"' in rows(pytester)
+
+
+def test_an_update_leaves_parameters_alone_that_a_hook_names(run: Run, pytester: pytest.Pytester) -> None:
+    option = "def pytest_addoption(parser): parser.addoption('--long', action='store_true')\n"
+    hook = "def pytest_make_parametrize_id(config, val): return f'n{val}' if config.option.long else None\n"
+    pytester.makeconftest(option + hook)
+    run(UPDATE, "--long", source="@pytest.mark.parametrize('n', [1])\ndef test_a(n): runs('git')\n")
+    run(UPDATE, source=None)
+    assert '"test_it.py::test_a[n1]"' in rows(pytester)
+
+
 MAKES_ITEMS = """
 import os, pytest
 from played import runs
@@ -329,6 +373,36 @@ def test_objects_that_answer_by_exceptions_are_asked_nothing(run: Run, pytester:
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*exec_deny('ls') added to test_b in the setup phase, test_it.py:*"])
     assert '[tests."test_it.py::test_a"]\ngit = 1\n' in rows(pytester)
+
+
+@pytest.mark.parametrize("folder", [os.fsdecode(b"caf\xe9"), "a*b", "a::b"], ids=["no text", "star", "colons"])
+def test_an_update_of_a_part_leaves_folders_of_all_names_alone(
+    run: Run, pytester: pytest.Pytester, folder: str
+) -> None:
+    (pytester.path / folder).mkdir()
+    (pytester.path / folder / "test_other.py").write_text("from played import runs\ndef test_b(): runs('git')\n")
+    run(UPDATE, source="def test_a(): runs('ls')\n")
+    written = rows(pytester)
+    assert "test_other.py::test_b" in written
+    run("test_it.py", UPDATE, source=None)
+    assert rows(pytester) == written
+
+
+@pytest.mark.parametrize("folder", [os.fsdecode(b"caf\xe9"), "a*b"], ids=["no text", "star"])
+def test_limits_of_folders_of_all_names_are_not_misspelt(run: Run, pytester: pytest.Pytester, folder: str) -> None:
+    (pytester.path / folder).mkdir()
+    (pytester.path / folder / "test_other.py").write_text("from played import runs\ndef test_b(): runs('git')\n")
+    name = json.dumps(folder.encode("utf-8", "backslashreplace").decode())
+    result = run("test_it.py", source="def test_a(): pass\n", baseline=f"[packages.{name}]\nat_most = 0\n")
+    assert result.ret == 0
+    assert run(source=None).ret == 1
+
+
+def test_what_a_plugin_calls_its_tests_is_no_file_that_is_gone(run: Run, pytester: pytest.Pytester) -> None:
+    others = '[tests."lint::spelling"]\ngit = 1\n[tests."test_old.py::test_x"]\ngit = 1\n\n[tests."test_it.py'
+    run(UPDATE, baseline=BASELINE.replace('[tests."test_it.py', others, 1))
+    assert "lint::spelling" in rows(pytester)
+    assert "test_old" not in rows(pytester)
 
 
 def test_last_failed_prunes_nothing(run: Run, pytester: pytest.Pytester) -> None:

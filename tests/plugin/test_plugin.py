@@ -320,9 +320,20 @@ def test_a_faked_clock_is_not_used(pytester: pytest.Pytester, played: Played) ->
     assert len(played.sources) == 1
 
 
-def test_a_watch_that_is_not_entered_warns(pytester: pytest.Pytester, played: Played) -> None:
-    result = run(pytester, "def test(execprobe): execprobe.watch(at_most=0)", "-Wdefault", passed=1)
-    result.stdout.fnmatch_lines(["*test_it.py:1: UserWarning: watch() watches nothing unless it is entered*"])
+@pytest.mark.parametrize(
+    ("watched", "warning"),
+    [
+        ("execprobe.watch(at_most=0)", "watches nothing unless it is entered"),
+        ("execprobe.watch(at_most=0).__enter__()", "checks no limit unless its block is left"),
+        ("execprobe.watch().__enter__()", None),
+    ],
+)
+def test_a_watch_that_is_not_entered_or_not_left_warns(
+    pytester: pytest.Pytester, played: Played, watched: str, warning: str | None
+) -> None:
+    result = run(pytester, f"def test(execprobe): {watched}", "-Wdefault", passed=1)
+    found = [line for line in result.outlines if "UserWarning" in line]
+    assert (f"watch() {warning}:" in found[0]) if warning else not found
     assert played.sources
 
 

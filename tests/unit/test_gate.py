@@ -390,6 +390,15 @@ def test_a_table_of_several_tests_of_which_one_is_there(collection: Collection, 
     assert judge(one, budget('[tests."a.py::t[*]"]\ngit = 1\n')).status is status
 
 
+@pytest.mark.parametrize("folder", ["~", "a~b", "$TMPDIR"])
+def test_a_test_in_a_folder_that_is_called_like_the_sign_of_one(folder: str) -> None:
+    """By its name it could be an earlier version's; that a run has left it out is no proof of that."""
+    rows = budget(f'[tests."a.py::t"]\n[tests."{folder}/b.py::t"]\ngit = 1\n')
+    assert judge(report(test_of("a.py::t"), collection=Collection(("a.py",), ("a.py",))), rows).status is INCOMPLETE
+    whole = Collection((".",), ("a.py",), folders=(".",))
+    assert judge(report(test_of("a.py::t"), collection=whole), rows).status is WITHIN
+
+
 def test_a_package_that_was_left_out_on_purpose() -> None:
     rows = budget('[packages."tests/b"]\nat_most = 1\n')
     ignored = Collection((".",), folders=(".", "tests"), passed_over=("tests/b",))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execprobe._util.names import Folders, has_no_place, renamed
+from pytest_execprobe._util.names import Folders, has_no_place, may_have_more, place_of, renamed
 
 FOLDERS = Folders(home="/root", temporary="/tmp")
 A, B = Folders(home="/app", temporary="/tmp"), Folders(home="/home/me", temporary="/var/tmp")
@@ -229,3 +229,41 @@ def test_former_names_are_what_was_made_of_them() -> None:
         os.path.expanduser("~") not in Folders.here().formerly(f"x{os.path.expanduser('~')}y")
         or not Folders.here().home
     )
+
+
+# ---- tables of other parameters ----
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "expected"),
+    [
+        ("test_a[3]", ["test_a[1]", "test_a[2]"], False),
+        ("test_a", ["test_a[1]"], False),
+        ("test_a[1-2]", ["test_a[1-3]", "test_a[2-1]"], False),
+        ("test_a[12]", ["test_a[1]"], False),
+        ("test_a[1]", ["test_a"], True),
+        ("test_a[db-1]", ["test_a[1]"], True),
+        ("test_a[1-db]", ["test_a[1]"], True),
+        ("test_a[1-db-x-y]", ["test_a[2]", "test_a[1-x-y]"], True),
+        ("test_a[3*]", ["test_a[1]"], True),
+    ],
+)
+def test_a_table_may_be_of_a_test_that_has_more_parameters_at_times(
+    table: str, names: list[str], expected: bool
+) -> None:
+    assert may_have_more(f"test_it.py::{table}", [f"test_it.py::{name}" for name in names]) is expected
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ("a/test_it.py::TestA::test_a[x::y/z::1]", "a/test_it.py"),
+        ("a/test_it.yaml::GET /a", "a/test_it.yaml"),
+        ("a::server (session)", "a"),
+        (r"a\*b/test_it.py::test_a", "a*b/test_it.py"),
+        (r"caf\udce9/test_it.py::test_a", "caf\udce9/test_it.py"),
+        ("a::b/test_it.py::test_a", ""),
+    ],
+)
+def test_where_a_table_has_its_test(table: str, place: str) -> None:
+    assert place_of(table) == place

@@ -469,6 +469,15 @@ def test_it_is_said_once(recorder: Recorder, source: FakeSource) -> None:
     assert [patterns for patterns, _ in source.stopped[1:]] == [("a", "b"), ("a",), ()]
 
 
+def test_of_a_path_it_is_said_again_when_its_file_may_be_another(recorder: Recorder, source: FakeSource) -> None:
+    for patterns, said in (frozenset({"a"}), 1), (frozenset({"a", "/b"}), 3):
+        recorder.stop(patterns, 5, anew=True)
+        recorder.stop(patterns, 5, anew=True)
+        assert len(source.stopped) == said
+        recorder.stop(patterns, 5)
+        assert len(source.stopped) == said
+
+
 def test_what_is_on_its_way_is_waited_for_before_more_is_denied(recorder: Recorder, source: FakeSource) -> None:
     recorder.stop(frozenset("ab"), 5)
     syncs = source.syncs
