@@ -131,6 +131,22 @@ def test_a_boolean_of_toml_is_the_program_of_that_name(pytester: pytest.Pytester
     assert [pattern.text for pattern in rule.patterns] == ["true"]
 
 
+@pytest.mark.parametrize("report", ["base.json", "./base.json", "link.json"])
+@pytest.mark.parametrize("place", ["--execprobe-baseline=base.json", "-oexecprobe_baseline=base.json"])
+def test_a_report_in_the_place_of_the_baseline_is_refused_and_that_is_kept(
+    pytester: pytest.Pytester, place: str, report: str
+) -> None:
+    """It would be removed before the run, as an earlier report is."""
+    file = pytester.path / "base.json"
+    file.write_text("version = 1\n[tests]\n")
+    (pytester.path / "link.json").symlink_to(file.name)
+    pytester.makeini("[pytest]\n")
+    result = pytester.runpytest_inprocess(place, f"--execprobe-report={report}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--execprobe-report: {report} is the baseline, which the report would replace:*"])
+    assert file.read_text() == "version = 1\n[tests]\n"
+
+
 # ---- rules for the whole suite ----
 
 
