@@ -105,7 +105,8 @@ class _Reader:
         """A folder, a file, or a class or test in it, as node ids name it."""
         path, colons, rest = name.partition("::")
         right = originals.normpath(path) if path else "."
-        if right.startswith(("/", "..")) or not right.strip(".") or (colons and not rest):
+        is_cut = colons and "" in rest.partition("[")[0].split("::")  # a parameter may have any text
+        if right.startswith(("/", "..")) or not right.strip(".") or is_cut:
             raise self._wrong(f'packages."{name}"', "must be a folder or file, as node ids begin: tests/release")
         if path != right and path != f"{right}/" * (not colons):
             raise self._wrong(f'packages."{name}"', f"must be written as node ids are: {right}{colons}{rest}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +183,8 @@ def in_file(config: pytest.Config, option: Option) -> list[str] | None:
     if one_too_many or not all(isinstance(each, (str, int, float)) for each in values):
         raise wrong(config, option.name, value, from_ini=True)
     texts = [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
+    if texts in (["True"], ["False"]) and config.inipath is not None and config.inipath.suffix == ".toml":
+        texts = [texts[0].lower()]  # a boolean, of which pytest makes this in [tool.pytest.ini_options]
     return [] if option.repeatable and texts == ["[]"] else texts  # as TOML writes an empty list
 
 
@@ -268,6 +271,18 @@ def whole(config: pytest.Config, name: str, value: str, from_ini: bool) -> int:
 def absolute(config: pytest.Config, path: str, *, from_ini: bool) -> Path:
     """A path as it was meant where it was written: tests may change the folder before it is used."""
     return folder_of(config, from_ini) / path
+
+
+def files_named(config: pytest.Config, name: str) -> set[str]:
+    """Those that one of the two places names, by their real paths, before options are checked: what is no path there is
+    refused later."""
+    key = option_named(name).key
+    found: set[str] = set()
+    for from_ini in (False, True):
+        with contextlib.suppress(ValueError, TypeError, pytest.UsageError):
+            value = config.getini(key) if from_ini else getattr(config.known_args_namespace, key, None)
+            found.update({str(originals.realpath(absolute(config, value, from_ini=from_ini)))} if value else ())
+    return found
 
 
 def folder_of(config: pytest.Config, from_ini: bool) -> Path:

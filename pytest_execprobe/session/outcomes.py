@@ -162,7 +162,7 @@ class Outcomes:
         said, strays, reporting = vars(report), self._run.strays, self._run.reporting
         last = self._run.last
         if last is not None and last.item.nodeid == report.nodeid:
-            last.reported[str(report.when)] = str(report.outcome)
+            last.reported[report.when] = report.outcome
         if report.outcome != "passed" or _RECORDED in said or report.nodeid not in self.recorded:
             self._look_at(report)
         if reporting is None or strays.handover is not None:

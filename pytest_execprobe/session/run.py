@@ -95,7 +95,7 @@ class RunningTest:
     #: Whether an exception has ended a phase of it, whatever a hook of others has made of that.
     broken_off: bool = False
     #: What its reports have said, by phase.
-    reported: dict[str, str] = field(default_factory=dict)
+    reported: dict[str | None, str] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:

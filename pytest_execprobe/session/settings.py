@@ -185,7 +185,7 @@ def read_settings(config: pytest.Config) -> Settings:
     forbidden = [*denied((*command_line, *ini)), *(denied_by(baseline) if baseline is not None else ())]
     for why in ignored_in_vain(forbidden, ignore):
         raise pytest.UsageError(why)
-    reports = _reports(config)
+    reports = _reports(config, baseline)
     enforce = _enforce(config, mode)
     if mode is None:
         required = enforce or command_line or ini or session_budget is not None or baseline is not None
@@ -322,11 +322,14 @@ def forget_reports(config: pytest.Config) -> None:
                 from ..report.forms import form_of
 
                 form_of(Path(value))
+                path = absolute(config, value, from_ini=from_ini)
+                if originals.realpath(path) in options.files_named(config, "baseline"):
+                    continue  # refused when the settings are read
                 with contextlib.suppress(OSError):  # whether it can be written is reported later
-                    remove_file(absolute(config, value, from_ini=from_ini))
+                    remove_file(path)
 
 
-def _reports(config: pytest.Config) -> tuple[Path, ...]:
+def _reports(config: pytest.Config, baseline: Baseline | None) -> tuple[Path, ...]:
     paths = []
     for from_ini in (False, True):
         for value in given(config, "report", from_ini) or ():
@@ -337,6 +340,11 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
             except (ValueError, FormUnavailable) as error:
                 raise pytest.UsageError(f"{blamed_for(config, 'report', from_ini)}: {error}") from None
             paths.append(absolute(config, value, from_ini=from_ini))
+            if baseline is not None and originals.realpath(paths[-1]) == originals.realpath(baseline.path):
+                raise pytest.UsageError(
+                    f"{blamed_for(config, 'report', from_ini)}: {value} is the baseline, which the report would"
+                    " replace: name another file"
+                )
     return tuple(paths)
 
 

@@ -67,6 +67,17 @@ def suite(installed: Environment, open_folder: Path) -> Suite:
 
 
 @needs_root
+@pytest.mark.parametrize("most", [24, 32])
+def test_too_few_open_files(suite: Suite, most: int) -> None:
+    """Whatever needs one more: a map, a program, a tracepoint."""
+    prlimit = shutil.which("prlimit")
+    if prlimit is None:
+        pytest.skip("execprobe: there is no prlimit")
+    reason = suite.skip_reason(prlimit, f"--nofile={most}", "--")
+    assert "Too many open files. Fix: raise the limit of open files (ulimit -n): execprobe doctor says" in reason
+
+
+@needs_root
 def test_an_unprivileged_user_whom_sudo_refuses(suite: Suite, user: str) -> None:
     if shutil.which("sudo") is None:
         pytest.skip("execprobe: there is no sudo to be refused by")

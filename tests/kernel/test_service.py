@@ -481,7 +481,8 @@ def test_capabilities_that_it_takes_to_start(
         assert served.stop()[0] == (0 if served.serves else 2)
 
 
-_TRACEFS = ["unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/kernel/tracing && exec "$@"', "sh"]
+_MOUNTS = 'test -e /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing; exec "$@"'
+_TRACEFS = ["unshare", "--mount", "sh", "-c", _MOUNTS, "sh"]
 
 
 @pytest.mark.parametrize(

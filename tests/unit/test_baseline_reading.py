@@ -46,6 +46,8 @@ def test_nothing_is_limited_one_by_one_without_the_sections() -> None:
         ('version = 1\n[packages."a/../b::C"]\nat_most = 1\n', "must be written as node ids are: b::C"),
         ('version = 1\n[packages."a/::C"]\nat_most = 1\n', "must be written as node ids are: a::C"),
         ('version = 1\n[packages."a::"]\nat_most = 1\n', 'packages."a::" must be a folder or file, as node ids begin'),
+        ('version = 1\n[packages."a.py::B::"]\nat_most = 1\n', 'packages."a.py::B::" must be a folder or file'),
+        ('version = 1\n[packages."a.py::::b[x]"]\nat_most = 1\n', "must be a folder or file, as node ids begin"),
         ('version = 1\n[packages."../a"]\nat_most = 1\n', "must be a folder or file, as node ids begin"),
         ('version = 1\n[packages."/a"]\nat_most = 1\n', "must be a folder or file, as node ids begin"),
         ('version = 1\n[packages."."]\nat_most = 1\n', "must be a folder or file, as node ids begin"),

@@ -122,6 +122,31 @@ def test_an_empty_deny_in_toml_is_refused(pytester: pytest.Pytester, table: str)
         read_settings(pytester.parseconfig())
 
 
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("name", ["true", "[true]"])
+def test_a_boolean_of_toml_is_the_program_of_that_name(pytester: pytest.Pytester, table: str, name: str) -> None:
+    """Without quotes it is one, and pytest makes ``True`` of it in the older table alone, which forbids nothing."""
+    pytester.makepyprojecttoml(f"[{table}]\nexecprobe_deny = {name}\n")
+    (rule,) = read_settings(pytester.parseconfig()).ini
+    assert [pattern.text for pattern in rule.patterns] == ["true"]
+
+
+@pytest.mark.parametrize("report", ["base.json", "./base.json", "link.json"])
+@pytest.mark.parametrize("place", ["--execprobe-baseline=base.json", "-oexecprobe_baseline=base.json"])
+def test_a_report_in_the_place_of_the_baseline_is_refused_and_that_is_kept(
+    pytester: pytest.Pytester, place: str, report: str
+) -> None:
+    """It would be removed before the run, as an earlier report is."""
+    file = pytester.path / "base.json"
+    file.write_text("version = 1\n[tests]\n")
+    (pytester.path / "link.json").symlink_to(file.name)
+    pytester.makeini("[pytest]\n")
+    result = pytester.runpytest_inprocess(place, f"--execprobe-report={report}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--execprobe-report: {report} is the baseline, which the report would replace:*"])
+    assert file.read_text() == "version = 1\n[tests]\n"
+
+
 # ---- rules for the whole suite ----
 
 
