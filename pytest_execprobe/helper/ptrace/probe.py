@@ -159,9 +159,7 @@ class PtraceProbe:
         self._tracer.takes_privilege |= status is not None and not status.no_new_privileges
         tree.begin(root, 0 if status is None else len(status.numbers) - 1)
         entered = tree.enter(process, Slot(root, 0, 0, 0))
-        if not self._await_forks(process):
-            self.forget_root(root)
-            raise ProbeError("forks", "another thread of it forks, and that takes over a second", "start it again")
+        self._await_forks(process)
         known = tree.descendants(process)
         whole = known is not None and all(tree.enter(other, Slot(root, 0, top, 0)) for other, top in known)
         self._claimed[root] = Claimed(time.monotonic_ns(), pid, not entered, self._reapers(pid), whole)
