@@ -48,8 +48,10 @@ def held_forks(longer: float) -> Iterator[None]:
         at = ctypes.addressof(ctypes.c_char.from_buffer(watched))
         fcntl.ioctl(watch, _REGISTER, bytearray(struct.pack("QQQQ", at, len(watched), _MODE_MISSING, 0)))
         os.close(watch)  # the other process has it, and by its end none is watched any more
-        yield
-    os.waitpid(watcher, 0)
+        try:
+            yield
+        finally:
+            os.waitpid(watcher, 0)
 
 
 def _let_on(watch: int, longer: float) -> None:
